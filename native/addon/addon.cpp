@@ -1,0 +1,123 @@
+// The addon's exports: the interface `Native` of native/index.ts.
+#include <napi.h>
+
+#include "../core/engine.h"
+#include "../core/error.h"
+#include "../cpu/kernels.h"
+#include "convert.h"
+#include "model_object.h"
+
+namespace hearth {
+
+namespace {
+
+/// Files are opened and parsed on a thread of Node's pool.
+class OpenTask : public Napi::AsyncWorker {
+ public:
+  OpenTask(Napi::Env env, std::string path) : Napi::AsyncWorker(env), path_(std::move(path)), deferred_(env) {}
+  Napi::Promise promise() const { return deferred_.Promise(); }
+
+ protected:
+  virtual void open(const std::string& path) = 0;
+  virtual Napi::Value opened(Napi::Env env) = 0;
+
+  void Execute() override {
+    try {
+      open(path_);
+    } catch (const std::exception& error) {
+      SetError(error.what());
+    }
+  }
+  void OnOK() override {
+    try {
+      deferred_.Resolve(opened(Env()));
+    } catch (const Napi::Error& error) {
+      deferred_.Reject(error.Value());
+    }
+  }
+  void OnError(const Napi::Error& error) override { deferred_.Reject(error.Value()); }
+
+ private:
+  std::string path_;
+  Napi::Promise::Deferred deferred_;
+};
+
+class ReadHeader final : public OpenTask {
+  using OpenTask::OpenTask;
+  void open(const std::string& path) override { gguf_ = std::make_unique<Gguf>(path); }
+  Napi::Value opened(Napi::Env env) override { return header_to_js(env, *gguf_); }
+  std::unique_ptr<Gguf> gguf_;
+};
+
+class OpenModel final : public OpenTask {
+ public:
+  OpenModel(Napi::Env env, std::string path, EngineOptions options) : OpenTask(env, std::move(path)), options_(std::move(options)) {}
+
+ private:
+  void open(const std::string& path) override { engine_ = std::make_unique<Engine>(path, options_); }
+  Napi::Value opened(Napi::Env env) override { return ModelObject::create(env, std::move(engine_)); }
+  EngineOptions options_;
+  std::unique_ptr<Engine> engine_;
+};
+
+std::string path_argument(const Napi::CallbackInfo& call) {
+  if (!call[0].IsString()) throw Napi::TypeError::New(call.Env(), "the file must be a string");
+  return call[0].As<Napi::String>();
+}
+
+Napi::Value read_gguf(const Napi::CallbackInfo& call) {
+  auto* task = new ReadHeader(call.Env(), path_argument(call));
+  task->Queue();
+  return task->promise();
+}
+
+Napi::Value open_model(const Napi::CallbackInfo& call) {
+  EngineOptions options;
+  if (call[1].IsObject()) {
+    auto object = call[1].As<Napi::Object>();
+    Napi::Value threads = object.Get("threads"), rope = object.Get("rope"), kernels = object.Get("kernels");
+    if (!threads.IsUndefined()) {
+      double count = threads.IsNumber() ? threads.As<Napi::Number>().DoubleValue() : -1;
+      if (!(count >= 0 && count <= 1024)) throw Napi::TypeError::New(call.Env(), "threads must be a number from 0 to 1024");
+      options.threads = static_cast<int>(count);
+    }
+    if (!rope.IsUndefined()) {
+      std::string mode = rope.ToString();
+      if (mode != "reference" && mode != "llamacpp") throw Napi::TypeError::New(call.Env(), "rope must be reference or llamacpp");
+      options.rope = mode == "llamacpp" ? RopeMode::llamacpp : RopeMode::reference;
+    }
+    if (!kernels.IsUndefined()) options.kernels = kernels.ToString();
+  }
+  auto* task = new OpenModel(call.Env(), path_argument(call), options);
+  task->Queue();
+  return task->promise();
+}
+
+Napi::Value cpu_info(const Napi::CallbackInfo& call) {
+  Napi::Env env = call.Env();
+  auto kernels = Napi::Array::New(env), features = Napi::Array::New(env);
+  for (auto* set = cpu::available_kernels(); *set; set++) kernels.Set(kernels.Length(), (*set)->name);
+  kernels.Set(kernels.Length(), "reference");
+  for (auto* feature = cpu::cpu_features(); *feature; feature++) features.Set(features.Length(), *feature);
+  auto out = Napi::Object::New(env);
+  out.Set("kernels", kernels);
+  out.Set("features", features);
+  out.Set("threads", Napi::Number::New(env, default_thread_count()));
+  return out;
+}
+
+Napi::Object init(Napi::Env env, Napi::Object exports) {
+  ModelObject::define(env);
+  CacheObject::define(env);
+  exports.Set("readGguf", Napi::Function::New(env, read_gguf));
+  exports.Set("openModel", Napi::Function::New(env, open_model));
+  exports.Set("cpuInfo", Napi::Function::New(env, cpu_info));
+  return exports;
+}
+
+}  // namespace
+
+}  // namespace hearth
+
+static Napi::Object Init(Napi::Env env, Napi::Object exports) { return hearth::init(env, exports); }
+NODE_API_MODULE(hearth, Init)

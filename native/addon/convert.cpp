@@ -1,0 +1,176 @@
+#include "convert.h"
+
+#include <cmath>
+#include <cstring>
+
+namespace hearth {
+
+namespace {
+
+Napi::String to_js(Napi::Env env, std::string_view text) { return Napi::String::New(env, text.data(), text.size()); }
+
+/// One buffer for hundreds of thousands of strings: bytes and where each begins.
+Napi::Value strings_to_js(Napi::Env env, const std::vector<std::string_view>& strings) {
+  size_t total = 0;
+  for (std::string_view text : strings) total += text.size();
+  if (total > UINT32_MAX) throw Napi::Error::New(env, "a metadata string array exceeds 4 GB");
+  auto bytes = Napi::Uint8Array::New(env, total);
+  auto offsets = Napi::Uint32Array::New(env, strings.size() + 1);
+  uint32_t at = 0;
+  for (size_t i = 0; i < strings.size(); i++) {
+    offsets.Data()[i] = at;
+    std::memcpy(bytes.Data() + at, strings[i].data(), strings[i].size());
+    at += static_cast<uint32_t>(strings[i].size());
+  }
+  offsets.Data()[strings.size()] = at;
+  auto table = Napi::Object::New(env);
+  table.Set("bytes", bytes);
+  table.Set("offsets", offsets);
+  return table;
+}
+
+Napi::Value array_to_js(Napi::Env env, const GgufArray& array) {
+  switch (array.kind) {
+    case GgufArray::Kind::strings: return strings_to_js(env, array.strings);
+    case GgufArray::Kind::booleans: {
+      auto out = Napi::Array::New(env, array.booleans.size());
+      for (size_t i = 0; i < array.booleans.size(); i++) out.Set(static_cast<uint32_t>(i), Napi::Boolean::New(env, array.booleans[i]));
+      return out;
+    }
+    case GgufArray::Kind::floats: {
+      auto out = Napi::Float64Array::New(env, array.floats.size());
+      std::copy(array.floats.begin(), array.floats.end(), out.Data());
+      return out;
+    }
+    case GgufArray::Kind::integers: {
+      bool small = true;
+      for (int64_t value : array.integers) small = small && value >= INT32_MIN && value <= INT32_MAX;
+      if (small) {
+        auto out = Napi::Int32Array::New(env, array.integers.size());
+        for (size_t i = 0; i < array.integers.size(); i++) out.Data()[i] = static_cast<int32_t>(array.integers[i]);
+        return out;
+      }
+      auto out = Napi::Float64Array::New(env, array.integers.size());
+      for (size_t i = 0; i < array.integers.size(); i++) out.Data()[i] = static_cast<double>(array.integers[i]);
+      return out;
+    }
+  }
+  return env.Undefined();
+}
+
+constexpr uint64_t kSafeInteger = 1ull << 53;
+
+Napi::Value value_to_js(Napi::Env env, const GgufValue& value) {
+  if (auto* u = std::get_if<uint64_t>(&value))
+    return *u < kSafeInteger ? Napi::Value(Napi::Number::New(env, static_cast<double>(*u))) : Napi::BigInt::New(env, *u);
+  if (auto* i = std::get_if<int64_t>(&value))
+    return std::abs(static_cast<double>(*i)) < static_cast<double>(kSafeInteger)
+               ? Napi::Value(Napi::Number::New(env, static_cast<double>(*i)))
+               : Napi::BigInt::New(env, *i);
+  if (auto* f = std::get_if<double>(&value)) return Napi::Number::New(env, *f);
+  if (auto* b = std::get_if<bool>(&value)) return Napi::Boolean::New(env, *b);
+  if (auto* s = std::get_if<std::string_view>(&value)) return to_js(env, *s);
+  return array_to_js(env, std::get<GgufArray>(value));
+}
+
+Napi::TypeError wrong(Napi::Env env, const char* field, const char* wanted) {
+  return Napi::TypeError::New(env, std::string("batch.") + field + " must be " + wanted);
+}
+
+std::vector<int32_t> ints(const Napi::Value& value, const char* field) {
+  if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != napi_int32_array)
+    throw wrong(value.Env(), field, "an Int32Array");
+  auto array = value.As<Napi::Int32Array>();
+  return {array.Data(), array.Data() + array.ElementLength()};
+}
+
+double number(const Napi::Object& object, const char* field, double low, double high) {
+  Napi::Value value = object.Get(field);
+  double n = value.IsNumber() ? value.As<Napi::Number>().DoubleValue() : NAN;
+  if (!(n >= low && n <= high))
+    throw Napi::TypeError::New(object.Env(), std::string("sampling.") + field + " must be a number from " + std::to_string(low) + " to " + std::to_string(high));
+  return n;
+}
+
+}  // namespace
+
+Napi::Value header_to_js(Napi::Env env, const Gguf& gguf) {
+  auto header = Napi::Object::New(env);
+  header.Set("version", Napi::Number::New(env, gguf.version()));
+  header.Set("fileBytes", Napi::Number::New(env, static_cast<double>(gguf.file().size())));
+  auto map = env.Global().Get("Map").As<Napi::Function>().New({});
+  auto set = map.Get("set").As<Napi::Function>();
+  for (const auto& [key, value] : gguf.metadata()) {
+    Napi::HandleScope scope(env);
+    set.Call(map, {to_js(env, key), value_to_js(env, value)});
+  }
+  header.Set("metadata", map);
+  auto tensors = Napi::Array::New(env, gguf.tensors().size());
+  uint32_t i = 0;
+  for (const Tensor& tensor : gguf.tensors()) {
+    Napi::HandleScope scope(env);
+    auto object = Napi::Object::New(env);
+    object.Set("name", to_js(env, tensor.name));
+    object.Set("type", type_traits(tensor.type)->name);
+    auto shape = Napi::Array::New(env, static_cast<size_t>(tensor.dimensions));
+    for (int d = 0; d < tensor.dimensions; d++)
+      shape.Set(static_cast<uint32_t>(d), Napi::Number::New(env, static_cast<double>(tensor.shape[d])));
+    object.Set("shape", shape);
+    object.Set("offset", Napi::Number::New(env, static_cast<double>(tensor.offset)));
+    object.Set("bytes", Napi::Number::New(env, static_cast<double>(tensor.bytes)));
+    tensors.Set(i++, object);
+  }
+  header.Set("tensors", tensors);
+  return header;
+}
+
+Batch batch_from_js(const Napi::Object& object) {
+  Napi::Env env = object.Env();
+  Batch batch;
+  batch.tokens = ints(object.Get("tokens"), "tokens");
+  batch.positions = ints(object.Get("positions"), "positions");
+  batch.sequences = ints(object.Get("sequences"), "sequences");
+  batch.outputs = ints(object.Get("outputs"), "outputs");
+  Napi::Value tables = object.Get("blockTables");
+  if (!tables.IsArray()) throw wrong(env, "blockTables", "an array of Int32Arrays");
+  auto list = tables.As<Napi::Array>();
+  for (uint32_t i = 0; i < list.Length(); i++) batch.block_tables.push_back(ints(list.Get(i), "blockTables[i]"));
+  batch.sampling.resize(batch.outputs.size());
+  Napi::Value sampling = object.Get("sampling");
+  if (!sampling.IsUndefined()) {
+    if (!sampling.IsArray() || sampling.As<Napi::Array>().Length() != batch.outputs.size())
+      throw wrong(env, "sampling", "an array with one entry per output");
+    for (uint32_t i = 0; i < batch.outputs.size(); i++) {
+      Napi::Value entry = sampling.As<Napi::Array>().Get(i);
+      if (!entry.IsObject()) throw wrong(env, "sampling[i]", "an object");
+      auto fields = entry.As<Napi::Object>();
+      Sampling& s = batch.sampling[i];
+      s.temperature = static_cast<float>(number(fields, "temperature", 0, 100));
+      s.top_k = static_cast<int>(number(fields, "topK", 0, INT32_MAX));
+      s.top_p = static_cast<float>(number(fields, "topP", 0, 1));
+      s.min_p = static_cast<float>(number(fields, "minP", 0, 1));
+      s.seed = static_cast<uint64_t>(number(fields, "seed", 0, static_cast<double>(kSafeInteger - 1)));
+    }
+  }
+  batch.logits = object.Get("logits").ToBoolean();
+  return batch;
+}
+
+Napi::Value result_to_js(Napi::Env env, const StepResult& result, double milliseconds) {
+  auto out = Napi::Object::New(env);
+  auto tokens = Napi::Int32Array::New(env, result.tokens.size());
+  std::copy(result.tokens.begin(), result.tokens.end(), tokens.Data());
+  auto probabilities = Napi::Float32Array::New(env, result.probabilities.size());
+  std::copy(result.probabilities.begin(), result.probabilities.end(), probabilities.Data());
+  out.Set("tokens", tokens);
+  out.Set("probabilities", probabilities);
+  if (!result.logits.empty()) {
+    auto logits = Napi::Float32Array::New(env, result.logits.size());
+    std::memcpy(logits.Data(), result.logits.data(), result.logits.size() * sizeof(float));
+    out.Set("logits", logits);
+  }
+  out.Set("milliseconds", Napi::Number::New(env, milliseconds));
+  return out;
+}
+
+}  // namespace hearth

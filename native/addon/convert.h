@@ -1,0 +1,20 @@
+// Between JavaScript values and the core's types. Wrong arguments throw a TypeError that names the field.
+#pragma once
+
+#include <napi.h>
+
+#include "../core/batch.h"
+#include "../core/gguf.h"
+
+namespace hearth {
+
+/// { version, fileBytes, metadata: Map, tensors } as native/index.ts's GgufHeader.
+Napi::Value header_to_js(Napi::Env env, const Gguf& gguf);
+
+/// native/index.ts's StepBatch.
+Batch batch_from_js(const Napi::Object& object);
+
+/// { tokens, probabilities, logits?, milliseconds }.
+Napi::Value result_to_js(Napi::Env env, const StepResult& result, double milliseconds);
+
+}  // namespace hearth

@@ -1,0 +1,66 @@
+// The JavaScript objects NativeModel and NativeCache of native/index.ts.
+#pragma once
+
+#include <napi.h>
+
+#include <memory>
+
+#include "../core/engine.h"
+#include "worker.h"
+
+namespace hearth {
+
+/// A model with the thread that runs its steps. Destroying it aborts the running step and waits for the thread.
+struct LoadedModel {
+  LoadedModel(Napi::Env env, std::unique_ptr<Engine> opened)
+      : engine(std::move(opened)), worker(env, [running = engine.get()] { running->abort(); }) {}
+  std::unique_ptr<Engine> engine;
+  Worker worker;  // destroyed before the engine, which its jobs use
+};
+
+class ModelObject : public Napi::ObjectWrap<ModelObject> {
+ public:
+  static void define(Napi::Env env);
+  static Napi::Value create(Napi::Env env, std::unique_ptr<Engine> engine);
+  explicit ModelObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<ModelObject>(info) {}
+  void Finalize(Napi::Env env) override;
+
+ private:
+  Napi::Value info(const Napi::CallbackInfo& info);
+  Napi::Value create_cache(const Napi::CallbackInfo& info);
+  Napi::Value cache_block_bytes(const Napi::CallbackInfo& info);
+  Napi::Value step(const Napi::CallbackInfo& info);
+  Napi::Value repack_bytes(const Napi::CallbackInfo& info);
+  Napi::Value repack(const Napi::CallbackInfo& info);
+  Napi::Value measure_ceilings(const Napi::CallbackInfo& info);
+  Napi::Value take_profile(const Napi::CallbackInfo& info);
+  Napi::Value close(const Napi::CallbackInfo& info);
+  LoadedModel& model(Napi::Env env);
+
+  std::shared_ptr<LoadedModel> model_;
+};
+
+class CacheObject : public Napi::ObjectWrap<CacheObject> {
+ public:
+  static void define(Napi::Env env);
+  static Napi::Value create(Napi::Env env, const std::shared_ptr<LoadedModel>& model, std::shared_ptr<KvCache> cache);
+  /// nullptr where the value is anything but a cache.
+  static CacheObject* from(const Napi::Value& value);
+  explicit CacheObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<CacheObject>(info) {}
+
+  /// Throws once closed, and if the cache was made by another model: its blocks have that one's sizes.
+  const std::shared_ptr<KvCache>& cache_of(Napi::Env env, const std::shared_ptr<LoadedModel>& model) const;
+
+ private:
+  Napi::Value block_count(const Napi::CallbackInfo& info);
+  Napi::Value block_tokens(const Napi::CallbackInfo& info);
+  Napi::Value bytes(const Napi::CallbackInfo& info);
+  Napi::Value copy_block(const Napi::CallbackInfo& info);
+  Napi::Value close(const Napi::CallbackInfo& info);
+  const std::shared_ptr<KvCache>& cache(Napi::Env env) const;
+
+  std::shared_ptr<KvCache> cache_;
+  std::weak_ptr<LoadedModel> model_;
+};
+
+}  // namespace hearth

@@ -1,0 +1,41 @@
+// What a backend must compute: the operations of one step, in the order forward.cpp calls them. A backend keeps the step's
+// activations where it likes (CPU scratch, GPU buffers) and may fuse inside an operation as it likes.
+// R rows; E, H, K, D, X, V as in model.h.
+#pragma once
+
+#include "batch.h"
+#include "model.h"
+
+namespace hearth {
+
+class Backend {
+ public:
+  virtual ~Backend() = default;
+
+  /// The kernel set in use: "reference", "portable", "avx2"…
+  virtual const char* name() const = 0;
+  virtual CacheType cache_type() const = 0;
+
+  /// Bytes of memory that repack(layer) takes; 0: this backend reads weights best as the file has them.
+  virtual size_t repack_bytes() const { return 0; }
+  /// Moves a layer's expert weights into a faster layout and gives their pages of the file back. Results stay the same bit
+  /// for bit. Between steps only. Throws Error where there is no memory.
+  virtual void repack(int) {}
+
+  /// A new step: `batch` and `cache` stay valid until its head() has returned.
+  virtual void begin(const Batch& batch, KvCache& cache) = 0;
+  /// x[R][E] = embedding rows of the tokens.
+  virtual void embed() = 0;
+  /// h = RMSNorm(x); Q, K, V = W·h + b; RoPE on Q and K; K and V go into the cache.
+  virtual void attention_input(int layer) = 0;
+  /// a[R][H·D] = attention of each row over its sequence's cached positions, window and sinks included.
+  virtual void attention(int layer) = 0;
+  /// x += Wo·a + b.
+  virtual void attention_output(int layer) = 0;
+  /// h = RMSNorm(x); the router's top experts with softmax over their logits; x += Σ weight · expert(h).
+  virtual void experts(int layer) = 0;
+  /// logits[outputs][V] = head · RMSNorm(x of the output rows). The memory is the backend's, valid until the next begin().
+  virtual const float* head() = 0;
+};
+
+}  // namespace hearth

@@ -1,0 +1,101 @@
+#include "engine.h"
+
+#include <chrono>
+#include <utility>
+
+#include "../cpu/cpu_backend.h"
+#include "../cpu/kernels.h"
+#include "../cpu/reference_backend.h"
+#include "error.h"
+
+namespace hearth {
+
+namespace {
+
+std::unique_ptr<Backend> make_backend(const Model& model, ThreadPool& pool, const EngineOptions& options) {
+  if (options.kernels == "reference") return make_reference_backend(model, pool, options.rope);
+  const cpu::Kernels* kernels =
+      options.kernels == "auto" ? cpu::available_kernels()[0] : cpu::find_kernels(options.kernels.c_str());
+  if (!kernels) {
+    std::string names = "reference";
+    for (auto* set = cpu::available_kernels(); *set; set++) names += std::string(", ") + (*set)->name;
+    fail("the kernels \"%s\" are unknown or not for this CPU; it has: %s", options.kernels.c_str(), names.c_str());
+  }
+  return make_cpu_backend(model, pool, options.rope, *kernels);
+}
+
+/// Adds the time since the last lap to an operation.
+class Stopwatch {
+ public:
+  explicit Stopwatch(std::map<std::string, double>& times) : times_(times) {}
+  void lap(const char* operation) {
+    auto now = std::chrono::steady_clock::now();
+    times_[operation] += std::chrono::duration<double, std::milli>(now - last_).count();
+    last_ = now;
+  }
+
+ private:
+  std::map<std::string, double>& times_;
+  std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
+};
+
+}  // namespace
+
+Engine::Engine(const std::string& path, const EngineOptions& options)
+    : model_(path), pool_(options.threads > 0 ? options.threads : default_thread_count()),
+      backend_(make_backend(model_, pool_, options)) {}
+
+StepResult Engine::step(KvCache& cache, const Batch& batch) {
+  const Config& config = model_.config();
+  batch.validate(config, cache);
+  std::map<std::string, double> times;
+  Stopwatch watch(times);
+  Backend& backend = *backend_;
+  backend.begin(batch, cache);
+  backend.embed();
+  watch.lap("embed");
+  for (int layer = 0; layer < config.layers; layer++) {
+    if (aborted_) fail("the model is being closed");
+    backend.attention_input(layer);
+    watch.lap("attention input");
+    backend.attention(layer);
+    watch.lap("attention");
+    backend.attention_output(layer);
+    watch.lap("attention output");
+    backend.experts(layer);
+    watch.lap("experts");
+  }
+  StepResult result;
+  if (!batch.outputs.empty()) {
+    const float* logits = backend.head();
+    watch.lap("head");
+    const auto outputs = batch.outputs.size();
+    const auto vocabulary = static_cast<size_t>(config.vocabulary);
+    result.tokens.resize(outputs);
+    result.probabilities.resize(outputs);
+    pool_.run(static_cast<int>(outputs), [&](int o, int) {
+      auto i = static_cast<size_t>(o);
+      Choice choice = sample(logits + i * vocabulary, config.vocabulary, batch.sampling[i],
+                             batch.positions[static_cast<size_t>(batch.outputs[i])] + 1);
+      result.tokens[i] = choice.token;
+      result.probabilities[i] = choice.probability;
+    });
+    if (batch.logits) result.logits.assign(logits, logits + outputs * vocabulary);
+    watch.lap("sampling");
+  }
+  std::lock_guard lock(profile_mutex_);
+  for (auto& [operation, milliseconds] : times) profile_[operation] += milliseconds;
+  return result;
+}
+
+void Engine::repack(int layer) {
+  if (layer < 0 || layer >= model_.config().layers) fail("the model has no layer %d", layer);
+  if (!aborted_) backend_->repack(layer);
+}
+
+std::map<std::string, double> Engine::take_profile() {
+  std::lock_guard lock(profile_mutex_);
+  return std::exchange(profile_, {});
+}
+
+}  // namespace hearth

@@ -1,0 +1,56 @@
+// The model and the machinery that runs it: one object, one step at a time.
+#pragma once
+
+#include <atomic>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+
+#include "backend.h"
+#include "batch.h"
+#include "model.h"
+#include "thread_pool.h"
+
+namespace hearth {
+
+struct EngineOptions {
+  int threads = 0;  ///< 0: default_thread_count()
+  RopeMode rope = RopeMode::reference;
+  std::string kernels = "auto";
+};
+
+class Engine {
+ public:
+  /// Maps the model and chooses the backend. Throws Error.
+  Engine(const std::string& path, const EngineOptions& options);
+
+  const Model& model() const { return model_; }
+  const Backend& backend() const { return *backend_; }
+  int threads() const { return pool_.threads(); }
+
+  /// The forward pass as the model card gives it, then sampling. Throws Error on a bad batch (cache untouched) or once
+  /// abort() was called.
+  StepResult step(KvCache& cache, const Batch& batch);
+
+  /// See Backend::repack. Throws Error for a layer out of range.
+  void repack(int layer);
+
+  ThreadPool& pool() { return pool_; }
+
+  /// Makes the running step and all later ones throw, at the next layer.
+  void abort() { aborted_ = true; }
+
+  /// Milliseconds by operation since the last call.
+  std::map<std::string, double> take_profile();
+
+ private:
+  Model model_;
+  ThreadPool pool_;
+  std::unique_ptr<Backend> backend_;
+  std::atomic<bool> aborted_{false};
+  std::mutex profile_mutex_;
+  std::map<std::string, double> profile_;
+};
+
+}  // namespace hearth

@@ -1,0 +1,260 @@
+#include "gguf.h"
+
+#include <bit>
+#include <cstring>
+
+#include "error.h"
+
+namespace hearth {
+
+static_assert(std::endian::native == std::endian::little, "GGUF data is used in place and is little-endian");
+
+const TypeTraits* type_traits(TensorType type) {
+  // ggml/src/ggml.c, `type_traits`: name, block length and block size.
+  static const std::unordered_map<uint32_t, TypeTraits> table = {
+      {0, {"F32", 1, 4}},        {1, {"F16", 1, 2}},        {2, {"Q4_0", 32, 18}},     {3, {"Q4_1", 32, 20}},
+      {6, {"Q5_0", 32, 22}},     {7, {"Q5_1", 32, 24}},     {8, {"Q8_0", 32, 34}},     {9, {"Q8_1", 32, 36}},
+      {10, {"Q2_K", 256, 84}},   {11, {"Q3_K", 256, 110}},  {12, {"Q4_K", 256, 144}},  {13, {"Q5_K", 256, 176}},
+      {14, {"Q6_K", 256, 210}},  {15, {"Q8_K", 256, 292}},  {16, {"IQ2_XXS", 256, 66}}, {17, {"IQ2_XS", 256, 74}},
+      {18, {"IQ3_XXS", 256, 98}}, {19, {"IQ1_S", 256, 50}}, {20, {"IQ4_NL", 32, 18}},  {21, {"IQ3_S", 256, 110}},
+      {22, {"IQ2_S", 256, 82}},  {23, {"IQ4_XS", 256, 136}}, {24, {"I8", 1, 1}},       {25, {"I16", 1, 2}},
+      {26, {"I32", 1, 4}},       {27, {"I64", 1, 8}},       {28, {"F64", 1, 8}},       {29, {"IQ1_M", 256, 56}},
+      {30, {"BF16", 1, 2}},      {34, {"TQ1_0", 256, 54}},  {35, {"TQ2_0", 256, 66}},  {39, {"MXFP4", 32, 17}},
+  };
+  auto found = table.find(static_cast<uint32_t>(type));
+  return found == table.end() ? nullptr : &found->second;
+}
+
+namespace {
+
+enum ValueType : uint32_t { U8, I8, U16, I16, U32, I32, F32, BOOL, STRING, ARRAY, U64, I64, F64 };
+
+/// Far above any real model (gpt-oss: 459 tensors, 446,189 merges): in a file of gigabytes, the room left in it alone would let a
+/// damaged count ask for more memory than there is.
+constexpr uint64_t kMaxEntries = 1 << 20, kMaxElements = 1 << 26;
+
+constexpr size_t kScalarBytes[] = {1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8};
+
+/// Reads the file from front to back; each read checks what is left and names what it was reading.
+class Cursor {
+ public:
+  explicit Cursor(const MappedFile& file) : file_(file) {}
+
+  const char* path() const { return file_.path().c_str(); }
+  size_t position() const { return position_; }
+  size_t left() const { return file_.size() - position_; }
+
+  const uint8_t* take(size_t bytes, const char* what) {
+    if (bytes > left())
+      fail("%s is truncated or damaged: %s needs %zu bytes at offset %zu, but only %zu are left; download it again", path(),
+           what, bytes, position_, left());
+    const uint8_t* at = file_.data() + position_;
+    position_ += bytes;
+    return at;
+  }
+  template <class T>
+  T read(const char* what) {
+    T value;
+    std::memcpy(&value, take(sizeof value, what), sizeof value);
+    return value;
+  }
+  std::string_view string(const char* what) {
+    auto length = read<uint64_t>(what);
+    if (length > left())
+      fail("%s is damaged: %s is said to be %llu bytes long, but only %zu are left in the file", path(), what,
+           static_cast<unsigned long long>(length), left());
+    return {reinterpret_cast<const char*>(take(length, what)), length};
+  }
+
+ private:
+  const MappedFile& file_;
+  size_t position_ = 0;
+};
+
+GgufValue read_scalar(Cursor& in, uint32_t type, const char* what) {
+  switch (type) {
+    case U8: return uint64_t{in.read<uint8_t>(what)};
+    case U16: return uint64_t{in.read<uint16_t>(what)};
+    case U32: return uint64_t{in.read<uint32_t>(what)};
+    case U64: return in.read<uint64_t>(what);
+    case I8: return int64_t{in.read<int8_t>(what)};
+    case I16: return int64_t{in.read<int16_t>(what)};
+    case I32: return int64_t{in.read<int32_t>(what)};
+    case I64: return in.read<int64_t>(what);
+    case F32: return double{in.read<float>(what)};
+    case F64: return in.read<double>(what);
+    case BOOL: return in.read<uint8_t>(what) != 0;
+    case STRING: return in.string(what);
+    default: fail("%s is damaged: the metadata value of %s has the unknown type %u", in.path(), what, type);
+  }
+}
+
+GgufArray read_array(Cursor& in, const char* what) {
+  auto type = in.read<uint32_t>(what);
+  auto count = in.read<uint64_t>(what);
+  if (type > F64 || type == ARRAY)
+    fail("%s: the metadata array %s has the unsupported element type %u", in.path(), what, type);
+  size_t least = type == STRING ? 8 : kScalarBytes[type];
+  if (count > in.left() / least || count > kMaxElements)
+    fail("%s is damaged: the metadata array %s claims %llu elements, more than it can hold", in.path(), what,
+         static_cast<unsigned long long>(count));
+  GgufArray array{};
+  auto fill = [&](auto& list, auto&& one) {
+    list.reserve(count);
+    for (uint64_t i = 0; i < count; i++) list.push_back(one());
+  };
+  switch (type) {
+    case STRING:
+      array.kind = GgufArray::Kind::strings;
+      fill(array.strings, [&] { return in.string(what); });
+      break;
+    case BOOL:
+      array.kind = GgufArray::Kind::booleans;
+      fill(array.booleans, [&] { return in.read<uint8_t>(what) != 0; });
+      break;
+    case F32:
+    case F64:
+      array.kind = GgufArray::Kind::floats;
+      fill(array.floats, [&] { return std::get<double>(read_scalar(in, type, what)); });
+      break;
+    default:
+      array.kind = GgufArray::Kind::integers;
+      fill(array.integers, [&] {
+        GgufValue value = read_scalar(in, type, what);
+        return std::holds_alternative<int64_t>(value) ? std::get<int64_t>(value)
+                                                      : static_cast<int64_t>(std::get<uint64_t>(value));
+      });
+  }
+  return array;
+}
+
+}  // namespace
+
+Gguf::Gguf(const std::string& path) : file_(std::make_unique<MappedFile>(path)) {
+  const char* file = path.c_str();
+  Cursor in(*file_);
+  if (file_->size() < 4 || std::memcmp(file_->data(), "GGUF", 4) != 0) fail("%s is not a GGUF file", file);
+  in.take(4, "the magic");
+  version_ = in.read<uint32_t>("the version");
+  if (version_ == 0x02000000 || version_ == 0x03000000) fail("%s is a big-endian GGUF, which is not supported", file);
+  if (version_ != 2 && version_ != 3) fail("%s has GGUF version %u; versions 2 and 3 are supported", file, version_);
+  auto tensor_count = in.read<uint64_t>("the tensor count");
+  auto metadata_count = in.read<uint64_t>("the metadata count");
+  // The shortest tensor entry takes 32 bytes (8 + 4 + 8 + 4 + 8), the shortest metadata entry 13 (8 + 4 + 1).
+  if (tensor_count > in.left() / 32 || tensor_count > kMaxEntries)
+    fail("%s is damaged: it claims %llu tensors, more than it can hold", file,
+         static_cast<unsigned long long>(tensor_count));
+  if (metadata_count > in.left() / 13 || metadata_count > kMaxEntries)
+    fail("%s is damaged: it claims %llu metadata entries, more than it can hold", file,
+         static_cast<unsigned long long>(metadata_count));
+
+  metadata_.reserve(metadata_count);
+  for (uint64_t i = 0; i < metadata_count; i++) {
+    std::string_view key = in.string("a metadata key");
+    if (key.empty() || key.size() > 65535) fail("%s is damaged: metadata key %llu has %zu bytes", file,
+                                                static_cast<unsigned long long>(i), key.size());
+    std::string name = printable(key);
+    auto type = in.read<uint32_t>(name.c_str());
+    GgufValue value = type == ARRAY ? GgufValue(read_array(in, name.c_str())) : read_scalar(in, type, name.c_str());
+    if (!keys_.emplace(key, metadata_.size()).second) fail("%s is damaged: the metadata key %s occurs twice", file, name.c_str());
+    metadata_.emplace_back(key, std::move(value));
+  }
+
+  uint32_t alignment = u32("general.alignment", 32);
+  if (alignment < 8 || !std::has_single_bit(alignment))
+    fail("%s is damaged: general.alignment is %u, which is not a power of two of at least 8", file, alignment);
+
+  tensors_.reserve(tensor_count);
+  for (uint64_t i = 0; i < tensor_count; i++) {
+    Tensor tensor{};
+    tensor.name = in.string("a tensor's name");
+    std::string name = printable(tensor.name);
+    if (tensor.name.empty()) fail("%s is damaged: tensor %llu has no name", file, static_cast<unsigned long long>(i));
+    auto dimensions = in.read<uint32_t>(name.c_str());
+    if (dimensions < 1 || dimensions > 4) fail("%s is damaged: tensor %s has %u dimensions", file, name.c_str(), dimensions);
+    tensor.dimensions = static_cast<int>(dimensions);
+    uint64_t elements = 1;
+    for (int d = 0; d < 4; d++) {
+      uint64_t size = d < tensor.dimensions ? in.read<uint64_t>(name.c_str()) : 1;
+      // No dimension and no product may reach 2^48: sizes in bytes then never overflow.
+      if (size == 0 || size >= 1ull << 48 || elements > (1ull << 48) / size)
+        fail("%s is damaged: tensor %s has an impossible shape", file, name.c_str());
+      elements *= size;
+      tensor.shape[d] = static_cast<int64_t>(size);
+    }
+    tensor.type = static_cast<TensorType>(in.read<uint32_t>(name.c_str()));
+    tensor.offset = in.read<uint64_t>(name.c_str());
+    const TypeTraits* traits = type_traits(tensor.type);
+    if (!traits) fail("%s: tensor %s has the unknown type %u; it may need a newer Hearth", file, name.c_str(),
+                      static_cast<uint32_t>(tensor.type));
+    if (tensor.shape[0] % traits->block)
+      fail("%s is damaged: tensor %s is %s, but its rows of %lld are no multiple of %d", file, name.c_str(), traits->name,
+           static_cast<long long>(tensor.shape[0]), traits->block);
+    tensor.bytes = elements / static_cast<uint64_t>(traits->block) * static_cast<uint64_t>(traits->block_bytes);
+    if (!names_.emplace(tensor.name, tensors_.size()).second) fail("%s is damaged: tensor %s occurs twice", file, name.c_str());
+    tensors_.push_back(tensor);
+  }
+
+  uint64_t data_start = (in.position() + alignment - 1) / alignment * alignment;
+  for (Tensor& tensor : tensors_) {
+    std::string name = printable(tensor.name);
+    if (tensor.offset % alignment) fail("%s is damaged: tensor %s is not aligned to %u bytes", file, name.c_str(), alignment);
+    if (data_start > file_->size() || tensor.offset > file_->size() - data_start ||
+        tensor.bytes > file_->size() - data_start - tensor.offset)
+      fail("%s is truncated: tensor %s needs %llu bytes at offset %llu, but the file has only %zu; download it again", file,
+           name.c_str(), static_cast<unsigned long long>(tensor.bytes),
+           static_cast<unsigned long long>(data_start + tensor.offset), file_->size());
+    tensor.offset += data_start;
+    tensor.data = file_->data() + tensor.offset;
+  }
+}
+
+const GgufValue* Gguf::find(std::string_view key) const {
+  auto found = keys_.find(key);
+  return found == keys_.end() ? nullptr : &metadata_[found->second].second;
+}
+
+const Tensor* Gguf::find_tensor(std::string_view name) const {
+  auto found = names_.find(name);
+  return found == names_.end() ? nullptr : &tensors_[found->second];
+}
+
+namespace {
+const GgufValue& required(const Gguf& gguf, const std::string& key) {
+  const GgufValue* value = gguf.find(key);
+  if (!value) fail("%s lacks the metadata key %s", gguf.file().path().c_str(), key.c_str());
+  return *value;
+}
+}  // namespace
+
+uint32_t Gguf::u32(const std::string& key) const {
+  const GgufValue& value = required(*this, key);
+  uint64_t number = 1ull << 32;
+  if (auto* u = std::get_if<uint64_t>(&value)) number = *u;
+  if (auto* i = std::get_if<int64_t>(&value); i && *i >= 0) number = static_cast<uint64_t>(*i);
+  if (number >> 32) fail("%s: the metadata key %s must be a whole number below 2^32", file_->path().c_str(), key.c_str());
+  return static_cast<uint32_t>(number);
+}
+
+uint32_t Gguf::u32(const std::string& key, uint32_t absent) const { return find(key) ? u32(key) : absent; }
+
+float Gguf::f32(const std::string& key) const {
+  const GgufValue& value = required(*this, key);
+  if (auto* f = std::get_if<double>(&value)) return static_cast<float>(*f);
+  if (auto* u = std::get_if<uint64_t>(&value)) return static_cast<float>(*u);
+  fail("%s: the metadata key %s must be a number", file_->path().c_str(), key.c_str());
+}
+
+float Gguf::f32(const std::string& key, float absent) const { return find(key) ? f32(key) : absent; }
+
+std::string_view Gguf::string(const std::string& key) const {
+  const GgufValue& value = required(*this, key);
+  if (auto* s = std::get_if<std::string_view>(&value)) return *s;
+  fail("%s: the metadata key %s must be a string", file_->path().c_str(), key.c_str());
+}
+
+std::string_view Gguf::string(const std::string& key, std::string_view absent) const {
+  return find(key) ? string(key) : absent;
+}
+
+}  // namespace hearth

@@ -1,0 +1,82 @@
+// GGUF: header, metadata and tensor directory of a mapped file. Nothing in the file is trusted: every length, count and
+// offset is checked before it is used, and an Error names the field at fault.
+// Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md (versions 2 and 3, little-endian).
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <variant>
+#include <vector>
+
+#include "mapped_file.h"
+
+namespace hearth {
+
+/// ggml's tensor type ids; the ones this core computes with are named.
+enum class TensorType : uint32_t { F32 = 0, F16 = 1, Q8_0 = 8, BF16 = 30, MXFP4 = 39 };
+
+struct TypeTraits {
+  const char* name;
+  int block;         ///< elements that are stored together
+  int block_bytes;
+};
+/// nullptr for an id this table does not know.
+const TypeTraits* type_traits(TensorType type);
+
+struct Tensor {
+  std::string_view name;
+  TensorType type;
+  int dimensions;
+  int64_t shape[4];      ///< ggml order: the contiguous dimension first; unused ones are 1
+  uint64_t offset;       ///< from the start of the file
+  uint64_t bytes;
+  const uint8_t* data;
+};
+
+/// A metadata array; element i of a string array is strings[i].
+struct GgufArray {
+  enum class Kind { integers, floats, booleans, strings } kind;
+  std::vector<int64_t> integers;
+  std::vector<double> floats;
+  std::vector<bool> booleans;
+  std::vector<std::string_view> strings;
+};
+
+using GgufValue = std::variant<uint64_t, int64_t, double, bool, std::string_view, GgufArray>;
+
+class Gguf {
+ public:
+  /// Maps and parses. Throws Error.
+  explicit Gguf(const std::string& path);
+
+  const MappedFile& file() const { return *file_; }
+  MappedFile& file() { return *file_; }
+  uint32_t version() const { return version_; }
+  const std::vector<std::pair<std::string_view, GgufValue>>& metadata() const { return metadata_; }
+  const std::vector<Tensor>& tensors() const { return tensors_; }
+
+  /// nullptr where the key is absent.
+  const GgufValue* find(std::string_view key) const;
+  const Tensor* find_tensor(std::string_view name) const;
+
+  /// Typed access. A key of another type is an Error; an absent one too, unless a default is given.
+  uint32_t u32(const std::string& key) const;
+  uint32_t u32(const std::string& key, uint32_t absent) const;
+  float f32(const std::string& key) const;
+  float f32(const std::string& key, float absent) const;
+  std::string_view string(const std::string& key) const;
+  std::string_view string(const std::string& key, std::string_view absent) const;
+
+ private:
+  std::unique_ptr<MappedFile> file_;
+  uint32_t version_ = 0;
+  std::vector<std::pair<std::string_view, GgufValue>> metadata_;
+  std::unordered_map<std::string_view, size_t> keys_;
+  std::vector<Tensor> tensors_;
+  std::unordered_map<std::string_view, size_t> names_;
+};
+
+}  // namespace hearth

@@ -1,0 +1,116 @@
+// MappedFile over POSIX mmap or Win32 file mappings.
+#include "mapped_file.h"
+
+#include "error.h"
+
+#ifdef _WIN32
+#ifndef NOMINMAX
+#define NOMINMAX
+#endif
+#include <windows.h>
+#else
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <system_error>
+#include <unistd.h>
+#endif
+
+namespace hearth {
+
+#ifdef _WIN32
+
+MappedFile::MappedFile(const std::string& path) : path_(path) {
+  std::wstring wide(static_cast<size_t>(MultiByteToWideChar(CP_UTF8, 0, path.c_str(), -1, nullptr, 0)), L'\0');
+  MultiByteToWideChar(CP_UTF8, 0, path.c_str(), -1, wide.data(), static_cast<int>(wide.size()));
+  HANDLE file = CreateFileW(wide.c_str(), GENERIC_READ, FILE_SHARE_READ | FILE_SHARE_DELETE, nullptr, OPEN_EXISTING,
+                            FILE_ATTRIBUTE_NORMAL, nullptr);
+  if (file == INVALID_HANDLE_VALUE) fail("cannot open %s: Windows error %lu", path.c_str(), GetLastError());
+  LARGE_INTEGER size;
+  if (!GetFileSizeEx(file, &size) || size.QuadPart == 0) {
+    CloseHandle(file);
+    fail("%s is empty", path.c_str());
+  }
+  HANDLE mapping = CreateFileMappingW(file, nullptr, PAGE_READONLY, 0, 0, nullptr);
+  CloseHandle(file);
+  if (!mapping) fail("cannot map %s: Windows error %lu", path.c_str(), GetLastError());
+  data_ = static_cast<const uint8_t*>(MapViewOfFile(mapping, FILE_MAP_READ, 0, 0, 0));
+  CloseHandle(mapping);
+  if (!data_) fail("cannot map %s: Windows error %lu", path.c_str(), GetLastError());
+  size_ = static_cast<size_t>(size.QuadPart);
+}
+
+MappedFile::~MappedFile() {
+  if (data_) UnmapViewOfFile(data_);
+}
+
+void MappedFile::read_ahead() {
+  MEMORYSTATUSEX status{};
+  status.dwLength = sizeof status;
+  if (!GlobalMemoryStatusEx(&status) || size_ > status.ullTotalPhys / 4 * 3) return;
+  WIN32_MEMORY_RANGE_ENTRY range{const_cast<uint8_t*>(data_), size_};
+  PrefetchVirtualMemory(GetCurrentProcess(), 1, &range, 0);
+}
+
+void MappedFile::release(const uint8_t*, size_t) const {
+  // Windows trims the pages of a mapping from the working set by itself when memory is short.
+}
+
+#else
+
+MappedFile::MappedFile(const std::string& path) : path_(path) {
+  // O_NONBLOCK: a named pipe is then refused below instead of waited for; files know no difference.
+  int file = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  if (file < 0) fail("cannot open %s: %s", path.c_str(), std::strerror(errno));
+  struct stat status;
+  if (fstat(file, &status) != 0 || !S_ISREG(status.st_mode)) {
+    close(file);
+    fail("%s is not a file; a model is a single .gguf file", path.c_str());
+  }
+  if (status.st_size == 0) {
+    close(file);
+    fail("%s is empty", path.c_str());
+  }
+  size_ = static_cast<size_t>(status.st_size);
+  void* map = mmap(nullptr, size_, PROT_READ, MAP_SHARED, file, 0);
+  int error = errno;
+  close(file);
+  if (map == MAP_FAILED) fail("cannot map %s (%zu bytes): %s", path.c_str(), size_, std::strerror(error));
+  data_ = static_cast<const uint8_t*>(map);
+}
+
+MappedFile::~MappedFile() {
+  stop_ = true;
+  if (reader_.joinable()) reader_.join();
+  if (data_) munmap(const_cast<uint8_t*>(data_), size_);
+}
+
+void MappedFile::read_ahead() {
+  const auto memory = static_cast<size_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<size_t>(sysconf(_SC_PAGESIZE));
+  if (reader_.joinable() || size_ > memory / 4 * 3) return;
+  try {
+    reader_ = std::thread([this] {
+      // In pieces, so that closing the file does not wait for the disk.
+      constexpr size_t kPiece = size_t{16} << 20;
+      for (size_t at = 0; at < size_ && !stop_; at += kPiece)
+        madvise(const_cast<uint8_t*>(data_) + at, std::min(kPiece, size_ - at), MADV_WILLNEED);
+    });
+  } catch (const std::system_error&) {
+    // No thread to be had: pages come in as they are touched.
+  }
+}
+
+void MappedFile::release(const uint8_t* from, size_t bytes) const {
+  const auto page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
+  const uintptr_t first = (reinterpret_cast<uintptr_t>(from) + page - 1) / page * page;
+  const uintptr_t last = (reinterpret_cast<uintptr_t>(from) + bytes) / page * page;
+  // Only this process's pages go; the system's file cache keeps its copy as long as it has room.
+  if (last > first) madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED);
+}
+
+#endif
+
+}  // namespace hearth

@@ -1,0 +1,39 @@
+// A file mapped read-only into memory.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <thread>
+
+namespace hearth {
+
+class MappedFile {
+ public:
+  /// Maps the whole file. `path` is UTF-8. Throws Error (not found, no permission, a folder, empty, no address space).
+  explicit MappedFile(const std::string& path);
+  ~MappedFile();
+  MappedFile(const MappedFile&) = delete;
+  MappedFile& operator=(const MappedFile&) = delete;
+
+  const uint8_t* data() const { return data_; }
+  size_t size() const { return size_; }
+  const uint8_t* end() const { return data_ + size_; }
+  /// Starts to read the file into the system's cache, front to back and beside everything else: where the disk is the
+  /// limit, that is faster than reading what is touched as it is touched. Does nothing where the file would take more than
+  /// three quarters of the machine's memory. At most once.
+  void read_ahead();
+  /// Gives the whole pages inside [from, from + bytes) back to the system; reading them again brings them back.
+  void release(const uint8_t* from, size_t bytes) const;
+  const std::string& path() const { return path_; }
+
+ private:
+  std::string path_;
+  const uint8_t* data_ = nullptr;
+  size_t size_ = 0;
+  std::thread reader_;
+  std::atomic<bool> stop_{false};
+};
+
+}  // namespace hearth

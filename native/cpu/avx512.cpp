@@ -1,0 +1,532 @@
+// AVX-512 kernels (F, BW, DQ, VL, VBMI, VNNI).
+//
+// Quantised groups: 16 weight rows lie in the 16 lanes of a register, 4 consecutive bytes of a row in each lane, so that
+// vpdpbusd with 4 broadcast activation bytes advances 16 rows at once. Weights are the unsigned operand (MXFP4 + 12 by
+// table, Q8_0 + 128); the accumulators start at −12 (−128) × Σ activations, which takes the offset back.
+#include "vector_kernels.h"
+
+#if defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512DQ__) && defined(__AVX512VL__) && \
+    defined(__AVX512VBMI__) && defined(__AVX512VNNI__)
+
+#include <immintrin.h>
+
+#include <array>
+#include <utility>
+
+#define HEARTH_INLINE inline __attribute__((always_inline))
+/// Rows ahead that groups are prefetched into L2, linearly. Measured on Zen 4: 16 to 24 rows are best; prefetching to L1
+/// from memory or not at all costs half of the bandwidth.
+constexpr size_t kPrefetchRows = 24;
+/// Blocks ahead that each row is brought from L2 to L1 where few columns leave no time to hide it.
+constexpr size_t kPrefetchBlocks = 8;
+constexpr int kMaxColumnsToPrefetchL1 = 8;
+/// Blocks handled in one turn of the loop: their exponents are gathered together.
+constexpr int kBatch = 4;
+
+namespace hearth::cpu {
+namespace {
+
+struct Avx512 {
+  using F = __m512;
+  static constexpr int kDotRows = 4, kDotColumns = 4, kScoreHeads = 8, kValueHeads = 4, kValueVectors = 4;
+
+  static F zero() { return _mm512_setzero_ps(); }
+  static F set1(float a) { return _mm512_set1_ps(a); }
+  static F load(const float* p) { return _mm512_loadu_ps(p); }
+  static void store(float* p, F v) { _mm512_storeu_ps(p, v); }
+  static F load_f16(const void* p) { return _mm512_cvtph_ps(_mm256_loadu_si256(static_cast<const __m256i*>(p))); }
+  static F load_bf16(const void* p) {
+    const __m512i wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256(static_cast<const __m256i*>(p)));
+    return _mm512_castsi512_ps(_mm512_slli_epi32(wide, 16));
+  }
+  static F load_int8(const void* p) {
+    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(static_cast<const __m128i*>(p))));
+  }
+  static void store_f16(void* p, F v) {
+    _mm256_storeu_si256(static_cast<__m256i*>(p), _mm512_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+  }
+  static F add(F a, F b) { return _mm512_add_ps(a, b); }
+  static F sub(F a, F b) { return _mm512_sub_ps(a, b); }
+  static F mul(F a, F b) { return _mm512_mul_ps(a, b); }
+  static F div(F a, F b) { return _mm512_div_ps(a, b); }
+  static F fma(F a, F b, F c) { return _mm512_fmadd_ps(a, b, c); }
+  static F min(F a, F b) { return _mm512_min_ps(a, b); }
+  static F max(F a, F b) { return _mm512_max_ps(a, b); }
+  static F abs(F a) { return _mm512_abs_ps(a); }
+  static F scale_exponent(F v, F n) {
+    return _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(v), _mm512_slli_epi32(_mm512_castps_si512(n), 23)));
+  }
+  static F zero_below(F v, F x, float bound) {
+    return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(x, set1(bound), _CMP_NLT_UQ), v);
+  }
+  static F keep_lanes(F v, int first, int last, float other) {
+    const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    const __mmask16 kept = _mm512_cmpge_epi32_mask(lane, _mm512_set1_epi32(first)) &
+                           _mm512_cmplt_epi32_mask(lane, _mm512_set1_epi32(last));
+    return _mm512_mask_mov_ps(set1(other), kept, v);
+  }
+  static float sum(F v) {
+    const __m256 a = _mm256_add_ps(_mm512_castps512_ps256(v), _mm512_extractf32x8_ps(v, 1));
+    const __m128 b = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+    const __m128 c = _mm_add_ps(b, _mm_movehl_ps(b, b));
+    return _mm_cvtss_f32(_mm_add_ss(c, _mm_movehdup_ps(c)));
+  }
+  static float maximum(F v) {
+    const __m256 a = _mm256_max_ps(_mm512_castps512_ps256(v), _mm512_extractf32x8_ps(v, 1));
+    const __m128 b = _mm_max_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+    const __m128 c = _mm_max_ps(b, _mm_movehl_ps(b, b));
+    return _mm_cvtss_f32(_mm_max_ss(c, _mm_movehdup_ps(c)));
+  }
+  static void store_int8(int8_t* q, F v) {
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(q), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(v)));
+  }
+};
+
+// ---- moving 16 rows into 16 lanes -----------------------------------------------------------------------------------
+
+/// 16 bytes of each of 16 rows: vector i holds rows i, i + 4, i + 8 and i + 12.
+HEARTH_INLINE void load_rows(const uint8_t* p, size_t row_bytes, __m512i rows[4]) {
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; i++, p += row_bytes) {
+    const auto* row = reinterpret_cast<const __m128i*>(p);
+    const auto* row4 = reinterpret_cast<const __m128i*>(p + 4 * row_bytes);
+    const auto* row8 = reinterpret_cast<const __m128i*>(p + 8 * row_bytes);
+    const auto* row12 = reinterpret_cast<const __m128i*>(p + 12 * row_bytes);
+    __m512i v = _mm512_castsi128_si512(_mm_loadu_si128(row));
+    v = _mm512_mask_broadcast_i32x4(v, 0x00F0, _mm_loadu_si128(row4));
+    v = _mm512_mask_broadcast_i32x4(v, 0x0F00, _mm_loadu_si128(row8));
+    rows[i] = _mm512_mask_broadcast_i32x4(v, 0xF000, _mm_loadu_si128(row12));
+  }
+}
+
+/// Vector j of the result holds dword j of rows 0..15 in lanes 0..15.
+HEARTH_INLINE void transpose(const __m512i rows[4], __m512i columns[4]) {
+  const __m512i a = _mm512_unpacklo_epi32(rows[0], rows[1]), b = _mm512_unpackhi_epi32(rows[0], rows[1]);
+  const __m512i c = _mm512_unpacklo_epi32(rows[2], rows[3]), d = _mm512_unpackhi_epi32(rows[2], rows[3]);
+  columns[0] = _mm512_unpacklo_epi64(a, c);
+  columns[1] = _mm512_unpackhi_epi64(a, c);
+  columns[2] = _mm512_unpacklo_epi64(b, d);
+  columns[3] = _mm512_unpackhi_epi64(b, d);
+}
+
+/// Sums of the 4 dwords of each row of load_rows' form, rows 0..15 in lanes 0..15.
+HEARTH_INLINE __m512i sum_rows(const __m512i rows[4]) {
+  const __m512i a = _mm512_add_epi32(_mm512_unpacklo_epi32(rows[0], rows[1]), _mm512_unpackhi_epi32(rows[0], rows[1]));
+  const __m512i b = _mm512_add_epi32(_mm512_unpacklo_epi32(rows[2], rows[3]), _mm512_unpackhi_epi32(rows[2], rows[3]));
+  return _mm512_add_epi32(_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b));
+}
+
+// ---- formats ----------------------------------------------------------------------------------------------------------
+//
+// `stored` is a block of 16 rows as the scratch keeps it, `bytes` are its unsigned weights, elements 4j..4j+3 in vector j.
+// A block's scales are 16 dwords that combine with an activation scale by `combine`.
+
+struct Mxfp4 {
+  static constexpr size_t kBlockBytes = 17;
+  static constexpr int kStored = 4;
+  /// Added to the weights to make them unsigned.
+  static constexpr int kOffset = 12;
+
+  /// Exponent bytes of up to 4 blocks, block i in byte i of each row's lane.
+  struct Scales {
+    __m512i exponents;
+  };
+
+  /// Reads 64 bytes of each row at p and takes those that `index` (the same in every lane) names.
+  static HEARTH_INLINE Scales gather(const uint8_t* p, size_t row_bytes, uint32_t index) {
+    const __m512i at = _mm512_set1_epi32(static_cast<int>(index));
+    __m512i x[4];
+#pragma GCC unroll 4
+    for (int q = 0; q < 4; q++) {
+      x[q] = _mm512_maskz_permutexvar_epi8(0xFull << 16 * q, at, _mm512_loadu_si512(p + 4 * q * row_bytes));
+#pragma GCC unroll 4
+      for (int i = 1; i < 4; i++)
+        x[q] = _mm512_mask_permutexvar_epi8(x[q], 0xFull << (16 * q + 4 * i), at,
+                                            _mm512_loadu_si512(p + (4 * q + i) * row_bytes));
+    }
+    const __m512i e = _mm512_or_si512(_mm512_or_si512(x[0], x[1]), _mm512_or_si512(x[2], x[3]));
+    return {_mm512_max_epu8(_mm512_min_epu8(e, _mm512_set1_epi8(static_cast<char>(kMaxExponent))),
+                            _mm512_set1_epi8(kMinExponent))};
+  }
+  static HEARTH_INLINE Scales load_scales(const uint8_t* p, size_t row_bytes) {
+    return gather(p, row_bytes, 0 | 17 << 8 | 34 << 16 | 51 << 24);
+  }
+  /// Of the `count` < 4 blocks that end where p's row ends, from the row's last 64 bytes.
+  static HEARTH_INLINE Scales load_last_scales(const uint8_t* p, size_t row_bytes, int count) {
+    const uint32_t first = 64u - 17u * static_cast<uint32_t>(count);
+    return gather(p + 17 * count - 64, row_bytes, first | (first + 17) << 8 | (first + 34) << 16);
+  }
+  /// (e − 128) << 23: what, added to a float's bits, multiplies it by 2^(e − 128).
+  static HEARTH_INLINE __m512i scale(const Scales& s, const uint8_t*, size_t, int i) {
+    const __m512i shifted = i == 0   ? _mm512_slli_epi32(s.exponents, 23)
+                            : i == 1 ? _mm512_slli_epi32(s.exponents, 15)
+                            : i == 2 ? _mm512_slli_epi32(s.exponents, 7)
+                                     : _mm512_srli_epi32(s.exponents, 1);
+    return _mm512_sub_epi32(_mm512_and_si512(shifted, _mm512_set1_epi32(0x7F800000)), _mm512_set1_epi32(128 << 23));
+  }
+  static HEARTH_INLINE __m512 combine(__m512i scale, const float* activation_scale) {
+    int32_t bits;
+    memcpy(&bits, activation_scale, 4);
+    return _mm512_castsi512_ps(_mm512_add_epi32(scale, _mm512_set1_epi32(bits)));
+  }
+
+  static HEARTH_INLINE void load_rowwise(const uint8_t* p, size_t row_bytes, __m512i stored[4]) {
+    load_rows(p + 1, row_bytes, stored);
+  }
+  static HEARTH_INLINE void load_lanewise(const uint8_t* p, size_t row_bytes, __m512i stored[4]) {
+    __m512i rows[4];
+    load_rows(p + 1, row_bytes, rows);
+    transpose(rows, stored);
+  }
+  static HEARTH_INLINE void expand(const __m512i stored[4], __m512i bytes[8]) {
+    // The values of E2M1, doubled, + 12. vpermb ignores the index's upper two bits: with four copies of the table neither
+    // nibble needs masking.
+    alignas(64) static constexpr uint8_t kTable[64] = {
+        12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0, 12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0,
+        12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0, 12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0};
+    const __m512i table = _mm512_load_si512(kTable);
+    // x >> 4 as a high multiply, which does not compete with the byte permutes for ports; the empty asm keeps the compiler
+    // from turning it back into a shift.
+    __m512i sixteenth = _mm512_set1_epi16(0x1000);
+    asm("" : "+v"(sixteenth));
+#pragma GCC unroll 4
+    for (int j = 0; j < 4; j++) {
+      bytes[j] = _mm512_permutexvar_epi8(stored[j], table);
+      bytes[j + 4] = _mm512_permutexvar_epi8(_mm512_mulhi_epu16(stored[j], sixteenth), table);
+    }
+  }
+
+  static void prefetch_row(const uint8_t* p) {
+    _mm_prefetch(reinterpret_cast<const char*>(p + kPrefetchBlocks * kBlockBytes), _MM_HINT_T0);
+  }
+  /// Element words of row r of a block as the scratch keeps them, one row at a time; for ragged groups.
+  static void store_row(const uint8_t* p, uint8_t* stored, uint8_t* scales, int r) {
+    for (int j = 0; j < 4; j++) memcpy(stored + 64 * j + 4 * r, p + 1 + 4 * j, 4);
+    int e = p[0];
+    e = e < kMinExponent ? kMinExponent : e > kMaxExponent ? kMaxExponent : e;
+    const int32_t scale = (e - 128) * (1 << 23);
+    memcpy(scales + 4 * r, &scale, 4);
+  }
+};
+
+struct Q8_0 {
+  static constexpr size_t kBlockBytes = 34;
+  static constexpr int kStored = 8;
+  static constexpr int kOffset = 128;
+
+  struct Scales {};
+
+  static HEARTH_INLINE Scales load_scales(const uint8_t*, size_t) { return {}; }
+  static HEARTH_INLINE Scales load_last_scales(const uint8_t*, size_t, int) { return {}; }
+  static HEARTH_INLINE __m512i scale(const Scales&, const uint8_t* p, size_t row_bytes, int) {
+    const auto half = [&](int r) {
+      uint16_t d;
+      memcpy(&d, p + r * row_bytes, 2);
+      return static_cast<short>(d);
+    };
+    const __m256i halves =
+        _mm256_setr_epi16(half(0), half(1), half(2), half(3), half(4), half(5), half(6), half(7), half(8), half(9),
+                          half(10), half(11), half(12), half(13), half(14), half(15));
+    return _mm512_castps_si512(_mm512_cvtph_ps(halves));
+  }
+  static HEARTH_INLINE __m512 combine(__m512i scale, const float* activation_scale) {
+    return _mm512_mul_ps(_mm512_castsi512_ps(scale), _mm512_set1_ps(*activation_scale));
+  }
+
+  static HEARTH_INLINE void load_rowwise(const uint8_t* p, size_t row_bytes, __m512i stored[8]) {
+    load_rows(p + 2, row_bytes, stored);
+    load_rows(p + 18, row_bytes, stored + 4);
+    make_unsigned(stored);
+  }
+  static HEARTH_INLINE void load_lanewise(const uint8_t* p, size_t row_bytes, __m512i stored[8]) {
+    __m512i rows[8];
+    load_rows(p + 2, row_bytes, rows);
+    load_rows(p + 18, row_bytes, rows + 4);
+    transpose(rows, stored);
+    transpose(rows + 4, stored + 4);
+    make_unsigned(stored);
+  }
+  static HEARTH_INLINE void make_unsigned(__m512i stored[8]) {
+#pragma GCC unroll 8
+    for (int j = 0; j < 8; j++) stored[j] = _mm512_xor_si512(stored[j], _mm512_set1_epi8(static_cast<char>(0x80)));
+  }
+  static HEARTH_INLINE void expand(const __m512i stored[8], __m512i bytes[8]) {
+#pragma GCC unroll 8
+    for (int j = 0; j < 8; j++) bytes[j] = stored[j];
+  }
+
+  static void prefetch_row(const uint8_t* p) {
+    _mm_prefetch(reinterpret_cast<const char*>(p + kPrefetchBlocks * kBlockBytes), _MM_HINT_T0);
+    _mm_prefetch(reinterpret_cast<const char*>(p + kPrefetchBlocks * kBlockBytes + 64), _MM_HINT_T0);
+  }
+  static void store_row(const uint8_t* p, uint8_t* stored, uint8_t* scales, int r) {
+    for (int j = 0; j < 8; j++)
+      for (int i = 0; i < 4; i++) stored[64 * j + 4 * r + i] = p[2 + 4 * j + i] ^ 0x80;
+    uint16_t d;
+    memcpy(&d, p, 2);
+    const float scale = _cvtsh_ss(d);
+    memcpy(scales + 4 * r, &scale, 4);
+  }
+};
+
+// ---- 16 rows × N columns ------------------------------------------------------------------------------------------------
+
+/// acc += weights · 4 activation bytes, in every lane. Inline assembly so that every compiler folds the broadcast into the
+/// instruction: g++ 12 does not, which costs a quarter of the throughput.
+HEARTH_INLINE __m512i dot4(__m512i acc, __m512i weights, const uint8_t* activations) {
+  asm("vpdpbusd %2%{1to16%}, %1, %0" : "+v"(acc) : "v"(weights), "m"(*reinterpret_cast<const int32_t*>(activations)));
+  return acc;
+}
+
+template <int N> HEARTH_INLINE void clear(__m512 (&y)[N]) {
+#pragma GCC unroll 16
+  for (int c = 0; c < N; c++) y[c] = _mm512_setzero_ps();
+}
+template <int N> HEARTH_INLINE void store_columns(const __m512 (&acc)[N], __mmask16 rows, float* y, size_t ldy) {
+#pragma GCC unroll 16
+  for (int c = 0; c < N; c++) _mm512_mask_storeu_ps(y + c * ldy, rows, acc[c]);
+}
+
+/// One block of 16 rows in lanes times N columns of a tile.
+template <class Format, int N>
+HEARTH_INLINE void add_block(const __m512i (&bytes)[8], __m512i scale, const uint8_t* tile, __m512 (&y)[N]) {
+  constexpr int kTogether = 4;  // hides vpdpbusd's latency within the 32 registers
+  const auto* scales = reinterpret_cast<const float*>(tile + kBlock * N);
+  const auto* sums = reinterpret_cast<const int32_t*>(tile + (kBlock + 4) * N);
+  constexpr __mmask16 kColumns = static_cast<__mmask16>((1u << N) - 1);
+  alignas(64) int32_t start[kTileRows];
+  _mm512_store_si512(start, _mm512_mullo_epi32(_mm512_maskz_loadu_epi32(kColumns, sums),
+                                               _mm512_set1_epi32(-Format::kOffset)));
+  asm("" : "+m"(start));  // keeps g++ from extracting lanes by shuffles: broadcasts from memory need no vector port
+#pragma GCC unroll 16
+  for (int c0 = 0; c0 < N; c0 += kTogether) {
+    __m512i acc[kTogether];
+#pragma GCC unroll 4
+    for (int c = 0; c < kTogether; c++)
+      if (c0 + c < N) acc[c] = _mm512_set1_epi32(start[c0 + c]);
+#pragma GCC unroll 8
+    for (int j = 0; j < 8; j++)
+#pragma GCC unroll 4
+      for (int c = 0; c < kTogether; c++)
+        if (c0 + c < N) acc[c] = dot4(acc[c], bytes[j], tile + (c0 + c) * kBlock + j * 4);
+#pragma GCC unroll 4
+    for (int c = 0; c < kTogether; c++)
+      if (c0 + c < N)
+        y[c0 + c] =
+            _mm512_fmadd_ps(_mm512_cvtepi32_ps(acc[c]), Format::combine(scale, scales + c0 + c), y[c0 + c]);
+  }
+}
+
+/// One block of 16 rows as load_rows leaves them times one column: the sums are shuffled instead of the weights.
+template <class Format>
+HEARTH_INLINE void add_block_rowwise(const __m512i (&bytes)[8], __m512i scale, const uint8_t* tile, __m512& y) {
+  const __m512i low = _mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(tile)));
+  const __m512i high = _mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(tile + 16)));
+  int32_t sum;
+  memcpy(&sum, tile + kBlock + 4, 4);
+  __m512i acc[4];
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; i++)
+    acc[i] = _mm512_dpbusd_epi32(_mm512_dpbusd_epi32(_mm512_setzero_si512(), bytes[i], low), bytes[i + 4], high);
+  const __m512i dot = _mm512_add_epi32(sum_rows(acc), _mm512_set1_epi32(-Format::kOffset * sum));
+  y = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot), Format::combine(scale, reinterpret_cast<const float*>(tile + kBlock)), y);
+}
+
+/// Where the scratch keeps block b's weights and its scales.
+template <class Format> HEARTH_INLINE uint8_t* stored_weights(uint8_t* scratch, int b) {
+  return scratch + static_cast<size_t>(b) * (Format::kStored + 1) * 64;
+}
+template <class Format> HEARTH_INLINE uint8_t* stored_scales(uint8_t* scratch, int b) {
+  return stored_weights<Format>(scratch, b) + Format::kStored * 64;
+}
+
+/// 16 whole rows in the file's layout times the first N columns; Save leaves them unpacked in the scratch as well.
+template <class Format, int N, bool Save> __attribute__((noinline)) void group_native(const QuantGroup& g) {
+  const uint8_t* w = g.weights;
+  const uint8_t* next = w + kPrefetchRows * g.row_bytes;
+  const uint8_t* tile = g.tiles;
+  const size_t row_bytes = g.row_bytes;
+  uint8_t* scratch = g.scratch;
+  __m512 y[N];
+  clear(y);
+  const auto block = [&](const typename Format::Scales& scales, int i) __attribute__((always_inline)) {
+    __m512i stored[Format::kStored], bytes[8];
+    const __m512i scale = Format::scale(scales, w, row_bytes, i);
+    if constexpr (N == 1 && !Save) {
+      Format::load_rowwise(w, row_bytes, stored);
+      Format::expand(stored, bytes);
+      add_block_rowwise<Format>(bytes, scale, tile, y[0]);
+    } else {
+      Format::load_lanewise(w, row_bytes, stored);
+      if constexpr (Save) {
+#pragma GCC unroll 8
+        for (int j = 0; j < Format::kStored; j++) _mm512_store_si512(scratch + 64 * j, stored[j]);
+        _mm512_store_si512(scratch + 64 * Format::kStored, scale);
+        scratch += 64 * (Format::kStored + 1);
+      }
+      Format::expand(stored, bytes);
+      add_block<Format, N>(bytes, scale, tile, y);
+    }
+    w += Format::kBlockBytes;
+    tile += kPackedBlockBytes * N;
+  };
+  int b = 0;
+  for (; b + kBatch <= g.blocks; b += kBatch) {
+    constexpr size_t kBytes = kBatch * Format::kBlockBytes * kGroupRows;
+#pragma GCC unroll 1
+    for (size_t i = 0; i < kBytes; i += 64)
+      _mm_prefetch(reinterpret_cast<const char*>(next + i), _MM_HINT_T1);
+    next += kBytes;
+    if constexpr (N <= kMaxColumnsToPrefetchL1)
+      for (int r = 0; r < kGroupRows; r++) Format::prefetch_row(w + r * row_bytes);
+    const typename Format::Scales scales = Format::load_scales(w, row_bytes);
+    block(scales, 0);
+    block(scales, 1);
+    block(scales, 2);
+    block(scales, 3);
+  }
+  if (const int rest = g.blocks - b; rest > 0) {
+    const typename Format::Scales scales = Format::load_last_scales(w, row_bytes, rest);
+    block(scales, 0);
+    if (rest > 1) block(scales, 1);
+    if (rest > 2) block(scales, 2);
+  }
+  store_columns(y, 0xFFFF, g.y, g.ldy);
+}
+
+/// 16 unpacked rows from the scratch times a tile of N columns.
+template <class Format, int N>
+__attribute__((noinline)) void group_stored(const uint8_t* stored_rows, int blocks, const uint8_t* tile, __mmask16 rows,
+                                            float* to, size_t ldy) {
+  __m512 y[N];
+  clear(y);
+  for (int b = 0; b < blocks; b++, stored_rows += 64 * (Format::kStored + 1), tile += kPackedBlockBytes * N) {
+    __m512i stored[Format::kStored], bytes[8];
+#pragma GCC unroll 8
+    for (int j = 0; j < Format::kStored; j++) stored[j] = _mm512_load_si512(stored_rows + 64 * j);
+    Format::expand(stored, bytes);
+    add_block<Format, N>(bytes, _mm512_load_si512(stored_rows + 64 * Format::kStored), tile, y);
+  }
+  store_columns(y, rows, to, ldy);
+}
+
+/// The kernels for 1..16 columns.
+template <class Format> struct Instances {
+  using Native = void (*)(const QuantGroup&);
+  using Stored = void (*)(const uint8_t*, int, const uint8_t*, __mmask16, float*, size_t);
+  Native native[kTileRows];
+  Stored stored[kTileRows];
+
+  template <int... I> static constexpr Instances make(std::integer_sequence<int, I...>) {
+    return {{group_native<Format, I + 1, false>...}, {group_stored<Format, I + 1>...}};
+  }
+};
+template <class Format>
+constexpr Instances<Format> kInstances = Instances<Format>::make(std::make_integer_sequence<int, kTileRows>{});
+
+/// Unpacks a group that the vector code cannot read whole: fewer than 16 rows, or rows shorter than 4 blocks.
+template <class Format> void unpack_ragged(const QuantGroup& g) {
+  for (int b = 0; b < g.blocks; b++) {
+    uint8_t *weights = stored_weights<Format>(g.scratch, b), *scales = stored_scales<Format>(g.scratch, b);
+    memset(weights, 0, 64 * (Format::kStored + 1));
+    for (int r = 0; r < g.rows; r++)
+      Format::store_row(g.weights + r * g.row_bytes + b * Format::kBlockBytes, weights, scales, r);
+  }
+}
+
+template <class Format> void group_quantised(const QuantGroup& g) {
+  int done = 0;
+  if (g.rows < kGroupRows || g.blocks < kBatch) {
+    unpack_ragged<Format>(g);
+  } else if (g.columns <= kTileRows) {
+    kInstances<Format>.native[g.columns - 1](g);
+    return;
+  } else {
+    group_native<Format, kTileRows, true>(g);
+    done = kTileRows;
+  }
+  const __mmask16 rows = static_cast<__mmask16>((1u << g.rows) - 1);
+  for (int c = done; c < g.columns; c += kTileRows) {
+    const int columns = g.columns - c < kTileRows ? g.columns - c : kTileRows;
+    const uint8_t* tile = g.tiles + static_cast<size_t>(c / kTileRows) * tile_bytes(kTileRows, g.blocks);
+    kInstances<Format>.stored[columns - 1](g.scratch, g.blocks, tile, rows, g.y + c * g.ldy, g.ldy);
+  }
+}
+
+// ---- MXFP4 repacked -------------------------------------------------------------------------------------------------
+//
+// A group of 16 rows: per block 4 vectors of nibbles, dword j of row r in lane r of vector j; then per block the 16 rows'
+// exponent bytes, clamped. What group_native transposes on every pass is done once.
+
+/// Rows ahead that packed groups are prefetched into L2.
+constexpr size_t kPackedPrefetchRows = 24;
+
+void pack_group(const uint8_t* weights, size_t row_bytes, int rows, int blocks, uint8_t* packed) {
+  uint8_t* exponents = packed + 256 * static_cast<size_t>(blocks);
+  memset(packed, 0, packed_group_bytes(blocks));
+  for (int b = 0; b < blocks; b++)
+    for (int r = 0; r < rows; r++) {
+      const uint8_t* p = weights + r * row_bytes + b * Mxfp4::kBlockBytes;
+      for (int j = 0; j < 4; j++) memcpy(packed + 256 * b + 64 * j + 4 * r, p + 1 + 4 * j, 4);
+      exponents[16 * b + r] = p[0] < kMinExponent ? kMinExponent : p[0] > kMaxExponent ? kMaxExponent : p[0];
+    }
+}
+
+/// Prefetch: bring what follows the group to L2 on the way, for the first tile of a group.
+template <int N, bool Prefetch>
+__attribute__((noinline)) void group_packed_tile(const uint8_t* packed, int blocks, const uint8_t* tile, __mmask16 rows,
+                                                 float* to, size_t ldy) {
+  const size_t ahead = static_cast<size_t>(blocks) * Mxfp4::kBlockBytes * kPackedPrefetchRows;
+  const uint8_t* exponents = packed + 256 * static_cast<size_t>(blocks);
+  __m512 y[N];
+  clear(y);
+  for (int b = 0; b < blocks; b++, packed += 256, exponents += 16, tile += kPackedBlockBytes * N) {
+    __m512i stored[4], bytes[8];
+    if constexpr (Prefetch) {
+#pragma GCC unroll 4
+      for (size_t j = 0; j < 4; j++) _mm_prefetch(reinterpret_cast<const char*>(packed + ahead + 64 * j), _MM_HINT_T1);
+      if (b % 4 == 0) _mm_prefetch(reinterpret_cast<const char*>(exponents + ahead), _MM_HINT_T1);
+    }
+#pragma GCC unroll 4
+    for (int j = 0; j < 4; j++) stored[j] = _mm512_load_si512(packed + 64 * j);
+    Mxfp4::expand(stored, bytes);
+    const __m512i e = _mm512_cvtepu8_epi32(_mm_load_si128(reinterpret_cast<const __m128i*>(exponents)));
+    const __m512i scale = _mm512_slli_epi32(_mm512_sub_epi32(e, _mm512_set1_epi32(128)), 23);
+    add_block<Mxfp4, N>(bytes, scale, tile, y);
+  }
+  store_columns(y, rows, to, ldy);
+}
+
+template <bool Prefetch, int... I>
+constexpr std::array<Instances<Mxfp4>::Stored, kTileRows> packed_tiles(std::integer_sequence<int, I...>) {
+  return {group_packed_tile<I + 1, Prefetch>...};
+}
+
+void group_packed(const QuantGroup& g) {
+  static constexpr auto kFirst = packed_tiles<true>(std::make_integer_sequence<int, kTileRows>{});
+  static constexpr auto kOther = packed_tiles<false>(std::make_integer_sequence<int, kTileRows>{});
+  const __mmask16 rows = static_cast<__mmask16>((1u << g.rows) - 1);
+  for (int c = 0; c < g.columns; c += kTileRows) {
+    const int columns = g.columns - c < kTileRows ? g.columns - c : kTileRows;
+    const uint8_t* tile = g.tiles + static_cast<size_t>(c / kTileRows) * tile_bytes(kTileRows, g.blocks);
+    (c == 0 ? kFirst : kOther)[static_cast<size_t>(columns - 1)](g.weights, g.blocks, tile, rows, g.y + c * g.ldy, g.ldy);
+  }
+}
+
+}  // namespace
+
+const Kernels* avx512_kernels() {
+  static constexpr Kernels kernels =
+      make_kernels<Avx512>("avx512", group_quantised<Mxfp4>, group_quantised<Q8_0>, pack_group, group_packed);
+  return &kernels;
+}
+
+}  // namespace hearth::cpu
+
+#else
+
+namespace hearth::cpu {
+const Kernels* avx512_kernels() { return nullptr; }
+}  // namespace hearth::cpu
+
+#endif

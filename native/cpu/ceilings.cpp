@@ -1,0 +1,107 @@
+#include "ceilings.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+#include <new>
+#include <vector>
+
+#include "../core/error.h"
+#include "kernels.h"
+
+#ifdef __linux__
+#include <sys/mman.h>
+#endif
+
+namespace hearth::cpu {
+
+namespace {
+
+constexpr size_t kMemory = size_t{512} << 20;  // far more than any cache holds
+constexpr int kRounds = 7;
+constexpr long kTurns = 400000;
+
+volatile uint64_t sink;
+
+double seconds() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+
+template <class Round> double median_time(const Round& round) {
+  std::vector<double> times;
+  for (int i = 0; i < kRounds; i++) {
+    const double start = seconds();
+    round();
+    times.push_back(seconds() - start);
+  }
+  std::nth_element(times.begin(), times.begin() + kRounds / 2, times.end());
+  return times[kRounds / 2];
+}
+
+}  // namespace
+
+void read_memory(const uint8_t* memory, size_t bytes) {
+  uint64_t sums[32] = {};
+  for (size_t i = 0; i + 256 <= bytes; i += 256)
+    for (size_t j = 0; j < 32; j++) {
+      uint64_t word;
+      std::memcpy(&word, memory + i + 8 * j, 8);
+      sums[j] += word;
+    }
+  for (const uint64_t sum : sums) sink = sink + sum;
+}
+
+#define HEARTH_SIXTEEN(line) ".irp n,0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15\n" line "\n.endr"
+
+#if defined(__x86_64__)
+static constexpr const char* kDotFeature = "avx512vnni";
+__attribute__((target("avx512f,avx512vnni"))) double dot_instructions(long turns) {
+  for (long t = 0; t < turns; t++)
+    asm volatile(HEARTH_SIXTEEN("vpdpbusd %%zmm17, %%zmm16, %%zmm\\n")::
+                     : "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11",
+                       "xmm12", "xmm13", "xmm14", "xmm15");
+  return static_cast<double>(turns) * 16 * 64;
+}
+#elif defined(__aarch64__)
+static constexpr const char* kDotFeature = "dotprod";
+double dot_instructions(long turns) {
+  for (long t = 0; t < turns; t++)
+    asm volatile(".arch armv8.2-a+dotprod\n" HEARTH_SIXTEEN("sdot v\\n\\().4s, v16.16b, v17.16b")::
+                     : "v0", "v1", "v2", "v3", "v4", "v5", "v6", "v7", "v8", "v9", "v10", "v11", "v12", "v13", "v14",
+                       "v15");
+  return static_cast<double>(turns) * 16 * 16;
+}
+#else
+static constexpr const char* kDotFeature = "";
+double dot_instructions(long) { return 0; }
+#endif
+
+bool has_dot_instructions() {
+  for (const char* const* feature = cpu_features(); *feature; feature++)
+    if (std::strcmp(*feature, kDotFeature) == 0) return true;
+  return false;
+}
+
+Ceilings measure_ceilings(ThreadPool& pool) {
+  Ceilings ceilings{};
+  const int threads = pool.threads();
+  auto* memory = static_cast<uint8_t*>(::operator new(kMemory, std::align_val_t{size_t{2} << 20}, std::nothrow));
+  if (!memory) fail("no memory to measure the machine's bandwidth with (512 MB)");
+#ifdef __linux__
+  madvise(memory, kMemory, MADV_HUGEPAGE);
+#endif
+  std::memset(memory, 1, kMemory);
+  // Parts small enough that a thread that loses its core for a moment leaves the rest to the others.
+  constexpr int kParts = 64;
+  const double read = median_time([&] {
+    pool.run(kParts, [&](int part, int) { read_memory(memory + kMemory / kParts * static_cast<size_t>(part), kMemory / kParts); });
+  });
+  ceilings.read_bytes_per_second = static_cast<double>(kMemory) / read;
+  ::operator delete(memory, std::align_val_t{size_t{2} << 20});
+  if (has_dot_instructions()) {
+    const int parts = 16 * threads;
+    const double dot = median_time([&] { pool.run(parts, [](int, int) { dot_instructions(kTurns / 8); }); });
+    ceilings.multiply_adds_per_second = dot_instructions(1) * (kTurns / 8) * parts / dot;
+  }
+  return ceilings;
+}
+
+}  // namespace hearth::cpu

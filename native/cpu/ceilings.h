@@ -1,0 +1,28 @@
+// What this machine can do at most, measured: the ceilings that a benchmark's figures are held against.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "../core/thread_pool.h"
+
+namespace hearth::cpu {
+
+/// Reads memory once, front to back, and does nothing else with it.
+void read_memory(const uint8_t* memory, size_t bytes);
+
+/// Whether this CPU has an int8 dot-product instruction that dot_instructions knows.
+bool has_dot_instructions();
+/// Runs `turns` turns of a loop of nothing but that instruction on 16 accumulators; gives the multiply-adds done.
+double dot_instructions(long turns);
+
+struct Ceilings {
+  double read_bytes_per_second;
+  double multiply_adds_per_second;  ///< int8; 0 where the CPU has no instruction for it
+};
+
+/// Median of several short rounds on all threads of the pool, about a second in all. Takes 512 MB for that time. Throws
+/// Error where they cannot be had.
+Ceilings measure_ceilings(ThreadPool& pool);
+
+}  // namespace hearth::cpu

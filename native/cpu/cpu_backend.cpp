@@ -1,0 +1,680 @@
+// How work is cut: a matrix product in groups of 16 weight rows, each multiplied with all activation rows that need it, so
+// that weights are read once a step; experts by the rows routed to them; attention by sequence, row tile and KV head. No
+// cut ever divides a sum, so threads and batch size cannot change a bit (see kernels.h).
+#include "cpu_backend.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <span>
+
+#include "../core/dequantize.h"
+#include "../core/error.h"
+#include "packed_stack.h"
+
+namespace hearth {
+
+static_assert(kCacheBlock == cpu::kCacheBlock && KvCache::kScaled == cpu::kCacheScaled);
+
+namespace {
+
+using cpu::kBlock;
+using cpu::kGroupRows;
+using cpu::kMaxHeadLength;
+using cpu::kTileRows;
+using cpu::Kernels;
+
+/// Attention walks the keys in chunks of this many positions, counted from position 0, and merges the chunks in order:
+/// where few rows meet many keys, threads take chunks; where not, one thread takes them in turn, with the same bits.
+constexpr int kKeyChunk = 1024;
+/// Query rows that share one pass over the keys.
+constexpr int kAttentionRows = 16;
+
+/// Memory that only grows; contents are not kept.
+template <class T>
+class Scratch {
+ public:
+  T* get(size_t count) {
+    if (count > capacity_) {
+      capacity_ = count + count / 4;
+      // 64-byte alignment: full cache lines for the kernels.
+      memory_.reset(static_cast<T*>(::operator new[](capacity_ * sizeof(T) + 64, std::align_val_t{64})));
+      std::memset(static_cast<void*>(memory_.get()), 0, capacity_ * sizeof(T) + 64);
+    }
+    return memory_.get();
+  }
+  T* data() const { return memory_.get(); }
+
+ private:
+  struct Free {
+    void operator()(T* p) const { ::operator delete[](p, std::align_val_t{64}); }
+  };
+  std::unique_ptr<T[], Free> memory_;
+  size_t capacity_ = 0;
+};
+
+size_t area(int64_t rows, int64_t columns) { return static_cast<size_t>(rows) * static_cast<size_t>(columns); }
+
+bool is_quantised(TensorType type) { return type == TensorType::Q8_0 || type == TensorType::MXFP4; }
+
+/// Rows of activations in the forms a matrix may ask for; `columns` in the kernels' words.
+struct Activations {
+  const float* rows = nullptr;      ///< [count][width]
+  const uint8_t* tiles = nullptr;   ///< packed int8 tiles; nullptr if no matrix needs them
+  int count = 0;
+  int width = 0;
+};
+
+/// Rows quantised to int8 in blocks of 32.
+struct Quantised {
+  Scratch<int8_t> q;
+  Scratch<float> scales;
+  Scratch<int32_t> sums;
+
+  void reserve(int rows, int width) {
+    q.get(area(rows, width));
+    scales.get(area(rows, width / kBlock));
+    sums.get(area(rows, width / kBlock));
+  }
+  void row(const Kernels& kernels, const float* x, int row, int width) {
+    kernels.quantize_row(x, width, q.data() + area(row, width), scales.data() + area(row, width / kBlock),
+                         sums.data() + area(row, width / kBlock));
+  }
+  void pack(const Kernels& kernels, const int32_t* rows, int columns, int width, uint8_t* tile) const {
+    kernels.pack_tile(q.data(), scales.data(), sums.data(), width, rows, columns, tile);
+  }
+};
+
+/// One matrix product of a phase: y[row][·] = W·x + bias, or += for a residual.
+struct Product {
+  const Matrix* matrix;
+  const float* bias;   ///< nullptr: none
+  float* y;
+  size_t ldy;
+  bool add;
+};
+
+/// What each thread keeps for itself.
+struct ThreadScratch {
+  Scratch<uint8_t> kernel;       ///< QuantGroup::scratch
+  Scratch<float> a, b;           ///< [rows][16] results of a weight group
+  Scratch<float> attention, max, sum, state;
+  std::vector<const uint8_t*> keys, values;
+};
+
+class CpuBackend final : public Backend {
+ public:
+  CpuBackend(const Model& model, ThreadPool& pool, RopeMode rope, const Kernels& kernels)
+      : model_(model), config_(model.config()), pool_(pool), rope_(config_, rope), kernels_(kernels),
+        end_(model.gguf().file().end()), threads_(static_cast<size_t>(pool.threads())),
+        packed_(static_cast<size_t>(config_.layers)) {}
+
+  const char* name() const override { return kernels_.name; }
+  CacheType cache_type() const override { return CacheType::f16; }
+
+  size_t repack_bytes() const override {
+    const Layer& layer = model_.layers()[0];
+    if (!kernels_.pack_group_mxfp4 || !can_pack(layer)) return 0;
+    return 2 * PackedStack::bytes_for(config_.experts, config_.feed_forward, config_.embedding) +
+           PackedStack::bytes_for(config_.experts, config_.embedding, config_.feed_forward);
+  }
+
+  void repack(int n) override {
+    const Layer& layer = model_.layers()[static_cast<size_t>(n)];
+    PackedLayer& packed = packed_[static_cast<size_t>(n)];
+    if (repack_bytes() == 0 || !can_pack(layer)) return;
+    const MappedFile& file = model_.gguf().file();
+    if (!packed.gate) packed.gate.fill(layer.gate, config_.experts, kernels_, pool_, file);
+    if (!packed.up) packed.up.fill(layer.up, config_.experts, kernels_, pool_, file);
+    if (!packed.down) packed.down.fill(layer.down, config_.experts, kernels_, pool_, file);
+  }
+
+  void begin(const Batch& batch, KvCache& cache) override {
+    if (cache.type() == CacheType::f32) fail("the %s kernels need a cache of type f16 or q8_0", kernels_.name);
+    batch_ = &batch;
+    cache_ = &cache;
+    runs_ = runs_of(batch);
+    rows_ = batch.rows();
+    const int half = config_.head_length / 2;
+    x_.get(area(rows_, config_.embedding));
+    h_.get(area(rows_, config_.embedding));
+    q_.get(area(rows_, config_.q_length()));
+    k_.get(area(rows_, config_.kv_length()));
+    v_.get(area(rows_, config_.kv_length()));
+    a_.get(area(rows_, config_.q_length()));
+    cos_.get(area(rows_, half));
+    sin_.get(area(rows_, half));
+    for_rows(rows_, [&](int r, int) {
+      rope_.table(batch.positions[static_cast<size_t>(r)], cos_.data() + area(r, half), sin_.data() + area(r, half));
+    });
+    identity_.resize(static_cast<size_t>(rows_));
+    for (int r = 0; r < rows_; r++) identity_[static_cast<size_t>(r)] = r;
+  }
+
+  void embed() override {
+    for_rows(rows_, [&](int r, int) {
+      dequantize_row(model_.embedding(), batch_->tokens[static_cast<size_t>(r)], x_.data() + area(r, config_.embedding));
+    });
+  }
+
+  void attention_input(int n) override {
+    const Layer& layer = model_.layers()[static_cast<size_t>(n)];
+    norm_rows(x_.data(), layer.attention_norm, h_.data(), rows_);
+    const auto q = static_cast<size_t>(config_.q_length()), kv = static_cast<size_t>(config_.kv_length());
+    const Product products[] = {{&layer.q, layer.q_bias, q_.data(), q, false},
+                                {&layer.k, layer.k_bias, k_.data(), kv, false},
+                                {&layer.v, layer.v_bias, v_.data(), kv, false}};
+    multiply(products, prepare(h_.data(), rows_, config_.embedding, needs_tiles(products)));
+    for (const Run& run : runs_)
+      for_rows(run.rows, [&](int i, int) { rotate_and_store(n, run, i); });
+  }
+
+  void attention(int n) override {
+    const int window = config_.layer_window(n), threads = pool_.threads();
+    tiles_.clear();
+    for (const Run& run : runs_)
+      for (int i = 0; i < run.rows; i += kAttentionRows) tiles_.push_back({&run, i, std::min(kAttentionRows, run.rows - i)});
+    const int tasks = static_cast<int>(tiles_.size()) * config_.heads_kv;
+    if (tasks < 2 * threads && threads > 1) return attend_split(n, window);
+    pool_.run(tasks, [&](int task, int thread) {
+      attend_tile(n, window, tiles_[static_cast<size_t>(task / config_.heads_kv)], task % config_.heads_kv, thread);
+    });
+  }
+
+  void attention_output(int n) override {
+    const Layer& layer = model_.layers()[static_cast<size_t>(n)];
+    const Product products[] = {{&layer.attention_output, layer.attention_output_bias, x_.data(),
+                                 static_cast<size_t>(config_.embedding), true}};
+    multiply(products, prepare(a_.data(), rows_, config_.q_length(), needs_tiles(products)));
+  }
+
+  void experts(int n) override {
+    const Layer& layer = model_.layers()[static_cast<size_t>(n)];
+    const int E = config_.embedding, F = config_.feed_forward, X = config_.experts, used = config_.experts_used;
+    norm_rows(x_.data(), layer.ffn_norm, h_.data(), rows_);
+    float* scores = scores_.get(area(rows_, X));
+    const Product router[] = {{&layer.router, layer.router_bias, scores, static_cast<size_t>(X), false}};
+    multiply(router, prepare(h_.data(), rows_, E, needs_tiles(router)));
+    route(scores);
+
+    const int assigned = rows_ * used;
+    // Each expert's rows side by side: quantised once a row, packed once an expert.
+    const bool tiles = is_quantised(layer.gate.type) || is_quantised(layer.up.type);
+    const bool floats = !is_quantised(layer.gate.type) || !is_quantised(layer.up.type);
+    if (tiles) {
+      if (!is_quantised(layer.router.type)) quantise(h_.data(), rows_, E);
+      expert_tiles_.get(area(assigned, E / kBlock) * cpu::kPackedBlockBytes);
+      for_rows(static_cast<int>(expert_tile_list_.size()), [&](int t, int) {
+        const ExpertTile& tile = expert_tile_list_[static_cast<size_t>(t)];
+        quantised_.pack(kernels_, &assigned_rows_[static_cast<size_t>(tile.first)], tile.count, E, tile_at(expert_tiles_, tile.first, E));
+      });
+    }
+    if (floats) {
+      gathered_.get(area(assigned, E));
+      for_rows(assigned, [&](int a, int) {
+        std::memcpy(gathered_.data() + area(a, E), h_.data() + area(assigned_rows_[static_cast<size_t>(a)], E),
+                    static_cast<size_t>(E) * sizeof(float));
+      });
+    }
+
+    activated_.get(area(assigned, F));
+    const PackedLayer& packed = packed_[static_cast<size_t>(n)];
+    expert_tasks(F, [&](const Expert& expert, int first_row, int rows, int thread) {
+      gate_and_up(layer, packed, expert, first_row, rows, thread);
+    });
+
+    const bool down_tiles = is_quantised(layer.down.type);
+    if (down_tiles) {
+      quantised_activated_.reserve(assigned, F);
+      expert_tiles_.get(area(assigned, F / kBlock) * cpu::kPackedBlockBytes);
+      for_rows(static_cast<int>(expert_tile_list_.size()), [&](int t, int) {
+        const ExpertTile& tile = expert_tile_list_[static_cast<size_t>(t)];
+        int32_t rows[kTileRows];
+        for (int c = 0; c < tile.count; c++) {
+          rows[c] = tile.first + c;
+          quantised_activated_.row(kernels_, activated_.data() + area(rows[c], F), rows[c], F);
+        }
+        quantised_activated_.pack(kernels_, rows, tile.count, F, tile_at(expert_tiles_, tile.first, F));
+      });
+    }
+    expert_out_.get(area(assigned, E));
+    expert_tasks(E, [&](const Expert& expert, int first_row, int rows, int thread) {
+      Activations in{activated_.data() + area(expert.first, F), down_tiles ? tile_at(expert_tiles_, expert.first, F) : nullptr,
+                     expert.count, F};
+      Product down{nullptr, layer.down_bias + area(expert.index, E), expert_out_.data() + area(expert.first, E),
+                   static_cast<size_t>(E), false};
+      group_product(layer.down.slice(static_cast<int64_t>(expert.index) * E, E), down, in, first_row, rows, thread,
+                    packed.down ? packed.down.group(expert.index, 0) : nullptr);
+    });
+
+    for_rows(rows_, [&](int r, int) {
+      for (int u = 0; u < used; u++) {
+        size_t choice = area(r, used) + static_cast<size_t>(u);
+        kernels_.axpy(choice_weights_[choice], expert_out_.data() + area(choice_slots_[choice], E), E, x_.data() + area(r, E));
+      }
+    });
+  }
+
+  const float* head() override {
+    const int E = config_.embedding, count = static_cast<int>(batch_->outputs.size());
+    float* logits = logits_.get(area(count, config_.vocabulary));
+    for_rows(count, [&](int o, int) {
+      kernels_.rms_norm(x_.data() + area(batch_->outputs[static_cast<size_t>(o)], E), model_.output_norm(), E,
+                        config_.rms_epsilon, h_.data() + area(o, E));
+    });
+    const Product products[] = {{&model_.output(), nullptr, logits, static_cast<size_t>(config_.vocabulary), false}};
+    multiply(products, prepare(h_.data(), count, E, needs_tiles(products)));
+    return logits;
+  }
+
+ private:
+  struct Tile {
+    const Run* run;
+    int first, rows;
+  };
+  /// A layer's experts once they are out of the file.
+  struct PackedLayer {
+    PackedStack gate, up, down;
+  };
+  static bool can_pack(const Layer& layer) {
+    return layer.gate.type == TensorType::MXFP4 && layer.up.type == TensorType::MXFP4 && layer.down.type == TensorType::MXFP4;
+  }
+  struct Expert {
+    int index, first, count;  ///< assignments first .. first + count - 1 are its rows
+  };
+  struct ExpertTile {
+    int first, count;
+  };
+
+  /// Few rows are cheaper on this thread than a wake-up of the others.
+  template <class Body>
+  void for_rows(int rows, const Body& body) {
+    if (rows <= 4)
+      for (int r = 0; r < rows; r++) body(r, 0);
+    else
+      pool_.run(rows, body);
+  }
+
+  /// Where the packed tile that begins with row `first` of a contiguous set lies: rows before it take the same bytes each.
+  static uint8_t* tile_at(const Scratch<uint8_t>& tiles, int first, int width) {
+    return tiles.data() + area(first, width / kBlock) * cpu::kPackedBlockBytes;
+  }
+
+  static bool needs_tiles(std::span<const Product> products) {
+    return std::any_of(products.begin(), products.end(), [](const Product& p) { return is_quantised(p.matrix->type); });
+  }
+
+  void norm_rows(const float* x, const float* weight, float* y, int rows) {
+    const int E = config_.embedding;
+    for_rows(rows, [&](int r, int) { kernels_.rms_norm(x + area(r, E), weight, E, config_.rms_epsilon, y + area(r, E)); });
+  }
+
+  void quantise(const float* x, int rows, int width) {
+    quantised_.reserve(rows, width);
+    for_rows(rows, [&](int r, int) { quantised_.row(kernels_, x + area(r, width), r, width); });
+  }
+
+  Activations prepare(const float* x, int rows, int width, bool tiles) {
+    Activations out{x, nullptr, rows, width};
+    if (!tiles) return out;
+    quantise(x, rows, width);
+    tiles_memory_.get(area(rows, width / kBlock) * cpu::kPackedBlockBytes);
+    const int count = (rows + kTileRows - 1) / kTileRows;
+    for_rows(count, [&](int t, int) {
+      const int first = t * kTileRows;
+      quantised_.pack(kernels_, &identity_[static_cast<size_t>(first)], std::min(kTileRows, rows - first), width,
+                      tile_at(tiles_memory_, first, width));
+    });
+    out.tiles = tiles_memory_.data();
+    return out;
+  }
+
+  /// Rows a task takes of a matrix with `rows` rows: enough tasks to balance. Short ones lose nothing, as a thread's next task
+  /// continues in memory where the last one ended.
+  int rows_per_task(int64_t rows) const {
+    const int64_t groups = (rows + kGroupRows - 1) / kGroupRows;
+    const int64_t wanted = std::clamp<int64_t>(groups / (8 * pool_.threads()), 1, 4);
+    return static_cast<int>(wanted) * kGroupRows;
+  }
+
+  void multiply(std::span<const Product> products, const Activations& in) {
+    int first_task[4] = {0};
+    for (size_t p = 0; p < products.size(); p++) {
+      const int step = rows_per_task(products[p].matrix->rows);
+      first_task[p + 1] = first_task[p] + static_cast<int>((products[p].matrix->rows + step - 1) / step);
+    }
+    pool_.run(first_task[products.size()], [&](int task, int thread) {
+      size_t p = 0;
+      while (task >= first_task[p + 1]) p++;
+      const int64_t rows = products[p].matrix->rows;
+      const int step = rows_per_task(rows);
+      const int64_t first = static_cast<int64_t>(task - first_task[p]) * step;
+      group_product(*products[p].matrix, products[p], in, first, static_cast<int>(std::min<int64_t>(step, rows - first)), thread);
+    });
+  }
+
+  /// Rows [first, first + rows) (one group) of a matrix times all activation rows; result [column][16]. `packed`: the
+  /// matrix's first group in the packed layout, nullptr to read it from the file.
+  void group(const Matrix& matrix, const uint8_t* packed, const Activations& in, int64_t first, int rows, float* y, int thread) {
+    if (packed) {
+      const int blocks = matrix.columns / kBlock;
+      const size_t bytes = cpu::packed_group_bytes(blocks);
+      const uint8_t* weights = packed + static_cast<size_t>(first / kGroupRows) * bytes;
+      kernels_.group_mxfp4_packed({weights, bytes, rows, blocks, in.tiles, in.count, y, kGroupRows, nullptr, nullptr});
+    } else if (is_quantised(matrix.type)) {
+      const int blocks = matrix.columns / kBlock;
+      uint8_t* scratch = threads_[static_cast<size_t>(thread)].kernel.get(cpu::scratch_bytes(blocks));
+      const cpu::QuantGroup group{matrix.row(first), matrix.row_bytes, rows, blocks, in.tiles, in.count, y, kGroupRows, end_, scratch};
+      (matrix.type == TensorType::MXFP4 ? kernels_.group_mxfp4 : kernels_.group_q8_0)(group);
+    } else {
+      const cpu::FloatGroup group{matrix.row(first), matrix.row_bytes, rows, matrix.columns, in.rows,
+                                  static_cast<size_t>(in.width), in.count, y, kGroupRows};
+      (matrix.type == TensorType::F32 ? kernels_.group_f32 : matrix.type == TensorType::F16 ? kernels_.group_f16 : kernels_.group_bf16)(group);
+    }
+  }
+
+  void group_product(const Matrix& matrix, const Product& product, const Activations& in, int64_t first, int rows, int thread,
+                     const uint8_t* packed = nullptr) {
+    float* y = threads_[static_cast<size_t>(thread)].a.get(area(in.count, kGroupRows));
+    for (int done = 0; done < rows; done += kGroupRows) {
+      const int64_t row = first + done;
+      const int n = std::min(kGroupRows, rows - done);
+      group(matrix, packed, in, row, n, y, thread);
+      for (int c = 0; c < in.count; c++) {
+        const float* from = y + area(c, kGroupRows);
+        float* to = product.y + area(c, static_cast<int64_t>(product.ldy)) + row;
+        for (int r = 0; r < n; r++) {
+          const float value = product.bias ? from[r] + product.bias[row + r] : from[r];
+          to[r] = product.add ? to[r] + value : value;
+        }
+      }
+    }
+  }
+
+  void gate_and_up(const Layer& layer, const PackedLayer& packed, const Expert& expert, int first_row, int rows, int thread) {
+    const int E = config_.embedding, F = config_.feed_forward, count = expert.count;
+    ThreadScratch& own = threads_[static_cast<size_t>(thread)];
+    const Activations in{gathered_.data() + area(expert.first, E), tile_at(expert_tiles_, expert.first, E), count, E};
+    float *gate = own.a.get(area(count, kGroupRows)), *up = own.b.get(area(count, kGroupRows));
+    const Matrix gates = layer.gate.slice(static_cast<int64_t>(expert.index) * F, F);
+    const Matrix ups = layer.up.slice(static_cast<int64_t>(expert.index) * F, F);
+    for (int done = 0; done < rows; done += kGroupRows) {
+      const int row = first_row + done, n = std::min(kGroupRows, rows - done);
+      group(gates, packed.gate ? packed.gate.group(expert.index, 0) : nullptr, in, row, n, gate, thread);
+      group(ups, packed.up ? packed.up.group(expert.index, 0) : nullptr, in, row, n, up, thread);
+      const float *gate_bias = layer.gate_bias + area(expert.index, F) + row, *up_bias = layer.up_bias + area(expert.index, F) + row;
+      for (int c = 0; c < count; c++)
+        for (int r = 0; r < n; r++) {
+          gate[c * kGroupRows + r] += gate_bias[r];
+          up[c * kGroupRows + r] += up_bias[r];
+        }
+      kernels_.swiglu(gate, up, count * kGroupRows, kSwigluAlpha, kSwigluLimit, gate);
+      for (int c = 0; c < count; c++)
+        std::memcpy(activated_.data() + area(expert.first + c, F) + row, gate + area(c, kGroupRows), static_cast<size_t>(n) * sizeof(float));
+    }
+  }
+
+  /// Calls body(expert, first_row, rows, thread) so that together the calls cover `outputs` rows of every used expert.
+  template <class Body>
+  void expert_tasks(int outputs, const Body& body) {
+    const int step = rows_per_task(static_cast<int64_t>(outputs) * static_cast<int64_t>(expert_list_.size()));
+    const int per_expert = (outputs + step - 1) / step;
+    pool_.run(static_cast<int>(expert_list_.size()) * per_expert, [&](int task, int thread) {
+      const int first = task % per_expert * step;
+      body(expert_list_[static_cast<size_t>(task / per_expert)], first, std::min(step, outputs - first), thread);
+    });
+  }
+
+  /// Chooses each row's experts (highest score first, the lower number among equals) and lines rows up by expert.
+  void route(const float* scores) {
+    const int X = config_.experts, used = config_.experts_used;
+    const size_t assigned = area(rows_, used);
+    chosen_.resize(assigned);
+    choice_weights_.resize(assigned);
+    choice_slots_.resize(assigned);
+    assigned_rows_.resize(assigned);
+    counts_.assign(static_cast<size_t>(X) + 1, 0);
+    for (int r = 0; r < rows_; r++) {
+      const float* score = scores + area(r, X);
+      int32_t* mine = &chosen_[area(r, used)];
+      int found = 0;
+      for (int e = 0; e < X; e++) {
+        int at = found;
+        while (at > 0 && score[e] > score[mine[at - 1]]) at--;
+        if (at >= used) continue;
+        found = std::min(found + 1, used);
+        for (int u = found - 1; u > at; u--) mine[u] = mine[u - 1];
+        mine[at] = e;
+      }
+      float total = 0;
+      float* weights = &choice_weights_[area(r, used)];
+      for (int u = 0; u < used; u++) total += weights[u] = cpu::exp_f32(score[mine[u]] - score[mine[0]]);
+      for (int u = 0; u < used; u++) {
+        weights[u] /= total;
+        counts_[static_cast<size_t>(mine[u]) + 1]++;
+      }
+    }
+    expert_list_.clear();
+    expert_tile_list_.clear();
+    for (int e = 0; e < X; e++) {
+      const auto i = static_cast<size_t>(e);
+      const int first = counts_[i], count = counts_[i + 1];
+      counts_[i + 1] += first;
+      if (count > 0) expert_list_.push_back({e, first, count});
+      for (int c = 0; c < count; c += kTileRows) expert_tile_list_.push_back({first + c, std::min(kTileRows, count - c)});
+    }
+    for (int r = 0; r < rows_; r++)
+      for (int u = 0; u < used; u++) {
+        const size_t choice = area(r, used) + static_cast<size_t>(u);
+        const int slot = counts_[static_cast<size_t>(chosen_[choice])]++;
+        choice_slots_[choice] = slot;
+        assigned_rows_[static_cast<size_t>(slot)] = r;
+      }
+  }
+
+  void rotate_and_store(int n, const Run& run, int i) {
+    const int D = config_.head_length, KV = config_.kv_length(), half = D / 2;
+    const int r = run.first_row + i, position = run.first_position + i, slot = position % kCacheBlock;
+    const int block = (*run.blocks)[static_cast<size_t>(position / kCacheBlock)];
+    const float *cos = cos_.data() + area(r, half), *sin = sin_.data() + area(r, half);
+    for (int head = 0; head < config_.heads; head++) rotate(q_.data() + area(r, config_.q_length()) + head * D, D, cos, sin);
+    const bool quantised = cache_->type() == CacheType::q8_0;
+    uint16_t half_row[kMaxHeadLength];
+    for (int head = 0; head < config_.heads_kv; head++) {
+      float *key = k_.data() + area(r, KV) + head * D, *value = v_.data() + area(r, KV) + head * D;
+      rotate(key, D, cos, sin);
+      clamp_to_half(key, D);
+      clamp_to_half(value, D);
+      if (quantised) {
+        store_quantised(key, cache_->keys(n, block, head), slot, 1, kCacheBlock);
+        store_quantised(value, cache_->values(n, block, head), slot, D, 1);
+        continue;
+      }
+      kernels_.to_f16(key, D, half_row);
+      auto* keys = reinterpret_cast<uint16_t*>(cache_->keys(n, block, head));
+      for (int d = 0; d < D; d++) keys[d * kCacheBlock + slot] = half_row[d];
+      kernels_.to_f16(value, D, reinterpret_cast<uint16_t*>(cache_->values(n, block, head)) + slot * D);
+    }
+  }
+
+  /// Writes a row of D keys or values to position `slot` of a head's part of a Q8_0 block: element d at
+  /// slot * slot_stride + d * stride.
+  void store_quantised(const float* x, uint8_t* to, int slot, int slot_stride, int stride) const {
+    const int D = config_.head_length, groups = KvCache::scale_groups(D), padded = groups * KvCache::kScaled;
+    float row[kMaxHeadLength] = {}, scales[kMaxHeadLength / KvCache::kScaled];
+    int8_t q[kMaxHeadLength];
+    int32_t sums[kMaxHeadLength / KvCache::kScaled];
+    uint16_t halves[kMaxHeadLength / KvCache::kScaled];
+    std::memcpy(row, x, static_cast<size_t>(D) * sizeof(float));
+    kernels_.quantize_row(row, padded, q, scales, sums);
+    kernels_.to_f16(scales, groups, halves);
+    for (int d = 0; d < D; d++) to[slot * slot_stride + d * stride] = static_cast<uint8_t>(q[d]);
+    // Scales lie like the elements: a lane a key, or those of a value side by side.
+    const bool transposed = stride != 1;
+    for (int g = 0; g < groups; g++)
+      std::memcpy(to + D * kCacheBlock + 2 * (transposed ? g * kCacheBlock + slot : slot * groups + g), &halves[g], 2);
+  }
+
+  /// F16 ends at 65504; an infinity in the cache would turn whole rows into NaN.
+  static void clamp_to_half(float* x, int n) {
+    for (int i = 0; i < n; i++) x[i] = std::clamp(x[i], -65504.0f, 65504.0f);
+  }
+
+  /// The keys that rows of a tile can see, as chunk numbers [first, last].
+  std::pair<int, int> chunks_of(const Tile& tile, int window) const {
+    const int first_position = tile.run->first_position + tile.first;
+    const int first_key = window > 0 ? std::max(0, first_position - window + 1) : 0;
+    return {first_key / kKeyChunk, (first_position + tile.rows - 1) / kKeyChunk};
+  }
+
+  /// Attention of one tile and KV head over one chunk of keys. out [rows][G][D], max and sum [rows][G].
+  void attend_chunk(int n, int window, const Tile& tile, int head, int chunk, ThreadScratch& own, float* out, float* max, float* sum) {
+    const int D = config_.head_length, G = config_.heads / config_.heads_kv;
+    const int first_position = tile.run->first_position + tile.first;
+    const int last_position = first_position + tile.rows - 1;
+    const int end_key = std::min((chunk + 1) * kKeyChunk, last_position + 1);
+    const int visible = window > 0 ? std::max(0, first_position - window + 1) : 0;
+    const int blocks = (end_key + kCacheBlock - 1) / kCacheBlock;
+    if (own.keys.size() < static_cast<size_t>(blocks)) {
+      own.keys.resize(static_cast<size_t>(blocks));
+      own.values.resize(static_cast<size_t>(blocks));
+    }
+    for (int b = std::max(chunk * kKeyChunk, visible) / kCacheBlock; b < blocks; b++) {
+      const int block = (*tile.run->blocks)[static_cast<size_t>(b)];
+      own.keys[static_cast<size_t>(b)] = cache_->keys(n, block, head);
+      own.values[static_cast<size_t>(b)] = cache_->values(n, block, head);
+    }
+    const auto attend = cache_->type() == CacheType::q8_0 ? kernels_.attend_q8_0 : kernels_.attend;
+    attend({q_.data() + area(tile.run->first_row + tile.first, config_.q_length()) + area(head * G, D),
+                     static_cast<size_t>(config_.q_length()), tile.rows, G, D, 1.0f / std::sqrt(static_cast<float>(D)),
+                     first_position, window, chunk * kKeyChunk, end_key, own.keys.data(), own.values.data(), out, max, sum});
+  }
+
+  /// Softmax state of (row, query head) pairs: running maximum and sum that begin with the sink, and the output so far.
+  struct State {
+    float *out, *max, *sum;
+    int pairs;
+  };
+
+  State begin_state(ThreadScratch& own, const float* sinks, int rows) const {
+    const int D = config_.head_length, G = config_.heads / config_.heads_kv, pairs = rows * G;
+    float* memory = own.state.get(area(pairs, D + 2));
+    State state{memory, memory + area(pairs, D), memory + area(pairs, D + 1), pairs};
+    std::fill(state.out, state.out + area(pairs, D), 0.0f);
+    for (int p = 0; p < pairs; p++) {
+      state.max[p] = sinks[p % G];
+      state.sum[p] = 1;
+    }
+    return state;
+  }
+
+  void merge(const State& state, const float* out, const float* max, const float* sum) const {
+    const int D = config_.head_length;
+    for (int p = 0; p < state.pairs; p++) {
+      if (!(sum[p] > 0)) continue;  // no key of this chunk is visible to the row
+      const float largest = std::max(state.max[p], max[p]);
+      const float old_share = cpu::exp_f32(state.max[p] - largest), new_share = cpu::exp_f32(max[p] - largest);
+      state.max[p] = largest;
+      state.sum[p] = state.sum[p] * old_share + sum[p] * new_share;
+      float* o = state.out + area(p, D);
+      const float* add = out + area(p, D);
+      for (int d = 0; d < D; d++) o[d] = o[d] * old_share + add[d] * new_share;
+    }
+  }
+
+  void finish(const State& state, const Tile& tile, int head) {
+    const int D = config_.head_length, G = config_.heads / config_.heads_kv;
+    for (int p = 0; p < state.pairs; p++) {
+      const int row = tile.run->first_row + tile.first + p / G;
+      float* to = a_.data() + area(row, config_.q_length()) + area(head * G + p % G, D);
+      const float* from = state.out + area(p, D);
+      for (int d = 0; d < D; d++) to[d] = from[d] / state.sum[p];
+    }
+  }
+
+  const float* sinks_of(int n, int head) const {
+    return model_.layers()[static_cast<size_t>(n)].sinks + head * (config_.heads / config_.heads_kv);
+  }
+
+  void attend_tile(int n, int window, const Tile& tile, int head, int thread) {
+    ThreadScratch& own = threads_[static_cast<size_t>(thread)];
+    const int G = config_.heads / config_.heads_kv, pairs = tile.rows * G;
+    const State state = begin_state(own, sinks_of(n, head), tile.rows);
+    float *out = own.attention.get(area(pairs, config_.head_length)), *max = own.max.get(area(pairs, 1)), *sum = own.sum.get(area(pairs, 1));
+    const auto [first, last] = chunks_of(tile, window);
+    for (int chunk = first; chunk <= last; chunk++) {
+      attend_chunk(n, window, tile, head, chunk, own, out, max, sum);
+      merge(state, out, max, sum);
+    }
+    finish(state, tile, head);
+  }
+
+  /// The same as attend_tile for every tile and head, with the chunks spread over the threads.
+  void attend_split(int n, int window) {
+    const int D = config_.head_length, G = config_.heads / config_.heads_kv;
+    struct Part {
+      const Tile* tile;
+      int head, chunk;
+      size_t at;  ///< in (row, head) pairs
+    };
+    std::vector<Part> parts;
+    size_t pairs = 0;
+    for (const Tile& tile : tiles_)
+      for (int head = 0; head < config_.heads_kv; head++) {
+        const auto [first, last] = chunks_of(tile, window);
+        for (int chunk = first; chunk <= last; chunk++, pairs += area(tile.rows, G)) parts.push_back({&tile, head, chunk, pairs});
+      }
+    float* out = split_out_.get(pairs * static_cast<size_t>(D));
+    float *max = split_max_.get(pairs), *sum = split_sum_.get(pairs);
+    pool_.run(static_cast<int>(parts.size()), [&](int task, int thread) {
+      const Part& part = parts[static_cast<size_t>(task)];
+      attend_chunk(n, window, *part.tile, part.head, part.chunk, threads_[static_cast<size_t>(thread)],
+                   out + part.at * static_cast<size_t>(D), max + part.at, sum + part.at);
+    });
+    for (size_t i = 0; i < parts.size();) {
+      const Part& head = parts[i];
+      const State state = begin_state(threads_[0], sinks_of(n, head.head), head.tile->rows);
+      for (; i < parts.size() && parts[i].tile == head.tile && parts[i].head == head.head; i++)
+        merge(state, out + parts[i].at * static_cast<size_t>(D), max + parts[i].at, sum + parts[i].at);
+      finish(state, *head.tile, head.head);
+    }
+  }
+
+  const Model& model_;
+  const Config& config_;
+  ThreadPool& pool_;
+  Rope rope_;
+  const Kernels& kernels_;
+  const uint8_t* end_;
+  std::vector<ThreadScratch> threads_;
+  std::vector<PackedLayer> packed_;
+
+  // The step at hand.
+  const Batch* batch_ = nullptr;
+  KvCache* cache_ = nullptr;
+  std::vector<Run> runs_;
+  std::vector<Tile> tiles_;
+  int rows_ = 0;
+  std::vector<int32_t> identity_;
+
+  // Activations: x residual, h normed, q/k/v, a attention's output.
+  Scratch<float> x_, h_, q_, k_, v_, a_, cos_, sin_, scores_, logits_;
+  Quantised quantised_, quantised_activated_;
+  Scratch<uint8_t> tiles_memory_, expert_tiles_;
+  Scratch<float> gathered_, activated_, expert_out_;
+  Scratch<float> split_out_, split_max_, split_sum_;
+
+  // Routing: choice (row, rank) → expert, weight and slot; slot → row; experts and their tiles in slot order.
+  std::vector<int32_t> chosen_, choice_slots_, assigned_rows_, counts_;
+  std::vector<float> choice_weights_;
+  std::vector<Expert> expert_list_;
+  std::vector<ExpertTile> expert_tile_list_;
+};
+
+}  // namespace
+
+std::unique_ptr<Backend> make_cpu_backend(const Model& model, ThreadPool& pool, RopeMode rope, const Kernels& kernels) {
+  return std::make_unique<CpuBackend>(model, pool, rope, kernels);
+}
+
+}  // namespace hearth

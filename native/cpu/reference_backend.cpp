@@ -1,0 +1,214 @@
+#include "reference_backend.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <numeric>
+
+#include "../core/dequantize.h"
+#include "../core/error.h"
+
+namespace hearth {
+
+namespace {
+
+using Floats = std::vector<float>;
+
+class ReferenceBackend final : public Backend {
+ public:
+  ReferenceBackend(const Model& model, ThreadPool& pool, RopeMode rope)
+      : model_(model), config_(model.config()), pool_(pool), rope_(config_, rope) {}
+
+  const char* name() const override { return "reference"; }
+  CacheType cache_type() const override { return CacheType::f32; }
+
+  void begin(const Batch& batch, KvCache& cache) override {
+    if (cache.type() != CacheType::f32) fail("the reference kernels need a cache of type f32");
+    batch_ = &batch;
+    cache_ = &cache;
+    runs_ = runs_of(batch);
+    rows_ = batch.rows();
+    x_.assign(size(rows_, config_.embedding), 0);
+    const int half = config_.head_length / 2;
+    cos_.resize(size(rows_, half));
+    sin_.resize(size(rows_, half));
+    for (int r = 0; r < rows_; r++)
+      rope_.table(batch.positions[static_cast<size_t>(r)], &cos_[size(r, half)], &sin_[size(r, half)]);
+  }
+
+  void embed() override {
+    for (int r = 0; r < rows_; r++)
+      dequantize_row(model_.embedding(), batch_->tokens[static_cast<size_t>(r)], &x_[size(r, config_.embedding)]);
+  }
+
+  void attention_input(int n) override {
+    const Layer& layer = model_.layers()[static_cast<size_t>(n)];
+    const int D = config_.head_length, KV = config_.kv_length(), half = D / 2;
+    Floats h = rms_norm(x_, rows_, layer.attention_norm);
+    q_ = matmul(layer.q, h, rows_, layer.q_bias);
+    Floats k = matmul(layer.k, h, rows_, layer.k_bias);
+    Floats v = matmul(layer.v, h, rows_, layer.v_bias);
+    for (const Run& run : runs_)
+      for (int i = 0; i < run.rows; i++) {
+        const int r = run.first_row + i, position = run.first_position + i, slot = position % kCacheBlock;
+        const int block = (*run.blocks)[static_cast<size_t>(position / kCacheBlock)];
+        for (int head = 0; head < config_.heads; head++)
+          rotate(&q_[size(r, config_.q_length()) + size(head, D)], D, &cos_[size(r, half)], &sin_[size(r, half)]);
+        for (int head = 0; head < config_.heads_kv; head++) {
+          float* key = &k[size(r, KV) + size(head, D)];
+          rotate(key, D, &cos_[size(r, half)], &sin_[size(r, half)]);
+          auto* keys = reinterpret_cast<float*>(cache_->keys(n, block, head));
+          auto* values = reinterpret_cast<float*>(cache_->values(n, block, head));
+          for (int d = 0; d < D; d++) keys[d * kCacheBlock + slot] = key[d];
+          std::memcpy(values + slot * D, &v[size(r, KV) + size(head, D)], static_cast<size_t>(D) * sizeof(float));
+        }
+      }
+  }
+
+  void attention(int n) override {
+    const Layer& layer = model_.layers()[static_cast<size_t>(n)];
+    const int D = config_.head_length, group = config_.heads / config_.heads_kv, window = config_.layer_window(n);
+    a_.assign(size(rows_, config_.q_length()), 0);
+    for (const Run& run : runs_)
+      pool_.run(run.rows * config_.heads, [&](int task, int) {
+        const int i = task / config_.heads, head = task % config_.heads, kv = head / group;
+        const int r = run.first_row + i, position = run.first_position + i;
+        const int first = window > 0 ? std::max(0, position - window + 1) : 0;
+        const float* q = &q_[size(r, config_.q_length()) + size(head, D)];
+        auto block = [&](int j) { return (*run.blocks)[static_cast<size_t>(j / kCacheBlock)]; };
+        std::vector<double> score(static_cast<size_t>(position - first + 1));
+        double largest = layer.sinks[head];
+        for (int j = first; j <= position;) {
+          const int slot = j % kCacheBlock, count = std::min(kCacheBlock - slot, position + 1 - j);
+          auto* keys = reinterpret_cast<const float*>(cache_->keys(n, block(j), kv)) + slot;
+          double* s = &score[static_cast<size_t>(j - first)];
+          for (int d = 0; d < D; d++)
+            for (int i = 0; i < count; i++) s[i] += static_cast<double>(q[d]) * keys[d * kCacheBlock + i];
+          j += count;
+        }
+        for (double& s : score) {
+          s /= std::sqrt(static_cast<double>(D));
+          largest = std::max(largest, s);
+        }
+        // The sink takes its share of the softmax and brings no value.
+        double total = std::exp(layer.sinks[head] - largest);
+        std::vector<double> out(static_cast<size_t>(D), 0.0);
+        for (int j = first; j <= position; j++) {
+          auto* value = reinterpret_cast<const float*>(cache_->values(n, block(j), kv)) + j % kCacheBlock * D;
+          double p = std::exp(score[static_cast<size_t>(j - first)] - largest);
+          total += p;
+          for (int d = 0; d < D; d++) out[static_cast<size_t>(d)] += p * value[d];
+        }
+        for (int d = 0; d < D; d++)
+          a_[size(r, config_.q_length()) + size(head, D) + static_cast<size_t>(d)] = static_cast<float>(out[static_cast<size_t>(d)] / total);
+      });
+  }
+
+  void attention_output(int n) override {
+    const Layer& layer = model_.layers()[static_cast<size_t>(n)];
+    add(x_, matmul(layer.attention_output, a_, rows_, layer.attention_output_bias));
+  }
+
+  void experts(int n) override {
+    const Layer& layer = model_.layers()[static_cast<size_t>(n)];
+    const int E = config_.embedding, F = config_.feed_forward, X = config_.experts, used = config_.experts_used;
+    Floats h = rms_norm(x_, rows_, layer.ffn_norm);
+    Floats scores = matmul(layer.router, h, rows_, layer.router_bias);
+    std::vector<std::vector<std::pair<int, float>>> rows_of(static_cast<size_t>(X));  // expert → (row, weight)
+    for (int r = 0; r < rows_; r++) {
+      const float* score = &scores[size(r, X)];
+      std::vector<int> order(static_cast<size_t>(X));
+      std::iota(order.begin(), order.end(), 0);
+      std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return score[a] > score[b]; });
+      double total = 0;
+      for (int u = 0; u < used; u++) total += std::exp(static_cast<double>(score[order[static_cast<size_t>(u)]]) - score[order[0]]);
+      for (int u = 0; u < used; u++) {
+        int expert = order[static_cast<size_t>(u)];
+        rows_of[static_cast<size_t>(expert)].push_back(
+            {r, static_cast<float>(std::exp(static_cast<double>(score[expert]) - score[order[0]]) / total)});
+      }
+    }
+    for (int e = 0; e < X; e++) {
+      const auto& chosen = rows_of[static_cast<size_t>(e)];
+      const int count = static_cast<int>(chosen.size());
+      if (count == 0) continue;
+      Floats in(size(count, E));
+      for (int i = 0; i < count; i++)
+        std::memcpy(&in[size(i, E)], &h[size(chosen[static_cast<size_t>(i)].first, E)], static_cast<size_t>(E) * sizeof(float));
+      Floats gate = matmul(layer.gate.slice(static_cast<int64_t>(e) * F, F), in, count, layer.gate_bias + size(e, F));
+      Floats up = matmul(layer.up.slice(static_cast<int64_t>(e) * F, F), in, count, layer.up_bias + size(e, F));
+      for (size_t i = 0; i < gate.size(); i++) {
+        float g = std::min(gate[i], kSwigluLimit), u = std::clamp(up[i], -kSwigluLimit, kSwigluLimit);
+        gate[i] = static_cast<float>(g / (1 + std::exp(-static_cast<double>(kSwigluAlpha) * g)) * (u + 1));
+      }
+      Floats out = matmul(layer.down.slice(static_cast<int64_t>(e) * E, E), gate, count, layer.down_bias + size(e, E));
+      for (int i = 0; i < count; i++) {
+        auto [row, weight] = chosen[static_cast<size_t>(i)];
+        for (int d = 0; d < E; d++) x_[size(row, E) + static_cast<size_t>(d)] += weight * out[size(i, E) + static_cast<size_t>(d)];
+      }
+    }
+  }
+
+  const float* head() override {
+    const int E = config_.embedding, count = static_cast<int>(batch_->outputs.size());
+    Floats chosen(size(count, E));
+    for (int o = 0; o < count; o++)
+      std::memcpy(&chosen[size(o, E)], &x_[size(batch_->outputs[static_cast<size_t>(o)], E)], static_cast<size_t>(E) * sizeof(float));
+    logits_ = matmul(model_.output(), rms_norm(chosen, count, model_.output_norm()), count, nullptr);
+    return logits_.data();
+  }
+
+ private:
+  static size_t size(int rows, int columns) { return static_cast<size_t>(rows) * static_cast<size_t>(columns); }
+
+  Floats rms_norm(const Floats& x, int rows, const float* weight) const {
+    const int n = config_.embedding;
+    Floats y(x.size());
+    for (int r = 0; r < rows; r++) {
+      double sum = 0;
+      for (int i = 0; i < n; i++) sum += static_cast<double>(x[size(r, n) + static_cast<size_t>(i)]) * x[size(r, n) + static_cast<size_t>(i)];
+      double scale = 1 / std::sqrt(sum / n + config_.rms_epsilon);
+      for (int i = 0; i < n; i++)
+        y[size(r, n) + static_cast<size_t>(i)] = static_cast<float>(x[size(r, n) + static_cast<size_t>(i)] * scale * weight[i]);
+    }
+    return y;
+  }
+
+  /// y[rows][matrix.rows] = x[rows][matrix.columns] · Wᵀ + bias (nullptr: none).
+  Floats matmul(const Matrix& matrix, const Floats& x, int rows, const float* bias) {
+    const int n = matrix.columns, outputs = static_cast<int>(matrix.rows);
+    Floats y(size(rows, outputs));
+    pool_.run(outputs, [&](int o, int) {
+      Floats w(static_cast<size_t>(n));
+      dequantize_row(matrix, o, w.data());
+      for (int r = 0; r < rows; r++) {
+        double sum = bias ? bias[o] : 0.0;
+        for (int i = 0; i < n; i++) sum += static_cast<double>(w[static_cast<size_t>(i)]) * x[size(r, n) + static_cast<size_t>(i)];
+        y[size(r, outputs) + static_cast<size_t>(o)] = static_cast<float>(sum);
+      }
+    });
+    return y;
+  }
+
+  static void add(Floats& x, const Floats& y) {
+    for (size_t i = 0; i < x.size(); i++) x[i] += y[i];
+  }
+
+  const Model& model_;
+  const Config& config_;
+  ThreadPool& pool_;
+  Rope rope_;
+  const Batch* batch_ = nullptr;
+  KvCache* cache_ = nullptr;
+  std::vector<Run> runs_;
+  int rows_ = 0;
+  Floats x_, q_, a_, cos_, sin_, logits_;
+};
+
+}  // namespace
+
+std::unique_ptr<Backend> make_reference_backend(const Model& model, ThreadPool& pool, RopeMode rope) {
+  return std::make_unique<ReferenceBackend>(model, pool, rope);
+}
+
+}  // namespace hearth

@@ -1,0 +1,205 @@
+// The typed face of the native addon: everything the engine may ask of the C++ core.
+//
+// Policy (what to run, for whom, what to reuse, when to stop) is the caller's; the addon does arithmetic. No call that
+// touches weights runs on the JavaScript thread: those return promises. Errors are `Error`s whose message is one clear
+// line saying what is wrong and, where possible, what to do.
+import { existsSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import path from 'node:path';
+
+export type RopeMode = 'reference' | 'llamacpp';
+/**
+ * `reference`: plain loops over F32-dequantised weights, the oracle. `portable`: plain C++ with the arithmetic (and so the
+ * bits) of the fast kernels. The others are instruction sets; `auto` is the best this CPU has.
+ */
+export type KernelSet = 'auto' | 'reference' | 'portable' | 'avx2' | 'avx512' | 'neon';
+/**
+ * What keys and values are stored as: `f16`; `q8_0`, int8 with a scale for 32 of them, in 53 % of the memory; `f32` for the
+ * `reference` kernels, which take no other.
+ */
+export type CacheType = 'f16' | 'q8_0' | 'f32';
+
+/** Bytes of many strings, one after another: string i is `bytes.subarray(offsets[i], offsets[i + 1])`. */
+export interface StringTable {
+	bytes: Uint8Array;
+	offsets: Uint32Array;
+}
+
+export type MetadataValue = string | number | bigint | boolean | StringTable | Float64Array | Int32Array | boolean[];
+
+export interface TensorInfo {
+	name: string;
+	/** ggml's type name: F32, F16, BF16, Q8_0, MXFP4… */
+	type: string;
+	/** ggml order: the contiguous dimension first. */
+	shape: number[];
+	/** Absolute offset in the file. */
+	offset: number;
+	bytes: number;
+}
+
+/** A GGUF file's header: parsed and validated, no weight touched. */
+export interface GgufHeader {
+	version: number;
+	fileBytes: number;
+	metadata: Map<string, MetadataValue>;
+	tensors: TensorInfo[];
+}
+
+export interface ModelOptions {
+	/** Threads of the pool, the calling one included; default: the physical (or performance) cores. */
+	threads?: number;
+	rope?: RopeMode;
+	kernels?: KernelSet;
+}
+
+/** What the native core read from the GGUF's metadata. Lengths are in elements, sizes in bytes. */
+export interface ModelInfo {
+	path: string;
+	architecture: string;
+	name: string;
+	fileBytes: number;
+	tensorCount: number;
+	parameterCount: number;
+	tensorTypes: { type: string; count: number; bytes: number }[];
+	layers: number;
+	embeddingLength: number;
+	vocabularySize: number;
+	contextLength: number;
+	headCount: number;
+	headCountKv: number;
+	headLength: number;
+	expertCount: number;
+	expertUsedCount: number;
+	expertFeedForwardLength: number;
+	slidingWindow: number;
+	rmsEpsilon: number;
+	ropeFrequencyBase: number;
+	ropeScalingFactor: number;
+	ropeOriginalContextLength: number;
+	/** The kernel set in use (never `auto`) and the threads of the pool. */
+	kernels: Exclude<KernelSet, 'auto'>;
+	threads: number;
+	/** Bytes of weights one decode token must read. */
+	bytesPerToken: number;
+}
+
+/** How one output row's token is chosen. `temperature` 0 is greedy (lowest id wins a tie). */
+export interface Sampling {
+	temperature: number;
+	/** 0: no limit. */
+	topK: number;
+	/** 1: no limit. */
+	topP: number;
+	/** 0: no limit. */
+	minP: number;
+	/**
+	 * The random number is a hash of seed and the sampled token's position, so a seed's stream does not depend on
+	 * batching, speculation or caching. An integer below 2^53.
+	 */
+	seed: number;
+}
+
+/**
+ * One step over a ragged batch: rows (tokens) of any sequences. Rows of one sequence are adjacent, their positions
+ * ascending by 1. Row r writes its K/V at `position` in its sequence's blocks and attends to all positions ≤ its own,
+ * so everything before the sequence's first row must already be in the cache.
+ */
+export interface StepBatch {
+	/** [rows] token ids. */
+	tokens: Int32Array;
+	/** [rows] 0-based position in the sequence. */
+	positions: Int32Array;
+	/** [rows] index into `blockTables`. */
+	sequences: Int32Array;
+	/** A sequence's cache blocks in order: position p lives in blockTable[floor(p / cache.blockTokens)]. */
+	blockTables: Int32Array[];
+	/** Rows whose next token is wanted, ascending. */
+	outputs: Int32Array;
+	/** [outputs] how to sample each; absent: greedy for all. */
+	sampling?: Sampling[];
+	/** Return logits of the output rows too ([outputs × vocabulary], 200,000 floats a row: tests and tools only). */
+	logits?: boolean;
+}
+
+export interface StepResult {
+	/** [outputs] sampled token ids. */
+	tokens: Int32Array;
+	/** [outputs] probability the model gave that token at temperature 1 (softmax over the whole vocabulary). */
+	probabilities: Float32Array;
+	logits?: Float32Array;
+	milliseconds: number;
+}
+
+/** K and V of a model in blocks of `blockTokens` positions. Which block belongs to whom is the caller's business. */
+export interface NativeCache {
+	readonly blockCount: number;
+	readonly blockTokens: number;
+	readonly bytes: number;
+	/** Copies the first `tokens` positions of block `from` into block `to`, all layers. */
+	copyBlock(from: number, to: number, tokens: number): void;
+	/** Frees the memory; waits for a running step. Later calls throw. */
+	close(): void;
+}
+
+export interface NativeModel {
+	readonly info: ModelInfo;
+	/** Throws if memory for it cannot be had. */
+	createCache(options: { blocks: number; type?: CacheType }): NativeCache;
+	/** Bytes of one cache block of that type, without making one. */
+	cacheBlockBytes(type?: CacheType): number;
+	/**
+	 * Runs the forward pass off the JavaScript thread. Steps of one model run one after another in call order. Rejects
+	 * on an id, position, block or row out of range, and before touching any cache.
+	 */
+	step(cache: NativeCache, batch: StepBatch): Promise<StepResult>;
+	/** Memory that `repack` of one layer takes, in bytes; 0: the weights are best as the file has them. */
+	readonly repackBytes: number;
+	/**
+	 * Moves a layer's expert weights into a faster layout, in line with the steps, and gives the file's pages back: weights
+	 * exist once either way. Results stay the same bit for bit. Rejects where there is no memory; the layer then stays.
+	 */
+	repack(layer: number): Promise<void>;
+	/**
+	 * Measures what this machine can do at most with the model's threads: reading memory, and int8 multiply-adds (0 where the
+	 * CPU has no instruction for them). Takes about a second and 512 MB, in line with the steps.
+	 */
+	measureCeilings(): Promise<{ readBytesPerSecond: number; multiplyAddsPerSecond: number }>;
+	/** Where a step's time went since the last call, in milliseconds by operation. */
+	takeProfile(): Record<string, number>;
+	/** Unmaps the file and ends the threads, after running steps have ended. Later calls throw. */
+	close(): void;
+}
+
+export interface CpuInfo {
+	/** Kernel sets this CPU can run, best first; always ends with `portable`, `reference`. */
+	kernels: Exclude<KernelSet, 'auto'>[];
+	/** Threads used by default. */
+	threads: number;
+	/** CPU features that matter here, for reports: avx2, avx512vnni, dotprod, i8mm… */
+	features: string[];
+}
+
+export interface Native {
+	/** Parses and validates a GGUF header. Rejects with the field at fault. Accepts any architecture and tensor type. */
+	readGguf(file: string): Promise<GgufHeader>;
+	/** Maps a gpt-oss model. Rejects on a wrong architecture, missing tensor, unsupported type or wrong shape, by name. */
+	openModel(file: string, options?: ModelOptions): Promise<NativeModel>;
+	cpuInfo(): CpuInfo;
+}
+
+let loaded: Native | undefined;
+
+/** Loads the addon once. Throws a clear error where it was not built for this machine. */
+export function loadNative(): Native {
+	if (loaded) return loaded;
+	const candidates = [
+		process.env['HEARTH_NATIVE'],
+		path.join(__dirname, 'native', 'hearth.node'), // bundled: dist/hearth.js beside dist/native/
+		path.join(__dirname, '..', 'dist', 'native', 'hearth.node'), // from source, as the tests run
+	];
+	const file = candidates.find((candidate) => candidate !== undefined && existsSync(candidate));
+	if (!file) throw new Error('the native addon is missing; run "npm run build"');
+	loaded = createRequire(file)(file) as Native;
+	return loaded;
+}

@@ -1,0 +1,341 @@
+// Speed of the CPU kernels against the machine's own ceilings, measured in the same run: a plain read loop over the same
+// memory (GB/s) and, where the CPU has an int8 dot instruction, a loop of nothing but it (G multiply-adds a second).
+//
+//   node native/build.mjs --tests && dist/native/bench_kernels [kernel set] [threads] [repeats] [job]
+// `job`: only jobs whose name contains it. Other compilations: as test_kernels.cpp says.
+// Every figure is the median of interleaved repeats, because memory and clock move between seconds on shared machines.
+// Quantised groups stream 2880 × 2880 matrices that no cache holds; columns are activation rows.
+#include <algorithm>
+#include <chrono>
+#include <ctime>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <functional>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "../cpu/ceilings.h"
+#include "../cpu/kernels.h"
+
+#ifdef __linux__
+#include <sys/mman.h>
+#endif
+
+using namespace hearth::cpu;
+
+namespace {
+
+constexpr int kWidth = 2880, kBlocks = kWidth / kBlock, kMatrices = 120;
+
+/// This thread's time on a core where the system tells, so that other work on the machine counts little; else wall time.
+double thread_seconds() {
+#ifdef CLOCK_THREAD_CPUTIME_ID
+  timespec t;
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+  return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_nsec) * 1e-9;
+#else
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+#endif
+}
+
+/// Runs part(0..threads-1), one thread each, and gives the time of the slowest.
+double time_parts(int threads, const std::function<void(int)>& part) {
+  std::vector<double> times(static_cast<size_t>(threads));
+  const auto timed = [&](int i) {
+    const double start = thread_seconds();
+    part(i);
+    times[static_cast<size_t>(i)] = thread_seconds() - start;
+  };
+  std::vector<std::thread> others;
+  for (int i = 1; i < threads; i++) others.emplace_back(timed, i);
+  timed(0);
+  for (std::thread& thread : others) thread.join();
+  return *std::max_element(times.begin(), times.end());
+}
+
+uint8_t* allocate(size_t bytes) {
+  constexpr size_t kHugePage = 2 << 20;
+  bytes = (bytes + kHugePage - 1) / kHugePage * kHugePage;
+  auto* p = static_cast<uint8_t*>(std::aligned_alloc(kHugePage, bytes));
+  if (!p) std::abort();
+#ifdef __linux__
+  madvise(p, bytes, MADV_HUGEPAGE);
+#endif
+  return p;
+}
+
+uint32_t random_state = 1;
+uint32_t random_bits() { return random_state = random_state * 1664525u + 1013904223u, random_state >> 8; }
+float random_float() { return static_cast<float>(random_bits() % 2001) / 500.0f - 2.0f; }
+
+struct Job {
+  std::string name;
+  double bytes, multiply_adds;
+  std::function<double()> run;
+  std::vector<double> times = {};
+
+  double median() const {
+    std::vector<double> sorted = times;
+    std::sort(sorted.begin(), sorted.end());
+    return sorted[sorted.size() / 2];
+  }
+};
+
+enum class Weights { mxfp4, mxfp4_repacked, q8_0 };
+
+/// Matrices of one quantised type and layout, and the columns that go through them.
+struct QuantBench {
+  const Kernels& kernels;
+  Weights type;
+  int threads;
+  size_t row_bytes = 0, group_bytes = 0, matrix_bytes = 0;
+  uint8_t* weights = nullptr;
+  int next = 0;
+
+  QuantBench(const Kernels& k, Weights weight_type, int thread_count)
+      : kernels(k), type(weight_type), threads(thread_count) {
+    const bool mxfp4 = type != Weights::q8_0;
+    const size_t block = mxfp4 ? 17 : 34;
+    row_bytes = kBlocks * block;
+    std::vector<uint8_t> matrix(row_bytes * kWidth);
+    for (uint8_t& byte : matrix) byte = static_cast<uint8_t>(random_bits());
+    for (size_t i = 0; i < matrix.size(); i += block) {
+      matrix[i] = static_cast<uint8_t>(mxfp4 ? 114 + random_bits() % 8 : 0);
+      if (!mxfp4) matrix[i + 1] = 0x14;
+    }
+    group_bytes = type == Weights::mxfp4_repacked ? packed_group_bytes(kBlocks) : row_bytes * kGroupRows;
+    matrix_bytes = group_bytes * (kWidth / kGroupRows);
+    weights = allocate(matrix_bytes * kMatrices);
+    if (type == Weights::mxfp4_repacked) {
+      for (size_t group = 0; group < kWidth / kGroupRows; group++)
+        kernels.pack_group_mxfp4(matrix.data() + group * row_bytes * kGroupRows, row_bytes, kGroupRows, kBlocks,
+                                 weights + group * group_bytes);
+    } else {
+      std::memcpy(weights, matrix.data(), matrix_bytes);
+    }
+    for (size_t m = 1; m < kMatrices; m++) std::memcpy(weights + matrix_bytes * m, weights, matrix_bytes);
+  }
+  ~QuantBench() { std::free(weights); }
+  QuantBench(const QuantBench&) = delete;
+  QuantBench& operator=(const QuantBench&) = delete;
+
+  Job job(int columns) {
+    const size_t n = static_cast<size_t>(columns);
+    std::vector<float> x(n * kWidth);
+    for (float& v : x) v = random_float();
+    std::vector<int8_t> q(x.size());
+    std::vector<float> scales(n * kBlocks), y(n * kWidth);
+    std::vector<int32_t> sums(scales.size()), order(n);
+    std::vector<uint8_t> tiles(tile_bytes(columns, kBlocks));
+    for (size_t c = 0; c < n; c++) {
+      kernels.quantize_row(&x[c * kWidth], kWidth, &q[c * kWidth], &scales[c * kBlocks], &sums[c * kBlocks]);
+      order[c] = static_cast<int32_t>(c);
+    }
+    for (int c = 0; c < columns; c += kTileRows)
+      kernels.pack_tile(q.data(), scales.data(), sums.data(), kWidth, &order[static_cast<size_t>(c)],
+                        std::min(kTileRows, columns - c),
+                        tiles.data() + static_cast<size_t>(c / kTileRows) * tile_bytes(kTileRows, kBlocks));
+    const int count = std::clamp(400 / columns, 2, type == Weights::q8_0 ? 30 : 60);
+    auto run = [this, columns, count, tiles = std::move(tiles), y = std::move(y)]() mutable {
+      if (next + count > kMatrices) next = 0;
+      const uint8_t* first = weights + matrix_bytes * static_cast<size_t>(next);
+      next += count;
+      return time_parts(threads, [&, first](int part) {
+        const int groups = kWidth / kGroupRows, begin = groups * part / threads, end = groups * (part + 1) / threads;
+        std::vector<uint8_t> memory(scratch_bytes(kBlocks) + 64);
+        uint8_t* scratch = memory.data() + (64 - reinterpret_cast<uintptr_t>(memory.data()) % 64) % 64;
+        for (int m = 0; m < count; m++)
+          for (int group = begin; group < end; group++) {
+            const size_t row = static_cast<size_t>(group) * kGroupRows;
+            const QuantGroup g{.weights = first + static_cast<size_t>(m) * matrix_bytes +
+                                          static_cast<size_t>(group) * group_bytes,
+                               .row_bytes = type == Weights::mxfp4_repacked ? group_bytes : row_bytes,
+                               .rows = kGroupRows,
+                               .blocks = kBlocks,
+                               .tiles = tiles.data(),
+                               .columns = columns,
+                               .y = y.data() + row,
+                               .ldy = kWidth,
+                               .end = weights + matrix_bytes * kMatrices,
+                               .scratch = scratch};
+            if (type == Weights::mxfp4) kernels.group_mxfp4(g);
+            else if (type == Weights::q8_0) kernels.group_q8_0(g);
+            else kernels.group_mxfp4_packed(g);
+          }
+      });
+    };
+    const char* name = type == Weights::mxfp4 ? "MXFP4" : type == Weights::q8_0 ? "Q8_0" : "MXFP4 repacked";
+    return {std::string(name) + " × " + std::to_string(columns), static_cast<double>(matrix_bytes) * count,
+            static_cast<double>(kWidth) * kWidth * columns * count, run};
+  }
+};
+
+/// F16 weights times float columns, the weights from memory.
+Job float_job(const Kernels& kernels, const uint8_t* memory, size_t memory_bytes, int columns, int threads) {
+  const size_t row_bytes = kWidth * 2;
+  const size_t most = memory_bytes / row_bytes, wanted = static_cast<size_t>(std::max(32, 16 * 720 / columns));
+  const int rows = static_cast<int>(std::min(most, wanted) / 32 * 32);
+  const auto n = static_cast<size_t>(columns);
+  std::vector<float> x(n * kWidth), y(n * static_cast<size_t>(rows));
+  for (float& v : x) v = random_float();
+  auto run = [&kernels, memory, rows, columns, threads, x = std::move(x), y = std::move(y)]() mutable {
+    return time_parts(threads, [&](int part) {
+      const int groups = rows / kGroupRows, begin = groups * part / threads, end = groups * (part + 1) / threads;
+      for (int group = begin; group < end; group++)
+        kernels.group_f16({.weights = memory + static_cast<size_t>(group) * kGroupRows * row_bytes,
+                           .row_bytes = row_bytes,
+                           .rows = kGroupRows,
+                           .k = kWidth,
+                           .x = x.data(),
+                           .ldx = kWidth,
+                           .columns = columns,
+                           .y = y.data() + group * kGroupRows,
+                           .ldy = static_cast<size_t>(rows)});
+    });
+  };
+  return {"F16 × " + std::to_string(columns), static_cast<double>(rows) * static_cast<double>(row_bytes),
+          static_cast<double>(rows) * kWidth * columns, run};
+}
+
+/// `rows` query rows of one KV head's 8 heads of 64, the last of `keys`, over a cache that no cache level holds.
+Job attend_job(const Kernels& kernels, bool quantised, const uint8_t* memory, size_t memory_bytes, int rows, int keys,
+               int threads) {
+  constexpr int kHeads = 8, kLength = 64;
+  // Any bytes are numbers of a Q8_0 cache, and its scales here are the halves of an F16 one.
+  const size_t part_bytes = quantised ? q8_0_cache_bytes(kLength) : kLength * kCacheBlock * 2;
+  const int blocks = keys / kCacheBlock;
+  const int sequences =
+      static_cast<int>(std::min<size_t>(memory_bytes / (2 * part_bytes * static_cast<size_t>(blocks)),
+                                        static_cast<size_t>(std::max(threads, (1 << 18) / (keys * rows)))));
+  std::vector<float> q(static_cast<size_t>(rows) * kHeads * kLength);
+  for (float& v : q) v = random_float() * 0.1f;
+  const auto attend = quantised ? kernels.attend_q8_0 : kernels.attend;
+  auto run = [attend, part_bytes, memory, rows, keys, threads, blocks, sequences, q = std::move(q)]() {
+    return time_parts(threads, [&](int part) {
+      std::vector<const uint8_t*> key_blocks(static_cast<size_t>(blocks)), value_blocks(key_blocks.size());
+      std::vector<float> out(q.size()), max(out.size() / kLength), sum(max.size());
+      for (int s = sequences * part / threads; s < sequences * (part + 1) / threads; s++) {
+        for (int b = 0; b < blocks; b++) {
+          key_blocks[static_cast<size_t>(b)] = memory + static_cast<size_t>(s * blocks + b) * 2 * part_bytes;
+          value_blocks[static_cast<size_t>(b)] = key_blocks[static_cast<size_t>(b)] + part_bytes;
+        }
+        attend({.q = q.data(),
+                .q_row_stride = kHeads * kLength,
+                .rows = rows,
+                .heads = kHeads,
+                .head_length = kLength,
+                .scale = 0.125f,
+                .first_position = keys - rows,
+                .window = 0,
+                .first_key = 0,
+                .end_key = keys,
+                .key_blocks = key_blocks.data(),
+                .value_blocks = value_blocks.data(),
+                .out = out.data(),
+                .max = max.data(),
+                .sum = sum.data()});
+      }
+    });
+  };
+  const double cached = static_cast<double>(keys) * kLength * sequences;
+  const std::string name = quantised ? "attend Q8_0 " : "attend ";
+  return {name + std::to_string(rows) + " rows × " + std::to_string(keys) + " keys",
+          static_cast<double>(2 * part_bytes) * blocks * sequences,
+          cached * 2 * kHeads * rows, run};
+}
+
+/// An operation on rows of floats; GB/s counts its input once.
+Job row_job(const char* name, int threads, std::function<void(const float*, float*)> operation) {
+  constexpr int kRows = 32, kRepeats = 64;  // in L2, as in a step
+  std::vector<float> x(static_cast<size_t>(kRows) * kWidth), y(x.size());
+  for (float& v : x) v = random_float();
+  auto run = [threads, operation, x = std::move(x), y = std::move(y)]() mutable {
+    return time_parts(threads, [&](int part) {
+      for (int i = 0; i < kRepeats; i++)
+        for (int r = kRows * part / threads; r < kRows * (part + 1) / threads; r++)
+          operation(&x[static_cast<size_t>(r) * kWidth], &y[static_cast<size_t>(r) * kWidth]);
+    });
+  };
+  return {name, static_cast<double>(kRows) * kWidth * 4 * kRepeats, 0, run};
+}
+
+}  // namespace
+
+int main(int count, char** arguments) {
+  const Kernels* kernels = count > 1 ? find_kernels(arguments[1]) : available_kernels()[0];
+  const int threads = count > 2 ? std::atoi(arguments[2]) : 1, repeats = count > 3 ? std::atoi(arguments[3]) : 5;
+  if (!kernels || threads < 1 || repeats < 1) {
+    std::fprintf(stderr, "usage: bench_kernels [kernel set of this CPU] [threads] [repeats] [job]\n");
+    return 1;
+  }
+  QuantBench mxfp4(*kernels, Weights::mxfp4, threads), q8_0(*kernels, Weights::q8_0, threads);
+  std::optional<QuantBench> repacked;
+  if (kernels->pack_group_mxfp4) repacked.emplace(*kernels, Weights::mxfp4_repacked, threads);
+  const size_t memory_bytes = mxfp4.matrix_bytes * kMatrices;
+  uint8_t* halves = allocate(memory_bytes);
+  for (size_t i = 0; i < memory_bytes; i += 2) {
+    const uint16_t half = static_cast<uint16_t>(0x2800 + random_bits() % 0x800);
+    std::memcpy(halves + i, &half, 2);
+  }
+
+  std::vector<Job> jobs;
+  const size_t read_bytes = mxfp4.matrix_bytes * 60;
+  jobs.push_back({"read loop", static_cast<double>(read_bytes), 0, [&, start = size_t{0}]() mutable {
+                    start = start == 0 ? read_bytes : 0;
+                    return time_parts(threads, [&](int part) {
+                      const size_t share = read_bytes / static_cast<size_t>(threads);
+                      read_memory(mxfp4.weights + start + share * static_cast<size_t>(part), share);
+                    });
+                  }});
+  constexpr long kTurns = 400000;
+  const bool has_dot = has_dot_instructions();
+  if (has_dot)
+    jobs.push_back({"int8 dot instruction", 0, dot_instructions(1) * kTurns * threads, [&] {
+                      return time_parts(threads, [](int) { dot_instructions(kTurns); });
+                    }});
+  const auto ceilings = static_cast<std::ptrdiff_t>(jobs.size());
+  for (QuantBench* bench : {&mxfp4, repacked ? &*repacked : nullptr, &q8_0})
+    for (const int columns : {1, 2, 4, 8, 16, 20, 32, 64, 128})
+      if (bench) jobs.push_back(bench->job(columns));
+  for (const int columns : {1, 4, 32, 128}) jobs.push_back(float_job(*kernels, halves, memory_bytes, columns, threads));
+  for (const auto& [rows, keys] : {std::pair{1, 1024}, {1, 16384}, {4, 4096}, {16, 4096}, {64, 4096}})
+    for (const bool quantised : {false, true})
+      jobs.push_back(attend_job(*kernels, quantised, halves, memory_bytes, rows, keys, threads));
+  const std::vector<float> ones(kWidth, 1.0f);
+  jobs.push_back(row_job("rms_norm", threads,
+                         [&](const float* x, float* y) { kernels->rms_norm(x, ones.data(), kWidth, 1e-5f, y); }));
+  jobs.push_back(row_job("swiglu", threads,
+                         [&](const float* x, float* y) { kernels->swiglu(x, x, kWidth, 1.702f, 7.0f, y); }));
+  jobs.push_back(row_job("axpy", threads, [&](const float* x, float* y) { kernels->axpy(0.5f, x, kWidth, y); }));
+  jobs.push_back(row_job("quantize_row", threads, [&](const float* x, float* y) {
+    auto* bytes = reinterpret_cast<int8_t*>(y);
+    kernels->quantize_row(x, kWidth, bytes, y + kWidth / 4 + 16, reinterpret_cast<int32_t*>(y + kWidth / 2));
+  }));
+
+  if (count > 4)
+    jobs.erase(std::remove_if(jobs.begin() + ceilings, jobs.end(),
+                              [&](const Job& job) { return job.name.find(arguments[4]) == std::string::npos; }),
+               jobs.end());
+
+  for (int i = 0; i <= repeats; i++)
+    for (Job& job : jobs) {
+      const double time = job.run();
+      if (i > 0) job.times.push_back(time);  // the first turn warms up
+    }
+  const double read = jobs[0].bytes / jobs[0].median(), peak = has_dot ? jobs[1].multiply_adds / jobs[1].median() : 0;
+  std::printf("%s, %d thread%s\n", kernels->name, threads, threads == 1 ? "" : "s");
+  for (const Job& job : jobs) {
+    const double rate = job.bytes / job.median(), arithmetic = job.multiply_adds / job.median();
+    std::printf("%-26s", job.name.c_str());
+    if (job.bytes > 0) std::printf(" %7.1f GB/s %4.0f%% of read", rate / 1e9, 100 * rate / read);
+    else std::printf(" %25s", "");
+    if (job.multiply_adds > 0) std::printf(" %7.1f GMAC/s", arithmetic / 1e9);
+    if (job.multiply_adds > 0 && peak > 0) std::printf(" %4.0f%% of int8 peak", 100 * arithmetic / peak);
+    std::printf("\n");
+  }
+  std::free(halves);
+  return 0;
+}

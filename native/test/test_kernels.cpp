@@ -1,0 +1,752 @@
+// Tests of the CPU kernels: the portable set against double precision, every other set against portable, bit for bit.
+//
+//   node native/build.mjs --tests && dist/native/test_kernels [kernel set…]
+// Without Node, or for Arm from x86, from the repository's root (X: only on x86, A: only for Arm):
+//   CXX=c++                    F="-std=c++20 -O3 -ffp-contract=off -fno-math-errno -pthread"   O=$(mktemp -d)
+//   CXX=aarch64-linux-gnu-g++  F="$F -static"   A="-march=armv8.2-a+dotprod+fp16"
+//   X="-mavx2 -mfma -mf16c"    Y="$X -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vbmi -mavx512vnni"
+//   for f in portable dispatch; do $CXX $F -c native/cpu/$f.cpp -o $O/$f.o; done
+//   $CXX $F $X -c native/cpu/avx2.cpp -o $O/avx2.o; $CXX $F $Y -c native/cpu/avx512.cpp -o $O/avx512.o
+//   $CXX $F $A -c native/cpu/neon.cpp -o $O/neon.o
+//   $CXX $F native/test/test_kernels.cpp $O/*.o -o $O/test_kernels && $O/test_kernels
+//   qemu-aarch64-static -cpu max $O/test_kernels; qemu-aarch64-static -cpu cortex-a76 $O/test_kernels  (without i8mm)
+// The last line's number is the same on every architecture.
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstdarg>
+#include <cstdio>
+#include <cstring>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "../cpu/kernels.h"
+#include "guarded.h"
+
+using namespace hearth::cpu;
+using hearth::test::Guarded;
+
+namespace {
+
+int failures = 0;
+
+[[gnu::format(printf, 2, 3)]] void check(bool ok, const char* format, ...) {
+  if (ok) return;
+  if (++failures > 20) return;
+  va_list arguments;
+  va_start(arguments, format);
+  std::fprintf(stderr, "FAILED: ");
+  std::vfprintf(stderr, format, arguments);
+  std::fprintf(stderr, "\n");
+  va_end(arguments);
+}
+
+/// SplitMix64. Calls stand in statements of their own, never two in one expression, whose order would be the compiler's.
+class Random {
+ public:
+  explicit Random(uint64_t seed) : state_(seed) {}
+  uint64_t bits() {
+    uint64_t z = state_ += 0x9E3779B97F4A7C15u;
+    z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9u;
+    z = (z ^ z >> 27) * 0x94D049BB133111EBu;
+    return z ^ z >> 31;
+  }
+  /// low..high, both included.
+  int integer(int low, int high) { return low + static_cast<int>(bits() % static_cast<uint64_t>(high - low + 1)); }
+  /// −1..1.
+  float uniform() { return static_cast<float>(static_cast<double>(bits() >> 11) * 0x1p-52 - 1.0); }
+  /// About normal, with some outliers, as activations are.
+  float normal() {
+    float sum = 0;
+    for (int i = 0; i < 6; i++) sum += uniform();
+    return sum * (integer(0, 99) == 0 ? 10.0f : 0.7f);
+  }
+  /// Bits of an F16 whose magnitude has bits low..high, of either sign.
+  int half(int low, int high) {
+    const int magnitude = integer(low, high);
+    return bits() & 1 ? magnitude | 0x8000 : magnitude;
+  }
+  template <size_t N> int pick(const int (&choices)[N]) { return choices[bits() % N]; }
+
+ private:
+  uint64_t state_;
+};
+
+bool same_bits(float a, float b) {
+  return std::bit_cast<uint32_t>(a) == std::bit_cast<uint32_t>(b) || (std::isnan(a) && std::isnan(b));
+}
+template <class A, class B> int first_difference(const A& a, const B& b) {
+  for (size_t i = 0; i < a.size(); i++) {
+    bool same;
+    if constexpr (std::is_same_v<std::decay_t<decltype(a[0])>, float>) same = same_bits(a[i], b[i]);
+    else same = a[i] == b[i];
+    if (!same) return static_cast<int>(i);
+  }
+  return -1;
+}
+
+double half_value(uint16_t h) {
+  const int exponent = h >> 10 & 31, mantissa = h & 1023;
+  const double magnitude = exponent == 31  ? (mantissa ? std::nan("") : std::numeric_limits<double>::infinity())
+                           : exponent == 0 ? std::ldexp(mantissa, -24)
+                                           : std::ldexp(1024 + mantissa, exponent - 25);
+  return h & 0x8000 ? -magnitude : magnitude;
+}
+
+const Kernels& portable() { return *portable_kernels(); }
+
+/// FNV-1a over portable's results, printed so that two architectures, or two compilers, can be compared.
+uint64_t digest = 0xCBF29CE484222325u;
+template <class Values> const Values& digested(const Values& values) {
+  const auto* bytes = reinterpret_cast<const uint8_t*>(values.data());
+  for (size_t i = 0; i < values.size() * sizeof(values[0]); i++) digest = (digest ^ bytes[i]) * 0x100000001B3u;
+  return values;
+}
+
+// ---- quantised groups ----------------------------------------------------------------------------------------------
+
+enum class Format { mxfp4, q8_0 };
+enum class Range { usual, extreme };
+
+constexpr size_t block_bytes(Format f) { return f == Format::mxfp4 ? 17 : 34; }
+constexpr const char* name_of(Format f) { return f == Format::mxfp4 ? "MXFP4" : "Q8_0"; }
+void (*group_of(const Kernels& k, Format f))(const QuantGroup&) {
+  return f == Format::mxfp4 ? k.group_mxfp4 : k.group_q8_0;
+}
+
+/// A block's 32 values and their scale, from the published layouts.
+double dequantise(Format f, const uint8_t* block, int values[32]) {
+  if (f == Format::mxfp4) {
+    static constexpr int kDoubled[8] = {0, 1, 2, 3, 4, 6, 8, 12};
+    for (int i = 0; i < 32; i++) {
+      const int nibble = i < 16 ? block[1 + i] & 15 : block[1 + i - 16] >> 4;
+      values[i] = nibble < 8 ? kDoubled[nibble] : -kDoubled[nibble - 8];
+    }
+    return std::ldexp(1.0, std::clamp<int>(block[0], kMinExponent, kMaxExponent) - 128);
+  }
+  for (int i = 0; i < 32; i++) values[i] = static_cast<int8_t>(block[2 + i]);
+  return half_value(static_cast<uint16_t>(block[0] | block[1] << 8));
+}
+
+struct QuantCase {
+  Format format;
+  Range range;
+  int rows, columns, blocks;
+};
+
+struct QuantData {
+  QuantCase c;
+  size_t row_bytes;
+  Guarded<uint8_t> weights;
+  std::vector<int8_t> q;
+  std::vector<float> scales;
+  std::vector<int32_t> sums;
+  Guarded<uint8_t> tiles;
+
+  QuantData(const QuantCase& quant_case, Random& random)
+      : c(quant_case),
+        row_bytes(static_cast<size_t>(c.blocks) * block_bytes(c.format)),
+        weights(row_bytes * static_cast<size_t>(c.rows)),
+        tiles(tile_bytes(c.columns, c.blocks)) {
+    for (uint8_t& byte : weights) byte = static_cast<uint8_t>(random.bits());
+    for (size_t i = 0; i < weights.size(); i += block_bytes(c.format)) {
+      if (c.format == Format::mxfp4) {
+        if (c.range == Range::usual) weights[i] = static_cast<uint8_t>(random.integer(110, 125));
+      } else {
+        // Any finite half, denormals included, or one of a usual size.
+        const int high = c.range == Range::usual ? random.integer(0x0C, 0x24) : random.integer(0, 0x7B);
+        weights[i + 1] = static_cast<uint8_t>(high | (random.integer(0, 1) ? 0x80 : 0));
+      }
+      if (random.integer(0, 7) == 0)  // the largest sums of either sign
+        std::fill_n(&weights[i + block_bytes(c.format) - 16], 16, c.format == Format::mxfp4 ? 0x7F : 0x80);
+    }
+    const int k = c.blocks * kBlock;
+    q.resize(static_cast<size_t>(c.columns) * static_cast<size_t>(k));
+    scales.resize(static_cast<size_t>(c.columns) * static_cast<size_t>(c.blocks));
+    sums.resize(scales.size());
+    for (size_t b = 0; b < scales.size(); b++) {
+      const bool full = random.integer(0, 7) == 0;
+      for (size_t i = 0; i < 32; i++) {
+        const int value = full ? (random.integer(0, 9) ? -127 : 127) : random.integer(-127, 127);
+        q[b * 32 + i] = static_cast<int8_t>(value);
+        sums[b] += value;
+      }
+      const int power = c.range == Range::usual ? random.integer(-12, 0) : random.integer(-40, 59);
+      scales[b] = std::ldexp(1.0f + std::fabs(random.uniform()) * 0.99f, power);
+    }
+    std::vector<int32_t> order(static_cast<size_t>(c.columns));
+    for (int i = 0; i < c.columns; i++) order[static_cast<size_t>(i)] = i;
+    for (int first = 0; first < c.columns; first += kTileRows)
+      portable().pack_tile(q.data(), scales.data(), sums.data(), k, &order[static_cast<size_t>(first)],
+                           std::min(kTileRows, c.columns - first),
+                           tiles.data() + static_cast<size_t>(first / kTileRows) * tile_bytes(kTileRows, c.blocks));
+  }
+};
+
+constexpr float kUntouched = 12345.5f;
+
+/// `repacked`: through the set's own MXFP4 layout.
+std::vector<float> run_group(const Kernels& kernels, const QuantData& data, bool repacked = false) {
+  const QuantCase& c = data.c;
+  Guarded<uint8_t> packed(repacked ? packed_group_bytes(c.blocks) : 0);
+  if (repacked) kernels.pack_group_mxfp4(data.weights.data(), data.row_bytes, c.rows, c.blocks, packed.data());
+  const size_t ldy = static_cast<size_t>(c.rows) + 3;
+  Guarded<float> y(ldy * static_cast<size_t>(c.columns) - 3);
+  std::fill(y.begin(), y.end(), kUntouched);
+  std::vector<uint8_t> scratch(scratch_bytes(c.blocks) + 64);
+  uint8_t* aligned = scratch.data() + (64 - reinterpret_cast<uintptr_t>(scratch.data()) % 64) % 64;
+  std::fill(scratch.begin(), scratch.end(), 0xEE);
+  const Guarded<uint8_t>& weights = repacked ? packed : data.weights;
+  const auto group = repacked ? kernels.group_mxfp4_packed : group_of(kernels, c.format);
+  group({.weights = weights.data(),
+         .row_bytes = repacked ? packed.size() : data.row_bytes,
+         .rows = c.rows,
+         .blocks = c.blocks,
+         .tiles = data.tiles.data(),
+         .columns = c.columns,
+         .y = y.data(),
+         .ldy = ldy,
+         .end = weights.end(),
+         .scratch = aligned});
+  for (size_t i = 0; i < y.size(); i++)
+    if (i % ldy >= static_cast<size_t>(c.rows))
+      check(y[i] == kUntouched, "%s %s: wrote between columns", kernels.name, name_of(c.format));
+  for (const uint8_t* p = aligned + scratch_bytes(c.blocks); p < scratch.data() + scratch.size(); p++)
+    check(*p == 0xEE, "%s %s: wrote past the scratch", kernels.name, name_of(c.format));
+  return {y.begin(), y.end()};
+}
+
+void check_group_against_double(const QuantData& data) {
+  const QuantCase& c = data.c;
+  const std::vector<float> y = digested(run_group(portable(), data));
+  for (int r = 0; r < c.rows; r++)
+    for (int column = 0; column < c.columns; column++) {
+      double sum = 0, magnitude = 0;
+      for (int b = 0; b < c.blocks; b++) {
+        int values[32];
+        const double scale =
+            dequantise(c.format,
+                       data.weights.data() + static_cast<size_t>(r) * data.row_bytes +
+                           static_cast<size_t>(b) * block_bytes(c.format),
+                       values) *
+            static_cast<double>(data.scales[static_cast<size_t>(column * c.blocks + b)]);
+        int dot = 0;
+        for (int i = 0; i < 32; i++) dot += values[i] * data.q[static_cast<size_t>((column * c.blocks + b) * 32 + i)];
+        sum += dot * scale;
+        magnitude += std::fabs(dot * scale);
+      }
+      const double got = static_cast<double>(y[static_cast<size_t>(column * (c.rows + 3) + r)]);
+      check(std::fabs(got - sum) <= (c.blocks + 2) * 0x1p-23 * magnitude, "portable %s row %d column %d: %g, not %g",
+            name_of(c.format), r, column, got, sum);
+    }
+}
+
+void check_group(const Kernels& kernels, const QuantData& data) {
+  const QuantCase& c = data.c;
+  const std::vector<float> expected = run_group(portable(), data);
+  const bool has_packed = c.format == Format::mxfp4 && kernels.pack_group_mxfp4;
+  for (int repacked = 0; repacked <= (has_packed ? 1 : 0); repacked++) {
+    const int at = first_difference(expected, run_group(kernels, data, repacked != 0));
+    check(at < 0, "%s %s%s rows %d columns %d blocks %d %s: differs from portable at column %d row %d", kernels.name,
+          name_of(c.format), repacked ? " repacked" : "", c.rows, c.columns, c.blocks,
+          c.range == Range::usual ? "usual" : "extreme", at / (c.rows + 3), at % (c.rows + 3));
+  }
+}
+
+/// Every count of rows and columns in a tile, tiles beyond the first, every remainder of blocks, and a 2880-wide row.
+template <class Body> void each_quant_case(Body body) {
+  for (const Format format : {Format::mxfp4, Format::q8_0})
+    for (const Range range : {Range::usual, Range::extreme}) {
+      for (int rows = 1; rows <= 16; rows++)
+        for (const int columns : {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 20, 33}) {
+          static constexpr int kBlocks[] = {1, 2, 3, 4, 5, 6, 7, 8, 11, 13};
+          for (int pass = 0; pass < 2; pass++)
+            body(QuantCase{format, range, rows, columns, kBlocks[(rows * 7 + columns + 5 * pass) % 10]});
+        }
+      for (int columns = 1; columns <= 49; columns++) body(QuantCase{format, range, 16, columns, 4 + columns % 9});
+      for (const int columns : {1, 2, 5, 16, 40}) body(QuantCase{format, range, 16, columns, 90});
+      body(QuantCase{format, range, 9, 3, 91});
+    }
+}
+
+// ---- float groups --------------------------------------------------------------------------------------------------
+
+enum class Element { f32, f16, bf16 };
+constexpr const char* name_of(Element e) { return e == Element::f32 ? "F32" : e == Element::f16 ? "F16" : "BF16"; }
+void (*group_of(const Kernels& k, Element e))(const FloatGroup&) {
+  return e == Element::f32 ? k.group_f32 : e == Element::f16 ? k.group_f16 : k.group_bf16;
+}
+
+void check_float_group(const Kernels* kernels, Element element, int rows, int columns, int k, Random& random) {
+  const size_t bytes = element == Element::f32 ? 4 : 2, row_bytes = static_cast<size_t>(k) * bytes;
+  Guarded<uint8_t> weights(row_bytes * static_cast<size_t>(rows));
+  std::vector<double> values;
+  for (size_t i = 0; i < weights.size(); i += bytes) {
+    const int power = random.integer(-3, 3);
+    const float w = std::ldexp(random.normal(), power);
+    uint32_t bits = std::bit_cast<uint32_t>(w);
+    if (element == Element::bf16) bits &= 0xFFFF0000u;
+    double value = static_cast<double>(std::bit_cast<float>(bits));
+    if (element == Element::bf16) bits >>= 16;
+    if (element == Element::f16) {
+      bits = static_cast<uint32_t>(random.half(0, 0x4FFF));
+      value = half_value(static_cast<uint16_t>(bits));
+    }
+    std::memcpy(&weights[i], &bits, bytes);  // little-endian, as GGUF is
+    values.push_back(value);
+  }
+  const size_t ldx = static_cast<size_t>(k) + 1, ldy = static_cast<size_t>(rows) + 2;
+  Guarded<float> x(ldx * static_cast<size_t>(columns) - 1);
+  for (float& v : x) v = random.normal();
+  const auto run = [&](const Kernels& set) {
+    Guarded<float> y(ldy * static_cast<size_t>(columns) - 2);
+    std::fill(y.begin(), y.end(), kUntouched);
+    group_of(set, element)({.weights = weights.data(),
+                            .row_bytes = row_bytes,
+                            .rows = rows,
+                            .k = k,
+                            .x = x.data(),
+                            .ldx = ldx,
+                            .columns = columns,
+                            .y = y.data(),
+                            .ldy = ldy});
+    return std::vector<float>(y.begin(), y.end());
+  };
+  const std::vector<float> expected = run(portable());
+  if (kernels) {
+    const int at = first_difference(expected, run(*kernels));
+    check(at < 0, "%s %s rows %d columns %d k %d: differs from portable at %d", kernels->name, name_of(element), rows,
+          columns, k, at);
+    return;
+  }
+  digested(expected);
+  for (int c = 0; c < columns; c++)
+    for (int r = 0; r < rows; r++) {
+      double sum = 0, magnitude = 0;
+      for (int i = 0; i < k; i++) {
+        const double term = values[static_cast<size_t>(r * k + i)] *
+                            static_cast<double>(x[static_cast<size_t>(c) * ldx + static_cast<size_t>(i)]);
+        sum += term;
+        magnitude += std::fabs(term);
+      }
+      const double got = static_cast<double>(expected[static_cast<size_t>(c) * ldy + static_cast<size_t>(r)]);
+      check(std::fabs(got - sum) <= (k / 16 + 6) * 0x1p-24 * magnitude, "portable %s: %g, not %g", name_of(element), got,
+            sum);
+    }
+}
+
+void check_float_groups(const Kernels* kernels) {
+  Random random(2);
+  for (const Element element : {Element::f32, Element::f16, Element::bf16}) {
+    for (int rows = 1; rows <= 9; rows++)
+      for (int columns = 1; columns <= 9; columns++)
+        check_float_group(kernels, element, rows, columns, random.pick({1, 7, 15, 16, 17, 31, 32, 48, 97, 200}), random);
+    check_float_group(kernels, element, 32, 17, 2880, random);
+    check_float_group(kernels, element, 33, 1, 2883, random);
+  }
+}
+
+// ---- rows of activations -------------------------------------------------------------------------------------------
+
+struct Quantised {
+  std::vector<int8_t> q;
+  std::vector<float> scales;
+  std::vector<int32_t> sums;
+};
+Quantised quantise(const Kernels& kernels, const Guarded<float>& x) {
+  Guarded<int8_t> q(x.size());
+  Guarded<float> scales(x.size() / 32);
+  Guarded<int32_t> sums(x.size() / 32);
+  kernels.quantize_row(x.data(), static_cast<int>(x.size()), q.data(), scales.data(), sums.data());
+  return {{q.begin(), q.end()}, {scales.begin(), scales.end()}, {sums.begin(), sums.end()}};
+}
+
+Guarded<float>& fill_activations(Guarded<float>& x, Random& random) {
+  for (size_t b = 0; b < x.size(); b += 32) {
+    const int kind = random.integer(0, 9);
+    const float size = kind == 0 ? 0.0f : std::ldexp(1.0f, kind == 1 ? random.integer(-140, 125) : random.integer(-8, 8));
+    for (size_t i = b; i < std::min(b + 32, x.size()); i++) x[i] = random.normal() * size;
+    // Halves and the like: rounding must be to even.
+    if (kind == 2)
+      for (size_t i = b; i < std::min(b + 32, x.size()); i++)
+        x[i] = i == b ? 127.0f : static_cast<float>(random.integer(-253, 253)) / 2;
+    if (kind == 3) x[b] = std::numeric_limits<float>::infinity();
+  }
+  return x;
+}
+
+void check_quantise(const Kernels* kernels) {
+  Random random(3);
+  for (const size_t k : {32u, 64u, 96u, 2880u, 4096u}) {
+    Guarded<float> x(k);
+    fill_activations(x, random);
+    const Quantised expected = quantise(portable(), x);
+    if (kernels) {
+      const Quantised got = quantise(*kernels, x);
+      check(first_difference(expected.q, got.q) < 0 && first_difference(expected.scales, got.scales) < 0 &&
+                first_difference(expected.sums, got.sums) < 0,
+            "%s quantize_row of %zu differs from portable", kernels->name, k);
+      continue;
+    }
+    digested(expected.q);
+    digested(expected.scales);
+    for (size_t b = 0; b < k / 32; b++) {
+      float largest = 0;
+      int sum = 0;
+      for (size_t i = b * 32; i < b * 32 + 32; i++) largest = std::max(largest, std::fabs(x[i]));
+      const float d = std::clamp(largest / 127.0f, kMinScale, kMaxScale);
+      check(same_bits(expected.scales[b], d), "portable quantize_row: scale %g, not %g", expected.scales[b], d);
+      for (size_t i = b * 32; i < b * 32 + 32; i++) {
+        const double exact = std::clamp(static_cast<double>(x[i]) / static_cast<double>(d), -127.0, 127.0);
+        check(std::fabs(expected.q[i] - exact) <= 0.50001, "portable quantize_row: %d for %g", expected.q[i], exact);
+        sum += expected.q[i];
+      }
+      check(expected.sums[b] == sum, "portable quantize_row: sum %d, not %d", expected.sums[b], sum);
+    }
+  }
+}
+
+void check_pack(const Kernels& kernels) {
+  Random random(4);
+  for (int columns = 1; columns <= kTileRows; columns++) {
+    const int blocks = random.integer(1, 9), k = blocks * 32, available = 20;
+    Guarded<int8_t> q(static_cast<size_t>(available * k));
+    Guarded<float> scales(static_cast<size_t>(available * blocks));
+    Guarded<int32_t> sums(scales.size());
+    for (int8_t& v : q) v = static_cast<int8_t>(random.bits());
+    for (float& v : scales) v = random.uniform();
+    for (int32_t& v : sums) v = random.integer(-4000, 4000);
+    int32_t rows[kTileRows];
+    for (int32_t& row : rows) row = random.integer(0, available - 1);
+    Guarded<uint8_t> tile(tile_bytes(columns, blocks));
+    kernels.pack_tile(q.data(), scales.data(), sums.data(), k, rows, columns, tile.data());
+    for (int b = 0; b < blocks; b++)
+      for (int c = 0; c < columns; c++) {
+        const uint8_t* block = tile.data() + static_cast<size_t>(b * columns) * kPackedBlockBytes;
+        const auto from = static_cast<size_t>(rows[c] * blocks + b);
+        check(std::memcmp(block + c * 32, &q[from * 32], 32) == 0 &&
+                  std::memcmp(block + columns * 32 + c * 4, &scales[from], 4) == 0 &&
+                  std::memcmp(block + columns * 36 + c * 4, &sums[from], 4) == 0,
+              "%s pack_tile: column %d of %d, block %d", kernels.name, c, columns, b);
+      }
+  }
+}
+
+void check_exp() {
+  double worst = 0;
+  for (float x = -87.0f; x <= 88.0f; x += 0.00073f) {
+    const double exact = std::exp(static_cast<double>(x));
+    worst = std::max(worst, std::fabs(static_cast<double>(exp_f32(x)) - exact) / exact);
+  }
+  check(worst < 2e-7, "exp_f32: relative error %g", worst);
+  const float infinity = std::numeric_limits<float>::infinity();
+  check(exp_f32(0.0f) == 1.0f && exp_f32(-infinity) == 0.0f && exp_f32(-87.1f) == 0.0f, "exp_f32 at 0 and below −87");
+  check(exp_f32(infinity) == exp_f32(88.0f) && std::isnan(exp_f32(std::nanf(""))), "exp_f32 of infinity and NaN");
+}
+
+/// Operations on rows: n floats in, n floats out.
+template <class Run> void check_row_operation(const Kernels* kernels, const char* name, Run run) {
+  Random random(5);
+  for (const size_t n : {1u, 5u, 15u, 16u, 17u, 33u, 64u, 2880u, 2895u}) {
+    Guarded<float> a(n), b(n);
+    for (float& v : a) v = random.normal() * 3;
+    for (float& v : b) v = random.normal() * 3;
+    const auto result = [&](const Kernels& set) {
+      Guarded<float> y(n);
+      for (size_t i = 0; i < n; i++) y[i] = a[i] - b[i];
+      run.kernel(set, a.data(), b.data(), static_cast<int>(n), y.data());
+      return std::vector<float>(y.begin(), y.end());
+    };
+    const std::vector<float> expected = result(portable());
+    if (kernels) {
+      const int at = first_difference(expected, result(*kernels));
+      check(at < 0, "%s %s of %zu differs from portable at %d", kernels->name, name, n, at);
+      continue;
+    }
+    digested(expected);
+    for (size_t i = 0; i < n; i++) {
+      const double exact = run.exact(a, b, i), got = static_cast<double>(expected[i]);
+      check(std::fabs(got - exact) <= 1e-6 * std::fabs(exact) + 1e-6, "portable %s of %zu at %zu: %.9g, not %.9g",
+            name, n, i, got, exact);
+    }
+  }
+}
+struct RmsNorm {
+  void kernel(const Kernels& k, const float* a, const float* b, int n, float* y) const { k.rms_norm(a, b, n, 1e-5f, y); }
+  double exact(const Guarded<float>& a, const Guarded<float>& b, size_t i) const {
+    double squares = 0;
+    for (const float v : a) squares += static_cast<double>(v) * static_cast<double>(v);
+    return static_cast<double>(a[i]) / std::sqrt(squares / static_cast<double>(a.size()) + 1e-5) *
+           static_cast<double>(b[i]);
+  }
+};
+struct SwiGlu {
+  void kernel(const Kernels& k, const float* a, const float* b, int n, float* y) const {
+    k.swiglu(a, b, n, 1.702f, 7.0f, y);
+  }
+  double exact(const Guarded<float>& a, const Guarded<float>& b, size_t i) const {
+    const double g = std::min(7.0, static_cast<double>(a[i])), u = std::clamp(static_cast<double>(b[i]), -7.0, 7.0);
+    return g / (1 + std::exp(-1.702 * g)) * (u + 1);
+  }
+};
+struct Axpy {
+  void kernel(const Kernels& k, const float* a, const float*, int n, float* y) const { k.axpy(0.37f, a, n, y); }
+  double exact(const Guarded<float>& a, const Guarded<float>& b, size_t i) const {
+    return static_cast<double>(0.37f) * static_cast<double>(a[i]) + static_cast<double>(a[i] - b[i]);
+  }
+};
+
+void check_halves(const Kernels& kernels) {
+  // Every half, every midpoint between two of them and its neighbours, and what overflows.
+  Guarded<float> x(5 * 0x10000 + 3);
+  size_t n = 0;
+  for (int h = 0; h < 0x10000; h++) {
+    const auto half = static_cast<uint16_t>(h);
+    const double value = half_value(half), next = half_value(static_cast<uint16_t>(half + 1));
+    const auto middle = static_cast<float>((value + next) / 2);
+    for (const float v : {static_cast<float>(value), middle, std::nextafter(middle, 1e9f), std::nextafter(middle, -1e9f),
+                          middle * 0x1.000002p0f})
+      x[n++] = v;
+  }
+  x[n++] = 65519.99f;
+  x[n++] = 65520.0f;
+  x[n++] = -1e30f;
+  Guarded<uint16_t> got(n), expected(n);
+  portable().to_f16(x.data(), static_cast<int>(n), expected.data());
+  kernels.to_f16(x.data(), static_cast<int>(n), got.data());
+  check(first_difference(expected, got) < 0, "%s to_f16 differs from portable at %g", kernels.name,
+        static_cast<double>(x[static_cast<size_t>(std::max(0, first_difference(expected, got)))]));
+  if (&kernels != &portable()) return;
+  for (size_t i = 0; i < n; i++) {
+    const double v = static_cast<double>(x[i]), h = half_value(got[i]);
+    if (std::isnan(v) || std::fabs(v) >= 65520) {
+      check(std::isnan(v) ? std::isnan(h) : std::isinf(h) && (h > 0) == (v > 0), "portable to_f16 of %g: %g", v, h);
+      continue;
+    }
+    for (const int step : {-1, 1}) {
+      const double other = half_value(static_cast<uint16_t>(got[i] + step));
+      if (std::isnan(other) || std::isinf(other) || (other > 0) != (h > 0)) continue;
+      const double here = std::fabs(v - h), there = std::fabs(v - other);
+      check(here < there || (here == there && got[i] % 2 == 0), "portable to_f16 of %.10g: %.10g", v, h);
+    }
+  }
+}
+
+// ---- attention -----------------------------------------------------------------------------------------------------
+
+enum class Cache { f16, q8_0 };
+
+struct AttendCase {
+  Cache cache;
+  int keys, rows, heads, head_length, window, first_key, end_key;
+};
+
+void check_attend(const Kernels* kernels, const AttendCase& c, Random& random) {
+  const int blocks = (c.keys + kCacheBlock - 1) / kCacheBlock, length = c.head_length;
+  const int first_position = c.keys - c.rows;
+  const auto seen_by = [&](int row, int key) {
+    const int position = first_position + row;
+    return key >= c.first_key && key < c.end_key && key <= position && (c.window == 0 || position - key < c.window);
+  };
+  std::vector<double> key_values(static_cast<size_t>(c.keys * length)), value_values(key_values.size());
+  std::vector<Guarded<uint8_t>*> storage;
+  std::vector<const uint8_t*> key_blocks(static_cast<size_t>(blocks)), value_blocks(key_blocks.size());
+  const bool quantised = c.cache == Cache::q8_0;
+  const int groups = cache_scales(length), elements = length * kCacheBlock;
+  const auto put_half = [](Guarded<uint8_t>& bytes, int at, uint16_t half) {
+    std::memcpy(bytes.data() + at, &half, 2);
+  };
+  for (int block = 0; block < blocks; block++) {
+    bool used = false;
+    const size_t block_size = quantised ? q8_0_cache_bytes(length) : static_cast<size_t>(elements) * 2;
+    auto *keys = new Guarded<uint8_t>(block_size), *values = new Guarded<uint8_t>(block_size);
+    storage.insert(storage.end(), {keys, values});
+    for (int j = 0; j < kCacheBlock; j++) {
+      const int key = block * kCacheBlock + j;
+      bool seen = false;
+      for (int row = 0; row < c.rows; row++) seen = seen || seen_by(row, key);
+      used = used || seen;
+      // What no row sees may hold anything: here, NaN, or scales of NaN.
+      const auto half = [&](int low, int high) {
+        return static_cast<uint16_t>(seen ? random.half(low, high) : 0x7E00);
+      };
+      uint16_t key_scale = 0, value_scale = 0;
+      for (int d = 0; d < length; d++) {
+        double k, v;
+        if (quantised) {
+          if (d % kCacheScaled == 0) {
+            key_scale = half(0, 0x2000), value_scale = half(0, 0x2000);
+            put_half(*keys, elements + 2 * (d / kCacheScaled * kCacheBlock + j), key_scale);
+            put_half(*values, elements + 2 * (j * groups + d / kCacheScaled), value_scale);
+          }
+          const int key_integer = random.integer(-127, 127), value_integer = random.integer(-127, 127);
+          (*keys)[static_cast<size_t>(d * kCacheBlock + j)] = static_cast<uint8_t>(key_integer);
+          (*values)[static_cast<size_t>(j * length + d)] = static_cast<uint8_t>(value_integer);
+          k = key_integer * half_value(key_scale);
+          v = value_integer * half_value(value_scale);
+        } else {
+          const uint16_t key_half = half(0x2000, 0x3C00), value_half = half(0x2000, 0x3C00);
+          put_half(*keys, 2 * (d * kCacheBlock + j), key_half);
+          put_half(*values, 2 * (j * length + d), value_half);
+          k = half_value(key_half);
+          v = half_value(value_half);
+        }
+        if (key < c.keys) {
+          key_values[static_cast<size_t>(key * length + d)] = k;
+          value_values[static_cast<size_t>(key * length + d)] = v;
+        }
+      }
+    }
+    // Blocks that no row sees may not exist.
+    key_blocks[static_cast<size_t>(block)] = used ? keys->data() : nullptr;
+    value_blocks[static_cast<size_t>(block)] = used ? values->data() : nullptr;
+  }
+  const size_t q_row_stride = static_cast<size_t>(c.heads * length) + 5;
+  Guarded<float> q(q_row_stride * static_cast<size_t>(c.rows) - 5);
+  for (float& v : q) v = random.normal();
+  const float scale = 1.0f / std::sqrt(static_cast<float>(length));
+  const auto states = static_cast<size_t>(c.rows * c.heads);
+
+  struct Result {
+    std::vector<float> out, max, sum;
+  };
+  const auto run = [&](const Kernels& set) {
+    Guarded<float> out(states * static_cast<size_t>(length)), max(states), sum(states);
+    for (Guarded<float>* written : {&out, &max, &sum}) std::fill(written->begin(), written->end(), kUntouched);
+    const auto attend = quantised ? set.attend_q8_0 : set.attend;
+    attend({.q = q.data(),
+            .q_row_stride = q_row_stride,
+            .rows = c.rows,
+            .heads = c.heads,
+            .head_length = length,
+            .scale = scale,
+            .first_position = first_position,
+            .window = c.window,
+            .first_key = c.first_key,
+            .end_key = c.end_key,
+            .key_blocks = key_blocks.data(),
+            .value_blocks = value_blocks.data(),
+            .out = out.data(),
+            .max = max.data(),
+            .sum = sum.data()});
+    return Result{{out.begin(), out.end()}, {max.begin(), max.end()}, {sum.begin(), sum.end()}};
+  };
+  const Result expected = run(portable());
+  const std::string what = std::string(quantised ? "Q8_0" : "F16") + " keys " + std::to_string(c.keys) + " rows " +
+                           std::to_string(c.rows) + " heads " + std::to_string(c.heads) + " length " + std::to_string(length) + " window " +
+                           std::to_string(c.window) + " chunk " + std::to_string(c.first_key) + "–" +
+                           std::to_string(c.end_key);
+  if (kernels) {
+    const Result got = run(*kernels);
+    check(first_difference(expected.max, got.max) < 0, "%s attend, %s: maxima", kernels->name, what.c_str());
+    check(first_difference(expected.sum, got.sum) < 0, "%s attend, %s: sums", kernels->name, what.c_str());
+    check(first_difference(expected.out, got.out) < 0, "%s attend, %s: outputs", kernels->name, what.c_str());
+  } else {
+    digested(expected.max);
+    digested(expected.sum);
+    digested(expected.out);
+    for (int row = 0; row < c.rows; row++)
+      for (int h = 0; h < c.heads; h++) {
+        const auto state = static_cast<size_t>(row * c.heads + h);
+        std::vector<double> scores, out(static_cast<size_t>(length));
+        std::vector<int> seen;
+        double max = -std::numeric_limits<double>::infinity();
+        for (int key = 0; key < c.keys; key++) {
+          if (!seen_by(row, key)) continue;
+          double dot = 0;
+          for (int d = 0; d < length; d++)
+            dot += static_cast<double>(q[static_cast<size_t>(row) * q_row_stride + static_cast<size_t>(h * length + d)]) *
+                   key_values[static_cast<size_t>(key * length + d)];
+          scores.push_back(dot * static_cast<double>(scale));
+          seen.push_back(key);
+          max = std::max(max, scores.back());
+        }
+        double sum = 0;
+        for (size_t i = 0; i < seen.size(); i++) {
+          const double p = std::exp(scores[i] - max);
+          sum += p;
+          for (int d = 0; d < length; d++)
+            out[static_cast<size_t>(d)] += p * value_values[static_cast<size_t>(seen[i] * length + d)];
+        }
+        if (seen.empty()) {
+          check(expected.max[state] == -std::numeric_limits<float>::infinity() && expected.sum[state] == 0,
+                "portable attend, %s: a row without keys", what.c_str());
+        } else {
+          check(std::fabs(static_cast<double>(expected.max[state]) - max) < 1e-5 &&
+                    std::fabs(static_cast<double>(expected.sum[state]) - sum) < 2e-5 * sum,
+                "portable attend, %s: max %g sum %g, not %g and %g", what.c_str(),
+                static_cast<double>(expected.max[state]), static_cast<double>(expected.sum[state]), max, sum);
+        }
+        for (int d = 0; d < length; d++) {
+          const size_t at = state * static_cast<size_t>(length) + static_cast<size_t>(d);
+          const double got = static_cast<double>(expected.out[at]), exact = out[static_cast<size_t>(d)];
+          check(std::fabs(got - exact) <= 2e-5 * sum, "portable attend, %s: row %d head %d d %d: %g, not %g",
+                what.c_str(), row, h, d, got, exact);
+        }
+      }
+  }
+  for (const Guarded<uint8_t>* block : storage) delete block;
+}
+
+void check_attention(const Kernels* kernels) {
+  Random random(6);
+  for (int i = 0; i < 300; i++) {
+    AttendCase c{};
+    c.cache = i % 2 ? Cache::q8_0 : Cache::f16;
+    c.keys = i < 6 ? 4097 : random.pick({1, 31, 32, 33, 128, 129, 300});
+    c.rows = i < 6 ? 1 + i / 2 : std::min(c.keys, random.pick({1, 2, 3, 16, 33, 64}));
+    c.heads = i < 6 ? 8 : random.integer(1, 8);
+    c.head_length = i < 6 ? 64 : random.pick({32, 64, 64, 80, 128, 8, 72, 256});
+    c.window = random.pick({0, 0, 1, 5, 128});
+    c.first_key = random.integer(0, 1) ? 0 : random.integer(0, c.keys / kCacheBlock) * kCacheBlock;
+    c.end_key = random.integer(0, 1) ? c.keys : random.integer(c.first_key, c.keys);
+    check_attend(kernels, c, random);
+  }
+}
+
+// --------------------------------------------------------------------------------------------------------------------
+
+/// Checks `kernels` against portable, or with nullptr portable against double precision.
+void check_all(const Kernels* kernels) {
+  const Kernels& set = kernels ? *kernels : portable();
+  const int before = failures;
+  Random random(1);
+  each_quant_case([&](const QuantCase& c) {
+    const QuantData data(c, random);
+    if (kernels) check_group(*kernels, data);
+    else if (c.range == Range::usual) check_group_against_double(data);
+  });
+  check_float_groups(kernels);
+  check_quantise(kernels);
+  check_pack(set);
+  check_row_operation(kernels, "rms_norm", RmsNorm{});
+  check_row_operation(kernels, "swiglu", SwiGlu{});
+  check_row_operation(kernels, "axpy", Axpy{});
+  check_halves(set);
+  check_attention(kernels);
+  std::printf("%-8s %s", set.name, failures == before ? "ok" : "FAILED");
+  if (!kernels) std::printf(", results %016llx", static_cast<unsigned long long>(digest));
+  std::printf("\n");
+  std::fflush(stdout);
+}
+
+}  // namespace
+
+int main(int count, char** arguments) {
+  std::printf("features:");
+  for (const char* const* f = cpu_features(); *f; f++) std::printf(" %s", *f);
+  std::printf("\n");
+  std::vector<const Kernels*> sets;
+  for (int i = 1; i < count; i++) {
+    const Kernels* set = find_kernels(arguments[i]);
+    check(set != nullptr, "no kernel set %s here", arguments[i]);
+    if (set) sets.push_back(set);
+  }
+  if (count == 1)
+    for (const Kernels* const* k = available_kernels(); *k; k++) sets.push_back(*k);
+  check_exp();
+  for (const Kernels* set : sets) check_all(set == &portable() ? nullptr : set);
+  if (failures > 0) std::fprintf(stderr, "%d checks failed\n", failures);
+  return failures == 0 ? 0 : 1;
+}
