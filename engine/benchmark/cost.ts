@@ -1,0 +1,82 @@
+// What a step must read and multiply at least, from the architecture: the roofline that speeds are held against.
+import type { ModelInfo } from '../../native/index';
+
+export interface ModelCost {
+	info: Pick<
+		ModelInfo,
+		| 'layers'
+		| 'embeddingLength'
+		| 'vocabularySize'
+		| 'headCount'
+		| 'headCountKv'
+		| 'headLength'
+		| 'expertCount'
+		| 'expertUsedCount'
+		| 'expertFeedForwardLength'
+		| 'slidingWindow'
+		| 'bytesPerToken'
+	>;
+	weights: { expertBytes: number; headBytes: number };
+	/** Bytes of K and V that one position takes in all layers. */
+	cacheBytesPerToken: number;
+}
+
+/** Experts of a layer that `rows` rows touch on average if each chooses independently: n·(1 − (1 − k/n)^rows). */
+export function expectedExperts(experts: number, used: number, rows: number): number {
+	return experts * (1 - (1 - used / experts) ** rows);
+}
+
+/** Bytes of weights that a step of `rows` rows reads, each weight once; `outputs`: whether any row's successor is sampled. */
+export function stepWeightBytes({ info, weights }: ModelCost, rows: number, outputs = true): number {
+	const share = (touched: number) => (weights.expertBytes * touched) / info.expertCount;
+	const others = info.bytesPerToken - share(info.expertUsedCount);
+	const experts = share(expectedExperts(info.expertCount, info.expertUsedCount, rows));
+	return others + experts - (outputs ? 0 : weights.headBytes);
+}
+
+/** Bytes of K and V that the row at `position` reads: all of them in full layers (the odd ones), the window in sliding ones. */
+export function attentionBytes({ info, cacheBytesPerToken }: ModelCost, position: number): number {
+	const layer = cacheBytesPerToken / info.layers;
+	const full = Math.floor(info.layers / 2);
+	const seen = position + 1;
+	return layer * (full * seen + (info.layers - full) * Math.min(seen, info.slidingWindow));
+}
+
+/** Multiply-adds with weights for one row; attention over the cache is no int8 work and left out. */
+export function multiplyAdds({ info }: ModelCost, output = true): number {
+	const { embeddingLength: width, headCount, headCountKv, headLength } = info;
+	const attention = 2 * width * headLength * (headCount + headCountKv);
+	const experts = width * (info.expertCount + 3 * info.expertUsedCount * info.expertFeedForwardLength);
+	return info.layers * (attention + experts) + (output ? width * info.vocabularySize : 0);
+}
+
+export interface Work {
+	/** For each token of the test. */
+	bytesPerToken: number;
+	multiplyAddsPerToken: number;
+}
+
+/** Of `streams` sequences that decode `length` tokens each in common steps, from position `depth` on. */
+export function decodeWork(model: ModelCost, streams: number, length: number, depth = 0): Work {
+	let attention = 0;
+	for (let i = 0; i < length; i++) attention += attentionBytes(model, depth + i);
+	return {
+		bytesPerToken: stepWeightBytes(model, streams) / streams + attention / length,
+		multiplyAddsPerToken: multiplyAdds(model),
+	};
+}
+
+/** Rows of a prefill step at most; the scheduler's largest chunk. */
+const CHUNK = 512;
+
+/** Of a prompt read in chunks of 512, whose last row alone is sampled. Each chunk reads the keys and values before it once. */
+export function prefillWork(model: ModelCost, length: number): Work {
+	let bytes = 0;
+	for (let start = 0; start < length; start += CHUNK) {
+		const rows = Math.min(CHUNK, length - start);
+		const last = start + rows === length;
+		bytes += stepWeightBytes(model, rows, last) + attentionBytes(model, start + rows - 1);
+	}
+	const head = multiplyAdds(model) - multiplyAdds(model, false);
+	return { bytesPerToken: bytes / length, multiplyAddsPerToken: multiplyAdds(model, false) + head / length };
+}

@@ -1,0 +1,41 @@
+// Figures of a report that are one result over another, and a report over an earlier one.
+import type { BenchmarkReport, BenchmarkResult } from '../protocol';
+
+/** How many times as fast `result` is as `other`, a result of the same work: time over time. */
+function timesAsFast(result: BenchmarkResult, other: BenchmarkResult): number {
+	return other.milliseconds.mean / result.milliseconds.mean;
+}
+
+/** The ratios among a report's results; see `BenchmarkReport.ratios`. */
+export function ratiosOf(results: readonly BenchmarkResult[]): Record<string, number> {
+	const ratios: Record<string, number> = {};
+	const ours = results.filter(({ engine }) => engine === 'hearth');
+	const named = (test: string) => ours.find((result) => result.test === test);
+	for (const result of ours) {
+		const peer = results.find(({ engine, test }) => engine !== 'hearth' && test === result.test);
+		if (peer) ratios[`${result.test} vs ${peer.engine}`] = timesAsFast(result, peer);
+	}
+	const depths = ours.filter(({ test }) => /^tg\d+@d\d+$/.test(test));
+	for (const deep of depths.slice(1)) {
+		ratios[`${deep.test} / ${depths[0]!.test.split('@')[1]}`] = timesAsFast(deep, depths[0]!);
+	}
+	const step = named('step1');
+	const verify = ours.find(({ test }) => test.startsWith('verify'));
+	// Samples of both are of the same number of steps.
+	if (step && verify) ratios[`${verify.test} / step1`] = timesAsFast(step, verify);
+	const [plain, edit] = [named('edit-plain'), named('edit')];
+	if (plain && edit) ratios['edit / edit-plain'] = timesAsFast(edit, plain);
+	const [cold, warm] = [named('first-token-cold'), named('first-token-warm')];
+	if (cold && warm) ratios['first-token-warm / cold'] = timesAsFast(cold, warm);
+	return ratios;
+}
+
+/** How many times as fast each test is as in an earlier report; tests that only one has are left out. */
+export function compareReports(report: BenchmarkReport, earlier: BenchmarkReport): { test: string; ratio: number }[] {
+	return report.results.flatMap((result) => {
+		const other = earlier.results.find(({ test, engine }) => test === result.test && engine === result.engine);
+		if (!other) return [];
+		const test = result.engine === 'hearth' ? result.test : `${result.test} (${result.engine})`;
+		return [{ test, ratio: timesAsFast(result, other) }];
+	});
+}

@@ -1,0 +1,45 @@
+// Files and selections a user attached to a conversation, as text of the message they came with.
+import type { ChatParams } from '../protocol';
+
+export type Attachment = NonNullable<ChatParams['context']>[number];
+
+/**
+ * Remembers with which message each attachment came. A client sends all of a conversation's attachments with every turn;
+ * keeping each where it first appeared keeps earlier turns, and so their cache, as they were.
+ */
+export class AttachmentLedger {
+	readonly #firstSeen = new Map<string, number>();
+
+	/**
+	 * Sorts attachments by message.
+	 * @param lastMessage index of the message now being answered, which new ones belong to
+	 */
+	place(attachments: readonly Attachment[], lastMessage: number): Map<number, Attachment[]> {
+		const placed = new Map<number, Attachment[]>();
+		for (const attachment of attachments) {
+			const key = JSON.stringify([attachment.label, attachment.languageId, attachment.text]);
+			const seen = this.#firstSeen.get(key);
+			// A message the user has since taken back no longer carries it.
+			const index = seen !== undefined && seen <= lastMessage ? seen : lastMessage;
+			this.#firstSeen.set(key, index);
+			placed.set(index, [...(placed.get(index) ?? []), attachment]);
+		}
+		return placed;
+	}
+}
+
+/** A message's text with its attachments before it, each in a fence longer than any in its text. */
+export function withAttachments(message: string, attachments: readonly Attachment[]): string {
+	if (attachments.length === 0) return message;
+	const blocks = attachments.map(({ label, languageId, text }) => {
+		const longest = Math.max(2, ...[...text.matchAll(/`{3,}/g)].map((fence) => fence[0].length));
+		const fence = '`'.repeat(longest + 1);
+		const end = text.endsWith('\n') ? '' : '\n';
+		return `${oneLine(label)}:\n${fence}${oneLine(languageId ?? '')}\n${text}${end}${fence}\n\n`;
+	});
+	return blocks.join('') + message;
+}
+
+function oneLine(text: string): string {
+	return text.replace(/\s+/g, ' ').trim();
+}

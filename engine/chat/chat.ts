@@ -1,0 +1,210 @@
+// Chat: a conversation becomes a Harmony prompt, its answer streams back as deltas by channel.
+import type { Turn } from '../harmony/harmony';
+import { type HarmonyEvent, HarmonyParser } from '../harmony/parser';
+import type { ChatDelta, ChatParams, ChatResult, EngineSettings } from '../protocol';
+import { ContextOverflowError } from '../runtime/errors';
+import type { OpenedModel } from '../runtime/model';
+import { AttachmentLedger, withAttachments } from './attachments';
+
+export interface ChatOptions {
+	settings: EngineSettings['chat'];
+	signal: AbortSignal;
+	onDelta: (delta: ChatDelta) => void;
+}
+
+/** Conversations whose cache and attachments are remembered. */
+const MAX_CONVERSATIONS = 64;
+
+/** Turns of a conversation whose cache `forget` drops; older ones' own parts have long been evicted. */
+const MAX_TIMELINES = 32;
+
+/** Of the context, the part an answer gets at least, however long the conversation is. */
+const ANSWER_SHARE = 1 / 4;
+
+/** After dropping old turns, the share of the room a prompt fills: the next turns then extend it without dropping more. */
+const REFILL_SHARE = 1 / 2;
+
+interface Conversation {
+	/** The system message's date: kept, so that midnight does not invalidate the cache. */
+	currentDate: string;
+	attachments: AttachmentLedger;
+	/** Leading messages left out since they no longer fit. */
+	dropped: number;
+	/** What was computed for it, for `forget`. */
+	timelines: Int32Array[];
+}
+
+/** The conversations with one model. */
+export class Chat {
+	readonly #model: OpenedModel;
+	readonly #now: () => Date;
+	/** Least recently used first. */
+	readonly #conversations = new Map<string, Conversation>();
+
+	constructor(model: OpenedModel, now: () => Date = () => new Date()) {
+		this.#model = model;
+		this.#now = now;
+	}
+
+	/**
+	 * Answers the conversation's last message. Cancelling resolves with what has been said. A conversation longer than the
+	 * context loses its oldest turns, which `usage.droppedMessages` reports; its instructions stay.
+	 * @throws ContextOverflowError if the last message alone is too long; OverloadedError; Error on an unusable request.
+	 */
+	async answer(params: ChatParams, options: ChatOptions): Promise<ChatResult> {
+		const { engine, harmony } = this.#model;
+		const { settings } = options;
+		checkMessages(params);
+		const conversation = this.#conversation(params.conversationId);
+		const maxTokens = params.maxTokens ?? settings.maxTokens;
+		const { prompt, dropped } = this.#prompt(params, conversation, settings, maxTokens);
+
+		const answer = new Answer(options.onDelta);
+		const parser = new HarmonyParser(harmony);
+		let finalEnded = false;
+		const room = engine.contextTokens - prompt.length;
+		const result = await engine.generate({
+			tokens: prompt,
+			priority: 'chat',
+			sampling: {
+				temperature: params.temperature ?? settings.temperature,
+				topK: 0,
+				topP: settings.topP,
+				minP: 0,
+				seed: params.seed ?? Math.floor(Math.random() * 2 ** 32),
+			},
+			maxTokens: Math.min(maxTokens, room),
+			stopIds: harmony.stopIds,
+			signal: options.signal,
+			onToken: (token) => {
+				answer.take(parser.push(token));
+				// A final message ends the turn even where the model closes it with <|end|>: what followed would be made up.
+				if (token === harmony.tokens.end && answer.content !== '') finalEnded = true;
+				return finalEnded ? 'stop' : undefined;
+			},
+		});
+		answer.take(parser.finish());
+		conversation.timelines.push(Int32Array.from([...prompt, ...result.tokens]));
+		if (conversation.timelines.length > MAX_TIMELINES) conversation.timelines.shift();
+
+		const full = result.stopReason === 'length' && room <= maxTokens;
+		return {
+			content: answer.content,
+			reasoning: answer.reasoning,
+			stopReason: full ? 'context' : result.stopReason,
+			reasoningMilliseconds: answer.reasoningMilliseconds,
+			usage: {
+				promptTokens: result.promptTokens,
+				cachedTokens: result.cachedTokens,
+				generatedTokens: result.tokens.length,
+				contextTokens: engine.contextTokens,
+				drafts: result.drafts,
+				...(dropped > 0 && { droppedMessages: dropped }),
+			},
+			timings: {
+				firstTokenMilliseconds: result.timings.firstTokenMilliseconds,
+				milliseconds: result.timings.milliseconds,
+				decodeTokensPerSecond: result.timings.decodeTokensPerSecond,
+			},
+		};
+	}
+
+	/** Frees a conversation's cache, as far as no other one shares it. Unknown conversations are no error. */
+	forget(conversationId: string): void {
+		const conversation = this.#conversations.get(conversationId);
+		if (!conversation) return;
+		this.#conversations.delete(conversationId);
+		for (const timeline of conversation.timelines.reverse()) this.#model.engine.forget(timeline);
+	}
+
+	#conversation(id: string): Conversation {
+		const conversation = this.#conversations.get(id) ?? {
+			currentDate: localDate(this.#now()),
+			attachments: new AttachmentLedger(),
+			dropped: 0,
+			timelines: [],
+		};
+		this.#conversations.delete(id);
+		this.#conversations.set(id, conversation);
+		if (this.#conversations.size > MAX_CONVERSATIONS)
+			this.#conversations.delete(this.#conversations.keys().next().value!);
+		return conversation;
+	}
+
+	#prompt(
+		params: ChatParams,
+		conversation: Conversation,
+		settings: EngineSettings['chat'],
+		maxTokens: number,
+	): { prompt: Int32Array; dropped: number } {
+		const { engine, harmony } = this.#model;
+		const last = params.messages.length - 1;
+		const attachments = conversation.attachments.place(params.context ?? [], last);
+		const turns: Turn[] = params.messages.map(({ role, content }, index) =>
+			role === 'user' ? { role, content: withAttachments(content, attachments.get(index) ?? []) } : { role, content },
+		);
+		const encode = (dropped: number) =>
+			harmony.encode({
+				currentDate: conversation.currentDate,
+				reasoningEffort: params.reasoningEffort ?? settings.reasoningEffort,
+				...(settings.instructions !== '' && { instructions: settings.instructions }),
+				turns: turns.slice(dropped),
+			});
+
+		const reserve = Math.min(maxTokens, Math.ceil(engine.contextTokens * ANSWER_SHARE));
+		const limit = engine.contextTokens - reserve;
+		// A conversation that became shorter (an earlier message edited) starts over.
+		let dropped = conversation.dropped <= last ? conversation.dropped : 0;
+		let prompt = encode(dropped);
+		if (prompt.length > limit) {
+			while (prompt.length > limit * REFILL_SHARE) {
+				const next = turns.findIndex((turn, index) => index > dropped && turn.role === 'user');
+				if (next === -1) break;
+				dropped = next;
+				prompt = encode(dropped);
+			}
+			if (prompt.length >= engine.contextTokens) throw new ContextOverflowError(prompt.length, engine.contextTokens);
+		}
+		conversation.dropped = dropped;
+		return { prompt, dropped };
+	}
+}
+
+/** Collects an answer by channel and times its reasoning. */
+class Answer {
+	content = '';
+	reasoning = '';
+	#reasoningStartedAt: number | undefined;
+	#reasoningEndedAt: number | undefined;
+
+	constructor(private readonly onDelta: (delta: ChatDelta) => void) {}
+
+	get reasoningMilliseconds(): number {
+		return this.#reasoningStartedAt === undefined ? 0 : (this.#reasoningEndedAt ?? 0) - this.#reasoningStartedAt;
+	}
+
+	take(events: HarmonyEvent[]): void {
+		for (const event of events) {
+			// No tools are offered, so a call is noise.
+			if (event.kind !== 'text') continue;
+			if (event.channel === 'final') {
+				this.content += event.text;
+			} else {
+				this.#reasoningStartedAt ??= performance.now();
+				this.#reasoningEndedAt = performance.now();
+				this.reasoning += event.text;
+			}
+			this.onDelta({ channel: event.channel, text: event.text });
+		}
+	}
+}
+
+function checkMessages({ messages }: ChatParams): void {
+	if (messages.length === 0) throw new Error('the conversation is empty');
+	if (messages.at(-1)!.role !== 'user') throw new Error("the conversation's last message must be the user's");
+}
+
+function localDate(date: Date): string {
+	const two = (value: number) => String(value).padStart(2, '0');
+	return `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())}`;
+}

@@ -1,0 +1,268 @@
+// `hearth generate MODEL`: continues a prompt, or answers it as a chat message, streaming to standard output.
+import { readFile } from 'node:fs/promises';
+import type { Sampling } from '../../native/index';
+import { HarmonyParser } from '../harmony/parser';
+import type { GenerateResult } from '../runtime/engine';
+import { type OpenedModel, openModel } from '../runtime/model';
+import { StreamDecoder } from '../tokenizer/stream-decoder';
+import {
+	choiceOption,
+	InterruptedError,
+	integerOption,
+	numberOption,
+	parseCommandLine,
+	parseTokenIds,
+	readStandardInput,
+	UsageError,
+	withInterrupt,
+	writeJson,
+	writeOutput,
+} from './command';
+import { ENGINE_OPTIONS, ENGINE_OPTIONS_HELP, engineOptions } from './engine-options';
+import { CACHE_OPTIONS, CACHE_OPTIONS_HELP, MODEL_OPTIONS, MODEL_OPTIONS_HELP, modelOptions } from './model-options';
+
+const HELP = `usage: hearth generate MODEL (--prompt TEXT | --prompt-file FILE | --tokens IDS) [options]
+
+Continues the prompt and streams the text to standard output.
+
+  --prompt TEXT    the prompt; "-", or no prompt at all, reads it from standard input
+  --prompt-file F  the prompt is in a file
+  --tokens IDS     the prompt as token ids, separated by commas or spaces
+  --chat           the prompt is a chat message: prints the answer, the reasoning goes to standard error
+  --reasoning E    low, medium or high, with --chat (default medium)
+  --max-tokens N   tokens to generate at most (default 256)
+  --temperature T  0 is greedy (default 0, with --chat 1)
+  --top-k N        only the N likeliest tokens (default 0: all)
+  --top-p P        only the likeliest tokens that make up P together (default 1: all)
+  --min-p P        only tokens at least P times as likely as the likeliest (default 0: all)
+  --seed N         seed of the sampling (default: random)
+  --context N      positions of the context (default: what prompt and answer need)
+  --no-stop        do not stop at the end of the text or turn
+${MODEL_OPTIONS_HELP}
+${ENGINE_OPTIONS_HELP}
+${CACHE_OPTIONS_HELP}
+  --json           print one JSON document: tokens, text, stop reason, drafts and timings
+`;
+
+const OPTIONS = {
+	...MODEL_OPTIONS,
+	...ENGINE_OPTIONS,
+	...CACHE_OPTIONS,
+	prompt: { type: 'string' },
+	'prompt-file': { type: 'string' },
+	tokens: { type: 'string' },
+	chat: { type: 'boolean' },
+	reasoning: { type: 'string' },
+	'max-tokens': { type: 'string' },
+	temperature: { type: 'string' },
+	'top-k': { type: 'string' },
+	'top-p': { type: 'string' },
+	'min-p': { type: 'string' },
+	seed: { type: 'string' },
+	context: { type: 'string' },
+	'no-stop': { type: 'boolean' },
+	json: { type: 'boolean' },
+} as const;
+
+export async function generate(args: string[]): Promise<void> {
+	const { values, positionals } = parseCommandLine(args, HELP, OPTIONS, ['MODEL']);
+	const given = [values.prompt, values['prompt-file'], values.tokens].filter((value) => value !== undefined);
+	if (given.length > 1) throw new UsageError('give one of --prompt, --prompt-file and --tokens');
+	if (values.chat && values.tokens !== undefined) throw new UsageError('--chat takes text, not --tokens');
+	const reasoningEffort = choiceOption('reasoning', values.reasoning, ['low', 'medium', 'high']) ?? 'medium';
+	const maxTokens = integerOption('max-tokens', values['max-tokens'], 1) ?? 256;
+	const contextTokens = integerOption('context', values.context, 2);
+	const sampling: Sampling = {
+		temperature: numberOption('temperature', values.temperature, 0, 100) ?? (values.chat ? 1 : 0),
+		topK: integerOption('top-k', values['top-k'], 0) ?? 0,
+		topP: numberOption('top-p', values['top-p'], 0, 1) ?? 1,
+		minP: numberOption('min-p', values['min-p'], 0, 1) ?? 0,
+		seed: integerOption('seed', values.seed, 0) ?? Math.floor(Math.random() * 2 ** 32),
+	};
+	const options = { ...modelOptions(values), ...engineOptions(values) };
+	const ids = values.tokens === undefined ? undefined : parseTokenIds('--tokens', values.tokens);
+	const prompt = ids ? '' : await readPrompt(values.prompt, values['prompt-file']);
+	const encode = ({ tokenizer, harmony }: Pick<OpenedModel, 'tokenizer' | 'harmony'>) => {
+		if (ids) return Int32Array.from(ids);
+		if (!values.chat) return tokenizer.encode(prompt);
+		const currentDate = new Date().toISOString().slice(0, 10);
+		return harmony.encode({ currentDate, reasoningEffort, turns: [{ role: 'user', content: prompt }] });
+	};
+
+	const model = await openModel(positionals[0]!, {
+		...options,
+		contextTokens: contextTokens ?? ((opened) => encode(opened).length + maxTokens),
+	});
+	try {
+		const { harmony, tokenizer } = model;
+		const sink = values.chat ? new ChatSink(model, values.json === true) : new TextSink(model, values.json === true);
+		const result = await withInterrupt((signal) =>
+			model.engine.generate({
+				tokens: encode(model),
+				priority: 'chat',
+				sampling,
+				maxTokens,
+				stopIds: values['no-stop']
+					? new Set()
+					: values.chat
+						? harmony.stopIds
+						: textStopIds(harmony.stopIds, tokenizer),
+				signal: AbortSignal.any([signal, sink.closed]),
+				onToken: (token) => sink.push(token),
+			}),
+		).catch(async (error) => {
+			if (error instanceof InterruptedError) await sink.finish();
+			throw error;
+		});
+		await sink.finish();
+		if (values.json) await writeJson(report(result, sink, sampling));
+	} finally {
+		await model.engine.close();
+	}
+}
+
+async function readPrompt(prompt: string | undefined, file: string | undefined): Promise<string> {
+	if (file !== undefined) {
+		try {
+			return await readFile(file, 'utf8');
+		} catch (error) {
+			throw new Error(`cannot read the prompt: ${(error as Error).message}`);
+		}
+	}
+	if (prompt !== undefined && prompt !== '-') return prompt;
+	return String(await readStandardInput());
+}
+
+function report(result: GenerateResult, sink: Sink, sampling: Sampling): object {
+	const { tokens, stopReason, stopToken, promptTokens, cachedTokens, drafts, timings } = result;
+	const prefill = timings.firstTokenMilliseconds;
+	return {
+		...sink.result(),
+		tokens,
+		stopReason,
+		...(stopToken !== undefined && { stopToken }),
+		promptTokens,
+		cachedTokens,
+		drafts,
+		seed: sampling.seed,
+		timings: {
+			...timings,
+			prefillTokensPerSecond: prefill > 0 ? ((promptTokens - cachedTokens) / prefill) * 1000 : 0,
+		},
+	};
+}
+
+interface Sink {
+	push(token: number): 'stop' | undefined;
+	finish(): Promise<void>;
+	result(): object;
+	/** Aborted when nobody reads our output any more. */
+	readonly closed: AbortSignal;
+}
+
+/** Writes without waiting, remembers the first error: the generation is stopped by it, `finish` throws it. */
+class Output {
+	readonly #controller = new AbortController();
+	#pending: Promise<void> = Promise.resolve();
+
+	get closed(): AbortSignal {
+		return this.#controller.signal;
+	}
+
+	write(text: string): void {
+		this.#pending = Promise.all([this.#pending, writeOutput(text)]).then(() => {});
+		this.#pending.catch(() => this.#controller.abort());
+	}
+
+	flush(): Promise<void> {
+		return this.#pending;
+	}
+}
+
+class TextSink implements Sink {
+	readonly #decoder: StreamDecoder;
+	readonly #output = new Output();
+	#text = '';
+
+	constructor(
+		{ tokenizer }: OpenedModel,
+		private readonly silent: boolean,
+	) {
+		this.#decoder = new StreamDecoder(tokenizer);
+	}
+
+	get closed(): AbortSignal {
+		return this.#output.closed;
+	}
+
+	push(token: number): undefined {
+		this.#write(this.#decoder.push(token));
+	}
+
+	async finish(): Promise<void> {
+		this.#write(this.#decoder.end());
+		if (!this.silent) this.#output.write('\n');
+		await this.#output.flush();
+	}
+
+	result(): object {
+		return { text: this.#text };
+	}
+
+	#write(text: string): void {
+		this.#text += text;
+		if (text !== '' && !this.silent) this.#output.write(text);
+	}
+}
+
+class ChatSink implements Sink {
+	readonly #parser: HarmonyParser;
+	readonly #output = new Output();
+	#text = '';
+	#reasoning = '';
+
+	constructor(
+		{ harmony }: OpenedModel,
+		private readonly silent: boolean,
+	) {
+		this.#parser = new HarmonyParser(harmony);
+	}
+
+	get closed(): AbortSignal {
+		return this.#output.closed;
+	}
+
+	push(token: number): undefined {
+		this.#take(this.#parser.push(token));
+	}
+
+	async finish(): Promise<void> {
+		this.#take(this.#parser.finish());
+		if (!this.silent) this.#output.write('\n');
+		await this.#output.flush();
+	}
+
+	result(): object {
+		return { text: this.#text, reasoning: this.#reasoning };
+	}
+
+	#take(events: ReturnType<HarmonyParser['push']>): void {
+		for (const event of events) {
+			if (event.kind !== 'text') continue;
+			if (event.channel === 'final') {
+				if (this.#text === '' && this.#reasoning !== '' && !this.silent) process.stderr.write('\n\n');
+				this.#text += event.text;
+				if (!this.silent) this.#output.write(event.text);
+			} else {
+				this.#reasoning += event.text;
+				if (!this.silent) process.stderr.write(event.text);
+			}
+		}
+	}
+}
+
+/** Plain text also ends where the model would begin another message. */
+function textStopIds(stopIds: ReadonlySet<number>, tokenizer: OpenedModel['tokenizer']): ReadonlySet<number> {
+	const more = ['<|end|>', '<|start|>'].map((name) => tokenizer.findSpecial(name)).filter((id) => id !== undefined);
+	return new Set([...stopIds, ...more]);
+}

@@ -1,0 +1,105 @@
+// The `hearth` command line. Results go to standard output (JSON with --json), messages to standard error; any error is
+// one line and exit code 1.
+import { VERSION } from '../version';
+import { HelpRequested, InterruptedError, UsageError, writeOutput } from './command';
+
+interface Command {
+	summary: string;
+	run(args: string[]): Promise<void>;
+}
+
+// Imported on use: `hearth --help` should not load a tokenizer or the addon.
+const COMMANDS: Record<string, Command> = {
+	info: {
+		summary: 'architecture, sizes, tensors and tokenizer of a model file',
+		run: async (args) => (await import('./info')).info(args),
+	},
+	tokenize: {
+		summary: 'text on standard input to token ids',
+		run: async (args) => (await import('./tokenize')).tokenize(args),
+	},
+	detokenize: {
+		summary: 'token ids on standard input to bytes',
+		run: async (args) => (await import('./tokenize')).detokenize(args),
+	},
+	logits: {
+		summary: 'raw logits of a token sequence, to a file',
+		run: async (args) => (await import('./logits')).logits(args),
+	},
+	generate: {
+		summary: 'continue a prompt, or answer it as a chat',
+		run: async (args) => (await import('./generate')).generate(args),
+	},
+	bench: {
+		summary: 'load time, prefill, decode and batch throughput, memory',
+		run: async (args) => (await import('./bench')).bench(args),
+	},
+	profile: {
+		summary: 'where the time of a step goes, as a table and a trace',
+		run: async (args) => (await import('./profile')).profile(args),
+	},
+	serve: {
+		summary: 'the language server, for editors',
+		run: async (args) => (await import('./serve')).serve(args),
+	},
+	synth: {
+		summary: 'write a gpt-oss model of any size with seeded random weights',
+		run: async (args) => (await import('./synth')).synth(args),
+	},
+};
+
+const HELP = `hearth ${VERSION}: gpt-oss on your own machine
+
+usage: hearth COMMAND [arguments]
+
+commands:
+${Object.entries(COMMANDS)
+	.map(([name, command]) => `  ${name.padEnd(12)}${command.summary}`)
+	.join('\n')}
+
+"hearth COMMAND --help" explains a command; "hearth --version" prints the version.
+`;
+
+/** Runs one command line. Returns the exit code; never throws. */
+export async function main(argv: string[]): Promise<number> {
+	const [name, ...args] = argv;
+	const label = name !== undefined && Object.hasOwn(COMMANDS, name) ? `hearth ${name}` : 'hearth';
+	try {
+		if (name === undefined) throw new UsageError('no command given');
+		if (name === '--help' || name === '-h' || name === 'help') throw new HelpRequested(HELP);
+		if (name === '--version' || name === '-v') {
+			await writeOutput(`${VERSION}\n`);
+			return 0;
+		}
+		const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
+		if (!command) throw new UsageError(`there is no command "${name}"`);
+		await command.run(args);
+		return Number(process.exitCode ?? 0);
+	} catch (error) {
+		if (error instanceof HelpRequested) {
+			process.stdout.write(error.text);
+			return 0;
+		}
+		if (error instanceof InterruptedError) return 130;
+		// The reader of our output (head, less) has seen enough: not an error of ours.
+		if ((error as NodeJS.ErrnoException)?.code === 'EPIPE') return 0;
+		const hint = error instanceof UsageError ? ` (see "${label} --help")` : '';
+		process.stderr.write(`${label}: ${oneLine(error)}${hint}\n`);
+		return 1;
+	}
+}
+
+/** An error's message on one line; a system error says what happened to which file. */
+function oneLine(error: unknown): string {
+	const message = error instanceof Error ? error.message : String(error);
+	return message.replace(/\s*\n\s*/g, ' ').trim() || 'unknown error';
+}
+
+// A closed pipe is reported to the write's callback as well, where `main` handles it.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+	if (error.code !== 'EPIPE') throw error;
+});
+
+void main(process.argv.slice(2)).then((code) => {
+	process.exitCode = code;
+});

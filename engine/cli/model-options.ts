@@ -1,0 +1,40 @@
+// The options of all commands that run a model.
+import type { CacheType, KernelSet } from '../../native/index';
+import type { OpenOptions } from '../runtime/model';
+import { choiceOption, integerOption } from './command';
+
+export const KERNEL_SETS = ['auto', 'reference', 'portable', 'avx2', 'avx512', 'neon'] as const satisfies KernelSet[];
+export const CACHE_TYPES = ['f16', 'q8_0', 'f32'] as const satisfies CacheType[];
+
+export const MODEL_OPTIONS = {
+	threads: { type: 'string' },
+	kernels: { type: 'string' },
+	rope: { type: 'string' },
+} as const;
+
+export const MODEL_OPTIONS_HELP = `  --threads N      threads (default: physical cores)
+  --kernels SET    ${KERNEL_SETS.join(', ')} (default auto)
+  --rope MODE      reference or llamacpp: how YaRN's correction range is rounded (default reference)`;
+
+export const CACHE_OPTIONS = { 'cache-type': { type: 'string' } } as const;
+
+export const CACHE_OPTIONS_HELP = `  --cache-type T   KV cache: f16; q8_0, half the memory; f32, for the reference kernels
+                   (default: f32 with those, f16 with all others)`;
+
+/** @throws UsageError on a bad value. */
+export function modelOptions(
+	values: {
+		[name in keyof (typeof MODEL_OPTIONS & typeof CACHE_OPTIONS)]?: string | undefined;
+	},
+): OpenOptions {
+	const threads = integerOption('threads', values.threads, 1, 1024);
+	const kernels = choiceOption('kernels', values.kernels, KERNEL_SETS);
+	const rope = choiceOption('rope', values.rope, ['reference', 'llamacpp']);
+	const cacheType = choiceOption('cache-type', values['cache-type'], CACHE_TYPES);
+	return {
+		...(threads !== undefined && { threads }),
+		...(kernels !== undefined && { kernels }),
+		...(rope !== undefined && { rope }),
+		...(cacheType !== undefined && { cacheType }),
+	};
+}

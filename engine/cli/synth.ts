@@ -1,0 +1,125 @@
+// `hearth synth`: writes a model with random weights.
+import type { AttentionType, ModelShape } from '../synth/architecture';
+import { type PresetName, presets } from '../synth/presets';
+import { synthesize } from '../synth/synthesize';
+import {
+	choiceOption,
+	integerOption,
+	parseCommandLine,
+	UsageError,
+	withInterrupt,
+	writeJson,
+	writeOutput,
+} from './command';
+
+const presetNames = Object.keys(presets) as PresetName[];
+
+const help = `usage: hearth synth OUT [options]
+
+Writes a gpt-oss model (GGUF) with seeded random weights: the work of a real model of that size without a download.
+
+  --preset NAME          sizes to start from (default: tiny)
+${presetNames.map((name) => `                           ${name.padEnd(6)}${presets[name].summary}`).join('\n')}
+  --seed N               the same seed gives the same bytes everywhere (default: 0)
+  --vocab o200k|small    vocabulary: gpt-oss's own, or some 800 tokens (default: the preset's)
+  --layers N  --embedding N  --heads N  --kv-heads N  --head-length N
+  --experts N  --experts-used N  --ffn N  --window N  --context N
+                         replace single sizes of the preset
+  --attention-type q8_0|f16|bf16|f32
+                         type of the attention and embedding matrices (default: q8_0)
+  --json                 print a summary as JSON
+`;
+
+const sizeFlags = {
+	layers: 'layers',
+	embedding: 'embedding',
+	heads: 'heads',
+	'kv-heads': 'headsKv',
+	'head-length': 'headLength',
+	experts: 'experts',
+	'experts-used': 'expertsUsed',
+	ffn: 'feedForward',
+	window: 'slidingWindow',
+	context: 'contextLength',
+} as const satisfies Record<string, keyof ModelShape>;
+
+const text = { type: 'string' } as const;
+
+/** Runs `hearth synth`. */
+export async function synth(args: string[]): Promise<void> {
+	const { values, positionals } = parseCommandLine(
+		args,
+		help,
+		{
+			preset: text,
+			seed: text,
+			vocab: text,
+			layers: text,
+			embedding: text,
+			heads: text,
+			'kv-heads': text,
+			'head-length': text,
+			experts: text,
+			'experts-used': text,
+			ffn: text,
+			window: text,
+			context: text,
+			'attention-type': text,
+			json: { type: 'boolean' },
+		},
+		['OUT'],
+	);
+	const file = positionals[0]!;
+	const shape: Partial<ModelShape> = {};
+	for (const [flag, key] of Object.entries(sizeFlags) as [
+		keyof typeof sizeFlags,
+		(typeof sizeFlags)[keyof typeof sizeFlags],
+	][]) {
+		const value = integerOption(flag, values[flag], 1);
+		if (value !== undefined) shape[key] = value;
+	}
+	const attentionType = choiceOption('attention-type', values['attention-type']?.toLowerCase(), [
+		'q8_0',
+		'f16',
+		'bf16',
+		'f32',
+	]);
+	if (attentionType) shape.attentionType = attentionType.toUpperCase() as AttentionType;
+	const preset = choiceOption('preset', values.preset, presetNames);
+	const vocabulary = choiceOption('vocab', values.vocab, ['o200k', 'small']);
+	const seed = integerOption('seed', values.seed, 0);
+	if (file === '') throw new UsageError('OUT is empty');
+
+	const started = performance.now();
+	const result = await withInterrupt((signal) =>
+		synthesize(file, {
+			...(preset && { preset }),
+			...(seed !== undefined && { seed }),
+			...(vocabulary && { vocabulary }),
+			shape,
+			signal,
+			onProgress: progressLine(),
+		}),
+	);
+	const seconds = (performance.now() - started) / 1000;
+	if (values.json) {
+		await writeJson({ file, seconds, ...result });
+	} else {
+		await writeOutput(
+			`${file}: ${result.fileBytes} bytes, ${result.tensorCount} tensors, ${(result.parameterCount / 1e6).toFixed(1)} M parameters, ` +
+				`${result.vocabularySize} tokens, in ${seconds.toFixed(1)} s\n`,
+		);
+	}
+}
+
+/** Keeps one line on a terminal up to date. */
+function progressLine(): (progress: { writtenBytes: number; totalBytes: number }) => void {
+	if (!process.stderr.isTTY) return () => undefined;
+	let shown = -1;
+	return ({ writtenBytes, totalBytes }) => {
+		const percent = Math.floor((100 * writtenBytes) / totalBytes);
+		if (percent === shown) return;
+		shown = percent;
+		process.stderr.write(`\rwriting ${percent} %${percent === 100 ? '\n' : ''}`);
+	};
+}

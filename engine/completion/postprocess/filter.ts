@@ -1,0 +1,31 @@
+// What all post-processing filters share.
+import type { Window } from '../window';
+
+export interface FilterContext {
+	languageId: string;
+	window: Window;
+	multiline: boolean;
+}
+
+/** One rule on a finished suggestion: keeps it, shortens it, or leaves nothing of it. */
+export interface Filter {
+	/** Why nothing is shown where the filter left nothing, as a user reads it. */
+	readonly reason: string;
+	apply(text: string, context: FilterContext): string;
+}
+
+/** Languages of running text, where what looks like chat or Markdown is content. */
+const PROSE_LANGUAGES = new Set([
+	'markdown',
+	'plaintext',
+	'latex',
+	'restructuredtext',
+	'asciidoc',
+	'mdx',
+	'html',
+	'tex',
+]);
+
+export function isProse(languageId: string): boolean {
+	return PROSE_LANGUAGES.has(languageId);
+}

@@ -1,0 +1,65 @@
+// The prompt of an inline completion, for a chat model: what follows the cursor is in the user's message, and the
+// assistant's turn is opened in its final channel with the code before the cursor, as if the model had written it. Typing
+// then only appends to the prompt.
+import type { Harmony } from '../harmony/harmony';
+import { splitForHealing } from './token-healing';
+import type { Window } from './window';
+
+const INSTRUCTIONS = `You complete code in a text editor. The user tells you which file is open and what text follows the cursor. \
+You answer with the file's text itself, which runs up to the cursor and is continued by you without a break.
+
+- Write only what belongs between the text so far and the text that follows the cursor.
+- Follow the file's style: names, quotes, indentation, comments.
+- Never repeat the text that follows the cursor.
+- Never write explanations, Markdown or code fences.
+- Stop as soon as the statement, block or sentence at the cursor is complete.`;
+
+/**
+ * The date in the system message: fixed, since a file does not change by the day and the cache would.
+ * It is gpt-oss's release.
+ */
+const DATE = '2025-08-05';
+
+export interface CompletionPrompt {
+	tokens: Int32Array;
+	/** Text the generation has to begin with: taken back from the end of the prefix (token healing). */
+	healed: string;
+}
+
+/**
+ * @param label the file as the user knows it, e.g. its path in the workspace.
+ */
+export function buildPrompt(harmony: Harmony, label: string, languageId: string, window: Window): CompletionPrompt {
+	const { head, piece } = splitForHealing(window.prefix, harmony.tokenizer);
+	return {
+		tokens: harmony.encode({
+			currentDate: DATE,
+			reasoningEffort: 'low',
+			instructions: INSTRUCTIONS,
+			turns: [{ role: 'user', content: describeFile(label, languageId, window) }],
+			answer: head,
+		}),
+		healed: piece,
+	};
+}
+
+/** The beginning that all completions share, to be computed before the first one is asked for. */
+export function sharedPrompt(harmony: Harmony): Int32Array {
+	const turns = [{ role: 'user', content: 'File: ' } as const];
+	const prompt = harmony.encode({ currentDate: DATE, reasoningEffort: 'low', instructions: INSTRUCTIONS, turns });
+	// Without the end of the user's message and the opening of the answer.
+	return prompt.subarray(0, prompt.lastIndexOf(harmony.tokens.end));
+}
+
+function describeFile(label: string, languageId: string, window: Window): string {
+	const lines = [`File: ${label}`, `Language: ${languageId}`];
+	if (!window.prefixIsWhole) lines.push('The answer begins in the middle of the file.');
+	// Brackets and quotes an editor closes by itself come and go with typing: they would invalidate the cache.
+	const line = /[\p{L}\p{N}]/u.test(window.lineSuffix) ? window.lineSuffix : '';
+	const following = [line, window.suffix].filter((text) => text.trim() !== '').join('\n');
+	lines.push(
+		'',
+		following === '' ? 'The cursor is at the end of the file.' : `The text that follows the cursor:\n${following}`,
+	);
+	return lines.join('\n');
+}

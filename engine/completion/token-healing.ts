@@ -1,0 +1,67 @@
+// Token healing: text that ends within a word is no token boundary the model knows. The last piece before the cursor is
+// taken back and the generation made to begin with the same bytes, in whichever tokens the model likes best.
+import type { TokenChooser } from '../runtime/engine';
+import { O200kScanner } from '../tokenizer/pre-tokenizer';
+import type { Tokenizer } from '../tokenizer/tokenizer';
+
+/** Pieces of more tokens stay as they are: each token taken back costs a step of its own. */
+const MAX_HEALED_TOKENS = 4;
+
+/**
+ * Splits text into a head, whose tokens further typing cannot change, and the piece at the cursor, to be generated again.
+ * The piece is empty where there is nothing to gain.
+ */
+export function splitForHealing(text: string, tokenizer: Tokenizer): { head: string; piece: string } {
+	// Merges never cross a piece of the pre-tokenizer, so only the last piece can still change.
+	const bytes = new TextEncoder().encode(text);
+	const scanner = new O200kScanner(bytes, bytes.length);
+	let start = 0;
+	for (let end = 0; end < bytes.length; ) {
+		start = end;
+		end = scanner.pieceEnd(start);
+	}
+	const piece = new TextDecoder('utf-8', { ignoreBOM: true }).decode(bytes.subarray(start));
+	// A lone surrogate became U+FFFD: cutting by its length would cut elsewhere.
+	if (!text.endsWith(piece) || tokenizer.count(piece) > MAX_HEALED_TOKENS) return { head: text, piece: '' };
+	return { head: text.slice(0, text.length - piece.length), piece };
+}
+
+/** Finds, among all tokens, those that agree with given bytes. */
+export class TokenPrefixIndex {
+	readonly #tokenizer: Tokenizer;
+	readonly #byFirstByte: number[][] = Array.from({ length: 256 }, () => []);
+
+	constructor(tokenizer: Tokenizer) {
+		this.#tokenizer = tokenizer;
+		for (let id = 0; id < tokenizer.vocabularySize; id++) {
+			if (!tokenizer.isSpecial(id)) this.#byFirstByte[tokenizer.tokenBytes(id)[0]!]!.push(id);
+		}
+	}
+
+	/** The likeliest token that begins with `wanted`, or that `wanted` begins with. */
+	best(logits: Float32Array, wanted: Uint8Array): number | undefined {
+		let best: number | undefined;
+		for (const id of this.#byFirstByte[wanted[0]!]!) {
+			if (best !== undefined && logits[id]! <= logits[best]!) continue;
+			if (agrees(this.#tokenizer.tokenBytes(id), wanted)) best = id;
+		}
+		return best;
+	}
+
+	/** Makes a generation begin with `piece`; after that the model is free. */
+	chooser(piece: string): TokenChooser {
+		let wanted = new TextEncoder().encode(piece);
+		return (logits) => {
+			if (wanted.length === 0) return undefined;
+			const token = this.best(logits, wanted);
+			if (token !== undefined) wanted = wanted.subarray(this.#tokenizer.tokenBytes(token).length);
+			return token;
+		};
+	}
+}
+
+function agrees(token: Uint8Array, wanted: Uint8Array): boolean {
+	const length = Math.min(token.length, wanted.length);
+	for (let i = 0; i < length; i++) if (token[i] !== wanted[i]) return false;
+	return true;
+}

@@ -1,0 +1,269 @@
+// A streaming writer of GGUF v3 (https://github.com/ggml-org/ggml/blob/master/docs/gguf.md): the header first, then the
+// tensors' bytes as their producers yield them, so that a file of any size takes little memory.
+import { type FileHandle, open, rename, rm, statfs } from 'node:fs/promises';
+import path from 'node:path';
+import type { StringTable } from '../../native/index';
+
+export const ALIGNMENT = 32;
+
+/** Tensor types that can be written: ggml's number, and bytes per block of values. */
+export const tensorTypes = {
+	F32: { id: 0, blockValues: 1, blockBytes: 4 },
+	F16: { id: 1, blockValues: 1, blockBytes: 2 },
+	Q8_0: { id: 8, blockValues: 32, blockBytes: 34 },
+	BF16: { id: 30, blockValues: 1, blockBytes: 2 },
+	MXFP4: { id: 39, blockValues: 32, blockBytes: 17 },
+} as const;
+export type TensorType = keyof typeof tensorTypes;
+
+export type GgufValue =
+	| { type: 'u32' | 'i32' | 'f32' | 'u64'; value: number }
+	| { type: 'bool'; value: boolean }
+	| { type: 'string'; value: string }
+	| { type: 'strings'; value: StringTable }
+	| { type: 'i32s'; value: Int32Array };
+
+export interface GgufTensor {
+	name: string;
+	type: TensorType;
+	/** ggml order: the contiguous dimension first. */
+	shape: number[];
+	/**
+	 * The tensor's bytes, `tensorBytes` in all. A yielded chunk must stay as it is until the chunk after the next one is asked
+	 * for, so a producer may use two buffers in turn.
+	 */
+	chunks(): Iterable<Uint8Array>;
+}
+
+export interface WriteProgress {
+	writtenBytes: number;
+	totalBytes: number;
+}
+
+export interface WriteOptions {
+	onProgress?: (progress: WriteProgress) => void;
+	/** Aborting removes what was written and rejects with the signal's reason. */
+	signal?: AbortSignal;
+}
+
+const valueTypes = { u32: 4, i32: 5, f32: 6, bool: 7, string: 8, array: 9, u64: 10 } as const;
+
+/** Bytes of a tensor. Throws where its rows are no whole number of the type's blocks. */
+export function tensorBytes(tensor: Pick<GgufTensor, 'name' | 'type' | 'shape'>): number {
+	const { blockValues, blockBytes } = tensorTypes[tensor.type];
+	const row = tensor.shape[0] ?? 0;
+	if (row % blockValues !== 0) {
+		throw new Error(
+			`${tensor.name}: rows of ${row} values cannot be ${tensor.type}, which needs a multiple of ${blockValues}`,
+		);
+	}
+	return (tensor.shape.reduce((product, length) => product * length, 1) / blockValues) * blockBytes;
+}
+
+/**
+ * Writes a GGUF file. It appears under its name only when it is complete: until then it has a temporary one beside it, which
+ * is removed on any error.
+ * @returns the file's size in bytes.
+ * @throws an error of one line, on a full disk one that says how much room is needed.
+ */
+export async function writeGguf(
+	file: string,
+	metadata: ReadonlyMap<string, GgufValue>,
+	tensors: readonly GgufTensor[],
+	options: WriteOptions = {},
+): Promise<number> {
+	const header = encodeHeader(metadata, tensors);
+	const totalBytes = tensors.reduce((sum, tensor) => sum + align(tensorBytes(tensor)), header.length);
+	const folder = path.dirname(path.resolve(file));
+	await checkRoom(folder, file, totalBytes);
+
+	const partial = path.join(folder, `.${path.basename(file)}.${process.pid}.partial`);
+	const handle = await open(partial, 'w');
+	try {
+		await writeAll(handle, header, tensors, totalBytes, options);
+		await handle.close();
+		await rename(partial, file);
+	} catch (error) {
+		await handle.close().catch(() => undefined);
+		await rm(partial, { force: true });
+		if ((error as NodeJS.ErrnoException)?.code === 'ENOSPC') throw fullDisk(file, totalBytes);
+		throw error;
+	}
+	return totalBytes;
+}
+
+async function writeAll(
+	handle: FileHandle,
+	header: Uint8Array,
+	tensors: readonly GgufTensor[],
+	totalBytes: number,
+	{ onProgress, signal }: WriteOptions,
+): Promise<void> {
+	let writtenBytes = 0;
+	let pending: Promise<void> = Promise.resolve();
+	// One write runs while the next chunk is made.
+	const enqueue = async (chunk: Uint8Array) => {
+		await pending;
+		signal?.throwIfAborted();
+		onProgress?.({ writtenBytes, totalBytes });
+		writtenBytes += chunk.length;
+		pending = writeChunk(handle, chunk);
+		// A failure is seen at the next `await pending`; this only keeps it from counting as unhandled until then.
+		pending.catch(() => undefined);
+	};
+	await enqueue(header);
+	for (const tensor of tensors) {
+		const wanted = tensorBytes(tensor);
+		let made = 0;
+		for (const chunk of tensor.chunks()) {
+			made += chunk.length;
+			await enqueue(chunk);
+		}
+		if (made !== wanted) throw new Error(`${tensor.name}: its producer made ${made} bytes where ${wanted} belong`);
+		if (made % ALIGNMENT !== 0) await enqueue(new Uint8Array(align(made) - made));
+	}
+	await pending;
+	onProgress?.({ writtenBytes, totalBytes });
+}
+
+async function writeChunk(handle: FileHandle, chunk: Uint8Array): Promise<void> {
+	for (let done = 0; done < chunk.length; ) {
+		const { bytesWritten } = await handle.write(chunk, done, chunk.length - done);
+		done += bytesWritten;
+	}
+}
+
+const align = (bytes: number) => Math.ceil(bytes / ALIGNMENT) * ALIGNMENT;
+
+async function checkRoom(folder: string, file: string, totalBytes: number): Promise<void> {
+	const { bavail, bsize } = await statfs(folder).catch((error: NodeJS.ErrnoException) => {
+		if (error.code === 'ENOENT') throw new Error(`cannot write ${file}: there is no folder ${folder}`);
+		throw error;
+	});
+	if (bavail * bsize < totalBytes) throw fullDisk(file, totalBytes, bavail * bsize);
+}
+
+function fullDisk(file: string, totalBytes: number, freeBytes?: number): Error {
+	const free = freeBytes === undefined ? '' : ` and ${gigabytes(freeBytes)} are free`;
+	return new Error(
+		`the disk is full: ${file} needs ${gigabytes(totalBytes)}${free}; make room or choose another folder`,
+	);
+}
+
+const gigabytes = (bytes: number) => `${(bytes / 1e9).toFixed(2)} GB`;
+
+function encodeHeader(metadata: ReadonlyMap<string, GgufValue>, tensors: readonly GgufTensor[]): Uint8Array {
+	const out = new ByteWriter();
+	out.bytes(new TextEncoder().encode('GGUF'));
+	out.u32(3);
+	out.u64(tensors.length);
+	out.u64(metadata.size);
+	for (const [key, value] of metadata) {
+		out.string(key);
+		encodeValue(out, value);
+	}
+	let offset = 0;
+	for (const tensor of tensors) {
+		out.string(tensor.name);
+		out.u32(tensor.shape.length);
+		for (const length of tensor.shape) out.u64(length);
+		out.u32(tensorTypes[tensor.type].id);
+		out.u64(offset);
+		offset += align(tensorBytes(tensor));
+	}
+	out.pad(ALIGNMENT);
+	return out.take();
+}
+
+function encodeValue(out: ByteWriter, value: GgufValue): void {
+	switch (value.type) {
+		case 'strings': {
+			const { bytes, offsets } = value.value;
+			out.u32(valueTypes.array);
+			out.u32(valueTypes.string);
+			out.u64(offsets.length - 1);
+			for (let i = 0; i + 1 < offsets.length; i++) out.text(bytes.subarray(offsets[i], offsets[i + 1]));
+			break;
+		}
+		case 'i32s':
+			out.u32(valueTypes.array);
+			out.u32(valueTypes.i32);
+			out.u64(value.value.length);
+			for (const item of value.value) out.i32(item);
+			break;
+		case 'string':
+			out.u32(valueTypes.string);
+			out.string(value.value);
+			break;
+		case 'bool':
+			out.u32(valueTypes.bool);
+			out.bytes(Uint8Array.of(value.value ? 1 : 0));
+			break;
+		default:
+			out.u32(valueTypes[value.type]);
+			out[value.type](value.value);
+	}
+}
+
+/** Little-endian values appended to one growing buffer. */
+class ByteWriter {
+	private buffer = new Uint8Array(1 << 20);
+	private view = new DataView(this.buffer.buffer);
+	private length = 0;
+
+	bytes(value: Uint8Array): void {
+		const at = this.reserve(value.length);
+		this.buffer.set(value, at);
+	}
+
+	u32(value: number): void {
+		const at = this.reserve(4);
+		this.view.setUint32(at, value, true);
+	}
+
+	i32(value: number): void {
+		const at = this.reserve(4);
+		this.view.setInt32(at, value, true);
+	}
+
+	f32(value: number): void {
+		const at = this.reserve(4);
+		this.view.setFloat32(at, value, true);
+	}
+
+	u64(value: number): void {
+		const at = this.reserve(8);
+		this.view.setBigUint64(at, BigInt(value), true);
+	}
+
+	/** A string: its length, then its bytes. */
+	text(value: Uint8Array): void {
+		this.u64(value.length);
+		this.bytes(value);
+	}
+
+	string(value: string): void {
+		this.text(new TextEncoder().encode(value));
+	}
+
+	pad(alignment: number): void {
+		this.reserve((alignment - (this.length % alignment)) % alignment);
+	}
+
+	take(): Uint8Array {
+		return this.buffer.subarray(0, this.length);
+	}
+
+	/** Makes room for `count` bytes and returns where they begin. May replace `buffer` and `view`. */
+	private reserve(count: number): number {
+		const at = this.length;
+		this.length += count;
+		if (this.length > this.buffer.length) {
+			const grown = new Uint8Array(2 * this.length);
+			grown.set(this.buffer);
+			this.buffer = grown;
+			this.view = new DataView(grown.buffer);
+		}
+		return at;
+	}
+}

@@ -1,0 +1,474 @@
+// The engine's public face: one model, any number of callers. A caller hands in all tokens of its prompt and gets tokens
+// back; caching, batching and chunking happen behind it and never change a token.
+import type {
+	CacheType,
+	ModelInfo,
+	NativeCache,
+	NativeModel,
+	Sampling,
+	StepBatch,
+	StepResult,
+} from '../../native/index';
+import { DraftRecord, StepCost } from '../speculation/draft-length';
+import type { DraftSource } from '../speculation/draft-source';
+import { PromptLookup } from '../speculation/prompt-lookup';
+import { EngineClosedError } from './errors';
+import { KvCache } from './kv-cache';
+import { Repacker } from './repacker';
+import { type Priority, Scheduler, type Sequence, type StepEntry, type StepPlan } from './scheduler';
+import { SpeedMeter } from './speed-meter';
+
+export interface EngineOptions {
+	/** Positions one request may span; at most, and by default, what the model was made for. */
+	contextTokens?: number;
+	/** Positions the KV cache holds for all requests together; default: `contextTokens`. Rounded up to whole blocks. */
+	cacheTokens?: number;
+	cacheType?: CacheType;
+	maxRunning?: number;
+	maxWaiting?: number;
+	/** Milliseconds a step should take at most; Infinity where no one waits for anything but throughput. */
+	latencyBudget?: number;
+	/** Verify drafted tokens beside the next one where that pays. Changes speed, never a token. Default true. */
+	speculation?: boolean;
+	/** Move weights into a faster layout while idle, where memory allows. Changes speed, never a token. Default true. */
+	repack?: boolean;
+	/** Makes a sequence's source of drafts; default: lookup in its own text. */
+	draftSource?: () => DraftSource;
+}
+
+/**
+ * Picks a token by the caller's own rule from the logits of one position ([vocabulary], valid during the call only).
+ * `undefined` leaves the choice to the sampling parameters, for this and all later positions.
+ */
+export type TokenChooser = (logits: Float32Array) => number | undefined;
+
+export interface GenerateOptions {
+	/** The whole prompt. */
+	tokens: ArrayLike<number>;
+	priority: Priority;
+	/** Absent: greedy. */
+	sampling?: Sampling;
+	/** Tokens to generate at most; 0 only fills the cache. */
+	maxTokens: number;
+	/** Generation ends before these; the one that ended it is `stopToken` of the result. */
+	stopIds?: ReadonlySet<number>;
+	/** Constrains the first tokens, for as long as it returns one. */
+	choose?: TokenChooser;
+	/**
+	 * Taken one after another in place of what the model says, drafts being verified against them: benchmarks feed random
+	 * tokens, so that experts differ, and recordings, so that drafts are as good as they would be in real use.
+	 */
+	forced?: ArrayLike<number>;
+	/** Where this request's drafts come from, `length` of them a step whether or not that pays: for benchmarks. */
+	drafts?: { source: DraftSource; length: number };
+	/** false: no drafts for this request; benchmarks of plain decoding. */
+	speculation?: boolean;
+	signal?: AbortSignal;
+	/** Called for each token but the stop token; returning 'stop' ends the generation after this one. */
+	onToken?: (token: number, probability: number) => 'stop' | undefined;
+}
+
+export interface GenerateResult {
+	/** What was generated, without the stop token. */
+	tokens: number[];
+	/** `context`: the context is full. */
+	stopReason: 'stop' | 'length' | 'context' | 'canceled';
+	stopToken?: number;
+	promptTokens: number;
+	/** Of the prompt, how many were found in the cache. */
+	cachedTokens: number;
+	/** Tokens guessed and verified beside others, and how many of them were right. */
+	drafts: { proposed: number; accepted: number };
+	timings: {
+		/** From the call to the first generated token; without one, to the end. */
+		firstTokenMilliseconds: number;
+		milliseconds: number;
+		/** Of the tokens after the first; 0 if there are none. */
+		decodeTokensPerSecond: number;
+	};
+}
+
+/** GREEDY is what completions use: the most likely token, always. */
+export const GREEDY: Sampling = { temperature: 0, topK: 0, topP: 1, minP: 0, seed: 0 };
+
+interface Request extends Sequence {
+	readonly tokens: number[];
+	readonly options: GenerateOptions;
+	readonly promptTokens: number;
+	readonly startedAt: number;
+	cachedTokens: number | undefined;
+	firstTokenAt: number | undefined;
+	choosing: boolean;
+	/** Where its drafts come from and how good they were; made when the first one is asked for. */
+	draft: { source: DraftSource; record: DraftRecord } | undefined;
+	drafts: { proposed: number; accepted: number };
+	settled: boolean;
+	settle(result: GenerateResult): void;
+	fail(error: Error): void;
+}
+
+/** One loaded model serving all requests in one step loop. An idle engine does nothing. */
+export class Engine {
+	readonly info: ModelInfo;
+	readonly #model: NativeModel;
+	readonly #nativeCache: NativeCache;
+	readonly #cache: KvCache;
+	readonly #scheduler: Scheduler<Request>;
+	readonly #speed = new SpeedMeter();
+	readonly #speculation: boolean;
+	readonly #draftSource: () => DraftSource;
+	readonly #stepCost = new StepCost();
+	readonly #repacker: Repacker | undefined;
+	/** Requests that came or ended while a step ran: the scheduler changes only between steps. */
+	#arriving: Request[] = [];
+	#leaving: Request[] = [];
+	#forgotten: ArrayLike<number>[] = [];
+	#live = new Set<Request>();
+	#loop: Promise<void> | undefined;
+	#closed = false;
+
+	/** Takes the model over: `close` closes it. Throws if the memory for its cache cannot be had. */
+	constructor(model: NativeModel, options: EngineOptions = {}) {
+		this.info = model.info;
+		this.#model = model;
+		this.#speculation = options.speculation ?? true;
+		this.#draftSource = options.draftSource ?? (() => new PromptLookup());
+		const contextTokens = Math.min(options.contextTokens ?? model.info.contextLength, model.info.contextLength);
+		const cacheTokens = Math.max(options.cacheTokens ?? contextTokens, contextTokens);
+		this.#nativeCache = createCache(model, cacheTokens, options.cacheType);
+		this.#cache = new KvCache({
+			blockCount: this.#nativeCache.blockCount,
+			blockTokens: this.#nativeCache.blockTokens,
+			copyBlock: (from, to, tokens) => this.#nativeCache.copyBlock(from, to, tokens),
+		});
+		this.#repacker = (options.repack ?? true) ? new Repacker(model) : undefined;
+		this.#repacker?.idle();
+		this.#scheduler = new Scheduler<Request>({
+			cache: this.#cache,
+			contextTokens,
+			...(options.maxRunning !== undefined && { maxRunning: options.maxRunning }),
+			...(options.maxWaiting !== undefined && { maxWaiting: options.maxWaiting }),
+			...(options.latencyBudget !== undefined && { latencyBudget: options.latencyBudget }),
+		});
+	}
+
+	/** Positions one request may span. */
+	get contextTokens(): number {
+		return this.#scheduler.contextTokens;
+	}
+
+	get cacheBytes(): number {
+		return this.#closed ? 0 : this.#nativeCache.bytes;
+	}
+
+	/** Positions in cache blocks that hold something, and positions of all blocks. */
+	get cacheUse(): { usedTokens: number; capacityTokens: number } {
+		const { usedBlocks, blockCount, blockTokens } = this.#cache;
+		return { usedTokens: usedBlocks * blockTokens, capacityTokens: blockCount * blockTokens };
+	}
+
+	/** Tokens a second over the last seconds of work; undefined before any. */
+	get speed(): { prefill: number; decode: number } | undefined {
+		return this.#speed.read();
+	}
+
+	/** Whether any request runs or waits. */
+	get busy(): boolean {
+		return this.#live.size > 0;
+	}
+
+	/**
+	 * Generates after a prompt. A cancelled request resolves at once with what it has; its cache is freed at the next step.
+	 * @throws ContextOverflowError, OverloadedError, EngineClosedError; or what the native step reports, e.g. an id out of
+	 * the vocabulary.
+	 */
+	generate(options: GenerateOptions): Promise<GenerateResult> {
+		return new Promise((resolve, reject) => {
+			if (this.#closed) throw new EngineClosedError();
+			const tokens = Array.from(options.tokens);
+			if (tokens.length === 0) throw new Error('the prompt is empty');
+			// Checked here, so that one caller's mistake does not fail the others' step.
+			const stray = tokens.find((token) => !(token >= 0 && token < this.info.vocabularySize));
+			if (stray !== undefined) {
+				throw new RangeError(`token id ${stray} is not in the vocabulary of ${this.info.vocabularySize}`);
+			}
+			const { signal } = options;
+			const onAbort = () => this.#finish(request, 'canceled');
+			const request: Request = {
+				priority: options.priority,
+				tokens,
+				wantsOutput: options.maxTokens > 0,
+				options,
+				promptTokens: tokens.length,
+				startedAt: performance.now(),
+				cachedTokens: undefined,
+				firstTokenAt: undefined,
+				choosing: options.choose !== undefined,
+				draft: undefined,
+				drafts: { proposed: 0, accepted: 0 },
+				settled: false,
+				settle: (result) => {
+					signal?.removeEventListener('abort', onAbort);
+					resolve(result);
+				},
+				fail: (error) => {
+					signal?.removeEventListener('abort', onAbort);
+					reject(error);
+				},
+			};
+			this.#live.add(request);
+			if (signal?.aborted) {
+				onAbort();
+				return;
+			}
+			signal?.addEventListener('abort', onAbort);
+			this.#arriving.push(request);
+			this.#repacker?.busy();
+			this.#loop ??= this.#run();
+		});
+	}
+
+	/** Drops what is cached for these tokens alone, e.g. of a conversation the user deleted; at the next step's start. */
+	forget(tokens: ArrayLike<number>): void {
+		this.#forgotten.push(tokens);
+		if (!this.#loop && !this.#closed) this.#applyChanges();
+	}
+
+	/**
+	 * Moves all weights into the faster layout now instead of when idle; benchmarks measure the state users come to.
+	 * @returns false where the machine's memory does not allow it, or there is no such layout.
+	 */
+	async finishRepacking(): Promise<boolean> {
+		return (await this.#repacker?.finish()) ?? false;
+	}
+
+	/** What this machine can do at most; see `NativeModel.measureCeilings`. Best asked for while nothing else runs. */
+	measureCeilings(): ReturnType<NativeModel['measureCeilings']> {
+		return this.#model.measureCeilings();
+	}
+
+	/** Fails all requests and frees the model once the running step has ended. */
+	async close(): Promise<void> {
+		if (this.#closed) return;
+		this.#closed = true;
+		for (const request of [...this.#live]) this.#fail(request, new EngineClosedError());
+		await this.#loop;
+		await this.#repacker?.stop();
+		this.#nativeCache.close();
+		this.#model.close();
+	}
+
+	async #run(): Promise<void> {
+		// Requests made in the same turn of the event loop share their first step.
+		await Promise.resolve();
+		for (;;) {
+			let plan: StepPlan<Request> | undefined;
+			try {
+				this.#applyChanges();
+				plan = this.#closed ? undefined : this.#scheduler.plan();
+				if (!plan) break;
+				if (this.#speculation && plan.prefillRows === 0) this.#addDrafts(plan);
+				const result = await this.#model.step(this.#nativeCache, assemble(plan));
+				const accepted = this.#deliver(plan, result);
+				this.#scheduler.complete(plan, result.milliseconds);
+				this.#speed.record(plan.prefillRows, plan.decodeRows + accepted, result.milliseconds);
+				if (plan.prefillRows === 0) this.#stepCost.observe(rowCount(plan), result.milliseconds);
+			} catch (error) {
+				const failed = plan ? plan.entries.map((entry) => entry.sequence) : [...this.#live];
+				for (const request of failed) this.#fail(request, error as Error);
+			}
+		}
+		this.#loop = undefined;
+		if (!this.#closed) this.#repacker?.idle();
+	}
+
+	#applyChanges(): void {
+		for (const request of this.#leaving.splice(0)) this.#scheduler.remove(request);
+		for (const request of this.#arriving.splice(0)) {
+			if (request.settled) continue;
+			try {
+				this.#scheduler.submit(request);
+			} catch (error) {
+				this.#fail(request, error as Error);
+			}
+		}
+		for (const tokens of this.#forgotten.splice(0)) this.#cache.forget(tokens);
+	}
+
+	/** Lets the sequences of a pure decode step guess ahead, as far as the extra rows pay for themselves. */
+	#addDrafts(plan: StepPlan<Request>): void {
+		for (const entry of plan.entries) {
+			const { sequence: request } = entry;
+			const { options } = request;
+			if (!entry.output || request.choosing || options.speculation === false) continue;
+			const generated = request.tokens.length - request.promptTokens;
+			// The last token a request may have needs no draft behind it.
+			const limit = Math.min(options.maxTokens - generated, this.contextTokens - request.tokens.length) - 1;
+			request.draft ??= { source: options.drafts?.source ?? this.#draftSource(), record: new DraftRecord() };
+			const length = options.drafts
+				? Math.min(options.drafts.length, limit)
+				: request.draft.record.bestLength(this.#stepCost, rowCount(plan) - 1, limit);
+			if (length <= 0) continue;
+			request.draft.source.update(request.tokens);
+			this.#scheduler.reserveDrafts(entry, request.draft.source.propose(length));
+		}
+	}
+
+	/** Hands out the tokens of a step; returns how many drafts were right. */
+	#deliver(plan: StepPlan<Request>, result: StepResult): number {
+		let output = 0;
+		let accepted = 0;
+		for (const entry of plan.entries) {
+			const request = entry.sequence;
+			request.cachedTokens ??= entry.start;
+			if (!entry.output) {
+				if (!request.wantsOutput && entry.end === request.tokens.length) this.#finish(request, 'length');
+				continue;
+			}
+			const index = output;
+			output += 1 + entry.drafts.length;
+			if (request.settled) continue;
+			if (entry.drafts.length > 0) {
+				accepted += this.#verify(entry, result, index);
+				continue;
+			}
+			const logits = request.choosing ? logitsRow(result, index, this.info.vocabularySize) : undefined;
+			const chosen = logits && request.options.choose?.(logits);
+			if (chosen === undefined) request.choosing = false;
+			const forced = request.options.forced?.[request.tokens.length - request.promptTokens];
+			const token = chosen ?? forced ?? result.tokens[index]!;
+			this.#accept(request, token, result.probabilities[index]!);
+		}
+		return accepted;
+	}
+
+	/**
+	 * Takes the model's own tokens for as long as each was guessed by the draft before it, and the first that was not. What
+	 * came after a wrong guess was computed from it and is thrown away: the outcome is that of plain decoding, sampled
+	 * tokens included, because each position draws its own random number (Leviathan et al. 2023, arXiv 2211.17192, for
+	 * drafts that are certain of themselves).
+	 * @returns how many drafts were right.
+	 */
+	#verify(entry: StepEntry<Request>, result: StepResult, first: number): number {
+		const { sequence: request, drafts } = entry;
+		let right = 0;
+		for (let i = 0; i <= drafts.length && !request.settled; i++) {
+			const before = request.tokens.length;
+			const token = request.options.forced?.[before - request.promptTokens] ?? result.tokens[first + i]!;
+			this.#accept(request, token, result.probabilities[first + i]!);
+			if (i === drafts.length || token !== drafts[i] || request.tokens.length === before) break;
+			right++;
+		}
+		entry.end += right;
+		request.drafts.proposed += drafts.length;
+		request.drafts.accepted += right;
+		request.draft?.record.observe(drafts.length, right);
+		return right;
+	}
+
+	#accept(request: Request, token: number, probability: number): void {
+		const { options } = request;
+		request.firstTokenAt ??= performance.now();
+		if (options.stopIds?.has(token)) {
+			this.#finish(request, 'stop', token);
+			return;
+		}
+		request.tokens.push(token);
+		try {
+			if (options.onToken?.(token, probability) === 'stop') this.#finish(request, 'stop');
+		} catch (error) {
+			this.#fail(request, error as Error);
+		}
+		if (request.settled) return;
+		if (request.tokens.length - request.promptTokens >= options.maxTokens) this.#finish(request, 'length');
+		else if (request.tokens.length >= this.contextTokens) this.#finish(request, 'context');
+	}
+
+	#finish(request: Request, stopReason: GenerateResult['stopReason'], stopToken?: number): void {
+		if (request.settled) return;
+		this.#leave(request);
+		const now = performance.now();
+		const firstTokenAt = request.firstTokenAt ?? now;
+		const tokens = request.tokens.slice(request.promptTokens);
+		const decodeSeconds = (now - firstTokenAt) / 1000;
+		request.settle({
+			tokens,
+			stopReason,
+			...(stopToken !== undefined && { stopToken }),
+			promptTokens: request.promptTokens,
+			cachedTokens: Math.min(request.cachedTokens ?? 0, request.promptTokens),
+			drafts: request.drafts,
+			timings: {
+				firstTokenMilliseconds: firstTokenAt - request.startedAt,
+				milliseconds: now - request.startedAt,
+				decodeTokensPerSecond: tokens.length > 1 && decodeSeconds > 0 ? (tokens.length - 1) / decodeSeconds : 0,
+			},
+		});
+	}
+
+	#fail(request: Request, error: Error): void {
+		if (request.settled) return;
+		this.#leave(request);
+		request.fail(error);
+	}
+
+	#leave(request: Request): void {
+		request.settled = true;
+		this.#live.delete(request);
+		this.#leaving.push(request);
+	}
+}
+
+function createCache(model: NativeModel, cacheTokens: number, type: CacheType | undefined): NativeCache {
+	const options = type && { type };
+	// The block size is the native core's choice; one block tells it.
+	const probe = model.createCache({ blocks: 1, ...options });
+	const { blockTokens } = probe;
+	probe.close();
+	return model.createCache({ blocks: Math.ceil(cacheTokens / blockTokens), ...options });
+}
+
+function assemble(plan: StepPlan<Request>): StepBatch {
+	const tokens: number[] = [];
+	const positions: number[] = [];
+	const sequences: number[] = [];
+	const outputs: number[] = [];
+	const sampling: Sampling[] = [];
+	let logits = false;
+	plan.entries.forEach((entry, index) => {
+		const request = entry.sequence;
+		for (let position = entry.start; position < entry.end; position++) {
+			tokens.push(request.tokens[position]!);
+			positions.push(position);
+			sequences.push(index);
+		}
+		if (!entry.output) return;
+		outputs.push(tokens.length - 1);
+		sampling.push(request.options.sampling ?? GREEDY);
+		entry.drafts.forEach((draft, offset) => {
+			outputs.push(tokens.length);
+			sampling.push(request.options.sampling ?? GREEDY);
+			tokens.push(draft);
+			positions.push(entry.end + offset);
+			sequences.push(index);
+		});
+		logits ||= request.choosing;
+	});
+	return {
+		tokens: Int32Array.from(tokens),
+		positions: Int32Array.from(positions),
+		sequences: Int32Array.from(sequences),
+		blockTables: plan.entries.map((entry) => Int32Array.from(entry.lease.blocks)),
+		outputs: Int32Array.from(outputs),
+		sampling,
+		...(logits ? { logits } : {}),
+	};
+}
+
+function rowCount(plan: StepPlan<Request>): number {
+	return plan.entries.reduce((sum, entry) => sum + entry.end - entry.start + entry.drafts.length, 0);
+}
+
+function logitsRow(result: StepResult, output: number, vocabularySize: number): Float32Array | undefined {
+	return result.logits?.subarray(output * vocabularySize, (output + 1) * vocabularySize);
+}

@@ -1,0 +1,117 @@
+// The engine as a process that editors talk to: over standard input and output for one client, over a socket for any number.
+import type { Socket } from 'node:net';
+import type { EngineSettings } from '../protocol';
+import { describe, log } from './log';
+import type { OpenModel } from './model-host';
+import { Session } from './session';
+import { SharedEngine } from './shared-engine';
+import { listen } from './socket';
+
+export interface ServerOptions {
+	/** What holds for clients that send no settings of their own. Its model, if any, is loaded at once. */
+	settings: EngineSettings;
+	open?: OpenModel;
+}
+
+/** How long the first client may take to come, in seconds: the process was started for it. */
+const FIRST_CLIENT_SECONDS = 30;
+
+/** Serves one client over a pair of streams. Resolves with whether it said goodbye, when it has gone. */
+export async function serveStreams(
+	input: NodeJS.ReadableStream,
+	output: NodeJS.WritableStream,
+	options: ServerOptions,
+	signal: AbortSignal,
+): Promise<boolean> {
+	const engine = startEngine(options);
+	const clean = await new Promise<boolean>((resolve) => {
+		const session = new Session(engine, input, output, options.settings, resolve);
+		engine.add(session);
+		const gone = () => {
+			session.dispose();
+			resolve(false);
+		};
+		input.once('end', gone);
+		input.once('close', gone);
+		output.once('error', gone);
+		signal.addEventListener('abort', gone);
+	});
+	await engine.close();
+	return clean;
+}
+
+/**
+ * Serves any number of clients on a socket. Resolves when none has been there for `lingerSeconds`, or on abort.
+ * @throws a one-line error where it cannot listen.
+ */
+export async function serveSocket(
+	socketPath: string,
+	lingerSeconds: number,
+	options: ServerOptions,
+	signal: AbortSignal,
+): Promise<void> {
+	const engine = new SharedEngine(engineOptions(options));
+	const sockets = new Set<Socket>();
+	let linger: NodeJS.Timeout | undefined;
+	let end = () => {};
+	const ended = new Promise<void>((resolve) => {
+		end = resolve;
+	});
+	const lingerFor = (seconds: number) => {
+		clearTimeout(linger);
+		linger = setTimeout(end, seconds * 1000);
+	};
+	const listening = await listen(socketPath, (socket) => {
+		clearTimeout(linger);
+		sockets.add(socket);
+		log(`client connected (${sockets.size})`);
+		const session = new Session(engine, socket, socket, options.settings, () => socket.end());
+		engine.add(session);
+		socket.on('error', (error) => log(`connection: ${error.message}`));
+		// A client that says `exit` and then neither closes nor reads must not keep the process.
+		socket.on('end', () => socket.destroy());
+		socket.once('close', () => {
+			sockets.delete(socket);
+			engine.remove(session);
+			session.dispose();
+			log(`client gone (${sockets.size})`);
+			if (sockets.size === 0) lingerFor(lingerSeconds);
+		});
+	});
+	log(`listening on ${socketPath}`);
+	loadOwnModel(engine, options);
+	lingerFor(Math.max(lingerSeconds, FIRST_CLIENT_SECONDS));
+	signal.addEventListener('abort', () => end());
+	if (signal.aborted) end();
+	await ended;
+	clearTimeout(linger);
+	listening.close();
+	for (const socket of sockets) socket.destroy();
+	await engine.close();
+}
+
+function startEngine(options: ServerOptions): SharedEngine {
+	const engine = new SharedEngine(engineOptions(options));
+	loadOwnModel(engine, options);
+	return engine;
+}
+
+function engineOptions({ settings, open }: ServerOptions): ConstructorParameters<typeof SharedEngine>[0] {
+	return { fixedModel: settings.modelPath !== '', ...(open && { open }) };
+}
+
+function loadOwnModel(engine: SharedEngine, { settings }: ServerOptions): void {
+	if (settings.modelPath === '') return;
+	// The host has logged a failure and keeps it in the status.
+	engine.host.load(settings).catch(() => {});
+}
+
+/** Logs what nobody caught and ends the process: whoever owns it starts a new one, a broken one would only hang. */
+export function endOnUnhandledErrors(): void {
+	const fail = (error: unknown) => {
+		log(`fatal: ${error instanceof Error ? (error.stack ?? describe(error)) : describe(error)}`);
+		process.exit(1);
+	};
+	process.on('uncaughtException', fail);
+	process.on('unhandledRejection', fail);
+}

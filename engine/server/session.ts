@@ -1,0 +1,365 @@
+// One client of the engine: LSP's document synchronisation and inline completion, and Hearth's own requests.
+import { setMaxListeners } from 'node:events';
+import type { RequestType } from 'vscode-jsonrpc';
+import {
+	type CancellationToken,
+	type Connection,
+	createConnection,
+	type InitializeParams,
+	type InitializeResult,
+	type InlineCompletionItem,
+	type InlineCompletionParams,
+	InlineCompletionTriggerKind,
+	LSPErrorCodes,
+	ProposedFeatures,
+	type ProtocolConnection,
+	ResponseError,
+	TextDocumentSyncKind,
+	TextDocuments,
+	WorkDoneProgress,
+	type WorkDoneProgressBegin,
+	type WorkDoneProgressEnd,
+	type WorkDoneProgressReport,
+	type WorkspaceFolder,
+} from 'vscode-languageserver';
+import { createProtocolConnection, StreamMessageReader } from 'vscode-languageserver/node';
+import { TextDocument } from 'vscode-languageserver-textdocument';
+import { readBenchmarkOptions } from '../benchmark/options';
+import { Completer, type CompletionResult } from '../completion/completer';
+import {
+	type BenchmarkParams,
+	type BenchmarkReport,
+	BenchmarkRequest,
+	type ChatParams,
+	ChatProgress,
+	ChatRequest,
+	type ChatResult,
+	type CompletionReport,
+	type EngineSettings,
+	type EngineStatus,
+	ErrorCode,
+	ForgetChatRequest,
+	LoadModelRequest,
+	type ModelSummary,
+	StatusNotification,
+	StatusRequest,
+	UnloadModelRequest,
+} from '../protocol';
+import { ContextOverflowError, OverloadedError } from '../runtime/errors';
+import { VERSION } from '../version';
+import { documentLabel } from './document-label';
+import { describe, log } from './log';
+import { LossyMessageWriter } from './message-writer';
+import { type LoadedModel, ModelHost, NoModelError } from './model-host';
+import { readSettings } from './settings';
+import type { SharedEngine } from './shared-engine';
+
+/** A client's connection. Ends by itself when the client says `exit`; `dispose` when the transport has gone. */
+export class Session {
+	readonly #engine: SharedEngine;
+	readonly #connection: Connection;
+	readonly #protocol: ProtocolConnection;
+	readonly #documents = new TextDocuments(TextDocument);
+	readonly #gone = new AbortController();
+	#settings: EngineSettings;
+	#folders: WorkspaceFolder[] = [];
+	#canShowProgress = false;
+	#completer: { model: LoadedModel; completer: Completer } | undefined;
+	#lastCompletion: CompletionReport | undefined;
+	/** Why the model of this client's settings is not the one in use. */
+	#loadError: string | undefined;
+
+	/**
+	 * @param settings what holds until the client sends its own.
+	 * @param onExit the client said `exit`, after `shutdown` or (`clean` false) without.
+	 */
+	constructor(
+		engine: SharedEngine,
+		input: NodeJS.ReadableStream,
+		output: NodeJS.WritableStream,
+		settings: EngineSettings,
+		onExit: (clean: boolean) => void,
+	) {
+		this.#engine = engine;
+		this.#settings = settings;
+		setMaxListeners(0, this.#gone.signal); // one a request
+		let protocol: ProtocolConnection | undefined;
+		// The library's own Node entry ends the process with its client; this process may have more of them.
+		const watchDog = {
+			shutdownReceived: false,
+			initialize: () => {},
+			exit: (code: number) => onExit(code === 0),
+		};
+		this.#connection = createConnection(
+			(logger) => {
+				const reader = new StreamMessageReader(input);
+				protocol = createProtocolConnection(reader, new LossyMessageWriter(output), {
+					...logger,
+					error: logProtocolError,
+				});
+				return protocol;
+			},
+			watchDog,
+			ProposedFeatures.all,
+		) as Connection;
+		this.#protocol = protocol!;
+		this.#protocol.onError(([error]) => log(`malformed message: ${error.message}`));
+		this.#register();
+		this.#documents.listen(this.#connection);
+		this.#connection.listen();
+	}
+
+	/** Ends all the client's requests. */
+	dispose(): void {
+		if (this.#gone.signal.aborted) return;
+		this.#gone.abort();
+		this.#completer?.completer.dispose();
+		this.#protocol.dispose();
+	}
+
+	/** Sends the status, unless the client has gone. */
+	notify(status: EngineStatus): void {
+		void this.#tell(() => this.#connection.sendNotification(StatusNotification.method, this.#forClient(status)));
+	}
+
+	/** Sends something nobody misses if the client goes meanwhile. */
+	async #tell(send: () => Promise<void>): Promise<void> {
+		if (this.#gone.signal.aborted) return;
+		try {
+			await send();
+		} catch (error) {
+			if (!this.#gone.signal.aborted) log(`sending: ${describe(error)}`);
+		}
+	}
+
+	#register(): void {
+		const connection = this.#connection;
+		connection.onInitialize((params) => this.#initialize(params));
+		connection.onInitialized(() => {
+			if (this.#settings.modelPath !== '' && this.#engine.wantsModelOf(this)) void this.#loadConfigured();
+		});
+		connection.onDidChangeConfiguration(({ settings }) => this.#configure(settings));
+		connection.languages.inlineCompletion.on((params, token) => this.#inlineCompletion(params, token));
+		connection.onRequest(StatusRequest.method, () => this.#forClient(this.#engine.status()));
+		connection.onRequest(UnloadModelRequest.method, () => this.#engine.host.unload());
+		this.#onRequest(LoadModelRequest, ({ path }) => this.#load({ ...this.#settings, modelPath: path }));
+		this.#onRequest(ChatRequest, (params, token) => this.#answer(params, token));
+		this.#onRequest(ForgetChatRequest, async ({ conversationId }) => {
+			this.#engine.host.model?.chat.forget(conversationId);
+		});
+		this.#onRequest(BenchmarkRequest, (params, token) => this.#benchmark(params, token));
+	}
+
+	/** By name: the server library has its own copy of vscode-jsonrpc, whose types are not the protocol's. */
+	#onRequest<P, R>(type: RequestType<P, R, void>, handler: (params: P, token: CancellationToken) => Promise<R>): void {
+		this.#connection.onRequest<unknown, void>(type.method, handler);
+	}
+
+	#initialize(params: InitializeParams): InitializeResult {
+		this.#settings = readSettings(params.initializationOptions?.settings, this.#settings);
+		this.#folders = params.workspaceFolders ?? [];
+		this.#canShowProgress = params.capabilities.window?.workDoneProgress === true;
+		return {
+			capabilities: {
+				textDocumentSync: { openClose: true, change: TextDocumentSyncKind.Incremental },
+				inlineCompletionProvider: {},
+				workspace: { workspaceFolders: { supported: true } },
+			},
+			serverInfo: { name: 'hearth', version: VERSION },
+		};
+	}
+
+	#configure(given: unknown): void {
+		const hearth = (given as { hearth?: unknown } | null | undefined)?.hearth;
+		const before = ModelHost.key(this.#settings);
+		this.#settings = readSettings(hearth, this.#settings);
+		// Only a change of this client's own settings replaces the model that others may have chosen.
+		if (ModelHost.key(this.#settings) === before) return;
+		if (this.#settings.modelPath === '') {
+			this.#loadError = undefined;
+			this.#engine.host.unload().catch((error) => log(`unloading: ${describe(error)}`));
+		} else {
+			void this.#loadConfigured();
+		}
+	}
+
+	/** Loads the model of the settings. Failures reach the client by status. */
+	async #loadConfigured(): Promise<void> {
+		try {
+			await this.#load(this.#settings);
+		} catch (error) {
+			this.#loadError = (error as Error).message;
+		}
+		this.#engine.changed();
+	}
+
+	async #load(settings: EngineSettings): Promise<ModelSummary> {
+		if (typeof settings.modelPath !== 'string' || settings.modelPath === '') {
+			throw new ResponseError(ErrorCode.modelLoadFailed, 'no model file was given');
+		}
+		const loading = this.#engine.host.load(settings);
+		void this.#showProgress(loading);
+		try {
+			const { summary } = await loading;
+			this.#loadError = undefined;
+			return summary;
+		} catch (error) {
+			throw new ResponseError(ErrorCode.modelLoadFailed, (error as Error).message);
+		}
+	}
+
+	/** Shows progress at the client while something goes on, without making it wait for the client. */
+	async #showProgress(work: Promise<unknown>): Promise<void> {
+		if (!this.#canShowProgress) return;
+		try {
+			const progress = await this.#connection.window.createWorkDoneProgress();
+			progress.begin('Hearth: loading the model');
+			await work.catch(() => {});
+			progress.done();
+		} catch (error) {
+			if (!this.#gone.signal.aborted) log(`progress: ${describe(error)}`);
+		}
+	}
+
+	async #inlineCompletion(params: InlineCompletionParams, token: CancellationToken): Promise<InlineCompletionItem[]> {
+		const document = this.#documents.get(params.textDocument.uri);
+		const { model } = this.#engine.host;
+		if (!document || !model) return [];
+		const { triggerKind, selectedCompletionInfo: selected } = params.context;
+		const text = document.getText();
+		const cursor = document.offsetAt(params.position);
+		// With a suggestion selected in the editor's own list, the text is completed as if that were accepted.
+		const start = selected ? document.offsetAt(selected.range.start) : cursor;
+		const end = selected ? Math.max(cursor, document.offsetAt(selected.range.end)) : cursor;
+		const inserted = selected?.text ?? '';
+
+		const result = await this.#engine.run('completion', () =>
+			this.#cancellable(token, (signal) =>
+				this.#completerOf(model).complete({
+					document: document.uri,
+					label: documentLabel(document.uri, this.#folders),
+					languageId: document.languageId,
+					before: text.slice(0, start) + inserted,
+					after: text.slice(end),
+					invoked: triggerKind === InlineCompletionTriggerKind.Invoked,
+					settings: this.#settings.completion,
+					signal,
+				}),
+			),
+		);
+		this.#report(result);
+		if (result.outcome !== 'shown') return [];
+		return [
+			{
+				insertText: inserted + result.edit.text,
+				range: { start: document.positionAt(start), end: document.positionAt(end + result.edit.replace) },
+			},
+		];
+	}
+
+	#completerOf(model: LoadedModel): Completer {
+		if (this.#completer?.model !== model) {
+			this.#completer?.completer.dispose();
+			this.#completer = { model, completer: new Completer(model, model.tokenIndex) };
+		}
+		return this.#completer.completer;
+	}
+
+	#report(result: CompletionResult): void {
+		if (result.outcome === 'failed') log(`completion failed: ${result.reason}`);
+		this.#lastCompletion = result.report;
+		this.#engine.changed();
+	}
+
+	#answer(params: ChatParams, token: CancellationToken): Promise<ChatResult> {
+		const { partialResultToken } = params;
+		return this.#answered(() => {
+			const { chat } = this.#engine.host.requireModel();
+			return this.#engine.run('chat', () =>
+				this.#cancellable(token, (signal) =>
+					chat.answer(params, {
+						settings: this.#settings.chat,
+						signal,
+						onDelta: (delta) => {
+							if (partialResultToken === undefined) return;
+							void this.#tell(() => this.#connection.sendProgress(ChatProgress, partialResultToken, delta));
+						},
+					}),
+				),
+			);
+		});
+	}
+
+	#benchmark(params: BenchmarkParams, token: CancellationToken): Promise<BenchmarkReport> {
+		const { workDoneToken, ...given } = params;
+		const report = (value: WorkDoneProgressBegin | WorkDoneProgressReport | WorkDoneProgressEnd) => {
+			if (workDoneToken === undefined) return;
+			void this.#tell(() => this.#connection.sendProgress(WorkDoneProgress.type, workDoneToken, value));
+		};
+		return this.#answered(() =>
+			this.#cancellable(token, async (signal) => {
+				report({ kind: 'begin', title: 'Hearth: benchmark', cancellable: true, percentage: 0 });
+				try {
+					return await this.#engine.benchmark(readBenchmarkOptions(given), signal, (fraction, test) =>
+						report({ kind: 'report', percentage: Math.round(fraction * 100), message: test }),
+					);
+				} catch (error) {
+					if (signal.aborted) throw new ResponseError(LSPErrorCodes.RequestCancelled, 'the benchmark was cancelled');
+					throw error;
+				} finally {
+					report({ kind: 'end' });
+				}
+			}),
+		);
+	}
+
+	/** Runs a request's work and gives its errors the protocol's codes. */
+	async #answered<T>(work: () => Promise<T>): Promise<T> {
+		try {
+			return await work();
+		} catch (error) {
+			if (error instanceof ResponseError) throw error;
+			const code = errorCode(error);
+			if (code === ErrorCode.engineFailed) log(`request failed: ${describe(error)}`);
+			throw new ResponseError(code, (error as Error).message);
+		}
+	}
+
+	/**
+	 * Runs work with a signal that is aborted when the client cancels the request or is gone. Nothing of it outlives the work:
+	 * a session lasts for days.
+	 */
+	async #cancellable<T>(token: CancellationToken, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+		const controller = new AbortController();
+		const abort = () => controller.abort();
+		if (token.isCancellationRequested || this.#gone.signal.aborted) abort();
+		const subscription = token.onCancellationRequested(abort);
+		this.#gone.signal.addEventListener('abort', abort);
+		try {
+			return await work(controller.signal);
+		} finally {
+			subscription.dispose();
+			this.#gone.signal.removeEventListener('abort', abort);
+		}
+	}
+
+	#forClient(status: EngineStatus): EngineStatus {
+		return {
+			...(this.#loadError !== undefined && status.state !== 'loading' && { error: this.#loadError }),
+			...status,
+			...(this.#lastCompletion && { lastCompletion: this.#lastCompletion }),
+		};
+	}
+}
+
+function errorCode(error: unknown): number {
+	if (error instanceof NoModelError) return ErrorCode.noModel;
+	if (error instanceof ContextOverflowError) return ErrorCode.contextOverflow;
+	if (error instanceof OverloadedError) return ErrorCode.overloaded;
+	return ErrorCode.engineFailed;
+}
+
+/** What the protocol layer reports is for our log, not for a message box at the client. */
+function logProtocolError(message: string): void {
+	log(`protocol: ${message}`);
+}

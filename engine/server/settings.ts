@@ -1,0 +1,75 @@
+// Settings as a client sends them: anything may be missing or wrong, and then the default holds.
+import type { EngineSettings } from '../protocol';
+
+export const DEFAULT_SETTINGS: EngineSettings = {
+	modelPath: '',
+	threads: 0,
+	contextTokens: 8192,
+	kernels: 'auto',
+	rope: 'reference',
+	cacheType: 'f16',
+	speculation: true,
+	repackWeights: true,
+	completion: { maxTokens: 96, multiline: 'auto', prefixTokens: 1024, suffixTokens: 256 },
+	chat: {
+		reasoningEffort: 'medium',
+		maxTokens: 4096,
+		temperature: 1,
+		topP: 1,
+		instructions: '',
+	},
+};
+
+/** Reads settings over `base`. Values of the wrong type or out of range leave the base's. */
+export function readSettings(given: unknown, base: EngineSettings): EngineSettings {
+	const settings = fields(given);
+	const completion = fields(settings['completion']);
+	const chat = fields(settings['chat']);
+	return {
+		modelPath: text(settings['modelPath'], base.modelPath),
+		threads: integer(settings['threads'], base.threads, 0, 1024),
+		contextTokens: integer(settings['contextTokens'], base.contextTokens, 64, 2 ** 24),
+		kernels: choice(settings['kernels'], base.kernels, ['auto', 'reference', 'portable', 'avx2', 'avx512', 'neon']),
+		rope: choice(settings['rope'], base.rope, ['reference', 'llamacpp']),
+		cacheType: choice(settings['cacheType'], base.cacheType, ['f16', 'q8_0']),
+		speculation: flag(settings['speculation'], base.speculation),
+		repackWeights: flag(settings['repackWeights'], base.repackWeights),
+		completion: {
+			maxTokens: integer(completion['maxTokens'], base.completion.maxTokens, 1, 65_536),
+			multiline: choice(completion['multiline'], base.completion.multiline, ['auto', 'always', 'never']),
+			prefixTokens: integer(completion['prefixTokens'], base.completion.prefixTokens, 16, 2 ** 20),
+			suffixTokens: integer(completion['suffixTokens'], base.completion.suffixTokens, 0, 2 ** 20),
+		},
+		chat: {
+			reasoningEffort: choice(chat['reasoningEffort'], base.chat.reasoningEffort, ['low', 'medium', 'high']),
+			maxTokens: integer(chat['maxTokens'], base.chat.maxTokens, 1, 2 ** 24),
+			temperature: number(chat['temperature'], base.chat.temperature, 0, 100),
+			topP: number(chat['topP'], base.chat.topP, 0, 1),
+			instructions: text(chat['instructions'], base.chat.instructions),
+		},
+	};
+}
+
+function fields(value: unknown): Record<string, unknown> {
+	return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : {};
+}
+
+function text(value: unknown, fallback: string): string {
+	return typeof value === 'string' ? value : fallback;
+}
+
+function flag(value: unknown, fallback: boolean): boolean {
+	return typeof value === 'boolean' ? value : fallback;
+}
+
+function number(value: unknown, fallback: number, minimum: number, maximum: number): number {
+	return typeof value === 'number' && value >= minimum && value <= maximum ? value : fallback;
+}
+
+function integer(value: unknown, fallback: number, minimum: number, maximum: number): number {
+	return Number.isSafeInteger(value) ? number(value, fallback, minimum, maximum) : fallback;
+}
+
+function choice<const T extends string>(value: unknown, fallback: T, choices: readonly T[]): T {
+	return choices.find((candidate) => candidate === value) ?? fallback;
+}

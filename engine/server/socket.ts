@@ -1,0 +1,101 @@
+// Listening on a socket that only this user can reach: a Unix socket file, or a named pipe on Windows.
+import { lstatSync, mkdirSync, rmSync } from 'node:fs';
+import net from 'node:net';
+import path from 'node:path';
+
+/** `sun_path` holds 104 bytes on macOS and 108 on Linux, the closing zero included; longer ones would be cut silently. */
+const MAX_PATH_BYTES = 103;
+
+/** Owner may read and write, nobody else anything. */
+const PRIVATE_FILE_UMASK = 0o177;
+
+export interface Listening {
+	/** Stops listening and removes the socket file, unless another process has replaced it. */
+	close(): void;
+}
+
+/**
+ * Listens on `socketPath`, in a directory that is made private (0700) where it does not exist. A socket file that nobody
+ * listens on any more is replaced.
+ * @throws a one-line error where another engine listens there, or the path cannot be used.
+ */
+export async function listen(socketPath: string, onConnection: (socket: net.Socket) => void): Promise<Listening> {
+	checkSocketPath(socketPath, process.platform);
+	if (process.platform === 'win32') {
+		const server = await bind(socketPath, onConnection).catch((error) => {
+			throw plain(error, socketPath);
+		});
+		return { close: () => server.close() };
+	}
+	mkdirSync(path.dirname(socketPath), { recursive: true, mode: 0o700 });
+	let server: net.Server;
+	try {
+		server = await bind(socketPath, onConnection);
+	} catch (error) {
+		if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE') throw plain(error, socketPath);
+		if (!lstatSync(socketPath).isSocket()) throw new Error(`${socketPath} exists and is no socket`);
+		if (await answers(socketPath)) throw inUse(socketPath);
+		rmSync(socketPath, { force: true });
+		server = await bind(socketPath, onConnection).catch((retried) => {
+			throw plain(retried, socketPath);
+		});
+	}
+	const { ino } = lstatSync(socketPath);
+	return {
+		close: () => {
+			// Closing would remove the file by name, even where it is another engine's by now.
+			if (lstatSync(socketPath, { throwIfNoEntry: false })?.ino === ino) server.close();
+			else server.unref();
+		},
+	};
+}
+
+/** @throws a one-line error where that system cannot listen there: Windows takes names of pipes, the others short paths. */
+export function checkSocketPath(socketPath: string, platform: NodeJS.Platform): void {
+	if (platform === 'win32') {
+		if (/^\\\\[.?]\\pipe\\[^\\]/i.test(socketPath)) return;
+		throw new Error(`on Windows the engine listens on a named pipe, \\\\.\\pipe\\NAME, not on ${socketPath}`);
+	}
+	if (Buffer.byteLength(socketPath) > MAX_PATH_BYTES) {
+		throw new Error(`the socket path is too long (at most ${MAX_PATH_BYTES} bytes): ${socketPath}`);
+	}
+}
+
+function bind(socketPath: string, onConnection: (socket: net.Socket) => void): Promise<net.Server> {
+	return new Promise((resolve, reject) => {
+		const server = net.createServer(onConnection);
+		server.once('error', reject);
+		// The file comes into being in `listen`, which is synchronous as far as that.
+		const umask = process.umask(PRIVATE_FILE_UMASK);
+		try {
+			server.listen(socketPath, () => {
+				server.off('error', reject);
+				resolve(server);
+			});
+		} finally {
+			process.umask(umask);
+		}
+	});
+}
+
+/** Whether somebody listens on a socket file. */
+function answers(socketPath: string): Promise<boolean> {
+	return new Promise((resolve) => {
+		const socket = net.connect(socketPath);
+		socket.once('connect', () => {
+			socket.destroy();
+			resolve(true);
+		});
+		socket.once('error', () => resolve(false));
+	});
+}
+
+function plain(error: unknown, socketPath: string): Error {
+	const { code, message } = error as NodeJS.ErrnoException;
+	if (code === 'EADDRINUSE') return inUse(socketPath);
+	return new Error(`cannot listen on ${socketPath}: ${message}`);
+}
+
+function inUse(socketPath: string): Error {
+	return new Error(`another engine is already listening on ${socketPath}`);
+}

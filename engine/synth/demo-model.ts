@@ -1,0 +1,209 @@
+// The demo model: a gpt-oss of four megabytes that knows the demo text by heart, computed instead of trained.
+//
+// Its one layer's attention copies the preceding tokens: queries and keys come from their biases alone, turned against each
+// other so that, after RoPE, head h sees the token h + 1 places back and nothing else. Values and the attention's output are random
+// projections, so the residual stream holds the last tokens, each in directions of its own, the far ones faintly. The experts are
+// zero. What remains is linear, from the last tokens to the next one: the output matrix is fitted to the demo text.
+import { type GgufTensor, tensorBytes, type WriteOptions, writeGguf } from '../gguf/writer';
+import { Tokenizer } from '../tokenizer/tokenizer';
+import { type ModelShape, metadataOf, planTensors, rmsEpsilon, rope, type TensorPlan } from './architecture';
+import { demoCorpus } from './demo-text';
+import { trainingWindows } from './demo-windows';
+import { fromHalf, toHalf } from './floats';
+import { fitLinear } from './linear-fit';
+import { fillRandom } from './random';
+import { trainedVocabulary, vocabularyHeader } from './vocabulary';
+
+export const demoShape: ModelShape = {
+	layers: 1,
+	embedding: 512,
+	heads: 16,
+	headsKv: 4,
+	headLength: 64,
+	experts: 4,
+	expertsUsed: 1,
+	feedForward: 32,
+	slidingWindow: 128,
+	contextLength: 131_072,
+	attentionType: 'F16',
+};
+
+/** Merges of its vocabulary at most; the text has some 500 pairs that occur twice. */
+const MERGES = 1000;
+/** How much fainter each token is than the one after it. */
+const FADE = 0.8;
+/** Length of each query and key pair that RoPE turns: one place off costs 0.9·SHARPNESS²·1.81/8 = 14.7 in the exponent. */
+const SHARPNESS = 8.5;
+/** Turns the fitted scores, in which the right token leads by 1, into logits that leave no doubt even at temperature 1. */
+const LOGIT_SCALE = 16;
+
+/** Writes the demo model to `file`; takes some seconds. Errors as `writeGguf`'s. */
+export async function writeDemoModel(
+	file: string,
+	name: string,
+	seed: number,
+	options: WriteOptions,
+): Promise<{ fileBytes: number; plans: TensorPlan[]; vocabularySize: number }> {
+	const vocabulary = trainedVocabulary(demoCorpus, MERGES);
+	const tokenizer = Tokenizer.fromGguf(vocabularyHeader(vocabulary));
+	const { vocabularySize } = tokenizer;
+	const plans = planTensors(demoShape, vocabularySize);
+	const values = await fitWeights(tokenizer, seed, options.signal);
+	const tensors = plans.map((plan) => ({ ...plan, chunks: () => [encodeTensor(plan, values.get(plan.name))] }));
+	const fileBytes = await writeGguf(file, metadataOf(demoShape, vocabulary, name), tensors, options);
+	return { fileBytes, plans, vocabularySize };
+}
+
+/** Values by tensor name, such as F16 holds them; tensors that are not in it are zero. */
+async function fitWeights(
+	tokenizer: Tokenizer,
+	seed: number,
+	signal: AbortSignal | undefined,
+): Promise<Map<string, Float32Array>> {
+	const { embedding, heads, headsKv, headLength } = demoShape;
+	const { vocabularySize } = tokenizer;
+	const sign = randomSigns(seed);
+	const signs = (count: number, scale: number) => {
+		const exact = fromHalf(toHalf(scale));
+		return Float32Array.from({ length: count }, () => sign() * exact);
+	};
+	const tokens = signs(vocabularySize * embedding, 1);
+	const value = signs(headsKv * headLength * embedding, 1 / Math.sqrt(embedding));
+	// [embedding][heads · headLength]: each head's columns fainter than the last one's.
+	const output = new Float32Array(embedding * heads * headLength);
+	for (let head = 0; head < heads; head++) {
+		const columns = signs(embedding * headLength, FADE ** head / Math.sqrt(headLength));
+		for (let row = 0; row < embedding; row++) {
+			const source = columns.subarray(row * headLength, (row + 1) * headLength);
+			output.set(source, (row * heads + head) * headLength);
+		}
+	}
+
+	const windows = trainingWindows(tokenizer, heads + 1, seed);
+	const contributions = headContributions(tokens, value, output, vocabularySize);
+	const features = new Float32Array(windows.length * embedding);
+	for (const [n, window] of windows.entries()) {
+		const x = features.subarray(n * embedding, (n + 1) * embedding);
+		const last = window.tokens[0]! * embedding;
+		x.set(tokens.subarray(last, last + embedding));
+		for (let head = 0; head < heads; head++) {
+			const from = (head * vocabularySize + window.tokens[head + 1]!) * embedding;
+			for (let i = 0; i < embedding; i++) x[i]! += contributions[from + i]!;
+		}
+		normalize(x);
+	}
+	const classes = Int32Array.from(windows, (window) => window.next);
+	const weights = await fitLinear({ features, width: embedding, classes, classCount: vocabularySize }, signal);
+	const ones = new Float32Array(embedding).fill(1);
+	const { query, key } = positionBiases();
+	return new Map([
+		['token_embd.weight', tokens],
+		['output.weight', weights.map((weight) => LOGIT_SCALE * weight)],
+		['output_norm.weight', ones],
+		['blk.0.attn_norm.weight', ones],
+		['blk.0.post_attention_norm.weight', ones],
+		['blk.0.attn_q.bias', query],
+		['blk.0.attn_k.bias', key],
+		['blk.0.attn_v.weight', value],
+		['blk.0.attn_output.weight', output],
+		// The sink shall take nothing.
+		['blk.0.attn_sinks.weight', new Float32Array(heads).fill(-1000)],
+	]);
+}
+
+/** [heads][vocabulary][embedding] what head h adds to the residual stream when it sees a token. */
+function headContributions(
+	tokens: Float32Array,
+	value: Float32Array,
+	output: Float32Array,
+	vocabularySize: number,
+): Float32Array {
+	const { embedding, heads, headsKv, headLength } = demoShape;
+	const result = new Float32Array(heads * vocabularySize * embedding);
+	const h = new Float32Array(embedding);
+	const v = new Float32Array(headsKv * headLength);
+	for (let token = 0; token < vocabularySize; token++) {
+		h.set(tokens.subarray(token * embedding, (token + 1) * embedding));
+		normalize(h);
+		for (let row = 0; row < v.length; row++) {
+			let sum = 0;
+			for (let i = 0; i < embedding; i++) sum += value[row * embedding + i]! * h[i]!;
+			v[row] = sum;
+		}
+		for (let head = 0; head < heads; head++) {
+			const seen = Math.floor(head / (heads / headsKv)) * headLength;
+			const at = (head * vocabularySize + token) * embedding;
+			for (let row = 0; row < embedding; row++) {
+				const from = (row * heads + head) * headLength;
+				let sum = 0;
+				for (let i = 0; i < headLength; i++) sum += output[from + i]! * v[seen + i]!;
+				result[at + row] = sum;
+			}
+		}
+	}
+	return result;
+}
+
+/**
+ * Biases of queries and keys such that q·k depends on the distance alone and peaks at h + 1 places back for head h: keys point
+ * along the first axis of each rotated pair, queries are turned back by h + 1 places.
+ */
+function positionBiases(): { query: Float32Array; key: Float32Array } {
+	const { heads, headsKv, headLength } = demoShape;
+	const half = headLength / 2;
+	const query = new Float32Array(heads * headLength);
+	const key = new Float32Array(headsKv * headLength);
+	for (let pair = 0; pair < half; pair++) {
+		const frequency = yarnFrequency(pair, headLength);
+		for (let head = 0; head < headsKv; head++) key[head * headLength + pair] = SHARPNESS;
+		for (let head = 0; head < heads; head++) {
+			const angle = -(head + 1) * frequency;
+			query[head * headLength + pair] = SHARPNESS * Math.cos(angle);
+			query[head * headLength + pair + half] = SHARPNESS * Math.sin(angle);
+		}
+	}
+	return { query, key };
+}
+
+/** Angle a place of RoPE pair i under YaRN (Peng et al. 2023, as in openai/gpt-oss `gpt_oss/torch/model.py`). */
+function yarnFrequency(pair: number, headLength: number): number {
+	const { frequencyBase, scalingFactor, originalContextLength } = rope;
+	const [betaSlow, betaFast] = [1, 32];
+	const pairOf = (rotations: number) =>
+		((headLength / 2) * Math.log(originalContextLength / (rotations * 2 * Math.PI))) / Math.log(frequencyBase);
+	const [low, high] = [pairOf(betaFast), pairOf(betaSlow)];
+	const interpolated = Math.min(1, Math.max(0, (pair - low) / (high - low)));
+	const frequency = frequencyBase ** ((-2 * pair) / headLength);
+	return frequency * (1 - interpolated + interpolated / scalingFactor);
+}
+
+/** RMSNorm without weights, in place. */
+function normalize(x: Float32Array): void {
+	let sum = 0;
+	for (const value of x) sum += value * value;
+	const scale = 1 / Math.sqrt(sum / x.length + rmsEpsilon);
+	for (let i = 0; i < x.length; i++) x[i]! *= scale;
+}
+
+function encodeTensor(plan: Pick<GgufTensor, 'name' | 'type' | 'shape'>, values: Float32Array | undefined): Uint8Array {
+	// Zero in every type, MXFP4 too: a nibble of 0 is 0 whatever the exponent.
+	if (!values) return new Uint8Array(tensorBytes(plan));
+	if (plan.type === 'F16') return new Uint8Array(Uint16Array.from(values, toHalf).buffer);
+	return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
+}
+
+/** An endless supply of ±1. */
+function randomSigns(seed: number): () => number {
+	const words = new Uint32Array(1 << 14);
+	let at = 32 * words.length;
+	let refills = 0;
+	return () => {
+		if (at === 32 * words.length) {
+			fillRandom(words, seed, `demo signs ${refills++}`);
+			at = 0;
+		}
+		const bit = (words[at >>> 5]! >>> (at & 31)) & 1;
+		at++;
+		return bit === 1 ? 1 : -1;
+	};
+}

@@ -1,0 +1,113 @@
+// What the demo model learns: after which tokens which one follows. A window is as many tokens as its attention reaches back.
+import { Harmony, type Prompt, type Turn } from '../harmony/harmony';
+import type { Tokenizer } from '../tokenizer/tokenizer';
+import { demoChats, demoCode } from './demo-text';
+import { fillRandom } from './random';
+
+export interface TrainingWindow {
+	/** The last token first. */
+	tokens: number[];
+	/** The token that follows. */
+	next: number;
+}
+
+/** Questions of random tokens that teach the answer to whatever is asked. */
+const RANDOM_QUESTIONS = 40;
+
+/** Windows that differ only farther back than this, and not in what decides, count as one. */
+const NEAR = 9;
+
+/**
+ * All windows of `length` tokens in the demo text that have but one successor. Each comes again with random tokens beyond
+ * those that decide: what else is in the file or the conversation should not matter.
+ */
+export function trainingWindows(tokenizer: Tokenizer, length: number, seed: number): TrainingWindow[] {
+	const random = randomBelow(seed);
+	const windows = new Map<string, TrainingWindow>();
+	for (const { tokens, learnFrom } of sequences(new Harmony(tokenizer), random)) {
+		for (let i = learnFrom; i < tokens.length; i++) {
+			const window = { tokens: tokens.slice(i - length, i).reverse(), next: tokens[i]! };
+			windows.set(`${window.tokens} ${window.next}`, window);
+		}
+	}
+
+	const successors = Array.from({ length: length + 1 }, () => new Map<string, Set<number>>());
+	for (const { tokens, next } of windows.values()) {
+		for (let m = 1; m <= length; m++) {
+			const key = tokens.slice(0, m).join();
+			const set = successors[m]!.get(key);
+			if (set) set.add(next);
+			else successors[m]!.set(key, new Set([next]));
+		}
+	}
+	const result = new Map<string, TrainingWindow>();
+	for (const { tokens, next } of windows.values()) {
+		let deciding = 1;
+		while (deciding <= length && successors[deciding]!.get(tokens.slice(0, deciding).join())!.size > 1) deciding++;
+		if (deciding > length) continue;
+		const kept = Math.max(4, deciding + 1);
+		const key = `${tokens.slice(0, Math.max(kept, NEAR))} ${next}`;
+		if (result.has(key)) continue;
+		result.set(key, { tokens, next });
+		// What hangs on a token farther back has more in between to tell apart.
+		const variations = deciding > 4 ? 3 : 1;
+		for (let i = 0; i < variations; i++) {
+			const varied = tokens.map((token, at) => (at < kept ? token : random(tokenizer.vocabularySize)));
+			result.set(`${key} ${i}`, { tokens: varied, next });
+		}
+	}
+	return [...result.values()];
+}
+
+function* sequences(
+	harmony: Harmony,
+	random: (limit: number) => number,
+): Iterable<{ tokens: number[]; learnFrom: number }> {
+	const { tokenizer, tokens: special } = harmony;
+	const prompt = (turns: readonly Turn[], more: Partial<Prompt> = {}) => [
+		...harmony.encode({ currentDate: '2026-01-01', reasoningEffort: 'medium', turns, ...more }),
+	];
+	const text = (value: string) => [...tokenizer.encode(value)];
+
+	for (const code of demoCode) {
+		const before = prompt([{ role: 'user', content: 'File: demo' }], { answer: '' });
+		yield { tokens: [...before, ...text(code), special.return], learnFrom: before.length };
+	}
+
+	const histories: Turn[][] = [
+		[],
+		...demoChats.map(({ answer }): Turn[] => [
+			{ role: 'user', content: 'x' },
+			{ role: 'assistant', content: answer },
+		]),
+	];
+	for (const { questions, reasoning, answer } of demoChats) {
+		const turn = [
+			...[special.channel, ...text('analysis'), special.message, ...text(reasoning), special.end],
+			...[special.start, ...text('assistant'), special.channel, ...text('final'), special.message],
+			...[...text(answer), special.return],
+		];
+		for (const question of questions) {
+			for (const history of histories) {
+				const before = prompt([...history, { role: 'user', content: question }]);
+				yield { tokens: [...before, ...turn], learnFrom: before.length };
+			}
+		}
+		if (questions.length > 0) continue;
+		for (let i = 0; i < RANDOM_QUESTIONS; i++) {
+			const before = prompt([{ role: 'user', content: 'x' }]);
+			const end = before.lastIndexOf(special.end);
+			const question = Array.from({ length: 16 }, () => random(256 + tokenizer.count(answer)));
+			before.splice(end, 0, ...question);
+			yield { tokens: [...before, ...turn], learnFrom: before.length };
+		}
+	}
+}
+
+/** Random integers from 0 to `limit` − 1. */
+function randomBelow(seed: number): (limit: number) => number {
+	const words = new Uint32Array(1 << 16);
+	fillRandom(words, seed, 'demo windows');
+	let at = 0;
+	return (limit) => words[at++ % words.length]! % limit;
+}

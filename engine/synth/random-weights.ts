@@ -1,0 +1,108 @@
+// Random weights with the statistics of a trained model: activations keep their size through the layers, the router decides
+// clearly, attention is neither flat nor a spike. Each chunk has its own stream, so no chunk depends on another.
+import { type GgufTensor, type TensorType, tensorBytes, tensorTypes } from '../gguf/writer';
+import type { TensorPlan } from './architecture';
+import { toBfloat16, toHalf } from './floats';
+import { fillRandom, NORMAL_BITS, normalTable } from './random';
+
+/** Bytes made at a time: a whole number of every type's blocks and of 32-bit words. */
+const CHUNK_BYTES = 17 * 2 ** 16;
+
+/** Root mean square of a random MXFP4 nibble's value at exponent 127, and of a random odd int8. */
+const MXFP4_RMS = 2.926;
+const INT8_RMS = 73.9;
+
+/** A tensor of the plan, filled from the seed. */
+export function randomTensor(plan: TensorPlan, seed: number): GgufTensor {
+	const { mean, deviation } = distribution(plan);
+	return { ...plan, chunks: () => randomChunks(plan.name, plan.type, tensorBytes(plan), seed, mean, deviation) };
+}
+
+function distribution(plan: TensorPlan): { mean: number; deviation: number } {
+	const unit = 1 / Math.sqrt(plan.shape[0]!);
+	switch (plan.role) {
+		case 'embedding':
+			return { mean: 0, deviation: 1 };
+		case 'attention':
+		case 'experts':
+			return { mean: 0, deviation: unit };
+		case 'router':
+		case 'output':
+			return { mean: 0, deviation: 2 * unit };
+		case 'norm':
+			return { mean: 1, deviation: 0.1 };
+		case 'sinks':
+			return { mean: 0, deviation: 1 };
+		case 'attentionBias':
+		case 'routerBias':
+		case 'expertsBias':
+			return { mean: 0, deviation: 0.1 };
+	}
+}
+
+function* randomChunks(
+	name: string,
+	type: TensorType,
+	bytes: number,
+	seed: number,
+	mean: number,
+	deviation: number,
+): Iterable<Uint8Array> {
+	const shape = shapeOf(type, mean, deviation);
+	const buffers = [new Uint32Array(CHUNK_BYTES / 4), new Uint32Array(CHUNK_BYTES / 4)];
+	for (let start = 0, chunk = 0; start < bytes; start += CHUNK_BYTES, chunk++) {
+		const length = Math.min(CHUNK_BYTES, bytes - start);
+		const words = buffers[chunk % 2]!.subarray(0, Math.ceil(length / 4));
+		shape(words, seed, `${name}/${chunk}`);
+		yield new Uint8Array(words.buffer, 0, length);
+	}
+}
+
+/** How a chunk of this type is filled from the random stream of a label. */
+function shapeOf(type: TensorType, mean: number, deviation: number) {
+	const { blockBytes } = tensorTypes[type];
+	switch (type) {
+		case 'MXFP4': {
+			const exponent = 127 + Math.round(Math.log2(deviation / MXFP4_RMS));
+			return (words: Uint32Array, seed: number, label: string) => {
+				fillRandom(words, seed, label);
+				const out = new Uint8Array(words.buffer, 0, 4 * words.length);
+				for (let at = 0; at < out.length; at += blockBytes) out[at] = exponent - 1 + (out[at]! % 3);
+			};
+		}
+		case 'Q8_0': {
+			const scales = [0.75, 1, 1, 1.25].map((factor) => toHalf((factor * deviation) / INT8_RMS));
+			return (words: Uint32Array, seed: number, label: string) => {
+				fillRandom(words, seed, label);
+				// Odd values only: −128 is none that a quantiser makes.
+				for (let i = 0; i < words.length; i++) words[i]! |= 0x01010101;
+				const out = new Uint8Array(words.buffer, 0, 4 * words.length);
+				for (let at = 0; at < out.length; at += blockBytes) {
+					const scale = scales[(out[at]! >>> 1) & 3]!;
+					out[at] = scale;
+					out[at + 1] = scale >>> 8;
+				}
+			};
+		}
+		case 'F32': {
+			const table = new Uint32Array(Float32Array.from(normalTable, (value) => mean + deviation * value).buffer);
+			return (words: Uint32Array, seed: number, label: string) => {
+				fillRandom(words, seed, label);
+				for (let i = 0; i < words.length; i++) words[i] = table[words[i]! >>> (32 - NORMAL_BITS)]!;
+			};
+		}
+		case 'F16':
+		case 'BF16': {
+			const convert = type === 'F16' ? toHalf : toBfloat16;
+			const table = Uint16Array.from(normalTable, (value) => convert(mean + deviation * value));
+			return (words: Uint32Array, seed: number, label: string) => {
+				fillRandom(words, seed, label);
+				const mask = 2 ** NORMAL_BITS - 1;
+				for (let i = 0; i < words.length; i++) {
+					const word = words[i]!;
+					words[i] = table[word >>> (32 - NORMAL_BITS)]! | (table[word & mask]! << 16);
+				}
+			};
+		}
+	}
+}

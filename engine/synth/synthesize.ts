@@ -1,0 +1,64 @@
+// Makes gpt-oss models of any size: the right tensors, metadata and vocabulary with random weights. They cost exactly the work of
+// a real model of that size and need no download; what they write makes no sense.
+import { type WriteOptions, writeGguf } from '../gguf/writer';
+import { checkShape, type ModelShape, metadataOf, planTensors, type TensorPlan } from './architecture';
+import { writeDemoModel } from './demo-model';
+import { demoCorpus } from './demo-text';
+import { type PresetName, presets, type VocabularyName } from './presets';
+import { randomTensor } from './random-weights';
+import { o200kVocabulary, trainedVocabulary } from './vocabulary';
+
+export interface SynthesizeOptions extends WriteOptions {
+	/** Default: tiny. */
+	preset?: PresetName;
+	/** The same seed gives the same bytes on every machine. Default: 0. */
+	seed?: number;
+	/** Default: the preset's. */
+	vocabulary?: VocabularyName;
+	/** Replaces single sizes of the preset. */
+	shape?: Partial<ModelShape>;
+}
+
+export interface SynthesizeResult {
+	fileBytes: number;
+	tensorCount: number;
+	parameterCount: number;
+	vocabularySize: number;
+}
+
+/** Merges of the small vocabulary. */
+const SMALL_MERGES = 500;
+
+/**
+ * Writes a model to `file`, with the memory of a few chunks whatever its size.
+ * @throws an error naming the flag at fault where no such model can be, or what went wrong with the file.
+ */
+export async function synthesize(file: string, options: SynthesizeOptions = {}): Promise<SynthesizeResult> {
+	const preset = presets[options.preset ?? 'tiny'];
+	const seed = options.seed ?? 0;
+	if (options.preset === 'demo') {
+		if (options.vocabulary || Object.keys(options.shape ?? {}).length > 0) {
+			throw new Error('--preset demo has sizes and a vocabulary of its own');
+		}
+		const { plans, ...result } = await writeDemoModel(file, preset.name, seed, options);
+		return { ...result, ...countOf(plans) };
+	}
+	const shape: ModelShape = { ...preset.shape, ...options.shape };
+	checkShape(shape);
+	const vocabularyName = options.vocabulary ?? preset.vocabulary;
+	const vocabulary = vocabularyName === 'o200k' ? await o200kVocabulary() : trainedVocabulary(demoCorpus, SMALL_MERGES);
+	const vocabularySize = vocabulary.tokenTypes.length;
+	const plans = planTensors(shape, vocabularySize);
+	const fileBytes = await writeGguf(
+		file,
+		metadataOf(shape, vocabulary, preset.name),
+		plans.map((plan) => randomTensor(plan, seed)),
+		options,
+	);
+	return { fileBytes, vocabularySize, ...countOf(plans) };
+}
+
+function countOf(plans: TensorPlan[]): { tensorCount: number; parameterCount: number } {
+	const parameterCount = plans.reduce((sum, plan) => sum + plan.shape.reduce((product, n) => product * n, 1), 0);
+	return { tensorCount: plans.length, parameterCount };
+}

@@ -1,0 +1,169 @@
+// Hash tables of a tokenizer in typed arrays: bytes → token id, and pair of ids → merge. 201,088 tokens and 446,189 merges are
+// indexed in a fraction of the time and memory that strings in Maps would take. Filling them is bound by cache misses, so what
+// is read together lies together.
+import type { StringTable } from '../../native/index';
+import { decodeByteLevel } from './byte-level';
+
+const HASH_SEED = 0x811c9dc5;
+
+/** One step of FNV-1a. */
+const hashByte = (hash: number, byte: number) => Math.imul(hash ^ byte, 0x01000193);
+/** FNV's low bits are weak: fold the high ones in before masking. */
+const spread = (hash: number) => hash ^ (hash >>> 15);
+
+const capacityFor = (count: number) => 2 ** Math.max(4, Math.ceil(Math.log2(count * 2 + 1)));
+
+/** Finds tokens by their bytes. */
+export class TokenIndex {
+	/** [capacity][id or −1, hash], open addressing. */
+	private readonly slots: Int32Array;
+	private readonly mask: number;
+
+	/** `bytes` and `starts` are the tokens' bytes as `Tokenizer` keeps them; tokens are entered by `add`, at most `count`. */
+	constructor(
+		private readonly bytes: Uint8Array,
+		private readonly starts: Uint32Array,
+		readonly count: number,
+	) {
+		const capacity = capacityFor(count);
+		this.slots = new Int32Array(2 * capacity).fill(-1);
+		this.mask = capacity - 1;
+	}
+
+	/** Enters token `id`. Of tokens with the same bytes the first one is found. */
+	add(id: number): void {
+		const from = this.starts[id]!;
+		const to = this.starts[id + 1]!;
+		const hash = this.hash(this.bytes, from, to);
+		for (let slot = spread(hash) & this.mask; ; slot = (slot + 1) & this.mask) {
+			const other = this.slots[2 * slot]!;
+			if (other < 0) {
+				this.slots[2 * slot] = id;
+				this.slots[2 * slot + 1] = hash;
+				return;
+			}
+			if (this.slots[2 * slot + 1] === hash && this.isToken(other, this.bytes, from, to)) return;
+		}
+	}
+
+	/** The token whose bytes are `source[from, to)`, or −1. */
+	find(source: Uint8Array, from: number, to: number): number {
+		const hash = this.hash(source, from, to);
+		for (let slot = spread(hash) & this.mask; ; slot = (slot + 1) & this.mask) {
+			const id = this.slots[2 * slot]!;
+			if (id < 0) return -1;
+			if (this.slots[2 * slot + 1] === hash && this.isToken(id, source, from, to)) return id;
+		}
+	}
+
+	/** Whether the bytes of token `id` are `source[from, to)`. */
+	isToken(id: number, source: Uint8Array, from: number, to: number): boolean {
+		let at = this.starts[id]!;
+		if (this.starts[id + 1]! - at !== to - from) return false;
+		for (let i = from; i < to; i++) if (source[i] !== this.bytes[at++]) return false;
+		return true;
+	}
+
+	private hash(source: Uint8Array, from: number, to: number): number {
+		let hash = HASH_SEED;
+		for (let i = from; i < to; i++) hash = hashByte(hash, source[i]!);
+		return hash;
+	}
+}
+
+/** Finds the merge of two neighbouring tokens. */
+export class MergeTable {
+	/** [capacity] line or −1, open addressing. */
+	private readonly slots: Int32Array;
+	private readonly mask: number;
+	/** By line: the ids of both parts, and of what they make. */
+	private readonly left: Int32Array;
+	private readonly right: Int32Array;
+	private readonly made: Int32Array;
+	/** Whether a merge ranks by the token it makes, and not by its line. */
+	private readonly ranksByToken: boolean;
+
+	/**
+	 * Parses "left right" lines of byte-level text. Throws naming the merge that is malformed or whose parts or result are
+	 * no tokens.
+	 *
+	 * A merge's rank is its line, or, where the lines are in the order of the tokens they make (as tables derived from
+	 * tiktoken's ranks are, several lines a token), the token's id: that is tiktoken's own rule, and differs from the line's
+	 * where two overlapping pairs make the same token.
+	 */
+	constructor(table: StringTable, index: TokenIndex) {
+		const count = table.offsets.length - 1;
+		const capacity = capacityFor(count);
+		this.slots = new Int32Array(capacity).fill(-1);
+		this.mask = capacity - 1;
+		this.left = new Int32Array(count);
+		this.right = new Int32Array(count);
+		this.made = new Int32Array(count);
+		let scratch = new Uint8Array(256);
+		let ordered = true;
+		let previous = -1;
+		for (let line = 0; line < count; line++) {
+			const from = table.offsets[line]!;
+			const to = table.offsets[line + 1]!;
+			let space = from;
+			while (space < to && table.bytes[space] !== 0x20) space++;
+			if (space === from || space >= to - 1)
+				throw new Error(`merge ${line} in tokenizer.ggml.merges is not "left right"`);
+			if (to - from > scratch.length) scratch = new Uint8Array(2 * (to - from));
+			const middle = decodeByteLevel(table.bytes, from, space, scratch, 0);
+			const end = middle < 0 ? -1 : decodeByteLevel(table.bytes, space + 1, to, scratch, middle);
+			const left = end < 0 ? -1 : index.find(scratch, 0, middle);
+			const right = end < 0 ? -1 : index.find(scratch, middle, end);
+			let made = -1;
+			if (end >= 0) {
+				const same = previous >= 0 && index.isToken(previous, scratch, 0, end);
+				made = same ? previous : index.find(scratch, 0, end);
+			}
+			if (left < 0 || right < 0 || made < 0) {
+				throw new Error(`merge ${line} in tokenizer.ggml.merges names text that is no token`);
+			}
+			if (made < previous) ordered = false;
+			previous = made;
+			this.left[line] = left;
+			this.right[line] = right;
+			this.made[line] = made;
+			this.insert(line);
+		}
+		this.ranksByToken = ordered;
+	}
+
+	/** Line of the merge of two tokens; −1 where they do not merge. */
+	find(left: number, right: number): number {
+		for (let slot = firstSlot(left, right) & this.mask; ; slot = (slot + 1) & this.mask) {
+			const line = this.slots[slot]!;
+			if (line < 0 || (this.left[line] === left && this.right[line] === right)) return line;
+		}
+	}
+
+	/** Rank of a line: the lowest merges first. */
+	rank(line: number): number {
+		return this.ranksByToken ? this.made[line]! : line;
+	}
+
+	/** The token that a line's merge makes. */
+	result(line: number): number {
+		return this.made[line]!;
+	}
+
+	/** Of lines with the same pair the first one counts. */
+	private insert(line: number): void {
+		const left = this.left[line]!;
+		const right = this.right[line]!;
+		let slot = firstSlot(left, right) & this.mask;
+		for (; this.slots[slot]! >= 0; slot = (slot + 1) & this.mask) {
+			const other = this.slots[slot]!;
+			if (this.left[other] === left && this.right[other] === right) return;
+		}
+		this.slots[slot] = line;
+	}
+}
+
+function firstSlot(left: number, right: number): number {
+	const hash = Math.imul(left, 0x9e3779b1) ^ Math.imul(right, 0x85ebca77);
+	return hash ^ (hash >>> 15);
+}

@@ -1,0 +1,292 @@
+// Byte-level BPE from a GGUF's own vocabulary and merges: text ↔ token ids, exact to o200k for gpt-oss. The tables come from an
+// untrusted file, so everything in them is checked once here; after that no lookup can leave them.
+import type { GgufHeader, StringTable } from '../../native/index';
+import { optionalIntegers, optionalString, requireString, requireStrings } from '../gguf/metadata';
+import { byteToCodePoint, decodeByteLevel } from './byte-level';
+import { O200kScanner } from './pre-tokenizer';
+import { MergeTable, TokenIndex } from './tables';
+
+/** `tokenizer.ggml.token_type`, as llama.cpp numbers them. */
+export const TokenType = { normal: 1, unknown: 2, control: 3, userDefined: 4, unused: 5, byte: 6 } as const;
+
+/** Values of `tokenizer.ggml.pre` whose pre-tokenizer is o200k's. */
+const supportedPreTokenizers = ['gpt-4o'];
+
+/** More tokens or merges than any vocabulary has (o200k: 201,088 and 446,189); keeps heap keys exact in a double. */
+const MAX_TABLE = 2 ** 21;
+const RANK_UNIT = 2 ** 32;
+
+const textEncoder = new TextEncoder();
+const textDecoder = new TextDecoder('utf-8', { ignoreBOM: true });
+
+export class Tokenizer {
+	/** Raw bytes of all tokens; token i is `bytes.subarray(starts[i], starts[i + 1])`. Special tokens: their name. */
+	private readonly bytes: Uint8Array;
+	private readonly starts: Uint32Array;
+	/** 1 where the token is no text: control, user-defined, unused. */
+	private readonly special: Uint8Array;
+	private readonly specialIds = new Map<string, number>();
+	private readonly index: TokenIndex;
+	private readonly merges: MergeTable;
+	private readonly byteIds = new Int32Array(256);
+	private readonly scratch = new MergeScratch();
+
+	readonly vocabularySize: number;
+
+	/**
+	 * Reads `tokenizer.ggml.{model,pre,tokens,merges,token_type}`. Throws an error naming the key, token or merge at fault
+	 * where the tables are missing, contradict each other, or need another kind of tokenizer.
+	 */
+	static fromGguf(header: GgufHeader): Tokenizer {
+		const model = requireString(header, 'tokenizer.ggml.model');
+		if (model !== 'gpt2') {
+			throw new Error(`tokenizer.ggml.model "${model}" is not supported; Hearth reads byte-level BPE ("gpt2")`);
+		}
+		const pre = optionalString(header, 'tokenizer.ggml.pre') ?? '(none)';
+		if (!supportedPreTokenizers.includes(pre)) {
+			throw new Error(
+				`tokenizer.ggml.pre "${pre}" is not supported; Hearth knows ${supportedPreTokenizers.map((p) => `"${p}"`).join(', ')}`,
+			);
+		}
+		const tokens = requireStrings(header, 'tokenizer.ggml.tokens');
+		const types = optionalIntegers(header, 'tokenizer.ggml.token_type');
+		return new Tokenizer(tokens, requireStrings(header, 'tokenizer.ggml.merges'), types);
+	}
+
+	private constructor(tokens: StringTable, merges: StringTable, types: Int32Array | undefined) {
+		const count = tokens.offsets.length - 1;
+		const mergeCount = merges.offsets.length - 1;
+		if (count > MAX_TABLE) throw new Error(`tokenizer.ggml.tokens has ${count} entries; at most ${MAX_TABLE} are read`);
+		if (mergeCount > MAX_TABLE) {
+			throw new Error(`tokenizer.ggml.merges has ${mergeCount} entries; at most ${MAX_TABLE} are read`);
+		}
+		if (types && types.length !== count) {
+			throw new Error(`tokenizer.ggml.token_type has ${types.length} entries for ${count} tokens`);
+		}
+
+		this.vocabularySize = count;
+		this.bytes = new Uint8Array(tokens.bytes.length);
+		this.starts = new Uint32Array(count + 1);
+		this.special = new Uint8Array(count);
+		this.index = new TokenIndex(this.bytes, this.starts, count);
+		let end = 0;
+		for (let id = 0; id < count; id++) {
+			const from = tokens.offsets[id]!;
+			const to = tokens.offsets[id + 1]!;
+			this.starts[id] = end;
+			const type = types ? types[id]! : TokenType.normal;
+			// llama.cpp, too, takes <|…|> for a control token whatever its type says: text must never become one.
+			if (type !== TokenType.normal || isControlName(tokens.bytes, from, to)) {
+				this.special[id] = 1;
+				this.bytes.set(tokens.bytes.subarray(from, to), end);
+				end += to - from;
+				this.starts[id + 1] = end;
+				if (type !== TokenType.unused) this.specialIds.set(this.name(id), id);
+			} else {
+				end = decodeByteLevel(tokens.bytes, from, to, this.bytes, end);
+				if (end < 0) throw new Error(`token ${id} in tokenizer.ggml.tokens is not byte-level text`);
+				if (end === this.starts[id]) throw new Error(`token ${id} in tokenizer.ggml.tokens is empty`);
+				this.starts[id + 1] = end;
+				this.index.add(id);
+			}
+		}
+
+		const oneByte = new Uint8Array(1);
+		for (let byte = 0; byte < 256; byte++) {
+			oneByte[0] = byte;
+			const id = this.index.find(oneByte, 0, 1);
+			if (id < 0) {
+				const shown = String.fromCodePoint(byteToCodePoint[byte]!);
+				throw new Error(`tokenizer.ggml.tokens lacks the token of byte ${byte} ("${shown}")`);
+			}
+			this.byteIds[byte] = id;
+		}
+		this.merges = new MergeTable(merges, this.index);
+	}
+
+	/**
+	 * Token ids of `text`; lone surrogates count as U+FFFD. Never yields a special token, whatever the text says.
+	 */
+	encode(text: string): Int32Array {
+		const bytes = textEncoder.encode(text);
+		const scanner = new O200kScanner(bytes, bytes.length);
+		const ids = new Int32Array(bytes.length);
+		let count = 0;
+		for (let start = 0; start < bytes.length; ) {
+			const end = scanner.pieceEnd(start);
+			// tiktoken takes a piece that is itself a token whole, without merging.
+			const whole = this.index.find(bytes, start, end);
+			if (whole >= 0) ids[count++] = whole;
+			else count = this.mergePiece(bytes, start, end, ids, count);
+			start = end;
+		}
+		return ids.slice(0, count);
+	}
+
+	/** How many tokens `encode(text)` gives. */
+	count(text: string): number {
+		return this.encode(text).length;
+	}
+
+	/** The bytes of `ids`, special tokens as their names. Throws on an id outside the vocabulary. */
+	decode(ids: ArrayLike<number>): Uint8Array {
+		let length = 0;
+		for (let i = 0; i < ids.length; i++) length += this.tokenBytes(ids[i]!).length;
+		const bytes = new Uint8Array(length);
+		let end = 0;
+		for (let i = 0; i < ids.length; i++) {
+			const token = this.tokenBytes(ids[i]!);
+			bytes.set(token, end);
+			end += token.length;
+		}
+		return bytes;
+	}
+
+	/** The bytes of one token (a view: do not write). Throws on an id outside the vocabulary. */
+	tokenBytes(id: number): Uint8Array {
+		if (!(id >= 0 && id < this.vocabularySize && Number.isInteger(id))) {
+			throw new Error(`token id ${id} is outside the vocabulary of ${this.vocabularySize} tokens`);
+		}
+		return this.bytes.subarray(this.starts[id]!, this.starts[id + 1]!);
+	}
+
+	/** Whether the token is control, user-defined or unused: never part of text. */
+	isSpecial(id: number): boolean {
+		return this.special[id] === 1;
+	}
+
+	/** The id of a special token such as `<|start|>`, or undefined where the vocabulary has none of that name. */
+	findSpecial(name: string): number | undefined {
+		return this.specialIds.get(name);
+	}
+
+	/** The id of a special token such as `<|start|>`. Throws where the vocabulary has none of that name. */
+	specialId(name: string): number {
+		const id = this.specialIds.get(name);
+		if (id === undefined) throw new Error(`the model's vocabulary has no special token ${name}`);
+		return id;
+	}
+
+	private name(id: number): string {
+		return textDecoder.decode(this.tokenBytes(id));
+	}
+
+	/**
+	 * Merges `bytes[start, end)` from single bytes, always the pair of the lowest rank first and the leftmost of equals, and
+	 * appends the ids at `ids[count]`. A heap keeps a piece of n bytes at O(n log n): one may be megabytes long.
+	 */
+	private mergePiece(bytes: Uint8Array, start: number, end: number, ids: Int32Array, count: number): number {
+		const n = end - start;
+		const { token, next, previous, merge, heap } = this.scratch.reset(n);
+		const { merges } = this;
+		const pair = (at: number) => {
+			const right = next[at]!;
+			const line = right < n ? merges.find(token[at]!, token[right]!) : -1;
+			merge[at] = line;
+			if (line >= 0) heap.push(merges.rank(line) * RANK_UNIT + at);
+		};
+		for (let i = 0; i < n; i++) token[i] = this.byteIds[bytes[start + i]!]!;
+		for (let i = 0; i < n; i++) pair(i);
+		for (let key = heap.pop(); key >= 0; key = heap.pop()) {
+			const rank = Math.floor(key / RANK_UNIT);
+			const at = key - rank * RANK_UNIT;
+			const line = merge[at]!;
+			if (line < 0 || merges.rank(line) !== rank) continue; // one side has been merged since
+			const right = next[at]!;
+			token[at] = merges.result(line);
+			merge[right] = -1;
+			const after = next[right]!;
+			next[at] = after;
+			if (after < n) previous[after] = at;
+			pair(at);
+			if (at > 0) pair(previous[at]!);
+		}
+		let written = count;
+		for (let i = 0; i < n; i = next[i]!) ids[written++] = token[i]!;
+		return written;
+	}
+}
+
+/** Rough number of tokens of `text`, from its length alone: code runs near 3.5 ASCII characters a token, other scripts near 1.5. */
+export function estimateTokens(text: string): number {
+	let other = 0;
+	for (let i = 0; i < text.length; i++) if (text.charCodeAt(i) >= 0x80) other++;
+	return Math.ceil((text.length - other) / 3.5 + other / 1.5);
+}
+
+function isControlName(bytes: Uint8Array, from: number, to: number): boolean {
+	return (
+		to - from > 4 &&
+		bytes[from] === 0x3c &&
+		bytes[from + 1] === 0x7c &&
+		bytes[to - 2] === 0x7c &&
+		bytes[to - 1] === 0x3e
+	); // <|…|>
+}
+
+/** Working arrays of one piece, kept between pieces: a linked list of tokens and a heap of pairs. */
+class MergeScratch {
+	token = new Int32Array(0);
+	next = new Int32Array(0);
+	previous = new Int32Array(0);
+	/** Line of the merge with the next token, or −1. */
+	merge = new Int32Array(0);
+	readonly heap = new MinHeap();
+
+	reset(n: number): this {
+		if (n > this.token.length) {
+			const capacity = Math.max(64, 2 * n);
+			this.token = new Int32Array(capacity);
+			this.next = new Int32Array(capacity);
+			this.previous = new Int32Array(capacity);
+			this.merge = new Int32Array(capacity);
+		}
+		for (let i = 0; i < n; i++) {
+			this.next[i] = i + 1;
+			this.previous[i] = i - 1;
+		}
+		return this;
+	}
+}
+
+/** Binary heap of numbers, the smallest on top. */
+class MinHeap {
+	private items = new Float64Array(64);
+	private size = 0;
+
+	push(item: number): void {
+		if (this.size === this.items.length) {
+			const grown = new Float64Array(this.size * 2);
+			grown.set(this.items);
+			this.items = grown;
+		}
+		let at = this.size++;
+		const { items } = this;
+		while (at > 0) {
+			const parent = (at - 1) >> 1;
+			if (items[parent]! <= item) break;
+			items[at] = items[parent]!;
+			at = parent;
+		}
+		items[at] = item;
+	}
+
+	/** Takes the smallest off; −1 when empty. */
+	pop(): number {
+		if (this.size === 0) return -1;
+		const { items } = this;
+		const top = items[0]!;
+		const last = items[--this.size]!;
+		let at = 0;
+		for (;;) {
+			let child = 2 * at + 1;
+			if (child >= this.size) break;
+			if (child + 1 < this.size && items[child + 1]! < items[child]!) child++;
+			if (items[child]! >= last) break;
+			items[at] = items[child]!;
+			at = child;
+		}
+		items[at] = last;
+		return top;
+	}
+}
