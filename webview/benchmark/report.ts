@@ -1,0 +1,152 @@
+// What the report page shows of a benchmark: rows, their change against another run, and the same as Markdown. No DOM here.
+import type { BenchmarkReport, BenchmarkResult } from '../../engine/protocol';
+import { formatBytes } from '../shared/format';
+
+export interface ReportRow {
+	/** llama-bench's short name, e.g. `pp512`; with the engine's name where it is not ours. */
+	test: string;
+	/** What it measures, in words. */
+	description: string;
+	tokensPerSecond?: { mean: number; stddev: number };
+	milliseconds: { mean: number; stddev: number };
+	/** Of the machine's measured ceilings, e.g. `89.1 %`; where the report has them. */
+	bandwidth?: string;
+	compute?: string;
+	/** Speed relative to the baseline's: above 1 is faster. */
+	ratio?: number;
+	baseline?: { tokensPerSecond?: number; milliseconds: number };
+}
+
+/** One row a result, in the report's order; tests that the baseline has too carry the comparison. */
+export function reportRows(report: BenchmarkReport, baseline?: BenchmarkReport): ReportRow[] {
+	return report.results.map((result) => {
+		const row: ReportRow = {
+			test: result.engine === 'hearth' ? result.test : `${result.test} (${result.engine})`,
+			description: describeTest(result.test),
+			milliseconds: result.milliseconds,
+			...(result.tokensPerSecond && { tokensPerSecond: result.tokensPerSecond }),
+			...(result.bandwidthShare !== undefined && { bandwidth: percent(result.bandwidthShare) }),
+			...(result.computeShare !== undefined && { compute: percent(result.computeShare) }),
+		};
+		const other = baseline?.results.find(({ test, engine }) => test === result.test && engine === result.engine);
+		if (!other) return row;
+		const ratio = speedRatio(result, other);
+		return {
+			...row,
+			...(ratio !== undefined && { ratio }),
+			baseline: {
+				milliseconds: other.milliseconds.mean,
+				...(other.tokensPerSecond && { tokensPerSecond: other.tokensPerSecond.mean }),
+			},
+		};
+	});
+}
+
+/** `pp512` → `Read a prompt of 512 tokens`; a test not known by name is described by its name. */
+export function describeTest(test: string): string {
+	if (test === 'load') return 'Load the model';
+	if (test === 'forward') return 'First forward pass';
+	if (test === 'load+forward') return 'Load to the first token';
+	if (test === 'step1') return 'Steps of one token';
+	if (test === 'edit') return 'Rewrite a file, guessing ahead';
+	if (test === 'edit-plain') return 'Rewrite a file, token by token';
+	if (test === 'first-token-cold') return 'First token after a new prompt';
+	if (test === 'first-token-warm') return 'First token after a known prompt with a new end';
+	const verify = /^verify(\d+)$/.exec(test);
+	if (verify) return `Steps that verify ${verify[1]} tokens`;
+	const deep = /^tg(\d+)@d(\d+)$/.exec(test);
+	if (deep) return `Write ${deep[1]} tokens behind ${deep[2]} of context`;
+	const prefill = /^pp(\d+)$/.exec(test);
+	if (prefill) return `Read a prompt of ${prefill[1]} tokens`;
+	const decode = /^tg(\d+)$/.exec(test);
+	if (decode) return `Write ${decode[1]} tokens`;
+	const batch = /^b(\d+)x(\d+)$/.exec(test);
+	if (batch) return `${batch[1]} streams at once, ${batch[2]} tokens each`;
+	return test;
+}
+
+/** Facts about the run as label and value. */
+export function reportFacts(report: BenchmarkReport): [string, string][] {
+	const { machine, model, memory } = report;
+	const facts: [string, string][] = [
+		['Model', `${model.name}, ${formatBytes(model.fileBytes)}, ${formatCount(model.parameterCount)} parameters`],
+		['Processor', `${machine.cpu}, ${machine.cores} cores, ${formatBytes(machine.memoryBytes)} memory`],
+		['System', `${machine.platform}${machine.features.length > 0 ? `, ${machine.features.join(' ')}` : ''}`],
+		['Engine', `Hearth ${report.version}, ${report.backend}, ${report.kernels} kernels, ${report.threads} threads`],
+		['Memory', `peak ${formatBytes(memory.peakBytes)}, average ${formatBytes(memory.averageBytes)}`],
+	];
+	if (memory.mappedBytes > 0) facts.push(['Mapped file', formatBytes(memory.mappedBytes)]);
+	if (machine.readBytesPerSecond) {
+		const peak = machine.multiplyAddsPerSecond
+			? `, ${(machine.multiplyAddsPerSecond / 1e9).toFixed(0)} G int8 multiply-adds a second`
+			: '';
+		facts.push(['Measured ceilings', `reads ${formatBytes(machine.readBytesPerSecond)} a second${peak}`]);
+	}
+	if (report.repacked !== undefined) {
+		facts.push(['Weights', report.repacked ? 'in the faster layout' : 'as the file has them']);
+	}
+	const ratios = Object.entries(report.ratios ?? {});
+	if (ratios.length > 0)
+		facts.push(['Ratios', ratios.map(([name, ratio]) => `${name}: ${ratioText(ratio)}`).join('; ')]);
+	if (model.bytesPerToken > 0) facts.push(['Read for each token', formatBytes(model.bytesPerToken)]);
+	return facts;
+}
+
+/** The report for an issue or a chat message. */
+export function reportMarkdown(report: BenchmarkReport, baseline?: BenchmarkReport): string {
+	const rows = reportRows(report, baseline);
+	const compared = rows.some((row) => row.baseline);
+	const shares = hasShares(rows);
+	const lines = [
+		`**Hearth benchmark**, ${report.createdAt}`,
+		'',
+		...reportFacts(report).map(([label, value]) => `- ${label}: ${cell(value)}`),
+		...(compared && baseline ? [`- Compared with: ${cell(baseline.model.name)}, ${baseline.createdAt}`] : []),
+		'',
+		`| test | tok/s | ms |${shares ? ' % of bandwidth | % of int8 peak |' : ''}${compared ? ' against |' : ''}`,
+		`|---|--:|--:|${shares ? '--:|--:|' : ''}${compared ? '--:|' : ''}`,
+		...rows.map(
+			(row) =>
+				`| ${cell(row.test)} | ${row.tokensPerSecond ? meanText(row.tokensPerSecond) : ''} | ${meanText(row.milliseconds)} |${
+					shares ? ` ${row.bandwidth ?? ''} | ${row.compute ?? ''} |` : ''
+				}${compared ? ` ${row.ratio === undefined ? '' : ratioText(row.ratio)} |` : ''}`,
+		),
+	];
+	return `${lines.join('\n')}\n`;
+}
+
+/** Whether any row tells what part of the machine's ceilings it reached. */
+export function hasShares(rows: readonly ReportRow[]): boolean {
+	return rows.some((row) => row.bandwidth !== undefined);
+}
+
+function percent(share: number): string {
+	return `${(share * 100).toFixed(1)} %`;
+}
+
+/** `12.34 ± 0.05` */
+export function meanText({ mean, stddev }: { mean: number; stddev: number }): string {
+	const digits = mean >= 1000 ? 0 : mean >= 100 ? 1 : 2;
+	return stddev > 0 ? `${mean.toFixed(digits)} ± ${stddev.toFixed(digits)}` : mean.toFixed(digits);
+}
+
+/** `1.25×` */
+export function ratioText(ratio: number): string {
+	return `${ratio.toFixed(2)}×`;
+}
+
+function speedRatio(result: BenchmarkResult, other: BenchmarkResult): number | undefined {
+	const ratio =
+		result.tokensPerSecond && other.tokensPerSecond
+			? result.tokensPerSecond.mean / other.tokensPerSecond.mean
+			: other.milliseconds.mean / result.milliseconds.mean;
+	return Number.isFinite(ratio) ? ratio : undefined;
+}
+
+function formatCount(count: number): string {
+	return count >= 1e9 ? `${(count / 1e9).toFixed(1)} G` : `${(count / 1e6).toFixed(1)} M`;
+}
+
+function cell(text: string): string {
+	return text.replaceAll('|', '\\|').replaceAll('\n', ' ');
+}
