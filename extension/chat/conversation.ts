@@ -1,0 +1,218 @@
+// One chat conversation and how it changes: what was asked, what was answered, what is sent to the engine next.
+// No VS Code in here.
+import { randomUUID } from 'node:crypto';
+import type { ChatDelta, ChatMessage, ChatParams, ChatResult } from '../../engine/protocol';
+import type { AssistantEntry, Attachment, ChatEntry, ShownError, UserEntry } from '../../webview/messages';
+
+/** A file or selection as it was when the user attached it. */
+export interface AttachedText extends Attachment {
+	text: string;
+}
+
+/** What is kept of a conversation between sessions. */
+export interface SavedConversation {
+	id: string;
+	createdAt: number;
+	entries: ChatEntry[];
+	/** By attachment id. */
+	texts: Record<string, string>;
+}
+
+export class Conversation {
+	readonly id: string;
+	readonly createdAt: number;
+	#entries: ChatEntry[];
+	#texts: Map<string, string>;
+	#pending: AttachedText[] = [];
+	#reasoningStartedAt: number | undefined;
+
+	constructor(saved?: SavedConversation) {
+		this.id = saved?.id ?? randomUUID();
+		this.createdAt = saved?.createdAt ?? Date.now();
+		this.#texts = new Map(Object.entries(saved?.texts ?? {}));
+		// An answer that was streaming when the window went away will not go on.
+		this.#entries = (saved?.entries ?? []).map((entry) =>
+			entry.role === 'assistant' && entry.state === 'streaming' ? { ...entry, state: 'stopped' } : entry,
+		);
+	}
+
+	get entries(): readonly ChatEntry[] {
+		return this.#entries;
+	}
+
+	/** The entries as the page is to show them at `now` (milliseconds). */
+	shown(now: number): ChatEntry[] {
+		const startedAt = this.#reasoningStartedAt;
+		return this.#entries.map((entry) =>
+			entry.role === 'assistant' &&
+			entry.state === 'streaming' &&
+			startedAt !== undefined &&
+			entry.reasoningMilliseconds === undefined
+				? { ...entry, thinkingMilliseconds: now - startedAt }
+				: entry,
+		);
+	}
+
+	get isEmpty(): boolean {
+		return this.#entries.length === 0;
+	}
+
+	/** The first question, short: how a list of conversations names this one. */
+	get title(): string {
+		const first = this.#entries.find((entry) => entry.role === 'user');
+		const line = first?.content.trim().split('\n')[0] ?? 'New chat';
+		return line.length > 80 ? `${line.slice(0, 79)}…` : line;
+	}
+
+	/** What the next message will carry. */
+	get attachments(): Attachment[] {
+		return this.#pending.map(withoutText);
+	}
+
+	/** Attaches to the next message; the same place attached again replaces what was there. */
+	attach(attachment: AttachedText): void {
+		this.#pending = [...this.#pending.filter((other) => other.label !== attachment.label), attachment];
+	}
+
+	detach(id: string): void {
+		this.#pending = this.#pending.filter((attachment) => attachment.id !== id);
+	}
+
+	/**
+	 * Adds the user's message with what is attached, and an empty answer to it.
+	 * @param replaces - id of an earlier user message that this one stands for; it and everything after it go, and its
+	 *   attachments stay with the new one
+	 */
+	ask(content: string, replaces?: string): { user: UserEntry; answer: AssistantEntry } {
+		const index = this.#entries.findIndex((entry) => entry.id === replaces && entry.role === 'user');
+		const replaced = this.#entries[index];
+		const kept = replaced?.role === 'user' ? replaced.attachments : [];
+		if (index >= 0) this.#entries = this.#entries.slice(0, index);
+		for (const { id, text } of this.#pending) this.#texts.set(id, text);
+		const user: UserEntry = {
+			role: 'user',
+			id: randomUUID(),
+			content,
+			attachments: [...kept, ...this.#pending.map(withoutText)],
+		};
+		this.#pending = [];
+		this.#entries.push(user);
+		return { user, answer: this.#startAnswer() };
+	}
+
+	/** Drops the last answer and starts another to the same question; undefined when there is no question. */
+	askAgain(): AssistantEntry | undefined {
+		const last = this.#entries.at(-1);
+		if (last?.role === 'assistant') this.#entries = this.#entries.slice(0, -1);
+		return this.#entries.at(-1)?.role === 'user' ? this.#startAnswer() : undefined;
+	}
+
+	/** The request for the answer being streamed: the conversation up to the question, with everything attached so far. */
+	params(): Pick<ChatParams, 'conversationId' | 'messages' | 'context'> {
+		const messages: ChatMessage[] = [];
+		const context: NonNullable<ChatParams['context']> = [];
+		for (const entry of this.#entries) {
+			if (entry.role === 'user') {
+				messages.push({ role: 'user', content: entry.content });
+				for (const { id, label, languageId } of entry.attachments) {
+					const text = this.#texts.get(id);
+					if (text !== undefined) context.push({ label, languageId, text });
+				}
+			} else if (entry.state !== 'streaming' && entry.content !== '') {
+				messages.push({ role: 'assistant', content: entry.content });
+			}
+		}
+		return { conversationId: this.id, messages, ...(context.length > 0 && { context }) };
+	}
+
+	/** Takes in a streamed piece. Returns what the page has to append. */
+	append(id: string, delta: ChatDelta, now: number): { reasoning: string; content: string } | undefined {
+		const entry = this.#streaming(id);
+		if (!entry) return undefined;
+		if (delta.channel === 'analysis') {
+			this.#reasoningStartedAt ??= now;
+			entry.reasoning += delta.text;
+			return { reasoning: delta.text, content: '' };
+		}
+		if (delta.channel === 'final') {
+			this.#endReasoning(entry, now);
+			entry.content += delta.text;
+			return { reasoning: '', content: delta.text };
+		}
+		// A preamble to a tool call; no tools are offered, so nothing was called and the text is part of the reasoning.
+		entry.reasoning += delta.text;
+		return { reasoning: delta.text, content: '' };
+	}
+
+	/** Ends the answer as the engine reports it. */
+	finish(id: string, result: ChatResult): AssistantEntry | undefined {
+		const entry = this.#streaming(id);
+		if (!entry) return undefined;
+		entry.content = result.content;
+		entry.reasoning = result.reasoning;
+		if (result.reasoning !== '') entry.reasoningMilliseconds = result.reasoningMilliseconds;
+		entry.state = result.stopReason === 'canceled' ? 'stopped' : result.stopReason === 'stop' ? 'done' : 'length';
+		const { usage, timings } = result;
+		entry.stats = {
+			decodeTokensPerSecond: timings.decodeTokensPerSecond,
+			firstTokenMilliseconds: timings.firstTokenMilliseconds,
+			milliseconds: timings.milliseconds,
+			promptTokens: usage.promptTokens,
+			cachedTokens: usage.cachedTokens,
+			generatedTokens: usage.generatedTokens,
+			contextTokens: usage.contextTokens,
+			...(usage.droppedMessages !== undefined && { droppedMessages: usage.droppedMessages }),
+		};
+		return entry;
+	}
+
+	/** Ends the answer where it stands: the user stopped it, or it failed with `error`. */
+	interrupt(id: string, now: number, error?: ShownError): AssistantEntry | undefined {
+		const entry = this.#streaming(id);
+		if (!entry) return undefined;
+		if (entry.reasoning !== '') this.#endReasoning(entry, now);
+		entry.state = error ? 'error' : 'stopped';
+		if (error) entry.error = error;
+		return entry;
+	}
+
+	toJSON(): SavedConversation {
+		const used = new Set(
+			this.#entries.flatMap((entry) => (entry.role === 'user' ? entry.attachments.map(({ id }) => id) : [])),
+		);
+		return {
+			id: this.id,
+			createdAt: this.createdAt,
+			entries: this.#entries,
+			texts: Object.fromEntries([...this.#texts].filter(([id]) => used.has(id))),
+		};
+	}
+
+	#startAnswer(): AssistantEntry {
+		const answer: AssistantEntry = {
+			role: 'assistant',
+			id: randomUUID(),
+			content: '',
+			reasoning: '',
+			state: 'streaming',
+		};
+		this.#entries.push(answer);
+		this.#reasoningStartedAt = undefined;
+		return answer;
+	}
+
+	#streaming(id: string): AssistantEntry | undefined {
+		return this.#entries.find(
+			(entry): entry is AssistantEntry => entry.role === 'assistant' && entry.id === id && entry.state === 'streaming',
+		);
+	}
+
+	#endReasoning(entry: AssistantEntry, now: number): void {
+		if (this.#reasoningStartedAt === undefined) return;
+		entry.reasoningMilliseconds ??= now - this.#reasoningStartedAt;
+	}
+}
+
+function withoutText({ id, label, languageId }: AttachedText): Attachment {
+	return { id, label, languageId };
+}

@@ -1,0 +1,186 @@
+// Inline completions on the editor's side: whether to ask, when to ask, and what became of it.
+import * as vscode from 'vscode';
+import type { Middleware } from 'vscode-languageclient/node';
+import type { Engine } from '../connection/engine';
+import { DOCUMENT_SCHEMES } from './documents';
+import { languageEnabled, toggleLanguage } from './enablement';
+import { type ExplainAction, explainCompletion } from './explain';
+
+const ACCEPTED_COMMAND = 'hearth.completionAccepted';
+
+const EXPLAIN_BUTTONS: Record<ExplainAction, { label: string; command: string }> = {
+	'toggle-completions': { label: 'Turn On', command: 'hearth.toggleCompletions' },
+	'toggle-language': { label: 'Turn On for This Language', command: 'hearth.toggleCompletionsForLanguage' },
+	'enable-inline-suggest': { label: 'Turn On', command: 'hearth.enableInlineSuggest' },
+	'select-model': { label: 'Select Model…', command: 'hearth.selectModel' },
+	'restart-engine': { label: 'Restart Engine', command: 'hearth.restartEngine' },
+	'show-log': { label: 'Show Log', command: 'hearth.showLog' },
+	trigger: { label: 'Ask Now', command: 'editor.action.inlineSuggest.trigger' },
+};
+
+type Provide = NonNullable<Middleware['provideInlineCompletionItems']>;
+
+export class Completions implements vscode.Disposable {
+	readonly #changed = new vscode.EventEmitter<void>();
+	readonly #subscriptions: vscode.Disposable[];
+	#canAsk = false;
+	#pending = 0;
+	#shown = 0;
+	#accepted = 0;
+	#lastError: string | undefined;
+
+	/** Fires when enablement or the counts have changed. */
+	readonly onDidChange = this.#changed.event;
+
+	constructor() {
+		this.#subscriptions = [
+			this.#changed,
+			vscode.workspace.onDidChangeConfiguration((event) => {
+				if (event.affectsConfiguration('hearth.completions')) this.#changed.fire();
+			}),
+			vscode.commands.registerCommand(ACCEPTED_COMMAND, () => {
+				this.#accepted++;
+				this.#changed.fire();
+				void vscode.commands.executeCommand('setContext', 'hearth.completionAccepted', true);
+			}),
+			vscode.commands.registerCommand('hearth.toggleCompletions', () => this.#toggle()),
+			vscode.commands.registerCommand('hearth.toggleCompletionsForLanguage', () => this.#toggleLanguage()),
+			vscode.commands.registerCommand('hearth.enableInlineSuggest', () =>
+				vscode.workspace
+					.getConfiguration('editor')
+					.update('inlineSuggest.enabled', true, vscode.ConfigurationTarget.Global),
+			),
+		];
+	}
+
+	/** Lets the command "Why No Suggestion?" look at the engine, which itself is made with this object's {@link provide}. */
+	attach(engine: Engine): void {
+		this.#subscriptions.push(
+			vscode.commands.registerCommand('hearth.whyNoSuggestion', () => this.#explain(engine)),
+			engine.onDidChange((view) => {
+				this.#canAsk = view.state === 'ready' || view.state === 'busy';
+			}),
+		);
+	}
+
+	get enabled(): boolean {
+		return configuration().get('enabled', true);
+	}
+
+	/** Suggestions given to the editor and accepted by the user since this window opened. */
+	get counts(): { shown: number; accepted: number } {
+		return { shown: this.#shown, accepted: this.#accepted };
+	}
+
+	/** Whether completions are on for this document's language; without a document, whether they are on at all. */
+	enabledFor(document: vscode.TextDocument | undefined): boolean {
+		if (!this.enabled) return false;
+		return document ? languageEnabled(configuration(document).get('languages', {}), document.languageId) : true;
+	}
+
+	/** The language client's middleware: decides before any request leaves the editor. */
+	readonly provide: Provide = async (document, position, context, token, next) => {
+		if (!this.#canAsk || !this.enabledFor(document)) return undefined;
+		// Asked for by a command, it comes at once; while typing, only a pause is worth the model's time.
+		if (context.triggerKind === vscode.InlineCompletionTriggerKind.Automatic) {
+			await pause(configuration(document).get('delay', 100), token);
+		}
+		if (token.isCancellationRequested) return undefined;
+		this.#pending++;
+		try {
+			const result = await next(document, position, context, token);
+			this.#lastError = undefined;
+			const items = Array.isArray(result) ? result : (result?.items ?? []);
+			if (items.length > 0) {
+				this.#shown++;
+				this.#changed.fire();
+			}
+			for (const item of items) item.command = { command: ACCEPTED_COMMAND, title: '' };
+			return items;
+		} catch (error) {
+			// Failures are logged by the client; a message at every keystroke would help nobody.
+			if (!token.isCancellationRequested && !(error instanceof vscode.CancellationError)) {
+				this.#lastError = error instanceof Error ? error.message : String(error);
+			}
+			return undefined;
+		} finally {
+			this.#pending--;
+		}
+	};
+
+	dispose(): void {
+		for (const subscription of this.#subscriptions) subscription.dispose();
+	}
+
+	async #toggle(): Promise<void> {
+		const enabled = !this.enabled;
+		await configuration().update('enabled', enabled, targetOf('enabled'));
+		void vscode.window.setStatusBarMessage(`Hearth completions are ${enabled ? 'on' : 'off'}.`, 4000);
+	}
+
+	async #toggleLanguage(): Promise<void> {
+		const document = vscode.window.activeTextEditor?.document;
+		if (!document) {
+			void vscode.window.showInformationMessage(
+				'Open a file first: completions are turned on and off for its language.',
+			);
+			return;
+		}
+		const effective = configuration(document).get<Record<string, boolean>>('languages', {});
+		const changed = toggleLanguage(effective, document.languageId);
+		await configuration().update('languages', changed, targetOf('languages'));
+		const toggled = languageEnabled(changed, document.languageId);
+		void vscode.window.setStatusBarMessage(
+			`Hearth completions are ${toggled ? 'on' : 'off'} for ${document.languageId}.`,
+			4000,
+		);
+	}
+
+	async #explain(engine: Engine): Promise<void> {
+		const document = vscode.window.activeTextEditor?.document;
+		const explanation = explainCompletion({
+			...(document && {
+				document: {
+					languageId: document.languageId,
+					scheme: document.uri.scheme,
+					schemeSupported: (DOCUMENT_SCHEMES as readonly string[]).includes(document.uri.scheme),
+				},
+			}),
+			inlineSuggestEnabled: vscode.workspace.getConfiguration('editor', document).get('inlineSuggest.enabled', true),
+			enabled: this.enabled,
+			languageEnabled: this.enabledFor(document),
+			engine: engine.view,
+			pending: this.#pending > 0,
+			...(this.#lastError !== undefined && { lastError: this.#lastError }),
+		});
+		const button = explanation.action && EXPLAIN_BUTTONS[explanation.action];
+		const choice = await vscode.window.showInformationMessage(
+			`Hearth: ${explanation.text}`,
+			...(button ? [button.label] : []),
+		);
+		if (button && choice === button.label) await vscode.commands.executeCommand(button.command);
+	}
+}
+
+function configuration(document?: vscode.TextDocument): vscode.WorkspaceConfiguration {
+	return vscode.workspace.getConfiguration('hearth.completions', document);
+}
+
+/** Where a changed value takes effect: a workspace that sets it would hide a change of the user's settings. */
+function targetOf(key: string): vscode.ConfigurationTarget {
+	return configuration().inspect(key)?.workspaceValue === undefined
+		? vscode.ConfigurationTarget.Global
+		: vscode.ConfigurationTarget.Workspace;
+}
+
+function pause(milliseconds: number, token: vscode.CancellationToken): Promise<void> {
+	return new Promise((resolve) => {
+		const done = () => {
+			clearTimeout(timer);
+			listening.dispose();
+			resolve();
+		};
+		const timer = setTimeout(done, milliseconds);
+		const listening = token.onCancellationRequested(done);
+	});
+}

@@ -1,0 +1,111 @@
+// Finds this user's engine: connects to the one that runs, or launches one and connects to it.
+import { type ChildProcess, spawn } from 'node:child_process';
+import { closeSync, openSync, statSync } from 'node:fs';
+import net from 'node:net';
+import type { Endpoint } from './endpoint';
+
+export interface Launch {
+	command: string;
+	args: string[];
+	env: NodeJS.ProcessEnv;
+	/** Never a workspace: the engine outlives the window and would keep the folder in use. */
+	cwd: string;
+}
+
+export interface Connected {
+	socket: net.Socket;
+	/** The process this window launched, if it had to; the engine connected to may still be another window's. */
+	child: ChildProcess | undefined;
+}
+
+/** The engine could not be launched; the message says why. */
+export class LaunchError extends Error {}
+
+const POLL_MILLISECONDS = 40;
+/** After our engine has ended by itself: how long the one it lost the race against may take to listen. */
+const RACE_GRACE_MILLISECONDS = 3_000;
+/** Listening comes before any model is loaded, so a process that does not listen by then never will. */
+const LISTEN_LIMIT_MILLISECONDS = 30_000;
+/** A log beyond this is started anew with the next engine. */
+const MAX_LOG_BYTES = 4 * 2 ** 20;
+
+/**
+ * Connects to the engine at `endpoint`, launching it when nobody answers there. When two windows launch at once, one
+ * engine gets the socket, the other ends, and both windows are connected to the first.
+ * @throws LaunchError when no engine can be reached
+ */
+export async function connectOrLaunch(endpoint: Endpoint, launch: Launch): Promise<Connected> {
+	const running = await tryConnect(endpoint.socket);
+	if (running) return { socket: running, child: undefined };
+
+	const child = spawnDetached(endpoint, launch);
+	let ended: string | undefined;
+	child.once('error', (error) => {
+		ended ??= `${launch.command}: ${error.message}`;
+	});
+	child.once('exit', (code, signal) => {
+		ended ??= signal ? `it was ended by ${signal}` : `it exited with code ${code}`;
+	});
+
+	const startedAt = Date.now();
+	let endedAt: number | undefined;
+	for (;;) {
+		const socket = await tryConnect(endpoint.socket);
+		if (socket) return { socket, child };
+		const now = Date.now();
+		if (ended) endedAt ??= now;
+		if (endedAt !== undefined && now - endedAt > RACE_GRACE_MILLISECONDS) {
+			throw new LaunchError(`The engine did not start: ${ended}.`);
+		}
+		if (now - startedAt > LISTEN_LIMIT_MILLISECONDS) {
+			child.kill('SIGKILL');
+			throw new LaunchError('The engine did not start: it never listened on its socket.');
+		}
+		await new Promise((resolve) => setTimeout(resolve, POLL_MILLISECONDS));
+	}
+}
+
+/** The environment for running the editor's own executable as plain Node.js. */
+export function nodeEnvironment(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+	const { NODE_OPTIONS: _options, VSCODE_INSPECTOR_OPTIONS: _inspector, ...rest } = env;
+	return { ...rest, ELECTRON_RUN_AS_NODE: '1' };
+}
+
+function spawnDetached(endpoint: Endpoint, launch: Launch): ChildProcess {
+	// Standard error goes to a file, not to a pipe: the engine may outlive this window, and a pipe would break then.
+	const log = openSync(endpoint.log, logFlags(endpoint.log), 0o600);
+	try {
+		const child = spawn(launch.command, launch.args, {
+			cwd: launch.cwd,
+			env: launch.env,
+			detached: true,
+			windowsHide: true,
+			stdio: ['ignore', log, log],
+		});
+		child.unref();
+		return child;
+	} finally {
+		closeSync(log);
+	}
+}
+
+function logFlags(file: string): 'a' | 'w' {
+	const size = statSync(file, { throwIfNoEntry: false })?.size ?? 0;
+	return size > MAX_LOG_BYTES ? 'w' : 'a';
+}
+
+/** A socket where somebody listens; undefined where nobody does. */
+function tryConnect(socketPath: string): Promise<net.Socket | undefined> {
+	return new Promise((resolve, reject) => {
+		const socket = net.connect(socketPath);
+		socket.once('connect', () => {
+			socket.removeAllListeners('error');
+			resolve(socket);
+		});
+		socket.once('error', (error: NodeJS.ErrnoException) => {
+			socket.destroy();
+			if (error.code === 'ENOENT' || error.code === 'ECONNREFUSED') resolve(undefined);
+			else reject(new LaunchError(`The engine's socket cannot be opened: ${error.message}`));
+		});
+	});
+}

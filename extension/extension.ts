@@ -1,0 +1,53 @@
+// The extension's entry: makes the parts, attaches them to the one engine, and lets go of it at the end.
+import * as vscode from 'vscode';
+import { Benchmarks } from './benchmark/benchmark';
+import { ChatView } from './chat/chatView';
+import { Completions } from './completion/completions';
+import { Engine } from './connection/engine';
+import { Models } from './model/models';
+import { registerStatusBar } from './status/statusBar';
+
+let engine: Engine | undefined;
+
+export function activate(context: vscode.ExtensionContext): void {
+	const completions = new Completions();
+	const owner = new Engine(context.extension, { provideInlineCompletionItems: completions.provide });
+	engine = owner;
+	completions.attach(owner);
+	const models = new Models(context, owner);
+	context.subscriptions.push(
+		owner,
+		completions,
+		models,
+		registerStatusBar(owner, completions),
+		new ChatView(context, owner),
+		new Benchmarks(context, owner),
+		vscode.commands.registerCommand('hearth.showLog', () => owner.log.show()),
+		vscode.commands.registerCommand('hearth.restartEngine', () => restart(owner)),
+		vscode.commands.registerCommand('hearth.openSettings', () =>
+			vscode.commands.executeCommand('workbench.action.openSettings', '@ext:hearth.hearth'),
+		),
+	);
+	// Without a model there is nothing for an engine to do: it is started when one is chosen.
+	if (owner.settings.modelPath === '') void models.promptWithoutModel();
+	else owner.start().catch(() => {});
+}
+
+export async function deactivate(): Promise<void> {
+	await engine?.disconnect();
+}
+
+async function restart(owner: Engine): Promise<void> {
+	try {
+		await vscode.window.withProgress(
+			{ location: vscode.ProgressLocation.Window, title: 'Restarting the Hearth engine' },
+			() => owner.restart(),
+		);
+	} catch (error) {
+		const choice = await vscode.window.showErrorMessage(
+			`Hearth: ${error instanceof Error ? error.message : String(error)}`,
+			'Show Log',
+		);
+		if (choice) owner.log.show();
+	}
+}

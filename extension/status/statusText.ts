@@ -1,0 +1,116 @@
+// What the status bar says about the engine. No VS Code in here.
+import type { EngineStatus } from '../../engine/protocol';
+import type { EngineView } from '../../webview/messages';
+
+const MAX_NAME = 24;
+
+export interface StatusText {
+	/** With `$(icon)` references. */
+	text: string;
+	/** The state in words, for screen readers and the tooltip's first line. */
+	summary: string;
+	/** What the user has to act on is coloured. */
+	severity: 'none' | 'warning' | 'error';
+}
+
+export interface StatusFacts {
+	engine: EngineView;
+	/** On for the active editor's language, or globally where there is none. */
+	completionsEnabled: boolean;
+}
+
+export function statusText({ engine, completionsEnabled }: StatusFacts): StatusText {
+	const status = engine.status;
+	const name = shorten(status?.model?.name ?? 'Hearth');
+	switch (engine.state) {
+		case 'off':
+		case 'no-model':
+			return { text: '$(flame) Hearth: no model', summary: 'No model chosen', severity: 'warning' };
+		case 'starting':
+			return { text: '$(loading~spin) Hearth', summary: 'Starting the engine', severity: 'none' };
+		case 'restarting':
+			return {
+				text: '$(loading~spin) Hearth: restarting',
+				summary: 'The engine stopped and is being started again',
+				severity: 'none',
+			};
+		case 'loading':
+			return { text: '$(loading~spin) Hearth: loading', summary: 'Loading the model', severity: 'none' };
+		case 'failed':
+			return { text: '$(error) Hearth: stopped', summary: 'The engine is not running', severity: 'error' };
+		case 'error':
+			return { text: '$(error) Hearth: error', summary: 'The engine reported an error', severity: 'error' };
+		case 'busy':
+			return {
+				text: `$(sync~spin) ${name}${speed(status)}`,
+				summary: `${name}, ${activity(status)}`,
+				severity: 'none',
+			};
+		case 'ready':
+			return {
+				text: `$(${completionsEnabled ? 'flame' : 'circle-slash'}) ${name}${speed(status)}`,
+				summary: `${name}, ready${completionsEnabled ? '' : ', completions are off'}`,
+				severity: 'none',
+			};
+	}
+}
+
+/** The tooltip's facts as label and value. */
+export function statusDetails(status: EngineStatus): [string, string][] {
+	const details: [string, string][] = [];
+	const { model, memory, cache, speed: rate, lastCompletion } = status;
+	if (model) {
+		details.push(['Model', `${model.name} (${model.architecture}, ${formatBytes(model.fileBytes)})`]);
+		details.push(['Compute', `${model.kernels}, ${model.threads} threads`]);
+	}
+	if (rate && rate.decode > 0) details.push(['Generating', `${formatRate(rate.decode)} tok/s`]);
+	if (rate && rate.prefill > 0) details.push(['Reading prompts', `${formatRate(rate.prefill)} tok/s`]);
+	const mapped = memory.mappedBytes > 0 ? `, of a mapped file of ${formatBytes(memory.mappedBytes)}` : '';
+	details.push(['Memory', `${formatBytes(memory.residentBytes)} (peak ${formatBytes(memory.peakBytes)})${mapped}`]);
+	if (cache) {
+		details.push([
+			'KV cache',
+			`${cache.usedTokens.toLocaleString('en')} of ${cache.capacityTokens.toLocaleString('en')} tokens, ${formatBytes(memory.cacheBytes)}`,
+		]);
+	}
+	if (status.error !== undefined) details.push(['Problem', status.error]);
+	if (lastCompletion) {
+		details.push(['Last completion', `${lastCompletion.outcome}, ${Math.round(lastCompletion.milliseconds)} ms`]);
+	}
+	details.push(['Engine', `${status.version}, process ${status.processId}`]);
+	return details;
+}
+
+/** Bytes in the unit a person reads them in, decimal like disk sizes: 12.1 GB. */
+export function formatBytes(bytes: number): string {
+	const units = ['B', 'KB', 'MB', 'GB', 'TB'];
+	let value = bytes;
+	let unit = 0;
+	while (value >= 1000 && unit < units.length - 1) {
+		value /= 1000;
+		unit++;
+	}
+	return `${unit === 0 || value >= 100 ? Math.round(value) : value.toFixed(1)} ${units[unit]}`;
+}
+
+export function formatRate(tokensPerSecond: number): string {
+	return tokensPerSecond >= 100 ? String(Math.round(tokensPerSecond)) : tokensPerSecond.toFixed(1);
+}
+
+/** The status bar is everybody's: a file's long name must not push the others out. */
+function shorten(name: string): string {
+	return name.length > MAX_NAME ? `${name.slice(0, MAX_NAME - 1).trimEnd()}…` : name;
+}
+
+function speed(status: EngineStatus | undefined): string {
+	const decode = status?.speed?.decode ?? 0;
+	return decode > 0 ? `  ${formatRate(decode)} tok/s` : '';
+}
+
+function activity(status: EngineStatus | undefined): string {
+	const active = status?.active;
+	if (active?.benchmark) return 'running a benchmark';
+	if (active?.chat) return 'answering';
+	if (active?.completion) return 'completing';
+	return 'working';
+}
