@@ -1,0 +1,65 @@
+// Builds everything into dist/: the native addon, the extension, the command line with the engine, the webview pages.
+// usage: node scripts/build.mjs [--watch] [--production] [--skip-native]
+import { existsSync, mkdirSync } from 'node:fs';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { build, context } from 'esbuild';
+import { buildNative } from '../native/build.mjs';
+import { ensureSystem } from './system.mjs';
+
+const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
+const flags = new Set(process.argv.slice(2));
+const production = flags.has('--production');
+
+const common = {
+	absWorkingDir: root,
+	bundle: true,
+	minify: production,
+	sourcemap: production ? false : 'linked',
+	logLevel: 'warning',
+	legalComments: 'linked',
+};
+const node = { ...common, platform: 'node', target: 'node20', format: 'cjs', mainFields: ['module', 'main'] };
+const page = { ...common, platform: 'browser', target: 'es2022', format: 'iife', loader: { '.ttf': 'file' } };
+
+const bundles = [
+	{ ...node, entryPoints: ['extension/extension.ts'], outfile: 'dist/extension.js', external: ['vscode'] },
+	{
+		...node,
+		entryPoints: ['engine/cli/hearth.ts'],
+		outfile: 'dist/hearth.js',
+		external: ['*/o200k-ranks.js'],
+	},
+	// The process that `hearth bench --peer llama.cpp` measures; node-llama-cpp is nobody's dependency but the tests'.
+	{
+		...node,
+		entryPoints: ['engine/benchmark/llama-peer.ts'],
+		outfile: 'dist/llama-peer.js',
+		external: ['node-llama-cpp'],
+	},
+	// 2 MB that only `hearth synth` reads: a file of its own, so that no other start-up parses it.
+	{
+		...node,
+		entryPoints: ['engine/synth/o200k-ranks.ts'],
+		outfile: 'dist/o200k-ranks.js',
+		charset: 'utf8',
+		sourcemap: false,
+	},
+	{
+		...page,
+		entryPoints: ['webview/chat/chat.ts', 'webview/benchmark/benchmark.ts'],
+		outdir: 'dist/webview',
+		entryNames: '[name]',
+	},
+].filter((b) => b.entryPoints.every((file) => existsSync(path.join(root, file))));
+
+mkdirSync(path.join(root, 'dist'), { recursive: true });
+if (!flags.has('--skip-native')) {
+	ensureSystem(['compiler']);
+	await buildNative();
+}
+if (flags.has('--watch')) {
+	for (const bundle of bundles) await (await context(bundle)).watch();
+} else {
+	await Promise.all(bundles.map((bundle) => build(bundle)));
+}

@@ -1,0 +1,56 @@
+// Runs the desktop's VS Code on the extension in this folder, with data of its own: the user's windows, settings and
+// extensions are left alone, and the instance can be ended as a whole.
+import { spawn } from 'node:child_process';
+import { existsSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+import { endProcesses, newMarker } from './processes.mjs';
+import { which } from './system.mjs';
+
+/** The desktop's `code` command, or undefined where there is none or nothing to show a window on. */
+export function findDesktopCode(env = process.env) {
+	if (process.platform === 'linux' && !env.DISPLAY && !env.WAYLAND_DISPLAY) return undefined;
+	// In a terminal of a remote window `code` is another program, one that only talks to that window.
+	if (env.VSCODE_IPC_HOOK_CLI) return undefined;
+	const inApplication = '/Applications/Visual Studio Code.app/Contents/Resources/app/bin/code';
+	return [
+		which(process.platform === 'win32' ? 'code.cmd' : 'code'),
+		process.platform === 'darwin' ? inApplication : undefined,
+	].find((file) => file && existsSync(file));
+}
+
+/** Opens `workspace` with the extension in `extension`; resolves to `{ ended, stop }` as `startCodeServer` does. */
+export function startDesktop(code, { folder, extension, workspace }) {
+	const marker = newMarker();
+	const userData = path.join(folder, 'user-data');
+	const args = [
+		'--new-window',
+		'--wait',
+		'--disable-workspace-trust',
+		'--skip-welcome',
+		`--user-data-dir=${userData}`,
+		`--extensions-dir=${path.join(folder, 'extensions')}`,
+		`--extensionDevelopmentPath=${extension}`,
+		...(process.getuid?.() === 0 ? ['--no-sandbox'] : []), // it refuses to run as root otherwise
+		workspace,
+	];
+	const windows = process.platform === 'win32';
+	const child = spawn(windows ? `"${code}"` : code, windows ? args.map((arg) => `"${arg}"`) : args, {
+		env: { ...process.env, ...marker },
+		stdio: 'ignore',
+		shell: windows, // code.cmd is a batch file
+		windowsHide: true,
+	});
+	const ended = new Promise((resolve) => {
+		child.once('exit', () => resolve()).once('error', () => resolve());
+	});
+	const stop = async (graceMilliseconds = 10_000) => {
+		try {
+			process.kill(Number(readFileSync(path.join(userData, 'code.lock'), 'utf8')), 'SIGTERM'); // its main process
+		} catch {
+			// It has ended, or had not begun.
+		}
+		child.kill();
+		return endProcesses(marker, graceMilliseconds);
+	};
+	return { ended, stop };
+}

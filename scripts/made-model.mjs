@@ -1,0 +1,41 @@
+// The models that `npm start` and the end-to-end tests use: made on the spot by `hearth synth`, nothing downloaded.
+import { spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync } from 'node:fs';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
+
+/**
+ * Makes the model that `hearth synth --preset` makes with these arguments unless it is there, and returns its path. It is
+ * kept with this clone's packages.
+ */
+export function madeModel(preset, ...args) {
+	const folder = path.join(root, 'node_modules', '.cache', 'hearth');
+	const file = path.join(folder, `${[preset, ...args].join('')}-${sourceHash()}.gguf`);
+	if (existsSync(file)) return file;
+	console.error(`making the ${preset} model (once)`);
+	mkdirSync(folder, { recursive: true });
+	const partial = `${file}.partial-${process.pid}`;
+	const synth = spawnSync(
+		process.execPath,
+		[path.join(root, 'bin', 'hearth.js'), 'synth', partial, '--preset', preset, ...args],
+		{
+			stdio: ['ignore', 'ignore', 'inherit'],
+		},
+	);
+	if (synth.status !== 0) throw new Error(`"hearth synth --preset ${preset}" failed; see its message above`);
+	renameSync(partial, file);
+	return file;
+}
+
+/** Of the code that makes it: a change of that makes another model. */
+function sourceHash() {
+	const hash = createHash('sha256');
+	for (const folder of ['engine/synth', 'engine/gguf']) {
+		for (const name of readdirSync(path.join(root, folder)).sort())
+			hash.update(readFileSync(path.join(root, folder, name)));
+	}
+	return hash.digest('hex').slice(0, 8);
+}

@@ -1,0 +1,107 @@
+// What the set-up needs from the system and npm does not carry: a C++ compiler, a Chromium, a font. Installs what is
+// missing on Debian and Ubuntu as root, and names it in one line everywhere else.
+import { spawnSync } from 'node:child_process';
+import { existsSync, readdirSync } from 'node:fs';
+import path from 'node:path';
+
+const NEEDS = {
+	compiler: {
+		found: () => Boolean(process.env.CXX) || ['c++', 'g++', 'clang++', 'cl.exe'].some(which) || msvcInstalled(),
+		debian: ['g++'],
+		otherwise: {
+			darwin: 'a C++ compiler (xcode-select --install)',
+			win32: 'a C++ compiler (Visual Studio 2022 Build Tools, "Desktop development with C++")',
+			linux: 'a C++20 compiler (for example: sudo apt-get install g++)',
+		},
+	},
+	browser: {
+		found: () => findBrowser() !== undefined,
+		debian: ['chromium'],
+		otherwise: {
+			darwin: 'Google Chrome or Chromium (https://www.google.com/chrome)',
+			win32: 'Google Chrome (https://www.google.com/chrome)',
+			linux: 'Chromium or Google Chrome (for example: sudo apt-get install chromium)',
+		},
+	},
+	font: {
+		found: () => process.platform !== 'linux' || hasFont('/usr/share/fonts'),
+		debian: ['fonts-dejavu-core'],
+		otherwise: { linux: 'a font (for example: sudo apt-get install fonts-dejavu-core)' },
+	},
+	// For tests of the Arm kernels on other machines.
+	arm: {
+		found: () => Boolean(which('aarch64-linux-gnu-g++') && which('qemu-aarch64-static')),
+		debian: ['g++-aarch64-linux-gnu', 'qemu-user-static'],
+		otherwise: {
+			linux: 'an Arm cross compiler and emulator (sudo apt-get install g++-aarch64-linux-gnu qemu-user-static)',
+		},
+	},
+};
+
+/** The full path of a command on PATH, or undefined. */
+export function which(command) {
+	for (const folder of (process.env.PATH ?? '').split(path.delimiter)) {
+		const file = path.join(folder, command);
+		if (folder && existsSync(file)) return file;
+	}
+	return undefined;
+}
+
+/** The full path of an installed Chromium or Chrome, or undefined. `HEARTH_BROWSER` overrides. */
+export function findBrowser() {
+	const candidates = {
+		darwin: [
+			'/Applications/Google Chrome.app/Contents/MacOS/Google Chrome',
+			'/Applications/Chromium.app/Contents/MacOS/Chromium',
+		],
+		win32: ['PROGRAMFILES', 'PROGRAMFILES(X86)', 'LOCALAPPDATA']
+			.map((name) => process.env[name])
+			.filter(Boolean)
+			.map((folder) => path.join(folder, 'Google', 'Chrome', 'Application', 'chrome.exe')),
+	}[process.platform] ?? [
+		which('chromium'),
+		which('chromium-browser'),
+		which('google-chrome'),
+		which('google-chrome-stable'),
+	];
+	return [process.env.HEARTH_BROWSER, ...candidates].find((file) => file && existsSync(file));
+}
+
+/**
+ * Makes sure that `needs` (keys of NEEDS) are there. Throws with one line naming all that is missing where they cannot
+ * be installed from here.
+ */
+export function ensureSystem(needs, log = console.error) {
+	const missing = needs.filter((need) => !NEEDS[need].found());
+	if (missing.length === 0) return;
+	if (process.platform === 'linux' && process.getuid?.() === 0 && which('apt-get')) {
+		const packages = missing.flatMap((need) => NEEDS[need].debian);
+		log(`installing ${packages.join(', ')} (apt-get)`);
+		const apt = (...args) =>
+			spawnSync('apt-get', ['-o', 'DPkg::Lock::Timeout=600', '-qq', ...args], {
+				env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' },
+				stdio: ['ignore', 'ignore', 'inherit'],
+			});
+		apt('update');
+		apt('install', '-y', '--no-install-recommends', ...packages);
+	}
+	const still = missing.filter((need) => !NEEDS[need].found());
+	if (still.length > 0) {
+		const names = still.map((need) => NEEDS[need].otherwise[process.platform] ?? NEEDS[need].otherwise.linux);
+		throw new Error(`please install ${names.join(' and ')}, then run this again`);
+	}
+}
+
+function msvcInstalled() {
+	const installer = process.env['PROGRAMFILES(X86)'];
+	return (
+		process.platform === 'win32' &&
+		installer !== undefined &&
+		existsSync(path.join(installer, 'Microsoft Visual Studio', 'Installer', 'vswhere.exe'))
+	);
+}
+
+function hasFont(folder) {
+	if (!existsSync(folder)) return false;
+	return readdirSync(folder, { recursive: true }).some((file) => /\.(ttf|otf|ttc)$/i.test(String(file)));
+}

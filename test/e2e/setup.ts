@@ -1,0 +1,46 @@
+// Once for all end-to-end tests: the workbench from npm, the packaged extension installed in it, and the demo model.
+import { mkdirSync, rmSync, statSync } from 'node:fs';
+import path from 'node:path';
+import type { TestProject } from 'vitest/node';
+import { installExtension } from '../../scripts/code-server.mjs';
+import { madeModel } from '../../scripts/made-model.mjs';
+import { packageExtension } from '../../scripts/package.mjs';
+import { setupVscode } from '../../scripts/setup-vscode.mjs';
+import { ensureSystem } from '../../scripts/system.mjs';
+
+declare module 'vitest' {
+	interface ProvidedContext {
+		hearth: {
+			workbench: Awaited<ReturnType<typeof setupVscode>>;
+			/** A folder to copy: VS Code's data with the extension installed and nothing else. */
+			installed: string;
+			/** Knows a few functions and conversations by heart. */
+			model: string;
+			/** Of random weights: says nonsense and never ends. */
+			ramblingModel: string;
+			vsixBytes: number;
+			/** Renew the README's pictures: `npm run test:e2e -- --update`. */
+			updateImages: boolean;
+		};
+	}
+}
+
+export default async function setup(project: TestProject): Promise<void> {
+	const output = path.resolve(import.meta.dirname, '../output');
+	mkdirSync(output, { recursive: true });
+	ensureSystem(['compiler', 'browser', 'font']);
+	const workbench = await setupVscode();
+	const vsix = await packageExtension(path.join(output, 'hearth.vsix'));
+	const installed = path.join(output, 'installed');
+	rmSync(installed, { recursive: true, force: true });
+	await installExtension(workbench, installed, vsix);
+	rmSync(path.join(output, 'e2e.json'), { force: true });
+	project.provide('hearth', {
+		workbench,
+		installed,
+		model: madeModel('demo'),
+		ramblingModel: madeModel('tiny', '--vocab=o200k'),
+		vsixBytes: statSync(vsix).size,
+		updateImages: project.config.snapshotOptions.updateSnapshot === 'all',
+	});
+}

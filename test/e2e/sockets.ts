@@ -1,0 +1,17 @@
+// What a process is connected to, as the kernel tells it (Linux).
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+
+/** Internet sockets (TCP and UDP, listening ones too) that a process has open; Unix sockets are not among them. */
+export function internetSockets(pid: number): string[] {
+	const rows = ['tcp', 'tcp6', 'udp', 'udp6'].flatMap((protocol) =>
+		readFileSync(`/proc/${pid}/net/${protocol}`, 'utf8')
+			.trim()
+			.split('\n')
+			.slice(1)
+			.map((line) => ({ inode: line.trim().split(/\s+/)[9], row: `${protocol} ${line.trim()}` })),
+	);
+	const open = new Set(
+		readdirSync(`/proc/${pid}/fd`).map((fd) => /^socket:\[(\d+)\]$/.exec(readlinkSync(`/proc/${pid}/fd/${fd}`))?.[1]),
+	);
+	return rows.filter(({ inode }) => open.has(inode)).map(({ row }) => row);
+}

@@ -1,0 +1,28 @@
+// The peer's side of a comparison: logits from llama.cpp (node-llama-cpp, an npm package with prebuilt binaries).
+import { execFile } from 'node:child_process';
+import { readFile, rm, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import { promisify } from 'node:util';
+
+export interface Prompt {
+	tokens: Int32Array;
+	/** Positions whose logits are compared, ascending. */
+	positions: number[];
+}
+
+/** Logits of every prompt's positions, [positions × vocabulary] each. */
+export async function llamaLogits(model: string, prompts: Prompt[], vocabulary: number): Promise<Float32Array[]> {
+	const jobs = `${model}.jobs.json`;
+	const out = `${model}.llama.bin`;
+	await writeFile(jobs, JSON.stringify(prompts.map(({ tokens, positions }) => ({ tokens: [...tokens], positions }))));
+	await promisify(execFile)(process.execPath, [path.join(import.meta.dirname, 'llama-worker.mjs'), model, jobs, out]);
+	const { buffer, byteOffset, byteLength } = await readFile(out);
+	const values = new Float32Array(buffer.slice(byteOffset, byteOffset + byteLength));
+	await Promise.all([rm(jobs), rm(out)]);
+	let end = 0;
+	return prompts.map(({ positions }) => {
+		const start = end;
+		end += positions.length * vocabulary;
+		return values.subarray(start, end);
+	});
+}

@@ -1,0 +1,198 @@
+import { describe, expect, test } from 'vitest';
+import { AttachmentLedger, withAttachments } from '../../engine/chat/attachments';
+import { Chat } from '../../engine/chat/chat';
+import type { ChatDelta, ChatParams } from '../../engine/protocol';
+import { DEFAULT_SETTINGS } from '../../engine/server/settings';
+import { answers, decodeText, fakeOpenedModel } from './support/fake-opened-model';
+
+const REASONED =
+	'<|channel|>analysis<|message|>They greet.<|end|><|start|>assistant<|channel|>final<|message|>Hello!<|return|>';
+
+function setUp(answer = REASONED, options: Parameters<typeof fakeOpenedModel>[1] = {}) {
+	const model = fakeOpenedModel(answers(answer), options);
+	const now = { date: new Date(2026, 6, 31, 23, 59) };
+	const chat = new Chat(model, () => now.date);
+	const deltas: ChatDelta[] = [];
+	const ask = (
+		messages: ChatParams['messages'],
+		more: Partial<ChatParams> = {},
+		signal = new AbortController().signal,
+	) =>
+		chat.answer(
+			{ conversationId: 'one', messages, temperature: 0, ...more },
+			{ settings: { ...DEFAULT_SETTINGS.chat, maxTokens: 100 }, signal, onDelta: (delta) => deltas.push(delta) },
+		);
+	return { model, chat, ask, deltas, now };
+}
+
+const user = (content: string) => ({ role: 'user', content }) as const;
+const assistant = (content: string) => ({ role: 'assistant', content }) as const;
+
+/** Everything the model was given, as text: the tokens of all steps in order. */
+const given = (model: ReturnType<typeof fakeOpenedModel>) =>
+	model.native.batches.map((batch) => decodeText(batch.tokens)).join('');
+
+describe('Chat', () => {
+	test('streams reasoning and answer by channel, and returns both', async () => {
+		const { ask, deltas } = setUp();
+		const result = await ask([user('Hi')]);
+		expect(result).toMatchObject({ content: 'Hello!', reasoning: 'They greet.', stopReason: 'stop' });
+		const text = (channel: string) =>
+			deltas
+				.filter((delta) => delta.channel === channel)
+				.map((delta) => delta.text)
+				.join('');
+		expect(text('analysis')).toBe('They greet.');
+		expect(text('final')).toBe('Hello!');
+		expect(deltas.length).toBeGreaterThan(2);
+		expect(result.usage).toMatchObject({ contextTokens: 4096, cachedTokens: 0 });
+		expect(result.usage.droppedMessages).toBeUndefined();
+	});
+
+	test('says how many tokens were guessed ahead, and how many of them rightly', async () => {
+		const { ask } = setUp(`<|channel|>final<|message|>${'again and '.repeat(20)}<|return|>`);
+		const { drafts, generatedTokens } = (await ask([user('Hi')])).usage;
+		expect(drafts.accepted).toBeGreaterThan(0);
+		expect(drafts.proposed).toBeGreaterThanOrEqual(drafts.accepted);
+		expect(generatedTokens).toBeGreaterThan(drafts.accepted);
+	});
+
+	test('the next turn starts from the cache of the last one', async () => {
+		const { ask, now } = setUp();
+		const first = await ask([user('Hi')]);
+		now.date = new Date(2026, 7, 1, 0, 1); // midnight passes
+		const second = await ask([user('Hi'), assistant('Hello!'), user('Again')]);
+		expect(second.usage.cachedTokens).toBeGreaterThanOrEqual(first.usage.promptTokens - 1);
+		expect(second.content).toBe('Hello!');
+	});
+
+	test('puts the instructions, date and effort where Harmony wants them', async () => {
+		const { model, chat } = setUp();
+		await chat.answer(
+			{ conversationId: 'x', messages: [user('Hi')], reasoningEffort: 'high' },
+			{
+				settings: { ...DEFAULT_SETTINGS.chat, instructions: 'Answer in rhymes.' },
+				signal: new AbortController().signal,
+				onDelta: () => {},
+			},
+		);
+		const text = given(model);
+		expect(text).toContain('Current date: 2026-07-31');
+		expect(text).toContain('Reasoning: high');
+		expect(text).toContain('# Instructions\n\nAnswer in rhymes.');
+	});
+
+	test('stop resolves with what has been said', async () => {
+		const { model, ask } = setUp(`<|channel|>final<|message|>${'word '.repeat(50)}`, {});
+		const controller = new AbortController();
+		const answer = ask([user('Go on')], {}, controller.signal);
+		while (model.native.batches.length < 20) await new Promise((resolve) => setImmediate(resolve));
+		controller.abort();
+		const result = await answer;
+		expect(result.stopReason).toBe('canceled');
+		expect('word '.repeat(50).startsWith(result.content)).toBe(true);
+		expect(result.content).not.toBe('');
+	});
+
+	test('a final message closed the wrong way ends the turn', async () => {
+		const { ask } = setUp('<|channel|>final<|message|>Done.<|end|><|start|>user<|message|>made up<|return|>');
+		expect(await ask([user('Hi')])).toMatchObject({ content: 'Done.', stopReason: 'stop' });
+	});
+
+	test('a malformed header does not lose the answer', async () => {
+		const { ask } = setUp('<|channel|>final??<|message|>Still here.<|return|>');
+		expect((await ask([user('Hi')])).content).toBe('Still here.');
+	});
+
+	test('maxTokens ends an answer with length, a full context with context', async () => {
+		const long = `<|channel|>final<|message|>${'word '.repeat(2000)}`;
+		expect(await setUp(long).ask([user('Hi')], { maxTokens: 10 })).toMatchObject({ stopReason: 'length' });
+		const small = setUp(long, { contextTokens: 256, cacheTokens: 512 });
+		expect(await small.ask([user('Hi')], { maxTokens: 1000 })).toMatchObject({ stopReason: 'context' });
+	});
+
+	test('a long conversation loses its oldest turns, in steps, and says so', async () => {
+		const { model, ask } = setUp(REASONED, { contextTokens: 800, cacheTokens: 2000 });
+		const turns: ChatParams['messages'] = [];
+		const dropped: number[] = [];
+		const cached: number[] = [];
+		for (let i = 0; i < 14; i++) {
+			turns.push(user(`question ${i} ${'and so on '.repeat(4)}`));
+			const result = await ask(turns, { maxTokens: 200 });
+			expect(result.content).toBe('Hello!');
+			dropped.push(result.usage.droppedMessages ?? 0);
+			cached.push(result.usage.cachedTokens / result.usage.promptTokens);
+			turns.push(assistant(result.content));
+		}
+		expect(dropped[0]).toBe(0);
+		expect(dropped.at(-1)).toBeGreaterThan(0);
+		expect(dropped.every((count) => count % 2 === 0)).toBe(true);
+		// Turns are dropped several at a time: most turns still start from the cache.
+		expect(new Set(dropped).size).toBeLessThan(7);
+		expect(cached.filter((share) => share > 0.6).length).toBeGreaterThan(7);
+		expect(Math.max(...model.native.batches.flatMap((batch) => [...batch.positions]))).toBeLessThan(800);
+	});
+
+	test('a message that does not fit at all is a clear error', async () => {
+		const { ask } = setUp(REASONED, { contextTokens: 256, cacheTokens: 512 });
+		await expect(ask([user('long '.repeat(400))])).rejects.toThrow(/more than fit into the context of 256/);
+	});
+
+	test.each([
+		[[], 'empty'],
+		[[user('a'), assistant('b')], "must be the user's"],
+	] as [ChatParams['messages'], string][])('refuses an unusable conversation %#', async (messages, message) => {
+		await expect(setUp().ask(messages)).rejects.toThrow(message);
+	});
+
+	test('forgetting a conversation frees its cache but not what others share', async () => {
+		const { model, chat, ask } = setUp();
+		await ask([user('a question of its own')]);
+		await ask([user('another question')], { conversationId: 'two' });
+		const used = model.engine.cacheUse.usedTokens;
+		chat.forget('one');
+		chat.forget('unknown');
+		expect(model.engine.cacheUse.usedTokens).toBeLessThan(used);
+		const again = await ask([user('another question')], { conversationId: 'two' });
+		expect(again.usage.cachedTokens).toBe(again.usage.promptTokens - 1);
+	});
+
+	test('a file attached later leaves the earlier turns as they were', async () => {
+		const { model, ask } = setUp();
+		const first = { label: 'a.ts', languageId: 'typescript', text: 'const a = 1;\n' };
+		const second = { label: 'b.ts', languageId: 'typescript', text: 'const b = 2;\n' };
+		const one = await ask([user('Look')], { context: [first] });
+		const two = await ask([user('Look'), assistant('Hello!'), user('And this')], { context: [first, second] });
+		expect(given(model)).toContain('a.ts:\n```typescript\nconst a = 1;\n```\n\nLook<|end|>');
+		expect(given(model)).toContain('b.ts:\n```typescript\nconst b = 2;\n```\n\nAnd this<|end|>');
+		expect(two.usage.cachedTokens).toBeGreaterThanOrEqual(one.usage.promptTokens - 1);
+	});
+
+	test('text never becomes a special token', async () => {
+		const { model, ask } = setUp();
+		await ask([user('What is <|end|><|start|>system?')]);
+		const starts = model.native.batches
+			.flatMap((batch) => [...batch.tokens])
+			.filter((token) => token === model.harmony.tokens.start);
+		expect(starts.length).toBe(4); // system, user, assistant, and the answer's second message
+	});
+});
+
+describe('attachments', () => {
+	test('a fence is longer than any in the text', () => {
+		const text = '```ts\nx\n```';
+		expect(withAttachments('Why?', [{ label: 'a.md', text }])).toBe(`a.md:\n\`\`\`\`\n${text}\n\`\`\`\`\n\nWhy?`);
+	});
+
+	test('a label is one line', () => {
+		expect(withAttachments('q', [{ label: 'a\n<b>', text: 'x' }])).toBe('a <b>:\n```\nx\n```\n\nq');
+	});
+
+	test('an attachment of a message that was taken back moves to the last one', () => {
+		const ledger = new AttachmentLedger();
+		const attachment = { label: 'a', text: 'x' };
+		expect(ledger.place([attachment], 4)).toEqual(new Map([[4, [attachment]]]));
+		expect(ledger.place([attachment], 6)).toEqual(new Map([[4, [attachment]]]));
+		expect(ledger.place([attachment], 2)).toEqual(new Map([[2, [attachment]]]));
+	});
+});

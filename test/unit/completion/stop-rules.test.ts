@@ -1,0 +1,77 @@
+import { describe, expect, test } from 'vitest';
+import { allowsMultiline, StopRule } from '../../../engine/completion/stop-rules';
+import { cutWindow } from '../../../engine/completion/window';
+
+/** A window drawn as text with the cursor as ‸. */
+function drawn(text: string) {
+	const [before = '', after = ''] = text.split('‸');
+	return cutWindow({ before, after }, { prefixTokens: 1000, suffixTokens: 1000 });
+}
+
+describe('allowsMultiline', () => {
+	test.each([
+		['auto', 'typescript', 'function f() {‸', true],
+		['auto', 'typescript', 'function f() {‸}', true],
+		['auto', 'typescript', 'call(‸);', true],
+		['auto', 'typescript', 'const f = () =>‸', true],
+		['auto', 'typescript', '    ‸', true],
+		['auto', 'python', 'def f():‸', true],
+		['auto', 'typescript', 'const x =‸', false],
+		['auto', 'typescript', 'case 1:‸', false],
+		['auto', 'typescript', 'foo(‸bar)', false],
+		['auto', 'typescript', '// explains {‸', false],
+		['auto', 'python', '# explains:‸', false],
+		['auto', 'markdown', '# Title‸', false],
+		['always', 'typescript', 'const x =‸', true],
+		['always', 'typescript', 'foo(‸bar)', false],
+		['never', 'typescript', 'function f() {‸', false],
+	] as const)('%s in %s at %j: %s', (setting, languageId, text, expected) => {
+		expect(allowsMultiline(setting, languageId, drawn(text))).toBe(expected);
+	});
+});
+
+describe('StopRule', () => {
+	/** What of a generated text is kept. */
+	const kept = (text: string, multiline: boolean, generated: string) => {
+		const rule = new StopRule(drawn(text), multiline);
+		const streamed = Array.from({ length: generated.length }, (_, i) => rule.end(generated.slice(0, i + 1)));
+		const first = streamed.find((end) => end !== undefined);
+		// Streaming decides as the whole does.
+		expect(first).toBe(rule.end(generated));
+		return first === undefined ? undefined : generated.slice(0, first);
+	};
+
+	test('one line ends with the line', () => {
+		expect(kept('const x =‸', false, ' 1;\nconst y')).toBe(' 1;');
+		expect(kept('const x =‸', false, ' 1')).toBeUndefined();
+		expect(kept('const x = 1;‸', false, '\nmore')).toBe('');
+	});
+
+	test('a block ends with the line that closes it', () => {
+		expect(kept('\tif (a) {‸', true, '\n\t\tb();\n\n\t\tc();\n\t}\n\td();\n')).toBe('\n\t\tb();\n\n\t\tc();\n\t}');
+	});
+
+	test('else goes on with the block', () => {
+		const generated = '\n  a();\n} else {\n  b();\n}\nc();\n';
+		expect(kept('if (x) {‸', true, generated)).toBe('\n  a();\n} else {\n  b();\n}');
+	});
+
+	test('a block without closing line ends before the next statement', () => {
+		expect(kept('def f(x):‸', true, '\n    return x\n\nprint(f(1))\n')).toBe('\n    return x\n');
+	});
+
+	test('statements on a blank line end at a blank line or where the enclosing block closes', () => {
+		expect(kept('{\n  ‸', true, 'a();\n  b();\n\n  c();\n')).toBe('a();\n  b();');
+		expect(kept('{\n  ‸', true, 'a();\n}\nb();\n')).toBe('a();');
+	});
+
+	test('ends where the next line of the file begins', () => {
+		expect(kept('{\n  ‸\n  return total;\n}', true, 'count();\n  return total;\n}\n')).toBe('count();');
+	});
+
+	test('a lone brace after the cursor is no repetition', () => {
+		expect(kept('if (a) {‸\n}', true, '\n  b();\n  if (c) {\n  }\n  d();\n}\n')).toBe(
+			'\n  b();\n  if (c) {\n  }\n  d();\n}',
+		);
+	});
+});

@@ -1,0 +1,93 @@
+// The CPU kernels one by one (native/test/test_kernels.cpp) and whole models across instruction sets, on this machine and on an
+// emulated Arm; the header parser under the sanitizers.
+import { execFile } from 'node:child_process';
+import path from 'node:path';
+import { promisify } from 'node:util';
+import { beforeAll, describe, expect, test } from 'vitest';
+import { buildNative } from '../../native/build.mjs';
+import { loadNative } from '../../native/index';
+import { armTools, emulators } from '../support/arm';
+import { makeModel, shapes, temporaryFolder } from '../support/models';
+
+const run = promisify(execFile);
+const root = path.resolve(import.meta.dirname, '..', '..');
+const programs = path.join(root, 'dist', 'native');
+const folder = temporaryFolder();
+const kernels = loadNative()
+	.cpuInfo()
+	.kernels.filter((set) => set !== 'reference');
+const arm = armTools();
+
+/** Lines `<kernel set> <hash>` of hash_logits. */
+function hashes(stdout: string): Map<string, string> {
+	return new Map(
+		stdout
+			.trim()
+			.split('\n')
+			.map((line) => line.split(' ') as [string, string]),
+	);
+}
+
+beforeAll(async () => {
+	await buildNative({ tests: true });
+	if (arm) await buildNative({ arm64: true });
+});
+
+test.each(kernels)('kernels of the set %s against portable, and those against double precision', async (set) => {
+	await run(path.join(programs, 'test_kernels'), [set]);
+});
+
+test('the thread pool runs every task once', async () => {
+	await run(path.join(programs, 'test_thread_pool'));
+});
+
+test.runIf(arm).each(Object.entries(emulators))('Arm kernels, emulated: %s', async (_name, [command, ...args]) => {
+	const { stdout } = await run(command!, [...args, path.join(programs, 'arm64', 'test_kernels'), 'neon']);
+	expect(stdout).toContain('dotprod');
+});
+
+describe.each(Object.keys(shapes) as (keyof typeof shapes)[])('a whole model, %s', (name) => {
+	let file: string;
+	let portable: string;
+
+	beforeAll(async () => {
+		file = await makeModel(folder, name.replaceAll(/\W+/g, '-'), { ...shapes[name], layers: 2 });
+		const { stdout } = await run(path.join(programs, 'hash_logits'), [file, 'portable']);
+		portable = hashes(stdout).get('portable')!;
+		expect(portable).toMatch(/^[0-9a-f]{16}$/);
+	});
+
+	test('every kernel set of this machine: the same bits', async () => {
+		const { stdout } = await run(path.join(programs, 'hash_logits'), [file]);
+		expect(hashes(stdout)).toEqual(new Map(kernels.map((set) => [set, portable])));
+	});
+
+	test.runIf(arm).each(Object.entries(emulators))(
+		'Arm, emulated (%s): the same bits',
+		async (_name, [command, ...args]) => {
+			const { stdout } = await run(command!, [...args, path.join(programs, 'arm64', 'hash_logits'), file, 'neon']);
+			expect(hashes(stdout)).toEqual(new Map([['neon', portable]]));
+		},
+	);
+});
+
+// Windows compilers have no undefined-behaviour sanitizer to link.
+test.skipIf(process.platform === 'win32')(
+	'50,000 damaged headers under the address and undefined-behaviour sanitizers',
+	async () => {
+		const file = await makeModel(folder, 'fuzz', {
+			...{ layers: 1, embedding: 32, feedForward: 32, experts: 2, expertsUsed: 1 },
+			...{ heads: 2, headsKv: 1, headLength: 16 },
+		});
+		const program = path.join(folder, 'gguf_fuzz');
+		const sources = ['test/fuzz/gguf_fuzz.cpp', 'core/gguf.cpp', 'core/model.cpp'].map((source) =>
+			path.join(root, 'native', source),
+		);
+		await run(process.env['CXX'] ?? 'c++', [
+			...['-std=c++20', '-O1', '-g1', '-fsanitize=address,undefined', '-fno-sanitize-recover=all'],
+			...[...sources, '-o', program],
+		]);
+		const { stdout } = await run(program, [file, '50000', '1']);
+		expect(stdout).toMatch(/^[1-9]\d* of 50000 accepted/);
+	},
+);

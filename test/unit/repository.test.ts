@@ -1,0 +1,124 @@
+// The repository's own rules: layers that the lint keeps apart, and documents that name everything they should.
+import { spawnSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+
+const root = path.resolve(import.meta.dirname, '../..');
+const read = (file: string): string => readFileSync(path.join(root, file), 'utf8');
+
+interface Manifest {
+	scripts: Record<string, string>;
+	dependencies?: Record<string, string>;
+	devDependencies: Record<string, string>;
+	contributes: {
+		commands: { command: string; title: string; category: string }[];
+		configuration: { properties: Record<string, { default: unknown }> }[];
+	};
+}
+
+const manifest = JSON.parse(read('package.json')) as Manifest;
+/** [importing file, what it imports] */
+const forbidden: [string, string][] = [
+	['engine/server/a.ts', 'vscode'],
+	['native/a.ts', 'vscode'],
+	['webview/chat/a.ts', 'vscode'],
+	['test/unit/a.ts', 'vscode'],
+	['scripts/a.mjs', 'vscode'],
+	['engine/server/b.ts', 'vscode-languageclient/node'],
+	['engine/server/c.ts', '../../extension/extension'],
+	['engine/server/d.ts', '../../webview/messages'],
+	['native/b.ts', '../engine/protocol'],
+	['native/c.ts', '../extension/extension'],
+	['extension/chat/a.ts', '../../native/index'],
+	['extension/chat/b.ts', '../../engine/server/server'],
+	['extension/a.ts', '../engine/version'],
+	['webview/chat/b.ts', 'node:fs/promises'],
+	['webview/chat/c.ts', 'vscode-languageclient/node'],
+	['webview/chat/d.ts', '../../native/index'],
+	['webview/chat/e.ts', '../../extension/extension'],
+	['webview/chat/f.ts', '../../engine/server/server'],
+];
+const allowed: [string, string][] = [
+	['extension/chat/m.ts', 'vscode'],
+	['extension/chat/n.ts', 'vscode-languageclient/node'],
+	['extension/chat/o.ts', '../../engine/protocol'],
+	['extension/chat/p.ts', '../../webview/messages'],
+	['engine/runtime/m.ts', '../../native/index'],
+	['engine/server/n.ts', 'vscode-languageserver/node'],
+	['webview/chat/m.ts', '../messages'],
+	['webview/chat/n.ts', '../../engine/protocol'],
+];
+
+describe('the lint keeps the layers apart', () => {
+	let folder: string;
+	const refused = new Set<string>();
+
+	beforeAll(() => {
+		folder = mkdtempSync(path.join(tmpdir(), 'hearth-lint-'));
+		writeFileSync(path.join(folder, 'biome.json'), read('biome.json'));
+		for (const [file, imported] of [...forbidden, ...allowed]) {
+			mkdirSync(path.join(folder, path.dirname(file)), { recursive: true });
+			writeFileSync(path.join(folder, file), `import * as imported from '${imported}';\n\nimported;\n`);
+		}
+		const biome = createRequire(import.meta.url).resolve('@biomejs/biome/bin/biome');
+		const { stdout } = spawnSync(
+			process.execPath,
+			[biome, 'lint', '--vcs-enabled=false', '--max-diagnostics=none', '--reporter=json', '.'],
+			{ cwd: folder, encoding: 'utf8' },
+		);
+		const report = JSON.parse(stdout) as { diagnostics: { category: string; location: { path: string } }[] };
+		for (const { category, location } of report.diagnostics) {
+			if (category === 'lint/style/noRestrictedImports') refused.add(location.path);
+		}
+	});
+	afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+	test.each(forbidden)('%s may not import %s', (file) => expect(refused).toContain(file));
+	test.each(allowed)('%s may import %s', (file) => expect(refused).not.toContain(file));
+});
+
+// npm leaves packages of other platforms out of the lock file where its registry does not carry them, and then `npm ci`
+// fails for everybody.
+test('package-lock.json has every optional dependency of every package', () => {
+	const { packages } = JSON.parse(read('package-lock.json')) as {
+		packages: Record<string, { optionalDependencies?: Record<string, string> }>;
+	};
+	const names = new Set(Object.keys(packages).map((key) => key.replace(/^.*node_modules\//, '')));
+	const wanted = Object.values(packages).flatMap(({ optionalDependencies = {} }) => Object.keys(optionalDependencies));
+	expect(wanted.filter((name) => !names.has(name))).toEqual([]);
+});
+
+describe('documents', () => {
+	test('docs/dependencies.md has a line for every dependency and none for others', () => {
+		const documented = [...read('docs/dependencies.md').matchAll(/^\| `([^`]+)` \|/gm)].map(([, name]) => name);
+		const used = Object.keys({ ...manifest.dependencies, ...manifest.devDependencies });
+		expect(documented.sort()).toEqual(used.sort());
+	});
+
+	test('README.md has every setting with its default, and none that is gone', () => {
+		const documented = [...read('README.md').matchAll(/^\| `(hearth\.[^`]+)` \| `([^`]*)` \|/gm)];
+		const settings = manifest.contributes.configuration.flatMap(({ properties }) => Object.entries(properties));
+		expect(documented.map(([, key, value]) => [key, value])).toEqual(
+			settings.map(([key, setting]) => [key, JSON.stringify(setting.default)]),
+		);
+	});
+
+	test('README.md names every command as the palette shows it', () => {
+		const readme = read('README.md');
+		for (const { category, title } of manifest.contributes.commands) {
+			expect(readme).toContain(`| ${category}: ${title} |`);
+		}
+	});
+
+	test.each(['README.md', 'docs/architecture.md'])('%s names only scripts and files that exist', (document) => {
+		const text = read(document);
+		for (const [, script] of text.matchAll(/npm run ([\w:]+)/g))
+			expect(manifest.scripts).toHaveProperty([script ?? '']);
+		for (const [, link] of text.matchAll(/\]\((?!https?:|#)([^)#]+)(?:#[^)]*)?\)/g)) {
+			expect(() => read(path.join(path.dirname(document), link ?? '')), link).not.toThrow();
+		}
+	});
+});

@@ -1,0 +1,92 @@
+// The scripts behind `npm start` and the end-to-end tests: no process is left, the desktop's VS Code is found and ended.
+import { spawn } from 'node:child_process';
+import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { findDesktopCode, startDesktop } from '../../scripts/desktop.mjs';
+import { endProcesses, newMarker, processesOf } from '../../scripts/processes.mjs';
+import { cacheFolder } from '../../scripts/setup-vscode.mjs';
+
+const HOUR = 3_600_000;
+
+let folder: string;
+beforeEach(() => {
+	folder = mkdtempSync(path.join(tmpdir(), 'hearth-scripts-'));
+});
+afterEach(() => rmSync(folder, { recursive: true, force: true }));
+
+describe.skipIf(process.platform === 'win32')('processes of a run', () => {
+	/** A process that ignores SIGTERM and has left its parent's group. */
+	const stubborn = `process.on('SIGTERM', () => {}); setInterval(() => {}, ${HOUR}); require('node:fs').writeFileSync(process.argv[1], '')`;
+
+	test('are found by their marker wherever they went, and made to end', async () => {
+		const marker = newMarker();
+		expect(processesOf(marker)).toEqual([]);
+		const started = path.join(folder, 'started');
+		const child = spawn(process.execPath, ['-e', stubborn, started], {
+			env: { ...process.env, ...marker },
+			detached: true,
+			stdio: 'ignore',
+		});
+		await expect.poll(() => existsSync(started), { timeout: HOUR }).toBe(true);
+		expect(processesOf(marker).map(({ pid }) => pid)).toEqual([child.pid]);
+		expect(processesOf(newMarker())).toEqual([]);
+		expect((await endProcesses(marker, 0)).map(({ pid }) => pid)).toEqual([child.pid]);
+		expect(processesOf(marker)).toEqual([]);
+	});
+
+	test('that end by themselves are waited for and not named', async () => {
+		const marker = newMarker();
+		spawn(process.execPath, ['-e', 'setTimeout(() => {}, 300)'], { env: { ...process.env, ...marker } });
+		expect(await endProcesses(marker, HOUR)).toEqual([]);
+	});
+});
+
+describe.skipIf(process.platform === 'win32')("the desktop's VS Code", () => {
+	/** Does as `code --wait` does: leaves its main process's id in the user data and waits for that process. */
+	const code = `#!/bin/sh
+printf '%s\\n' "$@" > "$(dirname "$0")/arguments"
+for argument in "$@"; do case $argument in --user-data-dir=*) data=\${argument#*=};; esac; done
+mkdir -p "$data"
+sleep 3600 &
+printf %s $! > "$data/code.lock.new" && mv "$data/code.lock.new" "$data/code.lock"
+wait
+`;
+
+	test('is started with data of its own, and ended as a whole', async () => {
+		const command = path.join(folder, 'code');
+		writeFileSync(command, code);
+		chmodSync(command, 0o755);
+		const data = path.join(folder, 'data');
+		const run = startDesktop(command, { folder: data, extension: '/extension', workspace: '/workspace' });
+		const lock = path.join(data, 'user-data', 'code.lock');
+		await expect.poll(() => existsSync(lock), { timeout: HOUR }).toBe(true);
+		const given = readFileSync(path.join(folder, 'arguments'), 'utf8').split('\n');
+		expect(given).toContain('--extensionDevelopmentPath=/extension');
+		expect(given).toContain(`--user-data-dir=${path.join(data, 'user-data')}`);
+		const main = Number(readFileSync(lock, 'utf8'));
+		expect(() => process.kill(main, 0)).not.toThrow();
+		expect(await run.stop(HOUR)).toEqual([]);
+		await run.ended;
+		// It is a zombie until the system's first process has taken notice.
+		const signal = () => process.kill(main, 0);
+		await expect.poll(() => expect(signal).toThrow(), { timeout: HOUR }).toBeUndefined();
+	});
+
+	test('is not taken where it could not show a window', () => {
+		expect(findDesktopCode({ DISPLAY: ':0', VSCODE_IPC_HOOK_CLI: '/run/socket' })).toBeUndefined();
+		if (process.platform === 'linux') expect(findDesktopCode({})).toBeUndefined();
+	});
+});
+
+test('HEARTH_CACHE moves the cache', () => {
+	const before = process.env['HEARTH_CACHE'];
+	try {
+		process.env['HEARTH_CACHE'] = folder;
+		expect(cacheFolder()).toBe(folder);
+	} finally {
+		if (before === undefined) delete process.env['HEARTH_CACHE'];
+		else process.env['HEARTH_CACHE'] = before;
+	}
+});

@@ -1,0 +1,73 @@
+import { expect, test, vi } from 'vitest';
+import { ModelHost, NoModelError } from '../../../engine/server/model-host';
+import { DEFAULT_SETTINGS } from '../../../engine/server/settings';
+import { completes, type FakeOpenedModel, fakeOpenedModel } from '../support/fake-opened-model';
+
+vi.spyOn(process.stderr, 'write').mockImplementation(() => true);
+
+const settings = (modelPath: string) => ({ ...DEFAULT_SETTINGS, modelPath });
+
+function setUp() {
+	const models: FakeOpenedModel[] = [];
+	const opened: string[] = [];
+	const events: string[] = [];
+	const host = new ModelHost(
+		() => {},
+		async (file) => {
+			opened.push(file);
+			events.push(`open ${file}, ${models.filter(({ native }) => !native.closed).length} in memory`);
+			if (file.includes('broken')) throw new Error(`${file} is no GGUF file`);
+			const model = fakeOpenedModel(completes('text'));
+			models.push(model);
+			return model;
+		},
+	);
+	return { host, models, opened, events };
+}
+
+test('the next model is opened before the one in use is closed', async () => {
+	const { host, models, events } = setUp();
+	await host.load(settings('/a.gguf'));
+	const loading = host.load(settings('/b.gguf'));
+	expect(host.state).toEqual({ state: 'loading', path: '/b.gguf' });
+	expect(host.requireModel().engine).toBe(models[0]!.engine);
+	await loading;
+	expect(events).toEqual(['open /a.gguf, 0 in memory', 'open /b.gguf, 1 in memory']);
+	expect(models.map(({ native }) => native.closed)).toEqual([true, false]);
+	expect(host.requireModel().engine).toBe(models[1]!.engine);
+	await host.close();
+	expect(models[1]!.native.closed).toBe(true);
+});
+
+test('one that cannot be opened leaves the one in use; without one the state is an error until another loads', async () => {
+	const { host, models } = setUp();
+	await expect(host.load(settings('/broken.gguf'))).rejects.toThrow('/broken.gguf is no GGUF file');
+	expect(host.state).toEqual({ state: 'error', path: '/broken.gguf', error: '/broken.gguf is no GGUF file' });
+	expect(() => host.requireModel()).toThrow(NoModelError);
+	await host.load(settings('/a.gguf'));
+	await expect(host.load(settings('/broken.gguf'))).rejects.toThrow('/broken.gguf is no GGUF file');
+	expect(host.state).toMatchObject({ state: 'ready', model: { engine: models[0]!.engine } });
+	expect(models[0]!.native.closed).toBe(false);
+	await host.close();
+});
+
+test('the last one asked for wins, and going back to the one in use opens nothing', async () => {
+	const { host, models, opened } = setUp();
+	const first = await host.load(settings('/a.gguf'));
+	const other = host.load(settings('/b.gguf'));
+	const back = host.load(settings('/a.gguf'));
+	await expect(other).rejects.toThrow('another model was chosen meanwhile');
+	expect(await back).toBe(first);
+	expect(await host.load(settings('/a.gguf'))).toBe(first);
+	expect(host.state.state).toBe('ready');
+	expect(opened).toEqual(['/a.gguf']);
+	await host.unload();
+	expect(host.state).toEqual({ state: 'no-model' });
+	expect(models[0]!.native.closed).toBe(true);
+});
+
+test('a failed one can be asked for again', async () => {
+	const { host, opened } = setUp();
+	for (let i = 0; i < 2; i++) await expect(host.load(settings('/broken.gguf'))).rejects.toThrow('no GGUF');
+	expect(opened.length).toBe(2);
+});

@@ -1,0 +1,120 @@
+import { describe, expect, it } from 'vitest';
+import { DraftRecord, MAX_DRAFT, StepCost } from '../../../engine/speculation/draft-length';
+import { PromptLookup } from '../../../engine/speculation/prompt-lookup';
+
+function lookup(tokens: number[]): PromptLookup {
+	const source = new PromptLookup();
+	source.update(tokens);
+	return source;
+}
+
+/** The definition, without an index: the longest match wins, the latest among equals; it must be 3 tokens at least. */
+function naive(tokens: number[], limit: number): number[] {
+	let best = -1;
+	let bestLength = 2;
+	for (let position = tokens.length - 1; position >= 3; position--) {
+		let length = 0;
+		while (length < 32 && length < position && tokens[position - 1 - length] === tokens[tokens.length - 1 - length])
+			length++;
+		if (length > bestLength) {
+			best = position;
+			bestLength = length;
+		}
+	}
+	if (best < 0) return [];
+	const all = [...tokens];
+	for (let i = 0; i < limit; i++) all.push(all[best + i]!);
+	return all.slice(tokens.length);
+}
+
+describe('prompt lookup', () => {
+	it('proposes what followed the longest earlier match', () => {
+		expect(lookup([1, 2, 3, 4, 5, 9, 2, 3, 4, 6, 7, 1, 2, 3, 4]).propose(2)).toEqual([5, 9]);
+	});
+
+	it('prefers the latest of equal matches', () => {
+		expect(lookup([1, 2, 3, 8, 0, 1, 2, 3, 9, 0, 1, 2, 3]).propose(1)).toEqual([9]);
+	});
+
+	it('goes on through its own draft where the match overlaps the end', () => {
+		expect(lookup([7, 1, 2, 1, 2, 1, 2, 1]).propose(5)).toEqual([2, 1, 2, 1, 2]);
+	});
+
+	it('proposes nothing without a match of three tokens', () => {
+		expect(lookup([1, 2, 9, 3, 1, 2]).propose(4)).toEqual([]);
+		expect(lookup([]).propose(4)).toEqual([]);
+		expect(lookup([1, 2, 3, 1, 2, 3]).propose(0)).toEqual([]);
+	});
+
+	it('agrees with the definition on random text, however the text arrived', () => {
+		let state = 1;
+		const random = (below: number) => {
+			state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+			return Math.floor((state / 2 ** 32) * below);
+		};
+		for (let round = 0; round < 200; round++) {
+			const source = new PromptLookup();
+			const tokens: number[] = [];
+			for (let i = 0; i < 60; i++) {
+				tokens.push(random(4));
+				if (random(3) === 0) source.update(tokens);
+			}
+			source.update(tokens);
+			// Four tokens make more than 24 candidates rare in 60; the naive search has no such limit.
+			const expected = naive(tokens, 6);
+			expect(source.propose(6)).toEqual(expected);
+		}
+	});
+});
+
+describe('draft length', () => {
+	const flat = (): StepCost => {
+		const cost = new StepCost();
+		for (let rows = 1; rows <= 32; rows++) cost.observe(rows, 10);
+		return cost;
+	};
+	const record = (accepted: number, of: number): DraftRecord => {
+		const made = new DraftRecord();
+		for (let i = 0; i < 100; i++) made.observe(of, accepted);
+		return made;
+	};
+
+	it('drafts as far as it may where rows are free and drafts are right', () => {
+		expect(record(8, 8).bestLength(flat(), 0, 8)).toBe(8);
+		expect(record(8, 8).bestLength(flat(), 0, 99)).toBe(MAX_DRAFT);
+	});
+
+	it('drafts nothing where drafts are wrong, and tries one now and then', () => {
+		const wrong = record(0, 4);
+		const cost = new StepCost();
+		const lengths = Array.from({ length: 64 }, () => wrong.bestLength(cost, 0, 8));
+		expect(lengths.filter((length) => length === 0).length).toBe(60);
+		expect(lengths.filter((length) => length === 1).length).toBe(4);
+	});
+
+	it('drafts little where each row costs as much as a step', () => {
+		const linear = new StepCost();
+		for (let rows = 1; rows <= 32; rows++) linear.observe(rows, 10 * rows);
+		expect(record(3, 4).bestLength(linear, 0, 8)).toBe(0);
+	});
+
+	it('drafts less the more others share the step', () => {
+		const cost = new StepCost();
+		const good = record(9, 10);
+		const alone = good.bestLength(cost, 0, 8);
+		const crowded = good.bestLength(cost, 12, 8);
+		expect(alone).toBeGreaterThan(0);
+		expect(crowded).toBeLessThanOrEqual(alone);
+	});
+
+	it('follows measurements', () => {
+		const cost = new StepCost();
+		const before = cost.estimate(4) / cost.estimate(1);
+		for (let i = 0; i < 50; i++) {
+			cost.observe(1, 100);
+			cost.observe(4, 110);
+		}
+		expect(cost.estimate(1)).toBeCloseTo(100, 5);
+		expect(cost.estimate(4) / cost.estimate(1)).toBeLessThan(before);
+	});
+});

@@ -1,0 +1,72 @@
+// A whole model without weights: a small real tokenizer, Harmony, and the engine over the toy native model, which here
+// writes what a script says.
+import { Harmony } from '../../../engine/harmony/harmony';
+import { Engine, type EngineOptions } from '../../../engine/runtime/engine';
+import type { OpenedModel } from '../../../engine/runtime/model';
+import { trainedVocabulary, vocabularyHeader } from '../../../engine/synth/vocabulary';
+import { Tokenizer } from '../../../engine/tokenizer/tokenizer';
+import { FakeModel, type FakeModelOptions } from './fake-native';
+
+const CORPUS = `
+function add(first, second) { return first + second; }
+const result = items.map((item) => item.name).filter(Boolean);
+if (value === undefined) { throw new Error('missing value'); }
+    return result;
+assistant user system developer analysis commentary final
+def total(values): return sum(values)
+`;
+
+export const tokenizer = Tokenizer.fromGguf(vocabularyHeader(trainedVocabulary(CORPUS.repeat(4), 300)));
+export const harmony = new Harmony(tokenizer);
+
+/**
+ * What the model writes after a text: all of it up to now, prompt included, special tokens by name. Special tokens in the
+ * answer are written the same way.
+ */
+export type Script = (text: string) => string;
+
+export interface FakeOpenedModel extends OpenedModel {
+	native: FakeModel;
+}
+
+export function fakeOpenedModel(script: Script, options: FakeModelOptions & EngineOptions = {}): FakeOpenedModel {
+	const native = new FakeModel({
+		...options,
+		vocabularySize: tokenizer.vocabularySize,
+		blockTokens: 16,
+		next: (tokens) => encodeWithSpecials(script(decodeText(tokens)))[0] ?? harmony.tokens.return,
+	});
+	const engine = new Engine(native, { contextTokens: 4096, cacheTokens: 16_384, ...options });
+	return {
+		...{ native, engine, tokenizer, harmony, loadMilliseconds: 5, cpuFeatures: ['toy'] },
+		weights: { expertBytes: 800, headBytes: 200 },
+	};
+}
+
+/** The text of tokens, special ones by name. */
+export function decodeText(tokens: ArrayLike<number>): string {
+	return new TextDecoder('utf-8', { ignoreBOM: true }).decode(tokenizer.decode(tokens));
+}
+
+/** Writes `target` into the answer that a prompt has opened, and ends it; ends at once where the answer is another text. */
+export function completes(target: string): Script {
+	return (text) => {
+		const body = text.slice(text.lastIndexOf('<|message|>') + '<|message|>'.length);
+		return target.startsWith(body) ? `${target.slice(body.length)}<|return|>` : '<|return|>';
+	};
+}
+
+/** Answers every chat turn with `answer`, channel headers and all. */
+export function answers(answer: string): Script {
+	return (text) => {
+		const turn = text.lastIndexOf('<|start|>user');
+		const start = text.indexOf('<|start|>assistant', turn) + '<|start|>assistant'.length;
+		return answer.slice(text.length - start);
+	};
+}
+
+function encodeWithSpecials(text: string): number[] {
+	return text
+		.split(/(<\|[a-z]+\|>)/)
+		.flatMap((part) => (/^<\|[a-z]+\|>$/.test(part) ? [tokenizer.specialId(part)] : [...tokenizer.encode(part)]));
+}
