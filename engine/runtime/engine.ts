@@ -167,6 +167,13 @@ export class Engine {
 		return { usedTokens: usedBlocks * blockTokens, capacityTokens: blockCount * blockTokens };
 	}
 
+	/** Memory that closing gives back, in bytes: cache blocks that were written, and weights moved out of the file. */
+	get heldBytes(): number {
+		const { usedTokens, capacityTokens } = this.cacheUse;
+		const repacked = (this.#repacker?.done ?? 0) * this.#model.repackBytes;
+		return this.#closed ? 0 : Math.round((this.cacheBytes * usedTokens) / Math.max(1, capacityTokens)) + repacked;
+	}
+
 	/** Tokens a second over the last seconds of work; undefined before any. */
 	get speed(): { prefill: number; decode: number } | undefined {
 		return this.#speed.read();

@@ -2,6 +2,9 @@
 import { stat } from 'node:fs/promises';
 import { type GgufHeader, type KernelSet, loadNative, type NativeModel, type RopeMode } from '../../native/index';
 import { Harmony } from '../harmony/harmony';
+import { describeModel } from '../models/describe';
+import { alternatives, limitBytes, type MemorySettings, NotEnoughMemoryError, needWith } from '../models/memory-need';
+import type { MachineMemory, MemoryLimit, MemoryNeed } from '../protocol';
 import { Tokenizer } from '../tokenizer/tokenizer';
 import { Engine, type EngineOptions } from './engine';
 
@@ -12,6 +15,8 @@ export interface OpenOptions extends Omit<EngineOptions, 'contextTokens'> {
 	threads?: number;
 	kernels?: KernelSet;
 	rope?: RopeMode;
+	/** Refuses a model that takes more, before anything of it is read. Absent: it may take anything. */
+	memory?: { settings: MemorySettings; limit: Exclude<MemoryLimit, 'none'>; available: MachineMemory };
 	/** Puts something between the engine and the native model, e.g. to time its steps. */
 	instrument?: (model: NativeModel) => NativeModel;
 }
@@ -26,15 +31,19 @@ export interface OpenedModel {
 	weights: { expertBytes: number; headBytes: number };
 	/** What this processor offers the kernels, for reports. */
 	cpuFeatures: string[];
+	/** What it takes of the memory, with the settings it was opened with; absent where the header does not tell. */
+	need?: MemoryNeed;
 }
 
 /**
  * Opens a gpt-oss GGUF.
- * @throws a one-line error naming the file where it cannot be read, is no GGUF of a supported kind, or memory is short.
+ * @throws a one-line error naming the file where it cannot be read, is no GGUF of a supported kind, or memory is short;
+ * NotEnoughMemoryError where it would take more than `options.memory` allows.
  */
 export async function openModel(file: string, options: OpenOptions = {}): Promise<OpenedModel> {
 	const started = performance.now();
 	const header = await readHeader(file);
+	const need = options.memory && checkedNeed(file, header, options.memory);
 	const native = loadNative();
 	const model = await native.openModel(file, {
 		...(options.threads ? { threads: options.threads } : {}),
@@ -49,7 +58,7 @@ export async function openModel(file: string, options: OpenOptions = {}): Promis
 			);
 		}
 		const harmony = new Harmony(tokenizer);
-		const { contextTokens, instrument, ...engineOptions } = options;
+		const { contextTokens, instrument, memory: _checked, ...engineOptions } = options;
 		const positions = typeof contextTokens === 'function' ? contextTokens({ tokenizer, harmony }) : contextTokens;
 		const engine = new Engine(instrument?.(model) ?? model, {
 			...engineOptions,
@@ -62,11 +71,27 @@ export async function openModel(file: string, options: OpenOptions = {}): Promis
 			loadMilliseconds: performance.now() - started,
 			weights: { expertBytes: tensorBytes(header, /_exps\./), headBytes: tensorBytes(header, /^output\.weight$/) },
 			cpuFeatures: native.cpuInfo().features,
+			...(need && { need }),
 		};
 	} catch (error) {
 		model.close();
 		throw error;
 	}
+}
+
+/** What the model takes; of one that no version of the core could open, nothing is known. */
+function checkedNeed(
+	file: string,
+	header: GgufHeader,
+	{ settings, limit, available }: NonNullable<OpenOptions['memory']>,
+): MemoryNeed | undefined {
+	const { sizes, problem } = describeModel(header);
+	if (!sizes || problem !== undefined) return undefined;
+	const need = needWith(sizes, settings);
+	const most = limitBytes(limit, available);
+	if (need.totalBytes <= most) return need;
+	const others = alternatives(sizes, settings, most);
+	throw new NotEnoughMemoryError({ path: file, need, memory: available, alternatives: others }, most);
 }
 
 function tensorBytes({ tensors }: GgufHeader, name: RegExp): number {

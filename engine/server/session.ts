@@ -26,6 +26,10 @@ import { createProtocolConnection, StreamMessageReader } from 'vscode-languagese
 import { TextDocument } from 'vscode-languageserver-textdocument';
 import { readBenchmarkOptions } from '../benchmark/options';
 import { Completer, type CompletionResult } from '../completion/completer';
+import { catalogueEntry } from '../models/catalogue';
+import { sizeOf } from '../models/downloads';
+import { downloadFolder, listModels } from '../models/list';
+import { NotEnoughMemoryError } from '../models/memory-need';
 import {
 	type BenchmarkParams,
 	type BenchmarkReport,
@@ -35,17 +39,26 @@ import {
 	ChatRequest,
 	type ChatResult,
 	type CompletionReport,
+	DownloadSizeRequest,
 	type EngineSettings,
 	type EngineStatus,
 	ErrorCode,
 	ForgetChatRequest,
+	type ListModelsParams,
+	ListModelsRequest,
 	LoadModelRequest,
+	type MemoryLimit,
+	type MemoryShortage,
+	type ModelList,
 	type ModelSummary,
+	StartDownloadRequest,
 	StatusNotification,
 	StatusRequest,
+	StopDownloadRequest,
 	UnloadModelRequest,
 } from '../protocol';
 import { ContextOverflowError, OverloadedError } from '../runtime/errors';
+import { machineMemory } from '../runtime/machine-memory';
 import { VERSION } from '../version';
 import { documentLabel } from './document-label';
 import { describe, log } from './log';
@@ -67,7 +80,7 @@ export class Session {
 	#completer: { model: LoadedModel; completer: Completer } | undefined;
 	#lastCompletion: CompletionReport | undefined;
 	/** Why the model of this client's settings is not the one in use. */
-	#loadError: string | undefined;
+	#loadError: { message: string; shortage?: MemoryShortage } | undefined;
 
 	/**
 	 * @param settings what holds until the client sends its own.
@@ -142,7 +155,25 @@ export class Session {
 		connection.languages.inlineCompletion.on((params, token) => this.#inlineCompletion(params, token));
 		connection.onRequest(StatusRequest.method, () => this.#forClient(this.#engine.status()));
 		connection.onRequest(UnloadModelRequest.method, () => this.#engine.host.unload());
-		this.#onRequest(LoadModelRequest, ({ path }) => this.#load({ ...this.#settings, modelPath: path }));
+		this.#onRequest(LoadModelRequest, ({ path, memoryLimit, settings }) =>
+			this.#load({ ...readSettings(settings, this.#settings), modelPath: path }, memoryLimit),
+		);
+		this.#onRequest(ListModelsRequest, (params, token) =>
+			this.#answered(() => this.#cancellable(token, (signal) => this.#listModels(params, signal))),
+		);
+		this.#onRequest(DownloadSizeRequest, ({ id, network }, token) =>
+			this.#downloading(async () => ({
+				fileBytes: await this.#cancellable(token, (signal) => sizeOf(catalogueEntry(id), network ?? {}, signal)),
+			})),
+		);
+		this.#onRequest(StartDownloadRequest, ({ id, folder, network }) =>
+			this.#downloading(async () =>
+				this.#engine.downloads.start(catalogueEntry(id), folder ?? downloadFolder(), network ?? {}),
+			),
+		);
+		this.#onRequest(StopDownloadRequest, ({ id, folder, discard }) =>
+			this.#downloading(() => this.#engine.downloads.stop(catalogueEntry(id), folder ?? downloadFolder(), discard)),
+		);
 		this.#onRequest(ChatRequest, (params, token) => this.#answer(params, token));
 		this.#onRequest(ForgetChatRequest, async ({ conversationId }) => {
 			this.#engine.host.model?.chat.forget(conversationId);
@@ -157,6 +188,7 @@ export class Session {
 
 	#initialize(params: InitializeParams): InitializeResult {
 		this.#settings = readSettings(params.initializationOptions?.settings, this.#settings);
+		this.#engine.idleMinutes = this.#settings.unloadAfterMinutes;
 		this.#folders = params.workspaceFolders ?? [];
 		this.#canShowProgress = params.capabilities.window?.workDoneProgress === true;
 		return {
@@ -173,6 +205,7 @@ export class Session {
 		const hearth = (given as { hearth?: unknown } | null | undefined)?.hearth;
 		const before = ModelHost.key(this.#settings);
 		this.#settings = readSettings(hearth, this.#settings);
+		this.#engine.idleMinutes = this.#settings.unloadAfterMinutes;
 		// Only a change of this client's own settings replaces the model that others may have chosen.
 		if (ModelHost.key(this.#settings) === before) return;
 		if (this.#settings.modelPath === '') {
@@ -188,23 +221,46 @@ export class Session {
 		try {
 			await this.#load(this.#settings);
 		} catch (error) {
-			this.#loadError = (error as Error).message;
+			const { message, data } = error as ResponseError<MemoryShortage | undefined>;
+			this.#loadError = { message, ...(data && { shortage: data }) };
 		}
 		this.#engine.changed();
 	}
 
-	async #load(settings: EngineSettings): Promise<ModelSummary> {
+	async #load(settings: EngineSettings, memoryLimit?: MemoryLimit): Promise<ModelSummary> {
 		if (typeof settings.modelPath !== 'string' || settings.modelPath === '') {
 			throw new ResponseError(ErrorCode.modelLoadFailed, 'no model file was given');
 		}
-		const loading = this.#engine.host.load(settings);
+		const loading = this.#engine.host.load(settings, memoryLimit);
 		void this.#showProgress(loading);
 		try {
 			const { summary } = await loading;
 			this.#loadError = undefined;
 			return summary;
 		} catch (error) {
+			if (error instanceof NotEnoughMemoryError) {
+				throw new ResponseError(ErrorCode.notEnoughMemory, error.message, error.shortage);
+			}
 			throw new ResponseError(ErrorCode.modelLoadFailed, (error as Error).message);
+		}
+	}
+
+	#listModels(params: ListModelsParams, signal: AbortSignal): Promise<ModelList> {
+		const { finder, host } = this.#engine;
+		const memory = machineMemory();
+		return listModels(finder, params, {
+			settings: this.#settings,
+			memory: { ...memory, availableBytes: memory.availableBytes + host.heldBytes },
+			signal,
+		});
+	}
+
+	/** Runs a request about downloads and gives its errors their code. */
+	async #downloading<T>(work: () => Promise<T>): Promise<T> {
+		try {
+			return await work();
+		} catch (error) {
+			throw new ResponseError(ErrorCode.downloadFailed, (error as Error).message);
 		}
 	}
 
@@ -222,8 +278,9 @@ export class Session {
 	}
 
 	async #inlineCompletion(params: InlineCompletionParams, token: CancellationToken): Promise<InlineCompletionItem[]> {
+		// Without a model there is nothing to say; that one could not be loaded again, the status tells.
+		const model = await this.#engine.host.wakenModel().catch(() => undefined);
 		const document = this.#documents.get(params.textDocument.uri);
-		const { model } = this.#engine.host;
 		if (!document || !model) return [];
 		const { triggerKind, selectedCompletionInfo: selected } = params.context;
 		const text = document.getText();
@@ -273,8 +330,8 @@ export class Session {
 
 	#answer(params: ChatParams, token: CancellationToken): Promise<ChatResult> {
 		const { partialResultToken } = params;
-		return this.#answered(() => {
-			const { chat } = this.#engine.host.requireModel();
+		return this.#answered(async () => {
+			const { chat } = await this.#engine.host.wakenModel();
 			return this.#engine.run('chat', () =>
 				this.#cancellable(token, (signal) =>
 					chat.answer(params, {
@@ -345,8 +402,9 @@ export class Session {
 
 	#forClient(status: EngineStatus): EngineStatus {
 		return {
-			...(this.#loadError !== undefined && status.state !== 'loading' && { error: this.#loadError }),
+			...(this.#loadError && status.state !== 'loading' && { error: this.#loadError.message }),
 			...status,
+			...(this.#loadError?.shortage && status.state !== 'loading' && { shortage: this.#loadError.shortage }),
 			...(this.#lastCompletion && { lastCompletion: this.#lastCompletion }),
 		};
 	}

@@ -10,6 +10,7 @@ export const DEFAULT_SETTINGS: EngineSettings = {
 	cacheType: 'f16',
 	speculation: true,
 	repackWeights: true,
+	unloadAfterMinutes: 0,
 	completion: { maxTokens: 96, multiline: 'auto', prefixTokens: 1024, suffixTokens: 256 },
 	chat: {
 		reasoningEffort: 'medium',
@@ -34,6 +35,7 @@ export function readSettings(given: unknown, base: EngineSettings): EngineSettin
 		cacheType: choice(settings['cacheType'], base.cacheType, ['f16', 'q8_0']),
 		speculation: flag(settings['speculation'], base.speculation),
 		repackWeights: flag(settings['repackWeights'], base.repackWeights),
+		unloadAfterMinutes: number(settings['unloadAfterMinutes'], base.unloadAfterMinutes, 0, 10_080),
 		completion: {
 			maxTokens: integer(completion['maxTokens'], base.completion.maxTokens, 1, 65_536),
 			multiline: choice(completion['multiline'], base.completion.multiline, ['auto', 'always', 'never']),

@@ -1,6 +1,8 @@
 // What all clients share: the model, the count of what runs, and the status everyone is told.
 import { runBenchmark } from '../benchmark/benchmark';
 import type { BenchmarkOptions } from '../benchmark/options';
+import { Downloads } from '../models/downloads';
+import { ModelFinder } from '../models/find';
 import type { BenchmarkReport, EngineState, EngineStatus } from '../protocol';
 import { VERSION } from '../version';
 import { ModelHost, type OpenModel } from './model-host';
@@ -17,17 +19,25 @@ export interface StatusListener {
 
 export class SharedEngine {
 	readonly host: ModelHost;
+	readonly downloads: Downloads;
+	readonly finder = new ModelFinder();
 	readonly #listeners = new Set<StatusListener>();
 	readonly #active = { completion: 0, chat: 0, benchmark: 0 };
 	/** Whether the model was given on the command line: a client's settings do not replace it at its start. */
 	readonly #fixedModel: boolean;
 	#timer: NodeJS.Timeout | undefined;
+	#idle: NodeJS.Timeout | undefined;
+	#idleMinutes = 0;
 	#lastSent = 0;
 	#closed = false;
 
 	constructor(options: { fixedModel: boolean; open?: OpenModel }) {
 		this.#fixedModel = options.fixedModel;
-		this.host = new ModelHost(() => this.changed(), options.open);
+		this.host = new ModelHost(() => {
+			this.#watchIdle();
+			this.changed();
+		}, options.open);
+		this.downloads = new Downloads(() => this.changed());
 	}
 
 	get clientCount(): number {
@@ -49,14 +59,39 @@ export class SharedEngine {
 		return !this.#fixedModel && [...this.#listeners].every((other) => other === listener);
 	}
 
+	/** Minutes without work after which the model is unloaded until it is asked for again; 0: never. The last client decides. */
+	set idleMinutes(minutes: number) {
+		if (minutes === this.#idleMinutes) return;
+		this.#idleMinutes = minutes;
+		this.#watchIdle();
+	}
+
+	/** Begins to wait for the model to be idle for long enough, from now on. */
+	#watchIdle(): void {
+		clearTimeout(this.#idle);
+		if (this.#idleMinutes === 0 || this.#closed || !this.host.model || this.#activeCount > 0) return;
+		this.#idle = setTimeout(() => {
+			// Work that is not counted, such as warming up, goes first.
+			if (this.host.model?.engine.busy) this.#watchIdle();
+			else void this.host.sleep();
+		}, this.#idleMinutes * 60_000);
+	}
+
+	get #activeCount(): number {
+		const { completion, chat, benchmark } = this.#active;
+		return completion + chat + benchmark;
+	}
+
 	/** Runs a request's work, counted in the status while it runs. */
 	async run<T>(kind: Kind, work: () => Promise<T>): Promise<T> {
 		this.#active[kind]++;
+		this.#watchIdle();
 		this.changed();
 		try {
 			return await work();
 		} finally {
 			this.#active[kind]--;
+			this.#watchIdle();
 			this.changed();
 		}
 	}
@@ -70,7 +105,7 @@ export class SharedEngine {
 		signal: AbortSignal,
 		onProgress: (fraction: number, test: string) => void,
 	): Promise<BenchmarkReport> {
-		const model = this.host.requireModel();
+		const model = await this.host.wakenModel();
 		if (this.#active.benchmark > 0) throw new Error('a benchmark is running already; wait for it or cancel it');
 		return this.run('benchmark', () => runBenchmark({ model, options, signal, onProgress }));
 	}
@@ -80,12 +115,16 @@ export class SharedEngine {
 		const { model } = this.host;
 		const { engine } = model ?? {};
 		const speed = engine?.speed;
+		const summary = model?.summary ?? (state.state === 'unloaded' ? state.summary : undefined);
+		const downloads = this.downloads.statuses;
 		return {
 			state: this.#stateName(),
 			processId: process.pid,
 			version: VERSION,
-			...(model && { model: model.summary }),
+			...(summary && { model: summary }),
 			...(state.state === 'error' && { error: state.error }),
+			...(downloads.length > 0 && { downloads }),
+			...(model?.need && { need: model.need }),
 			active: { ...this.#active },
 			...(speed && { speed }),
 			memory: {
@@ -109,6 +148,8 @@ export class SharedEngine {
 	async close(): Promise<void> {
 		this.#closed = true;
 		clearTimeout(this.#timer);
+		clearTimeout(this.#idle);
+		await this.downloads.close();
 		await this.host.close();
 	}
 
@@ -124,7 +165,6 @@ export class SharedEngine {
 	#stateName(): EngineState {
 		const { state } = this.host.state;
 		if (state !== 'ready') return state;
-		const { completion, chat, benchmark } = this.#active;
-		return completion + chat + benchmark > 0 ? 'busy' : 'ready';
+		return this.#activeCount > 0 ? 'busy' : 'ready';
 	}
 }

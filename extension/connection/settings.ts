@@ -19,6 +19,7 @@ export function engineSettings(read: SettingReader, homeDirectory: string): Engi
 		cacheType: oneOf(read('cacheType'), ['f16', 'q8_0']),
 		speculation: flag(read('speculation'), true),
 		repackWeights: flag(read('repackWeights'), true),
+		unloadAfterMinutes: number(read('unloadAfterMinutes'), 0, 0, 10_080),
 		completion: {
 			maxTokens: integer(read('completions.maxTokens'), 96, 1, 1024),
 			multiline: oneOf(read('completions.multiline'), ['auto', 'always', 'never']),
