@@ -5,6 +5,7 @@
 import { createHash, type Hash } from 'node:crypto';
 import { type FileHandle, mkdir, open, readFile, rename, rm, stat, statfs, writeFile } from 'node:fs/promises';
 import path from 'node:path';
+import { formatBytes } from '../cli/format';
 import type { NetworkSettings } from '../protocol';
 import { takeLock } from './lock';
 import { type Answer, type Checksum, connectionError, LastingError, Network, PassingError } from './network';
@@ -305,7 +306,7 @@ class Download {
 		const missing = bytes - this.#received + DISK_RESERVE - (await freeDiskBytes(folder));
 		if (missing <= 0) return;
 		throw new LastingError(
-			`the disk of ${folder} is too full: ${gigabytes(bytes - this.#received)} are to come; free ${gigabytes(missing)}, or choose another folder`,
+			`the disk of ${folder} is too full: ${formatBytes(bytes - this.#received)} are to come; free ${formatBytes(missing)}, or choose another folder`,
 		);
 	}
 
@@ -384,8 +385,4 @@ function sleep(milliseconds: number, signal: AbortSignal | undefined): Promise<v
 		}, milliseconds);
 		signal?.addEventListener('abort', abort, { once: true });
 	});
-}
-
-function gigabytes(bytes: number): string {
-	return `${(bytes / 1e9).toFixed(1)} GB`;
 }

@@ -1,4 +1,5 @@
 // What a model will take of the memory, computed before it is loaded.
+import { formatBytes } from '../cli/format';
 import type { EngineSettings, Fit, MachineMemory, MemoryNeed, MemoryShortage } from '../protocol';
 
 /** The sizes of a model that its memory depends on; lengths in elements. */
@@ -36,9 +37,9 @@ const OUTPUT_ROWS = 64;
 /** Buffers grow by a quarter more than asked for: native/cpu/cpu_backend.cpp, `Scratch`. */
 const GROWTH = 1.25;
 /** Node itself, the addon and the threads' own buffers, as measured with the smallest model. */
-const PROCESS_BYTES = 120e6;
+const PROCESS_BYTES = 100e6;
 /** Tables of the tokenizer (texts, merges and the maps over them) for each token of the vocabulary, as measured. */
-const TOKENIZER_BYTES = 600;
+const TOKENIZER_BYTES = 400;
 /** Of the machine's memory, what a model may take before the machine has too little left for itself. */
 const MOST_OF_MACHINE = 0.9;
 /** Contexts below this are no use to anyone. */
@@ -126,14 +127,13 @@ export class NotEnoughMemoryError extends Error {
 		limitBytes: number,
 	) {
 		const { need, memory, alternatives: others } = shortage;
-		const gigabytes = (bytes: number) => `${(bytes / 1e9).toFixed(1)} GB`;
 		const machine = limitBytes >= memory.availableBytes && need.totalBytes > memory.totalBytes * MOST_OF_MACHINE;
 		const there = machine
-			? `this machine has ${gigabytes(memory.totalBytes)} in all`
-			: `${gigabytes(memory.availableBytes)} are available now`;
+			? `this machine has ${formatBytes(memory.totalBytes)} in all`
+			: `${formatBytes(memory.availableBytes)} are available now`;
 		const [best] = others;
 		super(
-			`${shortage.path} needs ${gigabytes(need.totalBytes)} of memory, but ${there}; ` +
+			`${shortage.path} needs ${formatBytes(need.totalBytes)} of memory, but ${there}; ` +
 				(best
 					? `it would fit with a context of ${best.contextTokens} tokens and a cache of type ${best.cacheType}`
 					: 'choose a smaller model, or close other programs'),

@@ -169,9 +169,10 @@ export class Engine {
 
 	/** Memory that closing gives back, in bytes: cache blocks that were written, and weights moved out of the file. */
 	get heldBytes(): number {
+		if (this.#closed) return 0;
 		const { usedTokens, capacityTokens } = this.cacheUse;
 		const repacked = (this.#repacker?.done ?? 0) * this.#model.repackBytes;
-		return this.#closed ? 0 : Math.round((this.cacheBytes * usedTokens) / Math.max(1, capacityTokens)) + repacked;
+		return Math.round((this.cacheBytes * usedTokens) / Math.max(1, capacityTokens)) + repacked;
 	}
 
 	/** Tokens a second over the last seconds of work; undefined before any. */

@@ -63,11 +63,11 @@ function controlGroups(read: ReadSystemFile): ControlGroup[] {
 				};
 		// In a container the name may be the host's, of which only the root is mounted.
 		for (let at = name; ; at = path.posix.dirname(at)) {
-			const folder = path.posix.join(root, at);
-			const limit = Number(read(`${folder}/${files.limit}`)?.trim() || Number.NaN);
-			const usage = Number(read(`${folder}/${files.usage}`)?.trim() || Number.NaN);
+			const file = (of: string) => read(path.posix.join(root, at, of));
+			const limit = Number(file(files.limit)?.trim() || Number.NaN);
+			const usage = Number(file(files.usage)?.trim() || Number.NaN);
 			if (Number.isFinite(limit) && Number.isFinite(usage)) {
-				const statistics = read(`${folder}/memory.stat`) ?? '';
+				const statistics = file('memory.stat') ?? '';
 				const cached = files.cache.reduce(
 					(sum, key) => sum + Number(new RegExp(`^${key} (\\d+)$`, 'm').exec(statistics)?.[1] ?? 0),
 					0,
