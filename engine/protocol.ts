@@ -28,9 +28,10 @@ export interface EngineSettings {
 	chat: {
 		reasoningEffort: 'low' | 'medium' | 'high';
 		maxTokens: number;
-		temperature: number;
-		topP: number;
-		/** Extra instructions for the developer message; empty: none. */
+		/** null: what the model's publishers recommend. */
+		temperature: number | null;
+		topP: number | null;
+		/** Extra instructions, as a developer or system message; empty: none. */
 		instructions: string;
 	};
 }

@@ -1,13 +1,14 @@
 // Opens a model file: native weights, tokenizer and the engine that runs them.
 import { stat } from 'node:fs/promises';
 import { type GgufHeader, type KernelSet, loadNative, type NativeModel, type RopeMode } from '../../native/index';
-import { Harmony } from '../harmony/harmony';
+import { familyOf } from '../families/choose';
+import type { ModelFamily } from '../families/family';
 import { Tokenizer } from '../tokenizer/tokenizer';
 import { Engine, type EngineOptions } from './engine';
 
 export interface OpenOptions extends Omit<EngineOptions, 'contextTokens'> {
 	/** Positions one request may span, or how to tell once the tokenizer is there. */
-	contextTokens?: number | ((opened: { tokenizer: Tokenizer; harmony: Harmony }) => number);
+	contextTokens?: number | ((opened: { tokenizer: Tokenizer; family: ModelFamily }) => number);
 	/** 0 or absent: one a physical core. */
 	threads?: number;
 	kernels?: KernelSet;
@@ -20,7 +21,7 @@ export interface OpenOptions extends Omit<EngineOptions, 'contextTokens'> {
 export interface OpenedModel {
 	engine: Engine;
 	tokenizer: Tokenizer;
-	harmony: Harmony;
+	family: ModelFamily;
 	loadMilliseconds: number;
 	/** Bytes of all experts, of which a token reads a few, and of the output head, which only rows that are sampled read. */
 	weights: { expertBytes: number; headBytes: number };
@@ -29,7 +30,7 @@ export interface OpenedModel {
 }
 
 /**
- * Opens a gpt-oss GGUF.
+ * Opens a GGUF of an architecture the native core knows.
  * @throws a one-line error naming the file where it cannot be read, is no GGUF of a supported kind, or memory is short.
  */
 export async function openModel(file: string, options: OpenOptions = {}): Promise<OpenedModel> {
@@ -48,9 +49,9 @@ export async function openModel(file: string, options: OpenOptions = {}): Promis
 				`${file}: the tokenizer has ${tokenizer.vocabularySize} tokens, the output layer only ${model.info.vocabularySize}`,
 			);
 		}
-		const harmony = new Harmony(tokenizer);
+		const family = familyOf(header, tokenizer);
 		const { contextTokens, instrument, ...engineOptions } = options;
-		const positions = typeof contextTokens === 'function' ? contextTokens({ tokenizer, harmony }) : contextTokens;
+		const positions = typeof contextTokens === 'function' ? contextTokens({ tokenizer, family }) : contextTokens;
 		const engine = new Engine(instrument?.(model) ?? model, {
 			...engineOptions,
 			...(positions !== undefined && { contextTokens: positions }),
@@ -58,7 +59,7 @@ export async function openModel(file: string, options: OpenOptions = {}): Promis
 		return {
 			engine,
 			tokenizer,
-			harmony,
+			family,
 			loadMilliseconds: performance.now() - started,
 			weights: { expertBytes: tensorBytes(header, /_exps\./), headBytes: tensorBytes(header, /^output\.weight$/) },
 			cpuFeatures: native.cpuInfo().features,

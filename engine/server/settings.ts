@@ -14,8 +14,8 @@ export const DEFAULT_SETTINGS: EngineSettings = {
 	chat: {
 		reasoningEffort: 'medium',
 		maxTokens: 4096,
-		temperature: 1,
-		topP: 1,
+		temperature: null,
+		topP: null,
 		instructions: '',
 	},
 };
@@ -43,8 +43,8 @@ export function readSettings(given: unknown, base: EngineSettings): EngineSettin
 		chat: {
 			reasoningEffort: choice(chat['reasoningEffort'], base.chat.reasoningEffort, ['low', 'medium', 'high']),
 			maxTokens: integer(chat['maxTokens'], base.chat.maxTokens, 1, 2 ** 24),
-			temperature: number(chat['temperature'], base.chat.temperature, 0, 100),
-			topP: number(chat['topP'], base.chat.topP, 0, 1),
+			temperature: chat['temperature'] === null ? null : number(chat['temperature'], base.chat.temperature, 0, 100),
+			topP: chat['topP'] === null ? null : number(chat['topP'], base.chat.topP, 0, 1),
 			instructions: text(chat['instructions'], base.chat.instructions),
 		},
 	};
@@ -62,7 +62,7 @@ function flag(value: unknown, fallback: boolean): boolean {
 	return typeof value === 'boolean' ? value : fallback;
 }
 
-function number(value: unknown, fallback: number, minimum: number, maximum: number): number {
+function number<T>(value: unknown, fallback: T, minimum: number, maximum: number): number | T {
 	return typeof value === 'number' && value >= minimum && value <= maximum ? value : fallback;
 }
 

@@ -31,6 +31,7 @@ export class Tokenizer {
 	/** 1 where the token is no text: control, user-defined, unused. */
 	private readonly special: Uint8Array;
 	private readonly specialIds = new Map<string, number>();
+	private specialPattern: RegExp | undefined;
 	private readonly index: TokenIndex;
 	private readonly merges: MergeTable;
 	private readonly byteIds = new Int32Array(256);
@@ -187,6 +188,30 @@ export class Tokenizer {
 		const id = this.specialIds.get(name);
 		if (id === undefined) throw new Error(`the model's vocabulary has no special token ${name}`);
 		return id;
+	}
+
+	/**
+	 * Cuts text written by a model's publisher, such as a chat template's, at the names of special tokens: ids and the texts
+	 * between them. Of names that begin alike the longest counts.
+	 */
+	splitSpecials(text: string): (number | string)[] {
+		this.specialPattern ??= new RegExp(
+			[...this.specialIds.keys()]
+				.filter((name) => name !== '')
+				.sort((a, b) => b.length - a.length)
+				.map((name) => name.replace(/[.*+?^${}()|[\]\\]/g, '\\$&'))
+				.join('|') || '(?!)',
+			'g',
+		);
+		const parts: (number | string)[] = [];
+		let end = 0;
+		for (const match of text.matchAll(this.specialPattern)) {
+			if (match.index > end) parts.push(text.slice(end, match.index));
+			parts.push(this.specialId(match[0]));
+			end = match.index + match[0].length;
+		}
+		if (end < text.length) parts.push(text.slice(end));
+		return parts;
 	}
 
 	private name(id: number): string {

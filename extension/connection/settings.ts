@@ -28,8 +28,8 @@ export function engineSettings(read: SettingReader, homeDirectory: string): Engi
 		chat: {
 			reasoningEffort: oneOf(read('chat.reasoningEffort'), ['medium', 'low', 'high']),
 			maxTokens: integer(read('chat.maxTokens'), 4096, 1, 131_072),
-			temperature: number(read('chat.temperature'), 1, 0, 2),
-			topP: number(read('chat.topP'), 1, 0, 1),
+			temperature: number(read('chat.temperature'), null, 0, 2),
+			topP: number(read('chat.topP'), null, 0, 1),
 			instructions: text(read('chat.instructions')),
 		},
 	};
@@ -43,7 +43,7 @@ function flag(value: unknown, fallback: boolean): boolean {
 	return typeof value === 'boolean' ? value : fallback;
 }
 
-function number(value: unknown, fallback: number, min: number, max: number): number {
+function number<T>(value: unknown, fallback: T, min: number, max: number): number | T {
 	if (typeof value !== 'number' || !Number.isFinite(value)) return fallback;
 	return Math.min(max, Math.max(min, value));
 }

@@ -71,7 +71,7 @@ describe("llama.cpp's tokenizer", () => {
 		const given = realTexts();
 		const theirs = llamaIds(smollm2!, given);
 		expect(theirs.reduce((sum, { length }) => sum + length, 0)).toBeGreaterThan(100_000);
-		given.forEach((text, i) => expectSame(tokenizer, text, theirs[i]!));
+		for (const [i, text] of given.entries()) expectSame(tokenizer, text, theirs[i]!);
 	});
 
 	it.each(['gpt-2', 'smollm', 'llama-bpe', 'qwen2'])('agrees on a made vocabulary with %s', async (pre) => {
@@ -96,6 +96,6 @@ describe("llama.cpp's tokenizer", () => {
 		// llama.cpp makes some of Harmony's special tokens user-defined, which it finds in text.
 		const given = realTexts().map((text) => text.replaceAll('<|', '<¦'));
 		const theirs = llamaIds(file, given);
-		given.forEach((text, i) => expectSame(tokenizer, text, theirs[i]!));
+		for (const [i, text] of given.entries()) expectSame(tokenizer, text, theirs[i]!);
 	});
 });

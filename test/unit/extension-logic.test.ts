@@ -53,7 +53,7 @@ describe('settings', () => {
 			repackWeights: false,
 		});
 		expect(sent.completion.maxTokens).toBe(13);
-		expect(sent.chat).toMatchObject({ temperature: 2, topP: 1, reasoningEffort: 'high', instructions: '' });
+		expect(sent.chat).toMatchObject({ temperature: 2, topP: null, reasoningEffort: 'high', instructions: '' });
 	});
 });
 
