@@ -12,8 +12,8 @@ import { PromptBuilder } from './prompt-builder';
 
 /** The longest published templates have some 20,000 characters. */
 const MAX_TEMPLATE = 200_000;
-/** Milliseconds; a rendering takes about one. */
-const MAX_TIME = 500;
+/** Milliseconds; a rendering takes about one, on a busy machine a hundred. */
+const MAX_TIME = 2000;
 const MAX_RANGE = 10_000;
 /** Characters that a template may write beside the messages, in all and for each of them. */
 const MAX_OUTPUT = 65_536;

@@ -14,9 +14,10 @@ import type { DraftSource } from '../speculation/draft-source';
 import { PromptLookup } from '../speculation/prompt-lookup';
 import { EngineClosedError } from './errors';
 import { KvCache } from './kv-cache';
-import { Repacker } from './repacker';
-import { type Priority, Scheduler, type Sequence, type StepEntry, type StepPlan } from './scheduler';
+import { machineMemory, Repacker } from './repacker';
+import { PRIORITIES, type Priority, Scheduler, type Sequence, type StepEntry, type StepPlan } from './scheduler';
 import { SpeedMeter } from './speed-meter';
+import { StepArbiter, type StepTurns } from './step-arbiter';
 
 export interface EngineOptions {
 	/** Positions one request may span; at most, and by default, what the model was made for. */
@@ -32,6 +33,8 @@ export interface EngineOptions {
 	speculation?: boolean;
 	/** Move weights into a faster layout while idle, where memory allows. Changes speed, never a token. Default true. */
 	repack?: boolean;
+	/** Its place among the models of this process, which run one step at a time; default: it is alone. */
+	turns?: StepTurns;
 	/** Makes a sequence's source of drafts; default: lookup in its own text. */
 	draftSource?: () => DraftSource;
 }
@@ -118,6 +121,7 @@ export class Engine {
 	readonly #speculation: boolean;
 	readonly #draftSource: () => DraftSource;
 	readonly #stepCost = new StepCost();
+	readonly #turns: StepTurns;
 	readonly #repacker: Repacker | undefined;
 	/** Requests that came or ended while a step ran: the scheduler changes only between steps. */
 	#arriving: Request[] = [];
@@ -141,7 +145,8 @@ export class Engine {
 			blockTokens: this.#nativeCache.blockTokens,
 			copyBlock: (from, to, tokens) => this.#nativeCache.copyBlock(from, to, tokens),
 		});
-		this.#repacker = (options.repack ?? true) ? new Repacker(model) : undefined;
+		this.#turns = options.turns ?? new StepArbiter().join();
+		this.#repacker = (options.repack ?? true) ? new Repacker(model, machineMemory, () => this.#turns.idle) : undefined;
 		this.#repacker?.idle();
 		this.#scheduler = new Scheduler<Request>({
 			cache: this.#cache,
@@ -217,6 +222,7 @@ export class Engine {
 				},
 			};
 			this.#live.add(request);
+			this.#updateUrgency();
 			if (signal?.aborted) {
 				onAbort();
 				return;
@@ -252,6 +258,7 @@ export class Engine {
 		if (this.#closed) return;
 		this.#closed = true;
 		for (const request of [...this.#live]) this.#fail(request, new EngineClosedError());
+		this.#turns.leave();
 		await this.#loop;
 		await this.#repacker?.stop();
 		this.#nativeCache.close();
@@ -268,7 +275,8 @@ export class Engine {
 				plan = this.#closed ? undefined : this.#scheduler.plan();
 				if (!plan) break;
 				if (this.#speculation && plan.prefillRows === 0) this.#addDrafts(plan);
-				const result = await this.#model.step(this.#nativeCache, assemble(plan));
+				const batch = assemble(plan);
+				const result = await this.#turns.run(() => this.#step(batch));
 				const accepted = this.#deliver(plan, result);
 				this.#scheduler.complete(plan, result.milliseconds);
 				this.#speed.record(plan.prefillRows, plan.decodeRows + accepted, result.milliseconds);
@@ -280,6 +288,16 @@ export class Engine {
 		}
 		this.#loop = undefined;
 		if (!this.#closed) this.#repacker?.idle();
+	}
+
+	#step(batch: StepBatch): Promise<StepResult> {
+		// Its turn may have come after the engine was closed.
+		return this.#closed ? Promise.reject(new EngineClosedError()) : this.#model.step(this.#nativeCache, batch);
+	}
+
+	#updateUrgency(): void {
+		const ranks = [...this.#live].map(({ priority }) => PRIORITIES.indexOf(priority));
+		this.#turns.urgency = ranks.length === 0 ? undefined : Math.min(...ranks);
 	}
 
 	#applyChanges(): void {
@@ -416,6 +434,7 @@ export class Engine {
 		request.settled = true;
 		this.#live.delete(request);
 		this.#leaving.push(request);
+		this.#updateUrgency();
 	}
 }
 
