@@ -14,7 +14,8 @@ import type { DraftRequest, DraftSource } from '../speculation/draft-source';
 import { PromptLookup } from '../speculation/prompt-lookup';
 import { EngineClosedError } from './errors';
 import { KvCache } from './kv-cache';
-import { machineMemory, Repacker } from './repacker';
+import { machineMemory } from './machine-memory';
+import { Repacker } from './repacker';
 import { PRIORITIES, type Priority, Scheduler, type Sequence, type StepEntry, type StepPlan } from './scheduler';
 import { SpeedMeter } from './speed-meter';
 import { StepArbiter, type StepTurns } from './step-arbiter';
@@ -176,6 +177,14 @@ export class Engine {
 	get cacheUse(): { usedTokens: number; capacityTokens: number } {
 		const { usedBlocks, blockCount, blockTokens } = this.#cache;
 		return { usedTokens: usedBlocks * blockTokens, capacityTokens: blockCount * blockTokens };
+	}
+
+	/** Memory that closing gives back, in bytes: cache blocks that were written, and weights moved out of the file. */
+	get heldBytes(): number {
+		if (this.#closed) return 0;
+		const { usedTokens, capacityTokens } = this.cacheUse;
+		const repacked = (this.#repacker?.done ?? 0) * this.#model.repackBytes;
+		return Math.round((this.cacheBytes * usedTokens) / Math.max(1, capacityTokens)) + repacked;
 	}
 
 	/** Tokens a second over the last seconds of work; undefined before any. */

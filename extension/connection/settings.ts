@@ -12,6 +12,8 @@ export type SettingReader = (key: string) => unknown;
 export function engineSettings(read: SettingReader, homeDirectory: string): EngineSettings {
 	return {
 		modelPath: expandHome(text(read('modelPath')), homeDirectory),
+		completionModelPath: expandHome(text(read('completionModelPath')), homeDirectory),
+		draftModelPath: expandHome(text(read('draftModelPath')), homeDirectory),
 		threads: integer(read('threads'), 0, 0, 1024),
 		contextTokens: integer(read('contextTokens'), 8192, 512, 131_072),
 		kernels: oneOf(read('kernels'), ['auto', 'reference', 'portable', 'avx2', 'avx512', 'neon']),
@@ -19,11 +21,13 @@ export function engineSettings(read: SettingReader, homeDirectory: string): Engi
 		cacheType: oneOf(read('cacheType'), ['f16', 'q8_0']),
 		speculation: flag(read('speculation'), true),
 		repackWeights: flag(read('repackWeights'), true),
+		unloadAfterMinutes: number(read('unloadAfterMinutes'), 0, 0, 10_080),
 		completion: {
 			maxTokens: integer(read('completions.maxTokens'), 96, 1, 1024),
 			multiline: oneOf(read('completions.multiline'), ['auto', 'always', 'never']),
 			prefixTokens: integer(read('completions.prefixTokens'), 1024, 16, 65_536),
 			suffixTokens: integer(read('completions.suffixTokens'), 256, 0, 65_536),
+			relatedTokens: integer(read('completions.relatedTokens'), 512, 0, 65_536),
 		},
 		chat: {
 			reasoningEffort: oneOf(read('chat.reasoningEffort'), ['medium', 'low', 'high']),

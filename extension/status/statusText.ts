@@ -46,6 +46,7 @@ export function statusText({ engine, completionsEnabled }: StatusFacts): StatusT
 				summary: `${name}, ${activity(status)}`,
 				severity: 'none',
 			};
+		case 'unloaded':
 		case 'ready':
 			return {
 				text: `$(${completionsEnabled ? 'flame' : 'circle-slash'}) ${name}${speed(status)}`,

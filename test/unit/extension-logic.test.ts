@@ -129,6 +129,7 @@ const status: EngineStatus = {
 		contextLength: 131072,
 		kernels: 'avx512',
 		threads: 8,
+		completionFormat: 'continuation',
 		loadMilliseconds: 900,
 	},
 	speed: { prefill: 91.2, decode: 12.34 },

@@ -11,6 +11,7 @@ const settings: EngineSettings['completion'] = {
 	multiline: 'auto',
 	prefixTokens: 1000,
 	suffixTokens: 200,
+	relatedTokens: 0,
 };
 
 const TARGET = `function add(first, second) {
