@@ -1,5 +1,5 @@
 // Maps the editor's `hearth.*` settings to what the engine is sent.
-import type { EngineSettings } from '../../engine/protocol';
+import type { EngineSettings, NetworkSettings } from '../../engine/protocol';
 
 /** Reads one setting below `hearth.`; undefined where it has no value. */
 export type SettingReader = (key: string) => unknown;
@@ -36,6 +36,36 @@ export function engineSettings(read: SettingReader, homeDirectory: string): Engi
 			topP: number(read('chat.topP'), null, 0, 1),
 			instructions: text(read('chat.instructions')),
 		},
+	};
+}
+
+/** Folders to look for models in, and where downloads go; absent: the engine's default. */
+export function modelFolders(
+	read: SettingReader,
+	homeDirectory: string,
+): { folders: string[]; downloadFolder?: string } {
+	const folders = read('modelFolders');
+	const downloadFolder = expandHome(text(read('downloadFolder')), homeDirectory);
+	return {
+		folders: (Array.isArray(folders) ? folders : [])
+			.map((folder) => expandHome(text(folder), homeDirectory))
+			.filter(Boolean),
+		...(downloadFolder !== '' && { downloadFolder }),
+	};
+}
+
+/** VS Code's own `http.*` settings as a download follows them. Without a proxy there, the environment's holds, as in VS Code. */
+export function networkSettings(read: SettingReader): NetworkSettings {
+	const off = read('proxySupport') === 'off';
+	const proxy = text(read('proxy'));
+	const authorization = text(read('proxyAuthorization'));
+	const exceptions = read('noProxy');
+	const noProxy = (Array.isArray(exceptions) ? exceptions : []).map(text).filter(Boolean);
+	return {
+		...((off || proxy !== '') && { proxy: off ? '' : proxy }),
+		...(authorization !== '' && { proxyAuthorization: authorization }),
+		...(noProxy.length > 0 && { noProxy }),
+		...(read('proxyStrictSSL') === false && { strictTls: false }),
 	};
 }
 
