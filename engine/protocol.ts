@@ -369,7 +369,9 @@ export interface LoadModelParams {
 	role?: ModelRole;
 	/** Default: `machine`. */
 	memoryLimit?: MemoryLimit;
-	settings?: Partial<Pick<EngineSettings, 'contextTokens' | 'cacheType'>>;
+	settings?: Partial<
+		Pick<EngineSettings, 'contextTokens' | 'cacheType' | 'modelPath' | 'completionModelPath' | 'draftModelPath'>
+	>;
 }
 
 export const LoadModelRequest = new RequestType<LoadModelParams, ModelSummary, void>('hearth/loadModel');

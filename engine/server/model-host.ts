@@ -140,9 +140,9 @@ export class ModelHost {
 	/** What of the settings a loaded model depends on: a change of it needs a reload. */
 	static key(settings: EngineSettings): string {
 		const { modelPath, draftModelPath, threads, contextTokens, kernels, rope, cacheType, speculation } = settings;
+		const { repackWeights } = settings;
 		return JSON.stringify([
-			...[modelPath, draftModelPath, threads, contextTokens, kernels, rope, cacheType, speculation],
-			...[settings.repackWeights, settings.completionModelPath === ''],
+			...[modelPath, draftModelPath, threads, contextTokens, kernels, rope, cacheType, speculation, repackWeights],
 		]);
 	}
 
