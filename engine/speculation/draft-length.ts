@@ -11,25 +11,53 @@ const ACCEPTANCE_WEIGHT = 0.1;
 /** Before anything was measured: bytes read by a step of n rows ÷ those of one row (gpt-oss with 4 of 32 experts). */
 const ROW_COST = (rows: number) => 0.51 + 0.49 * 8 * (1 - 0.875 ** rows);
 
-/** Milliseconds of a decode step by its number of rows, learned from the steps that run. Shared by all sequences. */
-export class StepCost {
-	/** Measured milliseconds ÷ ROW_COST, by rows; neighbours fill the gaps. */
+/** Milliseconds by a count, learned: a prior gives the shape of the curve, measurements its height here and there. */
+class MeasuredCost {
+	/** Measured milliseconds ÷ prior, by count; the overall ratio fills the gaps. */
 	readonly #ratio: (number | undefined)[] = [];
 	#overall: number | undefined;
 
-	/** Learns from a step without prefill rows. */
-	observe(rows: number, milliseconds: number): void {
-		if (rows < 1 || !(milliseconds > 0)) return;
-		const ratio = milliseconds / ROW_COST(rows);
+	constructor(
+		readonly prior: (count: number) => number,
+		readonly unmeasured: number,
+	) {}
+
+	observe(count: number, milliseconds: number): void {
+		if (count < 1 || !(milliseconds > 0)) return;
+		const ratio = milliseconds / this.prior(count);
 		const blend = (old: number | undefined) => (old === undefined ? ratio : old + COST_WEIGHT * (ratio - old));
-		this.#ratio[rows] = blend(this.#ratio[rows]);
+		this.#ratio[count] = blend(this.#ratio[count]);
 		this.#overall = blend(this.#overall);
 	}
 
-	/** What a step of `rows` rows takes; in units of no meaning before the first measurement. */
-	estimate(rows: number): number {
-		return (this.#ratio[rows] ?? this.#overall ?? 1) * ROW_COST(rows);
+	estimate(count: number): number {
+		return (this.#ratio[count] ?? this.#overall ?? this.unmeasured) * this.prior(count);
 	}
+}
+
+/**
+ * What a decode step takes by its number of rows, learned from steps without prefill rows; in units of no meaning before
+ * the first. Shared by all sequences.
+ */
+export class StepCost extends MeasuredCost {
+	constructor() {
+		super(ROW_COST, 1);
+	}
+}
+
+/** What drafting takes by its length: one pass after another. Nothing before the first measurement, so that there is one. */
+export class DraftCost extends MeasuredCost {
+	constructor() {
+		super((length) => length, 0);
+	}
+}
+
+/** What a draft of the best length promises. */
+export interface DraftChoice {
+	/** 0: no draft pays. */
+	length: number;
+	/** Expected tokens a millisecond of the whole step. */
+	rate: number;
 }
 
 /** One sequence's record of accepted drafts. */
@@ -56,28 +84,29 @@ export class DraftRecord {
 	/**
 	 * The draft length with the most expected tokens a millisecond, at most `limit`.
 	 * @param otherRows rows of other sequences in the same step: under load a draft only adds cost to everyone.
+	 * @param drafting what making the draft costs; absent: nothing.
 	 */
-	bestLength(cost: StepCost, otherRows: number, limit: number): number {
+	best(cost: StepCost, otherRows: number, limit: number, drafting?: DraftCost): DraftChoice {
 		const p = this.#acceptance;
-		let best = 0;
-		let bestRate = (1 + otherRows) / cost.estimate(otherRows + 1);
+		let length = 0;
+		let rate = (1 + otherRows) / cost.estimate(otherRows + 1);
 		let tokens = 1;
 		let chance = 1;
 		for (let k = 1; k <= Math.min(limit, MAX_DRAFT); k++) {
 			chance *= p;
 			tokens += chance;
 			// Others wait for the longer step too: their tokens count for its price.
-			const rate = (tokens + otherRows) / cost.estimate(otherRows + 1 + k);
-			if (rate > bestRate) {
-				bestRate = rate;
-				best = k;
+			const promised = (tokens + otherRows) / (cost.estimate(otherRows + 1 + k) + (drafting?.estimate(k) ?? 0));
+			if (promised > rate) {
+				rate = promised;
+				length = k;
 			}
 		}
 		// A record can only recover by trying: once in a while, one token.
-		if (best === 0 && limit > 0 && otherRows === 0 && ++this.#idle >= 16) {
+		if (length === 0 && limit > 0 && otherRows === 0 && ++this.#idle >= 16) {
 			this.#idle = 0;
-			return 1;
+			length = 1;
 		}
-		return best;
+		return { length, rate };
 	}
 }

@@ -1,7 +1,7 @@
 // Drafts from the text itself: what followed the last few tokens where they stood before, in the prompt or in what was
 // generated. Code and edits repeat themselves, so this is the cheapest draft there is: no model, no memory to speak of.
 // After Saxena, "Prompt Lookup Decoding" (2023), with the longest match instead of a fixed n-gram.
-import type { DraftSource } from './draft-source';
+import type { DraftRequest, DraftSequence, DraftSource } from './draft-source';
 
 /** Tokens that must agree before a continuation is proposed: two alone agree by chance too often. */
 const LEAST_MATCH = 3;
@@ -10,14 +10,29 @@ const LONGEST_MATCH = 32;
 /** Earlier places looked at, latest first. */
 const MAX_CANDIDATES = 24;
 
-/** An index over one growing sequence: every place by the `LEAST_MATCH` tokens before it. */
+/** Proposes for each sequence what followed the longest earlier match in its own text. */
 export class PromptLookup implements DraftSource {
+	readonly #indices = new WeakMap<DraftSequence, LookupIndex>();
+
+	propose(requests: readonly DraftRequest[]): number[][] {
+		return requests.map(({ sequence, limit }) => {
+			const index = this.#indices.get(sequence) ?? new LookupIndex();
+			this.#indices.set(sequence, index);
+			index.update(sequence.tokens);
+			return index.propose(limit);
+		});
+	}
+}
+
+/** An index over one growing sequence: every place by the `LEAST_MATCH` tokens before it. */
+export class LookupIndex {
 	readonly #tokens: number[] = [];
 	/** Position after the latest occurrence of an n-gram, by the n-gram's hash. */
 	readonly #latest = new Map<number, number>();
 	/** For each position, the position before it with the same hash; -1 for none. */
 	readonly #earlier: number[] = [];
 
+	/** Takes in what was added to the sequence since the last call. */
 	update(tokens: readonly number[]): void {
 		while (this.#tokens.length < tokens.length) {
 			this.#tokens.push(tokens[this.#tokens.length]!);
@@ -33,6 +48,7 @@ export class PromptLookup implements DraftSource {
 		}
 	}
 
+	/** At most `limit` tokens that may come next. */
 	propose(limit: number): number[] {
 		const end = this.#tokens.length;
 		if (limit <= 0 || end < LEAST_MATCH) return [];

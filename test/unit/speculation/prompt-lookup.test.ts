@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { DraftRecord, MAX_DRAFT, StepCost } from '../../../engine/speculation/draft-length';
-import { PromptLookup } from '../../../engine/speculation/prompt-lookup';
+import { LookupIndex } from '../../../engine/speculation/prompt-lookup';
 
-function lookup(tokens: number[]): PromptLookup {
-	const source = new PromptLookup();
+function lookup(tokens: number[]): LookupIndex {
+	const source = new LookupIndex();
 	source.update(tokens);
 	return source;
 }
@@ -53,7 +53,7 @@ describe('prompt lookup', () => {
 			return Math.floor((state / 2 ** 32) * below);
 		};
 		for (let round = 0; round < 200; round++) {
-			const source = new PromptLookup();
+			const source = new LookupIndex();
 			const tokens: number[] = [];
 			for (let i = 0; i < 60; i++) {
 				tokens.push(random(4));
@@ -80,14 +80,14 @@ describe('draft length', () => {
 	};
 
 	it('drafts as far as it may where rows are free and drafts are right', () => {
-		expect(record(8, 8).bestLength(flat(), 0, 8)).toBe(8);
-		expect(record(8, 8).bestLength(flat(), 0, 99)).toBe(MAX_DRAFT);
+		expect(record(8, 8).best(flat(), 0, 8).length).toBe(8);
+		expect(record(8, 8).best(flat(), 0, 99).length).toBe(MAX_DRAFT);
 	});
 
 	it('drafts nothing where drafts are wrong, and tries one now and then', () => {
 		const wrong = record(0, 4);
 		const cost = new StepCost();
-		const lengths = Array.from({ length: 64 }, () => wrong.bestLength(cost, 0, 8));
+		const lengths = Array.from({ length: 64 }, () => wrong.best(cost, 0, 8).length);
 		expect(lengths.filter((length) => length === 0).length).toBe(60);
 		expect(lengths.filter((length) => length === 1).length).toBe(4);
 	});
@@ -95,14 +95,14 @@ describe('draft length', () => {
 	it('drafts little where each row costs as much as a step', () => {
 		const linear = new StepCost();
 		for (let rows = 1; rows <= 32; rows++) linear.observe(rows, 10 * rows);
-		expect(record(3, 4).bestLength(linear, 0, 8)).toBe(0);
+		expect(record(3, 4).best(linear, 0, 8).length).toBe(0);
 	});
 
 	it('drafts less the more others share the step', () => {
 		const cost = new StepCost();
 		const good = record(9, 10);
-		const alone = good.bestLength(cost, 0, 8);
-		const crowded = good.bestLength(cost, 12, 8);
+		const alone = good.best(cost, 0, 8).length;
+		const crowded = good.best(cost, 12, 8).length;
 		expect(alone).toBeGreaterThan(0);
 		expect(crowded).toBeLessThanOrEqual(alone);
 	});
