@@ -6,7 +6,7 @@ import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { findDesktopCode, startDesktop } from '../../scripts/desktop.mjs';
 import { endProcesses, newMarker, processesOf } from '../../scripts/processes.mjs';
-import { cacheFolder } from '../../scripts/setup-vscode.mjs';
+import { cacheFolder } from '../../scripts/cache.mjs';
 
 const HOUR = 3_600_000;
 
