@@ -23,6 +23,15 @@ const machO = {
 	program: [],
 };
 
+const windows = {
+	folders: [],
+	addonFolders: ['addon/windows'],
+	// Windows 10 has PrefetchVirtualMemory and threads that wait on an address.
+	flags: ['-D_WIN32_WINNT=0x0A00'],
+	shared: ['-shared'],
+	program: [],
+};
+
 /**
  * By platform:
  * - zig: Zig's name of it, with the oldest system that the addon must run on; VS Code 1.100 asks for one as new or newer.
@@ -34,15 +43,7 @@ export const TARGETS = {
 	'linux-arm64': { zig: 'aarch64-linux-gnu.2.28', ...elf },
 	'darwin-arm64': { zig: 'aarch64-macos.13.0', ...machO },
 	'darwin-x64': { zig: 'x86_64-macos.13.0', ...machO },
-	// Windows 10 has PrefetchVirtualMemory and threads that wait on an address.
-	'win32-x64': {
-		zig: 'x86_64-windows-gnu',
-		folders: [],
-		addonFolders: ['addon/windows'],
-		flags: ['-D_WIN32_WINNT=0x0A00'],
-		shared: ['-shared'],
-		program: [],
-	},
+	'win32-x64': { zig: 'x86_64-windows-gnu', ...windows },
 };
 
 /** This machine's platform. */
@@ -78,7 +79,8 @@ const ZIG_INSTRUCTION_SETS = {
  * folders with the sources, what to link the addon and programs with.
  */
 export function systemPlan() {
-	const { folders, addonFolders, flags, shared, program } = TARGETS[HOST] ?? elf;
+	const { folders, addonFolders, flags, shared, program } =
+		TARGETS[HOST] ?? { win32: windows, darwin: machO }[process.platform] ?? elf;
 	return {
 		flags: [...FLAGS, '-g1', ...flags, ...(process.platform === 'darwin' ? ['-mmacosx-version-min=13.0'] : [])],
 		perFile: INSTRUCTION_SETS[process.arch] ?? {},
