@@ -69,9 +69,11 @@ export interface ModelInfo {
 	headCount: number;
 	headCountKv: number;
 	headLength: number;
+	/** 0: the feed-forward is dense, and `expertFeedForwardLength` its width. */
 	expertCount: number;
 	expertUsedCount: number;
 	expertFeedForwardLength: number;
+	/** Of the even layers; 0: none. */
 	slidingWindow: number;
 	rmsEpsilon: number;
 	ropeFrequencyBase: number;
@@ -183,7 +185,7 @@ export interface CpuInfo {
 export interface Native {
 	/** Parses and validates a GGUF header. Rejects with the field at fault. Accepts any architecture and tensor type. */
 	readGguf(file: string): Promise<GgufHeader>;
-	/** Maps a gpt-oss model. Rejects on a wrong architecture, missing tensor, unsupported type or wrong shape, by name. */
+	/** Maps a model. Rejects on an unknown architecture, missing tensor, unsupported type or wrong shape, by name. */
 	openModel(file: string, options?: ModelOptions): Promise<NativeModel>;
 	cpuInfo(): CpuInfo;
 }
@@ -200,6 +202,12 @@ export function loadNative(): Native {
 	];
 	const file = candidates.find((candidate) => candidate !== undefined && existsSync(candidate));
 	if (!file) throw new Error('the native addon is missing; run "npm run build"');
-	loaded = createRequire(file)(file) as Native;
+	try {
+		loaded = createRequire(file)(file) as Native;
+	} catch (error) {
+		const here = `${process.platform}-${process.arch}`;
+		const reason = (error as Error).message.split('\n')[0];
+		throw new Error(`the native addon does not load on ${here}; install Hearth's package for ${here} (${reason})`);
+	}
 	return loaded;
 }
