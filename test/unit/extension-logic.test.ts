@@ -101,15 +101,13 @@ describe('models to choose from', () => {
 		expect(foundRow(model, memory, false)).toEqual({
 			label: 'gpt-oss-20b',
 			description: 'gpt-oss · 20.9 B · MXFP4 · 12.1 GB',
-			detail: 'tight: needs 13.0 GB, 9.0 GB are available now · for chat, completions · LM Studio',
+			detail: 'tight: needs 13.0 GB, 9.0 GB are available now · chat, completions · LM Studio',
 		});
 		expect(foundRow(model, memory, true).label).toBe('$(check) gpt-oss-20b');
 		expect(foundRow({ ...model, fit: 'too-large' }, memory, false).detail).toContain(
 			'too large: needs 13.0 GB, this machine has 16.0 GB',
 		);
-		expect(foundRow({ ...model, fit: 'fits' }, memory, false).detail).toContain(
-			'fits: needs 13.0 GB of 9.0 GB available',
-		);
+		expect(foundRow({ ...model, fit: 'fits' }, memory, false).detail).toContain('fits: needs 13.0 GB of 9.0 GB');
 		const broken: FoundModel = {
 			path: '/x',
 			name: 'x',
@@ -138,7 +136,7 @@ describe('models to choose from', () => {
 		expect(offeredRow(offered, memory)).toEqual({
 			label: '$(cloud-download) X',
 			description: '12.1 GB · Apache-2.0 · h.example · 2.1 GB are here already',
-			detail: 'too large: needs 13.0 GB, this machine has 16.0 GB · for chat · an X',
+			detail: 'too large: needs 13.0 GB, this machine has 16.0 GB · chat · an X',
 		});
 		const where = { downloadFolder: '/d', freeDiskBytes: 50e9, memory };
 		const terms = downloadTerms(offered, 12.1e9, where);
