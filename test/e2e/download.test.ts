@@ -24,7 +24,9 @@ describe('a download', () => {
 		};
 		writeFileSync(catalogue, JSON.stringify({ models: [entry] }));
 		vscode = await VsCode.start('download', {
-			files: { 'notes.txt': 'Nothing.\n' },
+			files: { 'math.ts': '// Sums.\n' },
+			// A tenth of a minute.
+			settings: { 'hearth.unloadAfterMinutes': 0.1 },
 			variables: { HEARTH_CATALOGUE: catalogue },
 		});
 		window = await vscode.openWindow();
@@ -77,7 +79,6 @@ describe('a download', () => {
 	});
 
 	test('is then the model in use, whole and in its place', async () => {
-		await window.ready();
 		const file = path.join(vscode.folder, 'home', '.local', 'share', 'hearth', 'models', 'model.gguf');
 		expect(readFileSync(file).equals(model)).toBe(true);
 		await window.runCommand('Hearth: Select Model…');
@@ -85,6 +86,17 @@ describe('a download', () => {
 		expect(await row('downloaded by Hearth').textContent()).toMatch(/model.*gpt-oss.*in use.*fits: needs/);
 		await window.screenshot('download-in-use');
 		await window.press('Escape');
+	});
+
+	test('is unloaded when idle, and comes back for a completion', async () => {
+		await window.status('idle (unloaded)');
+		await window.screenshot('model-idle');
+		await window.openFile('math.ts');
+		await window.type('\n// Adds two numbers.\nexport function add(a: number, b: number): number {\n');
+		expect(await window.waitForGhostText()).toContain('return a + b;');
+		await window.screenshot('model-awake');
+		await window.press('Escape');
+		await window.save();
 	});
 
 	test('nothing was asked of other hosts, and no page reported an error', async () => {

@@ -1,7 +1,7 @@
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, test } from 'vitest';
 import {
 	type BenchmarkReport,
 	type CatalogueModel,
@@ -13,7 +13,7 @@ import {
 	type MemoryShortage,
 } from '../../engine/protocol';
 import { ReportStore } from '../../extension/benchmark/reportStore';
-import { languageEnabled, toggleLanguage } from '../../extension/completion/enablement';
+import { canAsk, languageEnabled, toggleLanguage } from '../../extension/completion/enablement';
 import { type CompletionFacts, explainCompletion } from '../../extension/completion/explain';
 import { engineSettings, modelFolders, networkSettings } from '../../extension/connection/settings';
 import { describeError } from '../../extension/errors';
@@ -86,6 +86,17 @@ describe('settings of models and of the network', () => {
 			network({ proxy: 'http://p:1', noProxy: ['a.example', 5], proxyStrictSSL: false, proxyAuthorization: 'Basic x' }),
 		).toEqual({ proxy: 'http://p:1', noProxy: ['a.example'], strictTls: false, proxyAuthorization: 'Basic x' });
 	});
+});
+
+test('an idle model can be asked, and still while it loads again; one that is loaded first cannot', () => {
+	const asked = (...states: Parameters<typeof canAsk>[0][]) =>
+		states.reduce((before, state) => canAsk(state, before), false);
+	expect(asked('starting', 'loading')).toBe(false);
+	expect(asked('starting', 'loading', 'ready')).toBe(true);
+	expect(asked('ready', 'unloaded')).toBe(true);
+	expect(asked('ready', 'unloaded', 'loading')).toBe(true);
+	expect(asked('ready', 'unloaded', 'loading', 'error')).toBe(false);
+	expect(asked('ready', 'restarting', 'loading')).toBe(false);
 });
 
 describe('models to choose from', () => {
