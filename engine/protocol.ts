@@ -4,8 +4,12 @@ import { NotificationType, ProgressType, RequestType, RequestType0 } from 'vscod
 
 /** Sent as `initializationOptions.settings` and again as `workspace/didChangeConfiguration` with `{ settings: { hearth } }`. */
 export interface EngineSettings {
-	/** Absolute path of a GGUF; empty: none chosen. */
+	/** Absolute path of a GGUF; empty: none chosen. It chats, and completes where no other one is chosen for that. */
 	modelPath: string;
+	/** The model that completes; empty: the one that chats. */
+	completionModelPath: string;
+	/** A smaller model of the same vocabulary that guesses ahead for the one that chats; empty: none. */
+	draftModelPath: string;
 	/** 0: all physical cores. */
 	threads: number;
 	/** Positions a conversation or completion may span. */
@@ -26,16 +30,22 @@ export interface EngineSettings {
 		/** Tokens of the file before and after the cursor shown to the model. */
 		prefixTokens: number;
 		suffixTokens: number;
+		/** Tokens of other files shown to models that know repositories. */
+		relatedTokens: number;
 	};
 	chat: {
 		reasoningEffort: 'low' | 'medium' | 'high';
 		maxTokens: number;
-		temperature: number;
-		topP: number;
-		/** Extra instructions for the developer message; empty: none. */
+		/** null: what the model's publishers recommend. */
+		temperature: number | null;
+		topP: number | null;
+		/** Extra instructions, as a developer or system message; empty: none. */
 		instructions: string;
 	};
 }
+
+/** What a model is chosen for. */
+export type ModelRole = 'chat' | 'completion';
 
 export interface ModelSummary {
 	path: string;
@@ -47,6 +57,14 @@ export interface ModelSummary {
 	kernels: string;
 	threads: number;
 	loadMilliseconds: number;
+	/** Of the chat template: how it is prompted; absent: it cannot chat. */
+	chatFormat?: string;
+	/** e.g. fill-in-the-middle. */
+	completionFormat: string;
+	/** Name of the model that guesses ahead for it. */
+	draft?: string;
+	/** Why the draft model of the settings is not used. */
+	draftProblem?: string;
 }
 
 /** `unloaded`: the model was idle for as long as the settings allow; the next request loads it again. */
@@ -183,7 +201,9 @@ export interface EngineStatus {
 	state: EngineState;
 	processId: number;
 	version: string;
+	/** The model that chats, and completes where there is no other. */
 	model?: ModelSummary;
+	completionModel?: ModelSummary;
 	/**
 	 * One line that says what is wrong and what to do; in state `error` always there. In other states: the model of this
 	 * client's settings could not be loaded, and the one in use was kept.
@@ -345,9 +365,13 @@ export type MemoryLimit = 'available' | 'machine' | 'none';
 /** `settings` replace those of the client for this load. */
 export interface LoadModelParams {
 	path: string;
+	/** Default: chat. */
+	role?: ModelRole;
 	/** Default: `machine`. */
 	memoryLimit?: MemoryLimit;
-	settings?: Partial<Pick<EngineSettings, 'contextTokens' | 'cacheType'>>;
+	settings?: Partial<
+		Pick<EngineSettings, 'contextTokens' | 'cacheType' | 'modelPath' | 'completionModelPath' | 'draftModelPath'>
+	>;
 }
 
 export const LoadModelRequest = new RequestType<LoadModelParams, ModelSummary, void>('hearth/loadModel');

@@ -50,6 +50,10 @@ const COMMANDS: Record<string, Command> = {
 		summary: 'the language server, for editors',
 		run: async (args) => (await import('./serve')).serve(args),
 	},
+	convert: {
+		summary: 'a Hugging Face folder (safetensors) to a GGUF file',
+		run: async (args) => (await import('./convert')).convert(args),
+	},
 	synth: {
 		summary: 'write a gpt-oss model of any size with seeded random weights',
 		run: async (args) => (await import('./synth')).synth(args),

@@ -78,15 +78,25 @@ export function fitOf({ totalBytes }: MemoryNeed, memory: MachineMemory): Fit {
 }
 
 /** The settings of a load that its memory depends on. */
-export type MemorySettings = Pick<EngineSettings, 'contextTokens' | 'cacheType' | 'completion'>;
+export type MemorySettings = Pick<EngineSettings, 'contextTokens' | 'cacheType' | 'completion'> &
+	Partial<Pick<EngineSettings, 'completionModelPath'>>;
 
 /** The prompts of chat and completion beside the excerpts: instructions, file name, message headers. */
 const COMPLETION_OVERHEAD = 512;
 
-/** Positions of the KV cache: a conversation that fills its context leaves the completions their own room. */
-export function cacheTokens({ contextTokens, completion }: Omit<MemorySettings, 'cacheType'>): number {
-	const window = completion.prefixTokens + completion.suffixTokens + completion.maxTokens + COMPLETION_OVERHEAD;
-	return contextTokens + Math.min(window, contextTokens);
+/** Positions that a completion spans. */
+export function completionWindow(completion: EngineSettings['completion']): number {
+	const { prefixTokens, suffixTokens, relatedTokens, maxTokens } = completion;
+	return prefixTokens + suffixTokens + relatedTokens + maxTokens + COMPLETION_OVERHEAD;
+}
+
+/**
+ * Positions of the KV cache: a conversation that fills its context leaves the completions their own room, unless another model
+ * completes.
+ */
+export function cacheTokens(settings: Omit<MemorySettings, 'cacheType'>): number {
+	const { contextTokens, completion, completionModelPath } = settings;
+	return contextTokens + (completionModelPath ? 0 : Math.min(completionWindow(completion), contextTokens));
 }
 
 /** What a model takes with these settings. A context beyond what the model was made for is cut to that. */

@@ -20,15 +20,18 @@ export class Repacker {
 	readonly #model: NativeModel;
 	readonly #layers: number;
 	readonly #memory: () => MachineMemory;
+	readonly #quiet: () => boolean;
 	#next = 0;
 	#timer: NodeJS.Timeout | undefined;
 	#running: Promise<void> | undefined;
 	#stopped = false;
 	#paused = false;
 
-	constructor(model: NativeModel, memory: () => MachineMemory = machineMemory) {
+	/** @param quiet whether no other model of this process computes either. */
+	constructor(model: NativeModel, memory: () => MachineMemory = machineMemory, quiet: () => boolean = () => true) {
 		this.#model = model;
 		this.#memory = memory;
+		this.#quiet = quiet;
 		this.#layers = model.repackBytes > 0 ? model.info.layers : 0;
 	}
 
@@ -42,8 +45,9 @@ export class Repacker {
 		if (this.#stopped || this.#timer || this.#next >= this.#layers) return;
 		this.#timer = setTimeout(() => {
 			this.#timer = undefined;
-			this.#running ??= this.#work().finally(() => {
+			this.#running ??= this.#work(this.#quiet).finally(() => {
 				this.#running = undefined;
+				if (!this.#paused) this.idle();
 			});
 		}, QUIET_MILLISECONDS);
 		// A process that has nothing else to do may end.
@@ -61,7 +65,7 @@ export class Repacker {
 	async finish(): Promise<boolean> {
 		this.busy();
 		await this.#running;
-		await this.#work();
+		await this.#work(() => true);
 		return this.#next >= this.#layers;
 	}
 
@@ -71,9 +75,9 @@ export class Repacker {
 		await this.#running;
 	}
 
-	async #work(): Promise<void> {
+	async #work(quiet: () => boolean): Promise<void> {
 		this.#paused = false;
-		while (this.#next < this.#layers && !this.#paused) {
+		while (this.#next < this.#layers && !this.#paused && quiet()) {
 			const left = (this.#layers - this.#next) * this.#model.repackBytes;
 			if (!mayRepack(left, this.#memory())) {
 				this.#giveUp();

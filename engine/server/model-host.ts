@@ -1,4 +1,4 @@
-// The one model that all clients share: loading, replacing and unloading it.
+// The model that all clients share for a role: loading, replacing and unloading it.
 import { Chat } from '../chat/chat';
 import { warmUp } from '../completion/completer';
 import { TokenPrefixIndex } from '../completion/token-healing';
@@ -6,6 +6,7 @@ import { cacheTokens } from '../models/memory-need';
 import type { EngineSettings, MachineMemory, MemoryLimit, ModelSummary } from '../protocol';
 import { machineMemory } from '../runtime/machine-memory';
 import { type OpenedModel, type OpenOptions, openModel } from '../runtime/model';
+import { StepArbiter } from '../runtime/step-arbiter';
 import { describe, log } from './log';
 
 /** A loaded model with what is built on it. */
@@ -56,6 +57,7 @@ export class ModelHost {
 	readonly #open: OpenModel;
 	readonly #changed: () => void;
 	readonly #memory: () => MachineMemory;
+	readonly #arbiter: StepArbiter;
 	#inUse: { load: Load; model: LoadedModel } | undefined;
 	/** The load asked for last, for as long as it runs or its model is in use. */
 	#wanted: Load | undefined;
@@ -67,11 +69,21 @@ export class ModelHost {
 	#queue: Promise<unknown> = Promise.resolve();
 	#closed = false;
 
-	/** @param changed called after each change of `state`. */
-	constructor(changed: () => void, open: OpenModel = openModel, memory: () => MachineMemory = machineMemory) {
+	/**
+	 * @param changed called after each change of `state`.
+	 * @param memory what there is for this model.
+	 * @param arbiter orders its steps among those of other models.
+	 */
+	constructor(
+		changed: () => void,
+		open: OpenModel = openModel,
+		memory: () => MachineMemory = machineMemory,
+		arbiter = new StepArbiter(),
+	) {
 		this.#changed = changed;
 		this.#open = open;
 		this.#memory = memory;
+		this.#arbiter = arbiter;
 	}
 
 	get state(): ModelState {
@@ -127,8 +139,11 @@ export class ModelHost {
 
 	/** What of the settings a loaded model depends on: a change of it needs a reload. */
 	static key(settings: EngineSettings): string {
-		const { modelPath, threads, contextTokens, kernels, rope, cacheType, speculation, repackWeights } = settings;
-		return JSON.stringify([modelPath, threads, contextTokens, kernels, rope, cacheType, speculation, repackWeights]);
+		const { modelPath, draftModelPath, threads, contextTokens, kernels, rope, cacheType, speculation } = settings;
+		const { repackWeights } = settings;
+		return JSON.stringify([
+			...[modelPath, draftModelPath, threads, contextTokens, kernels, rope, cacheType, speculation, repackWeights],
+		]);
 	}
 
 	/**
@@ -200,7 +215,10 @@ export class ModelHost {
 		this.#failure = undefined;
 		this.#changed();
 		await previous?.model.engine.close();
-		warmUp(model, new AbortController().signal).catch((error) => log(`warm-up: ${describe(error)}`));
+		if (model.draftProblem !== undefined) log(`no draft model: ${model.draftProblem}`);
+		if (load.settings.completionModelPath === '') {
+			warmUp(model, new AbortController().signal).catch((error) => log(`warm-up: ${describe(error)}`));
+		}
 		return model;
 	}
 
@@ -221,6 +239,8 @@ export class ModelHost {
 			...(settings.cacheType === 'q8_0' && settings.kernels !== 'reference' && { cacheType: settings.cacheType }),
 			contextTokens,
 			cacheTokens: cacheTokens(settings),
+			turns: this.#arbiter.join(),
+			...(settings.draftModelPath !== '' && { draftModelPath: settings.draftModelPath }),
 		});
 		return {
 			...opened,
@@ -231,7 +251,7 @@ export class ModelHost {
 	}
 }
 
-function summarize({ engine, loadMilliseconds }: OpenedModel): ModelSummary {
+function summarize({ engine, family, loadMilliseconds, draft, draftProblem }: OpenedModel): ModelSummary {
 	const { info } = engine;
 	return {
 		path: info.path,
@@ -243,5 +263,9 @@ function summarize({ engine, loadMilliseconds }: OpenedModel): ModelSummary {
 		kernels: info.kernels,
 		threads: info.threads,
 		loadMilliseconds,
+		...('name' in family.chat && { chatFormat: family.chat.name }),
+		completionFormat: family.completion.name,
+		...(draft !== undefined && { draft }),
+		...(draftProblem !== undefined && { draftProblem }),
 	};
 }

@@ -306,7 +306,8 @@ export class Engine implements vscode.Disposable {
 	async #sendSettings(): Promise<void> {
 		const settings = this.settings;
 		if (!this.#session) {
-			if (settings.modelPath !== '' && this.#view.state === 'off') await this.start().catch(() => {});
+			if ((settings.modelPath !== '' || settings.completionModelPath !== '') && this.#view.state === 'off')
+				await this.start().catch(() => {});
 			return;
 		}
 		const session = await this.#session.catch(() => undefined);

@@ -12,6 +12,8 @@ export type SettingReader = (key: string) => unknown;
 export function engineSettings(read: SettingReader, homeDirectory: string): EngineSettings {
 	return {
 		modelPath: expandHome(text(read('modelPath')), homeDirectory),
+		completionModelPath: expandHome(text(read('completionModelPath')), homeDirectory),
+		draftModelPath: expandHome(text(read('draftModelPath')), homeDirectory),
 		threads: integer(read('threads'), 0, 0, 1024),
 		contextTokens: integer(read('contextTokens'), 8192, 512, 131_072),
 		kernels: oneOf(read('kernels'), ['auto', 'reference', 'portable', 'avx2', 'avx512', 'neon']),
@@ -25,12 +27,13 @@ export function engineSettings(read: SettingReader, homeDirectory: string): Engi
 			multiline: oneOf(read('completions.multiline'), ['auto', 'always', 'never']),
 			prefixTokens: integer(read('completions.prefixTokens'), 1024, 16, 65_536),
 			suffixTokens: integer(read('completions.suffixTokens'), 256, 0, 65_536),
+			relatedTokens: integer(read('completions.relatedTokens'), 512, 0, 65_536),
 		},
 		chat: {
 			reasoningEffort: oneOf(read('chat.reasoningEffort'), ['medium', 'low', 'high']),
 			maxTokens: integer(read('chat.maxTokens'), 4096, 1, 131_072),
-			temperature: number(read('chat.temperature'), 1, 0, 2),
-			topP: number(read('chat.topP'), 1, 0, 1),
+			temperature: number(read('chat.temperature'), null, 0, 2),
+			topP: number(read('chat.topP'), null, 0, 1),
 			instructions: text(read('chat.instructions')),
 		},
 	};
@@ -74,7 +77,7 @@ function flag(value: unknown, fallback: boolean): boolean {
 	return typeof value === 'boolean' ? value : fallback;
 }
 
-function number(value: unknown, fallback: number, min: number, max: number): number {
+function number<T>(value: unknown, fallback: T, min: number, max: number): number | T {
 	if (typeof value !== 'number' || !Number.isFinite(value)) return fallback;
 	return Math.min(max, Math.max(min, value));
 }

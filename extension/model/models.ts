@@ -19,6 +19,7 @@ import { describeError } from '../errors';
 import { formatBytes } from '../status/statusText';
 import { Downloads } from './downloads';
 import { byUsefulness, foundRow, memoryChoices, offeredRow } from './modelItems';
+import { type ModelPaths, type RoleChoice, roleChoices, roleInSettings } from './modelRole';
 import { addRecent, cleanPath } from './recentModels';
 
 const RECENT_KEY = 'hearth.recentModels';
@@ -212,16 +213,31 @@ export class Models implements vscode.Disposable {
 	 * Loads the model, which checks it, and keeps it in the settings when it can be used. What there is no memory for now is
 	 * loaded only if the user wants it all the same.
 	 */
-	async #use(file: string, { memoryLimit = 'available', settings }: Partial<LoadParams> = {}): Promise<void> {
+	async #use(
+		file: string,
+		{ memoryLimit = 'available', settings }: Partial<LoadParams> = {},
+		choice?: RoleChoice,
+	): Promise<void> {
+		const chosen = choice ?? (await askRole(file, this.#engine.settings));
+		if (!chosen) return;
+		const { role, changes } = chosen;
+		if (!role) {
+			await this.#engine.changeSettings({ ...changes });
+			return;
+		}
 		this.#trying = true;
 		let shortage: MemoryShortage | undefined;
 		try {
 			const model = await vscode.window.withProgress(
 				{ location: vscode.ProgressLocation.Notification, title: `Loading ${path.basename(file)}` },
-				() => this.#engine.request(LoadModelRequest, { path: file, memoryLimit, ...(settings && { settings }) }),
+				() =>
+					this.#engine.request(LoadModelRequest, {
+						...{ path: file, role, memoryLimit },
+						settings: { ...settings, ...changes },
+					}),
 			);
 			await this.#context.globalState.update(RECENT_KEY, addRecent(this.#recent, file));
-			await this.#engine.changeSettings({ ...settings, modelPath: file });
+			await this.#engine.changeSettings({ ...settings, ...changes });
 			void vscode.window.showInformationMessage(
 				`${model.name} is ready (${formatBytes(model.fileBytes)}, loaded in ${(model.loadMilliseconds / 1000).toFixed(1)} s).`,
 			);
@@ -234,11 +250,14 @@ export class Models implements vscode.Disposable {
 		} finally {
 			this.#trying = false;
 		}
-		if (shortage) await this.#askForMemory(shortage, { modal: true });
+		if (shortage) await this.#askForMemory(shortage, { modal: true, choice: chosen });
 	}
 
 	/** Lets the user choose what to do about a model that is too much for the machine. */
-	async #askForMemory(shortage: MemoryShortage, { modal }: { modal: boolean }): Promise<void> {
+	async #askForMemory(
+		shortage: MemoryShortage,
+		{ modal, choice: chosen }: { modal: boolean; choice?: RoleChoice },
+	): Promise<void> {
 		const { message, detail, choices } = memoryChoices(shortage);
 		const label = await vscode.window.showWarningMessage(
 			message,
@@ -246,7 +265,8 @@ export class Models implements vscode.Disposable {
 			...choices.map((choice) => choice.label),
 		);
 		const choice = choices.find((candidate) => candidate.label === label);
-		if (choice?.load) await this.#use(shortage.path, choice.load);
+		const { path: file } = shortage;
+		if (choice?.load) await this.#use(file, choice.load, chosen ?? roleInSettings(file, this.#engine.settings));
 		else if (choice) await this.#select();
 	}
 
@@ -272,6 +292,13 @@ function separator(label: string): ModelItem {
 function shortageOf(error: unknown): MemoryShortage | undefined {
 	const { code, data } = error as { code?: unknown; data?: MemoryShortage };
 	return code === ErrorCode.notEnoughMemory ? data : undefined;
+}
+
+/** Asks what a model is for, where there is another one already. */
+async function askRole(file: string, current: ModelPaths): Promise<RoleChoice | undefined> {
+	const choices = roleChoices(file, current, (other) => path.basename(other));
+	if (choices.length === 1) return choices[0];
+	return vscode.window.showQuickPick(choices, { title: `Use ${path.basename(file)} for` });
 }
 
 async function openWalkthrough(): Promise<void> {

@@ -1,5 +1,5 @@
 // What the status bar says about the engine. No VS Code in here.
-import type { DownloadStatus, EngineStatus } from '../../engine/protocol';
+import type { DownloadStatus, EngineStatus, ModelSummary } from '../../engine/protocol';
 import type { EngineView } from '../../webview/messages';
 
 const MAX_NAME = 24;
@@ -83,7 +83,7 @@ function duration(seconds: number): string {
 
 function stateText({ engine, completionsEnabled }: StatusFacts): StatusText {
 	const status = engine.status;
-	const name = shorten(status?.model?.name ?? 'Hearth');
+	const name = shorten(namesOf(status));
 	switch (engine.state) {
 		case 'off':
 		case 'no-model':
@@ -126,10 +126,15 @@ function stateText({ engine, completionsEnabled }: StatusFacts): StatusText {
 /** The tooltip's facts as label and value. */
 export function statusDetails(status: EngineStatus): [string, string][] {
 	const details: [string, string][] = [];
-	const { model, memory, cache, speed: rate, lastCompletion } = status;
+	const { model, completionModel, memory, cache, speed: rate, lastCompletion } = status;
 	if (model) {
-		details.push(['Model', `${model.name} (${model.architecture}, ${formatBytes(model.fileBytes)})`]);
+		details.push([completionModel ? 'Chat model' : 'Model', describe(model)]);
 		details.push(['Compute', `${model.kernels}, ${model.threads} threads`]);
+		if (model.draft !== undefined) details.push(['Guesses ahead', model.draft]);
+		if (model.draftProblem !== undefined) details.push(['Not guessing ahead', model.draftProblem]);
+	}
+	if (completionModel) {
+		details.push(['Completion model', `${describe(completionModel)}, ${completionModel.completionFormat}`]);
 	}
 	if (rate && rate.decode > 0) details.push(['Generating', `${formatRate(rate.decode)} tok/s`]);
 	if (rate && rate.prefill > 0) details.push(['Reading prompts', `${formatRate(rate.prefill)} tok/s`]);
@@ -155,6 +160,10 @@ export function statusDetails(status: EngineStatus): [string, string][] {
 	return details;
 }
 
+function describe({ name, architecture, fileBytes }: ModelSummary): string {
+	return `${name} (${architecture}, ${formatBytes(fileBytes)})`;
+}
+
 /** Bytes in the unit a person reads them in, decimal like disk sizes: 12.1 GB. */
 export function formatBytes(bytes: number): string {
 	const units = ['B', 'KB', 'MB', 'GB', 'TB'];
@@ -169,6 +178,13 @@ export function formatBytes(bytes: number): string {
 
 export function formatRate(tokensPerSecond: number): string {
 	return tokensPerSecond >= 100 ? String(Math.round(tokensPerSecond)) : tokensPerSecond.toFixed(1);
+}
+
+/** Both models where there are two: the one that completes works more often, the one that chats is the larger. */
+function namesOf(status: EngineStatus | undefined): string {
+	const { model, completionModel } = status ?? {};
+	if (model && completionModel) return `${completionModel.name} + ${model.name}`;
+	return (model ?? completionModel)?.name ?? 'Hearth';
 }
 
 /** The status bar is everybody's: a file's long name must not push the others out. */
