@@ -11,6 +11,8 @@ export interface EngineSettings {
 	/** Positions a conversation or completion may span. */
 	contextTokens: number;
 	kernels: 'auto' | 'reference' | 'portable' | 'avx2' | 'avx512' | 'neon';
+	/** What computes; `auto`: Metal where there is a usable one, else the CPU. */
+	backend: 'auto' | 'metal' | 'cpu';
 	rope: 'reference' | 'llamacpp';
 	/** How the KV cache keeps keys and values; `q8_0` takes half the memory and is a little less exact. */
 	cacheType: 'f16' | 'q8_0';
@@ -42,6 +44,11 @@ export interface ModelSummary {
 	fileBytes: number;
 	parameterCount: number;
 	contextLength: number;
+	backend: 'cpu' | 'metal';
+	/** The GPU's name; absent: the CPU computes. */
+	device?: string;
+	/** Why the CPU computes where Metal was asked for or could be expected. */
+	backendNote?: string;
 	kernels: string;
 	threads: number;
 	loadMilliseconds: number;
@@ -185,6 +192,10 @@ export interface BenchmarkReport {
 	};
 	model: { name: string; path: string; fileBytes: number; parameterCount: number; bytesPerToken: number };
 	backend: 'cpu' | 'metal';
+	/** The GPU's name; absent: the CPU computed. */
+	device?: string;
+	/** Why the CPU computed where Metal was asked for or could be expected. */
+	backendNote?: string;
 	kernels: string;
 	threads: number;
 	/** Whether all weights were in the faster layout, or as the file has them. */

@@ -149,7 +149,7 @@ export async function buildNative({
 		renameSync(fresh, target);
 	};
 
-	const core = await compileAll([...sources('core'), ...sources('cpu')]);
+	const core = await compileAll([...sources('core'), ...sources('cpu'), path.join('metal', 'absent.cpp')]);
 	if (!arm64) {
 		const addon = await compileAll(sources('addon'));
 		const target = path.join(output, 'hearth.node');

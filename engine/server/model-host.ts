@@ -85,8 +85,11 @@ export class ModelHost {
 
 	/** What of the settings a loaded model depends on: a change of it needs a reload. */
 	static key(settings: EngineSettings): string {
-		const { modelPath, threads, contextTokens, kernels, rope, cacheType, speculation, repackWeights } = settings;
-		return JSON.stringify([modelPath, threads, contextTokens, kernels, rope, cacheType, speculation, repackWeights]);
+		const { modelPath, threads, contextTokens, kernels, backend, rope, cacheType, speculation, repackWeights } =
+			settings;
+		return JSON.stringify([
+			...[modelPath, threads, contextTokens, kernels, backend, rope, cacheType, speculation, repackWeights],
+		]);
 	}
 
 	/**
@@ -164,6 +167,11 @@ export class ModelHost {
 		const opened = await this.#open(settings.modelPath, {
 			threads: settings.threads,
 			kernels: settings.kernels,
+			backend: settings.backend,
+			onBackendNote: (note) => {
+				log(note);
+				this.#changed();
+			},
 			rope: settings.rope,
 			speculation: settings.speculation,
 			repack: settings.repackWeights,
@@ -177,7 +185,10 @@ export class ModelHost {
 			...opened,
 			chat: new Chat(opened),
 			tokenIndex: new TokenPrefixIndex(opened.tokenizer),
-			summary: summarize(opened),
+			// Told anew each time: the backend may change while it works.
+			get summary() {
+				return summarize(opened);
+			},
 		};
 	}
 }
@@ -191,6 +202,9 @@ function summarize({ engine, loadMilliseconds }: OpenedModel): ModelSummary {
 		fileBytes: info.fileBytes,
 		parameterCount: info.parameterCount,
 		contextLength: engine.contextTokens,
+		backend: info.backend,
+		...(info.device !== undefined && { device: info.device }),
+		...(info.backendNote !== undefined && { backendNote: info.backendNote }),
 		kernels: info.kernels,
 		threads: info.threads,
 		loadMilliseconds,

@@ -4,6 +4,7 @@
 #include "../core/engine.h"
 #include "../core/error.h"
 #include "../cpu/kernels.h"
+#include "../metal/metal_backend.h"
 #include "convert.h"
 #include "model_object.h"
 
@@ -75,7 +76,8 @@ Napi::Value open_model(const Napi::CallbackInfo& call) {
   EngineOptions options;
   if (call[1].IsObject()) {
     auto object = call[1].As<Napi::Object>();
-    Napi::Value threads = object.Get("threads"), rope = object.Get("rope"), kernels = object.Get("kernels");
+    Napi::Value threads = object.Get("threads"), rope = object.Get("rope"), kernels = object.Get("kernels"),
+                backend = object.Get("backend");
     if (!threads.IsUndefined()) {
       double count = threads.IsNumber() ? threads.As<Napi::Number>().DoubleValue() : -1;
       if (!(count >= 0 && count <= 1024)) throw Napi::TypeError::New(call.Env(), "threads must be a number from 0 to 1024");
@@ -87,6 +89,7 @@ Napi::Value open_model(const Napi::CallbackInfo& call) {
       options.rope = mode == "llamacpp" ? RopeMode::llamacpp : RopeMode::reference;
     }
     if (!kernels.IsUndefined()) options.kernels = kernels.ToString();
+    if (!backend.IsUndefined()) options.backend = backend.ToString();
   }
   auto* task = new OpenModel(call.Env(), path_argument(call), options);
   task->Queue();
@@ -106,12 +109,23 @@ Napi::Value cpu_info(const Napi::CallbackInfo& call) {
   return out;
 }
 
+Napi::Value metal_info(const Napi::CallbackInfo& call) {
+  Napi::Env env = call.Env();
+  auto out = Napi::Object::New(env);
+  const metal::Probe probe = metal::probe();
+  out.Set("inThisBuild", Napi::Boolean::New(env, metal::in_this_build()));
+  if (!probe.device.empty()) out.Set("device", probe.device);
+  if (!probe.reason.empty()) out.Set("reason", probe.reason);
+  return out;
+}
+
 Napi::Object init(Napi::Env env, Napi::Object exports) {
   ModelObject::define(env);
   CacheObject::define(env);
   exports.Set("readGguf", Napi::Function::New(env, read_gguf));
   exports.Set("openModel", Napi::Function::New(env, open_model));
   exports.Set("cpuInfo", Napi::Function::New(env, cpu_info));
+  exports.Set("metalInfo", Napi::Function::New(env, metal_info));
   return exports;
 }
 

@@ -122,6 +122,9 @@ Napi::Value ModelObject::info(const Napi::CallbackInfo& call) {
   number("ropeFrequencyBase", c.rope_base);
   number("ropeScalingFactor", c.rope_factor);
   number("ropeOriginalContextLength", c.rope_original_context);
+  text("backend", engine.backend().kind());
+  if (const std::string device = engine.backend().device(); !device.empty()) text("device", device);
+  if (!engine.backend_note().empty()) text("backendNote", engine.backend_note());
   text("kernels", engine.backend().name());
   number("threads", engine.threads());
   number("bytesPerToken", static_cast<double>(model.bytes_per_token()));
@@ -135,8 +138,7 @@ Napi::Value ModelObject::create_cache(const Napi::CallbackInfo& call) {
   auto options = call[0].As<Napi::Object>();
   const int blocks = static_cast<int>(whole_number(options.Get("blocks"), 1, 1 << 24, "blocks"));
   try {
-    return CacheObject::create(env, model_, std::make_shared<KvCache>(loaded.engine->model().config(), blocks,
-                                                                       cache_type(options.Get("type"), *loaded.engine)));
+    return CacheObject::create(env, model_, loaded.engine->make_cache(blocks, cache_type(options.Get("type"), *loaded.engine)));
   } catch (const Error& error) {
     throw Napi::Error::New(env, error.what());
   }

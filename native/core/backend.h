@@ -3,6 +3,9 @@
 // R rows; E, H, K, D, X, V as in model.h.
 #pragma once
 
+#include <memory>
+#include <string>
+
 #include "batch.h"
 #include "model.h"
 
@@ -15,6 +18,15 @@ class Backend {
   /// The kernel set in use: "reference", "portable", "avx2"…
   virtual const char* name() const = 0;
   virtual CacheType cache_type() const = 0;
+  /// "cpu" or "metal".
+  virtual const char* kind() const { return "cpu"; }
+  /// The GPU's name for reports; empty: the CPU.
+  virtual std::string device() const { return {}; }
+
+  /// Memory for a KV cache, where and as this backend reads it. Throws Error where it cannot be had or the type is none of its.
+  virtual std::shared_ptr<KvCache> make_cache(const Config& config, int blocks, CacheType type) {
+    return std::make_shared<KvCache>(config, blocks, type);
+  }
 
   /// Bytes of memory that repack(layer) takes; 0: this backend reads weights best as the file has them.
   virtual size_t repack_bytes() const { return 0; }
@@ -36,6 +48,14 @@ class Backend {
   virtual void experts(int layer) = 0;
   /// logits[outputs][V] = head · RMSNorm(x of the output rows). The memory is the backend's, valid until the next begin().
   virtual const float* head() = 0;
+
+  /// Head and sampling in one, where the logits need not leave the device: fills tokens and probabilities, and logits if the
+  /// batch asks for them. false: the engine takes head() and samples itself.
+  virtual bool sample(StepResult&) { return false; }
+  /// Ends a step that has no outputs: its keys and values are in the cache when this returns.
+  virtual void finish() {}
+  /// Makes the running step throw soon. From another thread.
+  virtual void abort() {}
 };
 
 }  // namespace hearth

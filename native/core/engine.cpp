@@ -6,13 +6,25 @@
 #include "../cpu/cpu_backend.h"
 #include "../cpu/kernels.h"
 #include "../cpu/reference_backend.h"
+#include "../metal/metal_backend.h"
 #include "error.h"
 
 namespace hearth {
 
 namespace {
 
-std::unique_ptr<Backend> make_backend(const Model& model, ThreadPool& pool, const EngineOptions& options) {
+std::unique_ptr<Backend> make_backend(const Model& model, ThreadPool& pool, const EngineOptions& options, std::string& note) {
+  if (options.backend != "auto" && options.backend != "metal" && options.backend != "cpu")
+    fail("the backend must be auto, metal or cpu, not \"%s\"", printable(options.backend).c_str());
+  const bool asked = options.backend == "metal";
+  if (options.backend != "cpu" && (asked || (metal::in_this_build() && options.kernels == "auto"))) {
+    try {
+      if (options.kernels != "auto") fail("the kernels \"%s\" are the CPU's", printable(options.kernels).c_str());
+      return metal::make_backend(model, options.rope);
+    } catch (const Error& error) {
+      note = std::string("the CPU computes, not Metal: ") + error.what();
+    }
+  }
   if (options.kernels == "reference") return make_reference_backend(model, pool, options.rope);
   const cpu::Kernels* kernels =
       options.kernels == "auto" ? cpu::available_kernels()[0] : cpu::find_kernels(options.kernels.c_str());
@@ -43,7 +55,7 @@ class Stopwatch {
 
 Engine::Engine(const std::string& path, const EngineOptions& options)
     : model_(path), pool_(options.threads > 0 ? options.threads : default_thread_count()),
-      backend_(make_backend(model_, pool_, options)) {}
+      backend_(make_backend(model_, pool_, options, backend_note_)) {}
 
 StepResult Engine::step(KvCache& cache, const Batch& batch) {
   const Config& config = model_.config();
@@ -66,7 +78,11 @@ StepResult Engine::step(KvCache& cache, const Batch& batch) {
     watch.lap("experts");
   }
   StepResult result;
-  if (!batch.outputs.empty()) {
+  if (batch.outputs.empty()) {
+    backend.finish();
+  } else if (backend.sample(result)) {
+    watch.lap("head");
+  } else {
     const float* logits = backend.head();
     watch.lap("head");
     const auto outputs = batch.outputs.size();

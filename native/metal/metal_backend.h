@@ -1,0 +1,25 @@
+// The Metal backend: gpt-oss on an Apple GPU, behind the operations of core/backend.h. Where a build has no Metal, absent.cpp
+// stands in for all of this.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "../core/backend.h"
+
+namespace hearth::metal {
+
+/// Whether this build can use Metal at all: macOS on Apple silicon, and the test build over the emulated device.
+bool in_this_build();
+
+/// The GPU as Metal names it, or why it cannot be used (one of the two is empty). Compiles no kernels.
+struct Probe {
+  std::string device, reason;
+};
+Probe probe();
+
+/// Compiles the kernels, maps the weights for the GPU and returns the backend. `model` must outlive it. Throws Error where there is
+/// no usable device, the kernels do not compile, or the model has something the kernels do not know, saying which.
+std::unique_ptr<Backend> make_backend(const Model& model, RopeMode rope);
+
+}  // namespace hearth::metal
