@@ -165,6 +165,8 @@ export interface NativeModel {
 	 * GPU gave up.
 	 */
 	step(cache: NativeCache, batch: StepBatch): Promise<StepResult>;
+	/** What a step would launch on the GPU, without running it; on the CPU no launches. Rejects as `step` does. */
+	countStep(cache: NativeCache, batch: StepBatch): Promise<StepCount>;
 	/** Memory that `repack` of one layer takes, in bytes; 0: the weights are best as the file has them. */
 	readonly repackBytes: number;
 	/**
@@ -192,6 +194,55 @@ export interface CpuInfo {
 	features: string[];
 }
 
+/** One launch of a GPU kernel in a step. Bytes of experts are those that independent routing touches on average. */
+export interface KernelLaunch {
+	kernel: string;
+	/** −1: before or after the layers. */
+	layer: number;
+	/** Threadgroups. */
+	grid: [number, number, number];
+	/** Of a threadgroup. */
+	threads: number;
+	threadgroupBytes: number;
+	/** Waits for the launches before it. */
+	barrier: boolean;
+	/** Each weight once. */
+	weightBytes: number;
+	/** How often the threadgroups ask for them; all but the first time it may come from caches. */
+	weightPasses: number;
+	/** Keys and values read and written. */
+	cacheBytes: number;
+	/** Intermediates read and written. */
+	activationBytes: number;
+}
+
+export interface StepCount {
+	launches: KernelLaunch[];
+	/** Memory held for intermediates. */
+	scratchBytes: number;
+}
+
+/** One kernel of the self-test. */
+export interface KernelCheck {
+	backend: Exclude<BackendChoice, 'auto'>;
+	/** The CPU's kernel set, or the GPU's name. */
+	set: string;
+	kernel: string;
+	shape: string;
+	/** Largest deviation from the reference, relative to the size of what was summed up. */
+	error: number;
+	tolerance: number;
+	ok: boolean;
+	/** What is wrong, in words. */
+	problem?: string;
+	/** Of one run; 0: not timed. */
+	milliseconds: number;
+	/** Read and written by one run. */
+	bytes: number;
+	/** Multiplications and additions of one run. */
+	operations: number;
+}
+
 export interface MetalInfo {
 	inThisBuild: boolean;
 	device?: string;
@@ -204,6 +255,17 @@ export interface Native {
 	/** Maps a gpt-oss model. Rejects on a wrong architecture, missing tensor, unsupported type or wrong shape, by name. */
 	openModel(file: string, options?: ModelOptions): Promise<NativeModel>;
 	cpuInfo(): CpuInfo;
+	/**
+	 * Runs every kernel of a backend on random inputs against a plain computation in double precision, away from this thread.
+	 * `full`: in gpt-oss-20b's sizes; else small ones. `report` gets each kernel's result and may return false to stop.
+	 * Rejects where the backend cannot be used at all.
+	 */
+	selfTest(options: {
+		backend: Exclude<BackendChoice, 'auto'>;
+		full: boolean;
+		seed: number;
+		report: (check: KernelCheck) => boolean;
+	}): Promise<void>;
 	/** Whether this build has Metal, and the GPU's name or why it cannot be used. Quick: nothing is compiled. */
 	metalInfo(): MetalInfo;
 }

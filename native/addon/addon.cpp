@@ -3,6 +3,7 @@
 
 #include "../core/engine.h"
 #include "../core/error.h"
+#include "../core/self_test.h"
 #include "../cpu/kernels.h"
 #include "../metal/metal_backend.h"
 #include "convert.h"
@@ -109,6 +110,68 @@ Napi::Value cpu_info(const Napi::CallbackInfo& call) {
   return out;
 }
 
+/// The self-test on a thread of its own: hundreds of milliseconds a kernel must not hold up Node's pool.
+class SelfTest {
+ public:
+  static Napi::Value start(const Napi::CallbackInfo& call) {
+    Napi::Env env = call.Env();
+    if (!call[0].IsObject()) throw Napi::TypeError::New(env, "selfTest takes { backend, full, seed, report }");
+    auto options = call[0].As<Napi::Object>();
+    const std::string backend = options.Get("backend").ToString();
+    if (backend != "cpu" && backend != "metal") throw Napi::TypeError::New(env, "selfTest's backend must be cpu or metal");
+    Napi::Value report = options.Get("report");
+    if (!report.IsFunction()) throw Napi::TypeError::New(env, "selfTest's report must be a function");
+    auto state = std::make_shared<State>(env, report.As<Napi::Function>());
+    state->options.full = options.Get("full").ToBoolean();
+    state->options.seed = static_cast<uint64_t>(options.Get("seed").ToNumber().Int64Value());
+    state->options.cancelled = &state->cancelled;
+    state->options.report = [raw = state.get()](const KernelCheck& check) { raw->tell(check); };
+    state->thread = std::thread([state, backend] {
+      std::string error;
+      try {
+        backend == "cpu" ? cpu::self_test(state->options) : metal::self_test(state->options);
+      } catch (const std::exception& e) {
+        error = e.what();
+      }
+      state->finish(state, error);
+    });
+    return state->deferred.Promise();
+  }
+
+ private:
+  struct State {
+    State(Napi::Env env, Napi::Function report)
+        : deferred(env), back(Napi::ThreadSafeFunction::New(env, report, "hearth self-test", 0, 1)) {}
+
+    /// From the test's thread; report() returning false ends the test.
+    void tell(const KernelCheck& check) {
+      if (back.BlockingCall([this, check](Napi::Env env, Napi::Function report) {
+            try {
+              Napi::Value wanted = report.Call({check_to_js(env, check)});
+              if (wanted.IsBoolean() && !wanted.As<Napi::Boolean>().Value()) cancelled = true;
+            } catch (const Napi::Error&) {
+              cancelled = true;
+            }
+          }) != napi_ok)
+        cancelled = true;
+    }
+    void finish(const std::shared_ptr<State>& self, const std::string& error) {
+      back.BlockingCall([self, error](Napi::Env env, Napi::Function) {
+        self->thread.join();
+        if (error.empty()) self->deferred.Resolve(env.Undefined());
+        else self->deferred.Reject(Napi::Error::New(env, error).Value());
+      });
+      back.Release();
+    }
+
+    Napi::Promise::Deferred deferred;
+    Napi::ThreadSafeFunction back;
+    SelfTestOptions options;
+    std::atomic<bool> cancelled{false};
+    std::thread thread;
+  };
+};
+
 Napi::Value metal_info(const Napi::CallbackInfo& call) {
   Napi::Env env = call.Env();
   auto out = Napi::Object::New(env);
@@ -125,6 +188,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("readGguf", Napi::Function::New(env, read_gguf));
   exports.Set("openModel", Napi::Function::New(env, open_model));
   exports.Set("cpuInfo", Napi::Function::New(env, cpu_info));
+  exports.Set("selfTest", Napi::Function::New(env, SelfTest::start));
   exports.Set("metalInfo", Napi::Function::New(env, metal_info));
   return exports;
 }

@@ -52,6 +52,7 @@ void ModelObject::define(Napi::Env env) {
                                                           InstanceMethod<&ModelObject::create_cache>("createCache"),
                                                           InstanceMethod<&ModelObject::cache_block_bytes>("cacheBlockBytes"),
                                                           InstanceMethod<&ModelObject::step>("step"),
+                                                          InstanceMethod<&ModelObject::count_step>("countStep"),
                                                           InstanceAccessor<&ModelObject::repack_bytes>("repackBytes"),
                                                           InstanceMethod<&ModelObject::repack>("repack"),
                                                           InstanceMethod<&ModelObject::measure_ceilings>("measureCeilings"),
@@ -160,6 +161,17 @@ Napi::Value ModelObject::step(const Napi::CallbackInfo& call) {
     auto result = std::make_shared<StepResult>(engine->step(*memory, *batch));
     double milliseconds = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
     return [result, milliseconds](Napi::Env env) { return result_to_js(env, *result, milliseconds); };
+  });
+}
+
+Napi::Value ModelObject::count_step(const Napi::CallbackInfo& call) {
+  Napi::Env env = call.Env();
+  CacheObject* cache = CacheObject::from(call[0]);
+  if (!cache || !call[1].IsObject()) throw Napi::TypeError::New(env, "countStep takes a cache and a batch");
+  auto batch = std::make_shared<Batch>(batch_from_js(call[1].As<Napi::Object>()));
+  return model(env).worker.run(env, [engine = model(env).engine.get(), memory = cache->cache_of(env, model_), batch]() -> Worker::Settle {
+    auto count = std::make_shared<StepCount>(engine->count(*memory, *batch));
+    return [count](Napi::Env env) { return count_to_js(env, *count); };
   });
 }
 

@@ -3,13 +3,34 @@
 // R rows; E, H, K, D, X, V as in model.h.
 #pragma once
 
+#include <array>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "batch.h"
 #include "model.h"
 
 namespace hearth {
+
+/// One launch of a GPU kernel as a step would make it, and the memory it must move. Experts are counted as the rows touch on average
+/// where each chooses independently.
+struct Launch {
+  std::string kernel;
+  int layer;                     ///< −1: before or after the layers
+  std::array<uint32_t, 3> grid;  ///< threadgroups
+  uint32_t threads;              ///< of a threadgroup
+  uint32_t threadgroup_bytes;    ///< static threadgroup memory
+  bool barrier;                  ///< waits for the launches before it
+  double weight_bytes;           ///< of weights, each counted once
+  double weight_passes;          ///< how often the threadgroups ask for them; more than once comes from caches, as far as they hold
+  double cache_bytes;            ///< keys and values read and written
+  double activation_bytes;       ///< intermediates read and written
+};
+struct StepCount {
+  std::vector<Launch> launches;
+  size_t scratch_bytes = 0;  ///< memory held for intermediates
+};
 
 class Backend {
  public:
@@ -56,6 +77,10 @@ class Backend {
   virtual void finish() {}
   /// Makes the running step throw soon. From another thread.
   virtual void abort() {}
+  /// Whether operations only encode work for a device, so that their time says nothing.
+  virtual bool encodes() const { return false; }
+  /// What the step would launch, without running it; no launches: this backend has none. The step must be valid.
+  virtual StepCount count(const Batch&, KvCache&) { return {}; }
 };
 
 }  // namespace hearth

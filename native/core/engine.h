@@ -39,6 +39,9 @@ class Engine {
   /// abort() was called.
   StepResult step(KvCache& cache, const Batch& batch);
 
+  /// What the step would launch on a GPU. Throws Error on a bad batch.
+  StepCount count(KvCache& cache, const Batch& batch);
+
   /// See Backend::repack. Throws Error for a layer out of range.
   void repack(int layer);
 

@@ -118,6 +118,10 @@ export class FakeModel implements NativeModel {
 		}
 	}
 
+	countStep(): ReturnType<NativeModel['countStep']> {
+		return Promise.resolve({ launches: [], scratchBytes: 0 });
+	}
+
 	readonly repackBytes = 0;
 
 	repack(): Promise<void> {
