@@ -42,6 +42,9 @@ const COMPLETION_OVERHEAD = 512;
 interface Load {
 	key: string;
 	path: string;
+	settings: EngineSettings;
+	/** Open it even where the same is in use. */
+	anew: boolean;
 	done: Promise<LoadedModel>;
 }
 
@@ -100,9 +103,18 @@ export class ModelHost {
 	load(settings: EngineSettings): Promise<LoadedModel> {
 		const key = ModelHost.key(settings);
 		if (this.#wanted?.key === key) return this.#wanted.done;
+		return this.#start(settings, false);
+	}
+
+	/** Opens the model in use again, e.g. because what `auto` means has changed; its running requests fail. */
+	async reload(): Promise<void> {
+		const { settings } = this.#wanted ?? this.#inUse?.load ?? {};
+		if (settings) await this.#start(settings, true);
+	}
+
+	#start(settings: EngineSettings, anew: boolean): Promise<LoadedModel> {
 		const load: Load = {
-			key,
-			path: settings.modelPath,
+			...{ key: ModelHost.key(settings), path: settings.modelPath, settings, anew },
 			done: this.#queue.then(() => this.#replace(load, settings)),
 		};
 		this.#wanted = load;
@@ -135,7 +147,7 @@ export class ModelHost {
 		if (this.#closed) throw new Error('the engine is shutting down');
 		if (this.#wanted !== load) throw new Error('another model was chosen meanwhile');
 		const previous = this.#inUse;
-		if (previous?.load.key === load.key) {
+		if (previous?.load.key === load.key && !load.anew) {
 			// Another one was asked for in between and is wanted no more.
 			this.#inUse = { ...previous, load };
 			this.#changed();
