@@ -37,21 +37,19 @@
 //  one row (8 launches):           norm → qkv_c1 → attention → attention_merge → linear_c1 (out) → router → gate_up_c1 (direct) → down_sum
 //  2 rows and more (10 launches):  norm → qkv_cN → attention → attention_merge → linear_cN (out) → router → expert_lists → gate_up_cN → down_cN
 //                                  → expert_sum
-//  long runs of rows (9 launches): the same with attention_rows instead of attention → attention_merge. Same bits.
+//  long runs of rows (9 launches): the same with attention_rows_… instead of attention → attention_merge. Same bits.
 //  Before the layers: embed. After: norm (gather) → linear_cN (head) → sample.
 // N is 1, 2, 4 or 8: columns (rows of the step) that share one pass over the weights. Choose the smallest N ≥ R, at most 8. More
 // rows than 8 take ceil(R/N) threadgroups in y, adjacent in time, so that the weights come from the cache.
 // Matrix units (switch, R ≥ 32): qkv_mm, linear_mm, gate_up_mm, down_mm, in place of …_cN with the same buffers and constants.
 #pragma once
 
-#ifndef __METAL_VERSION__
-#include <cstdint>
-#endif
-
 namespace hearth {
 namespace gpu {
 
-enum : uint32_t {
+typedef unsigned int u32;  ///< 32 bits for both compilers
+
+enum : u32 {
   kStopBuffer = 30,
   kSimdWidth = 32,
   kPositionsPerBlock = 32,  ///< positions of a KV cache block (kCacheBlock of core/cache.h)
@@ -66,19 +64,19 @@ enum : uint32_t {
 };
 
 /// Floats from one row of activations of this width to the next.
-static inline uint32_t activation_stride(uint32_t width) { return (width + 31u) / 32u * 32u; }
+static inline u32 activation_stride(u32 width) { return (width + 31u) / 32u * 32u; }
 
 /// One row of the step.
 struct RowInfo {
-  uint32_t position;  ///< in its sequence
-  uint32_t table;     ///< where its sequence's block numbers begin in the block tables (uint[])
+  u32 position;  ///< in its sequence
+  u32 table;     ///< where its sequence's block numbers begin in the block tables (uint[])
 };
 
 /// A KV cache (core/cache.h, F16), bound at the first byte of the layer: block b's keys of head k begin at
 /// b * block_bytes + k * head_bytes, as half [D][32]; its values block_bytes / 2 later, as half [32][D].
 struct CacheInfo {
-  uint32_t block_bytes;  ///< a layer's bytes of one block: 2·K·32·D·2
-  uint32_t head_bytes;   ///< 32·D·2
+  u32 block_bytes;  ///< a layer's bytes of one block: 2·K·32·D·2
+  u32 head_bytes;   ///< 32·D·2
 };
 
 // ---------------------------------------------------------------------------------------------------------------- embedding.metal
@@ -86,7 +84,7 @@ struct CacheInfo {
 /// buffers: 1 table [V][E] of `type`, 2 uint tokens[R], 3 float x[R][stride(E)]. grid: R × 1; 256 threads or fewer.
 /// Reads R rows of the table.
 struct EmbedArgs {
-  uint32_t columns;  ///< E
+  u32 columns;  ///< E
 };
 
 // --------------------------------------------------------------------------------------------------------------------- norm.metal
@@ -94,7 +92,7 @@ struct EmbedArgs {
 /// buffers: 1 float x[][stride(E)], 2 float w[E], 3 float y[R][stride(E)], 4 uint rows[R] (gather only).
 /// grid: R × 1; 256 threads. Threadgroup memory 32 B. Reads (R + 1)·E·4 bytes.
 struct NormArgs {
-  uint32_t columns;
+  u32 columns;
   float epsilon;
 };
 
@@ -106,9 +104,9 @@ struct NormArgs {
 /// grid: ceil((H + 2K)·(D/4) / S) × ceil(R / N); S any. Threadgroup memory 0. Reads the three matrices once, h once a simdgroup.
 /// qkv_mm: grid ceil((H + 2K)·D / 64) × ceil(R / 32), 128 threads, 20 KiB of threadgroup memory.
 struct QkvArgs {
-  uint32_t columns;  ///< E
-  uint32_t rows;     ///< R
-  uint32_t heads, heads_kv, head_length;
+  u32 columns;  ///< E
+  u32 rows;     ///< R
+  u32 heads, heads_kv, head_length;
   CacheInfo cache;
 };
 
@@ -122,34 +120,34 @@ struct QkvArgs {
 /// constants: head_length, group. buffers: 1 float q[R][stride(H·D)], 2 the cache at this layer, 3 RowInfo rows[R], 4 uint block_tables[],
 /// 5 float part_out[R][slots][H][D] (not divided by the sum), 6 float2 part_state[R][slots][H] (maximum, sum).
 /// part_out and part_state are indexed from first_row: the host may cut R into slices to bound them.
-/// grid: ceil(slots / S) × K·ceil(G/8) × rows; S 1..4. Threadgroup memory 4 KiB. Reads each visible K and V once a KV head and 8 heads.
+/// grid: ceil(slots / S) × K·ceil(G/8) × rows; S 1..4. Threadgroup memory 12 KiB. Reads each visible K and V once a KV head and 8 heads.
 ///
 /// attention_merge: a[r][h] = the merged and normalised output. constants: head_length.
 /// buffers: 1 part_out, 2 part_state, 3 RowInfo rows[R], 4 float sinks[H], 5 float a[R][stride(H·D)]. grid: ceil(H / S) × rows; S any.
 ///
-/// attention_rows: the same result for tiles of up to 8 adjacent rows of one sequence, which share each K and V they read; for prefill.
+/// attention_rows_d64, attention_rows_d128: the same result for tiles of up to 8 adjacent rows of one sequence, which share each K and V
+/// they read; for prefill. d64 for D ≤ 64, d128 for D ≤ 128 (a D beyond that: use attention).
 /// constants: head_length, group. buffers: 1 q, 2 cache, 3 rows, 4 block_tables, 5 float sinks[H], 6 float a[R][stride(H·D)],
-/// 7 RowTile tiles[]. grid: tiles × K·ceil(G/8); 256 threads (one simdgroup a row). Threadgroup memory 8 KiB + 128·D B (16 KiB at D = 64,
-/// so D ≤ 128: beyond, use attention).
+/// 7 RowTile tiles[]. grid: tiles × K·ceil(G/8); 256 threads (one simdgroup a row). Threadgroup memory 16 or 24 KiB.
 struct AttentionArgs {
-  uint32_t rows;       ///< attention, attention_merge: rows of this launch
-  uint32_t first_row;  ///< the first of them
-  uint32_t slots;      ///< the most chunks any row of the launch sees
-  uint32_t heads, heads_kv, head_length;
-  uint32_t window;     ///< 0: none
+  u32 rows;       ///< attention, attention_merge: rows of this launch
+  u32 first_row;  ///< the first of them
+  u32 slots;      ///< the most chunks any row of the launch sees
+  u32 heads, heads_kv, head_length;
+  u32 window;     ///< 0: none
   float scale;         ///< 1/sqrt(D)
   CacheInfo cache;
 };
 struct RowTile {
-  uint32_t first_row;
-  uint32_t rows;  ///< 1..kAttentionRowTile, of one sequence, positions ascending by 1
+  u32 first_row;
+  u32 rows;  ///< 1..kAttentionRowTile, of one sequence, positions ascending by 1
 };
 /// First chunk that a row sees.
-static inline uint32_t first_chunk(uint32_t position, uint32_t window) {
+static inline u32 first_chunk(u32 position, u32 window) {
   return window != 0u && position >= window ? (position - window + 1u) / kAttentionChunk : 0u;
 }
 /// Chunks that a row sees.
-static inline uint32_t chunk_slots(uint32_t position, uint32_t window) {
+static inline u32 chunk_slots(u32 position, u32 window) {
   return position / kAttentionChunk - first_chunk(position, window) + 1u;
 }
 
@@ -160,23 +158,23 @@ static inline uint32_t chunk_slots(uint32_t position, uint32_t window) {
 /// grid: ceil(outputs / (4·S)) × ceil(R / N); S any. Threadgroup memory 0. Reads W once, x once a simdgroup.
 /// linear_mm: grid ceil(outputs / 64) × ceil(R / 32), 128 threads, 20 KiB of threadgroup memory.
 struct LinearArgs {
-  uint32_t columns;
-  uint32_t rows;     ///< R
-  uint32_t outputs;
+  u32 columns;
+  u32 rows;     ///< R
+  u32 outputs;
 };
 
 // ------------------------------------------------------------------------------------------------------------------- router.metal
 struct Choice {
-  uint32_t expert;
+  u32 expert;
   float weight;
 };
 /// router: h = norm(x)·w as in norm; scores = Wr·h + b; the U best (the lower number among equals), best first; softmax over them.
 /// constants: type, columns. buffers: 1 float x[R][stride(E)], 2 float w[E], 3 Wr [X][E], 4 float b[X], 5 float h[R][stride(E)] (written),
 /// 6 Choice choices[R][U] (written). grid: R × 1; 256 threads. Threadgroup memory 4.3 KiB. Reads Wr once a row.
 struct RouterArgs {
-  uint32_t columns;  ///< E
-  uint32_t experts;  ///< X ≤ kMaxExperts
-  uint32_t used;     ///< U ≤ kMaxExpertsUsed
+  u32 columns;  ///< E
+  u32 experts;  ///< X ≤ kMaxExperts
+  u32 used;     ///< U ≤ kMaxExpertsUsed
   float epsilon;
 };
 
@@ -184,19 +182,19 @@ struct RouterArgs {
 /// r·U + u ascending), 3 ExpertTile tiles[] (written: by expert, then by position in its list), 4 uint tile_count (written).
 /// grid: 1 × 1; S any (8 to 32). Threadgroup memory 4 KiB.
 struct ExpertListsArgs {
-  uint32_t rows;
-  uint32_t experts;
-  uint32_t used;
-  uint32_t tile;  ///< columns a tile holds at most: N of the following gate_up_cN and down_cN, 32 for …_mm
+  u32 rows;
+  u32 experts;
+  u32 used;
+  u32 tile;  ///< columns a tile holds at most: N of the following gate_up_cN and down_cN, 32 for …_mm
 };
 struct ExpertTile {
-  uint32_t expert;
-  uint32_t first;  ///< in the expert's list
-  uint32_t count;
+  u32 expert;
+  u32 first;  ///< in the expert's list
+  u32 count;
 };
 /// Tiles that R rows can need at most: the y extent of gate_up and down, and the capacity of `tiles`.
-static inline uint32_t max_expert_tiles(uint32_t rows, uint32_t experts, uint32_t used, uint32_t tile) {
-  const uint32_t choices = rows * used, bound = choices / tile + (experts < choices ? experts : choices);
+static inline u32 max_expert_tiles(u32 rows, u32 experts, u32 used, u32 tile) {
+  const u32 choices = rows * used, bound = choices / tile + (experts < choices ? experts : choices);
   return bound < choices ? bound : choices;
 }
 
@@ -219,10 +217,10 @@ static inline uint32_t max_expert_tiles(uint32_t rows, uint32_t experts, uint32_
 /// expert_sum: the same sum from `out`; same bits. buffers: 1 float out[R·U][stride(E)], 2 Choice choices[R·U], 3 float x[R][stride(E)].
 /// grid: ceil(E / (32·S)) × R; S any.
 struct ExpertArgs {
-  uint32_t columns;  ///< E for gate_up, F for down
-  uint32_t outputs;  ///< F for gate_up, E for down and expert_sum
-  uint32_t rows;     ///< R
-  uint32_t used;     ///< U
+  u32 columns;  ///< E for gate_up, F for down
+  u32 outputs;  ///< F for gate_up, E for down and expert_sum
+  u32 rows;     ///< R
+  u32 used;     ///< U
   float alpha, limit;
 };
 
@@ -234,19 +232,19 @@ struct ExpertArgs {
 /// (written: may be the next step's `tokens`). grid: outputs × 1; S any (32 if the pipeline allows). Threadgroup memory 7 KiB.
 /// Reads a row of logits 2 times (greedy), 4 times (temperature alone), up to 12 times (top-k with top-p).
 struct SampleArgs {
-  uint32_t vocabulary;
+  u32 vocabulary;
 };
 struct SampleParams {
   float temperature;  ///< 0: greedy
   float top_p;        ///< 1 or more: all
   float log_min_p;    ///< log(min(1, min_p)), computed by the host; not used where has_min_p is 0
-  uint32_t has_min_p;
-  uint32_t top_k;     ///< 0: all
-  uint32_t position;  ///< of the token being chosen
-  uint32_t seed_low, seed_high;
+  u32 has_min_p;
+  u32 top_k;     ///< 0: all
+  u32 position;  ///< of the token being chosen
+  u32 seed_low, seed_high;
 };
 struct SampleResult {
-  uint32_t token;
+  u32 token;
   float probability;  ///< under softmax(logits)
 };
 
