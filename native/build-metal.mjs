@@ -36,7 +36,16 @@ const CORE = ['core/dequantize.cpp', 'core/model.cpp', 'core/rope.cpp', 'core/sa
 
 const emulator = path.join(native, 'test', 'metal', 'emulator');
 const flags = [
-	...['-std=c++20', '-pthread', '-fPIC', '-ffp-contract=off', '-fno-math-errno', '-ffunction-sections', '-Wall', '-Wextra'],
+	...[
+		'-std=c++20',
+		'-pthread',
+		'-fPIC',
+		'-ffp-contract=off',
+		'-fno-math-errno',
+		'-ffunction-sections',
+		'-Wall',
+		'-Wextra',
+	],
 	// Halves and fused operations in hardware, where this machine has them.
 	...(process.arch === 'x64' && hasAvx2() ? ['-march=x86-64-v3'] : []),
 	...[`-I${emulator}`, `-I${native}`],
@@ -85,7 +94,10 @@ async function compile(file, object, args) {
 	if (isFresh(object, command)) return;
 	const list = `${object}.d`;
 	await clang([...args, '-MMD', '-MF', list, '-c', file, '-o', object], path.relative(native, file));
-	const inputs = readFileSync(list, 'utf8').replace(/^[^:]*:(?=\s)/, '').replace(/\\\n/g, ' ').match(/(?:\\ |\S)+/g);
+	const inputs = readFileSync(list, 'utf8')
+		.replace(/^[^:]*:(?=\s)/, '')
+		.replace(/\\\n/g, ' ')
+		.match(/(?:\\ |\S)+/g);
 	remember(object, command, [...new Set(inputs.map((input) => path.resolve(input.replace(/\\ /g, ' '))))]);
 }
 async function link(program, objects, args) {

@@ -172,7 +172,12 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
 	const options = new Set(process.argv.slice(2));
 	try {
 		if (options.has('--metal-tests')) await (await import('./build-metal.mjs')).buildMetalTests();
-		else await buildNative({ tests: options.has('--tests'), clean: options.has('--clean'), arm64: options.has('--arm64') });
+		else
+			await buildNative({
+				tests: options.has('--tests'),
+				clean: options.has('--clean'),
+				arm64: options.has('--arm64'),
+			});
 	} catch (error) {
 		process.stderr.write(`${error.message}\n`);
 		process.exit(1);

@@ -35,7 +35,9 @@ export function metalSources() {
 /** C++ that defines the table declared in native/metal/device/sources.h. */
 export function embedMetalSources(sources = metalSources()) {
 	// Arrays of bytes rather than string literals, which some compilers limit to 64 KB.
-	const arrays = sources.map(({ text }, i) => `const unsigned char text_${i}[] = {${[...Buffer.from(text), 0].join(',')}};`);
+	const arrays = sources.map(
+		({ text }, i) => `const unsigned char text_${i}[] = {${[...Buffer.from(text), 0].join(',')}};`,
+	);
 	const rows = sources.map(
 		({ name, text }, i) =>
 			`{${JSON.stringify(name)}, reinterpret_cast<const char*>(text_${i}), ${Buffer.byteLength(text)}},`,

@@ -29,7 +29,8 @@ const POSITIONS = {
 /** Macros expanded; line markers keep the positions. */
 function preprocess(text, file, compiler) {
 	const standalone = text.replace(/^[ \t]*#[ \t]*include[ \t]*<(.*)>.*$/gm, (_, header) => {
-		if (!/^metal_\w+$/.test(header) && header !== 'metal_stdlib') throw new Error(`${file}: <${header}> is no header of MSL`);
+		if (!/^metal_\w+$/.test(header) && header !== 'metal_stdlib')
+			throw new Error(`${file}: <${header}> is no header of MSL`);
 		return '';
 	});
 	const args = ['-E', '-x', 'c++', '-nostdinc', `-D__METAL_VERSION__=${METAL_VERSION}`, '-D__METAL__=1', '-'];
@@ -47,9 +48,8 @@ function preprocess(text, file, compiler) {
 
 /** The same text with comments, the contents of strings, line markers and pragmas blanked, to search it safely. */
 function blank(text) {
-	return text.replace(
-		/\/\/[^\n]*|\/\*[^]*?\*\/|"(?:\\.|[^"\\\n])*"|^#[^\n]*/gm,
-		(found) => (found[0] === '"' ? `"${' '.repeat(found.length - 2)}"` : found.replace(/[^\n]/g, ' ')),
+	return text.replace(/\/\/[^\n]*|\/\*[\s\S]*?\*\/|"(?:\\.|[^"\\\n])*"|^#[^\n]*/gm, (found) =>
+		found[0] === '"' ? `"${' '.repeat(found.length - 2)}"` : found.replace(/[^\n]/g, ' '),
 	);
 }
 
@@ -118,7 +118,8 @@ export function generate(original, file, { check = false, compiler = 'clang++-19
 			for (const found of parameter.matchAll(/\[\[[^\]]*\]\]/g))
 				replace(a + found.index, a + found.index + found[0].length, '');
 			if (name === 'buffer' || name === 'threadgroup') {
-				if (!/^\d+$/.test(argument ?? '') || Number(argument) > 30) reject(a, `[[${name}(${argument})]] is no index of 0 to 30`);
+				if (!/^\d+$/.test(argument ?? '') || Number(argument) > 30)
+					reject(a, `[[${name}(${argument})]] is no index of 0 to 30`);
 				const bit = 1 << Number(argument);
 				if (used[name] & bit) reject(a, `[[${name}(${argument})]] is used twice`);
 				used[name] |= bit;
@@ -151,7 +152,8 @@ export function generate(original, file, { check = false, compiler = 'clang++-19
 					.slice(after, end)
 					.replace(/^\s*(void|decltype\s*\(.*?\)|[A-Za-z_]\w*)\s+/, (type) => ' '.repeat(type.length)),
 			);
-			if (!name || !hostName) reject(found.index, 'cannot read this instantiation: [[host_name("x")]] kernel T name<…>');
+			if (!name || !hostName)
+				reject(found.index, 'cannot read this instantiation: [[host_name("x")]] kernel T name<…>');
 			const open = code.indexOf('<', after + name.index);
 			const expression = name[1] + text.slice(open, closing(open, '<', '>') + 1).replace(/\n/g, ' ');
 			instances.push({ name: hostName, base: name[1], expression, at: found.index, maxThreads });
@@ -161,7 +163,8 @@ export function generate(original, file, { check = false, compiler = 'clang++-19
 		}
 		const signature = /^\s*(?:\[\[[^\]]*\]\]\s*)?void\s+([A-Za-z_]\w*)\s*\(/.exec(code.slice(after));
 		if (!signature) {
-			if (/^\s*[A-Za-z_]\w*\s+[A-Za-z_]\w*\s*\(/.test(code.slice(after))) reject(found.index, 'a kernel must return void');
+			if (/^\s*[A-Za-z_]\w*\s+[A-Za-z_]\w*\s*\(/.test(code.slice(after)))
+				reject(found.index, 'a kernel must return void');
 			continue;
 		}
 		const open = after + signature[0].length - 1;
@@ -218,7 +221,8 @@ export function generate(original, file, { check = false, compiler = 'clang++-19
 		}
 	}
 
-	const constants = /\bconstant\s+([A-Za-z_]\w*)\s+([A-Za-z_]\w*)\s*\[\[\s*function_constant\s*\(([^\]]*)\)\s*\]\]\s*;/g;
+	const constants =
+		/\bconstant\s+([A-Za-z_]\w*)\s+([A-Za-z_]\w*)\s*\[\[\s*function_constant\s*\(([^\]]*)\)\s*\]\]\s*;/g;
 	for (const { index, 0: found, 1: type, 2: name, 3: number } of code.matchAll(constants))
 		replace(
 			index,
@@ -233,7 +237,8 @@ export function generate(original, file, { check = false, compiler = 'clang++-19
 		const last = index + found.length - 1;
 		if (out[index] === text[index] && out[last] === text[last]) out[last] += 'f';
 	}
-	for (const { index, 0: found } of text.matchAll(/^#pragma (?:unroll|once).*$/gm)) replace(index, index + found.length, '');
+	for (const { index, 0: found } of text.matchAll(/^#pragma (?:unroll|once).*$/gm))
+		replace(index, index + found.length, '');
 
 	const body = out.join('');
 	const use = instances.map(({ expression }, i) => ({ expression, i }));
