@@ -1,8 +1,8 @@
 // Compiles the native addon with the machine's C++ compiler into dist/native/hearth.node: Node-API only, so that one
 // binary serves Node and Electron, and nothing is downloaded (the headers come from npm: node-api-headers).
 // Kernel files are compiled for their instruction set, everything else for the baseline.
-// usage: node native/build.mjs [--tests] [--clean] [--arm64]   CXX names another compiler; --arm64: the test programs for Arm
-// Linux, static, with Debian's cross compiler, into dist/native/arm64/.
+// usage: node native/build.mjs [--tests] [--clean] [--arm64] [--metal-tests]   CXX names another compiler; --arm64: the test programs for Arm
+// Linux, static, with Debian's cross compiler, into dist/native/arm64/. --metal-tests: see build-metal.mjs.
 import { execFile, execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
@@ -171,7 +171,13 @@ export async function buildNative({
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
 	const options = new Set(process.argv.slice(2));
 	try {
-		await buildNative({ tests: options.has('--tests'), clean: options.has('--clean'), arm64: options.has('--arm64') });
+		if (options.has('--metal-tests')) await (await import('./build-metal.mjs')).buildMetalTests();
+		else
+			await buildNative({
+				tests: options.has('--tests'),
+				clean: options.has('--clean'),
+				arm64: options.has('--arm64'),
+			});
 	} catch (error) {
 		process.stderr.write(`${error.message}\n`);
 		process.exit(1);
