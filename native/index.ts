@@ -244,7 +244,7 @@ export interface KernelCheck {
 }
 
 export interface MetalInfo {
-	inThisBuild: boolean;
+	onThisSystem: boolean;
 	device?: string;
 	reason?: string;
 }
@@ -266,7 +266,7 @@ export interface Native {
 		seed: number;
 		report: (check: KernelCheck) => boolean;
 	}): Promise<void>;
-	/** Whether this build has Metal, and the GPU's name or why it cannot be used. Quick: nothing is compiled. */
+	/** Whether this system has Metal, and the GPU's name or why it cannot be used. Quick: nothing is compiled. */
 	metalInfo(): MetalInfo;
 }
 

@@ -78,7 +78,7 @@ function backendHere(): Summary['backend'] {
 	const metal = native.metalInfo();
 	const { backend, note } = chooseBackend('auto', metal, undefined);
 	if (backend === 'auto' && metal.device !== undefined) return { name: 'metal', device: metal.device };
-	const reason = note ?? (metal.inThisBuild ? metal.reason : undefined);
+	const reason = note ?? (metal.onThisSystem ? metal.reason : undefined);
 	return { name: 'cpu', kernels: native.cpuInfo().kernels[0]!, ...(reason !== undefined && { note: reason }) };
 }
 

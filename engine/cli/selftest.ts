@@ -37,9 +37,9 @@ export async function selftest(args: string[]): Promise<void> {
 	const seed = integerOption('seed', values.seed, 0) ?? 1;
 	if (values['turn-on']) {
 		turnMetalOn();
-		const { inThisBuild, device, reason } = loadNative().metalInfo();
+		const { onThisSystem, device, reason } = loadNative().metalInfo();
 		const effect =
-			inThisBuild && device !== undefined ? `auto uses Metal on ${device}` : `there is no Metal here: ${reason}`;
+			onThisSystem && device !== undefined ? `auto uses Metal on ${device}` : `there is no Metal here: ${reason}`;
 		await writeOutput(`The verdict of earlier self-tests is forgotten; ${effect}.\n`);
 		return;
 	}

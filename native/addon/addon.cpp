@@ -176,7 +176,7 @@ Napi::Value metal_info(const Napi::CallbackInfo& call) {
   Napi::Env env = call.Env();
   auto out = Napi::Object::New(env);
   const metal::Probe probe = metal::probe();
-  out.Set("inThisBuild", Napi::Boolean::New(env, metal::in_this_build()));
+  out.Set("onThisSystem", Napi::Boolean::New(env, metal::on_this_system()));
   if (!probe.device.empty()) out.Set("device", probe.device);
   if (!probe.reason.empty()) out.Set("reason", probe.reason);
   return out;

@@ -17,7 +17,7 @@ std::unique_ptr<Backend> make_backend(const Model& model, ThreadPool& pool, cons
   if (options.backend != "auto" && options.backend != "metal" && options.backend != "cpu")
     fail("the backend must be auto, metal or cpu, not \"%s\"", printable(options.backend).c_str());
   const bool asked = options.backend == "metal";
-  if (options.backend != "cpu" && (asked || (metal::in_this_build() && options.kernels == "auto"))) {
+  if (options.backend != "cpu" && (asked || (metal::on_this_system() && options.kernels == "auto"))) {
     try {
       if (options.kernels != "auto") fail("the kernels \"%s\" are the CPU's", printable(options.kernels).c_str());
       return metal::make_backend(model, options.rope, asked);

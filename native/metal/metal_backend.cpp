@@ -6,13 +6,11 @@
 #include <cmath>
 #include <cstring>
 #include <map>
-#include <string_view>
 
 #include "../core/error.h"
 #include "../core/rope.h"
-#include "device/sources.h"
 #include "gpu_memory.h"
-#include "kernel_args.h"
+#include "kernels.h"
 
 namespace hearth::metal {
 
@@ -28,17 +26,11 @@ constexpr int kHeadRows = 64;
 constexpr int kLongStep = 64;
 /// Layers of a command buffer in a short step; the first holds one, so that the GPU starts at once.
 constexpr int kLayersPerCommand = 12;
-constexpr uint32_t kSimdgroups = 4;
-constexpr uint32_t kReduceThreads = 256;
-
 uint32_t u32(size_t n) { return static_cast<uint32_t>(n); }
 uint32_t u32(int n) { return static_cast<uint32_t>(n); }
 uint32_t ceil_div(uint32_t a, uint32_t b) { return (a + b - 1) / b; }
 
 size_t matrix_bytes(int rows, int width) { return static_cast<size_t>(rows) * gpu::activation_stride(u32(width)) * sizeof(float); }
-
-/// Columns of the step that share a pass over the weights.
-uint32_t columns_for(int rows) { return rows <= 1 ? 1 : rows == 2 ? 2 : rows <= 4 ? 4 : 8; }
 
 bool kernels_know(TensorType type) {
   return type == TensorType::F32 || type == TensorType::F16 || type == TensorType::BF16 || type == TensorType::Q8_0 ||
@@ -77,21 +69,6 @@ class MetalCache final : public KvCache {
   gpu::MappedMemory mapped_;
 };
 
-/// The file of native/metal/ that has a kernel.
-const char* source_of(std::string_view kernel) {
-  const auto begins = [&](std::string_view prefix) { return kernel.substr(0, prefix.size()) == prefix; };
-  if (begins("embed")) return "embedding.metal";
-  if (begins("norm")) return "norm.metal";
-  if (begins("qkv")) return "qkv.metal";
-  if (begins("attention")) return "attention.metal";
-  if (begins("linear")) return "linear.metal";
-  if (begins("router") || begins("expert_lists")) return "router.metal";
-  if (begins("sample")) return "sample.metal";
-  return "experts.metal";
-}
-
-using Constants = std::map<uint32_t, uint32_t>;
-
 /// What a launch costs beside its time; see Launch in core/backend.h.
 struct Cost {
   double weights = 0, weight_passes = 1, cache = 0, activations = 0;
@@ -106,7 +83,7 @@ class MetalBackend final : public Backend {
  public:
   MetalBackend(const Model& model, RopeMode rope, std::shared_ptr<gpu::Device> device)
       : model_(model), config_(model.config()), rope_(config_, rope), device_(std::move(device)),
-        residency_(std::make_shared<Residency>(device_)), stop_(device_->buffer(sizeof(uint32_t))),
+        residency_(std::make_shared<Residency>(device_)), kernels_(device_), stop_(device_->buffer(sizeof(uint32_t))),
         weights_(*device_, model.gguf().file().data(), model.gguf().file().size(), longest_tensor(model.gguf())) {
     stop_word() = 0;
     copy_converted_vectors();
@@ -147,7 +124,7 @@ class MetalBackend final : public Backend {
   void embed() override {
     guarded([&] {
       const Matrix& table = model_.embedding();
-      launch("embed", constants({{kType, type_of(table)}, {kColumns, u32(config_.embedding)}}), gpu::EmbedArgs{u32(config_.embedding)},
+      launch("embed", Constants({{kType, type_of(table)}, {kColumns, u32(config_.embedding)}}), gpu::EmbedArgs{u32(config_.embedding)},
              {{1, matrix(table)}, {2, tokens_.view()}, {3, x_.view()}}, {u32(rows_), 1, 1}, kReduceThreads,
              {static_cast<double>(rows_) * static_cast<double>(table.row_bytes), 1, 0, floats(rows_, config_.embedding)});
     });
@@ -159,17 +136,17 @@ class MetalBackend final : public Backend {
       const Layer& layer = model_.layers()[static_cast<size_t>(n)];
       const int E = config_.embedding;
       norm(x_.view(), layer.attention_norm, h_.view(), rows_, nullptr);
-      const uint32_t columns = columns_for(rows_), quads = u32((config_.heads + 2 * config_.heads_kv) * config_.head_length / 4);
+      const auto columns = static_cast<uint32_t>(columns_for(rows_)), quads = u32((config_.heads + 2 * config_.heads_kv) * config_.head_length / 4);
       const gpu::QkvArgs args{u32(E), u32(rows_), u32(config_.heads), u32(config_.heads_kv), u32(config_.head_length), cache_info()};
       const std::string kernel = "qkv_c" + std::to_string(columns);
-      const Constants set = constants({{kType, type_of(layer.q)}, {kTypeB, type_of(layer.k)}, {kTypeC, type_of(layer.v)}, {kColumns, u32(E)}});
+      const Constants set = Constants({{kType, type_of(layer.q)}, {kTypeB, type_of(layer.k)}, {kTypeC, type_of(layer.v)}, {kColumns, u32(E)}});
       const uint32_t passes = ceil_div(u32(rows_), columns);
-      launch(kernel.c_str(), set, args,
+      launch(kernel, set, args,
              {{1, matrix(layer.q)}, {2, matrix(layer.k)}, {3, matrix(layer.v)},
               {4, vector(layer.q_bias, config_.q_length())}, {5, vector(layer.k_bias, config_.kv_length())},
               {6, vector(layer.v_bias, config_.kv_length())}, {7, h_.view()}, {8, rope_table_.view()}, {9, row_infos_.view()},
               {10, tables_.view()}, {11, q_.view()}, {12, cache_->layer(n)}},
-             {ceil_div(quads, simdgroups(kernel.c_str(), set)), passes, 1}, 0,
+             {ceil_div(quads, kernels_.simdgroups(kernel, set)), passes, 1}, 0,
              {static_cast<double>(layer.q.bytes() + layer.k.bytes() + layer.v.bytes()) + 4.0 * (config_.q_length() + 2 * config_.kv_length()),
               static_cast<double>(passes), 4.0 * rows_ * config_.kv_length(), floats(rows_, E) + floats(rows_, config_.q_length())});
     });
@@ -182,10 +159,10 @@ class MetalBackend final : public Backend {
       const uint32_t groups = u32(config_.heads_kv) * ceil_div(u32(config_.heads / config_.heads_kv), 8);
       gpu::AttentionArgs args{0, 0, 0, u32(config_.heads), u32(config_.heads_kv), u32(config_.head_length), u32(window),
                               static_cast<float>(1 / std::sqrt(static_cast<double>(config_.head_length))), cache_info()};
-      const Constants both = constants({{kHeadLength, u32(config_.head_length)}, {kGroup, u32(config_.heads / config_.heads_kv)}});
+      const Constants both = Constants({{kHeadLength, u32(config_.head_length)}, {kGroup, u32(config_.heads / config_.heads_kv)}});
       if (row_tile_count_ > 0) {
         args.rows = u32(rows_);
-        launch("attention_rows", both, args,
+        launch(config_.head_length <= 64 ? "attention_rows_d64" : "attention_rows_d128", both, args,
                {{1, q_.view()}, {2, cache_->layer(n)}, {3, row_infos_.view()}, {4, tables_.view()},
                 {5, vector(layer.sinks, config_.heads)}, {6, a_.view()}, {7, row_tiles_.view()}},
                {u32(row_tile_count_), groups, 1}, kReduceThreads,
@@ -205,12 +182,12 @@ class MetalBackend final : public Backend {
           const double parts = static_cast<double>(cells) * (4.0 * config_.head_length + 8);
           launch("attention", both, args,
                  {{1, q_.view()}, {2, cache_->layer(n)}, {3, row_infos_.view()}, {4, tables_.view()}, {5, out}, {6, state}},
-                 {ceil_div(slice.slots, simdgroups("attention", both)), groups, u32(slice.rows)}, 0,
+                 {ceil_div(slice.slots, kernels_.simdgroups("attention", both)), groups, u32(slice.rows)}, 0,
                  {0, 1, row_cache_bytes(first, slice.rows, window), floats(slice.rows, config_.q_length()) + parts}, beside);
-          const Constants one = constants({{kHeadLength, u32(config_.head_length)}});
+          const Constants one = Constants({{kHeadLength, u32(config_.head_length)}});
           launch("attention_merge", one, args,
                  {{1, out}, {2, state}, {3, row_infos_.view()}, {4, vector(layer.sinks, config_.heads)}, {5, a_.view()}},
-                 {ceil_div(u32(config_.heads), simdgroups("attention_merge", one)), u32(slice.rows), 1}, 0,
+                 {ceil_div(u32(config_.heads), kernels_.simdgroups("attention_merge", one)), u32(slice.rows), 1}, 0,
                  {4.0 * config_.heads, 1, 0, parts + floats(slice.rows, config_.q_length())});
           beside = false;
           first += slice.rows;
@@ -230,7 +207,7 @@ class MetalBackend final : public Backend {
     guarded([&] {
       const Layer& layer = model_.layers()[static_cast<size_t>(n)];
       const int E = config_.embedding, X = config_.experts, used = config_.experts_used;
-      launch("router", constants({{kType, type_of(layer.router)}, {kColumns, u32(E)}}),
+      launch("router", Constants({{kType, type_of(layer.router)}, {kColumns, u32(E)}}),
              gpu::RouterArgs{u32(E), u32(X), u32(used), config_.rms_epsilon},
              {{1, x_.view()}, {2, vector(layer.ffn_norm, E)}, {3, matrix(layer.router)}, {4, vector(layer.router_bias, X)},
               {5, h_.view()}, {6, choices_.view()}},
@@ -306,10 +283,6 @@ class MetalBackend final : public Backend {
   }
 
  private:
-  /// Function constants by the index kernel_args.h gives them.
-  enum : uint32_t {
-    kColumns = 0, kType = 1, kTypeB = 2, kTypeC = 3, kHasBias = 4, kResidual = 5, kDirect = 6, kGather = 7, kHeadLength = 8, kGroup = 9
-  };
   /// Adjacent rows whose attention is split over the keys.
   struct Span {
     int first, rows;
@@ -319,7 +292,6 @@ class MetalBackend final : public Backend {
     uint32_t slots;
   };
 
-  static Constants constants(std::initializer_list<Constants::value_type> list) { return Constants(list); }
   static uint32_t type_of(const Matrix& matrix) { return static_cast<uint32_t>(matrix.type); }
   static double floats(int rows, int width) { return 4.0 * rows * width; }
 
@@ -370,34 +342,6 @@ class MetalBackend final : public Backend {
     return {2 * u32(config_.heads_kv) * head, head};
   }
 
-  // ---- Pipelines
-
-  gpu::Pipeline& pipeline(const char* kernel, const Constants& set) {
-    auto& slot = pipelines_[{kernel, set}];
-    if (!slot) {
-      std::vector<gpu::Constant> list;
-      for (const auto& [index, value] : set) {
-        const bool flag = index >= kHasBias && index <= kGather;
-        if (flag) list.emplace_back(static_cast<int>(index), value != 0);
-        else list.emplace_back(static_cast<int>(index), value);
-      }
-      slot = library(source_of(kernel)).pipeline(kernel, list);
-    }
-    return *slot;
-  }
-
-  gpu::Library& library(const char* file) {
-    auto& slot = libraries_[file];
-    for (int i = 0; !slot && i < gpu::source_count; i++)
-      if (std::string_view(gpu::sources[i].name) == file) slot = device_->library(file, gpu::sources[i].text);
-    if (!slot) fail("this build has no %s", file);
-    return *slot;
-  }
-
-  uint32_t simdgroups(const char* kernel, const Constants& set) {
-    return std::clamp(pipeline(kernel, set).max_threads() / gpu::kSimdWidth, 1u, kSimdgroups);
-  }
-
   /// Compiles what the model's steps will ask for, so that a kernel the GPU refuses is known before anything depends on it. A step of
   /// each size is planned, which names them all.
   void prepare_pipelines() {
@@ -415,12 +359,7 @@ class MetalBackend final : public Backend {
       batch.sampling.resize(batch.outputs.size());
       count(batch, cache);
     }
-    for (auto& [key, made] : pipelines_)
-      if (needs_reduce_threads(key.first) && made->max_threads() < kReduceThreads)
-        fail("the GPU runs %u threads a group of the kernel %s, which needs %u", made->max_threads(), key.first.c_str(), kReduceThreads);
   }
-
-  static bool needs_reduce_threads(const std::string& kernel) { return kernel == "norm" || kernel == "router" || kernel == "attention_rows"; }
 
   // ---- Commands
 
@@ -482,10 +421,10 @@ class MetalBackend final : public Backend {
 
   /// One kernel over a grid of threadgroups, after everything before it unless `beside` the last.
   template <class Args>
-  void launch(const char* kernel, const Constants& set, const Args& args, std::initializer_list<Binding> bindings, gpu::Size grid,
+  void launch(const std::string& kernel, const Constants& set, const Args& args, std::initializer_list<Binding> bindings, gpu::Size grid,
               uint32_t threads, const Cost& cost, bool beside = false) {
-    gpu::Pipeline& made = pipeline(kernel, set);
-    const uint32_t wanted = threads ? std::min(threads, made.max_threads()) : simdgroups(kernel, set) * gpu::kSimdWidth;
+    gpu::Pipeline& made = kernels_.pipeline(kernel, set);
+    const uint32_t wanted = threads ? std::min(threads, made.max_threads()) : kernels_.simdgroups(kernel, set) * gpu::kSimdWidth;
     const bool barrier = !first_of_commands_ && !beside;
     first_of_commands_ = false;
     if (counting_) {
@@ -630,7 +569,7 @@ class MetalBackend final : public Backend {
 
   void norm(gpu::View x, const float* weight, gpu::View y, int rows, const Scratch* gather) {
     const int E = config_.embedding;
-    const Constants set = constants({{kGather, gather ? 1u : 0u}, {kColumns, u32(E)}});
+    const Constants set = Constants({{kGather, gather ? 1u : 0u}, {kColumns, u32(E)}});
     const gpu::NormArgs args{u32(E), config_.rms_epsilon};
     const gpu::Size grid{u32(rows), 1, 1};
     const Cost cost{4.0 * E, 1, 0, 2 * floats(rows, E)};
@@ -639,23 +578,23 @@ class MetalBackend final : public Backend {
   }
 
   void linear(const Matrix& weights, const float* bias, gpu::View x, gpu::View y, int rows, bool residual) {
-    const uint32_t columns = columns_for(rows), passes = ceil_div(u32(rows), columns);
+    const auto columns = static_cast<uint32_t>(columns_for(rows)), passes = ceil_div(u32(rows), columns);
     const std::string kernel = "linear_c" + std::to_string(columns);
-    const Constants set = constants({{kType, type_of(weights)}, {kColumns, u32(weights.columns)}, {kHasBias, bias ? 1u : 0u}, {kResidual, residual ? 1u : 0u}});
+    const Constants set = Constants({{kType, type_of(weights)}, {kColumns, u32(weights.columns)}, {kHasBias, bias ? 1u : 0u}, {kResidual, residual ? 1u : 0u}});
     const gpu::LinearArgs args{u32(weights.columns), u32(rows), u32(static_cast<size_t>(weights.rows))};
-    const gpu::Size grid{ceil_div(args.outputs, gpu::kOutputsPerSimdgroup * simdgroups(kernel.c_str(), set)), passes, 1};
+    const gpu::Size grid{ceil_div(args.outputs, gpu::kOutputsPerSimdgroup * kernels_.simdgroups(kernel, set)), passes, 1};
     const int outputs = static_cast<int>(weights.rows);
     const Cost cost{static_cast<double>(weights.bytes()) + (bias ? 4.0 * outputs : 0), static_cast<double>(passes), 0,
                     floats(rows, weights.columns) + (residual ? 2 : 1) * floats(rows, outputs)};
-    if (bias) launch(kernel.c_str(), set, args, {{1, matrix(weights)}, {2, vector(bias, outputs)}, {3, x}, {4, y}}, grid, 0, cost);
-    else launch(kernel.c_str(), set, args, {{1, matrix(weights)}, {3, x}, {4, y}}, grid, 0, cost);
+    if (bias) launch(kernel, set, args, {{1, matrix(weights)}, {2, vector(bias, outputs)}, {3, x}, {4, y}}, grid, 0, cost);
+    else launch(kernel, set, args, {{1, matrix(weights)}, {3, x}, {4, y}}, grid, 0, cost);
   }
 
   gpu::ExpertArgs expert_args(int columns, int outputs) const {
     return {u32(columns), u32(outputs), u32(rows_), u32(config_.experts_used), kSwigluAlpha, kSwigluLimit};
   }
   int expert_tiles() const {
-    return static_cast<int>(gpu::max_expert_tiles(u32(rows_), u32(config_.experts), u32(config_.experts_used), columns_for(rows_)));
+    return static_cast<int>(gpu::max_expert_tiles(u32(rows_), u32(config_.experts), u32(config_.experts_used), u32(columns_for(rows_))));
   }
   /// Experts that the rows touch on average where each chooses independently, and the tiles of `tile` rows that they make.
   double expected_experts() const {
@@ -675,43 +614,43 @@ class MetalBackend final : public Backend {
   void experts_of_one_row(const Layer& layer) {
     const int E = config_.embedding, F = config_.feed_forward, U = config_.experts_used;
     const double share = static_cast<double>(U) / config_.experts;
-    const Constants gate = constants({{kType, type_of(layer.gate)}, {kTypeB, type_of(layer.up)}, {kColumns, u32(E)}, {kDirect, 1}});
+    const Constants gate = Constants({{kType, type_of(layer.gate)}, {kTypeB, type_of(layer.up)}, {kColumns, u32(E)}, {kDirect, 1}});
     launch("gate_up_c1", gate, expert_args(E, F),
            {{1, matrix(layer.gate)}, {2, matrix(layer.up)}, {3, vector(layer.gate_bias, int64_t{config_.experts} * F)},
             {4, vector(layer.up_bias, int64_t{config_.experts} * F)}, {5, h_.view()}, {6, choices_.view()}, {10, act_.view()}},
-           {ceil_div(u32(F), 2 * simdgroups("gate_up_c1", gate)), u32(U), 1}, 0,
+           {ceil_div(u32(F), 2 * kernels_.simdgroups("gate_up_c1", gate)), u32(U), 1}, 0,
            {share * static_cast<double>(layer.gate.bytes() + layer.up.bytes()) + 8.0 * U * F, 1, 0, floats(1, E) + floats(U, F)});
-    const Constants down = constants({{kType, type_of(layer.down)}, {kColumns, u32(F)}});
+    const Constants down = Constants({{kType, type_of(layer.down)}, {kColumns, u32(F)}});
     launch("down_sum", down, expert_args(F, E),
            {{1, matrix(layer.down)}, {2, vector(layer.down_bias, int64_t{config_.experts} * E)}, {3, act_.view()}, {4, choices_.view()}, {5, x_.view()}},
-           {ceil_div(u32(E), gpu::kOutputsPerSimdgroup * simdgroups("down_sum", down)), 1, 1}, 0,
+           {ceil_div(u32(E), gpu::kOutputsPerSimdgroup * kernels_.simdgroups("down_sum", down)), 1, 1}, 0,
            {share * static_cast<double>(layer.down.bytes()) + 4.0 * U * E, 1, 0, floats(U, F) + 2 * floats(1, E)});
   }
 
   void experts_of_rows(const Layer& layer) {
     const int E = config_.embedding, F = config_.feed_forward, U = config_.experts_used, X = config_.experts;
-    const uint32_t columns = columns_for(rows_), tiles = u32(expert_tiles());
+    const auto columns = static_cast<uint32_t>(columns_for(rows_)), tiles = u32(expert_tiles());
     const std::string suffix = "_c" + std::to_string(columns), gate_up = "gate_up" + suffix, down = "down" + suffix;
     const double share = expected_experts() / X, passes = expected_tiles(static_cast<int>(columns)) / expected_experts();
     launch("expert_lists", {}, gpu::ExpertListsArgs{u32(rows_), u32(X), u32(U), columns},
            {{1, choices_.view()}, {2, lists_.view()}, {3, tiles_.view()}, {4, tile_count_.view()}}, {1, 1, 1}, kReduceThreads,
            {0, 1, 0, 12.0 * rows_ * U + 12.0 * tiles});
-    const Constants gate_set = constants({{kType, type_of(layer.gate)}, {kTypeB, type_of(layer.up)}, {kColumns, u32(E)}, {kDirect, 0}});
-    launch(gate_up.c_str(), gate_set, expert_args(E, F),
+    const Constants gate_set = Constants({{kType, type_of(layer.gate)}, {kTypeB, type_of(layer.up)}, {kColumns, u32(E)}, {kDirect, 0}});
+    launch(gate_up, gate_set, expert_args(E, F),
            {{1, matrix(layer.gate)}, {2, matrix(layer.up)}, {3, vector(layer.gate_bias, int64_t{X} * F)},
             {4, vector(layer.up_bias, int64_t{X} * F)}, {5, h_.view()}, {6, choices_.view()}, {7, lists_.view()}, {8, tiles_.view()},
             {9, tile_count_.view()}, {10, act_.view()}},
-           {ceil_div(u32(F), 2 * simdgroups(gate_up.c_str(), gate_set)), tiles, 1}, 0,
+           {ceil_div(u32(F), 2 * kernels_.simdgroups(gate_up, gate_set)), tiles, 1}, 0,
            {share * (static_cast<double>(layer.gate.bytes() + layer.up.bytes()) + 8.0 * X * F), passes, 0,
             floats(rows_ * U, E) + floats(rows_ * U, F)});
-    const Constants down_set = constants({{kType, type_of(layer.down)}, {kColumns, u32(F)}});
-    launch(down.c_str(), down_set, expert_args(F, E),
+    const Constants down_set = Constants({{kType, type_of(layer.down)}, {kColumns, u32(F)}});
+    launch(down, down_set, expert_args(F, E),
            {{1, matrix(layer.down)}, {2, vector(layer.down_bias, int64_t{X} * E)}, {3, act_.view()}, {4, lists_.view()}, {5, tiles_.view()},
             {6, tile_count_.view()}, {7, out_.view()}},
-           {ceil_div(u32(E), gpu::kOutputsPerSimdgroup * simdgroups(down.c_str(), down_set)), tiles, 1}, 0,
+           {ceil_div(u32(E), gpu::kOutputsPerSimdgroup * kernels_.simdgroups(down, down_set)), tiles, 1}, 0,
            {share * (static_cast<double>(layer.down.bytes()) + 4.0 * X * E), passes, 0, floats(rows_ * U, F) + floats(rows_ * U, E)});
     launch("expert_sum", {}, expert_args(F, E), {{1, out_.view()}, {2, choices_.view()}, {3, x_.view()}},
-           {ceil_div(u32(E), gpu::kSimdWidth * simdgroups("expert_sum", {})), u32(rows_), 1}, 0,
+           {ceil_div(u32(E), gpu::kSimdWidth * kernels_.simdgroups("expert_sum", {})), u32(rows_), 1}, 0,
            {0, 1, 0, floats(rows_ * U, E) + 2 * floats(rows_, E)});
   }
 
@@ -719,12 +658,9 @@ class MetalBackend final : public Backend {
   void head_rows(int first, int rows) {
     for (int i = 0; i < rows; i++) {
       const auto o = static_cast<size_t>(first + i);
-      const Sampling& s = batch_->sampling[o];
       const auto row = static_cast<size_t>(batch_->outputs[o]);
       output_rows_.data<uint32_t>()[i] = u32(row);
-      params_.data<gpu::SampleParams>()[i] = {s.temperature, s.top_p, s.min_p > 0 ? std::log(std::min(1.0f, s.min_p)) : 0,
-                                              s.min_p > 0 ? 1u : 0u, u32(s.top_k), u32(batch_->positions[row] + 1),
-                                              static_cast<uint32_t>(s.seed), static_cast<uint32_t>(s.seed >> 32)};
+      params_.data<gpu::SampleParams>()[i] = sample_params(batch_->sampling[o], batch_->positions[row] + 1);
     }
     norm(x_.view(), model_.output_norm(), normed_.view(), rows, &output_rows_);
     linear(model_.output(), nullptr, normed_.view(), logits_.view(), rows, false);
@@ -748,11 +684,10 @@ class MetalBackend final : public Backend {
   Rope rope_;
   std::shared_ptr<gpu::Device> device_;
   std::shared_ptr<Residency> residency_;
+  KernelSet kernels_;
   std::unique_ptr<gpu::Buffer> stop_;
   gpu::MappedMemory weights_;
-  std::map<std::string, std::unique_ptr<gpu::Library>> libraries_;
   std::map<const float*, std::unique_ptr<gpu::Buffer>> converted_;
-  std::map<std::pair<std::string, Constants>, std::unique_ptr<gpu::Pipeline>> pipelines_;
 
   std::vector<const Memory*> scratch_;
   Memory tokens_{*this}, tables_{*this}, row_infos_{*this}, rope_table_{*this}, row_tiles_{*this};
@@ -775,23 +710,11 @@ class MetalBackend final : public Backend {
   int layer_ = -1;  ///< of the operation being encoded, −1 outside the layers
 };
 
-/// The device, or an Error that says why there is none to compute on.
-std::unique_ptr<gpu::Device> open_usable() {
-  std::string why_not;
-  auto device = gpu::open_device(&why_not);
-  if (!device) fail("%s", why_not.c_str());
-  const gpu::DeviceInfo& info = device->info();
-  if (info.apple_family < 7 || !info.unified_memory) fail("the GPU \"%s\" is none of Apple silicon's", printable(info.name).c_str());
-  return device;
-}
-
 }  // namespace
-
-bool in_this_build() { return true; }
 
 Probe probe() {
   try {
-    return {open_usable()->info().name, ""};
+    return {open_usable_device()->info().name, ""};
   } catch (const Error& error) {
     return {"", error.what()};
   }
@@ -799,7 +722,7 @@ Probe probe() {
 
 std::unique_ptr<Backend> make_backend(const Model& model, RopeMode rope, bool whatever_the_size) {
   if (const std::string why = unsupported(model); !why.empty()) fail("%s", why.c_str());
-  std::shared_ptr<gpu::Device> device = open_usable();
+  std::shared_ptr<gpu::Device> device = open_usable_device();
   const size_t limit = device->info().working_set_bytes, size = model.gguf().file().size();
   if (size > limit && !whatever_the_size)
     fail("the model's %.1f GB are more than the %.1f GB this Mac lets its GPU hold", static_cast<double>(size) / 1e9, static_cast<double>(limit) / 1e9);

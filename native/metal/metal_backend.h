@@ -1,5 +1,5 @@
-// The Metal backend: gpt-oss on an Apple GPU, behind the operations of core/backend.h. Where a build has no Metal, absent.cpp
-// stands in for all of this.
+// The Metal backend: gpt-oss on an Apple GPU, behind the operations of core/backend.h. Compiled everywhere; where the system has no
+// Metal it says so.
 #pragma once
 
 #include <memory>
@@ -9,8 +9,8 @@
 
 namespace hearth::metal {
 
-/// Whether this build can use Metal at all: macOS on Apple silicon, and the test build over the emulated device.
-bool in_this_build();
+/// Whether this system has Metal at all, with a usable GPU or not.
+bool on_this_system();
 
 /// The GPU as Metal names it, or why it cannot be used (one of the two is empty). Compiles no kernels.
 struct Probe {

@@ -9,7 +9,7 @@ import { DEVICE_FAILED } from '../../../native/index';
 import { temporaryFolder } from '../../support/models';
 import { expectedTokens, FakeModel, type FakeModelOptions } from '../support/fake-native';
 
-const metal = { inThisBuild: true, device: 'Apple M4' };
+const metal = { onThisSystem: true, device: 'Apple M4' };
 
 describe('the choice', () => {
 	const folder = temporaryFolder();
@@ -21,7 +21,7 @@ describe('the choice', () => {
 	test('is what was asked for where nothing speaks against it', () => {
 		for (const asked of ['auto', 'metal', 'cpu'] as const) {
 			expect(chooseBackend(asked, metal, undefined)).toEqual({ backend: asked });
-			expect(chooseBackend(asked, { inThisBuild: false, reason: 'no Mac' }, 'q8_0')).toEqual({ backend: asked });
+			expect(chooseBackend(asked, { onThisSystem: false, reason: 'no Mac' }, 'q8_0')).toEqual({ backend: asked });
 		}
 	});
 
