@@ -29,8 +29,10 @@ KERNEL_TEST(embed) {
         const auto row = table.row(tokens[r]);
         std::copy(row.begin(), row.end(), want.begin() + static_cast<std::ptrdiff_t>(r * activation_stride(width)));
       }
+      // MXFP4 has a negative zero, which the definition of the format in core/dequantize.h does not tell from zero.
       Launch("embed").constant(1, id(type)).bytes(0, EmbedArgs{width}).read(1, table.data(), table.bytes()).read(2, tokens).write(3, x)
           .bytes(30, kGo).run({static_cast<uint32_t>(tokens.size()), 1, 1}, {64, 1, 1});
+      for (float& value : x) value += 0.0f;
       expect_same_rows(type_name(type), x, want, tokens.size(), width);
     }
 }
@@ -52,6 +54,7 @@ KERNEL_TEST(mxfp4_values) {
   auto x = unset<float>(want.size());
   Launch("embed").constant(0, 32u).constant(1, id(TensorType::MXFP4)).bytes(0, EmbedArgs{32}).read(1, table.data(), table.bytes())
       .read(2, tokens).write(3, x).bytes(30, kGo).flush_denormals().run({static_cast<uint32_t>(tokens.size()), 1, 1}, {32, 1, 1});
+  for (float& value : x) value += 0.0f;  // no negative zero
   expect_same("values", x, want);
 }
 
