@@ -193,7 +193,8 @@ void check_experts(const ExpertCase& c) {
   const int all_columns[] = {2, 4, 8, 1};
   for (const int columns : all_columns) {
     if (columns != 8 && (!all_sizes() || c.width > 1000 || c.rows > 20)) continue;
-    const Lists lists = make_lists(choices, c.rows, c.experts, c.used, static_cast<uint32_t>(columns));
+    const uint32_t tile = columns == 4 ? 4 : kExpertTile;
+    const Lists lists = make_lists(choices, c.rows, c.experts, c.used, tile);
     auto grouped = unset<float>(assigned * mid);
     run_gate_up(columns, &lists, grouped);
     expect_same_rows("grouped activations", grouped, want_act, assigned, c.hidden);

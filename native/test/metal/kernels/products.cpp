@@ -15,6 +15,8 @@ uint32_t id(TensorType type) { return static_cast<uint32_t>(type); }
 /// Kernel variant for so many rows: the smallest that takes them all at once.
 int columns_for(uint32_t rows) { return rows >= 5 ? 8 : rows >= 3 ? 4 : static_cast<int>(rows); }
 uint32_t groups(uint32_t count, uint32_t each) { return (count + each - 1) / each; }
+/// So many threadgroups in one row or in two.
+msl::Size3 grid(uint32_t count) { return count % 3 == 0 ? msl::Size3{groups(count, 2), 2, 1} : msl::Size3{count, 1, 1}; }
 
 }  // namespace
 
@@ -91,7 +93,7 @@ std::vector<float> run_linear(const LinearCase& c, const Weights& w, const std::
   if (fixed_width) launch.constant(0, c.width);
   launch.constant(1, id(c.type)).constant(4, c.has_bias).constant(5, c.residual).bytes(0, LinearArgs{c.width, c.rows, c.outputs})
       .read(1, w.data(), w.bytes()).read(2, bias).read(3, x).write(4, y).bytes(30, kGo)
-      .run({groups(c.outputs, 4 * simdgroups), groups(c.rows, static_cast<uint32_t>(columns)), 1}, {32 * simdgroups, 1, 1});
+      .run(grid(product_groups(groups(c.outputs, 4), c.rows, static_cast<uint32_t>(columns), simdgroups)), {32 * simdgroups, 1, 1});
   return y;
 }
 
@@ -213,7 +215,7 @@ void check_qkv(const QkvCase& c) {
       .bytes(0, QkvArgs{c.width, c.rows, c.heads, c.heads_kv, c.length, {block_bytes, head_bytes}})
       .read(1, wq.data(), wq.bytes()).read(2, wk.data(), wk.bytes()).read(3, wv.data(), wv.bytes()).read(4, bq).read(5, bk).read(6, bv).read(7, h)
       .read(8, rope).read(9, info).read(10, tables).write(11, q).write(12, cache).bytes(30, kGo)
-      .run({groups((c.heads + 2 * c.heads_kv) * (c.length / 4), simdgroups), groups(c.rows, columns), 1}, {32 * simdgroups, 1, 1});
+      .run(grid(product_groups((c.heads + 2 * c.heads_kv) * (c.length / 4), c.rows, columns, simdgroups)), {32 * simdgroups, 1, 1});
   expect_same_rows("q", q, want_q, c.rows, c.heads * c.length);
   expect_same("cache", cache, want_cache);
 }
