@@ -25,8 +25,8 @@ static inline void clear(thread Heads & state, uint heads, uint pairs) {
 
 /// One block of 32 keys, of which `first` .. `last` are visible: scores by an FMA chain over the dimensions, the new maximum, and values by an
 /// FMA chain over the keys. Hidden keys and values may hold anything. `shared` is the simdgroup's own, 32 × 8 floats.
-template <typename Q, typename KV>
-static void attend(thread Heads & state, Q q, KV keys, KV values, uint heads, uint length, uint first, uint last, float scale,
+template <typename Q, typename K, typename V>
+static void attend(thread Heads & state, Q q, K keys, V values, uint heads, uint length, uint first, uint last, float scale,
                    threadgroup float * shared, uint lane) {
   const bool visible = lane >= first && lane <= last;
   float score[kHeads];
@@ -54,7 +54,7 @@ static void attend(thread Heads & state, Q q, KV keys, KV values, uint heads, ui
     if (d >= length) break;
     for (uint g = 0; g < heads; g++) state.out[g][t] *= shrink[g];
     for (uint j = first; j <= last; j++) {
-      const float2 v = float2(float(values[j * length + d]), float(values[j * length + d + 1u]));
+      const float2 v = float2(values[(j * length + d) / 2u]);
       for (uint g = 0; g < heads; g++) state.out[g][t] = fma(float2(shared[j * kHeads + g]), v, state.out[g][t]);
     }
   }
@@ -126,7 +126,7 @@ kernel void attention(
     uint first, last;
     if (!visible_keys(b, position, args.window, first, last)) continue;
     device const uchar * block = cache + ulong(block_tables[table + b]) * args.cache.block_bytes + head_kv * args.cache.head_bytes;
-    attend(state, (threadgroup const float4 *)shared_q, (device const half *)block, (device const half *)(block + args.cache.block_bytes / 2u),
+    attend(state, (threadgroup const float4 *)shared_q, (device const half *)block, (device const half2 *)(block + args.cache.block_bytes / 2u),
            heads, length, first, last, args.scale, shared + simdgroup * 32u * kHeads, lane);
   }
   float sums[kHeads];
@@ -232,7 +232,7 @@ template <uint Length> kernel void attention_rows(
       threadgroup_barrier(mem_flags::mem_threadgroup);
       if (has_row && visible_keys(b, position, args.window, first, last)) {
         any_visible = true;
-        attend(state, own_q, (threadgroup const half *)shared_keys, (threadgroup const half *)shared_values, heads, length, first, last,
+        attend(state, own_q, (threadgroup const half *)shared_keys, (threadgroup const half2 *)shared_values, heads, length, first, last,
                args.scale, shared + simdgroup * 32u * kHeads, lane);
       }
       threadgroup_barrier(mem_flags::mem_threadgroup);

@@ -158,5 +158,26 @@ template <int N> struct LaneTree<N, 0> {
 };
 template <int N> static float lane_sum(thread float * a, uint lane) { return LaneTree<N, 16>::sum(a, lane); }
 
+/// What a simdgroup of linear and qkv computes: a unit of outputs and a tile of columns.
+struct ProductUnit {
+  uint outputs, tile;
+};
+
+/// The unit of the simdgroup that is number `index` in the grid. Column tiles are next to each other, kSharedTiles at most, then the outputs
+/// follow, then further tiles: so simdgroups that run at the same time share weights. `outputs` is the count for an index past the end.
+static inline ProductUnit product_unit(uint index, uint outputs, uint rows, uint columns) {
+  const uint tiles = (rows + columns - 1u) / columns, shared = outputs * kSharedTiles;
+  const uint first_tile = index / shared * kSharedTiles, rest = index % shared;
+  ProductUnit unit;
+  unit.outputs = outputs;
+  unit.tile = 0u;
+  if (first_tile < tiles) {
+    const uint side_by_side = min(uint(kSharedTiles), tiles - first_tile);
+    unit.outputs = min(rest / side_by_side, outputs);
+    unit.tile = first_tile + rest % side_by_side;
+  }
+  return unit;
+}
+
 /// exp of a number ≤ 0 or so; the one used everywhere.
 static inline float exponential(float x) { return precise::exp(x); }

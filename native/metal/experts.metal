@@ -30,34 +30,39 @@ template <int C> kernel void gate_up(
   const uint n = columns_of(args.columns);
   const uint first = (group.x * simdgroups + simdgroup) * 2u;
   if (first >= args.outputs) return;
-  uint expert, count = 1, numbers[C], x_at[C];
+  uint expert, count = 1, list = 0;
   if (fc_direct) {
     if (group.y >= args.rows * args.used) return;
     expert = choices[group.y].expert;
-    for (int c = 0; c < C; c++) numbers[c] = group.y;
   } else {
     if (group.y >= *tile_count) return;
     device const ExpertTile & tile = tiles[group.y];
     expert = tile.expert;
     count = tile.count;
-    for (int c = 0; c < C; c++) numbers[c] = lists[expert * args.rows + tile.first + min(uint(c), count - 1u)];
+    list = expert * args.rows + tile.first;
   }
-  for (int c = 0; c < C; c++) x_at[c] = numbers[c] / args.used * activation_stride(n);
   uint rows[R];
   for (int r = 0; r < R; r++) rows[r] = expert * args.outputs + min(first + uint(r & 1), args.outputs - 1u);
-  float acc[R * C];
-  for (int i = 0; i < R * C; i++) acc[i] = 0.0f;
-  accumulate<R, C>(fc_type, gate_weights, fc_type_b, up_weights, rows, h, x_at, n, lane, acc);
-  const float sum = lane_sum<R * C>(acc, lane);
-
   constexpr uint kLanes = 32 / (R * C);  // that hold the same sum
-  const uint r = lane / kLanes / C, column = lane / kLanes % C, output = first + (r & 1u);
-  const float value = sum + (r < 2u ? gate_bias : up_bias)[expert * args.outputs + min(output, args.outputs - 1u)];
-  const float up = simd_shuffle_xor(value, 16);  // gate and up of an output are 16 lanes apart
-  if (lane % kLanes != 0u || r >= 2u || output >= args.outputs || column >= count) return;
-  uint number = numbers[0];
-  for (int c = 1; c < C; c++) number = column == uint(c) ? numbers[c] : number;
-  act[ulong(number) * activation_stride(args.outputs) + output] = swiglu(value, up, args.alpha, args.limit);
+  const uint r = lane / kLanes / C, output = first + (r & 1u);
+  const float bias = (r < 2u ? gate_bias : up_bias)[expert * args.outputs + min(output, args.outputs - 1u)];
+  for (uint begin = 0; begin < count; begin += C) {
+    uint numbers[C], x_at[C];
+    for (int c = 0; c < C; c++) {
+      numbers[c] = fc_direct ? group.y : lists[list + min(begin + uint(c), count - 1u)];
+      x_at[c] = numbers[c] / args.used * activation_stride(n);
+    }
+    float acc[R * C];
+    for (int i = 0; i < R * C; i++) acc[i] = 0.0f;
+    accumulate<R, C>(fc_type, gate_weights, fc_type_b, up_weights, rows, h, x_at, n, lane, acc);
+    const float value = lane_sum<R * C>(acc, lane) + bias;
+    const float up = simd_shuffle_xor(value, 16);  // gate and up of an output are 16 lanes apart
+    const uint column = lane / kLanes % C;
+    uint number = numbers[0];
+    for (int c = 1; c < C; c++) number = column == uint(c) ? numbers[c] : number;
+    if (lane % kLanes == 0u && r < 2u && output < args.outputs && begin + column < count)
+      act[ulong(number) * activation_stride(args.outputs) + output] = swiglu(value, up, args.alpha, args.limit);
+  }
 }
 
 typedef decltype(gate_up<1>) gate_up_kernel;
@@ -86,24 +91,26 @@ template <int C> kernel void down(
   const uint first = (group.x * simdgroups + simdgroup) * R;
   if (first >= args.outputs || group.y >= *tile_count) return;
   device const ExpertTile & tile = tiles[group.y];
-  const uint expert = tile.expert, count = tile.count;
-  uint rows[R], numbers[C], x_at[C];
+  const uint expert = tile.expert, count = tile.count, list = expert * args.rows + tile.first;
+  uint rows[R];
   for (int r = 0; r < R; r++) rows[r] = expert * args.outputs + min(first + uint(r), args.outputs - 1u);
-  for (int c = 0; c < C; c++) {
-    numbers[c] = lists[expert * args.rows + tile.first + min(uint(c), count - 1u)];
-    x_at[c] = numbers[c] * activation_stride(n);
-  }
-  float acc[R * C];
-  for (int i = 0; i < R * C; i++) acc[i] = 0.0f;
-  accumulate<R, C>(fc_type, weights, fc_type, weights, rows, act, x_at, n, lane, acc);
-  const float sum = lane_sum<R * C>(acc, lane);
-
   constexpr uint kLanes = 32 / (R * C);  // that hold the same sum
   const uint output = first + lane / kLanes / C, column = lane / kLanes % C;
-  if (lane % kLanes != 0u || output >= args.outputs || column >= count) return;
-  uint number = numbers[0];
-  for (int c = 1; c < C; c++) number = column == uint(c) ? numbers[c] : number;
-  out[ulong(number) * activation_stride(args.outputs) + output] = sum + bias[expert * args.outputs + output];
+  for (uint begin = 0; begin < count; begin += C) {
+    uint numbers[C], x_at[C];
+    for (int c = 0; c < C; c++) {
+      numbers[c] = lists[list + min(begin + uint(c), count - 1u)];
+      x_at[c] = numbers[c] * activation_stride(n);
+    }
+    float acc[R * C];
+    for (int i = 0; i < R * C; i++) acc[i] = 0.0f;
+    accumulate<R, C>(fc_type, weights, fc_type, weights, rows, act, x_at, n, lane, acc);
+    const float sum = lane_sum<R * C>(acc, lane);
+    uint number = numbers[0];
+    for (int c = 1; c < C; c++) number = column == uint(c) ? numbers[c] : number;
+    if (lane % kLanes == 0u && output < args.outputs && begin + column < count)
+      out[ulong(number) * activation_stride(args.outputs) + output] = sum + bias[expert * args.outputs + output];
+  }
 }
 
 typedef decltype(down<1>) down_kernel;

@@ -39,8 +39,9 @@
 //                                  → expert_sum
 //  long runs of rows (9 launches): the same with attention_rows_… instead of attention → attention_merge. Same bits.
 //  Before the layers: embed. After: norm (gather) → linear_cN (head) → sample.
-// N is 1, 2, 4 or 8: columns (rows of the step) that share one pass over the weights. Choose the smallest N ≥ R, at most 8. More
-// rows than 8 take ceil(R/N) threadgroups in y, adjacent in time, so that the weights come from the cache.
+// N is 1, 2, 4 or 8: columns (rows of the step) that a simdgroup computes together. Choose the smallest N ≥ R, at most 8. More rows are
+// several tiles of N columns. The kernels order them so that up to kSharedTiles tiles (64 rows) use the same weights side by side:
+// memory gives each weight once for 64 rows, whatever the grid's shape.
 // Matrix units (switch, R ≥ 32): qkv_mm, linear_mm, gate_up_mm, down_mm, in place of …_cN with the same buffers and constants.
 #pragma once
 
@@ -58,6 +59,8 @@ enum : u32 {
   kMatrixOutputs = 64,      ///< outputs and
   kMatrixColumns = 32,      ///< columns of a threadgroup of the …_mm kernels
   kOutputsPerSimdgroup = 4, ///< outputs of a simdgroup of linear, down and (as 2 pairs) qkv and gate_up
+  kSharedTiles = 8,         ///< column tiles that go over the weights together
+  kExpertTile = 64,         ///< columns of an expert that share its weights: ExpertListsArgs::tile
   kMaxExperts = 1024,
   kMaxExpertsUsed = 64,
   kMaxHeadLength = 256,
@@ -65,6 +68,11 @@ enum : u32 {
 
 /// Floats from one row of activations of this width to the next.
 static inline u32 activation_stride(u32 width) { return (width + 31u) / 32u * 32u; }
+
+/// Threadgroups of linear and qkv: `units` of kOutputsPerSimdgroup outputs, times the tiles of N columns, by S simdgroups.
+static inline u32 product_groups(u32 units, u32 rows, u32 columns, u32 simdgroups) {
+  return (units * ((rows + columns - 1u) / columns) + simdgroups - 1u) / simdgroups;
+}
 
 /// One row of the step.
 struct RowInfo {
@@ -101,7 +109,8 @@ struct NormArgs {
 /// constants: type (q), type_b (k), type_c (v), columns.
 /// buffers: 1, 2, 3 Wq [H·D][E], Wk, Wv [K·D][E]; 4, 5, 6 their biases; 7 float h[R][stride(E)]; 8 float2 rope[R][D/2] (cos, sin, both
 /// scaled by YaRN's concentration); 9 RowInfo rows[R]; 10 uint block_tables[]; 11 float q[R][stride(H·D)]; 12 the cache at this layer.
-/// grid: ceil((H + 2K)·(D/4) / S) × ceil(R / N); S any. Threadgroup memory 0. Reads the three matrices once, h once a simdgroup.
+/// grid: product_groups((H + 2K)·(D/4), R, N, S) threadgroups in any shape (x × y may be more); S any. Threadgroup memory 0. Reads the
+/// three matrices once for 64 rows, h once a simdgroup.
 /// qkv_mm: grid ceil((H + 2K)·D / 64) × ceil(R / 32), 128 threads, 20 KiB of threadgroup memory.
 struct QkvArgs {
   u32 columns;  ///< E
@@ -155,7 +164,8 @@ static inline u32 chunk_slots(u32 position, u32 window) {
 /// linear_c1, _c2, _c4, _c8: y[r][o] (+)= W[o]·x[r] (+ bias[o]); adds to y where `residual` is true. Attention output and output head.
 /// constants: type, columns, has_bias, residual.
 /// buffers: 1 W [outputs][columns], 2 float bias[outputs] (has_bias only), 3 float x[R][stride(columns)], 4 float y[R][stride(outputs)].
-/// grid: ceil(outputs / (4·S)) × ceil(R / N); S any. Threadgroup memory 0. Reads W once, x once a simdgroup.
+/// grid: product_groups(ceil(outputs / 4), R, N, S) threadgroups in any shape (x × y may be more); S any. Threadgroup memory 0. Reads W once
+/// for 64 rows, x once a simdgroup.
 /// linear_mm: grid ceil(outputs / 64) × ceil(R / 32), 128 threads, 20 KiB of threadgroup memory.
 struct LinearArgs {
   u32 columns;
@@ -185,7 +195,7 @@ struct ExpertListsArgs {
   u32 rows;
   u32 experts;
   u32 used;
-  u32 tile;  ///< columns a tile holds at most: N of the following gate_up_cN and down_cN, 32 for …_mm
+  u32 tile;  ///< columns a tile holds at most: kExpertTile, or 32 for …_mm; any number is correct
 };
 struct ExpertTile {
   u32 expert;
@@ -200,7 +210,8 @@ static inline u32 max_expert_tiles(u32 rows, u32 experts, u32 used, u32 tile) {
 
 // ------------------------------------------------------------------------------------------------------------------ experts.metal
 /// gate_up_c1, _c2, _c4, _c8: act[choice] = SwiGLU(Wg·h + bg, Wu·h + bu) of the choice's expert and row, clamped as gpt-oss does:
-/// g = min(g, limit), u = clamp(u, ±limit), y = g / (1 + exp(−alpha·g)) · (u + 1). A tile's weights are read once for all its rows.
+/// g = min(g, limit), u = clamp(u, ±limit), y = g / (1 + exp(−alpha·g)) · (u + 1). A tile's weights are read once for all its rows, N at a
+/// time.
 /// constants: type (gate), type_b (up), columns, direct. `direct` (c1 only): tile y is choice y, buffers 7, 8 and 9 are not used.
 /// buffers: 1, 2 Wg, Wu [X·F][E]; 3, 4 float bg, bu [X][F]; 5 float h[R][stride(E)]; 6 Choice choices[R·U]; 7 lists; 8 tiles;
 /// 9 tile_count; 10 float act[R·U][stride(F)].
@@ -229,8 +240,8 @@ struct ExpertArgs {
 /// the same hash of seed and position. Sums are in fixed point (2^-40), so the order of addition and S do not matter; a choice differs
 /// from the CPU's only where a float exp does, about once in 10^7.
 /// buffers: 1 float logits[][stride(V)], 2 SampleParams params[outputs], 3 SampleResult results[outputs] (written), 4 uint tokens[outputs]
-/// (written: may be the next step's `tokens`). grid: outputs × 1; S any (32 if the pipeline allows). Threadgroup memory 7 KiB.
-/// Reads a row of logits 2 times (greedy), 4 times (temperature alone), up to 12 times (top-k with top-p).
+/// (written: may be the next step's `tokens`). grid: outputs × 1; S any (32 if the pipeline allows). Threadgroup memory 256 B.
+/// Reads a row of logits 2 times (greedy), 3 to 4 times (temperature, min-p), 17 times more for each of top-k and top-p.
 struct SampleArgs {
   u32 vocabulary;
 };

@@ -9,14 +9,17 @@ template <int C> kernel void linear(
     device float * y [[buffer(4)]],
     device const uint * stop [[buffer(30)]],
     uint2 group [[threadgroup_position_in_grid]],
+    uint2 groups [[threadgroups_per_grid]],
     uint lane [[thread_index_in_simdgroup]],
     uint simdgroup [[simdgroup_index_in_threadgroup]],
     uint simdgroups [[simdgroups_per_threadgroup]]) {
   if (*stop != 0u) return;
   constexpr int R = kOutputsPerSimdgroup;
   const uint n = columns_of(args.columns);
-  const uint first = (group.x * simdgroups + simdgroup) * R, first_column = group.y * C;
-  if (first >= args.outputs) return;
+  const uint units = (args.outputs + R - 1u) / R;
+  const ProductUnit unit = product_unit((group.y * groups.x + group.x) * simdgroups + simdgroup, units, args.rows, C);
+  if (unit.outputs >= units) return;
+  const uint first = unit.outputs * R, first_column = unit.tile * C;
   uint rows[R], x_at[C];
   for (int r = 0; r < R; r++) rows[r] = min(first + uint(r), args.outputs - 1u);
   for (int c = 0; c < C; c++) x_at[c] = min(first_column + uint(c), args.rows - 1u) * activation_stride(n);

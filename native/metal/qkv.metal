@@ -17,6 +17,7 @@ template <int C> kernel void qkv(
     device uchar * cache [[buffer(12)]],
     device const uint * stop [[buffer(30)]],
     uint2 group [[threadgroup_position_in_grid]],
+    uint2 groups [[threadgroups_per_grid]],
     uint lane [[thread_index_in_simdgroup]],
     uint simdgroup [[simdgroup_index_in_threadgroup]],
     uint simdgroups [[simdgroups_per_threadgroup]]) {
@@ -24,9 +25,10 @@ template <int C> kernel void qkv(
   constexpr int R = kOutputsPerSimdgroup;
   const uint n = columns_of(args.columns), length = args.head_length, pairs = length / 2u;
   // A simdgroup computes two pairs (i, i + D/2) of a head; the heads are counted through q, k and v.
-  const uint unit = group.x * simdgroups + simdgroup, first_column = group.y * C;
-  const uint head = unit / (length / 4u), pair = unit % (length / 4u) * 2u;
-  if (head >= args.heads + 2u * args.heads_kv) return;
+  const uint units = (args.heads + 2u * args.heads_kv) * (length / 4u);
+  const ProductUnit unit = product_unit((group.y * groups.x + group.x) * simdgroups + simdgroup, units, args.rows, C);
+  if (unit.outputs >= units) return;
+  const uint head = unit.outputs / (length / 4u), pair = unit.outputs % (length / 4u) * 2u, first_column = unit.tile * C;
   const bool is_q = head < args.heads, is_k = !is_q && head < args.heads + args.heads_kv;
   const uint own_head = is_q ? head : is_k ? head - args.heads : head - args.heads - args.heads_kv;
   device const uchar * weights = is_q ? wq : is_k ? wk : wv;
