@@ -140,13 +140,13 @@ class MetalBackend final : public Backend {
       const gpu::QkvArgs args{u32(E), u32(rows_), u32(config_.heads), u32(config_.heads_kv), u32(config_.head_length), cache_info()};
       const std::string kernel = "qkv_c" + std::to_string(columns);
       const Constants set = Constants({{kType, type_of(layer.q)}, {kTypeB, type_of(layer.k)}, {kTypeC, type_of(layer.v)}, {kColumns, u32(E)}});
-      const uint32_t passes = ceil_div(u32(rows_), columns);
+      const uint32_t passes = ceil_div(u32(rows_), columns * gpu::kSharedTiles);
       launch(kernel, set, args,
              {{1, matrix(layer.q)}, {2, matrix(layer.k)}, {3, matrix(layer.v)},
               {4, vector(layer.q_bias, config_.q_length())}, {5, vector(layer.k_bias, config_.kv_length())},
               {6, vector(layer.v_bias, config_.kv_length())}, {7, h_.view()}, {8, rope_table_.view()}, {9, row_infos_.view()},
               {10, tables_.view()}, {11, q_.view()}, {12, cache_->layer(n)}},
-             {ceil_div(quads, kernels_.simdgroups(kernel, set)), passes, 1}, 0,
+             {gpu::product_groups(quads, u32(rows_), columns, kernels_.simdgroups(kernel, set)), 1, 1}, 0,
              {static_cast<double>(layer.q.bytes() + layer.k.bytes() + layer.v.bytes()) + 4.0 * (config_.q_length() + 2 * config_.kv_length()),
               static_cast<double>(passes), 4.0 * rows_ * config_.kv_length(), floats(rows_, E) + floats(rows_, config_.q_length())});
     });
@@ -578,11 +578,12 @@ class MetalBackend final : public Backend {
   }
 
   void linear(const Matrix& weights, const float* bias, gpu::View x, gpu::View y, int rows, bool residual) {
-    const auto columns = static_cast<uint32_t>(columns_for(rows)), passes = ceil_div(u32(rows), columns);
+    const auto columns = static_cast<uint32_t>(columns_for(rows)), passes = ceil_div(u32(rows), columns * gpu::kSharedTiles);
     const std::string kernel = "linear_c" + std::to_string(columns);
     const Constants set = Constants({{kType, type_of(weights)}, {kColumns, u32(weights.columns)}, {kHasBias, bias ? 1u : 0u}, {kResidual, residual ? 1u : 0u}});
     const gpu::LinearArgs args{u32(weights.columns), u32(rows), u32(static_cast<size_t>(weights.rows))};
-    const gpu::Size grid{ceil_div(args.outputs, gpu::kOutputsPerSimdgroup * kernels_.simdgroups(kernel, set)), passes, 1};
+    const uint32_t quads = ceil_div(args.outputs, gpu::kOutputsPerSimdgroup);
+    const gpu::Size grid{gpu::product_groups(quads, u32(rows), columns, kernels_.simdgroups(kernel, set)), 1, 1};
     const int outputs = static_cast<int>(weights.rows);
     const Cost cost{static_cast<double>(weights.bytes()) + (bias ? 4.0 * outputs : 0), static_cast<double>(passes), 0,
                     floats(rows, weights.columns) + (residual ? 2 : 1) * floats(rows, outputs)};
@@ -594,7 +595,7 @@ class MetalBackend final : public Backend {
     return {u32(columns), u32(outputs), u32(rows_), u32(config_.experts_used), kSwigluAlpha, kSwigluLimit};
   }
   int expert_tiles() const {
-    return static_cast<int>(gpu::max_expert_tiles(u32(rows_), u32(config_.experts), u32(config_.experts_used), u32(columns_for(rows_))));
+    return static_cast<int>(gpu::max_expert_tiles(u32(rows_), u32(config_.experts), u32(config_.experts_used), gpu::kExpertTile));
   }
   /// Experts that the rows touch on average where each chooses independently, and the tiles of `tile` rows that they make.
   double expected_experts() const {
@@ -631,8 +632,8 @@ class MetalBackend final : public Backend {
     const int E = config_.embedding, F = config_.feed_forward, U = config_.experts_used, X = config_.experts;
     const auto columns = static_cast<uint32_t>(columns_for(rows_)), tiles = u32(expert_tiles());
     const std::string suffix = "_c" + std::to_string(columns), gate_up = "gate_up" + suffix, down = "down" + suffix;
-    const double share = expected_experts() / X, passes = expected_tiles(static_cast<int>(columns)) / expected_experts();
-    launch("expert_lists", {}, gpu::ExpertListsArgs{u32(rows_), u32(X), u32(U), columns},
+    const double share = expected_experts() / X, passes = expected_tiles(gpu::kExpertTile) / expected_experts();
+    launch("expert_lists", {}, gpu::ExpertListsArgs{u32(rows_), u32(X), u32(U), gpu::kExpertTile},
            {{1, choices_.view()}, {2, lists_.view()}, {3, tiles_.view()}, {4, tile_count_.view()}}, {1, 1, 1}, kReduceThreads,
            {0, 1, 0, 12.0 * rows_ * U + 12.0 * tiles});
     const Constants gate_set = Constants({{kType, type_of(layer.gate)}, {kTypeB, type_of(layer.up)}, {kColumns, u32(E)}, {kDirect, 0}});

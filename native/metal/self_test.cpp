@@ -267,7 +267,7 @@ void test_linear(Bench& bench) {
     bench.check(kernel, std::string(name_of(c.type)) + ", " + std::to_string(c.outputs) + " x " + std::to_string(width) + ", " + rows_text(c.rows), kProductTolerance,
                 static_cast<double>(w.matrix.bytes()), 2.0 * c.rows * c.outputs * width,
                 {bench.launch(kernel, set, gpu::LinearArgs{u32(width), u32(c.rows), u32(c.outputs)}, bindings,
-                              {ceil_div(u32(c.outputs), gpu::kOutputsPerSimdgroup * groups), ceil_div(u32(c.rows), u32(columns)), 1}, groups * gpu::kSimdWidth)},
+                              {gpu::product_groups(ceil_div(u32(c.outputs), gpu::kOutputsPerSimdgroup), u32(c.rows), u32(columns), groups), 1, 1}, groups * gpu::kSimdWidth)},
                 [&] {
                   double worst = 0;
                   std::vector<float> scratch;
@@ -338,7 +338,7 @@ void test_qkv(Bench& bench) {
                 {bench.launch(kernel, set, args,
                               {{1, wq.memory.view()}, {2, wk.memory.view()}, {3, wv.memory.view()}, {4, bq.view()}, {5, bk.view()}, {6, bv.view()},
                                {7, h.view()}, {8, rope.view()}, {9, seq.infos.view()}, {10, seq.tables.view()}, {11, q.view()}, {12, seq.cache.view()}},
-                              {ceil_div(u32((s.H + 2 * s.K) * s.D / 4), groups), ceil_div(u32(rows), u32(columns)), 1}, groups * gpu::kSimdWidth)},
+                              {gpu::product_groups(u32((s.H + 2 * s.K) * s.D / 4), u32(rows), u32(columns), groups), 1, 1}, groups * gpu::kSimdWidth)},
                 [&] {
                   double worst = 0;
                   std::vector<float> scratch;
@@ -510,7 +510,7 @@ void test_experts(Bench& bench) {
   const auto gate_bias = bench.floats(s.X * s.F), up_bias = bench.floats(s.X * s.F), down_bias = bench.floats(s.X * s.E);
   for (const int rows : {1, 2, 4, 20}) {
     if (bench.stopped()) return;
-    const int count = rows * s.U, tile = columns_for(rows);
+    const int count = rows * s.U, columns = columns_for(rows), tile = gpu::kExpertTile;
     const auto h = bench.rows(rows, s.E, 0.05f), x = bench.rows(rows, s.E);
     std::vector<gpu::Choice> chosen;
     for (int r = 0; r < rows; r++) {
@@ -550,7 +550,7 @@ void test_experts(Bench& bench) {
                   });
 
     const bool direct = rows == 1;
-    const std::string gate_up = "gate_up" + suffix(tile);
+    const std::string gate_up = "gate_up" + suffix(columns);
     const Constants gate_set = {{kType, type}, {kTypeB, type}, {kColumns, u32(s.E)}, {kDirect, direct}};
     std::vector<Bench::Binding> bindings = {{1, gate.memory.view()}, {2, up.memory.view()}, {3, gate_bias.view()}, {4, up_bias.view()},
                                             {5, h.view()}, {6, choices.view()}, {10, act.view()}};
@@ -606,7 +606,7 @@ void test_experts(Bench& bench) {
                   sums);
       continue;
     }
-    const std::string down_kernel = "down" + suffix(tile);
+    const std::string down_kernel = "down" + suffix(columns);
     const uint32_t down_groups = bench.simdgroups(down_kernel, down_set);
     bench.check(down_kernel, text, kProductTolerance, down_bytes, 2.0 * count * s.F * s.E,
                 {bench.launch(down_kernel, down_set, down_args,
