@@ -128,6 +128,12 @@ async function inParallel(jobs) {
 	await Promise.all([worker(), worker()]);
 }
 
+function seeded(name) {
+	return { name, text: expandMetalSource(path.join(native, 'test', 'metal', 'seeded', name)) };
+}
+/** The memory sanitizer would need a C++ library that is built with it. */
+const hostModes = ['plain', 'race', 'asan'];
+
 /**
  * The programs: the kernels linked in, the folders of C++ files beside the emulator's, files of the core, and the modes to
  * build. `backend`: with all of the core and the CPU backend, as the addon has them.
@@ -140,17 +146,19 @@ const PROGRAMS = {
 		sources: metalSources,
 		folders: ['test/metal/host', 'test/metal/fake', 'metal/device', 'metal'],
 		backend: true,
-		modes: ['plain', 'race', 'asan'],
+		modes: hostModes,
 	},
-	/** The emulator and fake Metal themselves: kernels and host code known to be right or wrong. */
+	/** The emulator itself: kernels known to be right or wrong. */
 	seeded_tests: {
-		sources: () =>
-			['correct.metal', 'mistakes.metal'].map((name) => ({
-				name,
-				text: expandMetalSource(path.join(native, 'test', 'metal', 'seeded', name)),
-			})),
-		folders: ['test/metal/seeded', 'test/metal/fake', 'metal/device'],
+		sources: () => ['correct.metal', 'mistakes.metal'].map(seeded),
+		folders: ['test/metal/seeded'],
 		modes: metalModes,
+	},
+	/** The fake Metal itself: host code known to be right or wrong. */
+	seeded_host_tests: {
+		sources: () => ['correct.metal'].map(seeded),
+		folders: ['test/metal/seeded/host', 'test/metal/fake', 'metal/device'],
+		modes: hostModes,
 	},
 };
 

@@ -33,6 +33,8 @@ struct ClassTable {
   Methods methods, class_methods;
   Object* (*create)() = nullptr;
 };
+/// Holds the methods of all objects.
+constexpr const char* kEveryObject = "NSObject";
 struct Pool : Object {
   std::vector<Object*> objects;
 };
@@ -67,8 +69,11 @@ const DeclaredMethod* find(const void* receiver, const char* selector) {
     if (!is_live(object)) mistake(std::string("a message to a freed ") + object->class_name + ": " + selector);
     methods = &classes()[object->class_name].methods;
   }
-  const auto found = methods->find(selector);
-  return found == methods->end() ? nullptr : &found->second;
+  auto found = methods->find(selector);
+  if (found != methods->end()) return &found->second;
+  const Methods& of_all = classes()[kEveryObject].methods;
+  found = of_all.find(selector);
+  return found == of_all.end() ? nullptr : &found->second;
 }
 
 Object* send_alloc(Object* self, objc::SEL) { return as_class(self)->create(); }
@@ -128,13 +133,6 @@ void add_method(const std::string& class_name, const char* selector, void* funct
   if (encoding != declared) mistake(class_name + " " + selector + " is declared " + declared + ", but is " + encoding);
   auto& table = classes()[class_name];
   (of_class ? table.class_methods : table.methods)[selector] = {function, declared};
-  if (of_class) return;
-  for (const auto& [name, entry] : Methods{
-           {"retain", {reinterpret_cast<void*>(Method<send_retain>::call), "@@:"}},
-           {"release", {reinterpret_cast<void*>(Method<send_release>::call), "v@:"}},
-           {"respondsToSelector:", {reinterpret_cast<void*>(Method<responds_to_selector>::call), "B@::"}},
-       })
-    table.methods.emplace(name, entry);
 }
 void add_factory(const char* class_name, Object* (*create)()) {
   classes()[class_name].create = create;
@@ -145,6 +143,9 @@ void add_factory(const char* class_name, Object* (*create)()) {
 }  // namespace detail
 
 void declare_foundation() {
+  method<send_retain>(kEveryObject, "retain", "@@:");
+  method<send_release>(kEveryObject, "release", "v@:");
+  method<responds_to_selector>(kEveryObject, "respondsToSelector:", "B@::");
   creatable<Pool>("NSAutoreleasePool");
   method<pool_init>("NSAutoreleasePool", "init", "@@:");
   method<pool_drain>("NSAutoreleasePool", "drain", "v@:");

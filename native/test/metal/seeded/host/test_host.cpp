@@ -5,7 +5,7 @@
 
 #include <cstring>
 
-#include "../fake/fake_metal.h"
+#include "../../fake/fake_metal.h"
 #include "core/error.h"
 #include "kernel_test.h"
 #include "metal/device/gpu.h"
