@@ -1,12 +1,14 @@
 // Builds the programs that test the Metal kernels and host code on this machine's CPU (native/test/metal/README.md), with
 // clang 19, into dist/native/metal/<mode>/. Whatever has the same contents as in the build before is not built again.
+// usage: node native/build-metal.mjs [mode…]
 import { execFile, execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { expandMetalSource, metalSources } from './metal-sources.mjs';
+import { buildNative, INSTRUCTION_SETS, writeIfChanged } from './build.mjs';
+import { embedMetalSources, expandMetalSource, metalSources } from './metal-sources.mjs';
 import { generate } from './test/metal/emulator/generate.mjs';
 
 const native = path.dirname(fileURLToPath(import.meta.url));
@@ -31,8 +33,10 @@ const MODES = {
 };
 export const metalModes = Object.keys(MODES);
 
+/** What the fake Metal replaces. */
+const SYSTEM = 'objc_runtime.cpp';
 /** Files of the core that kernel tests may use as references. */
-const CORE = ['core/dequantize.cpp', 'core/model.cpp', 'core/rope.cpp', 'core/sampler.cpp'];
+const CORE = ['dequantize', 'model', 'rope', 'sampler'].map((name) => path.join(native, 'core', `${name}.cpp`));
 
 const emulator = path.join(native, 'test', 'metal', 'emulator');
 const flags = [
@@ -92,6 +96,7 @@ async function clang(args, what) {
 async function compile(file, object, args) {
 	const command = JSON.stringify([await version(), args]);
 	if (isFresh(object, command)) return;
+	mkdirSync(path.dirname(object), { recursive: true });
 	const list = `${object}.d`;
 	await clang([...args, '-MMD', '-MF', list, '-c', file, '-o', object], path.relative(native, file));
 	const inputs = readFileSync(list, 'utf8')
@@ -115,13 +120,6 @@ async function version() {
 	return knownVersion;
 }
 
-/** Writes a generated file unless it has these contents already. */
-function write(file, text) {
-	mkdirSync(path.dirname(file), { recursive: true });
-	if (!existsSync(file) || readFileSync(file, 'utf8') !== text) writeFileSync(file, text);
-	return file;
-}
-
 async function inParallel(jobs) {
 	const queue = [...jobs];
 	const worker = async () => {
@@ -130,72 +128,143 @@ async function inParallel(jobs) {
 	await Promise.all([worker(), worker()]);
 }
 
-/** The programs of each mode: name, sources of kernels, folder of tests. */
+function seeded(name) {
+	return { name, text: expandMetalSource(path.join(native, 'test', 'metal', 'seeded', name)) };
+}
+/** The memory sanitizer would need a C++ library that is built with it. */
+const hostModes = ['plain', 'race', 'asan'];
+
+/**
+ * The programs: the kernels linked in, the folders of C++ files beside the emulator's, files of the core, and the modes to
+ * build. `backend`: with all of the core and the CPU backend, as the addon has them.
+ */
 const PROGRAMS = {
-	/** The kernels of the addon. */
-	kernel_tests: { sources: metalSources, tests: 'test/metal/kernels' },
-	/** The emulator's own: kernels known to be right or wrong. */
+	/** The addon's kernels, each by itself. */
+	kernel_tests: { sources: metalSources, folders: ['test/metal/kernels'], core: CORE, modes: metalModes },
+	/** The addon's kernels driven by its host code. */
+	host_tests: {
+		sources: metalSources,
+		folders: ['test/metal/host', 'test/metal/fake', 'metal/device', 'metal'],
+		backend: true,
+		modes: hostModes,
+	},
+	/** The emulator itself: kernels known to be right or wrong. */
 	seeded_tests: {
-		sources: () =>
-			['correct.metal', 'mistakes.metal'].map((name) => ({
-				name,
-				text: expandMetalSource(path.join(native, 'test', 'metal', 'seeded', name)),
-			})),
-		tests: 'test/metal/seeded',
+		sources: () => ['correct.metal', 'mistakes.metal'].map(seeded),
+		folders: ['test/metal/seeded'],
+		modes: metalModes,
+	},
+	/** The fake Metal itself: host code known to be right or wrong. */
+	seeded_host_tests: {
+		sources: () => ['correct.metal'].map(seeded),
+		folders: ['test/metal/seeded/host', 'test/metal/fake', 'metal/device'],
+		modes: hostModes,
 	},
 };
 
 /**
- * Builds the programs of each mode, those of PROGRAMS without kernels or tests excepted. Throws with the compiler's output on
- * errors, whose positions are in the .metal files.
+ * Builds the programs, except those without kernels or tests, and with `addon` dist/native/metal/hearth.node: the whole addon
+ * on fake Metal. Throws with the compiler's output on errors, whose positions are in the .metal files.
  */
 export async function buildMetalTests({
 	programs = Object.keys(PROGRAMS),
 	modes = metalModes,
+	addon = false,
 	log = (line) => process.stderr.write(`${line}\n`),
 } = {}) {
 	const startedAt = Date.now();
-	const made = programs.flatMap((name) => {
-		const tests = cpp(PROGRAMS[name].tests);
-		const kernels = PROGRAMS[name].sources().map(({ name, text }) => ({
-			name,
-			file: write(path.join(output, 'generated', `${name}.cpp`), generate(text, name, { compiler })),
-		}));
-		if (kernels.length === 0 || tests.length === 0) return [];
-		return modes.map((mode) => program(mode, name, kernels, tests));
-	});
-	const objects = new Map(made.flatMap(({ objects }) => objects.map(({ path, make }) => [path, make])));
+	const linked = [];
+	for (const name of programs) {
+		const { sources, folders, core = [], backend = false, modes: all } = PROGRAMS[name];
+		const texts = sources();
+		if (texts.length === 0 || cpp(folders[0]).length === 0) continue;
+		const kernels = generateKernels(texts);
+		const files = [...core, ...folders.flatMap(cpp).filter((file) => path.basename(file) !== SYSTEM)];
+		if (folders.includes('metal/device')) files.push(embedKernels(name, texts));
+		const made = backend ? await addonObjects(log, /^(core|cpu)_/) : [];
+		for (const mode of all.filter((mode) => modes.includes(mode)))
+			linked.push({
+				target: path.join(output, mode, name),
+				objects: [
+					...kernels.map((file) => kernelObject(file, mode)),
+					...objectsOf([...emulatorFiles(mode), ...files], mode),
+					...made,
+				],
+				args: ['-pthread', '-fuse-ld=lld', '-Wl,--gc-sections', ...sanitizers(mode)],
+			});
+	}
+	if (addon) linked.push(await fakeAddon(log));
+	const objects = new Map(linked.flatMap(({ objects }) => objects.map(({ object, make }) => [object, make])));
 	await inParallel([...objects.values()]);
-	await inParallel(made.map(({ finish }) => finish));
+	await inParallel(
+		linked.map(({ target, objects, args }) => () => {
+			const files = objects.map(({ object }) => object);
+			return link(target, files, args);
+		}),
+	);
 	log(`native: Metal tests built in ${((Date.now() - startedAt) / 1000).toFixed(1)} s`);
 	return output;
 }
 
-/** A program of generated kernel files, test files and the emulator: its objects to make, then `finish` to link it. */
-function program(mode, name, kernels, tests) {
-	const folder = path.join(output, mode);
-	mkdirSync(path.join(folder, 'objects'), { recursive: true });
-	const object = (file) => path.join(folder, 'objects', `${path.relative(native, file).replace(/[\\/.]+/g, '_')}.o`);
-	const objects = [
-		...kernels.map(({ file }) => ({
-			path: object(file),
-			make: () => compile(file, object(file), [...flags, ...MODES[mode].all, ...MODES[mode].kernels, ...kernelFlags]),
-		})),
-		...[
-			...cpp('test/metal/emulator').filter((file) => mode === 'race' || path.basename(file) !== 'memory_checker.cpp'),
-			...CORE.map((file) => path.join(native, file)),
-			...tests,
-		].map((file) => ({
-			path: object(file),
-			make: () => compile(file, object(file), [...flags, ...MODES[mode].all]),
-		})),
-	];
-	const sanitizers = MODES[mode].all.filter((flag) => flag.startsWith('-fsanitize'));
-	const finish = () =>
-		link(
-			path.join(folder, name),
-			objects.map((made) => made.path),
-			['-pthread', '-fuse-ld=lld', '-Wl,--gc-sections', ...sanitizers],
-		);
-	return { objects, finish };
+/** The addon with the fake in place of the system's runtime, and the kernels and the emulator that run on it. */
+async function fakeAddon(log) {
+	const emulation = emulatorFiles('plain').filter((file) => path.basename(file) !== 'kernel_test.cpp');
+	return {
+		target: path.join(output, 'hearth.node'),
+		objects: [
+			...(await addonObjects(log, /^(?!metal_device_objc_runtime)/)),
+			...generateKernels(metalSources()).map((file) => kernelObject(file, 'plain')),
+			...objectsOf([...emulation, ...cpp('test/metal/fake')], 'plain'),
+		],
+		args: ['-shared', '-pthread', '-fuse-ld=lld'],
+	};
+}
+/** Those objects of the addon whose names match, which native/build.mjs has made. */
+async function addonObjects(log, names) {
+	const objects = await buildNative({ log });
+	return objects
+		.filter((object) => names.test(path.basename(object)))
+		.map((object) => ({ object, make: async () => {} }));
+}
+
+function generateKernels(texts) {
+	return texts.map(({ name, text }) => {
+		const file = path.join(output, 'generated', `${name}.cpp`);
+		writeIfChanged(file, generate(text, name, { compiler }));
+		return file;
+	});
+}
+function embedKernels(program, texts) {
+	const file = path.join(output, 'generated', `${program}_sources.cpp`);
+	writeIfChanged(file, embedMetalSources(file, texts));
+	return file;
+}
+function emulatorFiles(mode) {
+	return cpp('test/metal/emulator').filter((file) => mode === 'race' || path.basename(file) !== 'memory_checker.cpp');
+}
+function sanitizers(mode) {
+	return MODES[mode].all.filter((flag) => flag.startsWith('-fsanitize'));
+}
+function objectOf(file, mode, args) {
+	const object = path.join(output, mode, 'objects', `${path.relative(native, file).replace(/[\\/.]+/g, '_')}.o`);
+	return { object, make: () => compile(file, object, args) };
+}
+function kernelObject(file, mode) {
+	return objectOf(file, mode, [...flags, ...MODES[mode].all, ...MODES[mode].kernels, ...kernelFlags]);
+}
+function objectsOf(files, mode) {
+	const perFile = INSTRUCTION_SETS[process.arch] ?? {};
+	return files.map((file) =>
+		objectOf(file, mode, [...flags, ...MODES[mode].all, ...(perFile[path.basename(file)] ?? [])]),
+	);
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+	const modes = process.argv.slice(2);
+	try {
+		await buildMetalTests(modes.length > 0 ? { modes } : {});
+	} catch (error) {
+		process.stderr.write(`${error.message}\n`);
+		process.exit(1);
+	}
 }

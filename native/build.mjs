@@ -1,8 +1,8 @@
 // Compiles the native addon with the machine's C++ compiler into dist/native/hearth.node: Node-API only, so that one
 // binary serves Node and Electron, and nothing is downloaded (the headers come from npm: node-api-headers).
 // Kernel files are compiled for their instruction set, everything else for the baseline.
-// usage: node native/build.mjs [--tests] [--clean] [--arm64] [--metal-tests]   CXX names another compiler; --arm64: the test programs for Arm
-// Linux, static, with Debian's cross compiler, into dist/native/arm64/. --metal-tests: see build-metal.mjs.
+// usage: node native/build.mjs [--tests] [--clean] [--arm64]   CXX names another compiler; --arm64: the test programs for Arm
+// Linux, static, with Debian's cross compiler, into dist/native/arm64/.
 import { execFile, execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
@@ -11,13 +11,14 @@ import os from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
+import { embedMetalSources } from './metal-sources.mjs';
 
 const native = path.dirname(fileURLToPath(import.meta.url));
 const root = path.dirname(native);
 const run = promisify(execFile);
 
 /** Extra flags by file name; files of another architecture compile to nothing. */
-const INSTRUCTION_SETS = {
+export const INSTRUCTION_SETS = {
 	x64: {
 		'avx2.cpp': ['-mavx2', '-mfma', '-mf16c'],
 		'avx512.cpp': [
@@ -65,6 +66,12 @@ function isFresh(object, stamp) {
 	});
 }
 
+/** Generated files keep their time while their contents stay, so that nothing is compiled again. */
+export function writeIfChanged(file, text) {
+	mkdirSync(path.dirname(file), { recursive: true });
+	if (!existsSync(file) || readFileSync(file, 'utf8') !== text) writeFileSync(file, text);
+}
+
 async function inParallel(jobs, limit) {
 	const queue = [...jobs];
 	const worker = async () => {
@@ -75,7 +82,7 @@ async function inParallel(jobs, limit) {
 
 /**
  * Builds the addon, with `tests` the test programs too, if anything changed. `arm64` builds the test programs alone, for an
- * emulator. Throws with the compiler's own output if it does not compile.
+ * emulator. Returns the objects of the addon. Throws with the compiler's own output if it does not compile.
  */
 export async function buildNative({
 	tests = false,
@@ -149,9 +156,16 @@ export async function buildNative({
 		renameSync(fresh, target);
 	};
 
-	const core = await compileAll([...sources('core'), ...sources('cpu')]);
+	const kernels = path.join(objects, 'metal_sources.cpp');
+	writeIfChanged(kernels, embedMetalSources(kernels));
+	const core = await compileAll([
+		...['core', 'cpu', 'metal', 'metal/device'].flatMap(sources),
+		path.relative(native, kernels),
+	]);
+	const made = [...core.made];
 	if (!arm64) {
 		const addon = await compileAll(sources('addon'));
+		made.push(...addon.made);
 		const target = path.join(output, 'hearth.node');
 		if (core.changed || addon.changed || !existsSync(target)) {
 			const shared =
@@ -159,13 +173,14 @@ export async function buildNative({
 			await link(target, [...shared, ...core.made, ...addon.made]);
 		}
 	}
-	if (!tests && !arm64) return;
+	if (!tests && !arm64) return made;
 	for (const file of sources('test')) {
 		const program = await compileAll([file]);
 		const target = path.join(output, path.basename(file, '.cpp'));
 		if (program.changed || core.changed || !existsSync(target))
 			await link(target, ['-pthread', ...(arm64 ? ['-static'] : []), ...program.made, ...core.made]);
 	}
+	return made;
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {

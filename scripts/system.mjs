@@ -28,6 +28,14 @@ const NEEDS = {
 		debian: ['fonts-dejavu-core'],
 		otherwise: { linux: 'a font (for example: sudo apt-get install fonts-dejavu-core)' },
 	},
+	// For tests of the Metal kernels, which it compiles for the CPU and checks.
+	clang: {
+		found: () => Boolean(which('clang++-19') && which('ld.lld-19') && which('llvm-symbolizer-19')) && hasSanitizers(),
+		debian: ['clang-19', 'lld-19', 'llvm-19', 'libclang-rt-19-dev'],
+		otherwise: {
+			linux: 'clang 19 with its sanitizers (sudo apt-get install clang-19 lld-19 llvm-19 libclang-rt-19-dev)',
+		},
+	},
 	// For tests of the Arm kernels on other machines.
 	arm: {
 		found: () => Boolean(which('aarch64-linux-gnu-g++') && which('qemu-aarch64-static')),
@@ -99,6 +107,11 @@ function msvcInstalled() {
 		installer !== undefined &&
 		existsSync(path.join(installer, 'Microsoft Visual Studio', 'Installer', 'vswhere.exe'))
 	);
+}
+
+function hasSanitizers() {
+	const folder = '/usr/lib/llvm-19/lib/clang/19/lib/linux';
+	return existsSync(folder) && readdirSync(folder).some((file) => file.startsWith('libclang_rt.msan'));
 }
 
 function hasFont(folder) {

@@ -1,12 +1,14 @@
 // `hearth info MODEL`: what a model file holds, without loading its weights.
-import type { GgufHeader, MetadataValue, StringTable } from '../../native/index';
+import { type GgufHeader, loadNative, type MetadataValue, type StringTable } from '../../native/index';
+import { chooseBackend } from '../runtime/backend';
 import { readHeader } from '../runtime/model';
 import { parseCommandLine, writeJson, writeOutput } from './command';
 import { formatBytes, formatCount } from './format';
 
 const HELP = `usage: hearth info MODEL [--json]
 
-Prints a GGUF file's architecture, sizes, tensors by type, context and tokenizer. Reads the header only.
+Prints a GGUF file's architecture, sizes, tensors by type, context and tokenizer, and what would compute here. Reads the header
+only.
 `;
 
 interface Summary {
@@ -22,6 +24,8 @@ interface Summary {
 	tensorCount: number;
 	tensorTypes: { type: string; count: number; bytes: number }[];
 	tokenizer: { model: string; pre: string; tokens: number; merges: number };
+	/** What `--backend auto` means on this machine: the GPU's name, or the processor's kernels and, where it could be otherwise, why. */
+	backend: { name: 'cpu' | 'metal'; device?: string; kernels?: string; note?: string };
 }
 
 export async function info(args: string[]): Promise<void> {
@@ -65,7 +69,17 @@ function summarize(file: string, header: GgufHeader): Summary {
 			tokens: tableLength(metadata.get('tokenizer.ggml.tokens')),
 			merges: tableLength(metadata.get('tokenizer.ggml.merges')),
 		},
+		backend: backendHere(),
 	};
+}
+
+function backendHere(): Summary['backend'] {
+	const native = loadNative();
+	const metal = native.metalInfo();
+	const { backend, note } = chooseBackend('auto', metal, undefined);
+	if (backend === 'auto' && metal.device !== undefined) return { name: 'metal', device: metal.device };
+	const reason = note ?? (metal.onThisSystem ? metal.reason : undefined);
+	return { name: 'cpu', kernels: native.cpuInfo().kernels[0]!, ...(reason !== undefined && { note: reason }) };
 }
 
 function render(summary: Summary): string {
@@ -86,9 +100,14 @@ function render(summary: Summary): string {
 		]),
 		['tokenizer', `${tokenizer.model || '(none)'} ${tokenizer.pre}`.trim()],
 		['  vocabulary', `${tokenizer.tokens} tokens, ${tokenizer.merges} merges`],
+		['computes on', computesOn(summary.backend)],
 	];
 	const width = Math.max(...rows.map(([label]) => label.length));
 	return rows.map(([label, value]) => `${label.padEnd(width)}  ${printable(value)}\n`).join('');
+}
+
+function computesOn({ name, device, kernels, note }: Summary['backend']): string {
+	return name === 'metal' ? `Metal, ${device}` : `the CPU, ${kernels} kernels${note === undefined ? '' : ` (${note})`}`;
 }
 
 /** A float32 of the file as it was meant: 0.00001, not 0.000009999999747378752. */

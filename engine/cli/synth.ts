@@ -27,6 +27,7 @@ ${presetNames.map((name) => `                           ${name.padEnd(6)}${prese
                          replace single sizes of the preset
   --attention-type q8_0|f16|bf16|f32
                          type of the attention and embedding matrices (default: q8_0)
+  --sparse               only the header, the weights a hole in the file: enough for "hearth bench --count" and "hearth info"
   --json                 print a summary as JSON
 `;
 
@@ -65,6 +66,7 @@ export async function synth(args: string[]): Promise<void> {
 			window: text,
 			context: text,
 			'attention-type': text,
+			sparse: { type: 'boolean' },
 			json: { type: 'boolean' },
 		},
 		['OUT'],
@@ -97,6 +99,7 @@ export async function synth(args: string[]): Promise<void> {
 			...(seed !== undefined && { seed }),
 			...(vocabulary && { vocabulary }),
 			shape,
+			sparse: values.sparse === true,
 			signal,
 			onProgress: progressLine(),
 		}),

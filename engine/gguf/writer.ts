@@ -42,6 +42,8 @@ export interface WriteProgress {
 
 export interface WriteOptions {
 	onProgress?: (progress: WriteProgress) => void;
+	/** Writes the header alone and leaves the tensors a hole in the file: all zeros, and almost no room on the disk. */
+	sparse?: boolean;
 	/** Aborting removes what was written and rejects with the signal's reason. */
 	signal?: AbortSignal;
 }
@@ -75,7 +77,7 @@ export async function writeGguf(
 	const header = encodeHeader(metadata, tensors);
 	const totalBytes = tensors.reduce((sum, tensor) => sum + align(tensorBytes(tensor)), header.length);
 	const folder = path.dirname(path.resolve(file));
-	await checkRoom(folder, file, totalBytes);
+	await checkRoom(folder, file, options.sparse ? header.length : totalBytes);
 
 	const partial = path.join(folder, `.${path.basename(file)}.${process.pid}.partial`);
 	const handle = await open(partial, 'w');
@@ -97,7 +99,7 @@ async function writeAll(
 	header: Uint8Array,
 	tensors: readonly GgufTensor[],
 	totalBytes: number,
-	{ onProgress, signal }: WriteOptions,
+	{ onProgress, signal, sparse }: WriteOptions,
 ): Promise<void> {
 	let writtenBytes = 0;
 	let pending: Promise<void> = Promise.resolve();
@@ -112,6 +114,11 @@ async function writeAll(
 		pending.catch(() => undefined);
 	};
 	await enqueue(header);
+	if (sparse) {
+		await pending;
+		await handle.truncate(totalBytes);
+		return;
+	}
 	for (const tensor of tensors) {
 		const wanted = tensorBytes(tensor);
 		let made = 0;

@@ -9,6 +9,7 @@ import type {
 	StepBatch,
 	StepResult,
 } from '../../native/index';
+import { DEVICE_FAILED } from '../../native/index';
 import { DraftRecord, StepCost } from '../speculation/draft-length';
 import type { DraftSource } from '../speculation/draft-source';
 import { PromptLookup } from '../speculation/prompt-lookup';
@@ -34,6 +35,12 @@ export interface EngineOptions {
 	repack?: boolean;
 	/** Makes a sequence's source of drafts; default: lookup in its own text. */
 	draftSource?: () => DraftSource;
+	/** Why the model is not on the backend that was asked for. */
+	backendNote?: string;
+	/** Opens the model again, on the CPU, once the GPU has failed; requests go on there from what they have. */
+	reopen?: () => Promise<NativeModel>;
+	/** Told why the CPU computes in Metal's place, each time that comes about. */
+	onBackendNote?: (note: string) => void;
 }
 
 /**
@@ -109,16 +116,15 @@ interface Request extends Sequence {
 
 /** One loaded model serving all requests in one step loop. An idle engine does nothing. */
 export class Engine {
-	readonly info: ModelInfo;
-	readonly #model: NativeModel;
-	readonly #nativeCache: NativeCache;
-	readonly #cache: KvCache;
-	readonly #scheduler: Scheduler<Request>;
+	/** Positions one request may span. */
+	readonly contextTokens: number;
+	readonly #options: EngineOptions;
+	/** The model on its backend with all that depends on it: replaced as one where a GPU fails. */
+	#running: Running;
+	#info: ModelInfo;
 	readonly #speed = new SpeedMeter();
 	readonly #speculation: boolean;
 	readonly #draftSource: () => DraftSource;
-	readonly #stepCost = new StepCost();
-	readonly #repacker: Repacker | undefined;
 	/** Requests that came or ended while a step ran: the scheduler changes only between steps. */
 	#arriving: Request[] = [];
 	#leaving: Request[] = [];
@@ -129,41 +135,27 @@ export class Engine {
 
 	/** Takes the model over: `close` closes it. Throws if the memory for its cache cannot be had. */
 	constructor(model: NativeModel, options: EngineOptions = {}) {
-		this.info = model.info;
-		this.#model = model;
+		this.#options = options;
+		this.#info = { ...model.info, ...(options.backendNote !== undefined && { backendNote: options.backendNote }) };
 		this.#speculation = options.speculation ?? true;
 		this.#draftSource = options.draftSource ?? (() => new PromptLookup());
-		const contextTokens = Math.min(options.contextTokens ?? model.info.contextLength, model.info.contextLength);
-		const cacheTokens = Math.max(options.cacheTokens ?? contextTokens, contextTokens);
-		this.#nativeCache = createCache(model, cacheTokens, options.cacheType);
-		this.#cache = new KvCache({
-			blockCount: this.#nativeCache.blockCount,
-			blockTokens: this.#nativeCache.blockTokens,
-			copyBlock: (from, to, tokens) => this.#nativeCache.copyBlock(from, to, tokens),
-		});
-		this.#repacker = (options.repack ?? true) ? new Repacker(model) : undefined;
-		this.#repacker?.idle();
-		this.#scheduler = new Scheduler<Request>({
-			cache: this.#cache,
-			contextTokens,
-			...(options.maxRunning !== undefined && { maxRunning: options.maxRunning }),
-			...(options.maxWaiting !== undefined && { maxWaiting: options.maxWaiting }),
-			...(options.latencyBudget !== undefined && { latencyBudget: options.latencyBudget }),
-		});
+		this.#running = start(model, options);
+		this.contextTokens = this.#running.scheduler.contextTokens;
+		this.#running.repacker?.idle();
 	}
 
-	/** Positions one request may span. */
-	get contextTokens(): number {
-		return this.#scheduler.contextTokens;
+	/** The model and the backend it is on now. */
+	get info(): ModelInfo {
+		return this.#info;
 	}
 
 	get cacheBytes(): number {
-		return this.#closed ? 0 : this.#nativeCache.bytes;
+		return this.#closed ? 0 : this.#running.nativeCache.bytes;
 	}
 
 	/** Positions in cache blocks that hold something, and positions of all blocks. */
 	get cacheUse(): { usedTokens: number; capacityTokens: number } {
-		const { usedBlocks, blockCount, blockTokens } = this.#cache;
+		const { usedBlocks, blockCount, blockTokens } = this.#running.cache;
 		return { usedTokens: usedBlocks * blockTokens, capacityTokens: blockCount * blockTokens };
 	}
 
@@ -223,7 +215,7 @@ export class Engine {
 			}
 			signal?.addEventListener('abort', onAbort);
 			this.#arriving.push(request);
-			this.#repacker?.busy();
+			this.#running.repacker?.busy();
 			this.#loop ??= this.#run();
 		});
 	}
@@ -239,12 +231,12 @@ export class Engine {
 	 * @returns false where the machine's memory does not allow it, or there is no such layout.
 	 */
 	async finishRepacking(): Promise<boolean> {
-		return (await this.#repacker?.finish()) ?? false;
+		return (await this.#running.repacker?.finish()) ?? false;
 	}
 
 	/** What this machine can do at most; see `NativeModel.measureCeilings`. Best asked for while nothing else runs. */
 	measureCeilings(): ReturnType<NativeModel['measureCeilings']> {
-		return this.#model.measureCeilings();
+		return this.#running.model.measureCeilings();
 	}
 
 	/** Fails all requests and frees the model once the running step has ended. */
@@ -253,9 +245,7 @@ export class Engine {
 		this.#closed = true;
 		for (const request of [...this.#live]) this.#fail(request, new EngineClosedError());
 		await this.#loop;
-		await this.#repacker?.stop();
-		this.#nativeCache.close();
-		this.#model.close();
+		await stop(this.#running);
 	}
 
 	async #run(): Promise<void> {
@@ -265,34 +255,68 @@ export class Engine {
 			let plan: StepPlan<Request> | undefined;
 			try {
 				this.#applyChanges();
-				plan = this.#closed ? undefined : this.#scheduler.plan();
+				plan = this.#closed ? undefined : this.#running.scheduler.plan();
 				if (!plan) break;
 				if (this.#speculation && plan.prefillRows === 0) this.#addDrafts(plan);
-				const result = await this.#model.step(this.#nativeCache, assemble(plan));
+				const { model, nativeCache, scheduler, stepCost } = this.#running;
+				const result = await model.step(nativeCache, assemble(plan));
 				const accepted = this.#deliver(plan, result);
-				this.#scheduler.complete(plan, result.milliseconds);
+				scheduler.complete(plan, result.milliseconds);
 				this.#speed.record(plan.prefillRows, plan.decodeRows + accepted, result.milliseconds);
-				if (plan.prefillRows === 0) this.#stepCost.observe(rowCount(plan), result.milliseconds);
+				if (plan.prefillRows === 0) stepCost.observe(rowCount(plan), result.milliseconds);
 			} catch (error) {
+				if (isDeviceFailure(error) && (await this.#goOnWithoutDevice(error))) continue;
 				const failed = plan ? plan.entries.map((entry) => entry.sequence) : [...this.#live];
 				for (const request of failed) this.#fail(request, error as Error);
 			}
 		}
 		this.#loop = undefined;
-		if (!this.#closed) this.#repacker?.idle();
+		if (!this.#closed) this.#running.repacker?.idle();
 	}
 
 	#applyChanges(): void {
-		for (const request of this.#leaving.splice(0)) this.#scheduler.remove(request);
+		const { scheduler, cache } = this.#running;
+		for (const request of this.#leaving.splice(0)) scheduler.remove(request);
 		for (const request of this.#arriving.splice(0)) {
 			if (request.settled) continue;
 			try {
-				this.#scheduler.submit(request);
+				scheduler.submit(request);
 			} catch (error) {
 				this.#fail(request, error as Error);
 			}
 		}
-		for (const tokens of this.#forgotten.splice(0)) this.#cache.forget(tokens);
+		for (const tokens of this.#forgotten.splice(0)) cache.forget(tokens);
+	}
+
+	/**
+	 * Moves to the CPU where the GPU has failed. What requests have generated is kept; their prompts are computed again.
+	 * @returns false where there is no other backend, or the model cannot be opened again: requests then fail with the error.
+	 */
+	async #goOnWithoutDevice(failure: Error): Promise<boolean> {
+		const { reopen } = this.#options;
+		if (!reopen || this.#closed) return false;
+		let next: Running;
+		try {
+			const model = await reopen();
+			try {
+				next = start(model, this.#options);
+			} catch (error) {
+				model.close();
+				throw error;
+			}
+		} catch (error) {
+			failure.message += `; the model could not be opened on the CPU either: ${(error as Error).message}`;
+			return false;
+		}
+		const previous = this.#running;
+		this.#running = next;
+		const backendNote = `the CPU computes from here on: Metal failed while it worked: ${failure.message}`;
+		this.#info = { ...next.model.info, backendNote };
+		await stop(previous);
+		this.#leaving = [];
+		this.#arriving = [...this.#live];
+		this.#options.onBackendNote?.(backendNote);
+		return true;
 	}
 
 	/** Lets the sequences of a pure decode step guess ahead, as far as the extra rows pay for themselves. */
@@ -307,10 +331,10 @@ export class Engine {
 			request.draft ??= { source: options.drafts?.source ?? this.#draftSource(), record: new DraftRecord() };
 			const length = options.drafts
 				? Math.min(options.drafts.length, limit)
-				: request.draft.record.bestLength(this.#stepCost, rowCount(plan) - 1, limit);
+				: request.draft.record.bestLength(this.#running.stepCost, rowCount(plan) - 1, limit);
 			if (length <= 0) continue;
 			request.draft.source.update(request.tokens);
-			this.#scheduler.reserveDrafts(entry, request.draft.source.propose(length));
+			this.#running.scheduler.reserveDrafts(entry, request.draft.source.propose(length));
 		}
 	}
 
@@ -417,6 +441,47 @@ export class Engine {
 		this.#live.delete(request);
 		this.#leaving.push(request);
 	}
+}
+
+/** A model on one backend, its cache, and what is known about both. */
+interface Running {
+	model: NativeModel;
+	nativeCache: NativeCache;
+	cache: KvCache;
+	scheduler: Scheduler<Request>;
+	stepCost: StepCost;
+	repacker: Repacker | undefined;
+}
+
+/** Throws if the memory for the cache cannot be had; the model is then the caller's still. */
+function start(model: NativeModel, options: EngineOptions): Running {
+	const contextTokens = Math.min(options.contextTokens ?? model.info.contextLength, model.info.contextLength);
+	const cacheTokens = Math.max(options.cacheTokens ?? contextTokens, contextTokens);
+	const nativeCache = createCache(model, cacheTokens, options.cacheType);
+	const cache = new KvCache({
+		blockCount: nativeCache.blockCount,
+		blockTokens: nativeCache.blockTokens,
+		copyBlock: (from, to, tokens) => nativeCache.copyBlock(from, to, tokens),
+	});
+	const scheduler = new Scheduler<Request>({
+		cache,
+		contextTokens,
+		...(options.maxRunning !== undefined && { maxRunning: options.maxRunning }),
+		...(options.maxWaiting !== undefined && { maxWaiting: options.maxWaiting }),
+		...(options.latencyBudget !== undefined && { latencyBudget: options.latencyBudget }),
+	});
+	const repacker = (options.repack ?? true) ? new Repacker(model) : undefined;
+	return { model, nativeCache, cache, scheduler, stepCost: new StepCost(), repacker };
+}
+
+async function stop({ model, nativeCache, repacker }: Running): Promise<void> {
+	await repacker?.stop();
+	nativeCache.close();
+	model.close();
+}
+
+function isDeviceFailure(error: unknown): error is Error {
+	return error instanceof Error && (error as NodeJS.ErrnoException).code === DEVICE_FAILED;
 }
 
 function createCache(model: NativeModel, cacheTokens: number, type: CacheType | undefined): NativeCache {

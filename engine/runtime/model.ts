@@ -1,16 +1,26 @@
 // Opens a model file: native weights, tokenizer and the engine that runs them.
 import { stat } from 'node:fs/promises';
-import { type GgufHeader, type KernelSet, loadNative, type NativeModel, type RopeMode } from '../../native/index';
+import {
+	type BackendChoice,
+	type GgufHeader,
+	type KernelSet,
+	loadNative,
+	type NativeModel,
+	type RopeMode,
+} from '../../native/index';
 import { Harmony } from '../harmony/harmony';
 import { Tokenizer } from '../tokenizer/tokenizer';
+import { chooseBackend } from './backend';
 import { Engine, type EngineOptions } from './engine';
 
-export interface OpenOptions extends Omit<EngineOptions, 'contextTokens'> {
+export interface OpenOptions extends Omit<EngineOptions, 'contextTokens' | 'backendNote' | 'reopen'> {
 	/** Positions one request may span, or how to tell once the tokenizer is there. */
 	contextTokens?: number | ((opened: { tokenizer: Tokenizer; harmony: Harmony }) => number);
 	/** 0 or absent: one a physical core. */
 	threads?: number;
 	kernels?: KernelSet;
+	/** Default `auto`; where that is not the CPU and the CPU computes all the same, `onBackendNote` is told why. */
+	backend?: BackendChoice;
 	rope?: RopeMode;
 	/** Puts something between the engine and the native model, e.g. to time its steps. */
 	instrument?: (model: NativeModel) => NativeModel;
@@ -36,11 +46,14 @@ export async function openModel(file: string, options: OpenOptions = {}): Promis
 	const started = performance.now();
 	const header = await readHeader(file);
 	const native = loadNative();
-	const model = await native.openModel(file, {
+	const nativeOptions = {
 		...(options.threads ? { threads: options.threads } : {}),
 		...(options.kernels !== undefined && { kernels: options.kernels }),
 		...(options.rope !== undefined && { rope: options.rope }),
-	});
+	};
+	const { backend, note } = chooseBackend(options.backend ?? 'auto', native.metalInfo(), options.cacheType);
+	const model = await native.openModel(file, { ...nativeOptions, backend });
+	const backendNote = note ?? model.info.backendNote;
 	try {
 		const tokenizer = Tokenizer.fromGguf(header);
 		if (tokenizer.vocabularySize > model.info.vocabularySize) {
@@ -54,7 +67,10 @@ export async function openModel(file: string, options: OpenOptions = {}): Promis
 		const engine = new Engine(instrument?.(model) ?? model, {
 			...engineOptions,
 			...(positions !== undefined && { contextTokens: positions }),
+			...(backendNote !== undefined && { backendNote }),
+			reopen: () => native.openModel(file, { ...nativeOptions, backend: 'cpu' }),
 		});
+		if (backendNote !== undefined) options.onBackendNote?.(backendNote);
 		return {
 			engine,
 			tokenizer,

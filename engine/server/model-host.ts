@@ -42,6 +42,9 @@ const COMPLETION_OVERHEAD = 512;
 interface Load {
 	key: string;
 	path: string;
+	settings: EngineSettings;
+	/** Open it even where the same is in use. */
+	anew: boolean;
 	done: Promise<LoadedModel>;
 }
 
@@ -85,8 +88,11 @@ export class ModelHost {
 
 	/** What of the settings a loaded model depends on: a change of it needs a reload. */
 	static key(settings: EngineSettings): string {
-		const { modelPath, threads, contextTokens, kernels, rope, cacheType, speculation, repackWeights } = settings;
-		return JSON.stringify([modelPath, threads, contextTokens, kernels, rope, cacheType, speculation, repackWeights]);
+		const { modelPath, threads, contextTokens, kernels, backend, rope, cacheType, speculation, repackWeights } =
+			settings;
+		return JSON.stringify([
+			...[modelPath, threads, contextTokens, kernels, backend, rope, cacheType, speculation, repackWeights],
+		]);
 	}
 
 	/**
@@ -97,9 +103,18 @@ export class ModelHost {
 	load(settings: EngineSettings): Promise<LoadedModel> {
 		const key = ModelHost.key(settings);
 		if (this.#wanted?.key === key) return this.#wanted.done;
+		return this.#start(settings, false);
+	}
+
+	/** Opens the model in use again, e.g. because what `auto` means has changed; its running requests fail. */
+	async reload(): Promise<void> {
+		const { settings } = this.#wanted ?? this.#inUse?.load ?? {};
+		if (settings) await this.#start(settings, true);
+	}
+
+	#start(settings: EngineSettings, anew: boolean): Promise<LoadedModel> {
 		const load: Load = {
-			key,
-			path: settings.modelPath,
+			...{ key: ModelHost.key(settings), path: settings.modelPath, settings, anew },
 			done: this.#queue.then(() => this.#replace(load, settings)),
 		};
 		this.#wanted = load;
@@ -132,7 +147,7 @@ export class ModelHost {
 		if (this.#closed) throw new Error('the engine is shutting down');
 		if (this.#wanted !== load) throw new Error('another model was chosen meanwhile');
 		const previous = this.#inUse;
-		if (previous?.load.key === load.key) {
+		if (previous?.load.key === load.key && !load.anew) {
 			// Another one was asked for in between and is wanted no more.
 			this.#inUse = { ...previous, load };
 			this.#changed();
@@ -164,6 +179,11 @@ export class ModelHost {
 		const opened = await this.#open(settings.modelPath, {
 			threads: settings.threads,
 			kernels: settings.kernels,
+			backend: settings.backend,
+			onBackendNote: (note) => {
+				log(note);
+				this.#changed();
+			},
 			rope: settings.rope,
 			speculation: settings.speculation,
 			repack: settings.repackWeights,
@@ -177,7 +197,10 @@ export class ModelHost {
 			...opened,
 			chat: new Chat(opened),
 			tokenIndex: new TokenPrefixIndex(opened.tokenizer),
-			summary: summarize(opened),
+			// Told anew each time: the backend may change while it works.
+			get summary() {
+				return summarize(opened);
+			},
 		};
 	}
 }
@@ -191,6 +214,9 @@ function summarize({ engine, loadMilliseconds }: OpenedModel): ModelSummary {
 		fileBytes: info.fileBytes,
 		parameterCount: info.parameterCount,
 		contextLength: engine.contextTokens,
+		backend: info.backend,
+		...(info.device !== undefined && { device: info.device }),
+		...(info.backendNote !== undefined && { backendNote: info.backendNote }),
 		kernels: info.kernels,
 		threads: info.threads,
 		loadMilliseconds,

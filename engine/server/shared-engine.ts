@@ -1,8 +1,11 @@
 // What all clients share: the model, the count of what runs, and the status everyone is told.
 import { runBenchmark } from '../benchmark/benchmark';
 import type { BenchmarkOptions } from '../benchmark/options';
-import type { BenchmarkReport, EngineState, EngineStatus } from '../protocol';
+import type { BenchmarkReport, EngineState, EngineStatus, SelfTestResult } from '../protocol';
+import { renderSelfTest, selfTestSummary } from '../selftest/render';
+import { failures, runSelfTest } from '../selftest/selftest';
 import { VERSION } from '../version';
+import { describe, log } from './log';
 import { ModelHost, type OpenModel } from './model-host';
 
 /** Status notifications come at most this often, in milliseconds. */
@@ -24,6 +27,7 @@ export class SharedEngine {
 	#timer: NodeJS.Timeout | undefined;
 	#lastSent = 0;
 	#closed = false;
+	#selfTesting = false;
 
 	constructor(options: { fixedModel: boolean; open?: OpenModel }) {
 		this.#fixedModel = options.fixedModel;
@@ -73,6 +77,34 @@ export class SharedEngine {
 		const model = this.host.requireModel();
 		if (this.#active.benchmark > 0) throw new Error('a benchmark is running already; wait for it or cancel it');
 		return this.run('benchmark', () => runBenchmark({ model, options, signal, onProgress }));
+	}
+
+	/**
+	 * Tests all kernels, one self-test at a time. Where its verdict changes what `auto` means, the model is opened again.
+	 * @throws an error if one runs already; an AbortError when the signal is aborted.
+	 */
+	async selfTest(
+		quick: boolean,
+		signal: AbortSignal,
+		onProgress: (what: string, checksDone: number) => void,
+	): Promise<SelfTestResult> {
+		if (this.#selfTesting) throw new Error('a self-test is running already; wait for it or cancel it');
+		this.#selfTesting = true;
+		try {
+			const report = await runSelfTest({ backend: 'auto', quick, signal, onProgress });
+			const { state } = report.metal;
+			if (state === 'off' || state === 'on-again') {
+				this.host.reload().catch((error) => log(`opening the model again: ${describe(error)}`));
+			}
+			return {
+				passed: failures(report).length === 0,
+				summary: selfTestSummary(report),
+				markdown: renderSelfTest(report),
+				report,
+			};
+		} finally {
+			this.#selfTesting = false;
+		}
 	}
 
 	status(): EngineStatus {

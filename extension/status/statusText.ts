@@ -61,7 +61,13 @@ export function statusDetails(status: EngineStatus): [string, string][] {
 	const { model, memory, cache, speed: rate, lastCompletion } = status;
 	if (model) {
 		details.push(['Model', `${model.name} (${model.architecture}, ${formatBytes(model.fileBytes)})`]);
-		details.push(['Compute', `${model.kernels}, ${model.threads} threads`]);
+		details.push([
+			'Compute',
+			model.backend === 'metal'
+				? `Metal, ${model.device ?? 'the GPU'}`
+				: `CPU, ${model.kernels} kernels, ${model.threads} threads`,
+		]);
+		if (model.backendNote !== undefined) details.push(['Backend', model.backendNote]);
 	}
 	if (rate && rate.decode > 0) details.push(['Generating', `${formatRate(rate.decode)} tok/s`]);
 	if (rate && rate.prefill > 0) details.push(['Reading prompts', `${formatRate(rate.prefill)} tok/s`]);

@@ -229,8 +229,9 @@ HEARTH_INLINE void add_block(const Block& block, const uint8_t* tile, int column
   const uint8_t* sums = scales + 4 * columns;
   int32_t start[kTileRows];
   for (int c = 0; Format::kOffset != 0 && c < columns; c++) {
-    memcpy(&start[c], sums + 4 * c, 4);
-    start[c] *= -Format::kOffset;
+    int32_t sum;
+    memcpy(&sum, sums + 4 * c, 4);
+    start[c] = sum * -Format::kOffset;
   }
 #pragma GCC unroll 1
   for (int c = 0; c < columns; c++) {

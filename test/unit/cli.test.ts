@@ -3,10 +3,10 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import { build } from 'esbuild';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { BenchmarkReport } from '../../engine/protocol';
 import { VERSION } from '../../engine/version';
+import { bundleCli } from '../support/cli';
 import { TestClient } from './support/lsp-client';
 
 const root = path.join(__dirname, '..', '..');
@@ -16,20 +16,8 @@ let model: string;
 
 beforeAll(async () => {
 	directory = mkdtempSync(path.join(os.tmpdir(), 'hearth-cli-'));
-	hearth = path.join(directory, 'hearth.js');
 	model = path.join(directory, 'tiny.gguf');
-	await build({
-		absWorkingDir: root,
-		entryPoints: ['engine/cli/hearth.ts'],
-		outfile: hearth,
-		bundle: true,
-		platform: 'node',
-		target: 'node20',
-		format: 'cjs',
-		mainFields: ['module', 'main'],
-		external: ['node-llama-cpp', './o200k-ranks.js'],
-		logLevel: 'silent',
-	});
+	hearth = await bundleCli(directory);
 	expect(await run(['synth', model, '--preset', 'tiny', '--context', '2048'])).toMatchObject({ code: 0 });
 });
 

@@ -35,6 +35,7 @@ describe('settings', () => {
 			threads: -3,
 			contextTokens: 'many',
 			kernels: 'gpu',
+			backend: 'cuda',
 			speculation: 'no',
 			repackWeights: false,
 			'completions.maxTokens': 12.6,
@@ -49,6 +50,7 @@ describe('settings', () => {
 			threads: 0,
 			contextTokens: 8192,
 			kernels: 'auto',
+			backend: 'auto',
 			speculation: true,
 			repackWeights: false,
 		});
@@ -127,6 +129,7 @@ const status: EngineStatus = {
 		fileBytes: 12.1e9,
 		parameterCount: 20.9e9,
 		contextLength: 131072,
+		backend: 'cpu',
 		kernels: 'avx512',
 		threads: 8,
 		loadMilliseconds: 900,

@@ -61,7 +61,7 @@ export function describeTest(test: string): string {
 	const decode = /^tg(\d+)$/.exec(test);
 	if (decode) return `Write ${decode[1]} tokens`;
 	const batch = /^b(\d+)x(\d+)$/.exec(test);
-	if (batch) return `${batch[1]} streams at once, ${batch[2]} tokens each`;
+	if (batch) return `${batch[1]} ${batch[1] === '1' ? 'stream' : 'streams at once'}, ${batch[2]} tokens each`;
 	return test;
 }
 
@@ -72,7 +72,10 @@ export function reportFacts(report: BenchmarkReport): [string, string][] {
 		['Model', `${model.name}, ${formatBytes(model.fileBytes)}, ${formatCount(model.parameterCount)} parameters`],
 		['Processor', `${machine.cpu}, ${machine.cores} cores, ${formatBytes(machine.memoryBytes)} memory`],
 		['System', `${machine.platform}${machine.features.length > 0 ? `, ${machine.features.join(' ')}` : ''}`],
-		['Engine', `Hearth ${report.version}, ${report.backend}, ${report.kernels} kernels, ${report.threads} threads`],
+		[
+			'Engine',
+			`Hearth ${report.version}, ${report.backend === 'metal' ? `Metal on ${report.device ?? 'the GPU'}` : `${report.backend}, ${report.kernels} kernels, ${report.threads} threads`}`,
+		],
 		['Memory', `peak ${formatBytes(memory.peakBytes)}, average ${formatBytes(memory.averageBytes)}`],
 	];
 	if (memory.mappedBytes > 0) facts.push(['Mapped file', formatBytes(memory.mappedBytes)]);

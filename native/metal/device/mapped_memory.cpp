@@ -1,3 +1,4 @@
+// Splitting at the device's longest buffer.
 #include <algorithm>
 
 #include "../../core/error.h"
@@ -11,8 +12,7 @@ MappedMemory::MappedMemory(Device& device, const void* data, size_t bytes, size_
   const auto up = [page](uintptr_t address) { return (address + page - 1) / page * page; };
   const uintptr_t first = down(reinterpret_cast<uintptr_t>(data)), end = up(reinterpret_cast<uintptr_t>(data) + bytes);
   const size_t longest = down(device.info().max_buffer_bytes);
-  // A span may begin on the last byte of a buffer's first page.
-  const size_t overlap = up(longest_span) + page;
+  const size_t overlap = up(longest_span);
   if (end - first > longest && longest <= overlap)
     fail("the GPU's buffers of %zu MB are too short for a tensor of %zu MB", longest >> 20, longest_span >> 20);
   for (uintptr_t begin = first; begin < end; begin += longest - overlap) {

@@ -590,6 +590,10 @@ std::string dispatch(const KernelInfo& kernel, const Arguments& arguments, const
   if (count == 0 || count > kernel.max_threads)
     return std::string("kernel ") + kernel.name + ": " + std::to_string(count) + " threads a threadgroup, of at most " +
            std::to_string(kernel.max_threads);
+  for (int i = 0; i < kMaxBindings; i++)
+    if ((kernel.buffers >> i & 1) && reinterpret_cast<uintptr_t>(arguments.buffers[i].data) % kernel.alignment(i))
+      return std::string("kernel ") + kernel.name + ": buffer(" + std::to_string(i) + ") is not aligned to " +
+             std::to_string(kernel.alignment(i)) + " bytes";
   m.kernel = &kernel;
   m.arguments = arguments;
   m.threads = static_cast<uint32_t>(count);
@@ -619,6 +623,7 @@ std::string dispatch(const KernelInfo& kernel, const Arguments& arguments, const
       if (!m.error.empty()) break;
       m.stats.threads += m.threads;
       run_threadgroup(options.order, random);
+      m.stats.threadgroup_bytes = std::max(m.stats.threadgroup_bytes, m.threadgroup_used);
     }
   }
 #ifdef MSL_ASAN

@@ -43,6 +43,7 @@ struct DispatchOptions {
 };
 struct DispatchStats {
   uint64_t threads = 0, switches = 0, simd_operations = 0, barriers = 0;
+  size_t threadgroup_bytes = 0;  ///< of a threadgroup's variables and arguments
 };
 
 /// Runs `groups` threadgroups of `threads` threads. `threadgroup_bytes[i]` is the length of [[threadgroup(i)]] memory.

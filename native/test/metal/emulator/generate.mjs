@@ -251,12 +251,11 @@ export function generate(original, file, { check = false, compiler = 'clang++-19
 		].join('\n')}\n`;
 	const registrations = instances.map(({ name, base, expression, at, maxThreads }, i) => {
 		const kernel = kernels.get(base) ?? reject(at, `no kernel ${base} for ${name}`);
-		const type = `msl::FunctionOf<decltype(&${expression})>::type`;
+		const entry = `msl::Entry<${[`msl::FunctionOf<decltype(&${expression})>::type`, ...kernel.sources].join(', ')}>`;
 		return `static msl::KernelEntry msl_kernel_${i}({${[
-			JSON.stringify(name),
-			`&msl::Entry<${[type, ...kernel.sources].join(', ')}>::call<&${expression}>`,
-			...[`${kernel.buffers}u`, `${kernel.threadgroupSlots}u`, `${kernel.written}u`, `${maxThreads}u`],
-			...[JSON.stringify(file), positionOf(at).line],
+			...[JSON.stringify(name), `&${entry}::call<&${expression}>`],
+			...[`${kernel.buffers}u`, `${kernel.threadgroupSlots}u`, `${kernel.written}u`],
+			...[`&${entry}::alignment`, `${maxThreads}u`, JSON.stringify(file), positionOf(at).line],
 		].join(', ')}});`;
 	});
 	return `${[

@@ -36,6 +36,8 @@ struct KernelInfo {
   uint32_t buffers, threadgroup_slots;
   /// Bits of `buffers` that are `device` and not const.
   uint32_t written;
+  /// Alignment in bytes of what [[buffer(index)]] points to.
+  uint32_t (*alignment)(int index);
   uint32_t max_threads;  ///< [[max_total_threads_per_threadgroup]] or 1024
   const char* file;
   int line;
@@ -149,11 +151,38 @@ MSL_INDEX(simdgroups_per_threadgroup, t.simdgroups)
 MSL_INDEX(threads_per_simdgroup, 32)
 #undef MSL_INDEX
 
+template <class P> struct AlignmentOf {
+  static constexpr uint32_t value = 1;
+};
+template <class T> struct AlignmentOf<T*> {
+  static constexpr uint32_t value = alignof(T);
+};
+template <class T> struct AlignmentOf<T&> {
+  static constexpr uint32_t value = alignof(T);
+};
+template <> struct AlignmentOf<void*> {
+  static constexpr uint32_t value = 1;
+};
+template <> struct AlignmentOf<const void*> {
+  static constexpr uint32_t value = 1;
+};
+template <class Source> struct BufferIndex {
+  static constexpr int value = -1;
+};
+template <int I> struct BufferIndex<from::Buffer<I>> {
+  static constexpr int value = I;
+};
+
 template <class Function, class... Sources> struct Entry;
 template <class... P, class... Sources> struct Entry<void(P...), Sources...> {
   static_assert(sizeof...(P) == sizeof...(Sources), "every kernel parameter needs an attribute");
   template <void (*Kernel)(P...)> static void call(const Arguments& a, const ThreadPosition& t) {
     Kernel(convert<P>(Sources{}, a, t)...);
+  }
+  static uint32_t alignment(int index) {
+    uint32_t bytes = 1;
+    ((bytes = BufferIndex<Sources>::value == index ? AlignmentOf<P>::value : bytes), ...);
+    return bytes;
   }
 };
 template <class T> struct FunctionOf;
