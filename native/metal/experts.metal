@@ -206,8 +206,9 @@ kernel void down_sum(
   const uint first = (group.x * simdgroups + simdgroup) * R;
   if (first >= args.outputs) return;
   const uint output = min(first + lane / (32u / R), args.outputs - 1u);
+  const bool writes = lane % (32u / R) == 0u && first + lane / (32u / R) < args.outputs;
   device float * to = x + ulong(group.y) * activation_stride(args.outputs) + output;
-  float total = *to;
+  float total = writes ? *to : 0.0f;
   for (uint u = 0; u < args.used; u++) {
     const uint number = group.y * args.used + u, expert = choices[number].expert;
     uint rows[R];
@@ -220,7 +221,7 @@ kernel void down_sum(
     accumulate<R, 1>(fc_type, weights, fc_type, weights, rows, act, x_at, n, lane, acc);
     total = fma(choices[number].weight, lane_sum<R>(acc, lane) + bias[expert * args.outputs + output], total);
   }
-  if (lane % (32u / R) == 0u && first + lane / (32u / R) < args.outputs) *to = total;
+  if (writes) *to = total;
 }
 
 kernel void expert_sum(
