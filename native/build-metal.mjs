@@ -27,7 +27,14 @@ const MODES = {
 			...['-mllvm', '-tsan-handle-cxx-exceptions=0'],
 		],
 	},
-	asan: { all: ['-O1', '-g', '-fsanitize=address', '-fno-omit-frame-pointer'], kernels: [] },
+	// With undefined behaviour: misaligned loads, which a GPU does not do either, shifts too far, overflow.
+	asan: {
+		all: [
+			...['-O1', '-g', '-fno-omit-frame-pointer', '-fsanitize=address,undefined', '-fno-sanitize=vptr,function'],
+			'-fno-sanitize-recover=all',
+		],
+		kernels: [],
+	},
 	// Optimisation may decide a branch on an uninitialised value before the sanitizer sees it: none in kernels.
 	msan: { all: ['-O1', '-g', '-fsanitize=memory', '-fno-omit-frame-pointer'], kernels: ['-O0'] },
 };
