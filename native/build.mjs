@@ -22,6 +22,7 @@ import { setTimeout } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { parseArgs, promisify } from 'node:util';
 import { setupZig, zigCache } from '../scripts/setup-zig.mjs';
+import { embedMetalSources } from './metal-sources.mjs';
 import { systemPlan, TARGETS, zigPlan } from './targets.mjs';
 
 const native = path.dirname(fileURLToPath(import.meta.url));
@@ -66,6 +67,12 @@ function sources(folder) {
 function writeNodeApiSymbols(file) {
 	const { js_native_api_symbols, node_api_symbols } = require('node-api-headers').symbols[`v${NODE_API_VERSION}`];
 	const text = [...js_native_api_symbols, ...node_api_symbols].map((name) => `HEARTH_NODE_API(${name})\n`).join('');
+	writeIfChanged(file, text);
+}
+
+/** Generated files keep their time while their contents stay, so that nothing is compiled again. */
+export function writeIfChanged(file, text) {
+	mkdirSync(path.dirname(file), { recursive: true });
 	if (!existsSync(file) || readFileSync(file, 'utf8') !== text) writeFileSync(file, text);
 }
 
@@ -94,7 +101,7 @@ async function inParallel(jobs, limit) {
 
 /**
  * Builds the addon, with `tests` the test programs too, if anything changed: for this machine with its compiler, or for
- * `target` (one of TARGETS) with Zig. Returns the addon's path. Throws with the compiler's own output if it does not compile.
+ * `target` (one of TARGETS) with Zig. Returns the addon's path and objects. Throws with the compiler's own output if it does not compile.
  * Where another process builds the same, waits for it.
  */
 export async function buildNative({
@@ -177,7 +184,9 @@ export async function buildNative({
 	const lock = path.join(output, 'building');
 	await takeLock(lock);
 	try {
-		const core = await compileAll(plan.folders.flatMap(sources));
+		const kernels = path.join(objects, 'metal_sources.cpp');
+		writeIfChanged(kernels, embedMetalSources(kernels));
+		const core = await compileAll([...plan.folders.flatMap(sources), path.relative(native, kernels)]);
 		const addon = await compileAll(plan.addonFolders.flatMap(sources));
 		const file = path.join(output, 'hearth.node');
 		await link(file, plan.shared, [...core, ...addon]);
@@ -185,7 +194,7 @@ export async function buildNative({
 			const program = path.join(output, path.basename(source, '.cpp') + plan.programSuffix);
 			await link(program, plan.program, [...(await compileAll([source])), ...core]);
 		}
-		return file;
+		return { file, objects: [...core, ...addon] };
 	} finally {
 		rmSync(lock, { force: true });
 	}

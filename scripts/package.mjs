@@ -38,7 +38,7 @@ export async function packageExtension({ targets = [HOST], out = root, compiler 
 		const packed = [];
 		for (const target of targets) {
 			if (compiler === 'system') ensureSystem(['compiler']);
-			const addon = await buildNative(compiler === 'system' ? {} : { target });
+			const { file: addon } = await buildNative(compiler === 'system' ? {} : { target });
 			cpSync(addon, path.join(stage, 'dist', 'native', 'hearth.node'));
 			const file = path.resolve(oneFile ? out : path.join(out, `${manifest.name}-${target}-${manifest.version}.vsix`));
 			mkdirSync(path.dirname(file), { recursive: true });

@@ -47,7 +47,7 @@ const packages = new Map<string, { name: string; bytes: number; files: Map<strin
 beforeAll(async () => {
 	if (!zig) return;
 	for (const target of targets) {
-		addons.set(target, readFileSync(await buildNative({ target })));
+		addons.set(target, readFileSync((await buildNative({ target })).file));
 	}
 	for (const { file, target, bytes } of await packageExtension({ targets, out: folder })) {
 		packages.set(target, { name: path.basename(file), bytes, files: readZip(readFileSync(file)) });
