@@ -7,8 +7,9 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFile
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { buildNative, INSTRUCTION_SETS, writeIfChanged } from './build.mjs';
+import { buildNative, writeIfChanged } from './build.mjs';
 import { embedMetalSources, expandMetalSource, metalSources } from './metal-sources.mjs';
+import { INSTRUCTION_SETS } from './targets.mjs';
 import { generate } from './test/metal/emulator/generate.mjs';
 
 const native = path.dirname(fileURLToPath(import.meta.url));
@@ -27,7 +28,14 @@ const MODES = {
 			...['-mllvm', '-tsan-handle-cxx-exceptions=0'],
 		],
 	},
-	asan: { all: ['-O1', '-g', '-fsanitize=address', '-fno-omit-frame-pointer'], kernels: [] },
+	// With undefined behaviour: misaligned loads, which a GPU does not do either, shifts too far, overflow.
+	asan: {
+		all: [
+			...['-O1', '-g', '-fno-omit-frame-pointer', '-fsanitize=address,undefined', '-fno-sanitize=vptr,function'],
+			'-fno-sanitize-recover=all',
+		],
+		kernels: [],
+	},
 	// Optimisation may decide a branch on an uninitialised value before the sanitizer sees it: none in kernels.
 	msan: { all: ['-O1', '-g', '-fsanitize=memory', '-fno-omit-frame-pointer'], kernels: ['-O0'] },
 };
@@ -221,7 +229,7 @@ async function fakeAddon(log) {
 }
 /** Those objects of the addon whose names match, which native/build.mjs has made. */
 async function addonObjects(log, names) {
-	const objects = await buildNative({ log });
+	const { objects } = await buildNative({ log });
 	return objects
 		.filter((object) => names.test(path.basename(object)))
 		.map((object) => ({ object, make: async () => {} }));

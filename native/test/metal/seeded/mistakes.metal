@@ -67,3 +67,6 @@ kernel void bug_stack(ARGS) { float a[4]; for (uint i = 0; i < n / 64; i++) a[i]
 kernel void bug_uninit_local(ARGS) { float s; if (x[gid] > 0.0f) s = 1.0f; if (s > 0.5f) y[gid] = 1.0f; else y[gid] = 0.0f; }
 kernel void bug_shuffle_inactive(ARGS) { float v = x[gid]; if (lane < 16) v = simd_shuffle(v, ushort(lane + 16)); y[gid] = v; }
 kernel void ok_divergent_simd_sum(ARGS) { float v = 1.0f; if (lane < 16) v = simd_sum(v); else v = simd_sum(v) * 2.0f; y[gid] = v; }
+kernel void bug_misaligned(ARGS) { y[gid] = *(device const float*)((device const uchar*)x + 4 * gid + (gid == 0 ? 1 : 0)); }
+kernel void bug_shift(ARGS) { y[gid] = float((gid + 1u) << n); }
+kernel void bug_shuffle_xor_inactive(ARGS) { float v = x[gid]; if (lane < 16) v = simd_shuffle_xor(v, 16); y[gid] = v; }
