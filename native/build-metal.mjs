@@ -7,8 +7,9 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFile
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { buildNative, INSTRUCTION_SETS, writeIfChanged } from './build.mjs';
+import { buildNative, writeIfChanged } from './build.mjs';
 import { embedMetalSources, expandMetalSource, metalSources } from './metal-sources.mjs';
+import { INSTRUCTION_SETS } from './targets.mjs';
 import { generate } from './test/metal/emulator/generate.mjs';
 
 const native = path.dirname(fileURLToPath(import.meta.url));
@@ -228,7 +229,7 @@ async function fakeAddon(log) {
 }
 /** Those objects of the addon whose names match, which native/build.mjs has made. */
 async function addonObjects(log, names) {
-	const objects = await buildNative({ log });
+	const { objects } = await buildNative({ log });
 	return objects
 		.filter((object) => names.test(path.basename(object)))
 		.map((object) => ({ object, make: async () => {} }));

@@ -5,7 +5,7 @@ import os from 'node:os';
 import type { BenchmarkReport, BenchmarkResult, BenchmarkTest, Measured } from '../protocol';
 import type { Engine, GenerateOptions, GenerateResult } from '../runtime/engine';
 import type { OpenedModel } from '../runtime/model';
-import type { DraftSource } from '../speculation/draft-source';
+import type { DraftRequest, DraftSource } from '../speculation/draft-source';
 import { VERSION } from '../version';
 import { decodeWork, type ModelCost, prefillWork, stepWeightBytes, type Work } from './cost';
 import { MemorySampler } from './memory-sampler';
@@ -236,18 +236,15 @@ function verifyTests(engine: Engine, cost: ModelCost, signal: AbortSignal): Test
 /** Knows what comes. */
 class Foresight implements DraftSource {
 	readonly #all: readonly number[];
-	#length = 0;
 
 	constructor(all: readonly number[]) {
 		this.#all = all;
 	}
 
-	update(tokens: readonly number[]): void {
-		this.#length = tokens.length;
-	}
-
-	propose(limit: number): number[] {
-		return this.#all.slice(this.#length, this.#length + limit);
+	propose(requests: readonly DraftRequest[]): number[][] {
+		return requests.map(({ sequence, limit }) =>
+			this.#all.slice(sequence.tokens.length, sequence.tokens.length + limit),
+		);
 	}
 }
 

@@ -11,6 +11,7 @@ import {
 	writeJson,
 	writeOutput,
 } from './command';
+import { progressLine } from './progress';
 
 const presetNames = Object.keys(presets) as PresetName[];
 
@@ -113,16 +114,4 @@ export async function synth(args: string[]): Promise<void> {
 				`${result.vocabularySize} tokens, in ${seconds.toFixed(1)} s\n`,
 		);
 	}
-}
-
-/** Keeps one line on a terminal up to date. */
-function progressLine(): (progress: { writtenBytes: number; totalBytes: number }) => void {
-	if (!process.stderr.isTTY) return () => undefined;
-	let shown = -1;
-	return ({ writtenBytes, totalBytes }) => {
-		const percent = Math.floor((100 * writtenBytes) / totalBytes);
-		if (percent === shown) return;
-		shown = percent;
-		process.stderr.write(`\rwriting ${percent} %${percent === 100 ? '\n' : ''}`);
-	};
 }

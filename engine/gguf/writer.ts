@@ -1,5 +1,5 @@
 // A streaming writer of GGUF v3 (https://github.com/ggml-org/ggml/blob/master/docs/gguf.md): the header first, then the
-// tensors' bytes as their producers yield them, so that a file of any size takes little memory.
+// tensors' bytes as they come, in any order, so that a file of any size takes little memory.
 import { type FileHandle, open, rename, rm, statfs } from 'node:fs/promises';
 import path from 'node:path';
 import type { StringTable } from '../../native/index';
@@ -11,6 +11,7 @@ export const tensorTypes = {
 	F32: { id: 0, blockValues: 1, blockBytes: 4 },
 	F16: { id: 1, blockValues: 1, blockBytes: 2 },
 	Q8_0: { id: 8, blockValues: 32, blockBytes: 34 },
+	I64: { id: 27, blockValues: 1, blockBytes: 8 },
 	BF16: { id: 30, blockValues: 1, blockBytes: 2 },
 	MXFP4: { id: 39, blockValues: 32, blockBytes: 17 },
 } as const;
@@ -23,11 +24,14 @@ export type GgufValue =
 	| { type: 'strings'; value: StringTable }
 	| { type: 'i32s'; value: Int32Array };
 
-export interface GgufTensor {
+export interface TensorShape {
 	name: string;
 	type: TensorType;
 	/** ggml order: the contiguous dimension first. */
 	shape: number[];
+}
+
+export interface GgufTensor extends TensorShape {
 	/**
 	 * The tensor's bytes, `tensorBytes` in all. A yielded chunk must stay as it is until the chunk after the next one is asked
 	 * for, so a producer may use two buffers in turn.
@@ -51,7 +55,7 @@ export interface WriteOptions {
 const valueTypes = { u32: 4, i32: 5, f32: 6, bool: 7, string: 8, array: 9, u64: 10 } as const;
 
 /** Bytes of a tensor. Throws where its rows are no whole number of the type's blocks. */
-export function tensorBytes(tensor: Pick<GgufTensor, 'name' | 'type' | 'shape'>): number {
+export function tensorBytes(tensor: TensorShape): number {
 	const { blockValues, blockBytes } = tensorTypes[tensor.type];
 	const row = tensor.shape[0] ?? 0;
 	if (row % blockValues !== 0) {
@@ -63,8 +67,110 @@ export function tensorBytes(tensor: Pick<GgufTensor, 'name' | 'type' | 'shape'>)
 }
 
 /**
- * Writes a GGUF file. It appears under its name only when it is complete: until then it has a temporary one beside it, which
- * is removed on any error.
+ * A GGUF file that is being written. It appears under its name only when it is complete: until then it has a temporary one
+ * beside it.
+ */
+export class GgufFile {
+	readonly totalBytes: number;
+	#writtenBytes: number;
+	readonly #missing: number[];
+	readonly #starts: number[] = [];
+
+	private constructor(
+		private readonly file: string,
+		private readonly partial: string,
+		private readonly handle: FileHandle,
+		private readonly tensors: readonly TensorShape[],
+		header: Uint8Array,
+		private readonly onProgress: WriteOptions['onProgress'],
+	) {
+		this.#missing = tensors.map(tensorBytes);
+		let end = header.length;
+		for (const bytes of this.#missing) {
+			this.#starts.push(end);
+			end += align(bytes);
+		}
+		this.totalBytes = end;
+		this.#writtenBytes = header.length;
+	}
+
+	/**
+	 * Writes the header and reserves the rest.
+	 * @throws an error of one line: no such folder, or a disk without the room.
+	 */
+	static async create(
+		file: string,
+		metadata: ReadonlyMap<string, GgufValue>,
+		tensors: readonly TensorShape[],
+		{ onProgress, sparse }: Pick<WriteOptions, 'onProgress' | 'sparse'> = {},
+	): Promise<GgufFile> {
+		const header = encodeHeader(metadata, tensors);
+		const totalBytes = tensors.reduce((sum, tensor) => sum + align(tensorBytes(tensor)), header.length);
+		const folder = path.dirname(path.resolve(file));
+		await checkRoom(folder, file, sparse ? header.length : totalBytes);
+		const partial = path.join(folder, `.${path.basename(file)}.${process.pid}.partial`);
+		const handle = await open(partial, 'w');
+		const made = new GgufFile(file, partial, handle, tensors, header, onProgress);
+		try {
+			await writeChunk(handle, header, 0);
+			// What no write reaches, the padding, reads as zeros.
+			await handle.truncate(totalBytes);
+			if (sparse) made.#missing.fill(0);
+		} catch (error) {
+			await made.discard();
+			throw made.explain(error);
+		}
+		return made;
+	}
+
+	/** Writes `chunk` at byte `at` of a tensor. Calls may overlap in time; no byte may be written twice. */
+	async write(tensor: number, at: number, chunk: Uint8Array): Promise<void> {
+		const { name } = this.tensors[tensor]!;
+		if (at + chunk.length > tensorBytes(this.tensors[tensor]!))
+			throw new Error(`${name}: its producer made too many bytes`);
+		this.onProgress?.({ writtenBytes: this.#writtenBytes, totalBytes: this.totalBytes });
+		try {
+			await writeChunk(this.handle, chunk, this.#starts[tensor]! + at);
+		} catch (error) {
+			throw this.explain(error);
+		}
+		this.#missing[tensor]! -= chunk.length;
+		this.#writtenBytes += chunk.length;
+	}
+
+	/** Gives the file its name. Throws, and removes it, where a tensor is incomplete. */
+	async commit(): Promise<void> {
+		try {
+			const short = this.#missing.findIndex((bytes) => bytes !== 0);
+			if (short >= 0) {
+				const wanted = tensorBytes(this.tensors[short]!);
+				throw new Error(
+					`${this.tensors[short]!.name}: its producer made ${wanted - this.#missing[short]!} bytes where ${wanted} belong`,
+				);
+			}
+			await this.handle.close();
+			await rename(this.partial, this.file);
+		} catch (error) {
+			await this.discard();
+			throw this.explain(error);
+		}
+		this.onProgress?.({ writtenBytes: this.totalBytes, totalBytes: this.totalBytes });
+	}
+
+	/** Removes what was written. */
+	async discard(): Promise<void> {
+		await this.handle.close().catch(() => undefined);
+		await rm(this.partial, { force: true });
+	}
+
+	/** The error to report for one met while this file was written: a full disk says how much room is needed. */
+	explain(error: unknown): unknown {
+		return (error as NodeJS.ErrnoException)?.code === 'ENOSPC' ? fullDisk(this.file, this.totalBytes) : error;
+	}
+}
+
+/**
+ * Writes a GGUF file whose tensors are made one after another; what was written is removed on any error.
  * @returns the file's size in bytes.
  * @throws an error of one line, on a full disk one that says how much room is needed.
  */
@@ -72,70 +178,35 @@ export async function writeGguf(
 	file: string,
 	metadata: ReadonlyMap<string, GgufValue>,
 	tensors: readonly GgufTensor[],
-	options: WriteOptions = {},
+	{ onProgress, signal, sparse = false }: WriteOptions = {},
 ): Promise<number> {
-	const header = encodeHeader(metadata, tensors);
-	const totalBytes = tensors.reduce((sum, tensor) => sum + align(tensorBytes(tensor)), header.length);
-	const folder = path.dirname(path.resolve(file));
-	await checkRoom(folder, file, options.sparse ? header.length : totalBytes);
-
-	const partial = path.join(folder, `.${path.basename(file)}.${process.pid}.partial`);
-	const handle = await open(partial, 'w');
+	const output = await GgufFile.create(file, metadata, tensors, { ...(onProgress && { onProgress }), sparse });
 	try {
-		await writeAll(handle, header, tensors, totalBytes, options);
-		await handle.close();
-		await rename(partial, file);
-	} catch (error) {
-		await handle.close().catch(() => undefined);
-		await rm(partial, { force: true });
-		if ((error as NodeJS.ErrnoException)?.code === 'ENOSPC') throw fullDisk(file, totalBytes);
-		throw error;
-	}
-	return totalBytes;
-}
-
-async function writeAll(
-	handle: FileHandle,
-	header: Uint8Array,
-	tensors: readonly GgufTensor[],
-	totalBytes: number,
-	{ onProgress, signal, sparse }: WriteOptions,
-): Promise<void> {
-	let writtenBytes = 0;
-	let pending: Promise<void> = Promise.resolve();
-	// One write runs while the next chunk is made.
-	const enqueue = async (chunk: Uint8Array) => {
-		await pending;
-		signal?.throwIfAborted();
-		onProgress?.({ writtenBytes, totalBytes });
-		writtenBytes += chunk.length;
-		pending = writeChunk(handle, chunk);
-		// A failure is seen at the next `await pending`; this only keeps it from counting as unhandled until then.
-		pending.catch(() => undefined);
-	};
-	await enqueue(header);
-	if (sparse) {
-		await pending;
-		await handle.truncate(totalBytes);
-		return;
-	}
-	for (const tensor of tensors) {
-		const wanted = tensorBytes(tensor);
-		let made = 0;
-		for (const chunk of tensor.chunks()) {
-			made += chunk.length;
-			await enqueue(chunk);
+		let pending: Promise<void> = Promise.resolve();
+		for (const [index, tensor] of sparse ? [] : tensors.entries()) {
+			let at = 0;
+			for (const chunk of tensor.chunks()) {
+				// One write runs while the next chunk is made.
+				await pending;
+				signal?.throwIfAborted();
+				pending = output.write(index, at, chunk);
+				// A failure is seen at the next `await pending`; this only keeps it from counting as unhandled until then.
+				pending.catch(() => undefined);
+				at += chunk.length;
+			}
 		}
-		if (made !== wanted) throw new Error(`${tensor.name}: its producer made ${made} bytes where ${wanted} belong`);
-		if (made % ALIGNMENT !== 0) await enqueue(new Uint8Array(align(made) - made));
+		await pending;
+		await output.commit();
+	} catch (error) {
+		await output.discard();
+		throw output.explain(error);
 	}
-	await pending;
-	onProgress?.({ writtenBytes, totalBytes });
+	return output.totalBytes;
 }
 
-async function writeChunk(handle: FileHandle, chunk: Uint8Array): Promise<void> {
+async function writeChunk(handle: FileHandle, chunk: Uint8Array, position: number): Promise<void> {
 	for (let done = 0; done < chunk.length; ) {
-		const { bytesWritten } = await handle.write(chunk, done, chunk.length - done);
+		const { bytesWritten } = await handle.write(chunk, done, chunk.length - done, position + done);
 		done += bytesWritten;
 	}
 }
@@ -159,7 +230,7 @@ function fullDisk(file: string, totalBytes: number, freeBytes?: number): Error {
 
 const gigabytes = (bytes: number) => `${(bytes / 1e9).toFixed(2)} GB`;
 
-function encodeHeader(metadata: ReadonlyMap<string, GgufValue>, tensors: readonly GgufTensor[]): Uint8Array {
+function encodeHeader(metadata: ReadonlyMap<string, GgufValue>, tensors: readonly TensorShape[]): Uint8Array {
 	const out = new ByteWriter();
 	out.bytes(new TextEncoder().encode('GGUF'));
 	out.u32(3);

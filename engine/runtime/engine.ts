@@ -10,14 +10,16 @@ import type {
 	StepResult,
 } from '../../native/index';
 import { DEVICE_FAILED } from '../../native/index';
-import { DraftRecord, StepCost } from '../speculation/draft-length';
-import type { DraftSource } from '../speculation/draft-source';
+import { ALIKE, DraftCost, DraftRecord, StepCost } from '../speculation/draft-length';
+import type { DraftGround, DraftRequest, DraftSource } from '../speculation/draft-source';
 import { PromptLookup } from '../speculation/prompt-lookup';
 import { EngineClosedError } from './errors';
 import { KvCache } from './kv-cache';
+import { machineMemory } from './machine-memory';
 import { Repacker } from './repacker';
-import { type Priority, Scheduler, type Sequence, type StepEntry, type StepPlan } from './scheduler';
+import { PRIORITIES, type Priority, Scheduler, type Sequence, type StepEntry, type StepPlan } from './scheduler';
 import { SpeedMeter } from './speed-meter';
+import { StepArbiter, type StepTurns } from './step-arbiter';
 
 export interface EngineOptions {
 	/** Positions one request may span; at most, and by default, what the model was made for. */
@@ -33,8 +35,12 @@ export interface EngineOptions {
 	speculation?: boolean;
 	/** Move weights into a faster layout while idle, where memory allows. Changes speed, never a token. Default true. */
 	repack?: boolean;
-	/** Makes a sequence's source of drafts; default: lookup in its own text. */
-	draftSource?: () => DraftSource;
+	/** Its place among the models of this process, which run one step at a time; default: it is alone. */
+	turns?: StepTurns;
+	/** Where drafts come from; the engine closes them. Default: lookup in each sequence's own text. */
+	draftSources?: readonly DraftSource[];
+	/** A source of drafts failed: it is not asked again, and generation goes on without. */
+	onDraftFailure?: (error: Error) => void;
 	/** Why the model is not on the backend that was asked for. */
 	backendNote?: string;
 	/** Opens the model again, on the CPU, once the GPU has failed; requests go on there from what they have. */
@@ -106,8 +112,8 @@ interface Request extends Sequence {
 	cachedTokens: number | undefined;
 	firstTokenAt: number | undefined;
 	choosing: boolean;
-	/** Where its drafts come from and how good they were; made when the first one is asked for. */
-	draft: { source: DraftSource; record: DraftRecord } | undefined;
+	/** How good the drafts of each source were for it. */
+	readonly records: Map<DraftSource, DraftRecord>;
 	drafts: { proposed: number; accepted: number };
 	settled: boolean;
 	settle(result: GenerateResult): void;
@@ -124,7 +130,10 @@ export class Engine {
 	#info: ModelInfo;
 	readonly #speed = new SpeedMeter();
 	readonly #speculation: boolean;
-	readonly #draftSource: () => DraftSource;
+	/** What drafting costs, by source. */
+	readonly #draftSources: Map<DraftSource, DraftCost>;
+	readonly #onDraftFailure: ((error: Error) => void) | undefined;
+	readonly #turns: StepTurns;
 	/** Requests that came or ended while a step ran: the scheduler changes only between steps. */
 	#arriving: Request[] = [];
 	#leaving: Request[] = [];
@@ -138,8 +147,11 @@ export class Engine {
 		this.#options = options;
 		this.#info = { ...model.info, ...(options.backendNote !== undefined && { backendNote: options.backendNote }) };
 		this.#speculation = options.speculation ?? true;
-		this.#draftSource = options.draftSource ?? (() => new PromptLookup());
-		this.#running = start(model, options);
+		const sources = options.draftSources ?? [new PromptLookup()];
+		this.#draftSources = new Map(sources.map((source) => [source, new DraftCost()]));
+		this.#onDraftFailure = options.onDraftFailure;
+		this.#turns = options.turns ?? new StepArbiter().join();
+		this.#running = start(model, options, this.#turns);
 		this.contextTokens = this.#running.scheduler.contextTokens;
 		this.#running.repacker?.idle();
 	}
@@ -157,6 +169,15 @@ export class Engine {
 	get cacheUse(): { usedTokens: number; capacityTokens: number } {
 		const { usedBlocks, blockCount, blockTokens } = this.#running.cache;
 		return { usedTokens: usedBlocks * blockTokens, capacityTokens: blockCount * blockTokens };
+	}
+
+	/** Memory that closing gives back, in bytes: cache blocks that were written, and weights moved out of the file. */
+	get heldBytes(): number {
+		if (this.#closed) return 0;
+		const { usedTokens, capacityTokens } = this.cacheUse;
+		const { repacker, model } = this.#running;
+		const repacked = (repacker?.done ?? 0) * model.repackBytes;
+		return Math.round((this.cacheBytes * usedTokens) / Math.max(1, capacityTokens)) + repacked;
 	}
 
 	/** Tokens a second over the last seconds of work; undefined before any. */
@@ -196,7 +217,7 @@ export class Engine {
 				cachedTokens: undefined,
 				firstTokenAt: undefined,
 				choosing: options.choose !== undefined,
-				draft: undefined,
+				records: new Map(),
 				drafts: { proposed: 0, accepted: 0 },
 				settled: false,
 				settle: (result) => {
@@ -209,6 +230,7 @@ export class Engine {
 				},
 			};
 			this.#live.add(request);
+			this.#updateUrgency();
 			if (signal?.aborted) {
 				onAbort();
 				return;
@@ -244,7 +266,9 @@ export class Engine {
 		if (this.#closed) return;
 		this.#closed = true;
 		for (const request of [...this.#live]) this.#fail(request, new EngineClosedError());
+		this.#turns.leave();
 		await this.#loop;
+		for (const source of this.#draftSources.keys()) source.close?.();
 		await stop(this.#running);
 	}
 
@@ -257,10 +281,12 @@ export class Engine {
 				this.#applyChanges();
 				plan = this.#closed ? undefined : this.#running.scheduler.plan();
 				if (!plan) break;
-				if (this.#speculation && plan.prefillRows === 0) this.#addDrafts(plan);
-				const { model, nativeCache, scheduler, stepCost } = this.#running;
-				const result = await model.step(nativeCache, assemble(plan));
+				if (this.#speculation && plan.prefillRows === 0) await this.#addDrafts(plan);
+				const batch = assemble(plan);
+				this.#prepareSources(plan, batch);
+				const result = await this.#turns.run(() => this.#step(batch));
 				const accepted = this.#deliver(plan, result);
+				const { scheduler, stepCost } = this.#running;
 				scheduler.complete(plan, result.milliseconds);
 				this.#speed.record(plan.prefillRows, plan.decodeRows + accepted, result.milliseconds);
 				if (plan.prefillRows === 0) stepCost.observe(rowCount(plan), result.milliseconds);
@@ -274,9 +300,23 @@ export class Engine {
 		if (!this.#closed) this.#running.repacker?.idle();
 	}
 
+	#step(batch: StepBatch): Promise<StepResult> {
+		// Its turn may have come after the engine was closed.
+		const { model, nativeCache } = this.#running;
+		return this.#closed ? Promise.reject(new EngineClosedError()) : model.step(nativeCache, batch);
+	}
+
+	#updateUrgency(): void {
+		const ranks = [...this.#live].map(({ priority }) => PRIORITIES.indexOf(priority));
+		this.#turns.urgency = ranks.length === 0 ? undefined : Math.min(...ranks);
+	}
+
 	#applyChanges(): void {
 		const { scheduler, cache } = this.#running;
-		for (const request of this.#leaving.splice(0)) scheduler.remove(request);
+		for (const request of this.#leaving.splice(0)) {
+			scheduler.remove(request);
+			for (const source of this.#draftSources.keys()) source.release?.(request);
+		}
 		for (const request of this.#arriving.splice(0)) {
 			if (request.settled) continue;
 			try {
@@ -299,7 +339,7 @@ export class Engine {
 		try {
 			const model = await reopen();
 			try {
-				next = start(model, this.#options);
+				next = start(model, this.#options, this.#turns);
 			} catch (error) {
 				model.close();
 				throw error;
@@ -313,29 +353,103 @@ export class Engine {
 		const backendNote = `the CPU computes from here on: Metal failed while it worked: ${failure.message}`;
 		this.#info = { ...next.model.info, backendNote };
 		await stop(previous);
-		this.#leaving = [];
+		// Sources that follow the old cache's blocks begin anew.
+		for (const request of [...this.#leaving.splice(0), ...this.#live]) {
+			for (const source of this.#draftSources.keys()) source.release?.(request);
+		}
 		this.#arriving = [...this.#live];
 		this.#options.onBackendNote?.(backendNote);
 		return true;
 	}
 
-	/** Lets the sequences of a pure decode step guess ahead, as far as the extra rows pay for themselves. */
-	#addDrafts(plan: StepPlan<Request>): void {
-		for (const entry of plan.entries) {
-			const { sequence: request } = entry;
-			const { options } = request;
-			if (!entry.output || request.choosing || options.speculation === false) continue;
-			const generated = request.tokens.length - request.promptTokens;
-			// The last token a request may have needs no draft behind it.
-			const limit = Math.min(options.maxTokens - generated, this.contextTokens - request.tokens.length) - 1;
-			request.draft ??= { source: options.drafts?.source ?? this.#draftSource(), record: new DraftRecord() };
-			const length = options.drafts
-				? Math.min(options.drafts.length, limit)
-				: request.draft.record.bestLength(this.#running.stepCost, rowCount(plan) - 1, limit);
-			if (length <= 0) continue;
-			request.draft.source.update(request.tokens);
-			this.#running.scheduler.reserveDrafts(entry, request.draft.source.propose(length));
+	/**
+	 * Lets the sequences of a pure decode step guess ahead, as far as the extra rows and the guessing pay for themselves: each
+	 * by the source that promises it the most, and where that has no idea, by the next.
+	 */
+	async #addDrafts(plan: StepPlan<Request>): Promise<void> {
+		let open = plan.entries.filter(
+			({ output, sequence }) => output && !sequence.choosing && sequence.options.speculation !== false,
+		);
+		for (let round = 0; open.length > 0; round++) {
+			const asked = new Map<DraftSource, { entry: StepEntry<Request>; request: DraftRequest }[]>();
+			for (const entry of open) {
+				const choice = this.#chooseSource(plan, entry, round);
+				if (!choice || !this.#running.scheduler.reserveDrafts(entry, choice.length)) continue;
+				entry.draftGround = choice.ground;
+				const request = { sequence: entry.sequence, limit: choice.length, blocks: entry.lease.blocks };
+				asked.set(choice.source, [...(asked.get(choice.source) ?? []), { entry, request }]);
+			}
+			open = [];
+			for (const [source, items] of asked) {
+				const drafts = await this.#propose(
+					source,
+					items.map(({ request }) => request),
+				);
+				items.forEach(({ entry, request }, i) => {
+					entry.drafts = drafts[i]?.slice(0, request.limit) ?? [];
+					entry.draftSource = source;
+					if (entry.drafts.length === 0) open.push(entry);
+				});
+			}
 		}
+	}
+
+	/** The source that promises a sequence the most after `round` others had no idea. */
+	#chooseSource(
+		plan: StepPlan<Request>,
+		{ sequence: request }: StepEntry<Request>,
+		round: number,
+	): { source: DraftSource; length: number; ground?: DraftGround } | undefined {
+		const { options } = request;
+		const generated = request.tokens.length - request.promptTokens;
+		// The last token a request may have needs no draft behind it.
+		const limit = Math.min(options.maxTokens - generated, this.contextTokens - request.tokens.length) - 1;
+		if (limit <= 0) return undefined;
+		if (options.drafts) {
+			return round === 0
+				? { source: options.drafts.source, length: Math.min(options.drafts.length, limit) }
+				: undefined;
+		}
+		const otherRows = rowCount(plan) - 1;
+		const choices = [...this.#draftSources].flatMap(([source, cost]) => {
+			const ground = source.ground ? source.ground(request) : ALIKE;
+			if (!ground) return [];
+			return {
+				source,
+				ground,
+				...recordOf(request, source).best(this.#running.stepCost, otherRows, limit, cost, ground),
+			};
+		});
+		return choices.filter(({ length }) => length > 0).sort((a, b) => b.rate - a.rate)[round];
+	}
+
+	async #propose(source: DraftSource, requests: DraftRequest[]): Promise<number[][]> {
+		const started = performance.now();
+		try {
+			const drafts = await source.propose(requests);
+			const longest = drafts.reduce((most, { length }) => Math.max(most, length), 0);
+			this.#draftSources.get(source)?.observe(longest, performance.now() - started);
+			return drafts;
+		} catch (error) {
+			this.#dropSource(source, error as Error);
+			return [];
+		}
+	}
+
+	#prepareSources(plan: StepPlan<Request>, batch: StepBatch): void {
+		const sequences = plan.entries.map(({ sequence }) => sequence);
+		for (const source of this.#draftSources.keys()) {
+			try {
+				source.prepare?.(batch, sequences);
+			} catch (error) {
+				this.#dropSource(source, error as Error);
+			}
+		}
+	}
+
+	#dropSource(source: DraftSource, error: Error): void {
+		if (this.#draftSources.delete(source)) source.close?.();
+		this.#onDraftFailure?.(error);
 	}
 
 	/** Hands out the tokens of a step; returns how many drafts were right. */
@@ -386,7 +500,7 @@ export class Engine {
 		entry.end += right;
 		request.drafts.proposed += drafts.length;
 		request.drafts.accepted += right;
-		request.draft?.record.observe(drafts.length, right);
+		if (entry.draftSource) recordOf(request, entry.draftSource).observe(drafts.length, right, entry.draftGround);
 		return right;
 	}
 
@@ -440,7 +554,14 @@ export class Engine {
 		request.settled = true;
 		this.#live.delete(request);
 		this.#leaving.push(request);
+		this.#updateUrgency();
 	}
+}
+
+function recordOf(request: Request, source: DraftSource): DraftRecord {
+	const record = request.records.get(source) ?? new DraftRecord();
+	request.records.set(source, record);
+	return record;
 }
 
 /** A model on one backend, its cache, and what is known about both. */
@@ -454,7 +575,7 @@ interface Running {
 }
 
 /** Throws if the memory for the cache cannot be had; the model is then the caller's still. */
-function start(model: NativeModel, options: EngineOptions): Running {
+function start(model: NativeModel, options: EngineOptions, turns: StepTurns): Running {
 	const contextTokens = Math.min(options.contextTokens ?? model.info.contextLength, model.info.contextLength);
 	const cacheTokens = Math.max(options.cacheTokens ?? contextTokens, contextTokens);
 	const nativeCache = createCache(model, cacheTokens, options.cacheType);
@@ -470,7 +591,7 @@ function start(model: NativeModel, options: EngineOptions): Running {
 		...(options.maxWaiting !== undefined && { maxWaiting: options.maxWaiting }),
 		...(options.latencyBudget !== undefined && { latencyBudget: options.latencyBudget }),
 	});
-	const repacker = (options.repack ?? true) ? new Repacker(model) : undefined;
+	const repacker = (options.repack ?? true) ? new Repacker(model, machineMemory, () => turns.idle) : undefined;
 	return { model, nativeCache, cache, scheduler, stepCost: new StepCost(), repacker };
 }
 

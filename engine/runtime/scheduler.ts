@@ -1,5 +1,6 @@
 // Continuous batching: which rows of which sequences the next step runs. Pure policy: it knows the cache's bookkeeping
 // but neither a model nor a clock, so tests drive it with simulated step times.
+import type { DraftGround, DraftSource } from '../speculation/draft-source';
 import { ContextOverflowError, OverloadedError } from './errors';
 import type { KvCache, Lease } from './kv-cache';
 
@@ -29,6 +30,9 @@ export interface StepEntry<S extends Sequence> {
 	output: boolean;
 	/** Guesses at positions end, end + 1, … that run behind the last row to be verified; see `reserveDrafts`. */
 	drafts: number[];
+	/** Who guessed them, and on what ground. */
+	draftSource?: DraftSource;
+	draftGround?: DraftGround | undefined;
 }
 
 export interface StepPlan<S extends Sequence> {
@@ -167,11 +171,12 @@ export class Scheduler<S extends Sequence> {
 	}
 
 	/**
-	 * Adds draft rows to an entry that decodes, if the cache has room for them without taking it from anyone who runs.
-	 * Drafts that turn out right lengthen the entry: set its `end` before `complete`.
+	 * Makes room in the cache for `count` draft rows behind an entry that decodes, without taking it from anyone who runs; the
+	 * drafts then go into `entry.drafts`. Drafts that turn out right lengthen the entry: set its `end` before `complete`.
+	 * @returns false if there is none.
 	 */
-	reserveDrafts(entry: StepEntry<S>, drafts: number[]): void {
-		if (drafts.length > 0 && this.#cache.grow(entry.lease, entry.end + drafts.length)) entry.drafts = drafts;
+	reserveDrafts(entry: StepEntry<S>, count: number): boolean {
+		return this.#cache.grow(entry.lease, entry.end + count);
 	}
 
 	#run(plan: StepPlan<S>, entry: Entry<S>, rows: number): number {

@@ -2,8 +2,10 @@
 // sequence were right. Verifying more rows of a mixture of experts reads more experts, so drafts are not free (gpt-oss:
 // 2 rows read 1.4 times, 4 rows 2.1 times, 8 rows 3.1 times the bytes of one).
 
-/** Drafts longer than this never pay before their acceptance is known to be near certain, and then 16 gain little more. */
-export const MAX_DRAFT = 16;
+import type { DraftGround } from './draft-source';
+
+/** Rows beyond this cost about as much as they bring, even where drafts are near certain. */
+export const MAX_DRAFT = 32;
 
 /** Weight of the newest observation. */
 const COST_WEIGHT = 0.1;
@@ -11,73 +13,114 @@ const ACCEPTANCE_WEIGHT = 0.1;
 /** Before anything was measured: bytes read by a step of n rows ÷ those of one row (gpt-oss with 4 of 32 experts). */
 const ROW_COST = (rows: number) => 0.51 + 0.49 * 8 * (1 - 0.875 ** rows);
 
-/** Milliseconds of a decode step by its number of rows, learned from the steps that run. Shared by all sequences. */
-export class StepCost {
-	/** Measured milliseconds ÷ ROW_COST, by rows; neighbours fill the gaps. */
+/** Milliseconds by a count, learned: a prior gives the shape of the curve, measurements its height here and there. */
+class MeasuredCost {
+	/** Measured milliseconds ÷ prior, by count; the overall ratio fills the gaps. */
 	readonly #ratio: (number | undefined)[] = [];
 	#overall: number | undefined;
 
-	/** Learns from a step without prefill rows. */
-	observe(rows: number, milliseconds: number): void {
-		if (rows < 1 || !(milliseconds > 0)) return;
-		const ratio = milliseconds / ROW_COST(rows);
+	constructor(
+		readonly prior: (count: number) => number,
+		readonly unmeasured: number,
+	) {}
+
+	observe(count: number, milliseconds: number): void {
+		if (count < 1 || !(milliseconds > 0)) return;
+		const ratio = milliseconds / this.prior(count);
 		const blend = (old: number | undefined) => (old === undefined ? ratio : old + COST_WEIGHT * (ratio - old));
-		this.#ratio[rows] = blend(this.#ratio[rows]);
+		this.#ratio[count] = blend(this.#ratio[count]);
 		this.#overall = blend(this.#overall);
 	}
 
-	/** What a step of `rows` rows takes; in units of no meaning before the first measurement. */
-	estimate(rows: number): number {
-		return (this.#ratio[rows] ?? this.#overall ?? 1) * ROW_COST(rows);
+	estimate(count: number): number {
+		return (this.#ratio[count] ?? this.#overall ?? this.unmeasured) * this.prior(count);
 	}
 }
 
-/** One sequence's record of accepted drafts. */
-export class DraftRecord {
-	/** Probability that the next drafted token is right, given that those before it were. Begins hopeful. */
-	#acceptance = 0.7;
-	/** Steps since a draft was last tried. */
-	#idle = 0;
-
-	get acceptance(): number {
-		return this.#acceptance;
+/**
+ * What a decode step takes by its number of rows, learned from steps without prefill rows; in units of no meaning before
+ * the first. Shared by all sequences.
+ */
+export class StepCost extends MeasuredCost {
+	constructor() {
+		super(ROW_COST, 1);
 	}
+}
+
+/** What drafting takes by its length: one pass after another. Nothing before the first measurement, so that there is one. */
+export class DraftCost extends MeasuredCost {
+	constructor() {
+		super((length) => length, 0);
+	}
+}
+
+/** What a draft of the best length promises. */
+export interface DraftChoice {
+	/** 0: no draft pays. */
+	length: number;
+	/** Expected tokens a millisecond of the whole step. */
+	rate: number;
+}
+
+/** What a source says that does not tell its drafts apart. Begins hopeful. */
+export const ALIKE: DraftGround = { kind: 0, prior: 0.7 };
+
+interface Acceptance {
+	/** Probability that the next drafted token is right, given that those before it were. */
+	probability: number;
+	/** Steps since a draft was last tried. */
+	idle: number;
+}
+
+/** One sequence's record of a source's drafts: how many were right, by what they were founded on. */
+export class DraftRecord {
+	readonly #byKind = new Map<number, Acceptance>();
 
 	/** Learns that of `drafted` tokens the first `accepted` were right. */
-	observe(drafted: number, accepted: number): void {
+	observe(drafted: number, accepted: number, ground = ALIKE): void {
+		const record = this.#of(ground);
 		// Each accepted token is a success; the first wrong one is a failure; what follows it says nothing.
 		for (let i = 0; i < Math.min(drafted, accepted + 1); i++) {
 			const hit = i < accepted ? 1 : 0;
-			this.#acceptance += ACCEPTANCE_WEIGHT * (hit - this.#acceptance);
+			record.probability += ACCEPTANCE_WEIGHT * (hit - record.probability);
 		}
-		this.#idle = 0;
+		record.idle = 0;
 	}
 
 	/**
 	 * The draft length with the most expected tokens a millisecond, at most `limit`.
 	 * @param otherRows rows of other sequences in the same step: under load a draft only adds cost to everyone.
+	 * @param drafting what making the draft costs; absent: nothing.
 	 */
-	bestLength(cost: StepCost, otherRows: number, limit: number): number {
-		const p = this.#acceptance;
-		let best = 0;
-		let bestRate = (1 + otherRows) / cost.estimate(otherRows + 1);
+	best(cost: StepCost, otherRows: number, limit: number, drafting?: DraftCost, ground = ALIKE): DraftChoice {
+		const record = this.#of(ground);
+		let length = 0;
+		let rate = (1 + otherRows) / cost.estimate(otherRows + 1);
 		let tokens = 1;
 		let chance = 1;
 		for (let k = 1; k <= Math.min(limit, MAX_DRAFT); k++) {
-			chance *= p;
+			chance *= record.probability;
 			tokens += chance;
 			// Others wait for the longer step too: their tokens count for its price.
-			const rate = (tokens + otherRows) / cost.estimate(otherRows + 1 + k);
-			if (rate > bestRate) {
-				bestRate = rate;
-				best = k;
+			const promised = (tokens + otherRows) / (cost.estimate(otherRows + 1 + k) + (drafting?.estimate(k) ?? 0));
+			if (promised > rate) {
+				rate = promised;
+				length = k;
 			}
 		}
 		// A record can only recover by trying: once in a while, one token.
-		if (best === 0 && limit > 0 && otherRows === 0 && ++this.#idle >= 16) {
-			this.#idle = 0;
-			return 1;
+		if (length === 0 && limit > 0 && otherRows === 0 && ++record.idle >= 16) {
+			record.idle = 0;
+			length = 1;
 		}
-		return best;
+		return { length, rate };
+	}
+
+	#of({ kind, prior }: DraftGround): Acceptance {
+		const known = this.#byKind.get(kind);
+		if (known) return known;
+		const made = { probability: prior, idle: 0 };
+		this.#byKind.set(kind, made);
+		return made;
 	}
 }

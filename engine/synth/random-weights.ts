@@ -91,6 +91,8 @@ function shapeOf(type: TensorType, mean: number, deviation: number) {
 				for (let i = 0; i < words.length; i++) words[i] = table[words[i]! >>> (32 - NORMAL_BITS)]!;
 			};
 		}
+		case 'I64':
+			throw new Error('random weights are no integers');
 		case 'F16':
 		case 'BF16': {
 			const convert = type === 'F16' ? toHalf : toBfloat16;

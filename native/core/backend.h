@@ -59,13 +59,15 @@ class Backend {
   virtual void begin(const Batch& batch, KvCache& cache) = 0;
   /// x[R][E] = embedding rows of the tokens.
   virtual void embed() = 0;
-  /// h = RMSNorm(x); Q, K, V = W·h + b; RoPE on Q and K; K and V go into the cache.
+  /// h = RMSNorm(x); Q, K, V = W·h + b; where the layer has them, RMSNorms of the heads of Q and K; RoPE on both; K and V go
+  /// into the cache.
   virtual void attention_input(int layer) = 0;
   /// a[R][H·D] = attention of each row over its sequence's cached positions, window and sinks included.
   virtual void attention(int layer) = 0;
   /// x += Wo·a + b.
   virtual void attention_output(int layer) = 0;
-  /// h = RMSNorm(x); the router's top experts with softmax over their logits; x += Σ weight · expert(h).
+  /// h = RMSNorm(x); the router's top experts with softmax over their logits; x += Σ weight · expert(h). Without experts,
+  /// x += the dense feed-forward of h.
   virtual void experts(int layer) = 0;
   /// logits[outputs][V] = head · RMSNorm(x of the output rows). The memory is the backend's, valid until the next begin().
   virtual const float* head() = 0;

@@ -16,6 +16,66 @@ uint16_t load16(const uint8_t* bytes) {
   return value;
 }
 
+/// The 6-bit scale and minimum of sub-block s of a Q4_K or Q5_K super-block: [0..3] in the low bits of bytes s and s + 4, [4..7]
+/// with four bits in the halves of byte s + 4 and two in the high bits of bytes s - 4 and s.
+void load_scale(const uint8_t* scales, int s, int& scale, int& minimum) {
+  if (s < 4) {
+    scale = scales[s] & 63;
+    minimum = scales[s + 4] & 63;
+  } else {
+    scale = (scales[s + 4] & 15) | (scales[s - 4] >> 6) << 4;
+    minimum = scales[s + 4] >> 4 | (scales[s] >> 6) << 4;
+  }
+}
+
+// ggml/src/ggml-quants.c, dequantize_row_*: the layouts of the types and what they stand for.
+
+/// Q4_0, Q4_1, Q5_0, Q5_1: element i of 16 in the low half of byte i, i + 16 in the high one, the fifth bits in a word of their own.
+void dequantize_block(const uint8_t* in, bool fifth, bool minimum, float* out) {
+  const float d = half_to_float(load16(in)), m = minimum ? half_to_float(load16(in + 2)) : 0.0f;
+  in += minimum ? 4 : 2;
+  uint32_t high = 0;
+  if (fifth) {
+    std::memcpy(&high, in, 4);
+    in += 4;
+  }
+  const int offset = minimum ? 0 : fifth ? 16 : 8;
+  for (int i = 0; i < 32; i++) {
+    int q = i < 16 ? in[i] & 15 : in[i - 16] >> 4;
+    if (high >> i & 1) q += 16;
+    out[i] = d * static_cast<float>(q - offset) + m;
+  }
+}
+
+/// Q4_K and Q5_K: 8 sub-blocks of 32, two to 32 bytes; bit s of byte i of `high` is the fifth bit of element i of sub-block s.
+void dequantize_q45_k(const uint8_t* in, bool fifth, float* out) {
+  const float d = half_to_float(load16(in)), dmin = half_to_float(load16(in + 2));
+  const uint8_t *high = in + 16, *low = fifth ? in + 48 : in + 16;
+  for (int s = 0; s < 8; s++) {
+    int scale, minimum;
+    load_scale(in + 4, s, scale, minimum);
+    const float ds = d * static_cast<float>(scale), ms = dmin * static_cast<float>(minimum);
+    for (int i = 0; i < 32; i++) {
+      const int byte = low[s / 2 * 32 + i];
+      int q = s % 2 ? byte >> 4 : byte & 15;
+      if (fifth && (high[i] >> s & 1)) q += 16;
+      out[32 * s + i] = ds * static_cast<float>(q) - ms;
+    }
+  }
+}
+
+/// Q6_K: of each 128 elements, 64 bytes of low halves and 32 of high pairs of bits; an int8 scale for 16 elements.
+void dequantize_q6_k(const uint8_t* in, float* out) {
+  const float d = half_to_float(load16(in + 208));
+  const auto* scales = reinterpret_cast<const int8_t*>(in + 192);
+  for (int i = 0; i < 256; i++) {
+    const int part = i / 128, quarter = i % 128 / 32, l = i % 32;
+    const int low = in[64 * part + 32 * (quarter % 2) + l], high = in[128 + 32 * part + l] >> (2 * quarter) & 3;
+    const int q = (quarter < 2 ? low & 15 : low >> 4) | high << 4;
+    out[i] = d * static_cast<float>(scales[i / 16]) * static_cast<float>(q - 32);
+  }
+}
+
 }  // namespace
 
 void dequantize_row(const Matrix& matrix, int64_t row, float* out) {
@@ -34,6 +94,27 @@ void dequantize_row(const Matrix& matrix, int64_t row, float* out) {
         float d = half_to_float(load16(in));
         for (int j = 0; j < 32; j++) out[i + j] = d * static_cast<float>(static_cast<int8_t>(in[2 + j]));
       }
+      break;
+    case TensorType::Q4_0:
+      for (int i = 0; i < n; i += 32, in += 18) dequantize_block(in, false, false, out + i);
+      break;
+    case TensorType::Q4_1:
+      for (int i = 0; i < n; i += 32, in += 20) dequantize_block(in, false, true, out + i);
+      break;
+    case TensorType::Q5_0:
+      for (int i = 0; i < n; i += 32, in += 22) dequantize_block(in, true, false, out + i);
+      break;
+    case TensorType::Q5_1:
+      for (int i = 0; i < n; i += 32, in += 24) dequantize_block(in, true, true, out + i);
+      break;
+    case TensorType::Q4_K:
+      for (int i = 0; i < n; i += 256, in += 144) dequantize_q45_k(in, false, out + i);
+      break;
+    case TensorType::Q5_K:
+      for (int i = 0; i < n; i += 256, in += 176) dequantize_q45_k(in, true, out + i);
+      break;
+    case TensorType::Q6_K:
+      for (int i = 0; i < n; i += 256, in += 210) dequantize_q6_k(in, out + i);
       break;
     case TensorType::MXFP4:
       for (int i = 0; i < n; i += 32, in += 17) {

@@ -83,7 +83,7 @@ StepResult Engine::step(KvCache& cache, const Batch& batch) {
     backend.attention_output(layer);
     watch.lap("attention output");
     backend.experts(layer);
-    watch.lap("experts");
+    watch.lap(config.experts > 0 ? "experts" : "feed-forward");
   }
   StepResult result;
   if (batch.outputs.empty()) {

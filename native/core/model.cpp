@@ -19,6 +19,19 @@ float half_to_float(uint16_t half) {
   return std::bit_cast<float>(sign | bits);
 }
 
+// llama.cpp, src/llama-model.cpp and src/models/: each architecture's tensors and RoPE type.
+const Architecture kArchitectures[5] = {
+    {.name = "gpt-oss", .rope_layout = RopeLayout::halves, .activation = Activation::clamped_swiglu,
+     .ffn_norm = "post_attention_norm", .output = true, .window = true, .sinks = true, .experts = true, .qkv_bias = true,
+     .other_biases = true},
+    {.name = "llama", .rope_layout = RopeLayout::interleaved, .activation = Activation::silu, .ffn_norm = "ffn_norm"},
+    {.name = "qwen2", .rope_layout = RopeLayout::halves, .activation = Activation::silu, .ffn_norm = "ffn_norm", .qkv_bias = true},
+    {.name = "qwen3", .rope_layout = RopeLayout::halves, .activation = Activation::silu, .ffn_norm = "ffn_norm",
+     .head_norms = true},
+    {.name = "qwen3moe", .rope_layout = RopeLayout::halves, .activation = Activation::silu, .ffn_norm = "ffn_norm",
+     .experts = true, .head_norms = true},
+};
+
 float bfloat_to_float(uint16_t bfloat) { return std::bit_cast<float>(static_cast<uint32_t>(bfloat) << 16); }
 
 namespace {
@@ -32,7 +45,7 @@ std::string shape_text(const Tensor& tensor) {
 const Tensor& find(const Gguf& gguf, const std::string& name, std::initializer_list<int64_t> shape) {
   const Tensor* tensor = gguf.find_tensor(name);
   const char* file = gguf.file().path().c_str();
-  if (!tensor) fail("%s lacks the tensor %s; the file is incomplete or not a gpt-oss model", file, name.c_str());
+  if (!tensor) fail("%s lacks the tensor %s; the file is incomplete or not a model of its architecture", file, name.c_str());
   int64_t wanted[4] = {1, 1, 1, 1};
   std::copy(shape.begin(), shape.end(), wanted);
   if (!std::equal(wanted, wanted + 4, tensor->shape)) {
@@ -51,17 +64,27 @@ int checked(const Gguf& gguf, const std::string& key, uint32_t low, uint32_t hig
   return static_cast<int>(value);
 }
 
+const Architecture& read_architecture(const Gguf& gguf) {
+  std::string_view name = gguf.string("general.architecture");
+  std::string supported;
+  for (const Architecture& architecture : kArchitectures) {
+    if (name == architecture.name) return architecture;
+    supported += (supported.empty() ? "" : ", ") + std::string(architecture.name);
+  }
+  fail("%s has the architecture \"%s\"; this version of Hearth runs models of the architectures %s",
+       gguf.file().path().c_str(), printable(name).c_str(), supported.c_str());
+}
+
 Config read_config(const Gguf& gguf) {
   const char* file = gguf.file().path().c_str();
-  std::string_view architecture = gguf.string("general.architecture");
-  if (architecture != "gpt-oss")
-    fail("%s has the architecture \"%s\"; this version of Hearth runs gpt-oss models (architecture \"gpt-oss\")", file,
-         printable(architecture).c_str());
+  const Architecture& architecture = read_architecture(gguf);
   if (gguf.u32("split.count", 1) > 1) fail("%s is one part of a split model; merge the parts into one file first", file);
-  auto number = [&](const char* key, uint32_t low, uint32_t high, uint32_t absent = 0) {
-    return checked(gguf, std::string("gpt-oss.") + key, low, high, absent);
+  auto key = [&](const char* name) { return std::string(architecture.name) + "." + name; };
+  auto number = [&](const char* name, uint32_t low, uint32_t high, uint32_t absent = 0) {
+    return checked(gguf, key(name), low, high, absent);
   };
   Config c{};
+  c.architecture = &architecture;
   c.layers = number("block_count", 1, 1024);
   c.embedding = number("embedding_length", 1, 1 << 16);
   c.context_length = number("context_length", 1, 1 << 24);
@@ -69,28 +92,45 @@ Config read_config(const Gguf& gguf) {
   c.heads_kv = number("attention.head_count_kv", 1, 1024, static_cast<uint32_t>(c.heads));
   c.head_length = number("attention.key_length", 1, 256, static_cast<uint32_t>(std::max(1, c.embedding / c.heads)));
   int value_length = number("attention.value_length", 1, 256, static_cast<uint32_t>(c.head_length));
-  c.experts = number("expert_count", 1, 1024);
-  c.experts_used = number("expert_used_count", 1, 64);
-  c.feed_forward = number("expert_feed_forward_length", 1, 1 << 16);
-  c.window = number("attention.sliding_window", 1, 1 << 24);
-  c.rms_epsilon = gguf.f32("gpt-oss.attention.layer_norm_rms_epsilon");
-  c.rope_base = gguf.f32("gpt-oss.rope.freq_base");
-  std::string_view scaling = gguf.string("gpt-oss.rope.scaling.type", "none");
-  if (scaling != "none" && scaling != "yarn")
-    fail("%s: RoPE scaling \"%s\" is not supported (none and yarn are)", file, printable(scaling).c_str());
-  c.rope_factor = scaling == "yarn" ? gguf.f32("gpt-oss.rope.scaling.factor") : 1.0f;
+  if (architecture.experts || gguf.u32(key("expert_count"), 0) > 0) {
+    c.experts = number("expert_count", 1, 1024);
+    c.experts_used = number("expert_used_count", 1, 64);
+  }
+  const bool own_length = c.experts > 0 && (architecture.experts || gguf.find(key("expert_feed_forward_length")));
+  c.feed_forward = number(own_length ? "expert_feed_forward_length" : "feed_forward_length", 1, 1 << 18);
+  if (architecture.window) c.window = number("attention.sliding_window", 1, 1 << 24);
+  c.rms_epsilon = gguf.f32(key("attention.layer_norm_rms_epsilon"));
+  c.rope_length = number("rope.dimension_count", 1, 256, static_cast<uint32_t>(c.head_length));
+  c.rope_base = gguf.f32(key("rope.freq_base"), 10000.0f);
+  // Files from before the type was written have a factor, or a linear scale, alone (llama.cpp, llama_model::load_hparams).
+  float factor = gguf.f32(key("rope.scaling.factor"), gguf.f32(key("rope.scale_linear"), 0.0f));
+  if (factor == 0) factor = 1;
+  std::string_view scaling = gguf.string(key("rope.scaling.type"), factor == 1 ? "none" : "linear");
+  if (scaling == "yarn") {
+    c.rope_scaling = RopeScaling::yarn;
+    c.rope_factor = gguf.f32(key("rope.scaling.factor"));
+  } else if (scaling == "linear" || scaling == "none") {
+    c.rope_scaling = scaling == "none" || factor == 1 ? RopeScaling::none : RopeScaling::linear;
+    c.rope_factor = c.rope_scaling == RopeScaling::none ? 1 : factor;
+  } else {
+    fail("%s: RoPE scaling \"%s\" is not supported (none, linear and yarn are)", file, printable(scaling).c_str());
+  }
+  c.rope_attention_factor = gguf.f32(key("rope.scaling.attn_factor"), 1.0f);
   c.rope_original_context = number("rope.scaling.original_context_length", 1, 1 << 24, static_cast<uint32_t>(c.context_length));
-  c.rope_beta_fast = gguf.f32("gpt-oss.rope.scaling.yarn_beta_fast", 32.0f);
-  c.rope_beta_slow = gguf.f32("gpt-oss.rope.scaling.yarn_beta_slow", 1.0f);
+  c.rope_beta_fast = gguf.f32(key("rope.scaling.yarn_beta_fast"), 32.0f);
+  c.rope_beta_slow = gguf.f32(key("rope.scaling.yarn_beta_slow"), 1.0f);
 
   if (c.head_length != value_length) fail("%s: keys of %d and values of %d differ in length, which is not supported", file, c.head_length, value_length);
   if (c.head_length % 8) fail("%s: a head length of %d is no multiple of 8, which is not supported", file, c.head_length);
+  if (c.rope_length > c.head_length || c.rope_length % 2)
+    fail("%s: %d dimensions of a head of %d cannot be rotated in pairs", file, c.rope_length, c.head_length);
   if (c.heads % c.heads_kv) fail("%s: %d query heads cannot share %d key/value heads evenly", file, c.heads, c.heads_kv);
   if (c.experts_used > c.experts) fail("%s: %d of %d experts cannot be used", file, c.experts_used, c.experts);
   if (!(c.rms_epsilon >= 0 && c.rms_epsilon < 1) || !(c.rope_base > 1 && c.rope_base < 1e12f) ||
-      !(c.rope_factor >= 1 && c.rope_factor <= 65536) || !(c.rope_beta_fast > c.rope_beta_slow && c.rope_beta_slow > 0))
-    fail("%s: RMS epsilon %g, RoPE base %g, factor %g or betas %g and %g are out of range", file, c.rms_epsilon,
-         c.rope_base, c.rope_factor, c.rope_beta_fast, c.rope_beta_slow);
+      !(c.rope_factor >= 1 && c.rope_factor <= 65536) || !(c.rope_beta_fast > c.rope_beta_slow && c.rope_beta_slow > 0) ||
+      !(c.rope_attention_factor > 0 && c.rope_attention_factor <= 100))
+    fail("%s: RMS epsilon %g, RoPE base %g, factor %g, attention factor %g or betas %g and %g are out of range", file,
+         c.rms_epsilon, c.rope_base, c.rope_factor, c.rope_attention_factor, c.rope_beta_fast, c.rope_beta_slow);
   return c;
 }
 
@@ -102,11 +142,18 @@ Matrix Model::matrix(const std::string& name, int64_t columns, int64_t rows, int
     case TensorType::F32:
     case TensorType::F16:
     case TensorType::BF16:
+    case TensorType::Q4_0:
+    case TensorType::Q4_1:
+    case TensorType::Q5_0:
+    case TensorType::Q5_1:
     case TensorType::Q8_0:
+    case TensorType::Q4_K:
+    case TensorType::Q5_K:
+    case TensorType::Q6_K:
     case TensorType::MXFP4: break;
     default:
       fail("%s: tensor %s has the type %s, which this version of Hearth does not compute with; use a file with MXFP4, "
-           "Q8_0, F16, BF16 or F32 weights",
+           "Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K, Q5_K, Q6_K, F16, BF16 or F32 weights",
            gguf_.file().path().c_str(), name.c_str(), type_traits(tensor.type)->name);
   }
   return {tensor.type, tensor.data, rows * stack, static_cast<int>(columns),
@@ -130,55 +177,82 @@ const float* Model::vector(const std::string& name, int64_t length, int64_t stac
   return converted_.back().get();
 }
 
+const float* Model::optional_vector(bool required, const std::string& name, int64_t length, int64_t stack) {
+  return required || gguf_.find_tensor(name) ? vector(name, length, stack) : nullptr;
+}
+
+Layer Model::read_layer(int n) {
+  const Config& c = config_;
+  const Architecture& a = *c.architecture;
+  const int64_t E = c.embedding, F = c.feed_forward, X = c.experts, Q = c.q_length(), KV = c.kv_length();
+  const std::string blk = "blk." + std::to_string(n) + ".";
+  Layer layer{};
+  layer.attention_norm = vector(blk + "attn_norm.weight", E);
+  layer.q = matrix(blk + "attn_q.weight", E, Q);
+  layer.k = matrix(blk + "attn_k.weight", E, KV);
+  layer.v = matrix(blk + "attn_v.weight", E, KV);
+  layer.q_bias = optional_vector(a.qkv_bias, blk + "attn_q.bias", Q);
+  layer.k_bias = optional_vector(a.qkv_bias, blk + "attn_k.bias", KV);
+  layer.v_bias = optional_vector(a.qkv_bias, blk + "attn_v.bias", KV);
+  if (a.head_norms) {
+    layer.q_norm = vector(blk + "attn_q_norm.weight", c.head_length);
+    layer.k_norm = vector(blk + "attn_k_norm.weight", c.head_length);
+  }
+  if (a.sinks) layer.sinks = vector(blk + "attn_sinks.weight", c.heads);
+  layer.attention_output = matrix(blk + "attn_output.weight", Q, E);
+  layer.attention_output_bias = optional_vector(a.other_biases, blk + "attn_output.bias", E);
+  layer.ffn_norm = vector(blk + a.ffn_norm + ".weight", E);
+  if (X > 0) {
+    layer.router = matrix(blk + "ffn_gate_inp.weight", E, X);
+    layer.router_bias = optional_vector(a.other_biases, blk + "ffn_gate_inp.bias", X);
+  }
+  // Stacks of one expert have the same shape with and without the third dimension.
+  const std::string experts = X > 0 ? "_exps" : "";
+  const int64_t stack = std::max<int64_t>(X, 1);
+  layer.gate = matrix(blk + "ffn_gate" + experts + ".weight", E, F, stack);
+  layer.up = matrix(blk + "ffn_up" + experts + ".weight", E, F, stack);
+  layer.down = matrix(blk + "ffn_down" + experts + ".weight", F, E, stack);
+  layer.gate_bias = optional_vector(a.other_biases, blk + "ffn_gate" + experts + ".bias", F, stack);
+  layer.up_bias = optional_vector(a.other_biases, blk + "ffn_up" + experts + ".bias", F, stack);
+  layer.down_bias = optional_vector(a.other_biases, blk + "ffn_down" + experts + ".bias", E, stack);
+  return layer;
+}
+
 Model::Model(const std::string& path) : gguf_(path) {
   config_ = read_config(gguf_);
   const Config& c = config_;
-  const int64_t E = c.embedding, F = c.feed_forward, X = c.experts, Q = c.q_length(), KV = c.kv_length();
   const Tensor* embedding = gguf_.find_tensor("token_embd.weight");
   if (!embedding) fail("%s lacks the tensor token_embd.weight", path.c_str());
   if (embedding->dimensions != 2 || embedding->shape[1] > 1 << 24)
     fail("%s: tensor token_embd.weight has the shape %s, which is no embedding", path.c_str(), shape_text(*embedding).c_str());
   config_.vocabulary = static_cast<int>(embedding->shape[1]);
-  embedding_ = matrix("token_embd.weight", E, c.vocabulary);
-  output_ = matrix("output.weight", E, c.vocabulary);
-  output_norm_ = vector("output_norm.weight", E);
-  for (int n = 0; n < c.layers; n++) {
-    std::string blk = "blk." + std::to_string(n) + ".";
-    // Stacks of one expert have the same shape with and without the third dimension.
-    Layer layer{};
-    layer.attention_norm = vector(blk + "attn_norm.weight", E);
-    layer.q = matrix(blk + "attn_q.weight", E, Q);
-    layer.k = matrix(blk + "attn_k.weight", E, KV);
-    layer.v = matrix(blk + "attn_v.weight", E, KV);
-    layer.q_bias = vector(blk + "attn_q.bias", Q);
-    layer.k_bias = vector(blk + "attn_k.bias", KV);
-    layer.v_bias = vector(blk + "attn_v.bias", KV);
-    layer.sinks = vector(blk + "attn_sinks.weight", c.heads);
-    layer.attention_output = matrix(blk + "attn_output.weight", Q, E);
-    layer.attention_output_bias = vector(blk + "attn_output.bias", E);
-    layer.ffn_norm = vector(blk + "post_attention_norm.weight", E);
-    layer.router = matrix(blk + "ffn_gate_inp.weight", E, X);
-    layer.router_bias = vector(blk + "ffn_gate_inp.bias", X);
-    layer.gate = matrix(blk + "ffn_gate_exps.weight", E, F, X);
-    layer.up = matrix(blk + "ffn_up_exps.weight", E, F, X);
-    layer.down = matrix(blk + "ffn_down_exps.weight", F, E, X);
-    layer.gate_bias = vector(blk + "ffn_gate_exps.bias", F, X);
-    layer.up_bias = vector(blk + "ffn_up_exps.bias", F, X);
-    layer.down_bias = vector(blk + "ffn_down_exps.bias", E, X);
-    layers_.push_back(layer);
-  }
+  embedding_ = matrix("token_embd.weight", c.embedding, c.vocabulary);
+  const bool tied = !c.architecture->output && !gguf_.find_tensor("output.weight");
+  output_ = tied ? embedding_ : matrix("output.weight", c.embedding, c.vocabulary);
+  output_norm_ = vector("output_norm.weight", c.embedding);
+  config_.rope_divisors = optional_vector(false, "rope_freqs.weight", c.rope_length / 2);
+  for (int i = 0; c.rope_divisors && i < c.rope_length / 2; i++)
+    if (!(c.rope_divisors[i] > 0 && c.rope_divisors[i] < 1e12f))
+      fail("%s is damaged: number %d of tensor rope_freqs.weight is %g", path.c_str(), i, c.rope_divisors[i]);
+  for (int n = 0; n < c.layers; n++) layers_.push_back(read_layer(n));
   gguf_.file().read_ahead();
 }
 
 uint64_t Model::bytes_per_token() const {
   const Config& c = config_;
   uint64_t bytes = output_.bytes() + embedding_.row_bytes + 4ull * static_cast<uint64_t>(c.embedding);
+  const auto floats = [](const float* vector, int length) { return vector ? 4ull * static_cast<uint64_t>(length) : 0; };
   for (const Layer& layer : layers_) {
     bytes += layer.q.bytes() + layer.k.bytes() + layer.v.bytes() + layer.attention_output.bytes() + layer.router.bytes();
-    uint64_t experts = layer.gate.bytes() + layer.up.bytes() + layer.down.bytes() +
-                       4ull * static_cast<uint64_t>(c.experts) * static_cast<uint64_t>(2 * c.feed_forward + c.embedding);
-    bytes += experts / static_cast<uint64_t>(c.experts) * static_cast<uint64_t>(c.experts_used);
-    bytes += 4ull * static_cast<uint64_t>(3 * c.embedding + c.q_length() + 2 * c.kv_length() + c.heads + c.experts);
+    bytes += floats(layer.attention_norm, c.embedding) + floats(layer.ffn_norm, c.embedding) +
+             floats(layer.q_bias, c.q_length()) + floats(layer.k_bias, c.kv_length()) + floats(layer.v_bias, c.kv_length()) +
+             floats(layer.q_norm, c.head_length) + floats(layer.k_norm, c.head_length) + floats(layer.sinks, c.heads) +
+             floats(layer.attention_output_bias, c.embedding) + floats(layer.router_bias, c.experts);
+    const int stack = std::max(c.experts, 1), used = std::max(c.experts_used, 1);
+    const uint64_t ffn = layer.gate.bytes() + layer.up.bytes() + layer.down.bytes() +
+                         floats(layer.gate_bias, stack * c.feed_forward) + floats(layer.up_bias, stack * c.feed_forward) +
+                         floats(layer.down_bias, stack * c.embedding);
+    bytes += ffn / static_cast<uint64_t>(stack) * static_cast<uint64_t>(used);
   }
   return bytes;
 }

@@ -1,5 +1,6 @@
-// gpt-oss as plain data: sizes read from the GGUF's metadata and views of its weights, nothing copied.
-// E embedding, H query heads, K key/value heads, D head length, F expert feed-forward length, X experts, V vocabulary.
+// A model as plain data: its architecture, sizes read from the GGUF's metadata and views of its weights, nothing copied.
+// E embedding, H query heads, K key/value heads, D head length, F feed-forward length (of one expert, if there are any),
+// X experts, V vocabulary.
 #pragma once
 
 #include <memory>
@@ -11,8 +12,31 @@
 namespace hearth {
 
 enum class RopeMode { reference, llamacpp };
+/// Which dimensions rotate together: i and i + half ("NEOX"), or 2i and 2i + 1 ("NORM").
+enum class RopeLayout { halves, interleaved };
+enum class RopeScaling { none, linear, yarn };
+/// Of the gate, in silu(gate) · up or gpt-oss's clamped SwiGLU.
+enum class Activation { silu, clamped_swiglu };
+
+/// What sets an architecture apart: the rest of a model's make-up is in its file. A bias or norm that an architecture does not
+/// require is used where the file has it.
+struct Architecture {
+  const char* name;             ///< general.architecture
+  RopeLayout rope_layout;
+  Activation activation;
+  const char* ffn_norm;         ///< the tensor's name in a layer
+  bool output = false;          ///< required: the head is never the embedding again
+  bool window = false;          ///< even layers have a sliding window
+  bool sinks = false;
+  bool experts = false;         ///< required; "llama" may have them
+  bool qkv_bias = false, other_biases = false;  ///< required
+  bool head_norms = false;      ///< RMSNorm of each query and key head before RoPE
+};
+/// In the order in which they are listed to users.
+extern const Architecture kArchitectures[5];
 
 struct Config {
+  const Architecture* architecture;
   int layers;
   int embedding;
   int vocabulary;
@@ -20,15 +44,19 @@ struct Config {
   int heads;
   int heads_kv;
   int head_length;
-  int experts;
+  int experts;            ///< 0: a dense feed-forward
   int experts_used;
   int feed_forward;
-  int window;             ///< sliding window of the even layers, the query itself included
+  int window;             ///< sliding window of the even layers, the query itself included; 0: none
   float rms_epsilon;
+  int rope_length;        ///< the first dimensions of a head, which rotate
   float rope_base;
-  float rope_factor;      ///< YaRN: context extension, 1 for none
+  RopeScaling rope_scaling;
+  float rope_factor;      ///< context extension, 1 for none
+  float rope_attention_factor;  ///< of cos and sin, beside YaRN's own
   int rope_original_context;
   float rope_beta_fast, rope_beta_slow;
+  const float* rope_divisors;   ///< [rope_length / 2], of the frequencies (Llama 3's scaling); nullptr: none
 
   int q_length() const { return heads * head_length; }
   int kv_length() const { return heads_kv * head_length; }
@@ -53,18 +81,20 @@ struct Matrix {
   Matrix slice(int64_t first, int64_t count) const { return {type, row(first), count, columns, row_bytes}; }
 };
 
+/// Vectors that a model does without are nullptr.
 struct Layer {
   const float* attention_norm;   ///< [E]
   Matrix q, k, v;                ///< [H·D][E], [K·D][E], [K·D][E]
   const float *q_bias, *k_bias, *v_bias;
+  const float *q_norm, *k_norm;  ///< [D]
   const float* sinks;            ///< [H]
   Matrix attention_output;       ///< [E][H·D]
   const float* attention_output_bias;
   const float* ffn_norm;         ///< [E]
-  Matrix router;                 ///< [X][E]
+  Matrix router;                 ///< [X][E]; not in a dense layer
   const float* router_bias;      ///< [X]
-  Matrix gate, up;               ///< [X·F][E]: expert e's rows are e·F …
-  Matrix down;                   ///< [X·E][F]
+  Matrix gate, up;               ///< [X·F][E]: expert e's rows are e·F …; dense: [F][E]
+  Matrix down;                   ///< [X·E][F]; dense: [E][F]
   const float *gate_bias, *up_bias;  ///< [X][F]
   const float* down_bias;            ///< [X][E]
 };
@@ -77,6 +107,7 @@ class Model {
   const Gguf& gguf() const { return gguf_; }
   const Config& config() const { return config_; }
   const Matrix& embedding() const { return embedding_; }
+  /// The embedding again where the file ties the two.
   const Matrix& output() const { return output_; }
   const float* output_norm() const { return output_norm_; }
   const std::vector<Layer>& layers() const { return layers_; }
@@ -86,6 +117,9 @@ class Model {
  private:
   Matrix matrix(const std::string& name, int64_t columns, int64_t rows, int64_t stack = 1);
   const float* vector(const std::string& name, int64_t length, int64_t stack = 1);
+  /// nullptr where the file has none and `required` is false.
+  const float* optional_vector(bool required, const std::string& name, int64_t length, int64_t stack = 1);
+  Layer read_layer(int n);
 
   Gguf gguf_;
   Config config_{};

@@ -7,7 +7,8 @@
 namespace hearth {
 
 Rope::Rope(const Config& config, RopeMode mode) {
-  const int half = config.head_length / 2;
+  const int half = config.rope_length / 2;
+  const bool yarn = config.rope_scaling == RopeScaling::yarn && config.rope_factor > 1;
   const double base = config.rope_base, factor = config.rope_factor;
   // The dimension whose wavelength makes `turns` turns within the original context (YaRN, section 3.2).
   auto dimension = [&](double turns) {
@@ -16,15 +17,18 @@ Rope::Rope(const Config& config, RopeMode mode) {
   double low = dimension(config.rope_beta_fast), high = dimension(config.rope_beta_slow);
   if (mode == RopeMode::llamacpp) {
     low = std::max(0.0, std::floor(low));
-    high = std::min(config.head_length - 1.0, std::ceil(high));
+    high = std::min(config.rope_length - 1.0, std::ceil(high));
   }
   for (int i = 0; i < half; i++) {
     double frequency = std::pow(base, -static_cast<double>(i) / half);
     double keep = 1 - std::clamp((i - low) / std::max(0.001, high - low), 0.0, 1.0);
-    if (factor > 1) frequency *= keep + (1 - keep) / factor;
+    if (yarn) frequency *= keep + (1 - keep) / factor;
+    else frequency /= factor;
+    if (config.rope_divisors) frequency /= config.rope_divisors[i];
     frequencies_.push_back(frequency);
   }
-  if (factor > 1) concentration_ = 0.1 * std::log(factor) + 1;
+  concentration_ = config.rope_attention_factor;
+  if (yarn) concentration_ *= 0.1 * std::log(factor) + 1;
 }
 
 void Rope::table(int position, float* cos, float* sin) const {
@@ -35,12 +39,14 @@ void Rope::table(int position, float* cos, float* sin) const {
   }
 }
 
-void rotate(float* head, int head_length, const float* cos, const float* sin) {
-  const int half = head_length / 2;
+void rotate(float* head, int length, RopeLayout layout, const float* cos, const float* sin) {
+  const int half = length / 2;
+  const int step = layout == RopeLayout::halves ? 1 : 2, apart = layout == RopeLayout::halves ? half : 1;
   for (int i = 0; i < half; i++) {
-    float a = head[i], b = head[i + half];
-    head[i] = a * cos[i] - b * sin[i];
-    head[i + half] = b * cos[i] + a * sin[i];
+    float &first = head[i * step], &second = head[i * step + apart];
+    const float a = first, b = second;
+    first = a * cos[i] - b * sin[i];
+    second = b * cos[i] + a * sin[i];
   }
 }
 

@@ -1,4 +1,4 @@
-// Rotary position embedding with YaRN scaling (arXiv 2309.00071), as gpt-oss uses it.
+// Rotary position embedding (arXiv 2104.09864) with linear scaling, YaRN (arXiv 2309.00071) or Llama 3's divisors.
 #pragma once
 
 #include <vector>
@@ -12,7 +12,7 @@ class Rope {
   /// `reference` keeps YaRN's correction bounds as they are (openai/gpt-oss), `llamacpp` rounds them outwards.
   Rope(const Config& config, RopeMode mode);
 
-  /// cos[D/2] and sin[D/2] for one position, both scaled by YaRN's concentration.
+  /// cos[rope_length/2] and sin[rope_length/2] for one position, both scaled by YaRN's concentration.
   void table(int position, float* cos, float* sin) const;
 
  private:
@@ -20,7 +20,7 @@ class Rope {
   double concentration_ = 1;
 };
 
-/// Rotates one head in place: pairs (i, i + D/2), the NEOX layout. Products and sums are rounded one by one.
-void rotate(float* head, int head_length, const float* cos, const float* sin);
+/// Rotates the first `length` dimensions of a head in place. Products and sums are rounded one by one.
+void rotate(float* head, int length, RopeLayout layout, const float* cos, const float* sin);
 
 }  // namespace hearth

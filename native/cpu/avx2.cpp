@@ -1,8 +1,9 @@
 // AVX2 kernels (with FMA and F16C).
 //
-// Quantised groups: 8 weight rows lie in the 8 lanes of a register, 4 consecutive bytes of a row in each lane. MXFP4 weights
-// are the unsigned operand of vpmaddubsw (+ 12 by table, taken back by starting the sum at −12 × Σ activations). Q8_0 weights
-// + 128 would overflow its 16-bit sums, so there |w| meets activations that carry w's sign.
+// Quantised groups: 8 weight rows lie in the 8 lanes of a register, 4 consecutive bytes of a row in each lane. Weights of few
+// bits are the unsigned operand of vpmaddubsw, offset (MXFP4: + 12 by table) and all, which is taken back by starting the sum at
+// −offset × Σ activations. Q8_0 weights + 128 would overflow its 16-bit sums, so there |w| meets activations that carry w's
+// sign; so it does for Q6_K, whose sums are of 16 elements and have no Σ.
 #include "vector_kernels.h"
 
 #if defined(__AVX2__) && defined(__FMA__) && defined(__F16C__)
@@ -129,120 +130,408 @@ HEARTH_INLINE void load_lanewise(const Rows& rows, size_t offset, __m256i column
   columns[3] = _mm256_unpackhi_epi64(b, d);
 }
 
-/// A block of 8 rows: elements 4j..4j+3 in weights[j], as the format multiplies them, and scales as 8 dwords.
+/// F16s of the 8 rows at `offset`, as floats.
+HEARTH_INLINE __m256 load_halves(const Rows& rows, size_t offset) {
+  const auto half = [&](int r) {
+    uint16_t d;
+    memcpy(&d, rows.row[r] + offset, 2);
+    return static_cast<short>(d);
+  };
+  return _mm256_cvtph_ps(_mm_setr_epi16(half(0), half(1), half(2), half(3), half(4), half(5), half(6), half(7)));
+}
+/// Dwords of the 8 rows at `offset`.
+HEARTH_INLINE __m256i load_dwords(const Rows& rows, size_t offset) {
+  const auto dword = [&](int r) {
+    int32_t d;
+    memcpy(&d, rows.row[r] + offset, 4);
+    return d;
+  };
+  return _mm256_setr_epi32(dword(0), dword(1), dword(2), dword(3), dword(4), dword(5), dword(6), dword(7));
+}
+/// Two F16s of each of the 8 rows at `offset`, as floats.
+HEARTH_INLINE void load_half_pairs(const Rows& rows, size_t offset, __m256& first, __m256& second) {
+  const __m256i pairs = load_dwords(rows, offset);
+  // vpackusdw works within 128-bit halves: the permutation puts the quarters in order.
+  const __m256i halves = _mm256_permute4x64_epi64(
+      _mm256_packus_epi32(_mm256_and_si256(pairs, _mm256_set1_epi32(0xFFFF)), _mm256_srli_epi32(pairs, 16)), 0b11'01'10'00);
+  first = _mm256_cvtph_ps(_mm256_castsi256_si128(halves));
+  second = _mm256_cvtph_ps(_mm256_extracti128_si256(halves, 1));
+}
+
+HEARTH_INLINE __m256i low_nibbles(__m256i v) { return _mm256_and_si256(v, _mm256_set1_epi8(15)); }
+HEARTH_INLINE __m256i high_nibbles(__m256i v) { return _mm256_and_si256(_mm256_srli_epi16(v, 4), _mm256_set1_epi8(15)); }
+
+/// A block of 8 rows: elements 4j..4j+3 in weights[j], as the format multiplies them.
 struct Block {
+  __m256i weights[8];
+  __m256 scale;
+};
+/// 2^(e − 128) as what is added to a float's bits.
+struct BlockOfExponents {
   __m256i weights[8];
   __m256i scale;
 };
+struct BlockWithMinimum : Block {
+  __m256 minimum;
+};
+/// Two scales, of elements 0..15 and 16..31, as 16-bit pairs.
+struct BlockWithHalves : Block {
+  __m256i halves[2];
+};
+
+/// w · q for the 4 activations at q + 4j, in 16-bit pairs; w unsigned.
+HEARTH_INLINE __m256i pairs(__m256i w, const uint8_t* q, int j) {
+  int32_t bytes;
+  memcpy(&bytes, q + 4 * j, 4);
+  return _mm256_maddubs_epi16(w, _mm256_set1_epi32(bytes));
+}
+/// The same with w signed, as an unsigned byte |w| ≤ 128 and activations within ±127: a pair of products fits 16 bits.
+HEARTH_INLINE __m256i signed_pairs(__m256i w, const uint8_t* q, int j) {
+  int32_t bytes;
+  memcpy(&bytes, q + 4 * j, 4);
+  return _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(_mm256_set1_epi32(bytes), w));
+}
+HEARTH_INLINE __m256i add4(__m256i a, __m256i b, __m256i c, __m256i d) {
+  return _mm256_add_epi16(_mm256_add_epi16(a, b), _mm256_add_epi16(c, d));
+}
+
+// A format: unpack(rows, offset, use) calls use(block) for each block of the unit at `offset`, in order; dot(block, q) is the
+// integer dot product with 32 activations, + kOffset × their sum.
+
+/// What formats whose scale is a float have in common.
+struct FloatScale {
+  static HEARTH_INLINE __m256 combine(__m256 scale, const uint8_t* activation_scale) {
+    float s;
+    memcpy(&s, activation_scale, 4);
+    return _mm256_mul_ps(scale, _mm256_set1_ps(s));
+  }
+};
+/// Weights 0..31: four pairs of products fit 16 bits.
+struct FiveBits {
+  static HEARTH_INLINE __m256i dot(const __m256i weights[8], const uint8_t* q) {
+    const __m256i one = _mm256_set1_epi16(1);
+    const __m256i a = add4(pairs(weights[0], q, 0), pairs(weights[1], q, 1), pairs(weights[2], q, 2), pairs(weights[3], q, 3));
+    const __m256i b = add4(pairs(weights[4], q, 4), pairs(weights[5], q, 5), pairs(weights[6], q, 6), pairs(weights[7], q, 7));
+    return _mm256_add_epi32(_mm256_madd_epi16(a, one), _mm256_madd_epi16(b, one));
+  }
+};
+/// Weights 0..15: eight pairs do.
+struct FourBits {
+  static HEARTH_INLINE __m256i dot(const __m256i weights[8], const uint8_t* q) {
+    const __m256i a = add4(pairs(weights[0], q, 0), pairs(weights[1], q, 1), pairs(weights[2], q, 2), pairs(weights[3], q, 3));
+    const __m256i b = add4(pairs(weights[4], q, 4), pairs(weights[5], q, 5), pairs(weights[6], q, 6), pairs(weights[7], q, 7));
+    return _mm256_madd_epi16(_mm256_add_epi16(a, b), _mm256_set1_epi16(1));
+  }
+};
 
 struct Mxfp4 {
-  static constexpr size_t kBlockBytes = 17;
+  using Block = BlockOfExponents;
+  static constexpr Unit kUnit = unit_of(Format::mxfp4);
   static constexpr int kOffset = 12;
+  static constexpr bool kMinimum = false;
 
   /// From nibbles lane by lane, elements 4j..4j+3 and 16+4j..19+4j in packed[j], and exponents within the clamp.
   static HEARTH_INLINE Block expand(const __m256i packed[4], __m256i exponents) {
     // The values of E2M1, doubled, + 12.
     const __m256i table = _mm256_broadcastsi128_si256(
         _mm_setr_epi8(12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0));
-    const __m256i nibble = _mm256_set1_epi8(15);
     Block block;
 #pragma GCC unroll 4
     for (int j = 0; j < 4; j++) {
-      block.weights[j] = _mm256_shuffle_epi8(table, _mm256_and_si256(packed[j], nibble));
-      block.weights[j + 4] =
-          _mm256_shuffle_epi8(table, _mm256_and_si256(_mm256_srli_epi16(packed[j], 4), nibble));
+      block.weights[j] = _mm256_shuffle_epi8(table, low_nibbles(packed[j]));
+      block.weights[j + 4] = _mm256_shuffle_epi8(table, high_nibbles(packed[j]));
     }
     block.scale = _mm256_slli_epi32(_mm256_sub_epi32(exponents, _mm256_set1_epi32(128)), 23);
     return block;
   }
-  static HEARTH_INLINE Block unpack(const Rows& rows, size_t offset) {
+  template <class Use> static HEARTH_INLINE void unpack(const Rows& rows, size_t offset, Use use) {
     __m256i packed[4];
     load_lanewise(rows, offset + 1, packed);
     const auto exponent = [&](int r) { return int{rows.row[r][offset]}; };
     const __m256i e = _mm256_setr_epi32(exponent(0), exponent(1), exponent(2), exponent(3), exponent(4), exponent(5),
                                         exponent(6), exponent(7));
-    return expand(packed, _mm256_min_epi32(_mm256_max_epi32(e, _mm256_set1_epi32(kMinExponent)),
-                                           _mm256_set1_epi32(kMaxExponent)));
+    use(expand(packed, _mm256_min_epi32(_mm256_max_epi32(e, _mm256_set1_epi32(kMinExponent)),
+                                        _mm256_set1_epi32(kMaxExponent))));
   }
   static HEARTH_INLINE __m256 combine(__m256i scale, const uint8_t* activation_scale) {
     int32_t bits;
     memcpy(&bits, activation_scale, 4);
     return _mm256_castsi256_ps(_mm256_add_epi32(scale, _mm256_set1_epi32(bits)));
   }
-  /// Products of up to 24 × 127: four pairs of them fit 16 bits.
-  static HEARTH_INLINE __m256i dot(const __m256i weights[8], const uint8_t* q) {
-    const auto pairs = [&](int j) {
-      int32_t bytes;
-      memcpy(&bytes, q + 4 * j, 4);
-      return _mm256_maddubs_epi16(weights[j], _mm256_set1_epi32(bytes));
-    };
-    const __m256i one = _mm256_set1_epi16(1);
-    const __m256i a = _mm256_add_epi16(_mm256_add_epi16(pairs(0), pairs(1)), _mm256_add_epi16(pairs(2), pairs(3)));
-    const __m256i b = _mm256_add_epi16(_mm256_add_epi16(pairs(4), pairs(5)), _mm256_add_epi16(pairs(6), pairs(7)));
-    return _mm256_add_epi32(_mm256_madd_epi16(a, one), _mm256_madd_epi16(b, one));
-  }
+  /// Weights up to 24.
+  static HEARTH_INLINE __m256i dot(const Block& block, const uint8_t* q) { return FiveBits::dot(block.weights, q); }
 };
 
-struct Q8_0 {
-  static constexpr size_t kBlockBytes = 34;
+struct Q8_0 : FloatScale {
+  using Block = cpu::Block;
+  static constexpr Unit kUnit = unit_of(Format::q8_0);
   static constexpr int kOffset = 0;
+  static constexpr bool kMinimum = false;
 
-  static HEARTH_INLINE Block unpack(const Rows& rows, size_t offset) {
+  template <class Use> static HEARTH_INLINE void unpack(const Rows& rows, size_t offset, Use use) {
     Block block;
     load_lanewise(rows, offset + 2, block.weights);
     load_lanewise(rows, offset + 18, block.weights + 4);
-    const auto half = [&](int r) {
-      uint16_t d;
-      memcpy(&d, rows.row[r] + offset, 2);
-      return static_cast<short>(d);
-    };
-    block.scale = _mm256_castps_si256(
-        _mm256_cvtph_ps(_mm_setr_epi16(half(0), half(1), half(2), half(3), half(4), half(5), half(6), half(7))));
-    return block;
+    block.scale = load_halves(rows, offset);
+    use(block);
   }
-  static HEARTH_INLINE __m256 combine(__m256i scale, const uint8_t* activation_scale) {
-    float s;
-    memcpy(&s, activation_scale, 4);
-    return _mm256_mul_ps(_mm256_castsi256_ps(scale), _mm256_set1_ps(s));
-  }
-  /// |w| ≤ 128 as an unsigned byte, and activations within ±127: a pair of products fits 16 bits.
-  static HEARTH_INLINE __m256i dot(const __m256i weights[8], const uint8_t* q) {
+  static HEARTH_INLINE __m256i dot(const Block& block, const uint8_t* q) {
     const __m256i one = _mm256_set1_epi16(1);
-    const auto quads = [&](int j) {
-      int32_t bytes;
-      memcpy(&bytes, q + 4 * j, 4);
-      const __m256i w = weights[j];
-      const __m256i signed_q = _mm256_sign_epi8(_mm256_set1_epi32(bytes), w);
-      return _mm256_madd_epi16(_mm256_maddubs_epi16(_mm256_abs_epi8(w), signed_q), one);
-    };
+    const auto quads = [&](int j) { return _mm256_madd_epi16(signed_pairs(block.weights[j], q, j), one); };
     const __m256i a = _mm256_add_epi32(_mm256_add_epi32(quads(0), quads(1)), _mm256_add_epi32(quads(2), quads(3)));
     const __m256i b = _mm256_add_epi32(_mm256_add_epi32(quads(4), quads(5)), _mm256_add_epi32(quads(6), quads(7)));
     return _mm256_add_epi32(a, b);
   }
 };
 
+struct Q4_0 : FloatScale {
+  using Block = cpu::Block;
+  static constexpr Unit kUnit = unit_of(Format::q4_0);
+  static constexpr int kOffset = 8;
+  static constexpr bool kMinimum = false;
+
+  template <class Use> static HEARTH_INLINE void unpack(const Rows& rows, size_t offset, Use use) {
+    Block block;
+    unpack_nibbles(rows, offset + 2, block.weights);
+    block.scale = load_halves(rows, offset);
+    use(block);
+  }
+  /// The nibbles of 16 bytes: the low ones are elements 0..15.
+  static HEARTH_INLINE void unpack_nibbles(const Rows& rows, size_t offset, __m256i weights[8]) {
+    __m256i packed[4];
+    load_lanewise(rows, offset, packed);
+#pragma GCC unroll 4
+    for (int j = 0; j < 4; j++) {
+      weights[j] = low_nibbles(packed[j]);
+      weights[j + 4] = high_nibbles(packed[j]);
+    }
+  }
+  static HEARTH_INLINE __m256i dot(const Block& block, const uint8_t* q) { return FourBits::dot(block.weights, q); }
+};
+
+struct Q4_1 : FloatScale {
+  using Block = BlockWithMinimum;
+  static constexpr Unit kUnit = unit_of(Format::q4_1);
+  static constexpr int kOffset = 0;
+  static constexpr bool kMinimum = true;
+
+  template <class Use> static HEARTH_INLINE void unpack(const Rows& rows, size_t offset, Use use) {
+    Block block;
+    Q4_0::unpack_nibbles(rows, offset + 4, block.weights);
+    load_half_pairs(rows, offset, block.scale, block.minimum);
+    use(block);
+  }
+  static HEARTH_INLINE __m256i dot(const Block& block, const uint8_t* q) { return FourBits::dot(block.weights, q); }
+};
+
+struct Q5_0 : FloatScale {
+  using Block = cpu::Block;
+  static constexpr Unit kUnit = unit_of(Format::q5_0);
+  static constexpr int kOffset = 16;
+  static constexpr bool kMinimum = false;
+
+  template <class Use> static HEARTH_INLINE void unpack(const Rows& rows, size_t offset, Use use) {
+    Block block;
+    Q4_0::unpack_nibbles(rows, offset + 6, block.weights);
+    add_fifth_bits(load_dwords(rows, offset + 2), block.weights);
+    block.scale = load_halves(rows, offset);
+    use(block);
+  }
+  /// Bit i of a row's dword is the fifth of its element i.
+  static HEARTH_INLINE void add_fifth_bits(__m256i bits, __m256i weights[8]) {
+    // Byte j / 2 of the dword in all four bytes of its lane, of which each then keeps its own bit.
+    const __m256i lanes = _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 0, 0, 0, 4, 4, 4, 4, 8, 8, 8, 8, 12, 12, 12, 12));
+    const __m256i own[2] = {_mm256_set1_epi32(0x08040201), _mm256_set1_epi32(static_cast<int>(0x80402010))};
+#pragma GCC unroll 8
+    for (int j = 0; j < 8; j++) {
+      const __m256i byte = _mm256_shuffle_epi8(bits, _mm256_add_epi8(lanes, _mm256_set1_epi8(static_cast<char>(j / 2))));
+      const __m256i set = _mm256_cmpeq_epi8(_mm256_and_si256(byte, own[j % 2]), own[j % 2]);
+      weights[j] = _mm256_or_si256(weights[j], _mm256_and_si256(set, _mm256_set1_epi8(16)));
+    }
+  }
+  static HEARTH_INLINE __m256i dot(const Block& block, const uint8_t* q) { return FiveBits::dot(block.weights, q); }
+};
+
+struct Q5_1 : FloatScale {
+  using Block = BlockWithMinimum;
+  static constexpr Unit kUnit = unit_of(Format::q5_1);
+  static constexpr int kOffset = 0;
+  static constexpr bool kMinimum = true;
+
+  template <class Use> static HEARTH_INLINE void unpack(const Rows& rows, size_t offset, Use use) {
+    Block block;
+    Q4_0::unpack_nibbles(rows, offset + 8, block.weights);
+    Q5_0::add_fifth_bits(load_dwords(rows, offset + 4), block.weights);
+    load_half_pairs(rows, offset, block.scale, block.minimum);
+    use(block);
+  }
+  static HEARTH_INLINE __m256i dot(const Block& block, const uint8_t* q) { return FiveBits::dot(block.weights, q); }
+};
+
+/// The scales and minima of a Q4_K or Q5_K super-block of 8 rows: those of sub-blocks 4i..4i+3 in the bytes of a row's dword i.
+struct ScalesK {
+  __m256 d, dmin;
+  __m256i scales[2], minima[2];
+
+  HEARTH_INLINE ScalesK(const Rows& rows, size_t offset) {
+    load_half_pairs(rows, offset, d, dmin);
+    const __m256i a = load_dwords(rows, offset + 4), b = load_dwords(rows, offset + 8), c = load_dwords(rows, offset + 12);
+    const __m256i six = _mm256_set1_epi8(63), two = _mm256_set1_epi8(3 << 4);
+    scales[0] = _mm256_and_si256(a, six);
+    minima[0] = _mm256_and_si256(b, six);
+    scales[1] = _mm256_or_si256(low_nibbles(c), _mm256_and_si256(_mm256_srli_epi16(a, 2), two));
+    minima[1] = _mm256_or_si256(high_nibbles(c), _mm256_and_si256(_mm256_srli_epi16(b, 2), two));
+  }
+  static HEARTH_INLINE __m256 take(const __m256i bytes[2], int s) {
+    const __m256i one = _mm256_and_si256(_mm256_srli_epi32(bytes[s / 4], 8 * (s % 4)), _mm256_set1_epi32(255));
+    return _mm256_cvtepi32_ps(one);
+  }
+  HEARTH_INLINE void of(int s, BlockWithMinimum& block) const {
+    block.scale = _mm256_mul_ps(d, take(scales, s));
+    block.minimum = _mm256_xor_ps(_mm256_mul_ps(dmin, take(minima, s)), _mm256_set1_ps(-0.0f));
+  }
+};
+
+struct Q4_K : FloatScale {
+  using Block = BlockWithMinimum;
+  static constexpr Unit kUnit = unit_of(Format::q4_k);
+  static constexpr int kOffset = 0;
+  static constexpr bool kMinimum = true;
+
+  template <class Use> static HEARTH_INLINE void unpack(const Rows& rows, size_t offset, Use use) {
+    const ScalesK scales(rows, offset);
+#pragma GCC unroll 4
+    for (int pair = 0; pair < 4; pair++) {
+      __m256i packed[8];
+      load_lanewise(rows, offset + 16 + 32 * pair, packed);
+      load_lanewise(rows, offset + 32 + 32 * pair, packed + 4);
+      Block block;
+#pragma GCC unroll 8
+      for (int j = 0; j < 8; j++) block.weights[j] = low_nibbles(packed[j]);
+      scales.of(2 * pair, block);
+      use(block);
+#pragma GCC unroll 8
+      for (int j = 0; j < 8; j++) block.weights[j] = high_nibbles(packed[j]);
+      scales.of(2 * pair + 1, block);
+      use(block);
+    }
+  }
+  static HEARTH_INLINE __m256i dot(const Block& block, const uint8_t* q) { return FourBits::dot(block.weights, q); }
+};
+
+struct Q5_K : FloatScale {
+  using Block = BlockWithMinimum;
+  static constexpr Unit kUnit = unit_of(Format::q5_k);
+  static constexpr int kOffset = 0;
+  static constexpr bool kMinimum = true;
+
+  template <class Use> static HEARTH_INLINE void unpack(const Rows& rows, size_t offset, Use use) {
+    const ScalesK scales(rows, offset);
+    __m256i fifth[8];
+    load_lanewise(rows, offset + 16, fifth);
+    load_lanewise(rows, offset + 32, fifth + 4);
+    const __m256i sixteen = _mm256_set1_epi8(16);
+#pragma GCC unroll 4
+    for (int pair = 0; pair < 4; pair++) {
+      __m256i packed[8];
+      load_lanewise(rows, offset + 48 + 32 * pair, packed);
+      load_lanewise(rows, offset + 64 + 32 * pair, packed + 4);
+      Block block;
+#pragma GCC unroll 8
+      for (int j = 0; j < 8; j++)
+        block.weights[j] = _mm256_or_si256(low_nibbles(packed[j]), _mm256_and_si256(_mm256_slli_epi16(fifth[j], 4), sixteen));
+      scales.of(2 * pair, block);
+      use(block);
+#pragma GCC unroll 8
+      for (int j = 0; j < 8; j++) {
+        block.weights[j] = _mm256_or_si256(high_nibbles(packed[j]), _mm256_and_si256(_mm256_slli_epi16(fifth[j], 3), sixteen));
+        fifth[j] = _mm256_srli_epi16(fifth[j], 2);
+      }
+      scales.of(2 * pair + 1, block);
+      use(block);
+    }
+  }
+  static HEARTH_INLINE __m256i dot(const Block& block, const uint8_t* q) { return FiveBits::dot(block.weights, q); }
+};
+
+struct Q6_K : FloatScale {
+  using Block = BlockWithHalves;
+  static constexpr Unit kUnit = unit_of(Format::q6_k);
+  static constexpr int kOffset = 0;
+  static constexpr bool kMinimum = false;
+
+  template <class Use> static HEARTH_INLINE void unpack(const Rows& rows, size_t offset, Use use) {
+    Block block;
+    block.scale = load_halves(rows, offset + 208);
+#pragma GCC unroll 2
+    for (int part = 0; part < 2; part++) {
+      const size_t low_at = offset + 64 * part, high_at = offset + 128 + 32 * part;
+      __m256i low[16], high[8];
+      load_lanewise(rows, low_at, low);
+      load_lanewise(rows, low_at + 16, low + 4);
+      load_lanewise(rows, low_at + 32, low + 8);
+      load_lanewise(rows, low_at + 48, low + 12);
+      load_lanewise(rows, high_at, high);
+      load_lanewise(rows, high_at + 16, high + 4);
+      __m256i scales[2] = {load_dwords(rows, offset + 192 + 8 * part), load_dwords(rows, offset + 196 + 8 * part)};
+#pragma GCC unroll 4
+      for (int quarter = 0; quarter < 4; quarter++) {
+#pragma GCC unroll 8
+        for (int j = 0; j < 8; j++) {
+          const __m256i packed = low[8 * (quarter % 2) + j];
+          const __m256i nibbles = quarter < 2 ? low_nibbles(packed) : high_nibbles(packed);
+          const __m256i pair = _mm256_slli_epi16(_mm256_and_si256(high[j], _mm256_set1_epi8(3)), 4);
+          block.weights[j] = _mm256_sub_epi8(_mm256_or_si256(nibbles, pair), _mm256_set1_epi8(32));
+          high[j] = _mm256_srli_epi16(high[j], 2);
+        }
+        const __m256i bytes = scales[quarter / 2];
+#pragma GCC unroll 2
+        for (int half = 0; half < 2; half++) {
+          const int at = 2 * (quarter % 2) + half;
+          const __m256i scale = _mm256_srai_epi32(_mm256_slli_epi32(bytes, 24 - 8 * at), 24);
+          block.halves[half] = _mm256_blend_epi16(scale, _mm256_slli_epi32(scale, 16), 0b10101010);
+        }
+        use(block);
+      }
+    }
+  }
+  /// |w| ≤ 32: four pairs of products fit 16 bits, and times a scale 32.
+  static HEARTH_INLINE __m256i dot(const Block& block, const uint8_t* q) {
+    const auto half = [&](int j) {
+      return add4(signed_pairs(block.weights[j], q, j), signed_pairs(block.weights[j + 1], q, j + 1),
+                  signed_pairs(block.weights[j + 2], q, j + 2), signed_pairs(block.weights[j + 3], q, j + 3));
+    };
+    return _mm256_add_epi32(_mm256_madd_epi16(half(0), block.halves[0]), _mm256_madd_epi16(half(4), block.halves[1]));
+  }
+};
+
 /// One block times a tile's columns. The weights stay in registers, which leaves room for one column at a time; its sum
 /// stays in memory, one access for eight multiplications.
 template <class Format>
-HEARTH_INLINE void add_block(const Block& block, const uint8_t* tile, int columns, __m256* y) {
+HEARTH_INLINE void add_block(const typename Format::Block& block, const uint8_t* tile, int columns, __m256* y) {
   const uint8_t* scales = tile + kBlock * columns;
   const uint8_t* sums = scales + 4 * columns;
   int32_t start[kTileRows];
-  for (int c = 0; Format::kOffset != 0 && c < columns; c++) {
+  float weighted[kTileRows];
+  for (int c = 0; (Format::kOffset != 0 || Format::kMinimum) && c < columns; c++) {
     int32_t sum;
+    float scale;
     memcpy(&sum, sums + 4 * c, 4);
+    memcpy(&scale, scales + 4 * c, 4);
     start[c] = sum * -Format::kOffset;
+    weighted[c] = scale * static_cast<float>(sum);
   }
 #pragma GCC unroll 1
   for (int c = 0; c < columns; c++) {
-    __m256i dot = Format::dot(block.weights, tile + kBlock * c);
+    __m256i dot = Format::dot(block, tile + kBlock * c);
     if constexpr (Format::kOffset != 0) dot = _mm256_add_epi32(dot, _mm256_set1_epi32(start[c]));
     y[c] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot), Format::combine(block.scale, scales + 4 * c), y[c]);
+    if constexpr (Format::kMinimum) y[c] = _mm256_fmadd_ps(block.minimum, _mm256_set1_ps(weighted[c]), y[c]);
   }
 }
 
-/// 8 rows or fewer times all columns. first(b) unpacks block b of the rows on the first pass over them, which brings what
-/// follows into the cache; again(b) does on the others.
+/// 8 rows or fewer times all columns. first(b, use) unpacks the blocks of the unit that begins with block b, on the first pass
+/// over them, which brings what follows into the cache; again(b, use) does on the others.
 template <class Format, class First, class Again>
 HEARTH_INLINE void group_lanes(const QuantGroup& g, int rows, float* to, First first, Again again) {
   for (int c = 0; c < g.columns; c += kTileRows) {
@@ -251,10 +540,14 @@ HEARTH_INLINE void group_lanes(const QuantGroup& g, int rows, float* to, First f
     __m256 y[kTileRows];
     for (int i = 0; i < columns; i++) y[i] = _mm256_setzero_ps();
     const size_t step = kPackedBlockBytes * static_cast<size_t>(columns);
+    const auto add = [&](const typename Format::Block& block) __attribute__((always_inline)) {
+      add_block<Format>(block, tile, columns, y);
+      tile += step;
+    };
     if (c == 0)
-      for (int b = 0; b < g.blocks; b++, tile += step) add_block<Format>(first(b), tile, columns, y);
+      for (int b = 0; b < g.blocks; b += Format::kUnit.blocks) first(b, add);
     else
-      for (int b = 0; b < g.blocks; b++, tile += step) add_block<Format>(again(b), tile, columns, y);
+      for (int b = 0; b < g.blocks; b++) again(b, add);
     for (int i = 0; i < columns; i++) {
       alignas(32) float lane[kLaneRows];
       _mm256_store_ps(lane, y[i]);
@@ -264,7 +557,7 @@ HEARTH_INLINE void group_lanes(const QuantGroup& g, int rows, float* to, First f
 }
 
 template <class Format> void group_quantised(const QuantGroup& g) {
-  auto* unpacked = reinterpret_cast<Block*>(g.scratch);
+  auto* unpacked = reinterpret_cast<typename Format::Block*>(g.scratch);
   const bool save = g.columns > kTileRows;
   for (int r = 0; r < g.rows; r += kLaneRows) {
     const int rows = g.rows - r < kLaneRows ? g.rows - r : kLaneRows;
@@ -273,15 +566,18 @@ template <class Format> void group_quantised(const QuantGroup& g) {
     Rows lanes;
     for (int i = 0; i < kLaneRows; i++)
       lanes.row[i] = weights + static_cast<size_t>(i < rows ? i : rows - 1) * g.row_bytes;
-    const auto first = [&](int b) __attribute__((always_inline)) {
-      for (size_t i = 0; i < kLaneRows * Format::kBlockBytes; i += 64)
+    const auto first = [&](int b, auto use) __attribute__((always_inline)) {
+      constexpr Unit kUnit = Format::kUnit;
+      for (size_t i = 0; i < kLaneRows * kUnit.bytes; i += 64)
         _mm_prefetch(reinterpret_cast<const char*>(next + i), _MM_HINT_T1);
-      next += kLaneRows * Format::kBlockBytes;
-      const Block block = Format::unpack(lanes, static_cast<size_t>(b) * Format::kBlockBytes);
-      if (save) unpacked[b] = block;
-      return block;
+      next += kLaneRows * kUnit.bytes;
+      Format::unpack(lanes, static_cast<size_t>(b / kUnit.blocks) * kUnit.bytes,
+                     [&](const typename Format::Block& block) __attribute__((always_inline)) {
+                       if (save) unpacked[b++] = block;
+                       use(block);
+                     });
     };
-    group_lanes<Format>(g, rows, g.y + r, first, [&](int b) { return unpacked[b]; });
+    group_lanes<Format>(g, rows, g.y + r, first, [&](int b, auto use) __attribute__((always_inline)) { use(unpacked[b]); });
   }
 }
 
@@ -301,7 +597,7 @@ void pack_group(const uint8_t* weights, size_t row_bytes, int rows, int blocks, 
     uint8_t* nibbles = packed + half * kPackedNibbles * count + 4 * lane;
     uint8_t* exponents = packed + (2 * kPackedNibbles + half * kPackedExponents) * count + lane;
     for (size_t b = 0; b < count; b++) {
-      const uint8_t* p = weights + static_cast<size_t>(row) * row_bytes + b * Mxfp4::kBlockBytes;
+      const uint8_t* p = weights + static_cast<size_t>(row) * row_bytes + b * Mxfp4::kUnit.bytes;
       for (size_t j = 0; j < 4; j++) memcpy(nibbles + b * kPackedNibbles + 32 * j, p + 1 + 4 * j, 4);
       exponents[b * kPackedExponents] = p[0] < kMinExponent   ? kMinExponent
                                         : p[0] > kMaxExponent ? kMaxExponent
@@ -312,27 +608,27 @@ void pack_group(const uint8_t* weights, size_t row_bytes, int rows, int blocks, 
 
 void group_packed(const QuantGroup& g) {
   const size_t count = static_cast<size_t>(g.blocks);
-  const size_t ahead = count * Mxfp4::kBlockBytes * kPrefetchRows;
+  const size_t ahead = count * Mxfp4::kUnit.bytes * kPrefetchRows;
   for (int r = 0; r < g.rows; r += kLaneRows) {
     const size_t half = static_cast<size_t>(r / kLaneRows);
     const uint8_t* nibbles = g.weights + half * kPackedNibbles * count;
     const uint8_t* exponents = g.weights + (2 * kPackedNibbles + half * kPackedExponents) * count;
-    const auto load = [&](int block) __attribute__((always_inline)) {
+    const auto load = [&](int block, auto use) __attribute__((always_inline)) {
       const size_t b = static_cast<size_t>(block);
       __m256i stored[4];
 #pragma GCC unroll 4
       for (size_t j = 0; j < 4; j++)
         stored[j] = _mm256_load_si256(reinterpret_cast<const __m256i*>(nibbles + b * kPackedNibbles + 32 * j));
       const auto* e = reinterpret_cast<const __m128i*>(exponents + b * kPackedExponents);
-      return Mxfp4::expand(stored, _mm256_cvtepu8_epi32(_mm_loadl_epi64(e)));
+      use(Mxfp4::expand(stored, _mm256_cvtepu8_epi32(_mm_loadl_epi64(e))));
     };
-    const auto first = [&](int block) __attribute__((always_inline)) {
+    const auto first = [&](int block, auto use) __attribute__((always_inline)) {
       const size_t b = static_cast<size_t>(block);
       _mm_prefetch(reinterpret_cast<const char*>(nibbles + ahead + b * kPackedNibbles), _MM_HINT_T1);
       _mm_prefetch(reinterpret_cast<const char*>(nibbles + ahead + b * kPackedNibbles + 64), _MM_HINT_T1);
       if (b % 8 == 0)
         _mm_prefetch(reinterpret_cast<const char*>(exponents + ahead + b * kPackedExponents), _MM_HINT_T1);
-      return load(block);
+      load(block, use);
     };
     group_lanes<Mxfp4>(g, g.rows - r < kLaneRows ? g.rows - r : kLaneRows, g.y + r, first, load);
   }
@@ -341,8 +637,10 @@ void group_packed(const QuantGroup& g) {
 }  // namespace
 
 const Kernels* avx2_kernels() {
-  static constexpr Kernels kernels =
-      make_kernels<Avx2>("avx2", group_quantised<Mxfp4>, group_quantised<Q8_0>, pack_group, group_packed);
+  static constexpr Kernels kernels = make_kernels<Avx2>(
+      "avx2", {{group_quantised<Mxfp4>, group_quantised<Q8_0>, group_quantised<Q4_0>, group_quantised<Q4_1>,
+                group_quantised<Q5_0>, group_quantised<Q5_1>, group_quantised<Q4_K>, group_quantised<Q5_K>, group_quantised<Q6_K>}},
+      pack_group, group_packed);
   return &kernels;
 }
 

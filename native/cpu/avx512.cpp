@@ -516,8 +516,13 @@ void group_packed(const QuantGroup& g) {
 }  // namespace
 
 const Kernels* avx512_kernels() {
-  static constexpr Kernels kernels =
-      make_kernels<Avx512>("avx512", group_quantised<Mxfp4>, group_quantised<Q8_0>, pack_group, group_packed);
+  // The other formats' kernels are AVX2's, which every CPU with AVX-512 has, and the bits are the same.
+  static const Kernels kernels = [] {
+    QuantGroups groups = avx2_kernels()->quant_groups;
+    groups.of[static_cast<int>(Format::mxfp4)] = group_quantised<Mxfp4>;
+    groups.of[static_cast<int>(Format::q8_0)] = group_quantised<Q8_0>;
+    return make_kernels<Avx512>("avx512", groups, pack_group, group_packed);
+  }();
   return &kernels;
 }
 

@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
+#include <optional>
 #include <span>
 
 #include "../core/dequantize.h"
@@ -55,7 +57,22 @@ class Scratch {
 
 size_t area(int64_t rows, int64_t columns) { return static_cast<size_t>(rows) * static_cast<size_t>(columns); }
 
-bool is_quantised(TensorType type) { return type == TensorType::Q8_0 || type == TensorType::MXFP4; }
+/// The kernels' name of a quantised type; none: floats.
+std::optional<cpu::Format> format_of(TensorType type) {
+  switch (type) {
+    case TensorType::MXFP4: return cpu::Format::mxfp4;
+    case TensorType::Q8_0: return cpu::Format::q8_0;
+    case TensorType::Q4_0: return cpu::Format::q4_0;
+    case TensorType::Q4_1: return cpu::Format::q4_1;
+    case TensorType::Q5_0: return cpu::Format::q5_0;
+    case TensorType::Q5_1: return cpu::Format::q5_1;
+    case TensorType::Q4_K: return cpu::Format::q4_k;
+    case TensorType::Q5_K: return cpu::Format::q5_k;
+    case TensorType::Q6_K: return cpu::Format::q6_k;
+    default: return std::nullopt;
+  }
+}
+bool is_quantised(TensorType type) { return format_of(type).has_value(); }
 
 /// Rows of activations in the forms a matrix may ask for; `columns` in the kernels' words.
 struct Activations {
@@ -114,7 +131,7 @@ class CpuBackend final : public Backend {
 
   size_t repack_bytes() const override {
     const Layer& layer = model_.layers()[0];
-    if (!kernels_.pack_group_mxfp4 || !can_pack(layer)) return 0;
+    if (!kernels_.pack_group_mxfp4 || config_.experts == 0 || !can_pack(layer)) return 0;
     return 2 * PackedStack::bytes_for(config_.experts, config_.feed_forward, config_.embedding) +
            PackedStack::bytes_for(config_.experts, config_.embedding, config_.feed_forward);
   }
@@ -135,7 +152,7 @@ class CpuBackend final : public Backend {
     cache_ = &cache;
     runs_ = runs_of(batch);
     rows_ = batch.rows();
-    const int half = config_.head_length / 2;
+    const int half = config_.rope_length / 2;
     x_.get(area(rows_, config_.embedding));
     h_.get(area(rows_, config_.embedding));
     q_.get(area(rows_, config_.q_length()));
@@ -190,6 +207,7 @@ class CpuBackend final : public Backend {
 
   void experts(int n) override {
     const Layer& layer = model_.layers()[static_cast<size_t>(n)];
+    if (config_.experts == 0) return feed_forward(layer);
     const int E = config_.embedding, F = config_.feed_forward, X = config_.experts, used = config_.experts_used;
     norm_rows(x_.data(), layer.ffn_norm, h_.data(), rows_);
     float* scores = scores_.get(area(rows_, X));
@@ -220,7 +238,14 @@ class CpuBackend final : public Backend {
     activated_.get(area(assigned, F));
     const PackedLayer& packed = packed_[static_cast<size_t>(n)];
     expert_tasks(F, [&](const Expert& expert, int first_row, int rows, int thread) {
-      gate_and_up(layer, packed, expert, first_row, rows, thread);
+      const Activations in{gathered_.data() + area(expert.first, E), tile_at(expert_tiles_, expert.first, E), expert.count, E};
+      const int64_t first = static_cast<int64_t>(expert.index) * F;
+      const GateAndUp weights{layer.gate.slice(first, F), layer.up.slice(first, F),
+                              layer.gate_bias ? layer.gate_bias + first : nullptr,
+                              layer.up_bias ? layer.up_bias + first : nullptr,
+                              packed.gate ? packed.gate.group(expert.index, 0) : nullptr,
+                              packed.up ? packed.up.group(expert.index, 0) : nullptr};
+      gate_and_up(weights, in, activated_.data() + area(expert.first, F), first_row, rows, thread);
     });
 
     const bool down_tiles = is_quantised(layer.down.type);
@@ -241,8 +266,8 @@ class CpuBackend final : public Backend {
     expert_tasks(E, [&](const Expert& expert, int first_row, int rows, int thread) {
       Activations in{activated_.data() + area(expert.first, F), down_tiles ? tile_at(expert_tiles_, expert.first, F) : nullptr,
                      expert.count, F};
-      Product down{nullptr, layer.down_bias + area(expert.index, E), expert_out_.data() + area(expert.first, E),
-                   static_cast<size_t>(E), false};
+      Product down{nullptr, layer.down_bias ? layer.down_bias + area(expert.index, E) : nullptr,
+                   expert_out_.data() + area(expert.first, E), static_cast<size_t>(E), false};
       group_product(layer.down.slice(static_cast<int64_t>(expert.index) * E, E), down, in, first_row, rows, thread,
                     packed.down ? packed.down.group(expert.index, 0) : nullptr);
     });
@@ -279,6 +304,12 @@ class CpuBackend final : public Backend {
   static bool can_pack(const Layer& layer) {
     return layer.gate.type == TensorType::MXFP4 && layer.up.type == TensorType::MXFP4 && layer.down.type == TensorType::MXFP4;
   }
+  /// The first two matrices of a feed-forward, of one expert or of a dense layer.
+  struct GateAndUp {
+    Matrix gate, up;
+    const float *gate_bias, *up_bias;
+    const uint8_t *packed_gate, *packed_up;
+  };
   struct Expert {
     int index, first, count;  ///< assignments first .. first + count - 1 are its rows
   };
@@ -361,11 +392,11 @@ class CpuBackend final : public Backend {
       const size_t bytes = cpu::packed_group_bytes(blocks);
       const uint8_t* weights = packed + static_cast<size_t>(first / kGroupRows) * bytes;
       kernels_.group_mxfp4_packed({weights, bytes, rows, blocks, in.tiles, in.count, y, kGroupRows, nullptr, nullptr});
-    } else if (is_quantised(matrix.type)) {
+    } else if (const std::optional<cpu::Format> format = format_of(matrix.type)) {
       const int blocks = matrix.columns / kBlock;
       uint8_t* scratch = threads_[static_cast<size_t>(thread)].kernel.get(cpu::scratch_bytes(blocks));
       const cpu::QuantGroup group{matrix.row(first), matrix.row_bytes, rows, blocks, in.tiles, in.count, y, kGroupRows, end_, scratch};
-      (matrix.type == TensorType::MXFP4 ? kernels_.group_mxfp4 : kernels_.group_q8_0)(group);
+      quant_group(kernels_, *format)(group);
     } else {
       const cpu::FloatGroup group{matrix.row(first), matrix.row_bytes, rows, matrix.columns, in.rows,
                                   static_cast<size_t>(in.width), in.count, y, kGroupRows};
@@ -391,27 +422,46 @@ class CpuBackend final : public Backend {
     }
   }
 
-  void gate_and_up(const Layer& layer, const PackedLayer& packed, const Expert& expert, int first_row, int rows, int thread) {
-    const int E = config_.embedding, F = config_.feed_forward, count = expert.count;
+  /// Rows first_row .. first_row + rows - 1 of activated [in.count][F] = act(gate · x + bias, up · x + bias).
+  void gate_and_up(const GateAndUp& weights, const Activations& in, float* activated, int first_row, int rows, int thread) {
     ThreadScratch& own = threads_[static_cast<size_t>(thread)];
-    const Activations in{gathered_.data() + area(expert.first, E), tile_at(expert_tiles_, expert.first, E), count, E};
-    float *gate = own.a.get(area(count, kGroupRows)), *up = own.b.get(area(count, kGroupRows));
-    const Matrix gates = layer.gate.slice(static_cast<int64_t>(expert.index) * F, F);
-    const Matrix ups = layer.up.slice(static_cast<int64_t>(expert.index) * F, F);
+    float *gate = own.a.get(area(in.count, kGroupRows)), *up = own.b.get(area(in.count, kGroupRows));
+    const auto add_bias = [&](float* y, const float* bias, int n) {
+      for (int c = 0; bias && c < in.count; c++)
+        for (int r = 0; r < n; r++) y[c * kGroupRows + r] += bias[r];
+    };
     for (int done = 0; done < rows; done += kGroupRows) {
       const int row = first_row + done, n = std::min(kGroupRows, rows - done);
-      group(gates, packed.gate ? packed.gate.group(expert.index, 0) : nullptr, in, row, n, gate, thread);
-      group(ups, packed.up ? packed.up.group(expert.index, 0) : nullptr, in, row, n, up, thread);
-      const float *gate_bias = layer.gate_bias + area(expert.index, F) + row, *up_bias = layer.up_bias + area(expert.index, F) + row;
-      for (int c = 0; c < count; c++)
-        for (int r = 0; r < n; r++) {
-          gate[c * kGroupRows + r] += gate_bias[r];
-          up[c * kGroupRows + r] += up_bias[r];
-        }
-      kernels_.swiglu(gate, up, count * kGroupRows, kSwigluAlpha, kSwigluLimit, gate);
-      for (int c = 0; c < count; c++)
-        std::memcpy(activated_.data() + area(expert.first + c, F) + row, gate + area(c, kGroupRows), static_cast<size_t>(n) * sizeof(float));
+      group(weights.gate, weights.packed_gate, in, row, n, gate, thread);
+      group(weights.up, weights.packed_up, in, row, n, up, thread);
+      add_bias(gate, weights.gate_bias ? weights.gate_bias + row : nullptr, n);
+      add_bias(up, weights.up_bias ? weights.up_bias + row : nullptr, n);
+      activate(gate, up, in.count * kGroupRows);
+      for (int c = 0; c < in.count; c++)
+        std::memcpy(activated + area(c, config_.feed_forward) + row, gate + area(c, kGroupRows), static_cast<size_t>(n) * sizeof(float));
     }
+  }
+
+  void activate(float* gate, const float* up, int n) const {
+    switch (config_.architecture->activation) {
+      case Activation::silu: return kernels_.silu_glu(gate, up, n, gate);
+      case Activation::clamped_swiglu: return kernels_.swiglu(gate, up, n, kSwigluAlpha, kSwigluLimit, gate);
+    }
+  }
+
+  /// x += down · act(gate · h, up · h), h = RMSNorm(x).
+  void feed_forward(const Layer& layer) {
+    const int E = config_.embedding, F = config_.feed_forward;
+    norm_rows(x_.data(), layer.ffn_norm, h_.data(), rows_);
+    const Activations in = prepare(h_.data(), rows_, E, is_quantised(layer.gate.type) || is_quantised(layer.up.type));
+    const GateAndUp weights{layer.gate, layer.up, layer.gate_bias, layer.up_bias, nullptr, nullptr};
+    float* activated = activated_.get(area(rows_, F));
+    const int step = rows_per_task(F);
+    pool_.run((F + step - 1) / step, [&](int task, int thread) {
+      gate_and_up(weights, in, activated, task * step, std::min(step, F - task * step), thread);
+    });
+    const Product down[] = {{&layer.down, layer.down_bias, x_.data(), static_cast<size_t>(E), true}};
+    multiply(down, prepare(activated, rows_, F, needs_tiles(down)));
   }
 
   /// Calls body(expert, first_row, rows, thread) so that together the calls cover `outputs` rows of every used expert.
@@ -473,16 +523,22 @@ class CpuBackend final : public Backend {
   }
 
   void rotate_and_store(int n, const Run& run, int i) {
-    const int D = config_.head_length, KV = config_.kv_length(), half = D / 2;
+    const Layer& layer = model_.layers()[static_cast<size_t>(n)];
+    const int D = config_.head_length, KV = config_.kv_length(), half = config_.rope_length / 2;
     const int r = run.first_row + i, position = run.first_position + i, slot = position % kCacheBlock;
     const int block = (*run.blocks)[static_cast<size_t>(position / kCacheBlock)];
     const float *cos = cos_.data() + area(r, half), *sin = sin_.data() + area(r, half);
-    for (int head = 0; head < config_.heads; head++) rotate(q_.data() + area(r, config_.q_length()) + head * D, D, cos, sin);
+    const auto norm_and_rotate = [&](float* head, const float* norm) {
+      if (norm) kernels_.rms_norm(head, norm, D, config_.rms_epsilon, head);
+      rotate(head, config_.rope_length, config_.architecture->rope_layout, cos, sin);
+    };
+    for (int head = 0; head < config_.heads; head++)
+      norm_and_rotate(q_.data() + area(r, config_.q_length()) + head * D, layer.q_norm);
     const bool quantised = cache_->type() == CacheType::q8_0;
     uint16_t half_row[kMaxHeadLength];
     for (int head = 0; head < config_.heads_kv; head++) {
       float *key = k_.data() + area(r, KV) + head * D, *value = v_.data() + area(r, KV) + head * D;
-      rotate(key, D, cos, sin);
+      norm_and_rotate(key, layer.k_norm);
       clamp_to_half(key, D);
       clamp_to_half(value, D);
       if (quantised) {
@@ -550,7 +606,8 @@ class CpuBackend final : public Backend {
                      first_position, window, chunk * kKeyChunk, end_key, own.keys.data(), own.values.data(), out, max, sum});
   }
 
-  /// Softmax state of (row, query head) pairs: running maximum and sum that begin with the sink, and the output so far.
+  /// Softmax state of (row, query head) pairs: running maximum and sum that begin with the sink, if there is one, and the output
+  /// so far.
   struct State {
     float *out, *max, *sum;
     int pairs;
@@ -562,8 +619,8 @@ class CpuBackend final : public Backend {
     State state{memory, memory + area(pairs, D), memory + area(pairs, D + 1), pairs};
     std::fill(state.out, state.out + area(pairs, D), 0.0f);
     for (int p = 0; p < pairs; p++) {
-      state.max[p] = sinks[p % G];
-      state.sum[p] = 1;
+      state.max[p] = sinks ? sinks[p % G] : -std::numeric_limits<float>::infinity();
+      state.sum[p] = sinks ? 1 : 0;
     }
     return state;
   }
@@ -593,7 +650,8 @@ class CpuBackend final : public Backend {
   }
 
   const float* sinks_of(int n, int head) const {
-    return model_.layers()[static_cast<size_t>(n)].sinks + head * (config_.heads / config_.heads_kv);
+    const float* sinks = model_.layers()[static_cast<size_t>(n)].sinks;
+    return sinks ? sinks + head * (config_.heads / config_.heads_kv) : nullptr;
   }
 
   void attend_tile(int n, int window, const Tile& tile, int head, int thread) {

@@ -147,16 +147,17 @@ struct Available {
 
   Available() {
     int n = 0;
-    const auto add = [&](const Kernels* kernels, bool runnable) {
-      if (kernels && runnable) list[n++] = kernels;
+    // The functions are themselves compiled for their instruction set.
+    const auto add = [&](const Kernels* (*kernels)(), bool runnable) {
+      if (const Kernels* set = runnable ? kernels() : nullptr) list[n++] = set;
     };
     const Features& f = features();
     const bool avx2 = f.has_all({"avx2", "fma", "f16c"});
-    add(avx512_kernels(),
+    add(avx512_kernels,
         avx2 && f.has_all({"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512vbmi", "avx512vnni"}));
-    add(avx2_kernels(), avx2);
-    add(neon_kernels(), f.has_all({"fp16", "dotprod"}));
-    add(portable_kernels(), true);
+    add(avx2_kernels, avx2);
+    add(neon_kernels, f.has_all({"fp16", "dotprod"}));
+    add(portable_kernels, true);
   }
 };
 

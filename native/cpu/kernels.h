@@ -17,8 +17,21 @@ namespace hearth::cpu {
 constexpr int kGroupRows = 16;
 /// Activation rows packed together at most; a group kernel takes 1..kTileRows of them.
 constexpr int kTileRows = 16;
-/// Values that share a scale, in weights (MXFP4, Q8_0) and in quantised activations.
+/// Values that share a scale, in weights (but Q6_K, of which 16 do) and in quantised activations.
 constexpr int kBlock = 32;
+
+/// Quantised weights, by ggml's names.
+enum class Format { mxfp4, q8_0, q4_0, q4_1, q5_0, q5_1, q4_k, q5_k, q6_k };
+constexpr int kFormats = 9;
+/// Blocks that are stored together, and their bytes.
+struct Unit {
+  int blocks;
+  size_t bytes;
+};
+/// Every Format's unit; layouts: core/dequantize.cpp.
+constexpr Unit kUnits[kFormats] = {{1, 17}, {1, 34}, {1, 18}, {1, 20}, {1, 22}, {1, 24}, {8, 144}, {8, 176}, {8, 210}};
+static constexpr Unit unit_of(Format format) { return kUnits[static_cast<int>(format)]; }
+
 /// Bytes of one activation row's block in a packed tile: 32 int8, a scale (float bits), a sum.
 constexpr size_t kPackedBlockBytes = 40;
 
@@ -43,15 +56,21 @@ static constexpr size_t packed_group_bytes(int blocks) { return (272 * static_ca
 /// Give one group all the columns that need it in one call: its weights are then read and unpacked once.
 ///
 /// For row r < rows, column c < columns:  y[c * ldy + r] = Σ over blocks b = 0..blocks-1, one FMA chain from 0:
-///   acc = fma(float(I_b), scale_b, acc)
-/// with I_b the exact int32 dot product of the block's 32 weight and activation integers, and
-///   MXFP4: scale_b = activation_scale × 2^(clamp(e) − 128)   (exact)
-///   Q8_0:  scale_b = float(d) × activation_scale             (rounded once)
+///   acc = fma(float(I_b), D_b × s_b, acc)
+///   acc = fma(M_b, s_b × float(S_b), acc)     in formats with minima, after the other
+/// with s_b and S_b the scale and the sum of the block of activations, I_b the exact int32 dot product of its 32 integers with
+/// those of the weights (below 2^24), and of the weights
+///   MXFP4: D_b = 2^(clamp(e) − 128)
+///   Q8_0, Q4_0, Q5_0: D_b = d; integers q, q − 8, q − 16
+///   Q4_1, Q5_1: D_b = d, M_b = m
+///   Q4_K, Q5_K: D_b = d × scale, M_b = −(dmin × minimum), of a sub-block (exact: 11 bits by 6)
+///   Q6_K: D_b = d; integers scale × (q − 32), the scale of a block's first 16 or its last
+/// Products with s_b are rounded once.
 struct QuantGroup {
-  const uint8_t* weights;   ///< first row: GGUF layout (17 or 34 bytes a block), any alignment
+  const uint8_t* weights;   ///< first row: GGUF layout, any alignment
   size_t row_bytes;         ///< from one row to the next
   int rows;                 ///< 1..16; rows past it may not be read
-  int blocks;               ///< of 32 along k
+  int blocks;               ///< of 32 along k; a multiple of the format's Unit
   /// Tile t holds columns 16t .. min(16t + 16, columns) - 1 and begins at tiles + t * tile_bytes(16, blocks). In a tile of
   /// n columns, per block: int8 q[n][32] | float scale[n] | int32 sum[n]  (as Kernels::pack_tile writes it).
   const uint8_t* tiles;
@@ -123,6 +142,11 @@ static constexpr size_t q8_0_cache_bytes(int head_length) {
   return static_cast<size_t>(kCacheBlock) * static_cast<size_t>(head_length + 2 * cache_scales(head_length));
 }
 
+/// A group kernel for every Format, in its order.
+struct QuantGroups {
+  void (*of[kFormats])(const QuantGroup&);
+};
+
 struct Kernels {
   const char* name;
 
@@ -135,8 +159,7 @@ struct Kernels {
   void (*pack_tile)(const int8_t* q, const float* scales, const int32_t* sums, int k, const int32_t* rows, int columns,
                     uint8_t* tile);
 
-  void (*group_mxfp4)(const QuantGroup&);
-  void (*group_q8_0)(const QuantGroup&);
+  QuantGroups quant_groups;
 
   /// MXFP4 in a layout of the set's own that is faster to read, with the same results; both nullptr where there is none.
   /// Packs up to 16 rows into packed_group_bytes(blocks) bytes, 64-byte aligned; missing rows are zeros.
@@ -155,6 +178,8 @@ struct Kernels {
   /// gpt-oss's SwiGLU: g = min(gate, limit), u = clamp(up, −limit, limit),
   /// y = (g / (1 + exp_f32(−alpha·g))) × (u + 1).
   void (*swiglu)(const float* gate, const float* up, int n, float alpha, float limit, float* y);
+  /// y = (gate / (1 + exp_f32(−gate))) × up.
+  void (*silu_glu)(const float* gate, const float* up, int n, float* y);
 
   /// y[i] = fma(a, x[i], y[i])
   void (*axpy)(float a, const float* x, int n, float* y);
@@ -165,6 +190,10 @@ struct Kernels {
   /// F32 to F16, round to nearest even.
   void (*to_f16)(const float* x, int n, uint16_t* y);
 };
+
+static inline void (*quant_group(const Kernels& kernels, Format format))(const QuantGroup&) {
+  return kernels.quant_groups.of[static_cast<int>(format)];
+}
 
 /// exp with relative error below 2e-7 on [−87, 88], 0 below, exp(88) above; the same bits in every kernel set.
 float exp_f32(float x);

@@ -127,30 +127,94 @@ template <int Lanes> struct Array {
   }
 };
 
-/// What a weight format's block of 32 is made of.
+/// A block of weights as the contract of QuantGroup has it.
+struct Block {
+  int16_t integers[kBlock];
+  float scale;
+  float minimum;  ///< in formats with kMinimum
+};
+
+uint16_t load16(const uint8_t* p) {
+  uint16_t value;
+  memcpy(&value, p, 2);
+  return value;
+}
+
+// A format: unpack(unit, i, block) gives block i of a unit.
+
 struct Mxfp4 {
-  static constexpr size_t kBlockBytes = 17;
+  static constexpr Unit kUnit = unit_of(Format::mxfp4);
+  static constexpr bool kMinimum = false;
   /// Twice the values of E2M1.
   static constexpr int8_t kValues[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
-  static void unpack(const uint8_t* block, int8_t* values) {
+  static void unpack(const uint8_t* unit, int, Block& block) {
     for (int i = 0; i < 16; i++) {
-      values[i] = kValues[block[1 + i] & 15];
-      values[i + 16] = kValues[block[1 + i] >> 4];
+      block.integers[i] = kValues[unit[1 + i] & 15];
+      block.integers[i + 16] = kValues[unit[1 + i] >> 4];
     }
-  }
-  static float scale(const uint8_t* block, float activation_scale) {
-    int e = block[0];
+    int e = unit[0];
     e = e < kMinExponent ? kMinExponent : e > kMaxExponent ? kMaxExponent : e;
-    return activation_scale * float_of(static_cast<uint32_t>(e - 128 + 127) << 23);
+    block.scale = float_of(static_cast<uint32_t>(e - 128 + 127) << 23);
   }
 };
 struct Q8_0 {
-  static constexpr size_t kBlockBytes = 34;
-  static void unpack(const uint8_t* block, int8_t* values) { memcpy(values, block + 2, kBlock); }
-  static float scale(const uint8_t* block, float activation_scale) {
-    uint16_t d;
-    memcpy(&d, block, 2);
-    return half_to_float(d) * activation_scale;
+  static constexpr Unit kUnit = unit_of(Format::q8_0);
+  static constexpr bool kMinimum = false;
+  static void unpack(const uint8_t* unit, int, Block& block) {
+    for (int i = 0; i < kBlock; i++) block.integers[i] = static_cast<int8_t>(unit[2 + i]);
+    block.scale = half_to_float(load16(unit));
+  }
+};
+
+/// Q4_0, Q4_1, Q5_0, Q5_1.
+template <Format format, bool Minimum, bool Fifth> struct Nibbles {
+  static constexpr Unit kUnit = unit_of(format);
+  static constexpr bool kMinimum = Minimum;
+  static void unpack(const uint8_t* unit, int, Block& block) {
+    block.scale = half_to_float(load16(unit));
+    block.minimum = Minimum ? half_to_float(load16(unit + 2)) : 0.0f;
+    const uint8_t* fifth = unit + (Minimum ? 4 : 2);
+    const uint8_t* nibbles = fifth + (Fifth ? 4 : 0);
+    constexpr int kOffset = Minimum ? 0 : Fifth ? 16 : 8;
+    for (int i = 0; i < kBlock; i++) {
+      int q = i < 16 ? nibbles[i] & 15 : nibbles[i - 16] >> 4;
+      if (Fifth) q |= (fifth[i / 8] >> i % 8 & 1) << 4;
+      block.integers[i] = static_cast<int16_t>(q - kOffset);
+    }
+  }
+};
+
+/// Q4_K, Q5_K.
+template <Format format, bool Fifth> struct NibblesK {
+  static constexpr Unit kUnit = unit_of(format);
+  static constexpr bool kMinimum = true;
+  static void unpack(const uint8_t* unit, int s, Block& block) {
+    const uint8_t* packed = unit + 4;
+    const int scale = s < 4 ? packed[s] & 63 : (packed[s + 4] & 15) | (packed[s - 4] >> 6) << 4;
+    const int minimum = s < 4 ? packed[s + 4] & 63 : packed[s + 4] >> 4 | (packed[s] >> 6) << 4;
+    block.scale = half_to_float(load16(unit)) * static_cast<float>(scale);
+    block.minimum = -(half_to_float(load16(unit + 2)) * static_cast<float>(minimum));
+    const uint8_t* fifth = unit + 16;
+    const uint8_t* nibbles = unit + (Fifth ? 48 : 16) + s / 2 * 32;
+    for (int i = 0; i < kBlock; i++) {
+      int q = s % 2 ? nibbles[i] >> 4 : nibbles[i] & 15;
+      if (Fifth) q |= (fifth[i] >> s & 1) << 4;
+      block.integers[i] = static_cast<int16_t>(q);
+    }
+  }
+};
+
+struct Q6_K {
+  static constexpr Unit kUnit = unit_of(Format::q6_k);
+  static constexpr bool kMinimum = false;
+  static void unpack(const uint8_t* unit, int s, Block& block) {
+    const uint8_t *low = unit + s / 4 * 64 + s % 2 * 32, *high = unit + 128 + s / 4 * 32;
+    const int quarter = s % 4;
+    for (int i = 0; i < kBlock; i++) {
+      const int q = (quarter < 2 ? low[i] & 15 : low[i] >> 4) | (high[i] >> 2 * quarter & 3) << 4;
+      block.integers[i] = static_cast<int16_t>(static_cast<int8_t>(unit[192 + 2 * s + i / 16]) * (q - 32));
+    }
+    block.scale = half_to_float(load16(unit + 208));
   }
 };
 
@@ -158,17 +222,20 @@ struct Q8_0 {
 template <class Format>
 void row_times_tile(const uint8_t* row, int blocks, const uint8_t* tile, int columns, float* y, size_t ldy) {
   float acc[kTileRows] = {};
-  for (int b = 0; b < blocks; b++, row += Format::kBlockBytes, tile += kPackedBlockBytes * columns) {
-    int8_t w[kBlock];
-    Format::unpack(row, w);
+  for (int b = 0; b < blocks; b++, tile += kPackedBlockBytes * columns) {
+    Block block;
+    Format::unpack(row + static_cast<size_t>(b / Format::kUnit.blocks) * Format::kUnit.bytes, b % Format::kUnit.blocks, block);
     for (int c = 0; c < columns; c++) {
       int8_t q[kBlock];
       float scale;
+      int32_t sum;
       memcpy(q, tile + c * kBlock, kBlock);
       memcpy(&scale, tile + columns * kBlock + c * 4, 4);
+      memcpy(&sum, tile + columns * (kBlock + 4) + c * 4, 4);
       int32_t dot = 0;
-      for (int i = 0; i < kBlock; i++) dot += int32_t{w[i]} * int32_t{q[i]};
-      acc[c] = fmaf(static_cast<float>(dot), Format::scale(row, scale), acc[c]);
+      for (int i = 0; i < kBlock; i++) dot += int32_t{block.integers[i]} * int32_t{q[i]};
+      acc[c] = fmaf(static_cast<float>(dot), block.scale * scale, acc[c]);
+      if (Format::kMinimum) acc[c] = fmaf(block.minimum, scale * static_cast<float>(sum), acc[c]);
     }
   }
   for (int c = 0; c < columns; c++) y[c * ldy] = acc[c];
@@ -188,8 +255,11 @@ template <class Format> void group_quantised(const QuantGroup& g) {
 float exp_f32(float x) { return exp<Array<1>>({x}).lane[0]; }
 
 const Kernels* portable_kernels() {
-  static constexpr Kernels kernels =
-      make_kernels<Array<kLanes>>("portable", group_quantised<Mxfp4>, group_quantised<Q8_0>);
+  static constexpr Kernels kernels = make_kernels<Array<kLanes>>(
+      "portable", {{group_quantised<Mxfp4>, group_quantised<Q8_0>, group_quantised<Nibbles<Format::q4_0, false, false>>,
+                    group_quantised<Nibbles<Format::q4_1, true, false>>, group_quantised<Nibbles<Format::q5_0, false, true>>,
+                    group_quantised<Nibbles<Format::q5_1, true, true>>, group_quantised<NibblesK<Format::q4_k, false>>,
+                    group_quantised<NibblesK<Format::q5_k, true>>, group_quantised<Q6_K>}});
   return &kernels;
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <numeric>
 
 #include "../core/dequantize.h"
@@ -29,7 +30,7 @@ class ReferenceBackend final : public Backend {
     runs_ = runs_of(batch);
     rows_ = batch.rows();
     x_.assign(size(rows_, config_.embedding), 0);
-    const int half = config_.head_length / 2;
+    const int half = config_.rope_length / 2;
     cos_.resize(size(rows_, half));
     sin_.resize(size(rows_, half));
     for (int r = 0; r < rows_; r++)
@@ -43,20 +44,25 @@ class ReferenceBackend final : public Backend {
 
   void attention_input(int n) override {
     const Layer& layer = model_.layers()[static_cast<size_t>(n)];
-    const int D = config_.head_length, KV = config_.kv_length(), half = D / 2;
-    Floats h = rms_norm(x_, rows_, layer.attention_norm);
+    const int D = config_.head_length, KV = config_.kv_length(), half = config_.rope_length / 2;
+    Floats h = rms_norm(x_, rows_, config_.embedding, layer.attention_norm);
     q_ = matmul(layer.q, h, rows_, layer.q_bias);
     Floats k = matmul(layer.k, h, rows_, layer.k_bias);
     Floats v = matmul(layer.v, h, rows_, layer.v_bias);
+    if (layer.q_norm) q_ = rms_norm(q_, rows_ * config_.heads, D, layer.q_norm);
+    if (layer.k_norm) k = rms_norm(k, rows_ * config_.heads_kv, D, layer.k_norm);
+    const auto rotate_head = [&](float* head, int r) {
+      rotate(head, config_.rope_length, config_.architecture->rope_layout, &cos_[size(r, half)], &sin_[size(r, half)]);
+    };
     for (const Run& run : runs_)
       for (int i = 0; i < run.rows; i++) {
         const int r = run.first_row + i, position = run.first_position + i, slot = position % kCacheBlock;
         const int block = (*run.blocks)[static_cast<size_t>(position / kCacheBlock)];
         for (int head = 0; head < config_.heads; head++)
-          rotate(&q_[size(r, config_.q_length()) + size(head, D)], D, &cos_[size(r, half)], &sin_[size(r, half)]);
+          rotate_head(&q_[size(r, config_.q_length()) + size(head, D)], r);
         for (int head = 0; head < config_.heads_kv; head++) {
           float* key = &k[size(r, KV) + size(head, D)];
-          rotate(key, D, &cos_[size(r, half)], &sin_[size(r, half)]);
+          rotate_head(key, r);
           auto* keys = reinterpret_cast<float*>(cache_->keys(n, block, head));
           auto* values = reinterpret_cast<float*>(cache_->values(n, block, head));
           for (int d = 0; d < D; d++) keys[d * kCacheBlock + slot] = key[d];
@@ -77,7 +83,8 @@ class ReferenceBackend final : public Backend {
         const float* q = &q_[size(r, config_.q_length()) + size(head, D)];
         auto block = [&](int j) { return (*run.blocks)[static_cast<size_t>(j / kCacheBlock)]; };
         std::vector<double> score(static_cast<size_t>(position - first + 1));
-        double largest = layer.sinks[head];
+        const double sink = layer.sinks ? layer.sinks[head] : -std::numeric_limits<double>::infinity();
+        double largest = sink;
         for (int j = first; j <= position;) {
           const int slot = j % kCacheBlock, count = std::min(kCacheBlock - slot, position + 1 - j);
           auto* keys = reinterpret_cast<const float*>(cache_->keys(n, block(j), kv)) + slot;
@@ -91,7 +98,7 @@ class ReferenceBackend final : public Backend {
           largest = std::max(largest, s);
         }
         // The sink takes its share of the softmax and brings no value.
-        double total = std::exp(layer.sinks[head] - largest);
+        double total = std::exp(sink - largest);
         std::vector<double> out(static_cast<size_t>(D), 0.0);
         for (int j = first; j <= position; j++) {
           auto* value = reinterpret_cast<const float*>(cache_->values(n, block(j), kv)) + j % kCacheBlock * D;
@@ -112,7 +119,8 @@ class ReferenceBackend final : public Backend {
   void experts(int n) override {
     const Layer& layer = model_.layers()[static_cast<size_t>(n)];
     const int E = config_.embedding, F = config_.feed_forward, X = config_.experts, used = config_.experts_used;
-    Floats h = rms_norm(x_, rows_, layer.ffn_norm);
+    Floats h = rms_norm(x_, rows_, E, layer.ffn_norm);
+    if (X == 0) return add(x_, feed_forward(layer, 0, h, rows_));
     Floats scores = matmul(layer.router, h, rows_, layer.router_bias);
     std::vector<std::vector<std::pair<int, float>>> rows_of(static_cast<size_t>(X));  // expert → (row, weight)
     for (int r = 0; r < rows_; r++) {
@@ -135,13 +143,7 @@ class ReferenceBackend final : public Backend {
       Floats in(size(count, E));
       for (int i = 0; i < count; i++)
         std::memcpy(&in[size(i, E)], &h[size(chosen[static_cast<size_t>(i)].first, E)], static_cast<size_t>(E) * sizeof(float));
-      Floats gate = matmul(layer.gate.slice(static_cast<int64_t>(e) * F, F), in, count, layer.gate_bias + size(e, F));
-      Floats up = matmul(layer.up.slice(static_cast<int64_t>(e) * F, F), in, count, layer.up_bias + size(e, F));
-      for (size_t i = 0; i < gate.size(); i++) {
-        float g = std::min(gate[i], kSwigluLimit), u = std::clamp(up[i], -kSwigluLimit, kSwigluLimit);
-        gate[i] = static_cast<float>(g / (1 + std::exp(-static_cast<double>(kSwigluAlpha) * g)) * (u + 1));
-      }
-      Floats out = matmul(layer.down.slice(static_cast<int64_t>(e) * E, E), gate, count, layer.down_bias + size(e, E));
+      Floats out = feed_forward(layer, e, in, count);
       for (int i = 0; i < count; i++) {
         auto [row, weight] = chosen[static_cast<size_t>(i)];
         for (int d = 0; d < E; d++) x_[size(row, E) + static_cast<size_t>(d)] += weight * out[size(i, E) + static_cast<size_t>(d)];
@@ -154,15 +156,31 @@ class ReferenceBackend final : public Backend {
     Floats chosen(size(count, E));
     for (int o = 0; o < count; o++)
       std::memcpy(&chosen[size(o, E)], &x_[size(batch_->outputs[static_cast<size_t>(o)], E)], static_cast<size_t>(E) * sizeof(float));
-    logits_ = matmul(model_.output(), rms_norm(chosen, count, model_.output_norm()), count, nullptr);
+    logits_ = matmul(model_.output(), rms_norm(chosen, count, E, model_.output_norm()), count, nullptr);
     return logits_.data();
   }
 
  private:
   static size_t size(int rows, int columns) { return static_cast<size_t>(rows) * static_cast<size_t>(columns); }
 
-  Floats rms_norm(const Floats& x, int rows, const float* weight) const {
-    const int n = config_.embedding;
+  /// [rows][E] of expert e, or of a dense layer: down · act(gate · in, up · in), with their biases.
+  Floats feed_forward(const Layer& layer, int e, const Floats& in, int rows) {
+    const int E = config_.embedding, F = config_.feed_forward;
+    const auto bias = [&](const float* stack, int length) { return stack ? stack + size(e, length) : nullptr; };
+    Floats gate = matmul(layer.gate.slice(static_cast<int64_t>(e) * F, F), in, rows, bias(layer.gate_bias, F));
+    Floats up = matmul(layer.up.slice(static_cast<int64_t>(e) * F, F), in, rows, bias(layer.up_bias, F));
+    for (size_t i = 0; i < gate.size(); i++) gate[i] = activate(gate[i], up[i]);
+    return matmul(layer.down.slice(static_cast<int64_t>(e) * E, E), gate, rows, bias(layer.down_bias, E));
+  }
+
+  float activate(float gate, float up) const {
+    const auto silu = [](double x, double slope) { return x / (1 + std::exp(-slope * x)); };
+    if (config_.architecture->activation == Activation::silu) return static_cast<float>(silu(gate, 1) * up);
+    const float g = std::min(gate, kSwigluLimit), u = std::clamp(up, -kSwigluLimit, kSwigluLimit);
+    return static_cast<float>(silu(g, kSwigluAlpha) * (u + 1));
+  }
+
+  Floats rms_norm(const Floats& x, int rows, int n, const float* weight) const {
     Floats y(x.size());
     for (int r = 0; r < rows; r++) {
       double sum = 0;

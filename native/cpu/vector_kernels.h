@@ -124,6 +124,14 @@ template <class V> void swiglu(const float* gate, const float* up, int n, float 
   });
 }
 
+template <class V> void silu_glu(const float* gate, const float* up, int n, float* y) {
+  const typename V::F one = V::set1(1.0f), minus = V::set1(-1.0f);
+  for_each_vector<V>(n, [&](int i, auto load, auto store) {
+    const typename V::F g = load(gate + i);
+    store(y + i, V::mul(V::div(g, V::add(one, exp<V>(V::mul(minus, g)))), load(up + i)));
+  });
+}
+
 template <class V> void axpy(float a, const float* x, int n, float* y) {
   const typename V::F factor = V::set1(a);
   for_each_vector<V>(n, [&](int i, auto load, auto store) { store(y + i, V::fma(factor, load(x + i), load(y + i))); });
@@ -504,15 +512,13 @@ template <class V, class Cache> void attend(const AttendChunk& c) {
 
 /// A kernel set of V's float kernels and the given integer ones.
 template <class V>
-constexpr Kernels make_kernels(const char* name, void (*group_mxfp4)(const QuantGroup&),
-                               void (*group_q8_0)(const QuantGroup&),
+constexpr Kernels make_kernels(const char* name, const QuantGroups& quant_groups,
                                void (*pack_group_mxfp4)(const uint8_t*, size_t, int, int, uint8_t*) = nullptr,
                                void (*group_mxfp4_packed)(const QuantGroup&) = nullptr) {
   return {.name = name,
           .quantize_row = quantize_row<V>,
           .pack_tile = pack_tile<V>,
-          .group_mxfp4 = group_mxfp4,
-          .group_q8_0 = group_q8_0,
+          .quant_groups = quant_groups,
           .pack_group_mxfp4 = pack_group_mxfp4,
           .group_mxfp4_packed = group_mxfp4_packed,
           .group_f32 = group_float<V, ElementF32>,
@@ -520,6 +526,7 @@ constexpr Kernels make_kernels(const char* name, void (*group_mxfp4)(const Quant
           .group_bf16 = group_float<V, ElementBf16>,
           .rms_norm = rms_norm<V>,
           .swiglu = swiglu<V>,
+          .silu_glu = silu_glu<V>,
           .axpy = axpy<V>,
           .attend = attend<V, CacheF16>,
           .attend_q8_0 = attend<V, CacheQ8_0>,

@@ -3,6 +3,8 @@
 //
 // The order of the arithmetic is fixed by position (kernel_args.h), so that splitting the keys over threadgroups (attention and
 // attention_merge, for few rows) and walking them in one (attention_rows, for prefill) give the same bits.
+#include <metal_simdgroup_matrix>
+
 #include "common.h"
 
 /// Query heads that a simdgroup works on together, and pairs of dimensions that a lane holds at most.
@@ -101,7 +103,6 @@ kernel void attention(
     device const uint * stop [[buffer(30)]],
     uint3 group [[threadgroup_position_in_grid]],
     uint tid [[thread_index_in_threadgroup]],
-    uint threads [[threads_per_threadgroup]],
     uint lane [[thread_index_in_simdgroup]],
     uint simdgroup [[simdgroup_index_in_threadgroup]],
     uint simdgroups [[simdgroups_per_threadgroup]]) {
@@ -113,7 +114,7 @@ kernel void attention(
   const uint first_head = head_kv * per_group + slice * kHeads, heads = min(kHeads, per_group - slice * kHeads);
   const uint row = args.first_row + group.z, position = info[row].position, table = info[row].table;
   device const float4 * own_q = (device const float4 *)(q + ulong(row) * activation_stride(args.heads * length) + first_head * length);
-  for (uint i = tid; i < heads * length / 4u; i += threads) shared_q[i] = own_q[i];
+  for (uint i = tid; i < heads * length / 4u; i += simdgroups * kSimdWidth) shared_q[i] = own_q[i];
   threadgroup_barrier(mem_flags::mem_threadgroup);
 
   const uint slot = group.x * simdgroups + simdgroup;
@@ -176,7 +177,9 @@ kernel void attention_merge(
 }
 
 /// `Length`: of heads, at most; sizes the threadgroup's copy of a block.
-template <uint Length> kernel void attention_rows(
+template <uint Length>
+[[max_total_threads_per_threadgroup(256)]]
+kernel void attention_rows(
     constant AttentionArgs & args [[buffer(0)]],
     device const float * q [[buffer(1)]],
     device const uchar * cache [[buffer(2)]],
@@ -188,7 +191,6 @@ template <uint Length> kernel void attention_rows(
     device const uint * stop [[buffer(30)]],
     uint2 group [[threadgroup_position_in_grid]],
     uint tid [[thread_index_in_threadgroup]],
-    uint threads [[threads_per_threadgroup]],
     uint lane [[thread_index_in_simdgroup]],
     uint simdgroup [[simdgroup_index_in_threadgroup]]) {
   threadgroup uint4 shared_keys[Length * 4];
@@ -225,7 +227,7 @@ template <uint Length> kernel void attention_rows(
       device const uchar * block = cache + ulong(block_tables[table + b]) * args.cache.block_bytes + head_kv * args.cache.head_bytes;
       device const uint4 * keys = (device const uint4 *)block;
       device const uint4 * values = (device const uint4 *)(block + args.cache.block_bytes / 2u);
-      for (uint i = tid; i < length * 4u; i += threads) {
+      for (uint i = tid; i < length * 4u; i += kAttentionRowTile * kSimdWidth) {
         shared_keys[i] = keys[i];
         shared_values[i] = values[i];
       }
@@ -257,3 +259,129 @@ template <uint Length> kernel void attention_rows(
 typedef decltype(attention_rows<64>) attention_rows_kernel;
 template [[host_name("attention_rows_d64")]] kernel attention_rows_kernel attention_rows<64>;
 template [[host_name("attention_rows_d128")]] kernel attention_rows_kernel attention_rows<128>;
+
+/// The same for head groups of 8, on simdgroup matrices: the rows of a matrix are the 8 heads of one position. The order of the sums is the
+/// hardware's.
+template <uint Length>
+[[max_total_threads_per_threadgroup(256)]]
+kernel void attention_mm(
+    constant AttentionArgs & args [[buffer(0)]],
+    device const float * q [[buffer(1)]],
+    device const uchar * cache [[buffer(2)]],
+    device const RowInfo * info [[buffer(3)]],
+    device const uint * block_tables [[buffer(4)]],
+    device const float * sinks [[buffer(5)]],
+    device float * a [[buffer(6)]],
+    device const RowTile * tiles [[buffer(7)]],
+    device const uint * stop [[buffer(30)]],
+    uint2 group [[threadgroup_position_in_grid]],
+    uint tid [[thread_index_in_threadgroup]],
+    uint lane [[thread_index_in_simdgroup]],
+    uint simdgroup [[simdgroup_index_in_threadgroup]]) {
+  threadgroup uint4 shared_keys[Length * 4];
+  threadgroup uint4 shared_values[Length * 4];
+  threadgroup float shared[kAttentionRowTile * 32 * kHeads];
+  if (*stop != 0u) return;
+  constexpr uint kBlocks = Length / 8;
+  const uint length = head_length_of(args.head_length), per_group = group_of(args.heads, args.heads_kv), blocks = length / 8u;
+  const uint slices = per_group / kHeads, head_kv = group.y / slices, first_head = head_kv * per_group + group.y % slices * kHeads;
+  device const RowTile & tile = tiles[group.x];
+  const uint first_row = tile.first_row, rows = tile.rows, first_position = info[first_row].position, table = info[first_row].table;
+  const uint last_position = first_position + rows - 1u;
+  const uint least_key = args.window != 0u && first_position >= args.window ? first_position - args.window + 1u : 0u;
+  const bool has_row = simdgroup < rows;
+  const uint row = first_row + min(simdgroup, rows - 1u), position = first_position + simdgroup, stride = activation_stride(args.heads * length);
+  device const float * own_q = q + ulong(row) * stride + first_head * length;
+  threadgroup float * own = shared + simdgroup * 32u * kHeads;
+  threadgroup const half * keys = (threadgroup const half *)shared_keys;
+  threadgroup const half * values = (threadgroup const half *)shared_values;
+
+  simdgroup_float8x8 query[kBlocks], out[kBlocks];
+  for (uint d = 0; d < blocks; d++) {
+    simdgroup_load(query[d], own_q + d * 8u, length);
+    out[d] = make_filled_simdgroup_matrix<float, 8, 8>(0.0f);
+  }
+  float largest[kHeads], sum[kHeads];
+  for (uint g = 0; g < kHeads; g++) {
+    largest[g] = sinks[first_head + g];
+    sum[g] = lane == 0u ? 1.0f : 0.0f;
+  }
+  for (uint b = least_key / kPositionsPerBlock; b <= last_position / kPositionsPerBlock; b++) {
+    device const uchar * block = cache + ulong(block_tables[table + b]) * args.cache.block_bytes + head_kv * args.cache.head_bytes;
+    device const uint4 * from_keys = (device const uint4 *)block;
+    device const uint4 * from_values = (device const uint4 *)(block + args.cache.block_bytes / 2u);
+    for (uint i = tid; i < length * 4u; i += kAttentionRowTile * kSimdWidth) {
+      shared_keys[i] = from_keys[i];
+      // Values nobody sees may be anything, and 0 · NaN is NaN.
+      const uint key = b * kPositionsPerBlock + i * 8u / length;
+      uint4 value = uint4(0u);
+      if (key >= least_key && key <= last_position) value = from_values[i];
+      shared_values[i] = value;
+    }
+    threadgroup_barrier(mem_flags::mem_threadgroup);
+    uint first = 0, last = 0;
+    if (has_row && visible_keys(b, position, args.window, first, last)) {
+      for (uint k = 0; k < 4u; k++) {
+        simdgroup_float8x8 score = make_filled_simdgroup_matrix<float, 8, 8>(0.0f);
+        for (uint d = 0; d < blocks; d++) {
+          simdgroup_half8x8 key;
+          simdgroup_load(key, keys + d * 8u * 32u + k * 8u, 32);
+          simdgroup_multiply_accumulate(score, query[d], key, score);
+        }
+        simdgroup_store(score, own + k * 8u, 32);
+      }
+      simdgroup_barrier(mem_flags::mem_threadgroup);
+      const bool visible = lane >= first && lane <= last;
+      float shrink[kHeads];
+      bool shrinks = false;
+      for (uint g = 0; g < kHeads; g++) {
+        const float s = visible ? own[g * 32u + lane] * args.scale : -MAXFLOAT;
+        const float top = max(largest[g], simd_max(s));
+        shrink[g] = exponential(largest[g] - top);
+        shrinks = shrinks || top != largest[g];
+        largest[g] = top;
+        const float p = visible ? exponential(s - top) : 0.0f;
+        sum[g] = fma(sum[g], shrink[g], p);
+        own[g * 32u + lane] = p;
+      }
+      simdgroup_barrier(mem_flags::mem_threadgroup);
+      simdgroup_float8x8 share[4];
+      for (uint k = 0; k < 4u; k++) simdgroup_load(share[k], own + k * 8u, 32);
+      simdgroup_barrier(mem_flags::mem_threadgroup);
+      if (shrinks) {
+        for (uint i = lane; i < 64u; i += 32u) own[i] = 0.0f;
+        simdgroup_barrier(mem_flags::mem_threadgroup);
+        for (uint g = 0; g < kHeads; g++)
+          if (lane == g) own[g * 9u] = shrink[g];
+        simdgroup_barrier(mem_flags::mem_threadgroup);
+        simdgroup_float8x8 factor;
+        simdgroup_load(factor, own, 8);
+        for (uint d = 0; d < blocks; d++) simdgroup_multiply(out[d], factor, out[d]);
+      }
+      for (uint d = 0; d < blocks; d++)
+        for (uint k = 0; k < 4u; k++) {
+          simdgroup_half8x8 value;
+          simdgroup_load(value, values + k * 8u * length + d * 8u, length);
+          simdgroup_multiply_accumulate(out[d], share[k], value, out[d]);
+        }
+    }
+    threadgroup_barrier(mem_flags::mem_threadgroup);
+  }
+  if (!has_row) return;
+  Heads state;
+  for (uint g = 0; g < kHeads; g++) state.sum[g] = sum[g];
+  float sums[kHeads];
+  sum_lanes(state, kHeads, sums, lane);
+  device float * to = a + ulong(row) * stride + first_head * length;
+  for (uint d = 0; d < blocks; d++) {
+    simdgroup_store(out[d], own, 8);
+    simdgroup_barrier(mem_flags::mem_threadgroup);
+    for (uint g = 0; g < kHeads; g++)
+      if (lane < 8u) to[g * length + d * 8u + lane] = own[g * 8u + lane] / sums[g];
+    simdgroup_barrier(mem_flags::mem_threadgroup);
+  }
+}
+
+typedef decltype(attention_mm<64>) attention_mm_kernel;
+template [[host_name("attention_mm_d64")]] kernel attention_mm_kernel attention_mm<64>;
+template [[host_name("attention_mm_d128")]] kernel attention_mm_kernel attention_mm<128>;

@@ -1,6 +1,6 @@
 // The experts: gate and up with SwiGLU, down, and the weighted sum into the residual. Rows that go to the same expert are a tile, for
 // which the expert's weights are read once.
-#include "common.h"
+#include "matrix.h"
 
 /// gpt-oss's clamped SwiGLU (openai/gpt-oss, gpt_oss/torch/model.py).
 static inline float swiglu(float gate, float up, float alpha, float limit) {
@@ -119,6 +119,75 @@ template [[host_name("down_c2")]] kernel down_kernel down<2>;
 template [[host_name("down_c4")]] kernel down_kernel down<4>;
 template [[host_name("down_c8")]] kernel down_kernel down<8>;
 
+[[max_total_threads_per_threadgroup(128)]]
+kernel void gate_up_mm(
+    constant ExpertArgs & args [[buffer(0)]],
+    device const uchar * gate_weights [[buffer(1)]],
+    device const uchar * up_weights [[buffer(2)]],
+    device const float * gate_bias [[buffer(3)]],
+    device const float * up_bias [[buffer(4)]],
+    device const float * h [[buffer(5)]],
+    device const uint * lists [[buffer(7)]],
+    device const ExpertTile * tiles [[buffer(8)]],
+    device const uint * tile_count [[buffer(9)]],
+    device float * act [[buffer(10)]],
+    device const uint * stop [[buffer(30)]],
+    uint2 group [[threadgroup_position_in_grid]],
+    uint tid [[thread_index_in_threadgroup]],
+    uint simdgroup [[simdgroup_index_in_threadgroup]]) {
+  threadgroup float shared[kMatrixShared];
+  if (*stop != 0u || group.y >= *tile_count) return;
+  const uint n = columns_of(args.columns), first = group.x * (kMatrixOutputs / 2);
+  device const ExpertTile & tile = tiles[group.y];
+  const uint expert = tile.expert, count = tile.count;
+  device const uint * list = lists + expert * args.rows + tile.first;
+  // Outputs 0 to 31 of the tile are of gate, 32 to 63 of up.
+  const bool is_up = tid >= 64u;
+  MatrixRow own;
+  own.type = is_up ? fc_type_b : fc_type;
+  own.at = ulong(expert * args.outputs + min(first + tid / 2u % 32u, args.outputs - 1u)) * row_bytes(own.type, n);
+  multiply_tile(own, is_up ? up_weights : gate_weights, h + ulong(list[min(tid / 4u, count - 1u)] / args.used) * activation_stride(n), n, shared, tid,
+                simdgroup);
+  for (uint i = tid; i < kMatrixOutputs / 2 * kMatrixColumns; i += kMatrixThreads) {
+    const uint output = first + i % 32u, column = i / 32u;
+    if (output >= args.outputs || column >= count) continue;
+    const float gate = shared[column * kMatrixOutputs + i % 32u] + gate_bias[expert * args.outputs + output];
+    const float up = shared[column * kMatrixOutputs + 32u + i % 32u] + up_bias[expert * args.outputs + output];
+    act[ulong(list[column]) * activation_stride(args.outputs) + output] = swiglu(gate, up, args.alpha, args.limit);
+  }
+}
+
+[[max_total_threads_per_threadgroup(128)]]
+kernel void down_mm(
+    constant ExpertArgs & args [[buffer(0)]],
+    device const uchar * weights [[buffer(1)]],
+    device const float * bias [[buffer(2)]],
+    device const float * act [[buffer(3)]],
+    device const uint * lists [[buffer(4)]],
+    device const ExpertTile * tiles [[buffer(5)]],
+    device const uint * tile_count [[buffer(6)]],
+    device float * out [[buffer(7)]],
+    device const uint * stop [[buffer(30)]],
+    uint2 group [[threadgroup_position_in_grid]],
+    uint tid [[thread_index_in_threadgroup]],
+    uint simdgroup [[simdgroup_index_in_threadgroup]]) {
+  threadgroup float shared[kMatrixShared];
+  if (*stop != 0u || group.y >= *tile_count) return;
+  const uint n = columns_of(args.columns), first = group.x * kMatrixOutputs;
+  device const ExpertTile & tile = tiles[group.y];
+  const uint expert = tile.expert, count = tile.count;
+  device const uint * list = lists + expert * args.rows + tile.first;
+  MatrixRow own;
+  own.type = fc_type;
+  own.at = ulong(expert * args.outputs + min(first + tid / 2u, args.outputs - 1u)) * row_bytes(fc_type, n);
+  multiply_tile(own, weights, act + ulong(list[min(tid / 4u, count - 1u)]) * activation_stride(n), n, shared, tid, simdgroup);
+  for (uint i = tid; i < kMatrixOutputs * kMatrixColumns; i += kMatrixThreads) {
+    const uint output = first + i % kMatrixOutputs, column = i / kMatrixOutputs;
+    if (output >= args.outputs || column >= count) continue;
+    out[ulong(list[column]) * activation_stride(args.outputs) + output] = shared[i] + bias[expert * args.outputs + output];
+  }
+}
+
 kernel void down_sum(
     constant ExpertArgs & args [[buffer(0)]],
     device const uchar * weights [[buffer(1)]],
@@ -137,8 +206,9 @@ kernel void down_sum(
   const uint first = (group.x * simdgroups + simdgroup) * R;
   if (first >= args.outputs) return;
   const uint output = min(first + lane / (32u / R), args.outputs - 1u);
+  const bool writes = lane % (32u / R) == 0u && first + lane / (32u / R) < args.outputs;
   device float * to = x + ulong(group.y) * activation_stride(args.outputs) + output;
-  float total = *to;
+  float total = writes ? *to : 0.0f;
   for (uint u = 0; u < args.used; u++) {
     const uint number = group.y * args.used + u, expert = choices[number].expert;
     uint rows[R];
@@ -151,7 +221,7 @@ kernel void down_sum(
     accumulate<R, 1>(fc_type, weights, fc_type, weights, rows, act, x_at, n, lane, acc);
     total = fma(choices[number].weight, lane_sum<R>(acc, lane) + bias[expert * args.outputs + output], total);
   }
-  if (lane % (32u / R) == 0u && first + lane / (32u / R) < args.outputs) *to = total;
+  if (writes) *to = total;
 }
 
 kernel void expert_sum(

@@ -42,7 +42,8 @@
 // N is 1, 2, 4 or 8: columns (rows of the step) that a simdgroup computes together. Choose the smallest N ≥ R, at most 8. More rows are
 // several tiles of N columns. The kernels order them so that up to kSharedTiles tiles (64 rows) use the same weights side by side:
 // memory gives each weight once for 64 rows, whatever the grid's shape.
-// Matrix units (switch, R ≥ 32): qkv_mm, linear_mm, gate_up_mm, down_mm, in place of …_cN with the same buffers and constants.
+// Matrix units (switch, R ≥ 32): qkv_mm, linear_mm, gate_up_mm, down_mm, attention_mm_… in place of …_cN and attention_rows_…, with the
+// same buffers and constants.
 #pragma once
 
 namespace hearth {
@@ -111,7 +112,7 @@ struct NormArgs {
 /// scaled by YaRN's concentration); 9 RowInfo rows[R]; 10 uint block_tables[]; 11 float q[R][stride(H·D)]; 12 the cache at this layer.
 /// grid: product_groups((H + 2K)·(D/4), R, N, S) threadgroups in any shape (x × y may be more); S any. Threadgroup memory 0. Reads the
 /// three matrices once for 64 rows, h once a simdgroup.
-/// qkv_mm: grid ceil((H + 2K)·D / 64) × ceil(R / 32), 128 threads, 20 KiB of threadgroup memory.
+/// qkv_mm: grid ceil((H + 2K)·D / 64) × ceil(R / 32), 128 threads, 12 KiB of threadgroup memory.
 struct QkvArgs {
   u32 columns;  ///< E
   u32 rows;     ///< R
@@ -138,6 +139,8 @@ struct QkvArgs {
 /// they read; for prefill. d64 for D ≤ 64, d128 for D ≤ 128 (a D beyond that: use attention).
 /// constants: head_length, group. buffers: 1 q, 2 cache, 3 rows, 4 block_tables, 5 float sinks[H], 6 float a[R][stride(H·D)],
 /// 7 RowTile tiles[]. grid: tiles × K·ceil(G/8); 256 threads (one simdgroup a row). Threadgroup memory 16 or 24 KiB.
+///
+/// attention_mm_d64, attention_mm_d128: attention_rows on simdgroup matrices, for G a multiple of 8; the same in all but the bits.
 struct AttentionArgs {
   u32 rows;       ///< attention, attention_merge: rows of this launch
   u32 first_row;  ///< the first of them
@@ -166,7 +169,7 @@ static inline u32 chunk_slots(u32 position, u32 window) {
 /// buffers: 1 W [outputs][columns], 2 float bias[outputs] (has_bias only), 3 float x[R][stride(columns)], 4 float y[R][stride(outputs)].
 /// grid: product_groups(ceil(outputs / 4), R, N, S) threadgroups in any shape (x × y may be more); S any. Threadgroup memory 0. Reads W once
 /// for 64 rows, x once a simdgroup.
-/// linear_mm: grid ceil(outputs / 64) × ceil(R / 32), 128 threads, 20 KiB of threadgroup memory.
+/// linear_mm: grid ceil(outputs / 64) × ceil(R / 32), 128 threads, 12 KiB of threadgroup memory.
 struct LinearArgs {
   u32 columns;
   u32 rows;     ///< R
@@ -216,11 +219,11 @@ static inline u32 max_expert_tiles(u32 rows, u32 experts, u32 used, u32 tile) {
 /// buffers: 1, 2 Wg, Wu [X·F][E]; 3, 4 float bg, bu [X][F]; 5 float h[R][stride(E)]; 6 Choice choices[R·U]; 7 lists; 8 tiles;
 /// 9 tile_count; 10 float act[R·U][stride(F)].
 /// grid: ceil(F / (2·S)) × (direct: R·U, else max_expert_tiles); S any. Threadgroup memory 0.
-/// gate_up_mm: grid ceil(F / 32) × max_expert_tiles(…, 32), 128 threads, 20 KiB.
+/// gate_up_mm: grid ceil(F / 32) × max_expert_tiles(…, 32), 128 threads, 12 KiB; no buffer 6.
 ///
 /// down_c1, _c2, _c4, _c8: out[choice] = Wd·act[choice] + bd. constants: type, columns.
 /// buffers: 1 Wd [X·E][F]; 2 float bd[X][E]; 3 float act[R·U][stride(F)]; 4 lists; 5 tiles; 6 tile_count; 7 float out[R·U][stride(E)].
-/// grid: ceil(E / (4·S)) × max_expert_tiles; S any. down_mm: ceil(E / 64) × max_expert_tiles(…, 32), 128 threads, 20 KiB.
+/// grid: ceil(E / (4·S)) × max_expert_tiles; S any. down_mm: ceil(E / 64) × max_expert_tiles(…, 32), 128 threads, 12 KiB.
 ///
 /// down_sum: x[r] = fma(weight_u, Wd_u·act + bd_u, x[r]) for u ascending, in one launch; for one row (or few). constants: type, columns.
 /// buffers: 1 Wd, 2 bd, 3 act, 4 Choice choices[R·U], 5 float x[R][stride(E)]. grid: ceil(E / (4·S)) × R; S any.
@@ -240,8 +243,8 @@ struct ExpertArgs {
 /// the same hash of seed and position. Sums are in fixed point (2^-40), so the order of addition and S do not matter; a choice differs
 /// from the CPU's only where a float exp does, about once in 10^7.
 /// buffers: 1 float logits[][stride(V)], 2 SampleParams params[outputs], 3 SampleResult results[outputs] (written), 4 uint tokens[outputs]
-/// (written: may be the next step's `tokens`). grid: outputs × 1; S any (32 if the pipeline allows). Threadgroup memory 256 B.
-/// Reads a row of logits 2 times (greedy), 3 to 4 times (temperature, min-p), 17 times more for each of top-k and top-p.
+/// (written: may be the next step's `tokens`). grid: outputs × 1; S any (32 if the pipeline allows). Threadgroup memory 12.3 KiB.
+/// Reads a row of logits 2 times (greedy) or 4 times; 17 times more for a top-k or top-p that hundreds of tokens near the best do not fill.
 struct SampleArgs {
   u32 vocabulary;
 };

@@ -337,6 +337,9 @@ class MetalBackend final : public Backend {
     return copy != converted_.end() ? gpu::View{copy->second.get(), 0, bytes} : weights_.view(data, bytes);
   }
 
+  /// For buffers a kernel names and, with these constants, does not read.
+  gpu::View unused() const { return {stop_.get(), 0, sizeof(uint32_t)}; }
+
   gpu::CacheInfo cache_info() const {
     const uint32_t head = gpu::kPositionsPerBlock * u32(config_.head_length) * 2;
     return {2 * u32(config_.heads_kv) * head, head};
@@ -573,8 +576,7 @@ class MetalBackend final : public Backend {
     const gpu::NormArgs args{u32(E), config_.rms_epsilon};
     const gpu::Size grid{u32(rows), 1, 1};
     const Cost cost{4.0 * E, 1, 0, 2 * floats(rows, E)};
-    if (gather) launch("norm", set, args, {{1, x}, {2, vector(weight, E)}, {3, y}, {4, gather->view()}}, grid, kReduceThreads, cost);
-    else launch("norm", set, args, {{1, x}, {2, vector(weight, E)}, {3, y}}, grid, kReduceThreads, cost);
+    launch("norm", set, args, {{1, x}, {2, vector(weight, E)}, {3, y}, {4, gather ? gather->view() : unused()}}, grid, kReduceThreads, cost);
   }
 
   void linear(const Matrix& weights, const float* bias, gpu::View x, gpu::View y, int rows, bool residual) {
@@ -587,8 +589,7 @@ class MetalBackend final : public Backend {
     const int outputs = static_cast<int>(weights.rows);
     const Cost cost{static_cast<double>(weights.bytes()) + (bias ? 4.0 * outputs : 0), static_cast<double>(passes), 0,
                     floats(rows, weights.columns) + (residual ? 2 : 1) * floats(rows, outputs)};
-    if (bias) launch(kernel, set, args, {{1, matrix(weights)}, {2, vector(bias, outputs)}, {3, x}, {4, y}}, grid, 0, cost);
-    else launch(kernel, set, args, {{1, matrix(weights)}, {3, x}, {4, y}}, grid, 0, cost);
+    launch(kernel, set, args, {{1, matrix(weights)}, {2, bias ? vector(bias, outputs) : unused()}, {3, x}, {4, y}}, grid, 0, cost);
   }
 
   gpu::ExpertArgs expert_args(int columns, int outputs) const {
@@ -618,7 +619,7 @@ class MetalBackend final : public Backend {
     const Constants gate = Constants({{kType, type_of(layer.gate)}, {kTypeB, type_of(layer.up)}, {kColumns, u32(E)}, {kDirect, 1}});
     launch("gate_up_c1", gate, expert_args(E, F),
            {{1, matrix(layer.gate)}, {2, matrix(layer.up)}, {3, vector(layer.gate_bias, int64_t{config_.experts} * F)},
-            {4, vector(layer.up_bias, int64_t{config_.experts} * F)}, {5, h_.view()}, {6, choices_.view()}, {10, act_.view()}},
+            {4, vector(layer.up_bias, int64_t{config_.experts} * F)}, {5, h_.view()}, {6, choices_.view()}, {7, unused()}, {8, unused()}, {9, unused()}, {10, act_.view()}},
            {ceil_div(u32(F), 2 * kernels_.simdgroups("gate_up_c1", gate)), u32(U), 1}, 0,
            {share * static_cast<double>(layer.gate.bytes() + layer.up.bytes()) + 8.0 * U * F, 1, 0, floats(1, E) + floats(U, F)});
     const Constants down = Constants({{kType, type_of(layer.down)}, {kColumns, u32(F)}});

@@ -4,7 +4,7 @@
 //   node native/build.mjs --tests && dist/native/bench_kernels [kernel set] [threads] [repeats] [job]
 // `job`: only jobs whose name contains it. Other compilations: as test_kernels.cpp says.
 // Every figure is the median of interleaved repeats, because memory and clock move between seconds on shared machines.
-// Quantised groups stream 2880 × 2880 matrices that no cache holds; columns are activation rows.
+// Quantised groups stream 2880 × 2880 matrices (K-quants: 2816 wide) that no cache holds; columns are activation rows.
 #include <algorithm>
 #include <chrono>
 #include <ctime>
@@ -12,7 +12,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <functional>
-#include <optional>
+#include <memory>
 #include <string>
 #include <thread>
 #include <vector>
@@ -28,7 +28,7 @@ using namespace hearth::cpu;
 
 namespace {
 
-constexpr int kWidth = 2880, kBlocks = kWidth / kBlock, kMatrices = 120;
+constexpr int kWidth = 2880, kMatrices = 30;
 
 /// This thread's time on a core where the system tells, so that other work on the machine counts little; else wall time.
 double thread_seconds() {
@@ -84,34 +84,37 @@ struct Job {
   }
 };
 
-enum class Weights { mxfp4, mxfp4_repacked, q8_0 };
+constexpr const char* kNames[kFormats] = {"MXFP4", "Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q4_K", "Q5_K", "Q6_K"};
 
 /// Matrices of one quantised type and layout, and the columns that go through them.
 struct QuantBench {
   const Kernels& kernels;
-  Weights type;
+  Format format;
+  bool repacked;
   int threads;
+  int blocks = kWidth / kBlock;
   size_t row_bytes = 0, group_bytes = 0, matrix_bytes = 0;
   uint8_t* weights = nullptr;
   int next = 0;
 
-  QuantBench(const Kernels& k, Weights weight_type, int thread_count)
-      : kernels(k), type(weight_type), threads(thread_count) {
-    const bool mxfp4 = type != Weights::q8_0;
-    const size_t block = mxfp4 ? 17 : 34;
-    row_bytes = kBlocks * block;
+  QuantBench(const Kernels& k, Format weight_format, bool packed, int thread_count)
+      : kernels(k), format(weight_format), repacked(packed), threads(thread_count) {
+    const Unit unit = unit_of(format);
+    blocks = blocks / unit.blocks * unit.blocks;
+    row_bytes = static_cast<size_t>(blocks / unit.blocks) * unit.bytes;
     std::vector<uint8_t> matrix(row_bytes * kWidth);
     for (uint8_t& byte : matrix) byte = static_cast<uint8_t>(random_bits());
-    for (size_t i = 0; i < matrix.size(); i += block) {
-      matrix[i] = static_cast<uint8_t>(mxfp4 ? 114 + random_bits() % 8 : 0);
-      if (!mxfp4) matrix[i + 1] = 0x14;
+    for (size_t i = 0; i < matrix.size(); i += unit.bytes) {
+      if (format == Format::mxfp4) matrix[i] = static_cast<uint8_t>(114 + random_bits() % 8);
+      else if (format == Format::q6_k) matrix[i + 209] = 0x14;
+      else matrix[i + 1] = matrix[i + 3] = 0x14;
     }
-    group_bytes = type == Weights::mxfp4_repacked ? packed_group_bytes(kBlocks) : row_bytes * kGroupRows;
+    group_bytes = repacked ? packed_group_bytes(blocks) : row_bytes * kGroupRows;
     matrix_bytes = group_bytes * (kWidth / kGroupRows);
     weights = allocate(matrix_bytes * kMatrices);
-    if (type == Weights::mxfp4_repacked) {
+    if (repacked) {
       for (size_t group = 0; group < kWidth / kGroupRows; group++)
-        kernels.pack_group_mxfp4(matrix.data() + group * row_bytes * kGroupRows, row_bytes, kGroupRows, kBlocks,
+        kernels.pack_group_mxfp4(matrix.data() + group * row_bytes * kGroupRows, row_bytes, kGroupRows, blocks,
                                  weights + group * group_bytes);
     } else {
       std::memcpy(weights, matrix.data(), matrix_bytes);
@@ -123,53 +126,50 @@ struct QuantBench {
   QuantBench& operator=(const QuantBench&) = delete;
 
   Job job(int columns) {
-    const size_t n = static_cast<size_t>(columns);
-    std::vector<float> x(n * kWidth);
+    const auto n = static_cast<size_t>(columns), width = static_cast<size_t>(blocks * kBlock), row_blocks = width / kBlock;
+    std::vector<float> x(n * width);
     for (float& v : x) v = random_float();
     std::vector<int8_t> q(x.size());
-    std::vector<float> scales(n * kBlocks), y(n * kWidth);
+    std::vector<float> scales(n * row_blocks), y(n * kWidth);
     std::vector<int32_t> sums(scales.size()), order(n);
-    std::vector<uint8_t> tiles(tile_bytes(columns, kBlocks));
+    std::vector<uint8_t> tiles(tile_bytes(columns, blocks));
     for (size_t c = 0; c < n; c++) {
-      kernels.quantize_row(&x[c * kWidth], kWidth, &q[c * kWidth], &scales[c * kBlocks], &sums[c * kBlocks]);
+      kernels.quantize_row(&x[c * width], blocks * kBlock, &q[c * width], &scales[c * row_blocks], &sums[c * row_blocks]);
       order[c] = static_cast<int32_t>(c);
     }
     for (int c = 0; c < columns; c += kTileRows)
-      kernels.pack_tile(q.data(), scales.data(), sums.data(), kWidth, &order[static_cast<size_t>(c)],
+      kernels.pack_tile(q.data(), scales.data(), sums.data(), blocks * kBlock, &order[static_cast<size_t>(c)],
                         std::min(kTileRows, columns - c),
-                        tiles.data() + static_cast<size_t>(c / kTileRows) * tile_bytes(kTileRows, kBlocks));
-    const int count = std::clamp(400 / columns, 2, type == Weights::q8_0 ? 30 : 60);
+                        tiles.data() + static_cast<size_t>(c / kTileRows) * tile_bytes(kTileRows, blocks));
+    const int count = std::clamp(400 / columns, 2, kMatrices);
     auto run = [this, columns, count, tiles = std::move(tiles), y = std::move(y)]() mutable {
       if (next + count > kMatrices) next = 0;
       const uint8_t* first = weights + matrix_bytes * static_cast<size_t>(next);
       next += count;
       return time_parts(threads, [&, first](int part) {
         const int groups = kWidth / kGroupRows, begin = groups * part / threads, end = groups * (part + 1) / threads;
-        std::vector<uint8_t> memory(scratch_bytes(kBlocks) + 64);
+        std::vector<uint8_t> memory(scratch_bytes(blocks) + 64);
         uint8_t* scratch = memory.data() + (64 - reinterpret_cast<uintptr_t>(memory.data()) % 64) % 64;
         for (int m = 0; m < count; m++)
           for (int group = begin; group < end; group++) {
             const size_t row = static_cast<size_t>(group) * kGroupRows;
             const QuantGroup g{.weights = first + static_cast<size_t>(m) * matrix_bytes +
                                           static_cast<size_t>(group) * group_bytes,
-                               .row_bytes = type == Weights::mxfp4_repacked ? group_bytes : row_bytes,
+                               .row_bytes = repacked ? group_bytes : row_bytes,
                                .rows = kGroupRows,
-                               .blocks = kBlocks,
+                               .blocks = blocks,
                                .tiles = tiles.data(),
                                .columns = columns,
                                .y = y.data() + row,
                                .ldy = kWidth,
                                .end = weights + matrix_bytes * kMatrices,
                                .scratch = scratch};
-            if (type == Weights::mxfp4) kernels.group_mxfp4(g);
-            else if (type == Weights::q8_0) kernels.group_q8_0(g);
-            else kernels.group_mxfp4_packed(g);
+            (repacked ? kernels.group_mxfp4_packed : quant_group(kernels, format))(g);
           }
       });
     };
-    const char* name = type == Weights::mxfp4 ? "MXFP4" : type == Weights::q8_0 ? "Q8_0" : "MXFP4 repacked";
-    return {std::string(name) + " × " + std::to_string(columns), static_cast<double>(matrix_bytes) * count,
-            static_cast<double>(kWidth) * kWidth * columns * count, run};
+    return {std::string(kNames[static_cast<int>(format)]) + (repacked ? " repacked × " : " × ") + std::to_string(columns), static_cast<double>(matrix_bytes) * count,
+            static_cast<double>(width) * kWidth * columns * count, run};
   }
 };
 
@@ -271,10 +271,17 @@ int main(int count, char** arguments) {
     std::fprintf(stderr, "usage: bench_kernels [kernel set of this CPU] [threads] [repeats] [job]\n");
     return 1;
   }
-  QuantBench mxfp4(*kernels, Weights::mxfp4, threads), q8_0(*kernels, Weights::q8_0, threads);
-  std::optional<QuantBench> repacked;
-  if (kernels->pack_group_mxfp4) repacked.emplace(*kernels, Weights::mxfp4_repacked, threads);
-  const size_t memory_bytes = mxfp4.matrix_bytes * kMatrices;
+  const std::string wanted = count > 4 ? arguments[4] : "";
+  std::vector<std::unique_ptr<QuantBench>> quantised;
+  for (int f = 0; f < kFormats; f++)
+    for (const bool repacked : {false, true}) {
+      if (repacked && (static_cast<Format>(f) != Format::mxfp4 || !kernels->pack_group_mxfp4)) continue;
+      // More than 100 MB each: only those that have a job.
+      const std::string name = std::string(kNames[f]) + (repacked ? " repacked" : "");
+      if (name.find(wanted.substr(0, wanted.find(" × "))) == std::string::npos) continue;
+      quantised.push_back(std::make_unique<QuantBench>(*kernels, static_cast<Format>(f), repacked, threads));
+    }
+  constexpr size_t memory_bytes = size_t{256} << 20;
   uint8_t* halves = allocate(memory_bytes);
   for (size_t i = 0; i < memory_bytes; i += 2) {
     const uint16_t half = static_cast<uint16_t>(0x2800 + random_bits() % 0x800);
@@ -282,12 +289,12 @@ int main(int count, char** arguments) {
   }
 
   std::vector<Job> jobs;
-  const size_t read_bytes = mxfp4.matrix_bytes * 60;
+  const size_t read_bytes = memory_bytes / 2;
   jobs.push_back({"read loop", static_cast<double>(read_bytes), 0, [&, start = size_t{0}]() mutable {
                     start = start == 0 ? read_bytes : 0;
                     return time_parts(threads, [&](int part) {
                       const size_t share = read_bytes / static_cast<size_t>(threads);
-                      read_memory(mxfp4.weights + start + share * static_cast<size_t>(part), share);
+                      read_memory(halves + start + share * static_cast<size_t>(part), share);
                     });
                   }});
   constexpr long kTurns = 400000;
@@ -297,9 +304,8 @@ int main(int count, char** arguments) {
                       return time_parts(threads, [](int) { dot_instructions(kTurns); });
                     }});
   const auto ceilings = static_cast<std::ptrdiff_t>(jobs.size());
-  for (QuantBench* bench : {&mxfp4, repacked ? &*repacked : nullptr, &q8_0})
-    for (const int columns : {1, 2, 4, 8, 16, 20, 32, 64, 128})
-      if (bench) jobs.push_back(bench->job(columns));
+  for (const std::unique_ptr<QuantBench>& bench : quantised)
+    for (const int columns : {1, 2, 4, 8, 16, 20, 32, 64, 128}) jobs.push_back(bench->job(columns));
   for (const int columns : {1, 4, 32, 128}) jobs.push_back(float_job(*kernels, halves, memory_bytes, columns, threads));
   for (const auto& [rows, keys] : {std::pair{1, 1024}, {1, 16384}, {4, 4096}, {16, 4096}, {64, 4096}})
     for (const bool quantised : {false, true})
@@ -317,7 +323,7 @@ int main(int count, char** arguments) {
 
   if (count > 4)
     jobs.erase(std::remove_if(jobs.begin() + ceilings, jobs.end(),
-                              [&](const Job& job) { return job.name.find(arguments[4]) == std::string::npos; }),
+                              [&](const Job& job) { return job.name.find(wanted) == std::string::npos; }),
                jobs.end());
 
   for (int i = 0; i <= repeats; i++)

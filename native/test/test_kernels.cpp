@@ -106,27 +106,96 @@ template <class Values> const Values& digested(const Values& values) {
 
 // ---- quantised groups ----------------------------------------------------------------------------------------------
 
-enum class Format { mxfp4, q8_0 };
 enum class Range { usual, extreme };
 
-constexpr size_t block_bytes(Format f) { return f == Format::mxfp4 ? 17 : 34; }
-constexpr const char* name_of(Format f) { return f == Format::mxfp4 ? "MXFP4" : "Q8_0"; }
-void (*group_of(const Kernels& k, Format f))(const QuantGroup&) {
-  return f == Format::mxfp4 ? k.group_mxfp4 : k.group_q8_0;
+constexpr Format kAllFormats[] = {Format::mxfp4, Format::q8_0, Format::q4_0, Format::q4_1, Format::q5_0,
+                                  Format::q5_1, Format::q4_k, Format::q5_k, Format::q6_k};
+constexpr const char* name_of(Format f) {
+  constexpr const char* kNames[kFormats] = {"MXFP4", "Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q4_K", "Q5_K", "Q6_K"};
+  return kNames[static_cast<int>(f)];
+}
+constexpr bool is_k(Format f) { return unit_of(f).blocks > 1; }
+/// Where the F16s of a unit lie; the second is −1 where there is but one.
+struct Halves {
+  int first, second;
+};
+constexpr Halves halves_of(Format f) {
+  switch (f) {
+    case Format::mxfp4: return {-1, -1};
+    case Format::q6_k: return {208, -1};
+    case Format::q4_1:
+    case Format::q5_1:
+    case Format::q4_k:
+    case Format::q5_k: return {0, 2};
+    default: return {0, -1};
+  }
 }
 
-/// A block's 32 values and their scale, from the published layouts.
-double dequantise(Format f, const uint8_t* block, int values[32]) {
-  if (f == Format::mxfp4) {
-    static constexpr int kDoubled[8] = {0, 1, 2, 3, 4, 6, 8, 12};
-    for (int i = 0; i < 32; i++) {
-      const int nibble = i < 16 ? block[1 + i] & 15 : block[1 + i - 16] >> 4;
-      values[i] = nibble < 8 ? kDoubled[nibble] : -kDoubled[nibble - 8];
+/// The values of block i of a unit, exact, from the published layouts (ggml/src/ggml-quants.c), and their scale and minimum:
+/// value = scale × integer + minimum.
+struct Dequantised {
+  int integers[32];
+  double scale, minimum = 0;
+};
+Dequantised dequantise(Format f, const uint8_t* unit, int block) {
+  Dequantised out;
+  const auto half = [&](int at) { return half_value(static_cast<uint16_t>(unit[at] | unit[at + 1] << 8)); };
+  const auto nibble = [&](int at, int i) { return i < 16 ? unit[at + i] & 15 : unit[at + i - 16] >> 4; };
+  switch (f) {
+    case Format::mxfp4: {
+      static constexpr int kDoubled[8] = {0, 1, 2, 3, 4, 6, 8, 12};
+      for (int i = 0; i < 32; i++) {
+        const int q = nibble(1, i);
+        out.integers[i] = q < 8 ? kDoubled[q] : -kDoubled[q - 8];
+      }
+      out.scale = std::ldexp(1.0, std::clamp<int>(unit[0], kMinExponent, kMaxExponent) - 128);
+      break;
     }
-    return std::ldexp(1.0, std::clamp<int>(block[0], kMinExponent, kMaxExponent) - 128);
+    case Format::q8_0:
+      for (int i = 0; i < 32; i++) out.integers[i] = static_cast<int8_t>(unit[2 + i]);
+      out.scale = half(0);
+      break;
+    case Format::q4_0:
+    case Format::q4_1:
+    case Format::q5_0:
+    case Format::q5_1: {
+      const bool minimum = f == Format::q4_1 || f == Format::q5_1, fifth = f == Format::q5_0 || f == Format::q5_1;
+      const int start = minimum ? 4 : 2;
+      for (int i = 0; i < 32; i++) {
+        out.integers[i] = nibble(fifth ? start + 4 : start, i);
+        if (fifth) out.integers[i] += (unit[start + i / 8] >> i % 8 & 1) * 16;
+        if (!minimum) out.integers[i] -= fifth ? 16 : 8;
+      }
+      out.scale = half(0);
+      if (minimum) out.minimum = half(2);
+      break;
+    }
+    case Format::q4_k:
+    case Format::q5_k: {
+      const bool fifth = f == Format::q5_k;
+      const uint8_t* packed = unit + 4;
+      const int scale = block < 4 ? packed[block] % 64 : packed[block + 4] % 16 + packed[block - 4] / 64 * 16;
+      const int minimum = block < 4 ? packed[block + 4] % 64 : packed[block + 4] / 16 + packed[block] / 64 * 16;
+      for (int i = 0; i < 32; i++) {
+        const int byte = unit[(fifth ? 48 : 16) + block / 2 * 32 + i];
+        out.integers[i] = block % 2 ? byte / 16 : byte % 16;
+        if (fifth) out.integers[i] += (unit[16 + i] >> block & 1) * 16;
+      }
+      out.scale = half(0) * scale;
+      out.minimum = -half(2) * minimum;
+      break;
+    }
+    case Format::q6_k:
+      for (int i = 0; i < 32; i++) {
+        const int at = 32 * block + i, part = at / 128, in_part = at % 128, l = at % 32;
+        const int low = unit[64 * part + in_part % 64], high = unit[128 + 32 * part + l] >> in_part / 32 * 2 & 3;
+        const int q = (in_part < 64 ? low % 16 : low / 16) + 16 * high;
+        out.integers[i] = static_cast<int8_t>(unit[192 + at / 16]) * (q - 32);
+      }
+      out.scale = half(208);
+      break;
   }
-  for (int i = 0; i < 32; i++) values[i] = static_cast<int8_t>(block[2 + i]);
-  return half_value(static_cast<uint16_t>(block[0] | block[1] << 8));
+  return out;
 }
 
 struct QuantCase {
@@ -146,20 +215,26 @@ struct QuantData {
 
   QuantData(const QuantCase& quant_case, Random& random)
       : c(quant_case),
-        row_bytes(static_cast<size_t>(c.blocks) * block_bytes(c.format)),
+        row_bytes(static_cast<size_t>(c.blocks / unit_of(c.format).blocks) * unit_of(c.format).bytes),
         weights(row_bytes * static_cast<size_t>(c.rows)),
         tiles(tile_bytes(c.columns, c.blocks)) {
     for (uint8_t& byte : weights) byte = static_cast<uint8_t>(random.bits());
-    for (size_t i = 0; i < weights.size(); i += block_bytes(c.format)) {
-      if (c.format == Format::mxfp4) {
-        if (c.range == Range::usual) weights[i] = static_cast<uint8_t>(random.integer(110, 125));
-      } else {
-        // Any finite half, denormals included, or one of a usual size.
-        const int high = c.range == Range::usual ? random.integer(0x0C, 0x24) : random.integer(0, 0x7B);
-        weights[i + 1] = static_cast<uint8_t>(high | (random.integer(0, 1) ? 0x80 : 0));
+    const Unit unit = unit_of(c.format);
+    for (size_t i = 0; i < weights.size(); i += unit.bytes) {
+      if (random.integer(0, 7) == 0) {  // the largest sums of either sign
+        const int fill = c.format == Format::mxfp4 ? 0x7F : c.format == Format::q8_0 ? 0x80 : random.integer(0, 1) * 0xFF;
+        std::fill_n(&weights[i], unit.bytes, static_cast<uint8_t>(fill));
+        if (c.format == Format::q6_k) std::fill_n(&weights[i + 192], 16, static_cast<uint8_t>(random.integer(0x7F, 0x80)));
       }
-      if (random.integer(0, 7) == 0)  // the largest sums of either sign
-        std::fill_n(&weights[i + block_bytes(c.format) - 16], 16, c.format == Format::mxfp4 ? 0x7F : 0x80);
+      if (c.format == Format::mxfp4 && c.range == Range::usual) weights[i] = static_cast<uint8_t>(random.integer(110, 125));
+      if (c.format == Format::mxfp4 && c.range == Range::extreme) weights[i] = static_cast<uint8_t>(random.bits());
+      // Any finite half, denormals included, or one of a usual size.
+      for (const int at : {halves_of(c.format).first, halves_of(c.format).second}) {
+        if (at < 0) continue;
+        const int high = c.range == Range::usual ? random.integer(0x0C, 0x24) : random.integer(0, 0x7B);
+        weights[i + static_cast<size_t>(at)] = static_cast<uint8_t>(random.bits());
+        weights[i + static_cast<size_t>(at) + 1] = static_cast<uint8_t>(high | (random.integer(0, 1) ? 0x80 : 0));
+      }
     }
     const int k = c.blocks * kBlock;
     q.resize(static_cast<size_t>(c.columns) * static_cast<size_t>(k));
@@ -198,7 +273,7 @@ std::vector<float> run_group(const Kernels& kernels, const QuantData& data, bool
   uint8_t* aligned = scratch.data() + (64 - reinterpret_cast<uintptr_t>(scratch.data()) % 64) % 64;
   std::fill(scratch.begin(), scratch.end(), 0xEE);
   const Guarded<uint8_t>& weights = repacked ? packed : data.weights;
-  const auto group = repacked ? kernels.group_mxfp4_packed : group_of(kernels, c.format);
+  const auto group = repacked ? kernels.group_mxfp4_packed : quant_group(kernels, c.format);
   group({.weights = weights.data(),
          .row_bytes = repacked ? packed.size() : data.row_bytes,
          .rows = c.rows,
@@ -223,21 +298,25 @@ void check_group_against_double(const QuantData& data) {
   for (int r = 0; r < c.rows; r++)
     for (int column = 0; column < c.columns; column++) {
       double sum = 0, magnitude = 0;
+      const Unit unit = unit_of(c.format);
       for (int b = 0; b < c.blocks; b++) {
-        int values[32];
-        const double scale =
+        const Dequantised weights =
             dequantise(c.format,
                        data.weights.data() + static_cast<size_t>(r) * data.row_bytes +
-                           static_cast<size_t>(b) * block_bytes(c.format),
-                       values) *
-            static_cast<double>(data.scales[static_cast<size_t>(column * c.blocks + b)]);
-        int dot = 0;
-        for (int i = 0; i < 32; i++) dot += values[i] * data.q[static_cast<size_t>((column * c.blocks + b) * 32 + i)];
-        sum += dot * scale;
-        magnitude += std::fabs(dot * scale);
+                           static_cast<size_t>(b / unit.blocks) * unit.bytes,
+                       b % unit.blocks);
+        const double scale = static_cast<double>(data.scales[static_cast<size_t>(column * c.blocks + b)]);
+        int dot = 0, total = 0;
+        for (int i = 0; i < 32; i++) {
+          const int q = data.q[static_cast<size_t>((column * c.blocks + b) * 32 + i)];
+          dot += weights.integers[i] * q;
+          total += q;
+        }
+        sum += (dot * weights.scale + total * weights.minimum) * scale;
+        magnitude += (std::fabs(dot * weights.scale) + std::fabs(total * weights.minimum)) * scale;
       }
       const double got = static_cast<double>(y[static_cast<size_t>(column * (c.rows + 3) + r)]);
-      check(std::fabs(got - sum) <= (c.blocks + 2) * 0x1p-23 * magnitude, "portable %s row %d column %d: %g, not %g",
+      check(std::fabs(got - sum) <= (2 * c.blocks + 2) * 0x1p-23 * magnitude, "portable %s row %d column %d: %g, not %g",
             name_of(c.format), r, column, got, sum);
     }
 }
@@ -254,19 +333,24 @@ void check_group(const Kernels& kernels, const QuantData& data) {
   }
 }
 
-/// Every count of rows and columns in a tile, tiles beyond the first, every remainder of blocks, and a 2880-wide row.
+/// Every count of rows and columns in a tile, tiles beyond the first, every remainder of blocks, and a 2880-wide row; of
+/// K-quants, super-blocks instead.
 template <class Body> void each_quant_case(Body body) {
-  for (const Format format : {Format::mxfp4, Format::q8_0})
+  for (const Format format : kAllFormats)
     for (const Range range : {Range::usual, Range::extreme}) {
+      const int unit = unit_of(format).blocks;
       for (int rows = 1; rows <= 16; rows++)
         for (const int columns : {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 20, 33}) {
           static constexpr int kBlocks[] = {1, 2, 3, 4, 5, 6, 7, 8, 11, 13};
-          for (int pass = 0; pass < 2; pass++)
-            body(QuantCase{format, range, rows, columns, kBlocks[(rows * 7 + columns + 5 * pass) % 10]});
+          for (int pass = 0; pass < (is_k(format) ? 1 : 2); pass++) {
+            const int blocks = is_k(format) ? unit * (1 + (rows + columns) % 3) : kBlocks[(rows * 7 + columns + 5 * pass) % 10];
+            body(QuantCase{format, range, rows, columns, blocks});
+          }
         }
-      for (int columns = 1; columns <= 49; columns++) body(QuantCase{format, range, 16, columns, 4 + columns % 9});
-      for (const int columns : {1, 2, 5, 16, 40}) body(QuantCase{format, range, 16, columns, 90});
-      body(QuantCase{format, range, 9, 3, 91});
+      for (int columns = 1; columns <= 49; columns++)
+        body(QuantCase{format, range, 16, columns, is_k(format) ? unit : 4 + columns % 9});
+      for (const int columns : {1, 2, 5, 16, 40}) body(QuantCase{format, range, 16, columns, is_k(format) ? 88 : 90});
+      body(QuantCase{format, range, 9, 3, is_k(format) ? 88 : 91});
     }
 }
 
@@ -488,6 +572,13 @@ struct SwiGlu {
   double exact(const Guarded<float>& a, const Guarded<float>& b, size_t i) const {
     const double g = std::min(7.0, static_cast<double>(a[i])), u = std::clamp(static_cast<double>(b[i]), -7.0, 7.0);
     return g / (1 + std::exp(-1.702 * g)) * (u + 1);
+  }
+};
+struct SiluGlu {
+  void kernel(const Kernels& k, const float* a, const float* b, int n, float* y) const { k.silu_glu(a, b, n, y); }
+  double exact(const Guarded<float>& a, const Guarded<float>& b, size_t i) const {
+    const double g = static_cast<double>(a[i]);
+    return g / (1 + std::exp(-g)) * static_cast<double>(b[i]);
   }
 };
 struct Axpy {
@@ -722,6 +813,7 @@ void check_all(const Kernels* kernels) {
   check_pack(set);
   check_row_operation(kernels, "rms_norm", RmsNorm{});
   check_row_operation(kernels, "swiglu", SwiGlu{});
+  check_row_operation(kernels, "silu_glu", SiluGlu{});
   check_row_operation(kernels, "axpy", Axpy{});
   check_halves(set);
   check_attention(kernels);

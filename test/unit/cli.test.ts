@@ -1,12 +1,14 @@
 // The command line as its users call it: its own process, a tiny model made by itself, the real native addon.
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { BenchmarkReport } from '../../engine/protocol';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import type { BenchmarkReport, ModelList, SelfTestReport } from '../../engine/protocol';
 import { VERSION } from '../../engine/version';
+import { loadNative } from '../../native/index';
 import { bundleCli } from '../support/cli';
+import { FileServer } from '../support/file-server';
 import { TestClient } from './support/lsp-client';
 
 const root = path.join(__dirname, '..', '..');
@@ -63,7 +65,18 @@ describe('hearth', () => {
 		expect(await run(['--version'])).toEqual({ code: 0, stdout: `${VERSION}\n`, stderr: '' });
 		const help = await run(['--help']);
 		expect(help.code).toBe(0);
-		for (const name of ['info', 'tokenize', 'detokenize', 'logits', 'generate', 'bench', 'profile', 'serve', 'synth']) {
+		for (const name of [
+			'info',
+			'tokenize',
+			'detokenize',
+			'logits',
+			'generate',
+			'bench',
+			'profile',
+			'selftest',
+			'serve',
+			'synth',
+		]) {
 			expect(help.stdout).toMatch(new RegExp(`^  ${name} `, 'm'));
 			expect(await run([name, '--help'])).toMatchObject({
 				code: 0,
@@ -80,6 +93,15 @@ describe('hearth', () => {
 		[['info'], 'hearth info: MODEL is missing (see "hearth info --help")'],
 		[['info', 'a', 'b'], 'hearth info: unexpected argument "b" (see "hearth info --help")'],
 		[['info', '--fast', 'a'], `hearth info: Unknown option '--fast' (see "hearth info --help")`],
+		[['bench'], 'hearth bench: MODEL is missing (see "hearth bench --help")'],
+		[
+			['generate', 'm', '--prompt', 'x', '--backend', 'cuda'],
+			'hearth generate: --backend takes auto, metal, cpu; not "cuda" (see "hearth generate --help")',
+		],
+		[
+			['bench', '--count', '--backend', 'cpu'],
+			'hearth bench: --count counts the launches of --backend metal (see "hearth bench --help")',
+		],
 		[['info', 'none.gguf'], 'hearth info: there is no file none.gguf'],
 		[['info', '.'], 'hearth info: . is a folder, not a GGUF file'],
 		[['generate', 'none.gguf', '--prompt', 'x'], 'hearth generate: there is no file none.gguf'],
@@ -126,6 +148,34 @@ describe('hearth', () => {
 	});
 });
 
+describe('hearth selftest', () => {
+	test('checks every kernel set, and says so in a report', async () => {
+		const file = path.join(directory, 'selftest.md');
+		const report = await json<SelfTestReport>(['selftest', '--quick', '--backend', 'cpu', '--save', file]);
+		expect(report).toMatchObject({ sizes: 'small', metal: { state: expect.stringMatching(/^(absent|untested)$/) } });
+		expect(report.kernels.filter(({ ok }) => !ok)).toEqual([]);
+		const sets = new Set(report.kernels.map(({ set }) => set));
+		expect([...sets]).toEqual(
+			loadNative()
+				.cpuInfo()
+				.kernels.filter((set) => set !== 'reference'),
+		);
+		for (const { milliseconds, bytes } of report.kernels) expect(Math.min(milliseconds, bytes)).toBeGreaterThan(0);
+		expect(report.models.map(({ ok }) => ok)).toEqual([true, true, true]);
+		const markdown = readFileSync(file, 'utf8');
+		expect(markdown).toMatch(/^# Hearth self-test\n\nAll \d+ checks passed\./);
+		expect(markdown).toMatch(/\| cpu portable +\| +group_mxfp4 \|.*\| +ok \|/);
+	});
+
+	test('asked for Metal where there is none, says why the CPU computes', async () => {
+		const { code, stderr } = await run(['generate', model, '--prompt', 'x', '--max-tokens', '1', '--backend', 'metal']);
+		expect(code).toBe(0);
+		if (!loadNative().metalInfo().onThisSystem) {
+			expect(stderr).toBe('hearth: the CPU computes, not Metal: Metal is part of macOS only\n');
+		}
+	});
+});
+
 describe('hearth info', () => {
 	test('tells what the file holds', async () => {
 		const summary = await json<Record<string, unknown>>(['info', model]);
@@ -135,6 +185,7 @@ describe('hearth info', () => {
 			fileBytes: statSync(model).size,
 			tokenizer: { model: 'gpt2', pre: 'gpt-4o' },
 			hyperparameters: { block_count: 4, expert_count: 8 },
+			backend: { name: 'cpu', kernels: expect.any(String) },
 		});
 		const types = summary['tensorTypes'] as { count: number; bytes: number }[];
 		expect(types.reduce((sum, { count }) => sum + count, 0)).toBe(summary['tensorCount']);
@@ -407,5 +458,66 @@ describe('hearth serve', () => {
 		child.kill('SIGTERM');
 		expect(await new Promise((resolve) => child.once('close', resolve))).toBe(0);
 		client.connection.dispose();
+	});
+});
+
+describe('models', () => {
+	test('hearth info says what the model takes and whether it runs', async () => {
+		const at = async (...options: string[]) =>
+			(await json<{ memory: { cacheBytes: number; fit: string }; problem?: string }>(['info', model, ...options]))
+				.memory;
+		const small = await at('--context', '512');
+		expect(small.fit).toBe('fits');
+		expect((await at('--context', '1024')).cacheBytes).toBe(2 * small.cacheBytes);
+		expect((await at('--context', '512', '--cache-type', 'q8_0')).cacheBytes).toBeLessThan(0.6 * small.cacheBytes);
+		const { stdout } = await run(['info', model]);
+		expect(stdout).toMatch(/^runs here +yes$/m);
+		expect(stdout).toMatch(/^memory +\d+ MB, of .* available: it fits$/m);
+	});
+
+	test('hearth models lists and hearth fetch gets what is missing', async () => {
+		const server = await FileServer.start(readFileSync(model));
+		const catalogue = path.join(directory, 'catalogue.json');
+		const entry = {
+			...{
+				id: 'small',
+				name: 'Small',
+				summary: 's',
+				page: 'https://x.example',
+				uses: ['chat'],
+				architecture: 'gpt-oss',
+			},
+			...{ matrixTypes: ['Q8_0'], license: 'MIT', files: [{ url: server.url, sha256: server.sha256 }] },
+		};
+		writeFileSync(catalogue, JSON.stringify({ models: [entry] }));
+		// No programs keep models here.
+		vi.stubEnv('HOME', directory)
+			.stubEnv('XDG_DATA_HOME', '')
+			.stubEnv('XDG_CACHE_HOME', '')
+			.stubEnv('HEARTH_CATALOGUE', catalogue);
+		for (const name of ['HF_HOME', 'HF_HUB_CACHE', 'HUGGINGFACE_HUB_CACHE', 'LLAMA_CACHE', 'OLLAMA_MODELS'])
+			vi.stubEnv(name, '');
+		try {
+			const to = path.join(directory, 'got');
+			mkdirSync(to);
+			const before = await json<ModelList>(['models', '--folder', to]);
+			expect(before.found.filter(({ source }) => source !== 'ollama')).toEqual([]);
+			const fetched = await run(['fetch', 'small', '--to', to]);
+			expect(fetched).toMatchObject({ code: 0, stdout: `${path.join(to, 'model.gguf')}\n` });
+			expect(fetched.stderr).toContain('licence MIT, from https://x.example');
+			const after = await json<ModelList>(['models', '--folder', to]);
+			expect(after.found).toContainEqual(expect.objectContaining({ name: 'model', source: 'folder', fit: 'fits' }));
+			const { stdout } = await run(['models', '--folder', to]);
+			expect(stdout).toMatch(/^model +folder +gpt-oss /m);
+			expect(stdout).toMatch(/^small +MIT +chat/m);
+			expect(await run(['fetch', 'other'])).toMatchObject({
+				code: 1,
+				stderr: 'hearth fetch: there is no model "other"; there are small\n',
+			});
+			expect((await run(['models', '--context', 'x'])).stderr).toContain('--context takes an integer');
+		} finally {
+			vi.unstubAllEnvs();
+			await server.close();
+		}
 	});
 });

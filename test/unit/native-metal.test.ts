@@ -184,7 +184,7 @@ describe.runIf(metalTools())('Metal, emulated', () => {
 								...{ tokens, priority: 'chat', maxTokens: 16, sampling: sampling(i) },
 								// Right and wrong guesses, so that verifying and truncating happen for certain.
 								drafts: {
-									source: { update: () => {}, propose: (n) => alone[i]!.slice(4, 4 + n) },
+									source: { propose: (asked) => asked.map(({ limit }) => alone[i]!.slice(4, 4 + limit)) },
 									length: 3,
 								},
 							}),

@@ -106,22 +106,18 @@ describe('Engine on the native addon', () => {
 		const answers: number[][] = [];
 		for (const job of jobs) answers.push(await expected(job));
 		// Knows every answer and spoils about one token in five.
-		const oracle = (): DraftSource => {
-			let known: readonly number[] = [];
-			return {
-				update: (tokens) => {
-					known = tokens;
-				},
-				propose: (limit) => {
+		const oracle: DraftSource = {
+			propose: async (requests) =>
+				requests.map(({ sequence, limit }) => {
+					const known = sequence.tokens;
 					const job = jobs.findIndex(({ prompt }) => prompt.every((token, i) => token === known[i]));
 					const done = known.length - jobs[job]!.prompt.length;
 					return answers[job]!.slice(done, done + limit).map((token) =>
 						random() < 0.2 ? Math.floor(random() * vocabularySize) : token,
 					);
-				},
-			};
+				}),
 		};
-		const drafting = await openModel(file, { contextTokens: 512, cacheTokens: 4096, draftSource: oracle });
+		const drafting = await openModel(file, { contextTokens: 512, cacheTokens: 4096, draftSources: [oracle] });
 		try {
 			const total = { proposed: 0, accepted: 0 };
 			const run = async ({ prompt, count, sampling }: Job, priority: 'chat' | 'completion') => {

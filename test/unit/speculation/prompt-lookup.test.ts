@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { DraftRecord, MAX_DRAFT, StepCost } from '../../../engine/speculation/draft-length';
-import { PromptLookup } from '../../../engine/speculation/prompt-lookup';
+import { LookupIndex, PromptLookup } from '../../../engine/speculation/prompt-lookup';
 
-function lookup(tokens: number[]): PromptLookup {
-	const source = new PromptLookup();
+function lookup(tokens: number[]): LookupIndex {
+	const source = new LookupIndex();
 	source.update(tokens);
 	return source;
 }
@@ -46,6 +46,19 @@ describe('prompt lookup', () => {
 		expect(lookup([1, 2, 3, 1, 2, 3]).propose(0)).toEqual([]);
 	});
 
+	it('tells how well founded a draft is before it makes it', () => {
+		const source = new PromptLookup();
+		const ground = (shared: number) => {
+			const text = Array.from({ length: shared }, (_, i) => 100 + i);
+			return source.ground({ tokens: [1, ...text, 2, 3, 4, ...text] });
+		};
+		expect(ground(2)).toBeUndefined();
+		const kinds = [3, 4, 6, 10, 16, 32].map((shared) => ground(shared)!);
+		expect(new Set(kinds.map(({ kind }) => kind)).size).toBe(6);
+		expect(kinds.map(({ prior }) => prior)).toEqual(kinds.map(({ prior }) => prior).sort());
+		expect(ground(15)).toEqual(ground(10));
+	});
+
 	it('agrees with the definition on random text, however the text arrived', () => {
 		let state = 1;
 		const random = (below: number) => {
@@ -53,7 +66,7 @@ describe('prompt lookup', () => {
 			return Math.floor((state / 2 ** 32) * below);
 		};
 		for (let round = 0; round < 200; round++) {
-			const source = new PromptLookup();
+			const source = new LookupIndex();
 			const tokens: number[] = [];
 			for (let i = 0; i < 60; i++) {
 				tokens.push(random(4));
@@ -70,7 +83,7 @@ describe('prompt lookup', () => {
 describe('draft length', () => {
 	const flat = (): StepCost => {
 		const cost = new StepCost();
-		for (let rows = 1; rows <= 32; rows++) cost.observe(rows, 10);
+		for (let rows = 1; rows <= MAX_DRAFT + 1; rows++) cost.observe(rows, 10);
 		return cost;
 	};
 	const record = (accepted: number, of: number): DraftRecord => {
@@ -80,14 +93,14 @@ describe('draft length', () => {
 	};
 
 	it('drafts as far as it may where rows are free and drafts are right', () => {
-		expect(record(8, 8).bestLength(flat(), 0, 8)).toBe(8);
-		expect(record(8, 8).bestLength(flat(), 0, 99)).toBe(MAX_DRAFT);
+		expect(record(8, 8).best(flat(), 0, 8).length).toBe(8);
+		expect(record(8, 8).best(flat(), 0, 99).length).toBe(MAX_DRAFT);
 	});
 
 	it('drafts nothing where drafts are wrong, and tries one now and then', () => {
 		const wrong = record(0, 4);
 		const cost = new StepCost();
-		const lengths = Array.from({ length: 64 }, () => wrong.bestLength(cost, 0, 8));
+		const lengths = Array.from({ length: 64 }, () => wrong.best(cost, 0, 8).length);
 		expect(lengths.filter((length) => length === 0).length).toBe(60);
 		expect(lengths.filter((length) => length === 1).length).toBe(4);
 	});
@@ -95,14 +108,29 @@ describe('draft length', () => {
 	it('drafts little where each row costs as much as a step', () => {
 		const linear = new StepCost();
 		for (let rows = 1; rows <= 32; rows++) linear.observe(rows, 10 * rows);
-		expect(record(3, 4).bestLength(linear, 0, 8)).toBe(0);
+		expect(record(3, 4).best(linear, 0, 8).length).toBe(0);
+	});
+
+	it('learns apart what drafts of each ground are worth', () => {
+		const [weak, strong] = [
+			{ kind: 0, prior: 0.7 },
+			{ kind: 1, prior: 0.7 },
+		];
+		const made = new DraftRecord();
+		for (let i = 0; i < 50; i++) {
+			made.observe(4, 0, weak);
+			made.observe(4, 4, strong);
+		}
+		const cost = new StepCost();
+		expect(made.best(cost, 0, 32, undefined, weak).length).toBe(0);
+		expect(made.best(cost, 0, 32, undefined, strong).length).toBeGreaterThan(8);
 	});
 
 	it('drafts less the more others share the step', () => {
 		const cost = new StepCost();
 		const good = record(9, 10);
-		const alone = good.bestLength(cost, 0, 8);
-		const crowded = good.bestLength(cost, 12, 8);
+		const alone = good.best(cost, 0, 8).length;
+		const crowded = good.best(cost, 12, 8).length;
 		expect(alone).toBeGreaterThan(0);
 		expect(crowded).toBeLessThanOrEqual(alone);
 	});

@@ -89,8 +89,7 @@ void check_attention(const AttentionCase& c) {
   const uint32_t slices = groups(per_group, 8);
   // All rows in one launch, then in slices of other sizes.
   std::vector<float> split;
-  for (const uint32_t slice : {rows, 3u}) {
-    if (slice == 3 && (rows <= 3 || rows > 40)) continue;
+  for (const uint32_t slice : rows > 3 && rows <= 40 ? std::vector<uint32_t>{rows, 3} : std::vector<uint32_t>{rows}) {
     const uint32_t simdgroups = slice == rows ? 3 : 4;
     auto a = unset<float>(rows * stride);
     for (uint32_t first = 0; first < rows; first += slice) {
@@ -117,17 +116,27 @@ void check_attention(const AttentionCase& c) {
   constants(launch).bytes(0, args).read(1, q).read(2, cache).read(3, info).read(4, tables).read(5, sinks).write(6, a).read(7, tiles).bytes(30, kGo)
       .run({static_cast<uint32_t>(tiles.size()), c.heads_kv * slices, 1}, {256, 1, 1});
   expect_same_rows("attention_rows", a, split, rows, width);
+  if (per_group % 8 != 0) return;
+  a = unset<float>(rows * stride);
+  Launch matrix(c.length <= 64 ? "attention_mm_d64" : "attention_mm_d128");
+  constants(matrix).bytes(0, args).read(1, q).read(2, cache).read(3, info).read(4, tables).read(5, sinks).write(6, a).read(7, tiles).bytes(30, kGo)
+      .run({static_cast<uint32_t>(tiles.size()), c.heads_kv * slices, 1}, {256, 1, 1});
+  expect_rows("attention on matrix units", a, want, rows, width, 1e-5);
 }
 
 }  // namespace
 
 KERNEL_TEST(attention) {
-  if (!all_sizes()) return check_attention({4, 2, 8, 0, {{2, 1}, {30, 3}, {129, 1}}});
+  if (!all_sizes()) {
+    check_attention({4, 2, 8, 0, {{2, 1}, {30, 3}, {129, 1}}});
+    return check_attention({8, 1, 8, 40, {{60, 2}}});
+  }
   check_attention({8, 1, 64, 0, {{0, 1}, {31, 1}, {32, 1}, {127, 1}, {128, 1}, {300, 8}}});
   check_attention({8, 1, 64, 128, {{5, 1}, {127, 2}, {255, 1}, {256, 1}, {700, 9}}});
   check_attention({2, 2, 8, 33, {{0, 33}, {200, 20}}});
   check_attention({10, 1, 24, 0, {{40, 2}}});
   check_attention({2, 1, 128, 100, {{90, 40}}});
+  check_attention({16, 1, 72, 50, {{100, 3}}});
   check_attention({1, 1, 200, 0, {{64, 1}}});
   check_attention({2, 1, 64, 0, {{4200, 2}}});
   check_attention({1, 1, 16, 0, {{0, 130}}});

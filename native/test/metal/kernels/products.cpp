@@ -117,6 +117,12 @@ void check_linear(const LinearCase& c) {
   const auto got = run_linear(c, w, bias, x, y, columns_for(c.rows), 2, c.width % 64 == 0);
   expect_same_rows(name.c_str(), got, want, c.rows, c.outputs);
   expect_rows(name.c_str(), got, exact, c.rows, c.outputs, 3e-6);
+
+  std::vector<float> matrix(y);
+  Launch("linear_mm").constant(1, id(c.type)).constant(4, c.has_bias).constant(5, c.residual).bytes(0, LinearArgs{c.width, c.rows, c.outputs})
+      .read(1, w.data(), w.bytes()).read(2, bias).read(3, x).write(4, matrix).bytes(30, kGo)
+      .run({groups(c.outputs, kMatrixOutputs), groups(c.rows, kMatrixColumns), 1}, {128, 1, 1});
+  expect_rows((name + ", matrix units").c_str(), matrix, exact, c.rows, c.outputs, 1e-5);
 }
 
 }  // namespace
@@ -218,6 +224,25 @@ void check_qkv(const QkvCase& c) {
       .run(grid(product_groups((c.heads + 2 * c.heads_kv) * (c.length / 4), c.rows, columns, simdgroups)), {32 * simdgroups, 1, 1});
   expect_same_rows("q", q, want_q, c.rows, c.heads * c.length);
   expect_same("cache", cache, want_cache);
+
+  auto matrix_q = unset<float>(q.size());
+  std::vector<uint8_t> matrix_cache(cache.size(), 0x5a);
+  Launch("qkv_mm").constant(1, id(c.q)).constant(2, id(c.k)).constant(3, id(c.v))
+      .bytes(0, QkvArgs{c.width, c.rows, c.heads, c.heads_kv, c.length, {block_bytes, head_bytes}})
+      .read(1, wq.data(), wq.bytes()).read(2, wk.data(), wk.bytes()).read(3, wv.data(), wv.bytes()).read(4, bq).read(5, bk).read(6, bv).read(7, h)
+      .read(8, rope).read(9, info).read(10, tables).write(11, matrix_q).write(12, matrix_cache).bytes(30, kGo)
+      .run({groups((c.heads + 2 * c.heads_kv) * c.length, kMatrixOutputs), groups(c.rows, kMatrixColumns), 1}, {128, 1, 1});
+  expect_rows("q, matrix units", matrix_q, want_q, c.rows, c.heads * c.length, 1e-5);
+  std::vector<float> stored, want_stored;
+  for (size_t i = 0; i < cache.size(); i += 2) {
+    _Float16 a, b;
+    memcpy(&a, &matrix_cache[i], 2);
+    memcpy(&b, &want_cache[i], 2);
+    stored.push_back(static_cast<float>(a));
+    want_stored.push_back(static_cast<float>(b));
+    if (want_cache[i] == 0x5a && want_cache[i + 1] == 0x5a) stored.back() = want_stored.back() = a == b ? 0.0f : NAN;
+  }
+  expect_close("cache, matrix units", stored, want_stored, 1e-3);
 }
 
 }  // namespace

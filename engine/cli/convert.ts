@@ -1,0 +1,47 @@
+// `hearth convert FOLDER OUT.gguf`: a Hugging Face folder as one GGUF file.
+import { convertFolder } from '../convert/convert';
+import { WEIGHT_CHOICES } from '../convert/plan';
+import { choiceOption, parseCommandLine, withInterrupt, writeJson } from './command';
+import { progressLine } from './progress';
+
+const HELP = `usage: hearth convert FOLDER OUT.gguf [options]
+
+Converts a Hugging Face model to GGUF. FOLDER has config.json, tokenizer.json and model.safetensors (or its shards with an
+index). gpt-oss, llama, qwen2, qwen3 and EAGLE-3 draft heads can be converted; what cannot be mapped is named. Memory stays
+below 500 MB whatever the model's size.
+
+  --type T         what matrices become: keep (as the folder has them), f16, bf16 or q8_0
+                   (default: keep; q8_0 beside MXFP4 experts, as in the published gpt-oss, and for draft heads).
+                   Experts in MXFP4 stay so; norms, biases and routers are F32
+  --target MODEL   for a draft head: the model it drafts for, a folder or a GGUF file; its tokenizer is copied
+  --json           print a summary as JSON
+`;
+
+/** Runs `hearth convert`. */
+export async function convert(args: string[]): Promise<void> {
+	const { values, positionals } = parseCommandLine(
+		args,
+		HELP,
+		{ type: { type: 'string' }, target: { type: 'string' }, json: { type: 'boolean' } },
+		['FOLDER', 'OUT.gguf'],
+	);
+	const weights = choiceOption('type', values.type, WEIGHT_CHOICES);
+	const started = performance.now();
+	const result = await withInterrupt((signal) =>
+		convertFolder(positionals[0]!, positionals[1]!, {
+			...(weights !== undefined && { weights }),
+			...(values.target !== undefined && { target: values.target }),
+			onProgress: progressLine(),
+			signal,
+		}),
+	);
+	const seconds = (performance.now() - started) / 1000;
+	if (values.json) {
+		await writeJson({ file: positionals[1], ...result, seconds });
+	} else {
+		process.stderr.write(
+			`${positionals[1]}: ${result.name} (${result.architecture}), ${(result.fileBytes / 1e9).toFixed(2)} GB, ` +
+				`${result.tensorCount} tensors, in ${seconds.toFixed(1)} s\n`,
+		);
+	}
+}

@@ -1,0 +1,291 @@
+// Hugging Face's model classes as GGUF architectures: metadata from config.json and where each tensor goes, by the names of
+// llama.cpp. What a config asks for that the architecture does not do is an error, never left out.
+import type { GgufValue } from '../gguf/writer';
+import type { JsonObject } from './json';
+import { EVEN_ROWS, IN_ORDER, interleavedHeads, ODD_ROWS, type Plan } from './plan';
+import { shown } from './safetensors';
+
+/** Sizes that all these architectures have. Lengths in elements. */
+export interface Sizes {
+	layers: number;
+	embedding: number;
+	heads: number;
+	headsKv: number;
+	headLength: number;
+	feedForward: number;
+	vocabulary: number;
+}
+
+interface Architecture {
+	/** The GGUF's `general.architecture`. */
+	name: string;
+	plan(plan: Plan, config: JsonObject, sizes: Sizes): void;
+}
+
+/** By `architectures[0]` of config.json. */
+const ARCHITECTURES: Record<string, Architecture> = {
+	GptOssForCausalLM: { name: 'gpt-oss', plan: planGptOss },
+	LlamaForCausalLM: { name: 'llama', plan: planDense },
+	Qwen2ForCausalLM: { name: 'qwen2', plan: planDense },
+	Qwen3ForCausalLM: { name: 'qwen3', plan: planDense },
+};
+
+const MAX_LENGTH = 2 ** 24;
+
+/** `architectures[0]` of config.json. */
+export function modelClass(config: JsonObject): string {
+	const [name] = config.array('architectures');
+	if (typeof name !== 'string') throw config.fail('architectures', 'a list of names');
+	return name;
+}
+
+/** The GGUF architecture of a folder. Throws naming the class where it is none that can be converted. */
+export function architectureOf(config: JsonObject): Architecture {
+	const name = modelClass(config);
+	if (Object.hasOwn(ARCHITECTURES, name)) return ARCHITECTURES[name]!;
+	const known = [...Object.keys(ARCHITECTURES), 'EAGLE-3 draft heads'].join(', ');
+	throw new Error(`${config.file}: the architecture ${shown(name)} cannot be converted; these can: ${known}`);
+}
+
+export function readSizes(config: JsonObject): Sizes {
+	const embedding = config.integer('hidden_size', 1, 1 << 16);
+	const heads = config.integer('num_attention_heads', 1, 1024);
+	const headLength = config.integer('head_dim', 2, 256, Math.floor(embedding / heads));
+	if (headLength % 2 !== 0) throw new Error(`${config.file}: head_dim is ${headLength}, which RoPE cannot halve`);
+	return {
+		layers: config.integer('num_hidden_layers', 1, 1024),
+		embedding,
+		heads,
+		headsKv: config.integer('num_key_value_heads', 1, heads, heads),
+		headLength,
+		feedForward: config.integer('intermediate_size', 1, 1 << 18),
+		vocabulary: config.integer('vocab_size', 1, MAX_LENGTH),
+	};
+}
+
+/** The metadata that every architecture has. */
+export function addSizes(
+	metadata: Map<string, GgufValue>,
+	architecture: string,
+	config: JsonObject,
+	sizes: Sizes,
+): void {
+	const u32 = (key: string, value: number) => metadata.set(`${architecture}.${key}`, { type: 'u32', value });
+	const f32 = (key: string, value: number) => metadata.set(`${architecture}.${key}`, { type: 'f32', value });
+	u32('block_count', sizes.layers);
+	u32('context_length', config.integer('max_position_embeddings', 1, MAX_LENGTH));
+	u32('embedding_length', sizes.embedding);
+	u32('feed_forward_length', sizes.feedForward);
+	u32('vocab_size', sizes.vocabulary);
+	u32('attention.head_count', sizes.heads);
+	u32('attention.head_count_kv', sizes.headsKv);
+	u32('attention.key_length', sizes.headLength);
+	u32('attention.value_length', sizes.headLength);
+	u32('rope.dimension_count', sizes.headLength);
+	f32('attention.layer_norm_rms_epsilon', config.number('rms_norm_eps'));
+	const rope = readRope(config);
+	f32('rope.freq_base', rope.base);
+	if (rope.type === 'linear' || rope.type === 'yarn') {
+		metadata.set(`${architecture}.rope.scaling.type`, { type: 'string', value: rope.type });
+		f32('rope.scaling.factor', rope.factor);
+	}
+	if (rope.type === 'yarn') {
+		u32('rope.scaling.original_context_length', rope.originalContext);
+		f32('rope.scaling.yarn_beta_fast', rope.betaFast);
+		f32('rope.scaling.yarn_beta_slow', rope.betaSlow);
+	}
+}
+
+interface Rope {
+	base: number;
+	type: 'default' | 'linear' | 'yarn' | 'llama3';
+	factor: number;
+	originalContext: number;
+	betaFast: number;
+	betaSlow: number;
+	/** llama3 only. */
+	lowFrequency: number;
+	highFrequency: number;
+}
+
+/** Rotary embedding: newer configs have one `rope_parameters`, older ones `rope_theta` and `rope_scaling`. */
+function readRope(config: JsonObject): Rope {
+	const scaling = config.optionalObject('rope_parameters') ?? config.optionalObject('rope_scaling');
+	const type = String(scaling?.first('rope_type', 'type') ?? 'default');
+	if (type !== 'default' && type !== 'linear' && type !== 'yarn' && type !== 'llama3') {
+		throw new Error(`${config.file}: RoPE scaling ${shown(type)} is not supported; linear, yarn and llama3 are`);
+	}
+	const base = scaling?.has('rope_theta') ? scaling.number('rope_theta') : config.number('rope_theta', 10_000);
+	const rope: Rope = {
+		...{ base, type, factor: 1, originalContext: 0, betaFast: 32, betaSlow: 1, lowFrequency: 1, highFrequency: 4 },
+	};
+	if (!scaling || type === 'default') return rope;
+	rope.factor = scaling.number('factor');
+	if (!(rope.factor >= 1 && rope.factor <= 65536)) {
+		throw new Error(`${config.file}: a RoPE factor of ${rope.factor} is out of range`);
+	}
+	if (type === 'linear') return rope;
+	rope.originalContext = scaling.integer(
+		'original_max_position_embeddings',
+		1,
+		MAX_LENGTH,
+		type === 'llama3' ? 8192 : config.integer('max_position_embeddings', 1, MAX_LENGTH),
+	);
+	if (type === 'llama3') {
+		rope.lowFrequency = scaling.number('low_freq_factor', 1);
+		rope.highFrequency = scaling.number('high_freq_factor', 4);
+		return rope;
+	}
+	rope.betaFast = scaling.number('beta_fast', 32);
+	rope.betaSlow = scaling.number('beta_slow', 1);
+	for (const key of ['attention_factor', 'mscale', 'mscale_all_dim']) {
+		if (scaling.has(key)) throw new Error(`${config.file}: YaRN with ${key} is not supported`);
+	}
+	return rope;
+}
+
+/**
+ * `rope_freqs.weight` of Llama 3.1's scaling: what each frequency is divided by (transformers,
+ * `modeling_rope_utils.py`, `_compute_llama3_parameters`).
+ */
+export function addRopeFrequencies(plan: Plan, config: JsonObject, name: string, headLength: number): void {
+	const rope = readRope(config);
+	if (rope.type !== 'llama3') return;
+	const factors = Float32Array.from({ length: headLength / 2 }, (_, i) => {
+		const wavelength = 2 * Math.PI * rope.base ** ((2 * i) / headLength);
+		if (wavelength < rope.originalContext / rope.highFrequency) return 1;
+		if (wavelength > rope.originalContext / rope.lowFrequency) return rope.factor;
+		const smooth = (rope.originalContext / wavelength - rope.lowFrequency) / (rope.highFrequency - rope.lowFrequency);
+		return 1 / ((1 - smooth) / rope.factor + smooth);
+	});
+	plan.constant(name, 'F32', [factors.length], new Uint8Array(factors.buffer));
+}
+
+/** Throws where the config asks for what the architecture does not do. */
+function expect(config: JsonObject, key: string, wanted: unknown, absent: unknown = wanted): void {
+	const value = config.get(key) ?? absent;
+	if (value !== wanted) {
+		throw new Error(`${config.file}: ${key} is ${shown(String(value))}, which is not supported; ${wanted} is`);
+	}
+}
+
+function planEmbeddings(plan: Plan, config: JsonObject, { vocabulary, embedding }: Sizes): void {
+	plan.matrix('token_embd.weight', 'model.embed_tokens.weight', [vocabulary, embedding]);
+	plan.vector('output_norm.weight', 'model.norm.weight', embedding);
+	// With tied embeddings the head is the embedding, and a copy of it in the folder is left out.
+	if (config.boolean('tie_word_embeddings', false)) plan.ignore(/^lm_head\.weight$/);
+	else plan.matrix('output.weight', 'lm_head.weight', [vocabulary, embedding]);
+	plan.ignore(/\.rotary_emb\.inv_freq$/);
+}
+
+function planDense(plan: Plan, config: JsonObject, sizes: Sizes): void {
+	const { name } = architectureOf(config);
+	const { embedding, feedForward, headLength } = sizes;
+	const q = sizes.heads * headLength;
+	const kv = sizes.headsKv * headLength;
+	expect(config, 'hidden_act', 'silu');
+	expect(config, 'use_sliding_window', false);
+	if (config.has('quantization_config')) throw quantised(config);
+	const order = name === 'llama' ? interleavedHeads(headLength) : undefined;
+	planEmbeddings(plan, config, sizes);
+	addRopeFrequencies(plan, config, 'rope_freqs.weight', headLength);
+	for (let layer = 0; layer < sizes.layers; layer++) {
+		const from = `model.layers.${layer}`;
+		const to = `blk.${layer}`;
+		plan.vector(`${to}.attn_norm.weight`, `${from}.input_layernorm.weight`, embedding);
+		plan.matrix(`${to}.attn_q.weight`, `${from}.self_attn.q_proj.weight`, [q, embedding], order && { order });
+		plan.matrix(`${to}.attn_k.weight`, `${from}.self_attn.k_proj.weight`, [kv, embedding], order && { order });
+		plan.matrix(`${to}.attn_v.weight`, `${from}.self_attn.v_proj.weight`, [kv, embedding]);
+		plan.matrix(`${to}.attn_output.weight`, `${from}.self_attn.o_proj.weight`, [embedding, q]);
+		for (const [bias, length] of [
+			['q', q],
+			['k', kv],
+			['v', kv],
+		] as const) {
+			const source = `${from}.self_attn.${bias}_proj.bias`;
+			// Qwen 2 has them always, the others where the config says so.
+			if (name !== 'qwen2' && !plan.has(source)) continue;
+			plan.vector(`${to}.attn_${bias}.bias`, source, length, bias === 'v' ? undefined : order);
+		}
+		if (name === 'qwen3') {
+			plan.vector(`${to}.attn_q_norm.weight`, `${from}.self_attn.q_norm.weight`, headLength);
+			plan.vector(`${to}.attn_k_norm.weight`, `${from}.self_attn.k_norm.weight`, headLength);
+		}
+		plan.vector(`${to}.ffn_norm.weight`, `${from}.post_attention_layernorm.weight`, embedding);
+		plan.matrix(`${to}.ffn_gate.weight`, `${from}.mlp.gate_proj.weight`, [feedForward, embedding]);
+		plan.matrix(`${to}.ffn_up.weight`, `${from}.mlp.up_proj.weight`, [feedForward, embedding]);
+		plan.matrix(`${to}.ffn_down.weight`, `${from}.mlp.down_proj.weight`, [embedding, feedForward]);
+	}
+}
+
+function planGptOss(plan: Plan, config: JsonObject, sizes: Sizes): void {
+	const { embedding, feedForward, headLength, layers } = sizes;
+	const experts = config.integer('num_local_experts', 1, 1024);
+	const used = config.integer('num_experts_per_tok', 1, 64, 4);
+	const q = sizes.heads * headLength;
+	const kv = sizes.headsKv * headLength;
+	const u32 = (key: string, value: number) => plan.metadata.set(`gpt-oss.${key}`, { type: 'u32', value });
+	u32('expert_feed_forward_length', feedForward);
+	u32('expert_count', experts);
+	u32('expert_used_count', used);
+	u32('attention.sliding_window', config.integer('sliding_window', 1, MAX_LENGTH));
+	expect(config, 'hidden_act', 'silu');
+	expect(config, 'swiglu_limit', 7);
+	const method = config.optionalObject('quantization_config')?.get('quant_method');
+	if (method !== undefined && method !== 'mxfp4') throw quantised(config);
+	if (config.has('layer_types')) {
+		const types = config.array('layer_types');
+		const alternates = types.every((type, i) => type === (i % 2 === 0 ? 'sliding_attention' : 'full_attention'));
+		if (!alternates || types.length !== layers) {
+			throw new Error(`${config.file}: layer_types other than sliding and full in turn are not supported`);
+		}
+	}
+	planEmbeddings(plan, config, sizes);
+	for (let layer = 0; layer < layers; layer++) {
+		const from = `model.layers.${layer}`;
+		const to = `blk.${layer}`;
+		const attention = `${from}.self_attn`;
+		plan.vector(`${to}.attn_norm.weight`, `${from}.input_layernorm.weight`, embedding);
+		for (const [name, rows] of [
+			['q', q],
+			['k', kv],
+			['v', kv],
+		] as const) {
+			plan.matrix(`${to}.attn_${name}.weight`, `${attention}.${name}_proj.weight`, [rows, embedding]);
+			plan.vector(`${to}.attn_${name}.bias`, `${attention}.${name}_proj.bias`, rows);
+		}
+		plan.matrix(`${to}.attn_output.weight`, `${attention}.o_proj.weight`, [embedding, q]);
+		plan.vector(`${to}.attn_output.bias`, `${attention}.o_proj.bias`, embedding);
+		plan.vector(`${to}.attn_sinks.weight`, `${attention}.sinks`, sizes.heads);
+		plan.vector(`${to}.post_attention_norm.weight`, `${from}.post_attention_layernorm.weight`, embedding);
+		plan.matrix(`${to}.ffn_gate_inp.weight`, `${from}.mlp.router.weight`, [experts, embedding], { type: 'F32' });
+		plan.vector(`${to}.ffn_gate_inp.bias`, `${from}.mlp.router.bias`, experts);
+		const gateAndUp = (suffix: string) => [
+			{ name: `${to}.ffn_gate_exps.${suffix}`, order: EVEN_ROWS },
+			{ name: `${to}.ffn_up_exps.${suffix}`, order: ODD_ROWS },
+		];
+		const down = (suffix: string) => [{ name: `${to}.ffn_down_exps.${suffix}`, order: IN_ORDER }];
+		const gateUpProj = `${from}.mlp.experts.gate_up_proj`;
+		const downProj = `${from}.mlp.experts.down_proj`;
+		if (plan.has(`${gateUpProj}_blocks`)) {
+			for (const width of [embedding, feedForward]) {
+				if (width % 32 !== 0)
+					throw new Error(`${config.file}: a width of ${width} cannot be MXFP4, which needs a multiple of 32`);
+			}
+			plan.mxfp4(gateUpProj, [experts, 2 * feedForward, embedding], gateAndUp('weight'));
+			plan.mxfp4(downProj, [experts, embedding, feedForward], down('weight'));
+		} else {
+			plan.transposedStack(gateUpProj, [experts, embedding, 2 * feedForward], gateAndUp('weight'));
+			plan.transposedStack(downProj, [experts, feedForward, embedding], down('weight'));
+		}
+		plan.stackedBias(`${gateUpProj}_bias`, [experts, 2 * feedForward], gateAndUp('bias'));
+		plan.stackedBias(`${downProj}_bias`, [experts, embedding], down('bias'));
+	}
+}
+
+function quantised(config: JsonObject): Error {
+	const method = config.optionalObject('quantization_config')?.get('quant_method');
+	return new Error(
+		`${config.file}: weights quantised with ${shown(String(method))} cannot be converted; use the model's unquantised folder or a GGUF`,
+	);
+}

@@ -1,0 +1,155 @@
+// A Hugging Face folder (config.json, tokenizer.json, safetensors) as one GGUF file. Streams: whatever the model's size, memory
+// holds a few chunks of it. Nothing is written before the whole folder was found to be convertible.
+import { createHash } from 'node:crypto';
+import { readdir, stat } from 'node:fs/promises';
+import path from 'node:path';
+import { GgufFile, type TensorType, tensorBytes, type WriteOptions } from '../gguf/writer';
+import { addSizes, architectureOf, readSizes } from './architectures';
+import { isEagle3, planEagle3 } from './eagle3';
+import { readJson } from './json';
+import { type Job, Plan, type WeightChoice } from './plan';
+import { SafetensorsFolder } from './safetensors';
+import { addTokenizer } from './tokenizer';
+
+export interface ConvertOptions extends WriteOptions {
+	/**
+	 * What matrices become. Default: as the folder has them, but Q8_0 beside gpt-oss's MXFP4 experts, as in the published
+	 * GGUF, and for draft heads. Experts in MXFP4 stay so; norms, biases and routers are F32.
+	 */
+	weights?: WeightChoice;
+	/** For an EAGLE-3 head: its target model, a folder or a GGUF. */
+	target?: string;
+}
+
+export interface ConvertResult {
+	architecture: string;
+	name: string;
+	fileBytes: number;
+	tensorCount: number;
+}
+
+/** Jobs at work at once: reads of several shards overlap with each other and with the arithmetic. */
+const LANES = 4;
+
+/** llama.cpp's `general.file_type` by the type that most of the file's bytes have. */
+const FILE_TYPES: Partial<Record<TensorType, number>> = { F32: 0, F16: 1, Q8_0: 7, BF16: 32, MXFP4: 38 };
+
+/** Metadata key: what the file was made from; see `fingerprint`. */
+export const SOURCE_KEY = 'hearth.converted_from';
+
+/**
+ * Converts `folder` to `file`, which appears when it is complete.
+ * @throws an error of one line naming the file, tensor or key that cannot be mapped, or the signal's reason; nothing is left
+ * behind.
+ */
+export async function convertFolder(
+	folder: string,
+	file: string,
+	options: ConvertOptions = {},
+): Promise<ConvertResult> {
+	const { signal, onProgress } = options;
+	const config = await readJson(folder, 'config.json');
+	if (!config) throw new Error(`${folder} is no folder of a Hugging Face model: it lacks config.json`);
+	const head = isEagle3(config);
+	const architecture = head ? 'eagle3' : architectureOf(config).name;
+	const source = await SafetensorsFolder.open(folder);
+	try {
+		const name = modelName(folder);
+		const mxfp4 = [...source.tensors.keys()].some((tensor) => tensor.endsWith('_blocks'));
+		const plan = new Plan(source, options.weights ?? (head || mxfp4 ? 'q8_0' : 'keep'));
+		plan.metadata.set('general.architecture', { type: 'string', value: architecture });
+		plan.metadata.set('general.type', { type: 'string', value: 'model' });
+		plan.metadata.set('general.name', { type: 'string', value: name });
+		plan.metadata.set('general.quantization_version', { type: 'u32', value: 2 });
+		plan.metadata.set(SOURCE_KEY, { type: 'string', value: await fingerprint(folder, options) });
+		if (head) {
+			await planEagle3(plan, config, options.target);
+		} else {
+			const sizes = readSizes(config);
+			addSizes(plan.metadata, architecture, config, sizes);
+			await addTokenizer(plan.metadata, folder, config, sizes.vocabulary);
+			architectureOf(config).plan(plan, config, sizes);
+		}
+		plan.finish();
+		plan.metadata.set('general.file_type', { type: 'u32', value: fileType(plan) });
+		signal?.throwIfAborted();
+		const output = await GgufFile.create(file, plan.metadata, plan.tensors, onProgress ? { onProgress } : {});
+		try {
+			await runJobs(byTurns(plan.jobs), output, signal);
+			await output.commit();
+		} catch (error) {
+			await output.discard();
+			throw output.explain(error);
+		}
+		return { architecture, name, fileBytes: output.totalBytes, tensorCount: plan.tensors.length };
+	} finally {
+		await source.close();
+	}
+}
+
+/**
+ * Tells whether a converted file is still what `folder` would become: a digest of the names, sizes and times of the folder's
+ * files and of the choices.
+ */
+export async function fingerprint(folder: string, { weights, target }: ConvertOptions): Promise<string> {
+	const names = ['config.json', 'tokenizer.json', 'tokenizer_config.json', 'model.safetensors.index.json'];
+	const shards = (await readdir(folder)).filter((name) => name.endsWith('.safetensors'));
+	const hash = createHash('sha256').update(JSON.stringify([1, weights ?? null, target ?? null]));
+	for (const name of [...names, ...shards.sort()]) {
+		const stats = await stat(path.join(folder, name)).catch(() => undefined);
+		hash.update(JSON.stringify([name, stats?.size ?? -1, stats?.mtimeMs ?? -1]));
+	}
+	return hash.digest('hex');
+}
+
+/** A model's name by its folder; in Hugging Face's cache (models--OWNER--NAME/snapshots/HASH) the repository's. */
+export function modelName(folder: string): string {
+	const parts = path.resolve(folder).split(path.sep);
+	const cached = parts.at(-2) === 'snapshots' ? parts.at(-3)?.match(/^models--.+?--(.+)$/)?.[1] : undefined;
+	return cached ?? parts.at(-1) ?? 'model';
+}
+
+function fileType(plan: Plan): number {
+	const bytes = new Map<TensorType, number>();
+	for (const tensor of plan.tensors) bytes.set(tensor.type, (bytes.get(tensor.type) ?? 0) + tensorBytes(tensor));
+	if (bytes.has('MXFP4')) return FILE_TYPES.MXFP4!;
+	const [[type]] = [...bytes].sort((a, b) => b[1] - a[1]) as [[TensorType, number]];
+	return FILE_TYPES[type] ?? 0;
+}
+
+/** One job of each shard in turn, so that neighbours read different files. */
+function byTurns(jobs: readonly Job[]): Job[] {
+	const shards = new Map<string, Job[]>();
+	for (const job of jobs) shards.set(job.shard, [...(shards.get(job.shard) ?? []), job]);
+	const queues = [...shards.values()].map((queue) => queue.values());
+	const order: Job[] = [];
+	while (order.length < jobs.length) {
+		for (const queue of queues) {
+			const { value } = queue.next();
+			if (value) order.push(value);
+		}
+	}
+	return order;
+}
+
+async function runJobs(jobs: readonly Job[], output: GgufFile, signal: AbortSignal | undefined): Promise<void> {
+	// The first failure stops the other lanes, too; all have ended before the file is removed.
+	const failed = new AbortController();
+	const stop = signal ? AbortSignal.any([signal, failed.signal]) : failed.signal;
+	const queue = jobs.values();
+	const lane = async () => {
+		for (const job of queue) {
+			stop.throwIfAborted();
+			try {
+				await job.run(output, stop);
+			} catch (error) {
+				failed.abort(error);
+				throw error;
+			}
+		}
+	};
+	const results = await Promise.allSettled(Array.from({ length: LANES }, lane));
+	signal?.throwIfAborted();
+	failed.signal.throwIfAborted();
+	for (const result of results) if (result.status === 'rejected') throw result.reason;
+}

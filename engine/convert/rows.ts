@@ -1,0 +1,116 @@
+// Rows of weights from one number format into another. All of it works on buffers the caller keeps, so that converting a file
+// of any size makes no garbage.
+import type { TensorType } from '../gguf/writer';
+import { fromHalf, toHalf } from '../synth/floats';
+
+/** Formats weights are read in. */
+export type FloatType = 'F32' | 'F16' | 'BF16';
+/** Formats weights are written in. */
+export type WeightType = Extract<TensorType, 'F32' | 'F16' | 'BF16' | 'Q8_0'>;
+
+export function isFloatType(dtype: string): dtype is FloatType {
+	return dtype === 'F32' || dtype === 'F16' || dtype === 'BF16';
+}
+
+const BLOCK = 32;
+
+let halves: Float32Array | undefined;
+/** Every binary16 number by its bits. */
+function halfTable(): Float32Array {
+	halves ??= Float32Array.from({ length: 1 << 16 }, (_, bits) =>
+		(bits & 0x7c00) === 0x7c00 ? (bits & 0x3ff ? Number.NaN : bits & 0x8000 ? -Infinity : Infinity) : fromHalf(bits),
+	);
+	return halves;
+}
+
+/** `count` numbers at `source[from…]` (bytes) as floats in `target`. */
+export function decodeFloats(
+	type: FloatType,
+	source: Uint8Array,
+	from: number,
+	count: number,
+	target: Float32Array,
+): void {
+	const view = new DataView(source.buffer, source.byteOffset + from);
+	if (type === 'F32') {
+		for (let i = 0; i < count; i++) target[i] = view.getFloat32(4 * i, true);
+	} else if (type === 'F16') {
+		const table = halfTable();
+		for (let i = 0; i < count; i++) target[i] = table[view.getUint16(2 * i, true)]!;
+	} else {
+		const words = new Uint32Array(target.buffer, target.byteOffset, count);
+		for (let i = 0; i < count; i++) words[i] = view.getUint16(2 * i, true) << 16;
+	}
+}
+
+/**
+ * `count` floats as `type` at `target[at…]` (bytes). Rounds to nearest even; Q8_0 as ggml's reference quantises: a block's
+ * scale is its largest magnitude ÷ 127.
+ */
+export function encodeFloats(
+	type: WeightType,
+	source: Float32Array,
+	count: number,
+	target: Uint8Array,
+	at: number,
+): void {
+	const view = new DataView(target.buffer, target.byteOffset + at);
+	switch (type) {
+		case 'F32':
+			for (let i = 0; i < count; i++) view.setFloat32(4 * i, source[i]!, true);
+			break;
+		case 'F16':
+			for (let i = 0; i < count; i++) view.setUint16(2 * i, toHalf(source[i]!), true);
+			break;
+		case 'BF16': {
+			const words = new Uint32Array(source.buffer, source.byteOffset, count);
+			for (let i = 0; i < count; i++) {
+				const word = words[i]!;
+				view.setUint16(2 * i, (word + 0x7fff + ((word >>> 16) & 1)) >>> 16, true);
+			}
+			break;
+		}
+		case 'Q8_0':
+			for (let block = 0; block * BLOCK < count; block++) {
+				const first = block * BLOCK;
+				let largest = 0;
+				for (let i = 0; i < BLOCK; i++) largest = Math.max(largest, Math.abs(source[first + i]!));
+				const scale = Math.fround(largest / 127);
+				const inverse = scale === 0 ? 0 : Math.fround(1 / scale);
+				view.setUint16(34 * block, toHalf(scale), true);
+				for (let i = 0; i < BLOCK; i++) {
+					const value = Math.fround(source[first + i]! * inverse);
+					// Half away from zero, as C's roundf.
+					view.setInt8(34 * block + 2 + i, value < 0 ? -Math.floor(0.5 - value) : Math.floor(0.5 + value));
+				}
+			}
+	}
+}
+
+/**
+ * A row of MXFP4 from gpt-oss's two tensors to ggml's blocks of 17 bytes: the scale, then the nibbles. Hugging Face's byte j
+ * holds elements 2j and 2j + 1; ggml's holds j and j + 16.
+ * @param blocks 16 bytes a block, from `blocksAt` on; `scales` one.
+ */
+export function repackMxfp4(
+	blocks: Uint8Array,
+	blocksAt: number,
+	scales: Uint8Array,
+	scalesAt: number,
+	count: number,
+	target: Uint8Array,
+	at: number,
+): void {
+	let from = blocksAt;
+	let to = at;
+	for (let block = 0; block < count; block++) {
+		target[to++] = scales[scalesAt + block]!;
+		for (let j = 0; j < 8; j++) {
+			const low = blocks[from + j]!;
+			const high = blocks[from + 8 + j]!;
+			target[to++] = (low & 0x0f) | (high << 4);
+			target[to++] = (low >>> 4) | (high & 0xf0);
+		}
+		from += 16;
+	}
+}
