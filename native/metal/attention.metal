@@ -103,7 +103,6 @@ kernel void attention(
     device const uint * stop [[buffer(30)]],
     uint3 group [[threadgroup_position_in_grid]],
     uint tid [[thread_index_in_threadgroup]],
-    uint threads [[threads_per_threadgroup]],
     uint lane [[thread_index_in_simdgroup]],
     uint simdgroup [[simdgroup_index_in_threadgroup]],
     uint simdgroups [[simdgroups_per_threadgroup]]) {
@@ -115,7 +114,7 @@ kernel void attention(
   const uint first_head = head_kv * per_group + slice * kHeads, heads = min(kHeads, per_group - slice * kHeads);
   const uint row = args.first_row + group.z, position = info[row].position, table = info[row].table;
   device const float4 * own_q = (device const float4 *)(q + ulong(row) * activation_stride(args.heads * length) + first_head * length);
-  for (uint i = tid; i < heads * length / 4u; i += threads) shared_q[i] = own_q[i];
+  for (uint i = tid; i < heads * length / 4u; i += simdgroups * kSimdWidth) shared_q[i] = own_q[i];
   threadgroup_barrier(mem_flags::mem_threadgroup);
 
   const uint slot = group.x * simdgroups + simdgroup;
@@ -178,7 +177,9 @@ kernel void attention_merge(
 }
 
 /// `Length`: of heads, at most; sizes the threadgroup's copy of a block.
-template <uint Length> kernel void attention_rows(
+template <uint Length>
+[[max_total_threads_per_threadgroup(256)]]
+kernel void attention_rows(
     constant AttentionArgs & args [[buffer(0)]],
     device const float * q [[buffer(1)]],
     device const uchar * cache [[buffer(2)]],
@@ -190,7 +191,6 @@ template <uint Length> kernel void attention_rows(
     device const uint * stop [[buffer(30)]],
     uint2 group [[threadgroup_position_in_grid]],
     uint tid [[thread_index_in_threadgroup]],
-    uint threads [[threads_per_threadgroup]],
     uint lane [[thread_index_in_simdgroup]],
     uint simdgroup [[simdgroup_index_in_threadgroup]]) {
   threadgroup uint4 shared_keys[Length * 4];
@@ -227,7 +227,7 @@ template <uint Length> kernel void attention_rows(
       device const uchar * block = cache + ulong(block_tables[table + b]) * args.cache.block_bytes + head_kv * args.cache.head_bytes;
       device const uint4 * keys = (device const uint4 *)block;
       device const uint4 * values = (device const uint4 *)(block + args.cache.block_bytes / 2u);
-      for (uint i = tid; i < length * 4u; i += threads) {
+      for (uint i = tid; i < length * 4u; i += kAttentionRowTile * kSimdWidth) {
         shared_keys[i] = keys[i];
         shared_values[i] = values[i];
       }
@@ -262,7 +262,9 @@ template [[host_name("attention_rows_d128")]] kernel attention_rows_kernel atten
 
 /// The same for head groups of 8, on simdgroup matrices: the rows of a matrix are the 8 heads of one position. The order of the sums is the
 /// hardware's.
-template <uint Length> kernel void attention_mm(
+template <uint Length>
+[[max_total_threads_per_threadgroup(256)]]
+kernel void attention_mm(
     constant AttentionArgs & args [[buffer(0)]],
     device const float * q [[buffer(1)]],
     device const uchar * cache [[buffer(2)]],
@@ -274,7 +276,6 @@ template <uint Length> kernel void attention_mm(
     device const uint * stop [[buffer(30)]],
     uint2 group [[threadgroup_position_in_grid]],
     uint tid [[thread_index_in_threadgroup]],
-    uint threads [[threads_per_threadgroup]],
     uint lane [[thread_index_in_simdgroup]],
     uint simdgroup [[simdgroup_index_in_threadgroup]]) {
   threadgroup uint4 shared_keys[Length * 4];
@@ -309,7 +310,7 @@ template <uint Length> kernel void attention_mm(
     device const uchar * block = cache + ulong(block_tables[table + b]) * args.cache.block_bytes + head_kv * args.cache.head_bytes;
     device const uint4 * from_keys = (device const uint4 *)block;
     device const uint4 * from_values = (device const uint4 *)(block + args.cache.block_bytes / 2u);
-    for (uint i = tid; i < length * 4u; i += threads) {
+    for (uint i = tid; i < length * 4u; i += kAttentionRowTile * kSimdWidth) {
       shared_keys[i] = from_keys[i];
       // Values nobody sees may be anything, and 0 · NaN is NaN.
       const uint key = b * kPositionsPerBlock + i * 8u / length;

@@ -243,8 +243,8 @@ struct ExpertArgs {
 /// the same hash of seed and position. Sums are in fixed point (2^-40), so the order of addition and S do not matter; a choice differs
 /// from the CPU's only where a float exp does, about once in 10^7.
 /// buffers: 1 float logits[][stride(V)], 2 SampleParams params[outputs], 3 SampleResult results[outputs] (written), 4 uint tokens[outputs]
-/// (written: may be the next step's `tokens`). grid: outputs × 1; S any (32 if the pipeline allows). Threadgroup memory 256 B.
-/// Reads a row of logits 2 times (greedy), 3 to 4 times (temperature, min-p), 17 times more for each of top-k and top-p.
+/// (written: may be the next step's `tokens`). grid: outputs × 1; S any (32 if the pipeline allows). Threadgroup memory 12.3 KiB.
+/// Reads a row of logits 2 times (greedy) or 4 times; 17 times more for a top-k or top-p that hundreds of tokens near the best do not fill.
 struct SampleArgs {
   u32 vocabulary;
 };

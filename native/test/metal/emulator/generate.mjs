@@ -26,6 +26,9 @@ const POSITIONS = {
 	threads_per_simdgroup: 'threads_per_simdgroup',
 };
 
+/** Positions and sizes in a grid: in a kernel all of them are scalars, or vectors of the same length. */
+const GRID = new Set(Object.keys(POSITIONS).filter((name) => !/index|simdgroup/.test(name)));
+
 /** Macros expanded; line markers keep the positions. */
 function preprocess(text, file, compiler) {
 	const standalone = text.replace(/^[ \t]*#[ \t]*include[ \t]*<(.*)>.*$/gm, (_, header) => {
@@ -100,6 +103,7 @@ export function generate(original, file, { check = false, compiler = 'clang++-19
 		const sources = [];
 		const used = { buffer: 0, threadgroup: 0 };
 		let written = 0;
+		let components;
 		const parts = [];
 		for (let i = from, start = from, depth = 0; i <= to; i++) {
 			if ('([{<'.includes(code[i])) depth++;
@@ -127,8 +131,15 @@ export function generate(original, file, { check = false, compiler = 'clang++-19
 				if (!space.test(parameter)) reject(a, `a ${name} parameter without its address space: ${parameter.trim()}`);
 				if (name === 'buffer' && !/\b(constant|const)\b/.test(parameter)) written |= bit;
 				sources.push(`msl::from::${name === 'buffer' ? 'Buffer' : 'Threadgroup'}<${argument}>`);
-			} else if (POSITIONS[name]) sources.push(`msl::from::${POSITIONS[name]}`);
-			else reject(a, `unknown attribute [[${name}]]`);
+			} else if (POSITIONS[name]) {
+				if (GRID.has(name)) {
+					const own = /\b(?:uint|ushort)([23]?)\b/.exec(parameter)?.[1];
+					components ??= own;
+					if (own !== components)
+						reject(a, `positions of ${own || 1} and of ${components || 1} components in one kernel`);
+				}
+				sources.push(`msl::from::${POSITIONS[name]}`);
+			} else reject(a, `unknown attribute [[${name}]]`);
 		}
 		return { sources, buffers: used.buffer, threadgroupSlots: used.threadgroup, written };
 	}
