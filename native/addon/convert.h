@@ -3,8 +3,10 @@
 
 #include <napi.h>
 
+#include "../core/backend.h"
 #include "../core/batch.h"
 #include "../core/gguf.h"
+#include "../core/self_test.h"
 
 namespace hearth {
 
@@ -16,5 +18,10 @@ Batch batch_from_js(const Napi::Object& object);
 
 /// { tokens, probabilities, logits?, milliseconds }.
 Napi::Value result_to_js(Napi::Env env, const StepResult& result, double milliseconds);
+
+/// native/index.ts's StepCount.
+Napi::Value count_to_js(Napi::Env env, const StepCount& count);
+/// native/index.ts's KernelCheck.
+Napi::Value check_to_js(Napi::Env env, const KernelCheck& check);
 
 }  // namespace hearth

@@ -52,6 +52,7 @@ void ModelObject::define(Napi::Env env) {
                                                           InstanceMethod<&ModelObject::create_cache>("createCache"),
                                                           InstanceMethod<&ModelObject::cache_block_bytes>("cacheBlockBytes"),
                                                           InstanceMethod<&ModelObject::step>("step"),
+                                                          InstanceMethod<&ModelObject::count_step>("countStep"),
                                                           InstanceAccessor<&ModelObject::repack_bytes>("repackBytes"),
                                                           InstanceMethod<&ModelObject::repack>("repack"),
                                                           InstanceMethod<&ModelObject::measure_ceilings>("measureCeilings"),
@@ -122,6 +123,9 @@ Napi::Value ModelObject::info(const Napi::CallbackInfo& call) {
   number("ropeFrequencyBase", c.rope_base);
   number("ropeScalingFactor", c.rope_factor);
   number("ropeOriginalContextLength", c.rope_original_context);
+  text("backend", engine.backend().kind());
+  if (const std::string device = engine.backend().device(); !device.empty()) text("device", device);
+  if (!engine.backend_note().empty()) text("backendNote", engine.backend_note());
   text("kernels", engine.backend().name());
   number("threads", engine.threads());
   number("bytesPerToken", static_cast<double>(model.bytes_per_token()));
@@ -135,8 +139,7 @@ Napi::Value ModelObject::create_cache(const Napi::CallbackInfo& call) {
   auto options = call[0].As<Napi::Object>();
   const int blocks = static_cast<int>(whole_number(options.Get("blocks"), 1, 1 << 24, "blocks"));
   try {
-    return CacheObject::create(env, model_, std::make_shared<KvCache>(loaded.engine->model().config(), blocks,
-                                                                       cache_type(options.Get("type"), *loaded.engine)));
+    return CacheObject::create(env, model_, loaded.engine->make_cache(blocks, cache_type(options.Get("type"), *loaded.engine)));
   } catch (const Error& error) {
     throw Napi::Error::New(env, error.what());
   }
@@ -158,6 +161,17 @@ Napi::Value ModelObject::step(const Napi::CallbackInfo& call) {
     auto result = std::make_shared<StepResult>(engine->step(*memory, *batch));
     double milliseconds = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
     return [result, milliseconds](Napi::Env env) { return result_to_js(env, *result, milliseconds); };
+  });
+}
+
+Napi::Value ModelObject::count_step(const Napi::CallbackInfo& call) {
+  Napi::Env env = call.Env();
+  CacheObject* cache = CacheObject::from(call[0]);
+  if (!cache || !call[1].IsObject()) throw Napi::TypeError::New(env, "countStep takes a cache and a batch");
+  auto batch = std::make_shared<Batch>(batch_from_js(call[1].As<Napi::Object>()));
+  return model(env).worker.run(env, [engine = model(env).engine.get(), memory = cache->cache_of(env, model_), batch]() -> Worker::Settle {
+    auto count = std::make_shared<StepCount>(engine->count(*memory, *batch));
+    return [count](Napi::Env env) { return count_to_js(env, *count); };
   });
 }
 

@@ -18,6 +18,9 @@ struct EngineOptions {
   int threads = 0;  ///< 0: default_thread_count()
   RopeMode rope = RopeMode::reference;
   std::string kernels = "auto";
+  /// "auto": Metal where this machine and build have it, unless certain CPU kernels are asked for; "metal": the same, and
+  /// backend_note() says why where it cannot be; "cpu".
+  std::string backend = "auto";
 };
 
 class Engine {
@@ -27,11 +30,17 @@ class Engine {
 
   const Model& model() const { return model_; }
   const Backend& backend() const { return *backend_; }
+  /// Why the CPU computes where Metal was asked for or could be expected; else empty.
+  const std::string& backend_note() const { return backend_note_; }
+  std::shared_ptr<KvCache> make_cache(int blocks, CacheType type) { return backend_->make_cache(model_.config(), blocks, type); }
   int threads() const { return pool_.threads(); }
 
   /// The forward pass as the model card gives it, then sampling. Throws Error on a bad batch (cache untouched) or once
   /// abort() was called.
   StepResult step(KvCache& cache, const Batch& batch);
+
+  /// What the step would launch on a GPU. Throws Error on a bad batch.
+  StepCount count(KvCache& cache, const Batch& batch);
 
   /// See Backend::repack. Throws Error for a layer out of range.
   void repack(int layer);
@@ -39,7 +48,10 @@ class Engine {
   ThreadPool& pool() { return pool_; }
 
   /// Makes the running step and all later ones throw, at the next layer.
-  void abort() { aborted_ = true; }
+  void abort() {
+    aborted_ = true;
+    backend_->abort();
+  }
 
   /// Milliseconds by operation since the last call.
   std::map<std::string, double> take_profile();
@@ -47,6 +59,7 @@ class Engine {
  private:
   Model model_;
   ThreadPool pool_;
+  std::string backend_note_;
   std::unique_ptr<Backend> backend_;
   std::atomic<bool> aborted_{false};
   std::mutex profile_mutex_;

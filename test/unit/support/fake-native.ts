@@ -79,6 +79,7 @@ export class FakeModel implements NativeModel {
 			ropeFrequencyBase: 150000,
 			ropeScalingFactor: 32,
 			ropeOriginalContextLength: 4096,
+			backend: 'cpu',
 			kernels: 'portable',
 			threads: 1,
 			bytesPerToken: 1000,
@@ -115,6 +116,10 @@ export class FakeModel implements NativeModel {
 			cache.inUse.clear();
 			this.#running = false;
 		}
+	}
+
+	countStep(): ReturnType<NativeModel['countStep']> {
+		return Promise.resolve({ launches: [], scratchBytes: 0 });
 	}
 
 	readonly repackBytes = 0;
