@@ -15,7 +15,7 @@ export interface EngineSettings {
 	threads: number;
 	/** Positions a conversation or completion may span. */
 	contextTokens: number;
-	kernels: 'auto' | 'reference' | 'portable' | 'avx2' | 'avx512' | 'neon' | 'matrix';
+	kernels: 'auto' | 'reference' | 'portable' | 'avx2' | 'avx512' | 'neon';
 	/** What computes; `auto`: Metal where there is a usable one, else the CPU. */
 	backend: 'auto' | 'metal' | 'cpu';
 	rope: 'reference' | 'llamacpp';

@@ -10,10 +10,9 @@ import path from 'node:path';
 export type RopeMode = 'reference' | 'llamacpp';
 /**
  * `reference`: plain loops over F32-dequantised weights, the oracle. `portable`: plain C++ with the arithmetic (and so the
- * bits) of the fast kernels. `matrix`: Metal, with the GPU's matrix units for steps of 32 rows and more: such a step's bits are
- * not those of the same rows in short steps. The others are instruction sets; `auto` is the best this CPU has.
+ * bits) of the fast kernels. The others are instruction sets; `auto` is the best this CPU has.
  */
-export type KernelSet = 'auto' | 'reference' | 'portable' | 'avx2' | 'avx512' | 'neon' | 'matrix';
+export type KernelSet = 'auto' | 'reference' | 'portable' | 'avx2' | 'avx512' | 'neon';
 /** `auto`: Metal where this build and machine have it, else the CPU. */
 export type BackendChoice = 'auto' | 'metal' | 'cpu';
 /** The `code` of a step's error after which its backend, and every cache of its model, must not be used again. */

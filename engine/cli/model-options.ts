@@ -4,15 +4,7 @@ import { BACKENDS } from '../runtime/backend';
 import type { OpenOptions } from '../runtime/model';
 import { choiceOption, integerOption } from './command';
 
-export const KERNEL_SETS = [
-	'auto',
-	'reference',
-	'portable',
-	'avx2',
-	'avx512',
-	'neon',
-	'matrix',
-] as const satisfies KernelSet[];
+export const KERNEL_SETS = ['auto', 'reference', 'portable', 'avx2', 'avx512', 'neon'] as const satisfies KernelSet[];
 export const CACHE_TYPES = ['f16', 'q8_0', 'f32'] as const satisfies CacheType[];
 
 export const MODEL_OPTIONS = {

@@ -16,19 +16,18 @@ namespace {
 std::unique_ptr<Backend> make_backend(const Model& model, ThreadPool& pool, const EngineOptions& options, std::string& note) {
   if (options.backend != "auto" && options.backend != "metal" && options.backend != "cpu")
     fail("the backend must be auto, metal or cpu, not \"%s\"", printable(options.backend).c_str());
-  const bool matrix = options.kernels == "matrix", any = options.kernels == "auto" || matrix;
-  if (matrix && options.backend == "cpu") note = "the CPU computes: the kernels \"matrix\" are Metal's";
-  const bool asked = options.backend == "metal" || matrix;
-  if (options.backend != "cpu" && (asked || (metal::on_this_system() && any))) {
+  const bool asked = options.backend == "metal";
+  if (options.backend != "cpu" && (asked || (metal::on_this_system() && options.kernels == "auto"))) {
     try {
-      if (!any) fail("the kernels \"%s\" are the CPU's", printable(options.kernels).c_str());
-      return metal::make_backend(model, options.rope, matrix, asked);
+      if (options.kernels != "auto") fail("the kernels \"%s\" are the CPU's", printable(options.kernels).c_str());
+      return metal::make_backend(model, options.rope, asked);
     } catch (const Error& error) {
       note = std::string("the CPU computes, not Metal: ") + error.what();
     }
   }
   if (options.kernels == "reference") return make_reference_backend(model, pool, options.rope);
-  const cpu::Kernels* kernels = any ? cpu::available_kernels()[0] : cpu::find_kernels(options.kernels.c_str());
+  const cpu::Kernels* kernels =
+      options.kernels == "auto" ? cpu::available_kernels()[0] : cpu::find_kernels(options.kernels.c_str());
   if (!kernels) {
     std::string names = "reference";
     for (auto* set = cpu::available_kernels(); *set; set++) names += std::string(", ") + (*set)->name;

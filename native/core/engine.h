@@ -17,7 +17,7 @@ namespace hearth {
 struct EngineOptions {
   int threads = 0;  ///< 0: default_thread_count()
   RopeMode rope = RopeMode::reference;
-  std::string kernels = "auto";  ///< a CPU's set; "matrix": Metal, on matrix units where a step has many rows
+  std::string kernels = "auto";
   /// "auto": Metal where this machine and build have it, unless certain CPU kernels are asked for; "metal": the same, and
   /// backend_note() says why where it cannot be; "cpu".
   std::string backend = "auto";

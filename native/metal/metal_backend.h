@@ -20,8 +20,7 @@ Probe probe();
 
 /// Compiles the kernels, maps the weights for the GPU and returns the backend. `model` must outlive it. Throws Error where there is
 /// no usable device, the kernels do not compile, the model has something the kernels do not know, or (unless `whatever_the_size`)
-/// is larger than what the GPU may hold, saying which. `matrix_units`: steps of many rows use the GPU's matrix units, whose order of
-/// sums is the hardware's: such a step's bits are not those of the same rows in short steps.
-std::unique_ptr<Backend> make_backend(const Model& model, RopeMode rope, bool matrix_units, bool whatever_the_size);
+/// is larger than what the GPU may hold, saying which.
+std::unique_ptr<Backend> make_backend(const Model& model, RopeMode rope, bool whatever_the_size);
 
 }  // namespace hearth::metal
