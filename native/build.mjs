@@ -3,7 +3,7 @@
 // usage: node native/build.mjs [--tests] [--clean]   with the machine's C++ compiler (CXX names another) into dist/native/
 //        node native/build.mjs --target PLATFORM[,PLATFORM...] | --all [--tests]   with Zig into dist/native/PLATFORM/
 import { execFile, execFileSync } from 'node:child_process';
-import { createHash } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 import {
 	existsSync,
 	linkSync,
@@ -158,19 +158,27 @@ export async function buildNative({
 		}
 		if (jobs.length > 0) log(`native: compiling ${jobs.length} of ${files.length} files with ${compiler.version}`);
 		await inParallel(jobs, Math.max(1, Math.min(os.availableParallelism(), 8)));
-		return { made, changed: jobs.length > 0 };
+		return made;
 	};
-	const link = async (file, args) => {
-		// A running engine may have the old file loaded: replace the name, never the contents.
-		// The folder, not the file, has a passing name: a signature on macOS contains the file's.
+	const link = async (file, args, inputs) => {
+		const stamp = JSON.stringify([compiler.command, compiler.version, args, inputs]);
+		const stampFile = path.join(objects, `${path.basename(file)}.cmd`);
+		const linked = existsSync(file) && existsSync(stampFile) && readFileSync(stampFile, 'utf8') === stamp;
+		if (linked && inputs.every((object) => statSync(object).mtimeMs <= statSync(file).mtimeMs)) return;
+		// A running engine may have the old file loaded: replace the name, never the contents. The folder, not the file, has
+		// a passing name: a signature on macOS contains the file's.
 		const passing = path.join(output, `link-${process.pid}`);
 		mkdirSync(passing, { recursive: true });
-		const fresh = path.join(passing, path.basename(file));
-		await compile([...args, '-o', fresh]).catch((error) => {
+		try {
+			const fresh = path.join(passing, path.basename(file));
+			await compile([...args, ...inputs, '-o', fresh]);
+			renameSync(fresh, file);
+		} catch (error) {
 			throw new Error(`${compiler.version} could not link ${path.basename(file)}:\n${error.stderr ?? error.message}`);
-		});
-		renameSync(fresh, file);
-		rmSync(passing, { recursive: true });
+		} finally {
+			rmSync(passing, { recursive: true, force: true });
+		}
+		writeFileSync(stampFile, stamp);
 	};
 
 	const lock = path.join(output, 'building');
@@ -181,15 +189,12 @@ export async function buildNative({
 		const core = await compileAll([...plan.folders.flatMap(sources), path.relative(native, kernels)]);
 		const addon = await compileAll(plan.addonFolders.flatMap(sources));
 		const file = path.join(output, 'hearth.node');
-		if (core.changed || addon.changed || !existsSync(file))
-			await link(file, [...plan.shared, ...core.made, ...addon.made]);
+		await link(file, plan.shared, [...core, ...addon]);
 		for (const source of tests ? sources('test') : []) {
-			const program = await compileAll([source]);
-			const linked = path.join(output, path.basename(source, '.cpp') + plan.programSuffix);
-			if (program.changed || core.changed || !existsSync(linked))
-				await link(linked, [...plan.program, ...program.made, ...core.made]);
+			const program = path.join(output, path.basename(source, '.cpp') + plan.programSuffix);
+			await link(program, plan.program, [...(await compileAll([source])), ...core]);
 		}
-		return { file, objects: [...core.made, ...addon.made] };
+		return { file, objects: [...core, ...addon] };
 	} finally {
 		rmSync(lock, { force: true });
 	}
@@ -197,7 +202,7 @@ export async function buildNative({
 
 /** Makes the file with this process's id in it; waits while it exists and the process that made it lives. */
 async function takeLock(file) {
-	const own = `${file}-${process.pid}`;
+	const own = `${file}-${randomUUID()}`;
 	writeFileSync(own, String(process.pid));
 	for (;;) {
 		try {

@@ -57,6 +57,8 @@ export interface ModelOptions {
 	kernels?: KernelSet;
 	/** Default `auto`. Where Metal is asked for and cannot be used, the CPU computes and `info.backendNote` says why. */
 	backend?: BackendChoice;
+	/** Metal: steps of 32 rows and more on the GPU's matrix units. Faster, but last bits then depend on a step's size. */
+	matrixUnits?: boolean;
 }
 
 /** What the native core read from the GGUF's metadata. Lengths are in elements, sizes in bytes. */
@@ -75,9 +77,11 @@ export interface ModelInfo {
 	headCount: number;
 	headCountKv: number;
 	headLength: number;
+	/** 0: the feed-forward is dense, and `expertFeedForwardLength` its width. */
 	expertCount: number;
 	expertUsedCount: number;
 	expertFeedForwardLength: number;
+	/** Of the even layers; 0: none. */
 	slidingWindow: number;
 	rmsEpsilon: number;
 	ropeFrequencyBase: number;
@@ -252,7 +256,7 @@ export interface MetalInfo {
 export interface Native {
 	/** Parses and validates a GGUF header. Rejects with the field at fault. Accepts any architecture and tensor type. */
 	readGguf(file: string): Promise<GgufHeader>;
-	/** Maps a gpt-oss model. Rejects on a wrong architecture, missing tensor, unsupported type or wrong shape, by name. */
+	/** Maps a model. Rejects on an unknown architecture, missing tensor, unsupported type or wrong shape, by name. */
 	openModel(file: string, options?: ModelOptions): Promise<NativeModel>;
 	cpuInfo(): CpuInfo;
 	/**

@@ -70,6 +70,7 @@ function stageCommon(stage) {
 	const manifest = JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8'));
 	const { scripts, devDependencies, ...shipped } = manifest;
 	writeFileSync(path.join(stage, 'package.json'), JSON.stringify(shipped));
+	writeFileSync(path.join(stage, '.vscodeignore'), ''); // nothing here is to be left out
 	// VS Code shows the README as the extension's page, where the repository's pictures do not load.
 	const readme = readFileSync(path.join(root, 'README.md'), 'utf8');
 	writeFileSync(path.join(stage, 'README.md'), readme.replace(/^!\[.*\]\(docs\/.*\)\n+/gm, ''));

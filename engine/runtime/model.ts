@@ -28,6 +28,8 @@ export interface OpenOptions extends Omit<EngineOptions, 'contextTokens' | 'back
 	kernels?: KernelSet;
 	/** Default `auto`; where that is not the CPU and the CPU computes all the same, `onBackendNote` is told why. */
 	backend?: BackendChoice;
+	/** Metal: prompts on the GPU's matrix units. Faster, but tokens may then depend on how a prompt was cut into steps. */
+	matrixUnits?: boolean;
 	rope?: RopeMode;
 	/** Refuses a model that takes more, before anything of it is read. Absent: it may take anything. */
 	memory?: { settings: MemorySettings; limit: Exclude<MemoryLimit, 'none'>; available: MachineMemory };
@@ -68,6 +70,7 @@ export async function openModel(file: string, options: OpenOptions = {}): Promis
 		...(options.threads ? { threads: options.threads } : {}),
 		...(options.kernels !== undefined && { kernels: options.kernels }),
 		...(options.rope !== undefined && { rope: options.rope }),
+		...(options.matrixUnits && { matrixUnits: true }),
 	};
 	const { backend, note } = chooseBackend(options.backend ?? 'auto', native.metalInfo(), options.cacheType);
 	const model = await native.openModel(file, { ...nativeOptions, backend });
@@ -100,7 +103,7 @@ export async function openModel(file: string, options: OpenOptions = {}): Promis
 			tokenizer,
 			family,
 			loadMilliseconds: performance.now() - started,
-			weights: { expertBytes: tensorBytes(header, /_exps\./), headBytes: tensorBytes(header, /^output\.weight$/) },
+			weights: { expertBytes: tensorBytes(header, /_exps\./), headBytes: headBytes(header) },
 			cpuFeatures: native.cpuInfo().features,
 			...(need && { need }),
 			...(drafting?.name !== undefined && { draft: drafting.name }),
@@ -166,6 +169,11 @@ function checkedNeed(
 	if (need.totalBytes <= most) return need;
 	const others = alternatives(sizes, settings, most);
 	throw new NotEnoughMemoryError({ path: file, need, memory: available, alternatives: others }, most);
+}
+
+/** Where the file ties the two, the embedding is the head. */
+function headBytes(header: GgufHeader): number {
+	return tensorBytes(header, /^output\.weight$/) || tensorBytes(header, /^token_embd\.weight$/);
 }
 
 function tensorBytes({ tensors }: GgufHeader, name: RegExp): number {

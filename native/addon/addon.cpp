@@ -91,6 +91,7 @@ Napi::Value open_model(const Napi::CallbackInfo& call) {
     }
     if (!kernels.IsUndefined()) options.kernels = kernels.ToString();
     if (!backend.IsUndefined()) options.backend = backend.ToString();
+    options.matrix_units = object.Get("matrixUnits").ToBoolean();
   }
   auto* task = new OpenModel(call.Env(), path_argument(call), options);
   task->Queue();
