@@ -201,6 +201,13 @@ export interface BenchmarkReport {
 }
 
 export const LoadModelRequest = new RequestType<{ path: string }, ModelSummary, void>('hearth/loadModel');
+/**
+ * Converts a Hugging Face folder to a GGUF file, unless that has been done before; the answer is the file's path. Progress
+ * comes under `workDoneToken`.
+ */
+export const ConvertModelRequest = new RequestType<{ path: string; workDoneToken?: string }, { path: string }, void>(
+	'hearth/convertModel',
+);
 export const UnloadModelRequest = new RequestType0<void, void>('hearth/unloadModel');
 export const StatusRequest = new RequestType0<EngineStatus, void>('hearth/status');
 export const StatusNotification = new NotificationType<EngineStatus>('hearth/didChangeStatus');

@@ -84,7 +84,7 @@ export async function planEagle3(plan: Plan, config: JsonObject, targetPath: str
 	plan.matrix('blk.0.ffn_gate.weight', `${from}.mlp.gate_proj.weight`, [feedForward, embedding]);
 	plan.matrix('blk.0.ffn_up.weight', `${from}.mlp.up_proj.weight`, [feedForward, embedding]);
 	plan.matrix('blk.0.ffn_down.weight', `${from}.mlp.down_proj.weight`, [embedding, feedForward]);
-	addRopeFrequencies(plan, own, 'blk.0.rope_freqs.weight', headLength);
+	addRopeFrequencies(plan, own, 'rope_freqs.weight', headLength);
 	if (plan.has('d2t')) {
 		const ids = await readDraftTokens(plan, draftVocabulary, sizes.vocabulary);
 		plan.constant('d2t', 'I64', [draftVocabulary], new Uint8Array(ids.buffer));

@@ -92,5 +92,5 @@ export async function checkReadable(file: string): Promise<void> {
 		if (code === 'ENOENT' || code === 'ENOTDIR') throw new Error(`there is no file ${file}`);
 		throw new Error(`cannot read ${file}: ${(error as Error).message}`);
 	}
-	if (stats.isDirectory()) throw new Error(`${file} is a folder, not a GGUF file`);
+	if (stats.isDirectory()) throw new Error(`${file} is a folder, not a GGUF file; Select Model… and "hearth convert" convert a Hugging Face folder`);
 }

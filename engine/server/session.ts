@@ -26,6 +26,8 @@ import { createProtocolConnection, StreamMessageReader } from 'vscode-languagese
 import { TextDocument } from 'vscode-languageserver-textdocument';
 import { readBenchmarkOptions } from '../benchmark/options';
 import { Completer, type CompletionResult } from '../completion/completer';
+import { convertOnce } from '../convert/convert-once';
+import type { WriteProgress } from '../gguf/writer';
 import {
 	type BenchmarkParams,
 	type BenchmarkReport,
@@ -35,6 +37,7 @@ import {
 	ChatRequest,
 	type ChatResult,
 	type CompletionReport,
+	ConvertModelRequest,
 	type EngineSettings,
 	type EngineStatus,
 	ErrorCode,
@@ -143,6 +146,7 @@ export class Session {
 		connection.onRequest(StatusRequest.method, () => this.#forClient(this.#engine.status()));
 		connection.onRequest(UnloadModelRequest.method, () => this.#engine.host.unload());
 		this.#onRequest(LoadModelRequest, ({ path }) => this.#load({ ...this.#settings, modelPath: path }));
+		this.#onRequest(ConvertModelRequest, (params, token) => this.#convert(params, token));
 		this.#onRequest(ChatRequest, (params, token) => this.#answer(params, token));
 		this.#onRequest(ForgetChatRequest, async ({ conversationId }) => {
 			this.#engine.host.model?.chat.forget(conversationId);
@@ -311,6 +315,35 @@ export class Session {
 				}
 			}),
 		);
+	}
+
+	#convert(
+		{ path, workDoneToken }: { path: string; workDoneToken?: string },
+		token: CancellationToken,
+	): Promise<{ path: string }> {
+		const report = (value: WorkDoneProgressBegin | WorkDoneProgressReport | WorkDoneProgressEnd) => {
+			if (workDoneToken === undefined) return;
+			void this.#tell(() => this.#connection.sendProgress(WorkDoneProgress.type, workDoneToken, value));
+		};
+		return this.#cancellable(token, async (signal) => {
+			report({ kind: 'begin', title: 'Hearth: converting the model', cancellable: true, percentage: 0 });
+			let shown = 0;
+			const onProgress = ({ writtenBytes, totalBytes }: WriteProgress) => {
+				const percentage = Math.floor((100 * writtenBytes) / totalBytes);
+				if (percentage === shown) return;
+				shown = percentage;
+				report({ kind: 'report', percentage });
+			};
+			try {
+				if (typeof path !== 'string' || path === '') throw new Error('no folder was given');
+				return { path: await convertOnce(path, { signal, onProgress }) };
+			} catch (error) {
+				if (signal.aborted) throw new ResponseError(LSPErrorCodes.RequestCancelled, 'the conversion was cancelled');
+				throw new ResponseError(ErrorCode.modelLoadFailed, (error as Error).message);
+			} finally {
+				report({ kind: 'end' });
+			}
+		});
 	}
 
 	/** Runs a request's work and gives its errors the protocol's codes. */

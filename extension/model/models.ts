@@ -1,5 +1,5 @@
 // Choosing a model: the command, the check by loading it, and the one message shown when there is none.
-import { existsSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import { homedir } from 'node:os';
 import path from 'node:path';
 import * as vscode from 'vscode';
@@ -7,6 +7,7 @@ import { LoadModelRequest } from '../../engine/protocol';
 import type { Engine } from '../connection/engine';
 import { describeError } from '../errors';
 import { formatBytes } from '../status/statusText';
+import { chooseFolder, convertFolder } from './convertFolder';
 import { addRecent, cleanPath } from './recentModels';
 
 const RECENT_KEY = 'hearth.recentModels';
@@ -78,6 +79,10 @@ export class Models implements vscode.Disposable {
 		const recent = this.#recent.filter((file) => existsSync(file));
 		return [
 			{ label: '$(folder-opened) Browse…', description: 'choose a .gguf file', choose: browse },
+			{
+				...{ label: '$(folder) Convert a Hugging Face folder…', description: 'config.json and safetensors' },
+				choose: chooseFolder,
+			},
 			{ label: '$(edit) Enter a path…', description: 'type or paste it', choose: enterPath },
 			...(recent.length > 0 ? [{ label: 'Recent', kind: vscode.QuickPickItemKind.Separator, choose: () => '' }] : []),
 			...recent.map((file) => ({
@@ -93,10 +98,16 @@ export class Models implements vscode.Disposable {
 		return this.#context.globalState.get<string[]>(RECENT_KEY, []);
 	}
 
-	/** Loads the model, which checks it, and keeps it in the settings when it can be used. */
-	async #use(file: string): Promise<void> {
+	/** Converts a folder, loads the model, which checks it, and keeps it in the settings when it can be used. */
+	async #use(chosen: string): Promise<void> {
 		this.#trying = true;
+		let file = chosen;
 		try {
+			if (statSync(chosen, { throwIfNoEntry: false })?.isDirectory()) {
+				const converted = await convertFolder(this.#engine, chosen);
+				if (converted === undefined) return;
+				file = converted;
+			}
 			const model = await vscode.window.withProgress(
 				{ location: vscode.ProgressLocation.Notification, title: `Loading ${path.basename(file)}` },
 				() => this.#engine.request(LoadModelRequest, { path: file }),
@@ -147,7 +158,7 @@ async function browse(): Promise<string | undefined> {
 async function enterPath(): Promise<string | undefined> {
 	const typed = await vscode.window.showInputBox({
 		title: 'Path of the model',
-		prompt: 'Path of a .gguf file on the machine the extension runs on',
+		prompt: 'Path of a .gguf file, or of a Hugging Face folder, on the machine the extension runs on',
 		placeHolder: path.join(homedir(), 'models', 'gpt-oss-20b.gguf'),
 		ignoreFocusOut: true,
 		validateInput: (value) => {
