@@ -27,7 +27,7 @@ import {
 	writeFolder,
 } from '../support/hugging-face';
 import { makeModel, temporaryFolder } from '../support/models';
-import { type PlainConfig, type PlainWeights, plainLogits } from '../support/plain-transformer';
+import { type PlainConfig, type PlainWeights, plainForward } from '../support/plain-transformer';
 import { streamPair } from './support/lsp-client';
 
 const folder = temporaryFolder();
@@ -350,7 +350,7 @@ describe('dense models', () => {
 			...{ ...sizes, headLength: 'headLength' in options ? options.headLength : 16 },
 			...{ epsilon: 1e-5, frequencies },
 		};
-		const published = plainLogits(plainConfig, weights, tokens);
+		const published = plainForward(plainConfig, weights, tokens).logits;
 		const positions = [0, 5, 23];
 		const [theirs] = await llamaLogits(file, [{ tokens, positions }], vocabularySize);
 		for (const [i, position] of positions.entries()) {
