@@ -4,8 +4,12 @@ import { NotificationType, ProgressType, RequestType, RequestType0 } from 'vscod
 
 /** Sent as `initializationOptions.settings` and again as `workspace/didChangeConfiguration` with `{ settings: { hearth } }`. */
 export interface EngineSettings {
-	/** Absolute path of a GGUF; empty: none chosen. */
+	/** Absolute path of a GGUF; empty: none chosen. It chats, and completes where no other one is chosen for that. */
 	modelPath: string;
+	/** The model that completes; empty: the one that chats. */
+	completionModelPath: string;
+	/** A smaller model of the same vocabulary that guesses ahead for the one that chats; empty: none. */
+	draftModelPath: string;
 	/** 0: all physical cores. */
 	threads: number;
 	/** Positions a conversation or completion may span. */
@@ -18,22 +22,30 @@ export interface EngineSettings {
 	speculation: boolean;
 	/** Move weights into a faster layout while idle, where memory allows. Changes speed, never a token. */
 	repackWeights: boolean;
+	/** Minutes without work after which the model is unloaded, until it is asked for again; 0: never. */
+	unloadAfterMinutes: number;
 	completion: {
 		maxTokens: number;
 		multiline: 'auto' | 'always' | 'never';
 		/** Tokens of the file before and after the cursor shown to the model. */
 		prefixTokens: number;
 		suffixTokens: number;
+		/** Tokens of other files shown to models that know repositories. */
+		relatedTokens: number;
 	};
 	chat: {
 		reasoningEffort: 'low' | 'medium' | 'high';
 		maxTokens: number;
-		temperature: number;
-		topP: number;
-		/** Extra instructions for the developer message; empty: none. */
+		/** null: what the model's publishers recommend. */
+		temperature: number | null;
+		topP: number | null;
+		/** Extra instructions, as a developer or system message; empty: none. */
 		instructions: string;
 	};
 }
+
+/** What a model is chosen for. */
+export type ModelRole = 'chat' | 'completion';
 
 export interface ModelSummary {
 	path: string;
@@ -45,20 +57,164 @@ export interface ModelSummary {
 	kernels: string;
 	threads: number;
 	loadMilliseconds: number;
+	/** Of the chat template: how it is prompted; absent: it cannot chat. */
+	chatFormat?: string;
+	/** e.g. fill-in-the-middle. */
+	completionFormat: string;
+	/** Name of the model that guesses ahead for it. */
+	draft?: string;
+	/** Why the draft model of the settings is not used. */
+	draftProblem?: string;
 }
 
-export type EngineState = 'no-model' | 'loading' | 'ready' | 'busy' | 'error';
+/** `unloaded`: the model was idle for as long as the settings allow; the next request loads it again. */
+export type EngineState = 'no-model' | 'loading' | 'ready' | 'busy' | 'unloaded' | 'error';
+
+/** Memory a model takes, in bytes: weights mapped from the file, KV cache, and what computing needs beside them. */
+export interface MemoryNeed {
+	weightBytes: number;
+	cacheBytes: number;
+	scratchBytes: number;
+	totalBytes: number;
+}
+
+/** Of the machine, or what its container allows. Available is what could be had without pushing others out. */
+export interface MachineMemory {
+	totalBytes: number;
+	availableBytes: number;
+}
+
+/** `tight`: only if other programs give up memory. */
+export type Fit = 'fits' | 'tight' | 'too-large';
+
+/** The data of a `notEnoughMemory` error. */
+export interface MemoryShortage {
+	path: string;
+	need: MemoryNeed;
+	memory: MachineMemory;
+	/** Settings with which the model would fit; empty: none. */
+	alternatives: Pick<EngineSettings, 'contextTokens' | 'cacheType'>[];
+}
+
+/** What a model is good for: answering, completing code (fill-in-the-middle), guessing ahead for a larger model. */
+export type ModelUse = 'chat' | 'completion' | 'draft';
+
+/** The program or place a model was found in. */
+export type ModelSource = 'hearth' | 'huggingface' | 'llama.cpp' | 'lm-studio' | 'ollama' | 'folder';
+
+/** A model file on this machine. */
+export interface FoundModel {
+	/** Of the first file, where it is split. */
+	path: string;
+	name: string;
+	source: ModelSource;
+	/** Of all its files. */
+	fileBytes: number;
+	architecture?: string;
+	parameterCount?: number;
+	/** The tensor type most of it is in, by bytes: MXFP4, Q4_K… */
+	quantisation?: string;
+	contextLength?: number;
+	uses: ModelUse[];
+	/** Why this version cannot run it; absent: it can. */
+	problem?: string;
+	/** At the context and cache type of the settings; absent where the file does not say enough. */
+	memory?: MemoryNeed;
+	fit?: Fit;
+}
+
+/** A model that can be downloaded. */
+export interface CatalogueModel {
+	/** What `hearth fetch` calls it. */
+	id: string;
+	name: string;
+	summary: string;
+	/** SPDX identifier, or the publisher's own name of it; absent: see the page. */
+	license?: string;
+	/** The publisher's page. */
+	page: string;
+	/** Where it comes from. */
+	host: string;
+	/** Absent: the host says it when asked. */
+	fileBytes?: number;
+	uses: ModelUse[];
+	problem?: string;
+	memory?: MemoryNeed;
+	fit?: Fit;
+	/** Where it is on this machine, once it is. */
+	path?: string;
+	/** Bytes of an earlier download that would be continued; absent: none. */
+	partialBytes?: number;
+}
+
+export interface ListModelsParams {
+	/** Folders to look into beside the known ones; absolute. */
+	folders: string[];
+	/** Where downloads go; absent: the default. */
+	downloadFolder?: string;
+}
+
+export interface ModelList {
+	found: FoundModel[];
+	catalogue: CatalogueModel[];
+	memory: MachineMemory;
+	downloadFolder: string;
+	/** Of the disk the download folder is on. */
+	freeDiskBytes: number;
+}
+
+/** How the network is reached; what is absent is as the environment has it (HTTPS_PROXY, NO_PROXY…). */
+export interface NetworkSettings {
+	/** Address of a proxy; empty: none, whatever the environment says. */
+	proxy?: string;
+	/** Value of the Proxy-Authorization header. */
+	proxyAuthorization?: string;
+	/** Hosts reached without it. */
+	noProxy?: string[];
+	/** false: certificates are not checked. */
+	strictTls?: boolean;
+}
+
+export interface DownloadParams {
+	/** Of the catalogue. */
+	id: string;
+	/** Absent: the default folder. */
+	folder?: string;
+	network?: NetworkSettings;
+}
+
+export interface DownloadStatus {
+	id: string;
+	name: string;
+	/** `checking`: what is there is read back; `waiting`: the connection failed and is tried again. */
+	state: 'connecting' | 'checking' | 'downloading' | 'waiting' | 'paused' | 'failed' | 'done';
+	receivedBytes: number;
+	totalBytes?: number;
+	bytesPerSecond: number;
+	/** What went wrong and what to do; in the states `waiting` and `failed`. */
+	error?: string;
+	/** The file, or the folder of a model of several files; in the state `done`. */
+	path?: string;
+}
 
 export interface EngineStatus {
 	state: EngineState;
 	processId: number;
 	version: string;
+	/** The model that chats, and completes where there is no other. */
 	model?: ModelSummary;
+	completionModel?: ModelSummary;
 	/**
 	 * One line that says what is wrong and what to do; in state `error` always there. In other states: the model of this
 	 * client's settings could not be loaded, and the one in use was kept.
 	 */
 	error?: string;
+	/** Beside `error` where it is that memory is short. */
+	shortage?: MemoryShortage;
+	/** Downloads of this engine's life, finished ones included. */
+	downloads?: DownloadStatus[];
+	/** What the model in use takes. */
+	need?: MemoryNeed;
 	/** Requests running or waiting, by kind. */
 	active: { completion: number; chat: number; benchmark: number };
 	/** Tokens a second over the last seconds of work; absent before any. */
@@ -200,7 +356,25 @@ export interface BenchmarkReport {
 	peer?: { engine: 'llama.cpp'; version: string; memory: { peakBytes: number; averageBytes: number } };
 }
 
-export const LoadModelRequest = new RequestType<{ path: string }, ModelSummary, void>('hearth/loadModel');
+/**
+ * How much a model may take before it is refused with `notEnoughMemory`: what is available now, what the machine has, or
+ * anything.
+ */
+export type MemoryLimit = 'available' | 'machine' | 'none';
+
+/** `settings` replace those of the client for this load. */
+export interface LoadModelParams {
+	path: string;
+	/** Default: chat. */
+	role?: ModelRole;
+	/** Default: `machine`. */
+	memoryLimit?: MemoryLimit;
+	settings?: Partial<
+		Pick<EngineSettings, 'contextTokens' | 'cacheType' | 'modelPath' | 'completionModelPath' | 'draftModelPath'>
+	>;
+}
+
+export const LoadModelRequest = new RequestType<LoadModelParams, ModelSummary, void>('hearth/loadModel');
 /**
  * Converts a Hugging Face folder to a GGUF file, unless that has been done before; the answer is the file's path. Progress
  * comes under `workDoneToken`.
@@ -216,6 +390,15 @@ export const ChatProgress = new ProgressType<ChatDelta>();
 /** Frees a conversation's cache. */
 export const ForgetChatRequest = new RequestType<{ conversationId: string }, void, void>('hearth/forgetChat');
 export const BenchmarkRequest = new RequestType<BenchmarkParams, BenchmarkReport, void>('hearth/benchmark');
+export const ListModelsRequest = new RequestType<ListModelsParams, ModelList, void>('hearth/listModels');
+/** Asks the host of a catalogue's model for its size, in bytes. */
+export const DownloadSizeRequest = new RequestType<DownloadParams, { fileBytes: number }, void>('hearth/downloadSize');
+/** Starts or continues a download, or joins the one that runs; the status tells how it goes. */
+export const StartDownloadRequest = new RequestType<DownloadParams, DownloadStatus, void>('hearth/startDownload');
+/** Pauses a download; with `discard`, what has arrived is deleted. */
+export const StopDownloadRequest = new RequestType<{ id: string; discard: boolean; folder?: string }, void, void>(
+	'hearth/stopDownload',
+);
 
 /** Error codes of failed requests (JSON-RPC leaves -32000…-32099 to servers). */
 export const ErrorCode = {
@@ -224,4 +407,6 @@ export const ErrorCode = {
 	contextOverflow: -32003,
 	overloaded: -32004,
 	engineFailed: -32005,
+	notEnoughMemory: -32006,
+	downloadFailed: -32007,
 } as const;

@@ -18,10 +18,12 @@ export function describeError(error: unknown): ShownError {
 		case ErrorCode.noModel:
 			return shown(message, 'select-model', 'retry');
 		case ErrorCode.modelLoadFailed:
+		case ErrorCode.notEnoughMemory:
 			return shown(message, 'select-model', 'show-log');
 		case ErrorCode.contextOverflow:
 			return shown(message, 'new-chat', 'open-settings');
 		case ErrorCode.overloaded:
+		case ErrorCode.downloadFailed:
 			return shown(message, 'retry');
 		case PENDING_RESPONSE_REJECTED:
 		case CONNECTION_INACTIVE:

@@ -31,6 +31,7 @@ export function activate(context: vscode.ExtensionContext): void {
 	// Without a model there is nothing for an engine to do: it is started when one is chosen.
 	if (owner.settings.modelPath === '') void models.promptWithoutModel();
 	else owner.start().catch(() => {});
+	void models.offerUnfinishedDownload();
 }
 
 export async function deactivate(): Promise<void> {

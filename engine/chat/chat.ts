@@ -1,6 +1,5 @@
-// Chat: a conversation becomes a Harmony prompt, its answer streams back as deltas by channel.
-import type { Turn } from '../harmony/harmony';
-import { type HarmonyEvent, HarmonyParser } from '../harmony/parser';
+// Chat: a conversation becomes a prompt of the model's family, its answer streams back as deltas by channel.
+import { type AnswerEvent, type ChatFormat, type ChatTurn, requireChat } from '../families/family';
 import type { ChatDelta, ChatParams, ChatResult, EngineSettings } from '../protocol';
 import { ContextOverflowError } from '../runtime/errors';
 import type { OpenedModel } from '../runtime/model';
@@ -52,35 +51,33 @@ export class Chat {
 	 * @throws ContextOverflowError if the last message alone is too long; OverloadedError; Error on an unusable request.
 	 */
 	async answer(params: ChatParams, options: ChatOptions): Promise<ChatResult> {
-		const { engine, harmony } = this.#model;
+		const { engine, family } = this.#model;
 		const { settings } = options;
+		const format = requireChat(family);
 		checkMessages(params);
 		const conversation = this.#conversation(params.conversationId);
 		const maxTokens = params.maxTokens ?? settings.maxTokens;
-		const { prompt, dropped } = this.#prompt(params, conversation, settings, maxTokens);
+		const { prompt, dropped } = this.#prompt(format, params, conversation, settings, maxTokens);
 
 		const answer = new Answer(options.onDelta);
-		const parser = new HarmonyParser(harmony);
-		let finalEnded = false;
+		const parser = format.parser(prompt);
 		const room = engine.contextTokens - prompt.length;
 		const result = await engine.generate({
 			tokens: prompt,
 			priority: 'chat',
 			sampling: {
-				temperature: params.temperature ?? settings.temperature,
+				temperature: params.temperature ?? settings.temperature ?? format.sampling.temperature,
 				topK: 0,
-				topP: settings.topP,
+				topP: settings.topP ?? format.sampling.topP,
 				minP: 0,
 				seed: params.seed ?? Math.floor(Math.random() * 2 ** 32),
 			},
 			maxTokens: Math.min(maxTokens, room),
-			stopIds: harmony.stopIds,
+			stopIds: format.stopIds,
 			signal: options.signal,
 			onToken: (token) => {
 				answer.take(parser.push(token));
-				// A final message ends the turn even where the model closes it with <|end|>: what followed would be made up.
-				if (token === harmony.tokens.end && answer.content !== '') finalEnded = true;
-				return finalEnded ? 'stop' : undefined;
+				return parser.complete ? 'stop' : undefined;
 			},
 		});
 		answer.take(parser.finish());
@@ -132,19 +129,20 @@ export class Chat {
 	}
 
 	#prompt(
+		format: ChatFormat,
 		params: ChatParams,
 		conversation: Conversation,
 		settings: EngineSettings['chat'],
 		maxTokens: number,
 	): { prompt: Int32Array; dropped: number } {
-		const { engine, harmony } = this.#model;
+		const { engine } = this.#model;
 		const last = params.messages.length - 1;
 		const attachments = conversation.attachments.place(params.context ?? [], last);
-		const turns: Turn[] = params.messages.map(({ role, content }, index) =>
+		const turns: ChatTurn[] = params.messages.map(({ role, content }, index) =>
 			role === 'user' ? { role, content: withAttachments(content, attachments.get(index) ?? []) } : { role, content },
 		);
 		const encode = (dropped: number) =>
-			harmony.encode({
+			format.encode({
 				currentDate: conversation.currentDate,
 				reasoningEffort: params.reasoningEffort ?? settings.reasoningEffort,
 				...(settings.instructions !== '' && { instructions: settings.instructions }),
@@ -183,7 +181,7 @@ class Answer {
 		return this.#reasoningStartedAt === undefined ? 0 : (this.#reasoningEndedAt ?? 0) - this.#reasoningStartedAt;
 	}
 
-	take(events: HarmonyEvent[]): void {
+	take(events: AnswerEvent[]): void {
 		for (const event of events) {
 			// No tools are offered, so a call is noise.
 			if (event.kind !== 'text') continue;

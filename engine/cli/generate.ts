@@ -1,7 +1,7 @@
 // `hearth generate MODEL`: continues a prompt, or answers it as a chat message, streaming to standard output.
 import { readFile } from 'node:fs/promises';
 import type { Sampling } from '../../native/index';
-import { HarmonyParser } from '../harmony/parser';
+import { type AnswerEvent, type AnswerParser, requireChat } from '../families/family';
 import type { GenerateResult } from '../runtime/engine';
 import { type OpenedModel, openModel } from '../runtime/model';
 import { StreamDecoder } from '../tokenizer/stream-decoder';
@@ -31,7 +31,7 @@ Continues the prompt and streams the text to standard output.
   --chat           the prompt is a chat message: prints the answer, the reasoning goes to standard error
   --reasoning E    low, medium or high, with --chat (default medium)
   --max-tokens N   tokens to generate at most (default 256)
-  --temperature T  0 is greedy (default 0, with --chat 1)
+  --temperature T  0 is greedy (default 0, with --chat what the model's family recommends)
   --top-k N        only the N likeliest tokens (default 0: all)
   --top-p P        only the likeliest tokens that make up P together (default 1: all)
   --min-p P        only tokens at least P times as likely as the likeliest (default 0: all)
@@ -72,21 +72,24 @@ export async function generate(args: string[]): Promise<void> {
 	const reasoningEffort = choiceOption('reasoning', values.reasoning, ['low', 'medium', 'high']) ?? 'medium';
 	const maxTokens = integerOption('max-tokens', values['max-tokens'], 1) ?? 256;
 	const contextTokens = integerOption('context', values.context, 2);
-	const sampling: Sampling = {
-		temperature: numberOption('temperature', values.temperature, 0, 100) ?? (values.chat ? 1 : 0),
+	const temperature = numberOption('temperature', values.temperature, 0, 100);
+	const topP = numberOption('top-p', values['top-p'], 0, 1);
+	const otherSampling = {
 		topK: integerOption('top-k', values['top-k'], 0) ?? 0,
-		topP: numberOption('top-p', values['top-p'], 0, 1) ?? 1,
 		minP: numberOption('min-p', values['min-p'], 0, 1) ?? 0,
 		seed: integerOption('seed', values.seed, 0) ?? Math.floor(Math.random() * 2 ** 32),
 	};
 	const options = { ...modelOptions(values), ...engineOptions(values) };
 	const ids = values.tokens === undefined ? undefined : parseTokenIds('--tokens', values.tokens);
 	const prompt = ids ? '' : await readPrompt(values.prompt, values['prompt-file']);
-	const encode = ({ tokenizer, harmony }: Pick<OpenedModel, 'tokenizer' | 'harmony'>) => {
+	const encode = ({ tokenizer, family }: Pick<OpenedModel, 'tokenizer' | 'family'>) => {
 		if (ids) return Int32Array.from(ids);
-		if (!values.chat) return tokenizer.encode(prompt);
+		if (!values.chat) {
+			const text = tokenizer.encode(prompt);
+			return tokenizer.bosId === undefined ? text : Int32Array.from([tokenizer.bosId, ...text]);
+		}
 		const currentDate = new Date().toISOString().slice(0, 10);
-		return harmony.encode({ currentDate, reasoningEffort, turns: [{ role: 'user', content: prompt }] });
+		return requireChat(family).encode({ currentDate, reasoningEffort, turns: [{ role: 'user', content: prompt }] });
 	};
 
 	const model = await openModel(positionals[0]!, {
@@ -94,19 +97,23 @@ export async function generate(args: string[]): Promise<void> {
 		contextTokens: contextTokens ?? ((opened) => encode(opened).length + maxTokens),
 	});
 	try {
-		const { harmony, tokenizer } = model;
-		const sink = values.chat ? new ChatSink(model, values.json === true) : new TextSink(model, values.json === true);
+		const { family } = model;
+		const tokens = encode(model);
+		const silent = values.json === true;
+		const recommended = values.chat ? requireChat(family).sampling : { temperature: 0, topP: 1 };
+		const sampling: Sampling = {
+			...otherSampling,
+			temperature: temperature ?? recommended.temperature,
+			topP: topP ?? recommended.topP,
+		};
+		const sink = values.chat ? new ChatSink(requireChat(family).parser(tokens), silent) : new TextSink(model, silent);
 		const result = await withInterrupt((signal) =>
 			model.engine.generate({
-				tokens: encode(model),
+				tokens,
 				priority: 'chat',
 				sampling,
 				maxTokens,
-				stopIds: values['no-stop']
-					? new Set()
-					: values.chat
-						? harmony.stopIds
-						: textStopIds(harmony.stopIds, tokenizer),
+				stopIds: values['no-stop'] ? new Set() : values.chat ? requireChat(family).stopIds : family.endOfText,
 				signal: AbortSignal.any([signal, sink.closed]),
 				onToken: (token) => sink.push(token),
 			}),
@@ -216,28 +223,25 @@ class TextSink implements Sink {
 }
 
 class ChatSink implements Sink {
-	readonly #parser: HarmonyParser;
 	readonly #output = new Output();
 	#text = '';
 	#reasoning = '';
 
 	constructor(
-		{ harmony }: OpenedModel,
+		private readonly parser: AnswerParser,
 		private readonly silent: boolean,
-	) {
-		this.#parser = new HarmonyParser(harmony);
-	}
+	) {}
 
 	get closed(): AbortSignal {
 		return this.#output.closed;
 	}
 
 	push(token: number): undefined {
-		this.#take(this.#parser.push(token));
+		this.#take(this.parser.push(token));
 	}
 
 	async finish(): Promise<void> {
-		this.#take(this.#parser.finish());
+		this.#take(this.parser.finish());
 		if (!this.silent) this.#output.write('\n');
 		await this.#output.flush();
 	}
@@ -246,7 +250,7 @@ class ChatSink implements Sink {
 		return { text: this.#text, reasoning: this.#reasoning };
 	}
 
-	#take(events: ReturnType<HarmonyParser['push']>): void {
+	#take(events: AnswerEvent[]): void {
 		for (const event of events) {
 			if (event.kind !== 'text') continue;
 			if (event.channel === 'final') {
@@ -259,10 +263,4 @@ class ChatSink implements Sink {
 			}
 		}
 	}
-}
-
-/** Plain text also ends where the model would begin another message. */
-function textStopIds(stopIds: ReadonlySet<number>, tokenizer: OpenedModel['tokenizer']): ReadonlySet<number> {
-	const more = ['<|end|>', '<|start|>'].map((name) => tokenizer.findSpecial(name)).filter((id) => id !== undefined);
-	return new Set([...stopIds, ...more]);
 }

@@ -14,6 +14,14 @@ const COMMANDS: Record<string, Command> = {
 		summary: 'architecture, sizes, tensors and tokenizer of a model file',
 		run: async (args) => (await import('./info')).info(args),
 	},
+	models: {
+		summary: 'models on this machine, and those that can be fetched',
+		run: async (args) => (await import('./models')).models(args),
+	},
+	fetch: {
+		summary: 'download a model',
+		run: async (args) => (await import('./fetch')).fetchModel(args),
+	},
 	tokenize: {
 		summary: 'text on standard input to token ids',
 		run: async (args) => (await import('./tokenize')).tokenize(args),

@@ -1,12 +1,21 @@
 // `hearth info MODEL`: what a model file holds, without loading its weights.
 import type { GgufHeader, MetadataValue, StringTable } from '../../native/index';
+import { describeModel } from '../models/describe';
+import { fitOf, type MemorySettings, needWith } from '../models/memory-need';
+import type { Fit, MemoryNeed } from '../protocol';
+import { machineMemory } from '../runtime/machine-memory';
 import { readHeader } from '../runtime/model';
 import { parseCommandLine, writeJson, writeOutput } from './command';
-import { formatBytes, formatCount } from './format';
+import { formatBytes, formatCount, printable } from './format';
+import { MEMORY_OPTIONS, MEMORY_OPTIONS_HELP, memorySettings } from './memory-options';
 
-const HELP = `usage: hearth info MODEL [--json]
+const HELP = `usage: hearth info MODEL [options]
 
-Prints a GGUF file's architecture, sizes, tensors by type, context and tokenizer. Reads the header only.
+Prints a GGUF file's architecture, sizes, tensors by type, context and tokenizer, whether this version runs it and what it takes of
+the memory. Reads the header only.
+
+${MEMORY_OPTIONS_HELP}
+  --json           print it as JSON
 `;
 
 interface Summary {
@@ -21,17 +30,23 @@ interface Summary {
 	hyperparameters: Record<string, string | number | boolean>;
 	tensorCount: number;
 	tensorTypes: { type: string; count: number; bytes: number }[];
+	/** Why this version cannot run it; absent: it can. */
+	problem: string | undefined;
+	/** Absent where the file does not say its sizes. */
+	memory: (MemoryNeed & { fit: Fit; availableBytes: number }) | undefined;
 	tokenizer: { model: string; pre: string; tokens: number; merges: number };
 }
 
 export async function info(args: string[]): Promise<void> {
-	const { values, positionals } = parseCommandLine(args, HELP, { json: { type: 'boolean' } }, ['MODEL']);
+	const { values, positionals } = parseCommandLine(args, HELP, { ...MEMORY_OPTIONS, json: { type: 'boolean' } }, [
+		'MODEL',
+	]);
 	const file = positionals[0]!;
-	const summary = summarize(file, await readHeader(file));
+	const summary = summarize(file, await readHeader(file), memorySettings(values));
 	await (values.json ? writeJson(summary) : writeOutput(render(summary)));
 }
 
-function summarize(file: string, header: GgufHeader): Summary {
+function summarize(file: string, header: GgufHeader, settings: MemorySettings): Summary {
 	const { metadata, tensors } = header;
 	const architecture = text(metadata.get('general.architecture'));
 	const hyperparameters: Summary['hyperparameters'] = {};
@@ -48,6 +63,9 @@ function summarize(file: string, header: GgufHeader): Summary {
 		parameterCount += shape.reduce((product, length) => product * length, 1);
 	}
 	const { context_length: contextLength } = hyperparameters;
+	const { sizes, problem } = describeModel(header);
+	const need = sizes && needWith(sizes, settings);
+	const machine = machineMemory();
 	return {
 		path: file,
 		fileBytes: header.fileBytes,
@@ -59,6 +77,8 @@ function summarize(file: string, header: GgufHeader): Summary {
 		hyperparameters,
 		tensorCount: tensors.length,
 		tensorTypes: [...types.values()].sort((a, b) => b.bytes - a.bytes),
+		problem,
+		memory: need && { ...need, fit: fitOf(need, machine), availableBytes: machine.availableBytes },
 		tokenizer: {
 			model: text(metadata.get('tokenizer.ggml.model')),
 			pre: text(metadata.get('tokenizer.ggml.pre')),
@@ -79,6 +99,8 @@ function render(summary: Summary): string {
 		...Object.entries(summary.hyperparameters)
 			.filter(([key]) => key !== 'context_length')
 			.map(([key, value]): [string, string] => [key, shown(value)]),
+		['runs here', summary.problem === undefined ? 'yes' : `no: ${summary.problem}`],
+		...(summary.memory ? memoryRows(summary.memory) : []),
 		['tensors', String(summary.tensorCount)],
 		...summary.tensorTypes.map(({ type, count, bytes }): [string, string] => [
 			`  ${type}`,
@@ -89,6 +111,23 @@ function render(summary: Summary): string {
 	];
 	const width = Math.max(...rows.map(([label]) => label.length));
 	return rows.map(([label, value]) => `${label.padEnd(width)}  ${printable(value)}\n`).join('');
+}
+
+function memoryRows(memory: NonNullable<Summary['memory']>): [string, string][] {
+	const fits = {
+		fits: 'it fits',
+		tight: 'it fits if other programs give some up',
+		'too-large': 'too much for this machine',
+	};
+	return [
+		[
+			'memory',
+			`${formatBytes(memory.totalBytes)}, of ${formatBytes(memory.availableBytes)} available: ${fits[memory.fit]}`,
+		],
+		['  weights', formatBytes(memory.weightBytes)],
+		['  KV cache', formatBytes(memory.cacheBytes)],
+		['  the rest', formatBytes(memory.scratchBytes)],
+	];
 }
 
 /** A float32 of the file as it was meant: 0.00001, not 0.000009999999747378752. */
@@ -106,9 +145,4 @@ function tableLength(value: MetadataValue | undefined): number {
 
 function isStringTable(value: MetadataValue | undefined): value is StringTable {
 	return typeof value === 'object' && 'offsets' in value;
-}
-
-/** A file's strings are untrusted: escape sequences must not reach the terminal. */
-function printable(value: string): string {
-	return value.replace(/\p{Cc}/gu, '\uFFFD');
 }

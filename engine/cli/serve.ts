@@ -16,6 +16,10 @@ requests for chat, benchmark, status and model loading.
   --socket PATH    any number of clients on a Unix socket (or a Windows pipe, \\\\.\\pipe\\NAME), one model for all
   --linger N       seconds the socket waits for clients once the last has gone (default 5)
   --model MODEL    load this model at once; without it, clients choose
+  --completion-model MODEL
+                   another model for completions (default: --model's)
+  --draft-model MODEL
+                   a smaller model of the same vocabulary that guesses ahead for --model's
   --context N      positions a conversation or completion may span, unless a client sets it (default ${DEFAULT_SETTINGS.contextTokens})
 ${MODEL_OPTIONS_HELP}
 ${ENGINE_OPTIONS_HELP}
@@ -28,6 +32,8 @@ const OPTIONS = {
 	socket: { type: 'string' },
 	linger: { type: 'string' },
 	model: { type: 'string' },
+	'completion-model': { type: 'string' },
+	'draft-model': { type: 'string' },
 	context: { type: 'string' },
 	// What language clients add to every server's arguments.
 	clientProcessId: { type: 'string' },
@@ -46,7 +52,9 @@ export async function serve(args: string[]): Promise<void> {
 	const { speculation, repack } = engineOptions(values);
 	const settings = {
 		...DEFAULT_SETTINGS,
-		modelPath: values.model === undefined ? '' : path.resolve(values.model),
+		modelPath: absolute(values.model),
+		completionModelPath: absolute(values['completion-model']),
+		draftModelPath: absolute(values['draft-model']),
 		contextTokens: integerOption('context', values.context, 64) ?? DEFAULT_SETTINGS.contextTokens,
 		...(threads !== undefined && { threads }),
 		...(kernels !== undefined && { kernels }),
@@ -72,6 +80,10 @@ export async function serve(args: string[]): Promise<void> {
 	}
 	// Open pipes and a step that still runs would keep the process alive.
 	process.exit(clean || controller.signal.aborted ? 0 : 1);
+}
+
+function absolute(file: string | undefined): string {
+	return file === undefined ? '' : path.resolve(file);
 }
 
 /**

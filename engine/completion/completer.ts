@@ -1,11 +1,11 @@
 // Inline completion, from a cursor in a document to an edit: suggestions given before, the run in flight, then the model.
+import type { CompletionPrompt, RelatedFile } from '../families/family';
 import type { CompletionReport, EngineSettings } from '../protocol';
 import type { OpenedModel } from '../runtime/model';
 import { StreamDecoder } from '../tokenizer/stream-decoder';
 import { type Edit, editFor } from './edit';
 import { type Followed, InFlight, type Outcome } from './in-flight';
 import { postprocess } from './postprocess/postprocess';
-import { buildPrompt, type CompletionPrompt, sharedPrompt } from './prompt';
 import { allowsMultiline, StopRule } from './stop-rules';
 import { type Suggestion, SuggestionCache, type SuggestionKey } from './suggestion-cache';
 import type { TokenPrefixIndex } from './token-healing';
@@ -17,6 +17,8 @@ export interface CompletionRequest {
 	/** The file as the user knows it, e.g. its path in the workspace; shown to the model. */
 	label: string;
 	languageId: string;
+	/** Parts of other files that may help; read only where the model has a place for them. */
+	related?: readonly RelatedFile[];
 	/** The text before and after the cursor. */
 	before: string;
 	after: string;
@@ -161,9 +163,10 @@ export class Completer {
 
 	/** The prompt, with a smaller window where the context is too small for the one asked for. */
 	#fit(request: CompletionRequest, window: Window): CompletionPrompt {
-		const { engine, harmony } = this.#model;
+		const { engine, family } = this.#model;
 		const { settings, label, languageId } = request;
-		const prompt = buildPrompt(harmony, label, languageId, window);
+		const file = { label, languageId, related: request.related ?? [] };
+		const prompt = family.completion.build(file, window);
 		let { prefixTokens, suffixTokens } = settings;
 		let fitted = prompt;
 		while (fitted.tokens.length + settings.maxTokens > engine.contextTokens && prefixTokens + suffixTokens > 1) {
@@ -171,7 +174,7 @@ export class Completer {
 			suffixTokens = Math.floor(suffixTokens / 2);
 			const lines = `${window.lineSuffix}\n${window.suffix}`;
 			const smaller = cutWindow({ before: window.prefix, after: lines }, { prefixTokens, suffixTokens });
-			fitted = buildPrompt(harmony, label, languageId, { ...smaller, prefixIsWhole: false });
+			fitted = family.completion.build({ ...file, related: [] }, { ...smaller, prefixIsWhole: false });
 		}
 		return fitted;
 	}
@@ -179,7 +182,8 @@ export class Completer {
 
 /** Computes what all completions' prompts begin with while the engine is idle. */
 export async function warmUp(model: OpenedModel, signal: AbortSignal): Promise<void> {
-	await model.engine.generate({ tokens: sharedPrompt(model.harmony), priority: 'warmup', maxTokens: 0, signal });
+	const tokens = model.family.completion.shared;
+	if (tokens.length > 0) await model.engine.generate({ tokens, priority: 'warmup', maxTokens: 0, signal });
 }
 
 const NO_COUNTS = { promptTokens: 0, cachedTokens: 0, generatedTokens: 0 };

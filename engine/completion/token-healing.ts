@@ -1,7 +1,6 @@
 // Token healing: text that ends within a word is no token boundary the model knows. The last piece before the cursor is
 // taken back and the generation made to begin with the same bytes, in whichever tokens the model likes best.
 import type { TokenChooser } from '../runtime/engine';
-import { O200kScanner } from '../tokenizer/pre-tokenizer';
 import type { Tokenizer } from '../tokenizer/tokenizer';
 
 /** Pieces of more tokens stay as they are: each token taken back costs a step of its own. */
@@ -14,7 +13,7 @@ const MAX_HEALED_TOKENS = 4;
 export function splitForHealing(text: string, tokenizer: Tokenizer): { head: string; piece: string } {
 	// Merges never cross a piece of the pre-tokenizer, so only the last piece can still change.
 	const bytes = new TextEncoder().encode(text);
-	const scanner = new O200kScanner(bytes, bytes.length);
+	const scanner = tokenizer.scan(bytes, bytes.length);
 	let start = 0;
 	for (let end = 0; end < bytes.length; ) {
 		start = end;

@@ -64,7 +64,12 @@ export function readSizes(config: JsonObject): Sizes {
 }
 
 /** The metadata that every architecture has. */
-export function addSizes(metadata: Map<string, GgufValue>, architecture: string, config: JsonObject, sizes: Sizes): void {
+export function addSizes(
+	metadata: Map<string, GgufValue>,
+	architecture: string,
+	config: JsonObject,
+	sizes: Sizes,
+): void {
 	const u32 = (key: string, value: number) => metadata.set(`${architecture}.${key}`, { type: 'u32', value });
 	const f32 = (key: string, value: number) => metadata.set(`${architecture}.${key}`, { type: 'f32', value });
 	u32('block_count', sizes.layers);
@@ -150,8 +155,7 @@ export function addRopeFrequencies(plan: Plan, config: JsonObject, name: string,
 		const wavelength = 2 * Math.PI * rope.base ** ((2 * i) / headLength);
 		if (wavelength < rope.originalContext / rope.highFrequency) return 1;
 		if (wavelength > rope.originalContext / rope.lowFrequency) return rope.factor;
-		const smooth =
-			(rope.originalContext / wavelength - rope.lowFrequency) / (rope.highFrequency - rope.lowFrequency);
+		const smooth = (rope.originalContext / wavelength - rope.lowFrequency) / (rope.highFrequency - rope.lowFrequency);
 		return 1 / ((1 - smooth) / rope.factor + smooth);
 	});
 	plan.constant(name, 'F32', [factors.length], new Uint8Array(factors.buffer));
@@ -265,7 +269,8 @@ function planGptOss(plan: Plan, config: JsonObject, sizes: Sizes): void {
 		const downProj = `${from}.mlp.experts.down_proj`;
 		if (plan.has(`${gateUpProj}_blocks`)) {
 			for (const width of [embedding, feedForward]) {
-				if (width % 32 !== 0) throw new Error(`${config.file}: a width of ${width} cannot be MXFP4, which needs a multiple of 32`);
+				if (width % 32 !== 0)
+					throw new Error(`${config.file}: a width of ${width} cannot be MXFP4, which needs a multiple of 32`);
 			}
 			plan.mxfp4(gateUpProj, [experts, 2 * feedForward, embedding], gateAndUp('weight'));
 			plan.mxfp4(downProj, [experts, embedding, feedForward], down('weight'));

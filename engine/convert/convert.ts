@@ -3,7 +3,7 @@
 import { createHash } from 'node:crypto';
 import { readdir, stat } from 'node:fs/promises';
 import path from 'node:path';
-import { GgufFile, tensorBytes, type TensorType, type WriteOptions } from '../gguf/writer';
+import { GgufFile, type TensorType, tensorBytes, type WriteOptions } from '../gguf/writer';
 import { addSizes, architectureOf, readSizes } from './architectures';
 import { isEagle3, planEagle3 } from './eagle3';
 import { readJson } from './json';
@@ -42,7 +42,11 @@ export const SOURCE_KEY = 'hearth.converted_from';
  * @throws an error of one line naming the file, tensor or key that cannot be mapped, or the signal's reason; nothing is left
  * behind.
  */
-export async function convertFolder(folder: string, file: string, options: ConvertOptions = {}): Promise<ConvertResult> {
+export async function convertFolder(
+	folder: string,
+	file: string,
+	options: ConvertOptions = {},
+): Promise<ConvertResult> {
 	const { signal, onProgress } = options;
 	const config = await readJson(folder, 'config.json');
 	if (!config) throw new Error(`${folder} is no folder of a Hugging Face model: it lacks config.json`);

@@ -89,7 +89,9 @@ export async function planEagle3(plan: Plan, config: JsonObject, targetPath: str
 		const ids = await readDraftTokens(plan, draftVocabulary, sizes.vocabulary);
 		plan.constant('d2t', 'I64', [draftVocabulary], new Uint8Array(ids.buffer));
 	} else if (draftVocabulary !== sizes.vocabulary) {
-		throw new Error(`${plan.source.folder} lacks the tensor d2t, which says what its ${draftVocabulary} draft tokens are`);
+		throw new Error(
+			`${plan.source.folder} lacks the tensor d2t, which says what its ${draftVocabulary} draft tokens are`,
+		);
 	}
 	// t2d is the inverse of d2t; the verifier's own weights are the target's.
 	plan.ignore(/^(t2d|verifier_.*|rotary_emb\..*)$/);
@@ -103,12 +105,16 @@ function readLayers(config: JsonObject, target: Target | undefined): number[] {
 			layers.length !== FEATURES ||
 			!layers.every((layer) => Number.isInteger(layer) && (layer as number) >= 0 && (layer as number) < most)
 		) {
-			throw new Error(`${config.file}: eagle_aux_hidden_state_layer_ids should be ${FEATURES} layers of the target model`);
+			throw new Error(
+				`${config.file}: eagle_aux_hidden_state_layer_ids should be ${FEATURES} layers of the target model`,
+			);
 		}
 		return layers as number[];
 	}
 	if (!target) {
-		throw new Error(`${config.file} does not say which layers of its target it reads; name the target model (--target)`);
+		throw new Error(
+			`${config.file} does not say which layers of its target it reads; name the target model (--target)`,
+		);
 	}
 	if (target.layers < 6) throw new Error(`a target of ${target.layers} layers is too small for an EAGLE-3 head`);
 	return [2, Math.floor(target.layers / 2), target.layers - 3];
@@ -124,7 +130,9 @@ async function readDraftTokens(plan: Plan, draftVocabulary: number, vocabulary: 
 		const difference = tensor.dtype === 'I64' ? view.getBigInt64(8 * i, true) : BigInt(view.getInt32(4 * i, true));
 		const id = BigInt(i) + difference;
 		if (id < 0n || id >= BigInt(vocabulary)) {
-			throw new Error(`${tensor.shard.file}: d2t maps draft token ${i} to ${id}, which is not in the vocabulary of ${vocabulary}`);
+			throw new Error(
+				`${tensor.shard.file}: d2t maps draft token ${i} to ${id}, which is not in the vocabulary of ${vocabulary}`,
+			);
 		}
 		return id;
 	});

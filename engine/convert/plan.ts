@@ -100,7 +100,11 @@ export class Plan {
 	}
 
 	/** Biases of a stack, [stack][rows], as F32; `outputs` share the rows. */
-	stackedBias(name: string, [stack, rows]: readonly [number, number], outputs: { name: string; order: RowOrder }[]): void {
+	stackedBias(
+		name: string,
+		[stack, rows]: readonly [number, number],
+		outputs: { name: string; order: RowOrder }[],
+	): void {
 		const source = this.take(name, [stack, rows], ['F32', 'F16', 'BF16']);
 		if (outputs.length === 1) {
 			this.rows(source, rows, [{ index: this.#tensor(outputs[0]!.name, 'F32', [rows, stack]), order: IN_ORDER }]);
@@ -147,7 +151,15 @@ export class Plan {
 					for (const { index, order } of targets) {
 						const made = (count / unit) * order.take.length;
 						eachRow(order, count, (row, at) => {
-							repackMxfp4(nibbles, row * blocksInRow * 16, exponents, row * blocksInRow, blocksInRow, packed, at * blocksInRow * 17);
+							repackMxfp4(
+								nibbles,
+								row * blocksInRow * 16,
+								exponents,
+								row * blocksInRow,
+								blocksInRow,
+								packed,
+								at * blocksInRow * 17,
+							);
 						});
 						const start = (first / unit) * order.take.length * blocksInRow * 17;
 						await output.write(index, start, packed.subarray(0, made * blocksInRow * 17));
@@ -173,7 +185,9 @@ export class Plan {
 		}));
 		const matrixBytes = rows * columns * size;
 		if (matrixBytes > MAX_MATRIX_BYTES) {
-			throw new Error(`${source.shard.file}: a matrix of tensor ${name} takes ${matrixBytes} bytes, which is too much to transpose`);
+			throw new Error(
+				`${source.shard.file}: a matrix of tensor ${name} takes ${matrixBytes} bytes, which is too much to transpose`,
+			);
 		}
 		const rowBytes = bytesOfRow(type, columns);
 		this.jobs.push({

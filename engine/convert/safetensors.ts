@@ -61,7 +61,8 @@ export class SafetensorsFolder {
 				}
 			});
 			for (const [name, file] of wanted ?? []) {
-				if (!tensors.has(name)) throw new Error(`${path.join(folder, file)} lacks the tensor ${shown(name)} of ${INDEX}`);
+				if (!tensors.has(name))
+					throw new Error(`${path.join(folder, file)} lacks the tensor ${shown(name)} of ${INDEX}`);
 			}
 			return new SafetensorsFolder(folder, tensors, shards);
 		} catch (error) {

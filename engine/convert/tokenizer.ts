@@ -63,7 +63,8 @@ export async function addTokenizer(
 	const generation = await readJson(folder, 'generation_config.json');
 	const model = tokenizer.object('model');
 	const kind = model.string('type', 'BPE');
-	if (kind !== 'BPE') throw new Error(`${tokenizer.file}: a tokenizer of the type ${shown(kind)} is not supported; BPE is`);
+	if (kind !== 'BPE')
+		throw new Error(`${tokenizer.file}: a tokenizer of the type ${shown(kind)} is not supported; BPE is`);
 	metadata.set('tokenizer.ggml.model', { type: 'string', value: 'gpt2' });
 	metadata.set('tokenizer.ggml.pre', { type: 'string', value: preTokenizer(tokenizer, model) });
 	const { ids, tokens, types } = readVocabulary(tokenizer, model, vocabularySize);

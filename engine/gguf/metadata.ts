@@ -37,6 +37,13 @@ export function optionalNumber(header: GgufHeader, key: string): number | undefi
 	throw mismatch(key, 'a number', value);
 }
 
+/** The boolean at `key`, or undefined where there is none. Throws if it is another type. */
+export function optionalFlag(header: GgufHeader, key: string): boolean | undefined {
+	const value = header.metadata.get(key);
+	if (value === undefined || typeof value === 'boolean') return value;
+	throw mismatch(key, 'a boolean', value);
+}
+
 /** The string array at `key`. Throws if it is missing or another type. */
 export function requireStrings(header: GgufHeader, key: string): StringTable {
 	const value = header.metadata.get(key);

@@ -123,7 +123,8 @@ export class GgufFile {
 	/** Writes `chunk` at byte `at` of a tensor. Calls may overlap in time; no byte may be written twice. */
 	async write(tensor: number, at: number, chunk: Uint8Array): Promise<void> {
 		const { name } = this.tensors[tensor]!;
-		if (at + chunk.length > tensorBytes(this.tensors[tensor]!)) throw new Error(`${name}: its producer made too many bytes`);
+		if (at + chunk.length > tensorBytes(this.tensors[tensor]!))
+			throw new Error(`${name}: its producer made too many bytes`);
 		this.onProgress?.({ writtenBytes: this.#writtenBytes, totalBytes: this.totalBytes });
 		try {
 			await writeChunk(this.handle, chunk, this.#starts[tensor]! + at);

@@ -1,10 +1,10 @@
 // Harmony, gpt-oss's conversation format (https://cookbook.openai.com/articles/openai-harmony): prompts as token ids. Special
 // tokens are put between the parts by id; every part is encoded as text, so nothing in it can become one.
+import type { ChatFormat, ChatPrompt } from '../families/family';
+import { PromptBuilder } from '../families/prompt-builder';
 import type { Tokenizer } from '../tokenizer/tokenizer';
+import { HarmonyParser } from './parser';
 import { type FunctionTool, renderTools } from './tools';
-
-export type Channel = 'analysis' | 'commentary' | 'final';
-export type ReasoningEffort = 'low' | 'medium' | 'high';
 
 export type Turn =
 	| { role: 'user'; content: string }
@@ -14,12 +14,8 @@ export type Turn =
 	| { role: 'toolCall'; name: string; arguments: string; analysis?: string }
 	| { role: 'toolResult'; name: string; content: string };
 
-export interface Prompt {
-	/** As YYYY-MM-DD. */
-	currentDate: string;
-	reasoningEffort: ReasoningEffort;
-	/** The developer message's instructions; empty or absent: none. */
-	instructions?: string;
+/** `instructions` are the developer message's. */
+export interface Prompt extends Omit<ChatPrompt, 'turns'> {
 	tools?: readonly FunctionTool[];
 	turns: readonly Turn[];
 	/** Opens the answer in the final channel with this text, so that the model reasons not at all and continues it. */
@@ -39,7 +35,10 @@ export interface HarmonyTokens {
 	endOfText: number;
 }
 
-export class Harmony {
+export class Harmony implements ChatFormat {
+	readonly name = 'Harmony';
+	/** As OpenAI recommends. */
+	readonly sampling = { temperature: 1, topP: 1 };
 	readonly tokens: HarmonyTokens;
 	/** Generation ends with one of these; `<|end|>` is none, since the next message of the turn follows it. */
 	readonly stopIds: ReadonlySet<number>;
@@ -64,86 +63,85 @@ export class Harmony {
 	/** The ids of a whole prompt, up to where the model's turn goes on. */
 	encode(prompt: Prompt): Int32Array {
 		const { start, message, channel, end } = this.tokens;
-		const ids = new IdBuffer();
-		const text = (value: string) => ids.append(this.tokenizer.encode(value));
+		const ids = new PromptBuilder(this.tokenizer);
+		const text = (value: string) => ids.text(value);
 
-		ids.push(start);
+		ids.special(start);
 		text('system');
-		ids.push(message);
+		ids.special(message);
 		text(systemText(prompt));
-		ids.push(end);
+		ids.special(end);
 
 		const developer = developerText(prompt);
 		if (developer) {
-			ids.push(start);
+			ids.special(start);
 			text('developer');
-			ids.push(message);
+			ids.special(message);
 			text(developer);
-			ids.push(end);
+			ids.special(end);
 		}
 
 		const lastAnswer = prompt.turns.findLastIndex((turn) => turn.role === 'assistant');
 		for (const [i, turn] of prompt.turns.entries()) {
 			switch (turn.role) {
 				case 'user':
-					ids.push(start);
+					ids.special(start);
 					text('user');
-					ids.push(message);
+					ids.special(message);
 					text(turn.content);
-					ids.push(end);
+					ids.special(end);
 					break;
 				case 'assistant':
 					this.openAnswer(ids, turn.content);
-					ids.push(end);
+					ids.special(end);
 					break;
 				case 'toolCall':
 					if (turn.analysis && i > lastAnswer) {
-						ids.push(start);
+						ids.special(start);
 						text('assistant');
-						ids.push(channel);
+						ids.special(channel);
 						text('analysis');
-						ids.push(message);
+						ids.special(message);
 						text(turn.analysis);
-						ids.push(end);
+						ids.special(end);
 					}
-					ids.push(start);
+					ids.special(start);
 					text(`assistant to=functions.${turn.name}`);
-					ids.push(channel);
+					ids.special(channel);
 					text('commentary json');
-					ids.push(message);
+					ids.special(message);
 					text(turn.arguments);
-					ids.push(this.tokens.call >= 0 ? this.tokens.call : end);
+					ids.special(this.tokens.call >= 0 ? this.tokens.call : end);
 					break;
 				case 'toolResult':
-					ids.push(start);
+					ids.special(start);
 					text(`functions.${turn.name} to=assistant`);
-					ids.push(channel);
+					ids.special(channel);
 					text('commentary');
-					ids.push(message);
+					ids.special(message);
 					text(turn.content);
-					ids.push(end);
+					ids.special(end);
 					break;
 			}
 		}
 
 		if (prompt.answer === undefined) {
-			ids.push(start);
+			ids.special(start);
 			text('assistant');
 		} else {
 			this.openAnswer(ids, prompt.answer);
 		}
-		return ids.take();
+		return ids.build();
+	}
+
+	parser(): HarmonyParser {
+		return new HarmonyParser(this);
 	}
 
 	/** Appends an answer in the final channel, without its end. */
-	private openAnswer(ids: IdBuffer, content: string): void {
+	private openAnswer(ids: PromptBuilder, content: string): void {
 		const { start, message, channel } = this.tokens;
-		ids.push(start);
-		ids.append(this.tokenizer.encode('assistant'));
-		ids.push(channel);
-		ids.append(this.tokenizer.encode('final'));
-		ids.push(message);
-		ids.append(this.tokenizer.encode(content));
+		ids.special(start).text('assistant').special(channel).text('final').special(message).text(content);
 	}
 }
 
@@ -166,32 +164,4 @@ function developerText({ instructions, tools }: Prompt): string {
 	if (instructions) parts.push(`# Instructions\n\n${instructions}\n\n`);
 	if (tools?.length) parts.push(renderTools(tools));
 	return parts.join('');
-}
-
-/** Token ids appended part by part. */
-class IdBuffer {
-	private ids = new Int32Array(1024);
-	private length = 0;
-
-	push(id: number): void {
-		this.reserve(1);
-		this.ids[this.length++] = id;
-	}
-
-	append(ids: Int32Array): void {
-		this.reserve(ids.length);
-		this.ids.set(ids, this.length);
-		this.length += ids.length;
-	}
-
-	take(): Int32Array {
-		return this.ids.slice(0, this.length);
-	}
-
-	private reserve(more: number): void {
-		if (this.length + more <= this.ids.length) return;
-		const grown = new Int32Array(2 * (this.length + more));
-		grown.set(this.ids);
-		this.ids = grown;
-	}
 }

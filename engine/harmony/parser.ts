@@ -1,13 +1,9 @@
 // Reads a generated turn token by token into channels and tool calls. The model's output is untrusted and, at temperature 1,
 // malformed in about 4 % of turns (ggml-org/llama.cpp#27720): free text or `??` for a channel, doubled headers, a message
 // without its marker. Nothing here fails; what cannot be placed becomes the answer if there is no other.
+import type { AnswerEvent, AnswerParser, Channel } from '../families/family';
 import { StreamDecoder } from '../tokenizer/stream-decoder';
-import type { Channel, Harmony } from './harmony';
-
-export type HarmonyEvent =
-	| { kind: 'text'; channel: Channel; text: string }
-	/** A finished call. `name` is without `functions.`; `arguments` is what the model wrote, JSON if it did well. */
-	| { kind: 'toolCall'; name: string; arguments: string };
+import type { Harmony } from './harmony';
 
 export interface HarmonyParserOptions {
 	/** The channel the prompt has opened already (`Prompt.answer`); absent: the turn starts with its header. */
@@ -21,7 +17,8 @@ const MAX_HEADER = 256;
 
 const channels: readonly Channel[] = ['analysis', 'commentary', 'final'];
 
-export class HarmonyParser {
+/** Names of tool calls come without `functions.`. */
+export class HarmonyParser implements AnswerParser {
 	private readonly decoder: StreamDecoder;
 	private readonly toolNames: readonly string[];
 	/** Where text goes: into a header, or into the body of a message. */
@@ -36,6 +33,8 @@ export class HarmonyParser {
 	private unplaced = '';
 	private answered = false;
 	private finished = false;
+	private saidFinal = false;
+	private closedFinal = false;
 
 	constructor(
 		private readonly harmony: Harmony,
@@ -52,16 +51,24 @@ export class HarmonyParser {
 		return this.finished;
 	}
 
+	/**
+	 * A final message has ended, be it with `<|end|>`: what the model would write after it is made up.
+	 */
+	get complete(): boolean {
+		return this.closedFinal;
+	}
+
 	/** Takes the next token. After the end of the turn tokens are ignored. */
-	push(id: number): HarmonyEvent[] {
+	push(id: number): AnswerEvent[] {
 		if (this.finished) return [];
 		const { tokens, stopIds, tokenizer } = this.harmony;
-		const events: HarmonyEvent[] = [];
+		const events: AnswerEvent[] = [];
 		if (stopIds.has(id)) {
 			this.close(events);
 			this.finishTurn(events);
 		} else if (id === tokens.start || id === tokens.end) {
 			this.close(events);
+			if (id === tokens.end && this.saidFinal) this.closedFinal = true;
 		} else if (id === tokens.channel) {
 			if (this.inBody) this.close(events);
 			this.channelText = '';
@@ -76,16 +83,16 @@ export class HarmonyParser {
 	}
 
 	/** Ends a turn that no stop token ended (length, cancel). A tool call left unfinished is dropped. */
-	finish(): HarmonyEvent[] {
+	finish(): AnswerEvent[] {
 		if (this.finished) return [];
-		const events: HarmonyEvent[] = [];
+		const events: AnswerEvent[] = [];
 		this.text(this.decoder.end(), events);
 		if (this.recipient === undefined) this.close(events);
 		this.finishTurn(events);
 		return events;
 	}
 
-	private text(text: string, events: HarmonyEvent[]): void {
+	private text(text: string, events: AnswerEvent[]): void {
 		if (text === '') return;
 		if (this.inBody) this.body(text, events);
 		else {
@@ -103,13 +110,16 @@ export class HarmonyParser {
 		else this.channelText += text;
 	}
 
-	private body(text: string, events: HarmonyEvent[]): void {
+	private body(text: string, events: AnswerEvent[]): void {
 		if (text === '') return;
 		if (this.recipient !== undefined) {
 			this.toolText += text;
 			return;
 		}
-		if (this.channel === 'final') this.answered = true;
+		if (this.channel === 'final') {
+			this.answered = true;
+			this.saidFinal = true;
+		}
 		events.push({ kind: 'text', channel: this.channel, text });
 	}
 
@@ -122,7 +132,7 @@ export class HarmonyParser {
 	}
 
 	/** Ends the current message, or the header that did not become one. */
-	private close(events: HarmonyEvent[]): void {
+	private close(events: AnswerEvent[]): void {
 		this.text(this.decoder.end(), events);
 		if (this.inBody && this.recipient !== undefined) {
 			this.answered = true;
@@ -136,7 +146,7 @@ export class HarmonyParser {
 		this.recipient = undefined;
 	}
 
-	private finishTurn(events: HarmonyEvent[]): void {
+	private finishTurn(events: AnswerEvent[]): void {
 		this.finished = true;
 		// Without a letter or digit it is but debris such as `??`.
 		if (!this.answered && /[\p{L}\p{N}]/u.test(this.unplaced)) {

@@ -15,9 +15,11 @@ import { HeadDrafts } from '../speculation/head-drafts';
 import { PromptLookup } from '../speculation/prompt-lookup';
 import { EngineClosedError } from './errors';
 import { KvCache } from './kv-cache';
+import { machineMemory } from './machine-memory';
 import { Repacker } from './repacker';
-import { type Priority, Scheduler, type Sequence, type StepEntry, type StepPlan } from './scheduler';
+import { PRIORITIES, type Priority, Scheduler, type Sequence, type StepEntry, type StepPlan } from './scheduler';
 import { SpeedMeter } from './speed-meter';
+import { StepArbiter, type StepTurns } from './step-arbiter';
 
 export interface EngineOptions {
 	/** Positions one request may span; at most, and by default, what the model was made for. */
@@ -33,6 +35,8 @@ export interface EngineOptions {
 	speculation?: boolean;
 	/** Move weights into a faster layout while idle, where memory allows. Changes speed, never a token. Default true. */
 	repack?: boolean;
+	/** Its place among the models of this process, which run one step at a time; default: it is alone. */
+	turns?: StepTurns;
 	/**
 	 * Where drafts come from; the engine closes them. Default: lookup in each sequence's own text, and the draft head, where the
 	 * model was opened with one.
@@ -126,6 +130,7 @@ export class Engine {
 	readonly #draftSources: Map<DraftSource, DraftCost>;
 	readonly #onDraftFailure: ((error: Error) => void) | undefined;
 	readonly #stepCost = new StepCost();
+	readonly #turns: StepTurns;
 	readonly #repacker: Repacker | undefined;
 	/** Requests that came or ended while a step ran: the scheduler changes only between steps. */
 	#arriving: Request[] = [];
@@ -154,7 +159,8 @@ export class Engine {
 			blockTokens: this.#nativeCache.blockTokens,
 			copyBlock: (from, to, tokens) => this.#nativeCache.copyBlock(from, to, tokens),
 		});
-		this.#repacker = (options.repack ?? true) ? new Repacker(model) : undefined;
+		this.#turns = options.turns ?? new StepArbiter().join();
+		this.#repacker = (options.repack ?? true) ? new Repacker(model, machineMemory, () => this.#turns.idle) : undefined;
 		this.#repacker?.idle();
 		this.#scheduler = new Scheduler<Request>({
 			cache: this.#cache,
@@ -178,6 +184,14 @@ export class Engine {
 	get cacheUse(): { usedTokens: number; capacityTokens: number } {
 		const { usedBlocks, blockCount, blockTokens } = this.#cache;
 		return { usedTokens: usedBlocks * blockTokens, capacityTokens: blockCount * blockTokens };
+	}
+
+	/** Memory that closing gives back, in bytes: cache blocks that were written, and weights moved out of the file. */
+	get heldBytes(): number {
+		if (this.#closed) return 0;
+		const { usedTokens, capacityTokens } = this.cacheUse;
+		const repacked = (this.#repacker?.done ?? 0) * this.#model.repackBytes;
+		return Math.round((this.cacheBytes * usedTokens) / Math.max(1, capacityTokens)) + repacked;
 	}
 
 	/** Tokens a second over the last seconds of work; undefined before any. */
@@ -230,6 +244,7 @@ export class Engine {
 				},
 			};
 			this.#live.add(request);
+			this.#updateUrgency();
 			if (signal?.aborted) {
 				onAbort();
 				return;
@@ -265,6 +280,7 @@ export class Engine {
 		if (this.#closed) return;
 		this.#closed = true;
 		for (const request of [...this.#live]) this.#fail(request, new EngineClosedError());
+		this.#turns.leave();
 		await this.#loop;
 		await this.#repacker?.stop();
 		for (const source of this.#draftSources.keys()) source.close?.();
@@ -284,7 +300,7 @@ export class Engine {
 				if (this.#speculation && plan.prefillRows === 0) await this.#addDrafts(plan);
 				const batch = assemble(plan);
 				this.#prepareSources(plan, batch);
-				const result = await this.#model.step(this.#nativeCache, batch);
+				const result = await this.#turns.run(() => this.#step(batch));
 				const accepted = this.#deliver(plan, result);
 				this.#scheduler.complete(plan, result.milliseconds);
 				this.#speed.record(plan.prefillRows, plan.decodeRows + accepted, result.milliseconds);
@@ -296,6 +312,16 @@ export class Engine {
 		}
 		this.#loop = undefined;
 		if (!this.#closed) this.#repacker?.idle();
+	}
+
+	#step(batch: StepBatch): Promise<StepResult> {
+		// Its turn may have come after the engine was closed.
+		return this.#closed ? Promise.reject(new EngineClosedError()) : this.#model.step(this.#nativeCache, batch);
+	}
+
+	#updateUrgency(): void {
+		const ranks = [...this.#live].map(({ priority }) => PRIORITIES.indexOf(priority));
+		this.#turns.urgency = ranks.length === 0 ? undefined : Math.min(...ranks);
 	}
 
 	#applyChanges(): void {
@@ -500,6 +526,7 @@ export class Engine {
 		request.settled = true;
 		this.#live.delete(request);
 		this.#leaving.push(request);
+		this.#updateUrgency();
 	}
 }
 

@@ -1,17 +1,28 @@
 // Opens a model file: native weights, tokenizer and the engine that runs them.
 import { stat } from 'node:fs/promises';
 import { type GgufHeader, type KernelSet, loadNative, type NativeModel, type RopeMode } from '../../native/index';
-import { Harmony } from '../harmony/harmony';
+import { familyOf } from '../families/choose';
+import type { ModelFamily } from '../families/family';
+import { describeModel } from '../models/describe';
+import { alternatives, limitBytes, type MemorySettings, NotEnoughMemoryError, needWith } from '../models/memory-need';
+import type { MachineMemory, MemoryLimit, MemoryNeed } from '../protocol';
+import { ModelDraft, vocabularyMismatch } from '../speculation/model-draft';
+import { PromptLookup } from '../speculation/prompt-lookup';
 import { Tokenizer } from '../tokenizer/tokenizer';
 import { Engine, type EngineOptions } from './engine';
+import { onBehalfOf, StepArbiter } from './step-arbiter';
 
 export interface OpenOptions extends Omit<EngineOptions, 'contextTokens'> {
 	/** Positions one request may span, or how to tell once the tokenizer is there. */
-	contextTokens?: number | ((opened: { tokenizer: Tokenizer; harmony: Harmony }) => number);
+	contextTokens?: number | ((opened: { tokenizer: Tokenizer; family: ModelFamily }) => number);
 	/** 0 or absent: one a physical core. */
 	threads?: number;
 	kernels?: KernelSet;
 	rope?: RopeMode;
+	/** Refuses a model that takes more, before anything of it is read. Absent: it may take anything. */
+	memory?: { settings: MemorySettings; limit: Exclude<MemoryLimit, 'none'>; available: MachineMemory };
+	/** A smaller model that guesses ahead for this one. Where it cannot, the model works without. */
+	draftModelPath?: string;
 	/** Puts something between the engine and the native model, e.g. to time its steps. */
 	instrument?: (model: NativeModel) => NativeModel;
 }
@@ -20,21 +31,28 @@ export interface OpenOptions extends Omit<EngineOptions, 'contextTokens'> {
 export interface OpenedModel {
 	engine: Engine;
 	tokenizer: Tokenizer;
-	harmony: Harmony;
+	family: ModelFamily;
 	loadMilliseconds: number;
 	/** Bytes of all experts, of which a token reads a few, and of the output head, which only rows that are sampled read. */
 	weights: { expertBytes: number; headBytes: number };
 	/** What this processor offers the kernels, for reports. */
 	cpuFeatures: string[];
+	/** Name of the model that guesses ahead for it, or why the one asked for does not. */
+	draft?: string;
+	draftProblem?: string;
+	/** What it takes of the memory, with the settings it was opened with; absent where the header does not tell. */
+	need?: MemoryNeed;
 }
 
 /**
- * Opens a gpt-oss GGUF.
- * @throws a one-line error naming the file where it cannot be read, is no GGUF of a supported kind, or memory is short.
+ * Opens a GGUF of an architecture the native core knows.
+ * @throws a one-line error naming the file where it cannot be read, is no GGUF of a supported kind, or memory is short;
+ * NotEnoughMemoryError where it would take more than `options.memory` allows.
  */
 export async function openModel(file: string, options: OpenOptions = {}): Promise<OpenedModel> {
 	const started = performance.now();
 	const header = await readHeader(file);
+	const need = options.memory && checkedNeed(file, header, options.memory);
 	const native = loadNative();
 	const model = await native.openModel(file, {
 		...(options.threads ? { threads: options.threads } : {}),
@@ -48,25 +66,90 @@ export async function openModel(file: string, options: OpenOptions = {}): Promis
 				`${file}: the tokenizer has ${tokenizer.vocabularySize} tokens, the output layer only ${model.info.vocabularySize}`,
 			);
 		}
-		const harmony = new Harmony(tokenizer);
-		const { contextTokens, instrument, ...engineOptions } = options;
-		const positions = typeof contextTokens === 'function' ? contextTokens({ tokenizer, harmony }) : contextTokens;
+		const family = familyOf(header, tokenizer);
+		const { contextTokens, instrument, memory: _checked, draftModelPath, ...engineOptions } = options;
+		const positions = typeof contextTokens === 'function' ? contextTokens({ tokenizer, family }) : contextTokens;
+		const turns = options.turns ?? new StepArbiter().join();
+		const drafting: Drafting | undefined = draftModelPath
+			? await openDraft(draftModelPath, tokenizer, { ...options, turns: onBehalfOf(turns) }, need)
+			: undefined;
 		const engine = new Engine(instrument?.(model) ?? model, {
 			...engineOptions,
+			turns,
+			...(drafting?.source && { draftSources: [new PromptLookup(), drafting.source] }),
 			...(positions !== undefined && { contextTokens: positions }),
 		});
 		return {
 			engine,
 			tokenizer,
-			harmony,
+			family,
 			loadMilliseconds: performance.now() - started,
 			weights: { expertBytes: tensorBytes(header, /_exps\./), headBytes: tensorBytes(header, /^output\.weight$/) },
 			cpuFeatures: native.cpuInfo().features,
+			...(need && { need }),
+			...(drafting?.name !== undefined && { draft: drafting.name }),
+			...(drafting?.problem !== undefined && { draftProblem: drafting.problem }),
 		};
 	} catch (error) {
 		model.close();
 		throw error;
 	}
+}
+
+/** A draft model with its name, or why there is none. */
+interface Drafting {
+	source?: ModelDraft;
+	name?: string;
+	problem?: string;
+}
+
+/** Opens a model that guesses ahead for another one. Never rejects: without it the other one works as well. */
+async function openDraft(
+	file: string,
+	target: Tokenizer,
+	options: OpenOptions,
+	targetNeed: MemoryNeed | undefined,
+): Promise<Drafting> {
+	const { draftModelPath: _itself, instrument: _others, memory, ...rest } = options;
+	const taken = targetNeed?.totalBytes ?? 0;
+	try {
+		const { engine, tokenizer } = await openModel(file, {
+			...rest,
+			...(memory && {
+				memory: {
+					...memory,
+					available: {
+						totalBytes: memory.available.totalBytes - taken,
+						availableBytes: memory.available.availableBytes - taken,
+					},
+				},
+			}),
+			speculation: false,
+		});
+		const mismatch = vocabularyMismatch(target, tokenizer);
+		if (mismatch === undefined) {
+			return { source: new ModelDraft(engine, target.vocabularySize), name: engine.info.name };
+		}
+		await engine.close();
+		return { problem: `${file} cannot draft for this model, whose vocabulary is another one: ${mismatch}` };
+	} catch (error) {
+		return { problem: (error as Error).message };
+	}
+}
+
+/** What the model takes; of one that no version of the core could open, nothing is known. */
+function checkedNeed(
+	file: string,
+	header: GgufHeader,
+	{ settings, limit, available }: NonNullable<OpenOptions['memory']>,
+): MemoryNeed | undefined {
+	const { sizes, problem } = describeModel(header);
+	if (!sizes || problem !== undefined) return undefined;
+	const need = needWith(sizes, settings);
+	const most = limitBytes(limit, available);
+	if (need.totalBytes <= most) return need;
+	const others = alternatives(sizes, settings, most);
+	throw new NotEnoughMemoryError({ path: file, need, memory: available, alternatives: others }, most);
 }
 
 function tensorBytes({ tensors }: GgufHeader, name: RegExp): number {

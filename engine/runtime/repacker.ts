@@ -1,7 +1,8 @@
 // Moves expert weights into the kernels' faster layout while nobody waits: layer by layer, stopping for every request.
 // Since both layouts give the same bits, no one can tell when a layer has moved.
-import os from 'node:os';
 import type { NativeModel } from '../../native/index';
+import type { MachineMemory } from '../protocol';
+import { machineMemory } from './machine-memory';
 
 /** Quiet time before a layer moves: between keystrokes of someone who types, nothing starts. */
 const QUIET_MILLISECONDS = 1500;
@@ -9,19 +10,8 @@ const QUIET_MILLISECONDS = 1500;
 const LEAST_LEFT_BYTES = 4 * 2 ** 30;
 const LEAST_LEFT_SHARE = 0.25;
 
-export interface Memory {
-	totalBytes: number;
-	availableBytes: number;
-}
-
-/** This machine's memory, or what its container allows. `freemem` counts what the file cache would give up. */
-export function machineMemory(): Memory {
-	const totalBytes = Math.min(os.totalmem(), process.constrainedMemory() || Number.POSITIVE_INFINITY);
-	return { totalBytes, availableBytes: Math.min(os.freemem(), totalBytes) };
-}
-
 /** Whether moving `bytes` out of the file leaves the machine enough. */
-export function mayRepack(bytes: number, memory: Memory): boolean {
+export function mayRepack(bytes: number, memory: MachineMemory): boolean {
 	const left = memory.availableBytes - bytes;
 	return left >= Math.max(LEAST_LEFT_BYTES, memory.totalBytes * LEAST_LEFT_SHARE);
 }
@@ -29,16 +19,19 @@ export function mayRepack(bytes: number, memory: Memory): boolean {
 export class Repacker {
 	readonly #model: NativeModel;
 	readonly #layers: number;
-	readonly #memory: () => Memory;
+	readonly #memory: () => MachineMemory;
+	readonly #quiet: () => boolean;
 	#next = 0;
 	#timer: NodeJS.Timeout | undefined;
 	#running: Promise<void> | undefined;
 	#stopped = false;
 	#paused = false;
 
-	constructor(model: NativeModel, memory: () => Memory = machineMemory) {
+	/** @param quiet whether no other model of this process computes either. */
+	constructor(model: NativeModel, memory: () => MachineMemory = machineMemory, quiet: () => boolean = () => true) {
 		this.#model = model;
 		this.#memory = memory;
+		this.#quiet = quiet;
 		this.#layers = model.repackBytes > 0 ? model.info.layers : 0;
 	}
 
@@ -52,8 +45,9 @@ export class Repacker {
 		if (this.#stopped || this.#timer || this.#next >= this.#layers) return;
 		this.#timer = setTimeout(() => {
 			this.#timer = undefined;
-			this.#running ??= this.#work().finally(() => {
+			this.#running ??= this.#work(this.#quiet).finally(() => {
 				this.#running = undefined;
+				if (!this.#paused) this.idle();
 			});
 		}, QUIET_MILLISECONDS);
 		// A process that has nothing else to do may end.
@@ -71,7 +65,7 @@ export class Repacker {
 	async finish(): Promise<boolean> {
 		this.busy();
 		await this.#running;
-		await this.#work();
+		await this.#work(() => true);
 		return this.#next >= this.#layers;
 	}
 
@@ -81,9 +75,9 @@ export class Repacker {
 		await this.#running;
 	}
 
-	async #work(): Promise<void> {
+	async #work(quiet: () => boolean): Promise<void> {
 		this.#paused = false;
-		while (this.#next < this.#layers && !this.#paused) {
+		while (this.#next < this.#layers && !this.#paused && quiet()) {
 			const left = (this.#layers - this.#next) * this.#model.repackBytes;
 			if (!mayRepack(left, this.#memory())) {
 				this.#giveUp();

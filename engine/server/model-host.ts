@@ -1,9 +1,12 @@
-// The one model that all clients share: loading, replacing and unloading it.
+// The model that all clients share for a role: loading, replacing and unloading it.
 import { Chat } from '../chat/chat';
 import { warmUp } from '../completion/completer';
 import { TokenPrefixIndex } from '../completion/token-healing';
-import type { EngineSettings, ModelSummary } from '../protocol';
+import { cacheTokens } from '../models/memory-need';
+import type { EngineSettings, MachineMemory, MemoryLimit, ModelSummary } from '../protocol';
+import { machineMemory } from '../runtime/machine-memory';
 import { type OpenedModel, type OpenOptions, openModel } from '../runtime/model';
+import { StepArbiter } from '../runtime/step-arbiter';
 import { describe, log } from './log';
 
 /** A loaded model with what is built on it. */
@@ -17,6 +20,8 @@ export type ModelState =
 	| { state: 'no-model' }
 	| { state: 'loading'; path: string }
 	| { state: 'ready'; model: LoadedModel }
+	/** Idle; it is loaded again when it is asked for. */
+	| { state: 'unloaded'; path: string; summary: ModelSummary }
 	| { state: 'error'; path: string; error: string };
 
 export type OpenModel = (file: string, options: OpenOptions) => Promise<OpenedModel>;
@@ -36,12 +41,11 @@ export class NoModelError extends Error {
 	}
 }
 
-/** The chat and completion prompts beside the excerpts: instructions, file name, message headers. */
-const COMPLETION_OVERHEAD = 512;
-
 interface Load {
 	key: string;
 	path: string;
+	settings: EngineSettings;
+	limit: MemoryLimit;
 	done: Promise<LoadedModel>;
 }
 
@@ -52,23 +56,40 @@ interface Load {
 export class ModelHost {
 	readonly #open: OpenModel;
 	readonly #changed: () => void;
+	readonly #memory: () => MachineMemory;
+	readonly #arbiter: StepArbiter;
 	#inUse: { load: Load; model: LoadedModel } | undefined;
 	/** The load asked for last, for as long as it runs or its model is in use. */
 	#wanted: Load | undefined;
 	/** Why there is no model. */
 	#failure: { path: string; error: string } | undefined;
+	/** What was unloaded since it was idle. */
+	#asleep: { load: Load; summary: ModelSummary } | undefined;
+	#waking: Promise<LoadedModel> | undefined;
 	#queue: Promise<unknown> = Promise.resolve();
 	#closed = false;
 
-	/** @param changed called after each change of `state`. */
-	constructor(changed: () => void, open: OpenModel = openModel) {
+	/**
+	 * @param changed called after each change of `state`.
+	 * @param memory what there is for this model.
+	 * @param arbiter orders its steps among those of other models.
+	 */
+	constructor(
+		changed: () => void,
+		open: OpenModel = openModel,
+		memory: () => MachineMemory = machineMemory,
+		arbiter = new StepArbiter(),
+	) {
 		this.#changed = changed;
 		this.#open = open;
+		this.#memory = memory;
+		this.#arbiter = arbiter;
 	}
 
 	get state(): ModelState {
 		if (this.#wanted && this.#wanted !== this.#inUse?.load) return { state: 'loading', path: this.#wanted.path };
 		if (this.#inUse) return { state: 'ready', model: this.#inUse.model };
+		if (this.#asleep) return { state: 'unloaded', path: this.#asleep.load.path, summary: this.#asleep.summary };
 		return this.#failure ? { state: 'error', ...this.#failure } : { state: 'no-model' };
 	}
 
@@ -83,26 +104,65 @@ export class ModelHost {
 		return this.#inUse.model;
 	}
 
+	/**
+	 * The model in use; one that was unloaded when idle is loaded again, which its pages in the file cache make quick.
+	 * @throws NoModelError, or what `load` throws.
+	 */
+	async wakenModel(): Promise<LoadedModel> {
+		if (this.#asleep) {
+			const { settings, limit } = this.#asleep.load;
+			this.#waking = this.load(settings, limit).finally(() => {
+				this.#waking = undefined;
+			});
+		}
+		return this.#waking ?? this.requireModel();
+	}
+
+	/** Memory that closing the model in use would give back, in bytes. */
+	get heldBytes(): number {
+		return this.#inUse?.model.engine.heldBytes ?? 0;
+	}
+
+	/** Frees the model until it is asked for again. Does nothing while one is loading or at work. */
+	async sleep(): Promise<void> {
+		const sleeping = this.#inUse;
+		if (!sleeping || this.#wanted !== sleeping.load || sleeping.model.engine.busy) return;
+		log(`unloaded ${sleeping.load.path}: nobody used it`);
+		this.#asleep = { load: sleeping.load, summary: sleeping.model.summary };
+		this.#wanted = undefined;
+		this.#inUse = undefined;
+		const closing = this.#queue.then(() => sleeping.model.engine.close());
+		this.#queue = closing.catch(() => {});
+		this.#changed();
+		await closing;
+	}
+
 	/** What of the settings a loaded model depends on: a change of it needs a reload. */
 	static key(settings: EngineSettings): string {
-		const { modelPath, threads, contextTokens, kernels, rope, cacheType, speculation, repackWeights } = settings;
-		return JSON.stringify([modelPath, threads, contextTokens, kernels, rope, cacheType, speculation, repackWeights]);
+		const { modelPath, draftModelPath, threads, contextTokens, kernels, rope, cacheType, speculation } = settings;
+		const { repackWeights } = settings;
+		return JSON.stringify([
+			...[modelPath, draftModelPath, threads, contextTokens, kernels, rope, cacheType, speculation, repackWeights],
+		]);
 	}
 
 	/**
 	 * Loads `settings.modelPath` and then closes the model in use, whose running requests fail. Does nothing where the same is
 	 * loaded, or being loaded, with the same settings. The state is `loading` at once.
-	 * @throws a one-line error where the file cannot be used; the model in use stays, and without one the state is `error`.
+	 * @param limit what it may take of the memory.
+	 * @throws NotEnoughMemoryError; a one-line error where the file cannot be used; the model in use stays, and without one the state is `error`.
 	 */
-	load(settings: EngineSettings): Promise<LoadedModel> {
+	load(settings: EngineSettings, limit: MemoryLimit = 'machine'): Promise<LoadedModel> {
 		const key = ModelHost.key(settings);
 		if (this.#wanted?.key === key) return this.#wanted.done;
 		const load: Load = {
 			key,
 			path: settings.modelPath,
-			done: this.#queue.then(() => this.#replace(load, settings)),
+			...{ settings, limit },
+			done: this.#queue.then(() => this.#replace(load)),
 		};
 		this.#wanted = load;
+		this.#asleep = undefined;
 		this.#queue = load.done.catch(() => {});
 		this.#changed();
 		return load.done;
@@ -111,6 +171,7 @@ export class ModelHost {
 	/** Frees the model. Its running requests fail. */
 	async unload(): Promise<void> {
 		this.#wanted = undefined;
+		this.#asleep = undefined;
 		const unloading = this.#queue.then(async () => {
 			const { model } = this;
 			this.#inUse = undefined;
@@ -128,7 +189,7 @@ export class ModelHost {
 		await this.unload();
 	}
 
-	async #replace(load: Load, settings: EngineSettings): Promise<LoadedModel> {
+	async #replace(load: Load): Promise<LoadedModel> {
 		if (this.#closed) throw new Error('the engine is shutting down');
 		if (this.#wanted !== load) throw new Error('another model was chosen meanwhile');
 		const previous = this.#inUse;
@@ -140,7 +201,7 @@ export class ModelHost {
 		}
 		let model: LoadedModel;
 		try {
-			model = await this.#openModel(settings);
+			model = await this.#openModel(load);
 		} catch (error) {
 			const { path } = load;
 			log(`cannot load ${path}: ${describe(error)}`);
@@ -154,14 +215,21 @@ export class ModelHost {
 		this.#failure = undefined;
 		this.#changed();
 		await previous?.model.engine.close();
-		warmUp(model, new AbortController().signal).catch((error) => log(`warm-up: ${describe(error)}`));
+		if (model.draftProblem !== undefined) log(`no draft model: ${model.draftProblem}`);
+		if (load.settings.completionModelPath === '') {
+			warmUp(model, new AbortController().signal).catch((error) => log(`warm-up: ${describe(error)}`));
+		}
 		return model;
 	}
 
-	async #openModel(settings: EngineSettings): Promise<LoadedModel> {
-		const { completion, contextTokens } = settings;
-		const window = completion.prefixTokens + completion.suffixTokens + completion.maxTokens + COMPLETION_OVERHEAD;
+	async #openModel({ settings, limit }: Load): Promise<LoadedModel> {
+		const { contextTokens } = settings;
+		const memory = this.#memory();
 		const opened = await this.#open(settings.modelPath, {
+			// What the model in use holds is free once it is replaced.
+			...(limit !== 'none' && {
+				memory: { settings, limit, available: { ...memory, availableBytes: memory.availableBytes + this.heldBytes } },
+			}),
 			threads: settings.threads,
 			kernels: settings.kernels,
 			rope: settings.rope,
@@ -170,8 +238,9 @@ export class ModelHost {
 			// f16 is each backend's own default (the reference kernels keep f32).
 			...(settings.cacheType === 'q8_0' && settings.kernels !== 'reference' && { cacheType: settings.cacheType }),
 			contextTokens,
-			// A conversation that fills its context leaves the completions their own room.
-			cacheTokens: contextTokens + Math.min(window, contextTokens),
+			cacheTokens: cacheTokens(settings),
+			turns: this.#arbiter.join(),
+			...(settings.draftModelPath !== '' && { draftModelPath: settings.draftModelPath }),
 		});
 		return {
 			...opened,
@@ -182,7 +251,7 @@ export class ModelHost {
 	}
 }
 
-function summarize({ engine, loadMilliseconds }: OpenedModel): ModelSummary {
+function summarize({ engine, family, loadMilliseconds, draft, draftProblem }: OpenedModel): ModelSummary {
 	const { info } = engine;
 	return {
 		path: info.path,
@@ -194,5 +263,9 @@ function summarize({ engine, loadMilliseconds }: OpenedModel): ModelSummary {
 		kernels: info.kernels,
 		threads: info.threads,
 		loadMilliseconds,
+		...('name' in family.chat && { chatFormat: family.chat.name }),
+		completionFormat: family.completion.name,
+		...(draft !== undefined && { draft }),
+		...(draftProblem !== undefined && { draftProblem }),
 	};
 }

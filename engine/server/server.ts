@@ -3,6 +3,7 @@ import type { Socket } from 'node:net';
 import type { EngineSettings } from '../protocol';
 import { describe, log } from './log';
 import type { OpenModel } from './model-host';
+import { ROLES, settingsOf } from './roles';
 import { Session } from './session';
 import { SharedEngine } from './shared-engine';
 import { listen } from './socket';
@@ -97,13 +98,15 @@ function startEngine(options: ServerOptions): SharedEngine {
 }
 
 function engineOptions({ settings, open }: ServerOptions): ConstructorParameters<typeof SharedEngine>[0] {
-	return { fixedModel: settings.modelPath !== '', ...(open && { open }) };
+	return { fixedModel: ROLES.some((role) => settingsOf(role, settings)), ...(open && { open }) };
 }
 
 function loadOwnModel(engine: SharedEngine, { settings }: ServerOptions): void {
-	if (settings.modelPath === '') return;
-	// The host has logged a failure and keeps it in the status.
-	engine.host.load(settings).catch(() => {});
+	for (const role of ROLES) {
+		const own = settingsOf(role, settings);
+		// The host has logged a failure and keeps it in the status.
+		if (own) engine.hosts[role].load(own).catch(() => {});
+	}
 }
 
 /** Logs what nobody caught and ends the process: whoever owns it starts a new one, a broken one would only hang. */

@@ -26,8 +26,14 @@ import { createProtocolConnection, StreamMessageReader } from 'vscode-languagese
 import { TextDocument } from 'vscode-languageserver-textdocument';
 import { readBenchmarkOptions } from '../benchmark/options';
 import { Completer, type CompletionResult } from '../completion/completer';
+import { RelatedFiles } from '../completion/related-files';
 import { convertOnce } from '../convert/convert-once';
+import type { RelatedFile } from '../families/family';
 import type { WriteProgress } from '../gguf/writer';
+import { catalogueEntry } from '../models/catalogue';
+import { sizeOf } from '../models/downloads';
+import { downloadFolder, listModels } from '../models/list';
+import { NotEnoughMemoryError } from '../models/memory-need';
 import {
 	type BenchmarkParams,
 	type BenchmarkReport,
@@ -38,22 +44,33 @@ import {
 	type ChatResult,
 	type CompletionReport,
 	ConvertModelRequest,
+	DownloadSizeRequest,
 	type EngineSettings,
 	type EngineStatus,
 	ErrorCode,
 	ForgetChatRequest,
+	type ListModelsParams,
+	ListModelsRequest,
 	LoadModelRequest,
+	type MemoryLimit,
+	type MemoryShortage,
+	type ModelList,
+	type ModelRole,
 	type ModelSummary,
+	StartDownloadRequest,
 	StatusNotification,
 	StatusRequest,
+	StopDownloadRequest,
 	UnloadModelRequest,
 } from '../protocol';
 import { ContextOverflowError, OverloadedError } from '../runtime/errors';
+import { machineMemory } from '../runtime/machine-memory';
 import { VERSION } from '../version';
 import { documentLabel } from './document-label';
 import { describe, log } from './log';
 import { LossyMessageWriter } from './message-writer';
 import { type LoadedModel, ModelHost, NoModelError } from './model-host';
+import { ROLES, settingsOf } from './roles';
 import { readSettings } from './settings';
 import type { SharedEngine } from './shared-engine';
 
@@ -67,10 +84,11 @@ export class Session {
 	#settings: EngineSettings;
 	#folders: WorkspaceFolder[] = [];
 	#canShowProgress = false;
+	readonly #related = new RelatedFiles();
 	#completer: { model: LoadedModel; completer: Completer } | undefined;
 	#lastCompletion: CompletionReport | undefined;
-	/** Why the model of this client's settings is not the one in use. */
-	#loadError: string | undefined;
+	/** Why models of this client's settings are not the ones in use. */
+	readonly #loadErrors = new Map<ModelRole, { message: string; shortage?: MemoryShortage }>();
 
 	/**
 	 * @param settings what holds until the client sends its own.
@@ -108,6 +126,7 @@ export class Session {
 		this.#protocol = protocol!;
 		this.#protocol.onError(([error]) => log(`malformed message: ${error.message}`));
 		this.#register();
+		this.#documents.onDidClose(({ document }) => this.#related.forget(document.uri));
 		this.#documents.listen(this.#connection);
 		this.#connection.listen();
 	}
@@ -139,17 +158,38 @@ export class Session {
 		const connection = this.#connection;
 		connection.onInitialize((params) => this.#initialize(params));
 		connection.onInitialized(() => {
-			if (this.#settings.modelPath !== '' && this.#engine.wantsModelOf(this)) void this.#loadConfigured();
+			for (const role of ROLES) {
+				const settings = settingsOf(role, this.#settings);
+				if (settings && this.#engine.wantsModelOf(this, role)) void this.#loadConfigured(role, settings);
+			}
 		});
 		connection.onDidChangeConfiguration(({ settings }) => this.#configure(settings));
 		connection.languages.inlineCompletion.on((params, token) => this.#inlineCompletion(params, token));
 		connection.onRequest(StatusRequest.method, () => this.#forClient(this.#engine.status()));
-		connection.onRequest(UnloadModelRequest.method, () => this.#engine.host.unload());
-		this.#onRequest(LoadModelRequest, ({ path }) => this.#load({ ...this.#settings, modelPath: path }));
+		connection.onRequest(UnloadModelRequest.method, () => this.#engine.unload());
+		this.#onRequest(LoadModelRequest, ({ path, role = 'chat', memoryLimit, settings }) =>
+			this.#loadAsked(role, path, readSettings(settings, this.#settings), memoryLimit),
+		);
+		this.#onRequest(ListModelsRequest, (params, token) =>
+			this.#answered(() => this.#cancellable(token, (signal) => this.#listModels(params, signal))),
+		);
+		this.#onRequest(DownloadSizeRequest, ({ id, network }, token) =>
+			this.#downloading(async () => ({
+				fileBytes: await this.#cancellable(token, (signal) => sizeOf(catalogueEntry(id), network ?? {}, signal)),
+			})),
+		);
+		this.#onRequest(StartDownloadRequest, ({ id, folder, network }) =>
+			this.#downloading(async () =>
+				this.#engine.downloads.start(catalogueEntry(id), folder ?? downloadFolder(), network ?? {}),
+			),
+		);
+		this.#onRequest(StopDownloadRequest, ({ id, folder, discard }) =>
+			this.#downloading(() => this.#engine.downloads.stop(catalogueEntry(id), folder ?? downloadFolder(), discard)),
+		);
 		this.#onRequest(ConvertModelRequest, (params, token) => this.#convert(params, token));
 		this.#onRequest(ChatRequest, (params, token) => this.#answer(params, token));
 		this.#onRequest(ForgetChatRequest, async ({ conversationId }) => {
-			this.#engine.host.model?.chat.forget(conversationId);
+			for (const { model } of Object.values(this.#engine.hosts)) model?.chat.forget(conversationId);
 		});
 		this.#onRequest(BenchmarkRequest, (params, token) => this.#benchmark(params, token));
 	}
@@ -161,6 +201,7 @@ export class Session {
 
 	#initialize(params: InitializeParams): InitializeResult {
 		this.#settings = readSettings(params.initializationOptions?.settings, this.#settings);
+		this.#engine.idleMinutes = this.#settings.unloadAfterMinutes;
 		this.#folders = params.workspaceFolders ?? [];
 		this.#canShowProgress = params.capabilities.window?.workDoneProgress === true;
 		return {
@@ -175,40 +216,81 @@ export class Session {
 
 	#configure(given: unknown): void {
 		const hearth = (given as { hearth?: unknown } | null | undefined)?.hearth;
-		const before = ModelHost.key(this.#settings);
-		this.#settings = readSettings(hearth, this.#settings);
-		// Only a change of this client's own settings replaces the model that others may have chosen.
-		if (ModelHost.key(this.#settings) === before) return;
-		if (this.#settings.modelPath === '') {
-			this.#loadError = undefined;
-			this.#engine.host.unload().catch((error) => log(`unloading: ${describe(error)}`));
-		} else {
-			void this.#loadConfigured();
+		const before = this.#settings;
+		this.#settings = readSettings(hearth, before);
+		this.#engine.idleMinutes = this.#settings.unloadAfterMinutes;
+		for (const role of ROLES) {
+			const [old, settings] = [settingsOf(role, before), settingsOf(role, this.#settings)];
+			// Only a change of this client's own settings replaces the model that others may have chosen.
+			if ((old && ModelHost.key(old)) === (settings && ModelHost.key(settings))) continue;
+			if (settings) {
+				void this.#loadConfigured(role, settings);
+			} else {
+				this.#loadErrors.delete(role);
+				this.#engine.hosts[role].unload().catch((error) => log(`unloading: ${describe(error)}`));
+			}
 		}
 	}
 
-	/** Loads the model of the settings. Failures reach the client by status. */
-	async #loadConfigured(): Promise<void> {
+	/** Loads the model that the settings have for a role. Failures reach the client by status. */
+	async #loadConfigured(role: ModelRole, settings: EngineSettings): Promise<void> {
 		try {
-			await this.#load(this.#settings);
+			await this.#load(role, settings);
 		} catch (error) {
-			this.#loadError = (error as Error).message;
+			const { message, data } = error as ResponseError<MemoryShortage | undefined>;
+			this.#loadErrors.set(role, { message, ...(data && { shortage: data }) });
 		}
 		this.#engine.changed();
 	}
 
-	async #load(settings: EngineSettings): Promise<ModelSummary> {
-		if (typeof settings.modelPath !== 'string' || settings.modelPath === '') {
+	/** Loads a model that the client asked for by its path. */
+	async #loadAsked(
+		role: ModelRole,
+		path: string,
+		settings: EngineSettings,
+		memoryLimit?: MemoryLimit,
+	): Promise<ModelSummary> {
+		if (typeof path !== 'string' || path === '') {
 			throw new ResponseError(ErrorCode.modelLoadFailed, 'no model file was given');
 		}
-		const loading = this.#engine.host.load(settings);
+		const chosen = settingsOf(role, { ...settings, [role === 'chat' ? 'modelPath' : 'completionModelPath']: path });
+		if (chosen) return this.#load(role, chosen, memoryLimit);
+		// The one that chats is to complete as well.
+		await this.#engine.hosts[role].unload();
+		return this.#loadAsked('chat', path, settings, memoryLimit);
+	}
+
+	async #load(role: ModelRole, settings: EngineSettings, memoryLimit?: MemoryLimit): Promise<ModelSummary> {
+		const loading = this.#engine.hosts[role].load(settings, memoryLimit);
 		void this.#showProgress(loading);
 		try {
 			const { summary } = await loading;
-			this.#loadError = undefined;
+			this.#loadErrors.delete(role);
 			return summary;
 		} catch (error) {
+			if (error instanceof NotEnoughMemoryError) {
+				throw new ResponseError(ErrorCode.notEnoughMemory, error.message, error.shortage);
+			}
 			throw new ResponseError(ErrorCode.modelLoadFailed, (error as Error).message);
+		}
+	}
+
+	#listModels(params: ListModelsParams, signal: AbortSignal): Promise<ModelList> {
+		const { finder, heldBytes } = this.#engine;
+		const memory = machineMemory();
+		return listModels(finder, params, {
+			settings: this.#settings,
+			memory: { ...memory, availableBytes: memory.availableBytes + heldBytes },
+			signal,
+		});
+	}
+
+	/** Runs a request about downloads and gives its errors their code. */
+	async #downloading<T>(work: () => Promise<T>): Promise<T> {
+		try {
+			return await work();
+		} catch (error) {
+			throw new ResponseError(ErrorCode.downloadFailed, (error as Error).message);
 		}
 	}
 
@@ -226,8 +308,9 @@ export class Session {
 	}
 
 	async #inlineCompletion(params: InlineCompletionParams, token: CancellationToken): Promise<InlineCompletionItem[]> {
+		// Without a model there is nothing to say; that one could not be loaded again, the status tells.
+		const model = await this.#engine.modelFor('completion').catch(() => undefined);
 		const document = this.#documents.get(params.textDocument.uri);
-		const { model } = this.#engine.host;
 		if (!document || !model) return [];
 		const { triggerKind, selectedCompletionInfo: selected } = params.context;
 		const text = document.getText();
@@ -243,6 +326,7 @@ export class Session {
 					document: document.uri,
 					label: documentLabel(document.uri, this.#folders),
 					languageId: document.languageId,
+					related: this.#relatedTo(document, model, params.position.line),
 					before: text.slice(0, start) + inserted,
 					after: text.slice(end),
 					invoked: triggerKind === InlineCompletionTriggerKind.Invoked,
@@ -261,6 +345,21 @@ export class Session {
 		];
 	}
 
+	#relatedTo({ uri }: TextDocument, { family }: LoadedModel, line: number): readonly RelatedFile[] {
+		const { relatedTokens } = this.#settings.completion;
+		if (!family.completion.takesRelated || relatedTokens === 0) return [];
+		const others = () =>
+			this.#documents
+				.all()
+				.filter((other) => other.uri !== uri)
+				.map((other) => ({
+					document: other.uri,
+					label: documentLabel(other.uri, this.#folders),
+					text: other.getText(),
+				}));
+		return this.#related.around({ document: uri, line }, others, relatedTokens);
+	}
+
 	#completerOf(model: LoadedModel): Completer {
 		if (this.#completer?.model !== model) {
 			this.#completer?.completer.dispose();
@@ -277,8 +376,8 @@ export class Session {
 
 	#answer(params: ChatParams, token: CancellationToken): Promise<ChatResult> {
 		const { partialResultToken } = params;
-		return this.#answered(() => {
-			const { chat } = this.#engine.host.requireModel();
+		return this.#answered(async () => {
+			const { chat } = await this.#engine.modelFor('chat');
 			return this.#engine.run('chat', () =>
 				this.#cancellable(token, (signal) =>
 					chat.answer(params, {
@@ -377,9 +476,11 @@ export class Session {
 	}
 
 	#forClient(status: EngineStatus): EngineStatus {
+		const failed = status.state === 'loading' ? undefined : [...this.#loadErrors.values()][0];
 		return {
-			...(this.#loadError !== undefined && status.state !== 'loading' && { error: this.#loadError }),
+			...(failed && { error: failed.message }),
 			...status,
+			...(failed?.shortage && { shortage: failed.shortage }),
 			...(this.#lastCompletion && { lastCompletion: this.#lastCompletion }),
 		};
 	}

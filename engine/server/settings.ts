@@ -3,6 +3,8 @@ import type { EngineSettings } from '../protocol';
 
 export const DEFAULT_SETTINGS: EngineSettings = {
 	modelPath: '',
+	completionModelPath: '',
+	draftModelPath: '',
 	threads: 0,
 	contextTokens: 8192,
 	kernels: 'auto',
@@ -10,12 +12,13 @@ export const DEFAULT_SETTINGS: EngineSettings = {
 	cacheType: 'f16',
 	speculation: true,
 	repackWeights: true,
-	completion: { maxTokens: 96, multiline: 'auto', prefixTokens: 1024, suffixTokens: 256 },
+	unloadAfterMinutes: 0,
+	completion: { maxTokens: 96, multiline: 'auto', prefixTokens: 1024, suffixTokens: 256, relatedTokens: 512 },
 	chat: {
 		reasoningEffort: 'medium',
 		maxTokens: 4096,
-		temperature: 1,
-		topP: 1,
+		temperature: null,
+		topP: null,
 		instructions: '',
 	},
 };
@@ -27,6 +30,8 @@ export function readSettings(given: unknown, base: EngineSettings): EngineSettin
 	const chat = fields(settings['chat']);
 	return {
 		modelPath: text(settings['modelPath'], base.modelPath),
+		completionModelPath: text(settings['completionModelPath'], base.completionModelPath),
+		draftModelPath: text(settings['draftModelPath'], base.draftModelPath),
 		threads: integer(settings['threads'], base.threads, 0, 1024),
 		contextTokens: integer(settings['contextTokens'], base.contextTokens, 64, 2 ** 24),
 		kernels: choice(settings['kernels'], base.kernels, ['auto', 'reference', 'portable', 'avx2', 'avx512', 'neon']),
@@ -34,17 +39,19 @@ export function readSettings(given: unknown, base: EngineSettings): EngineSettin
 		cacheType: choice(settings['cacheType'], base.cacheType, ['f16', 'q8_0']),
 		speculation: flag(settings['speculation'], base.speculation),
 		repackWeights: flag(settings['repackWeights'], base.repackWeights),
+		unloadAfterMinutes: number(settings['unloadAfterMinutes'], base.unloadAfterMinutes, 0, 10_080),
 		completion: {
 			maxTokens: integer(completion['maxTokens'], base.completion.maxTokens, 1, 65_536),
 			multiline: choice(completion['multiline'], base.completion.multiline, ['auto', 'always', 'never']),
 			prefixTokens: integer(completion['prefixTokens'], base.completion.prefixTokens, 16, 2 ** 20),
 			suffixTokens: integer(completion['suffixTokens'], base.completion.suffixTokens, 0, 2 ** 20),
+			relatedTokens: integer(completion['relatedTokens'], base.completion.relatedTokens, 0, 2 ** 20),
 		},
 		chat: {
 			reasoningEffort: choice(chat['reasoningEffort'], base.chat.reasoningEffort, ['low', 'medium', 'high']),
 			maxTokens: integer(chat['maxTokens'], base.chat.maxTokens, 1, 2 ** 24),
-			temperature: number(chat['temperature'], base.chat.temperature, 0, 100),
-			topP: number(chat['topP'], base.chat.topP, 0, 1),
+			temperature: chat['temperature'] === null ? null : number(chat['temperature'], base.chat.temperature, 0, 100),
+			topP: chat['topP'] === null ? null : number(chat['topP'], base.chat.topP, 0, 1),
 			instructions: text(chat['instructions'], base.chat.instructions),
 		},
 	};
@@ -62,7 +69,7 @@ function flag(value: unknown, fallback: boolean): boolean {
 	return typeof value === 'boolean' ? value : fallback;
 }
 
-function number(value: unknown, fallback: number, minimum: number, maximum: number): number {
+function number<T>(value: unknown, fallback: T, minimum: number, maximum: number): number | T {
 	return typeof value === 'number' && value >= minimum && value <= maximum ? value : fallback;
 }
 

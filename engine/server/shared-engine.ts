@@ -1,9 +1,14 @@
-// What all clients share: the model, the count of what runs, and the status everyone is told.
+// What all clients share: the models, the count of what runs, and the status everyone is told.
 import { runBenchmark } from '../benchmark/benchmark';
 import type { BenchmarkOptions } from '../benchmark/options';
-import type { BenchmarkReport, EngineState, EngineStatus } from '../protocol';
+import { Downloads } from '../models/downloads';
+import { ModelFinder } from '../models/find';
+import type { BenchmarkReport, EngineState, EngineStatus, MachineMemory, MemoryNeed, ModelRole } from '../protocol';
+import type { Engine } from '../runtime/engine';
+import { machineMemory } from '../runtime/machine-memory';
+import { StepArbiter } from '../runtime/step-arbiter';
 import { VERSION } from '../version';
-import { ModelHost, type OpenModel } from './model-host';
+import { type LoadedModel, ModelHost, type ModelState, type OpenModel } from './model-host';
 
 /** Status notifications come at most this often, in milliseconds. */
 const STATUS_INTERVAL = 250;
@@ -16,18 +21,30 @@ export interface StatusListener {
 }
 
 export class SharedEngine {
-	readonly host: ModelHost;
+	/** The model of each role; a role without one is done by the other's. */
+	readonly hosts: Readonly<Record<ModelRole, ModelHost>>;
+	readonly downloads: Downloads;
+	readonly finder = new ModelFinder();
 	readonly #listeners = new Set<StatusListener>();
 	readonly #active = { completion: 0, chat: 0, benchmark: 0 };
 	/** Whether the model was given on the command line: a client's settings do not replace it at its start. */
 	readonly #fixedModel: boolean;
 	#timer: NodeJS.Timeout | undefined;
+	#idle: NodeJS.Timeout | undefined;
+	#idleMinutes = 0;
 	#lastSent = 0;
 	#closed = false;
 
 	constructor(options: { fixedModel: boolean; open?: OpenModel }) {
 		this.#fixedModel = options.fixedModel;
-		this.host = new ModelHost(() => this.changed(), options.open);
+		const arbiter = new StepArbiter();
+		const changed = () => {
+			this.#watchIdle();
+			this.changed();
+		};
+		const host = (other: ModelRole) => new ModelHost(changed, options.open, () => this.#memoryBeside(other), arbiter);
+		this.hosts = { chat: host('completion'), completion: host('chat') };
+		this.downloads = new Downloads(() => this.changed());
 	}
 
 	get clientCount(): number {
@@ -43,20 +60,91 @@ export class SharedEngine {
 	}
 
 	/** Whether a new client's own model should be loaded: not over one that others use, or the command line gave. */
-	wantsModelOf(listener: StatusListener): boolean {
-		const { state } = this.host.state;
+	wantsModelOf(listener: StatusListener, role: ModelRole): boolean {
+		const { state } = this.hosts[role].state;
 		if (state === 'no-model' || state === 'error') return true;
 		return !this.#fixedModel && [...this.#listeners].every((other) => other === listener);
+	}
+
+	/** Minutes without work after which the model is unloaded until it is asked for again; 0: never. The last client decides. */
+	set idleMinutes(minutes: number) {
+		if (minutes === this.#idleMinutes) return;
+		this.#idleMinutes = minutes;
+		this.#watchIdle();
+	}
+
+	/** Begins to wait for the model to be idle for long enough, from now on. */
+	#watchIdle(): void {
+		clearTimeout(this.#idle);
+		const loaded = () => Object.values(this.hosts).filter(({ model }) => model);
+		if (this.#idleMinutes === 0 || this.#closed || loaded().length === 0 || this.#activeCount > 0) return;
+		this.#idle = setTimeout(() => {
+			// Work that is not counted, such as warming up, goes first.
+			if (loaded().some(({ model }) => model?.engine.busy)) this.#watchIdle();
+			else for (const host of loaded()) void host.sleep();
+		}, this.#idleMinutes * 60_000);
+	}
+
+	/** What there is for one role's model beside the other's: all models of this process share the machine's memory. */
+	#memoryBeside(other: ModelRole): MachineMemory {
+		const { totalBytes, availableBytes } = machineMemory();
+		const need = this.hosts[other].model?.need;
+		// Mapped weights count as available, since the system could drop them; dropping them is what must not happen.
+		const mapped = need?.weightBytes ?? 0;
+		return {
+			totalBytes: totalBytes - (need?.totalBytes ?? 0),
+			availableBytes: Math.max(0, availableBytes - mapped),
+		};
+	}
+
+	/** Memory that unloading all models would give back, in bytes. */
+	get heldBytes(): number {
+		return this.hosts.chat.heldBytes + this.hosts.completion.heldBytes;
+	}
+
+	/**
+	 * The model that does a role's work: the one chosen for it, else the other one. Loads one again that was unloaded when idle.
+	 * @throws NoModelError, or what loading throws.
+	 */
+	async modelFor(role: ModelRole): Promise<LoadedModel> {
+		const own = this.hosts[role];
+		const other = this.hosts[role === 'chat' ? 'completion' : 'chat'];
+		const instead = other.model ?? (other.state.state === 'unloaded' ? await other.wakenModel() : undefined);
+		switch (own.state.state) {
+			case 'ready':
+			case 'unloaded':
+				return own.wakenModel();
+			case 'loading':
+				// What is replaced works on; at the start the other one does, but chat waits for the model it was meant for.
+				return own.model ?? (role === 'completion' ? instead : undefined) ?? own.requireModel();
+			default:
+				return (
+					(role === 'completion' || other.model?.summary.chatFormat !== undefined ? instead : undefined) ??
+					own.requireModel()
+				);
+		}
+	}
+
+	/** Frees all models. */
+	async unload(): Promise<void> {
+		await Promise.all(Object.values(this.hosts).map((host) => host.unload()));
+	}
+
+	get #activeCount(): number {
+		const { completion, chat, benchmark } = this.#active;
+		return completion + chat + benchmark;
 	}
 
 	/** Runs a request's work, counted in the status while it runs. */
 	async run<T>(kind: Kind, work: () => Promise<T>): Promise<T> {
 		this.#active[kind]++;
+		this.#watchIdle();
 		this.changed();
 		try {
 			return await work();
 		} finally {
 			this.#active[kind]--;
+			this.#watchIdle();
 			this.changed();
 		}
 	}
@@ -70,31 +158,44 @@ export class SharedEngine {
 		signal: AbortSignal,
 		onProgress: (fraction: number, test: string) => void,
 	): Promise<BenchmarkReport> {
-		const model = this.host.requireModel();
+		const model = await this.modelFor('chat');
 		if (this.#active.benchmark > 0) throw new Error('a benchmark is running already; wait for it or cancel it');
 		return this.run('benchmark', () => runBenchmark({ model, options, signal, onProgress }));
 	}
 
 	status(): EngineStatus {
-		const { state } = this.host;
-		const { model } = this.host;
-		const { engine } = model ?? {};
-		const speed = engine?.speed;
+		const { chat, completion } = this.hosts;
+		const engines = [chat, completion].flatMap(({ model }) => (model ? [model.engine] : []));
+		const sum = (value: (engine: Engine) => number) => engines.reduce((total, engine) => total + value(engine), 0);
+		const speed = engines.map((engine) => engine.speed).find((measured) => measured !== undefined);
+		const failed = [chat.state, completion.state].find(({ state }) => state === 'error') as
+			| Extract<ModelState, { state: 'error' }>
+			| undefined;
+		const needs = [chat, completion].flatMap(({ model }) => (model?.need ? [model.need] : []));
+		const downloads = this.downloads.statuses;
 		return {
 			state: this.#stateName(),
 			processId: process.pid,
 			version: VERSION,
-			...(model && { model: model.summary }),
-			...(state.state === 'error' && { error: state.error }),
+			...withSummary('model', chat),
+			...withSummary('completionModel', completion),
+			...(failed && { error: failed.error }),
+			...(downloads.length > 0 && { downloads }),
+			...(needs.length > 0 && { need: needs.reduce(addNeeds) }),
 			active: { ...this.#active },
 			...(speed && { speed }),
 			memory: {
 				residentBytes: process.memoryUsage.rss(),
 				peakBytes: process.resourceUsage().maxRSS * 1024,
-				mappedBytes: engine?.info.fileBytes ?? 0,
-				cacheBytes: engine?.cacheBytes ?? 0,
+				mappedBytes: sum(({ info }) => info.fileBytes),
+				cacheBytes: sum(({ cacheBytes }) => cacheBytes),
 			},
-			...(engine && { cache: engine.cacheUse }),
+			...(engines.length > 0 && {
+				cache: {
+					usedTokens: sum(({ cacheUse }) => cacheUse.usedTokens),
+					capacityTokens: sum(({ cacheUse }) => cacheUse.capacityTokens),
+				},
+			}),
 		};
 	}
 
@@ -109,7 +210,9 @@ export class SharedEngine {
 	async close(): Promise<void> {
 		this.#closed = true;
 		clearTimeout(this.#timer);
-		await this.host.close();
+		clearTimeout(this.#idle);
+		await this.downloads.close();
+		await Promise.all(Object.values(this.hosts).map((host) => host.close()));
 	}
 
 	#send(): void {
@@ -122,9 +225,25 @@ export class SharedEngine {
 	}
 
 	#stateName(): EngineState {
-		const { state } = this.host.state;
+		const states = [this.hosts.chat.state.state, this.hosts.completion.state.state];
+		// While either loads, that is the news; a model that works says more than one that could not be loaded.
+		const state =
+			(['loading', 'ready', 'unloaded', 'error'] as const).find((each) => states.includes(each)) ?? 'no-model';
 		if (state !== 'ready') return state;
-		const { completion, chat, benchmark } = this.#active;
-		return completion + chat + benchmark > 0 ? 'busy' : 'ready';
+		return this.#activeCount > 0 ? 'busy' : 'ready';
 	}
+}
+
+function withSummary(key: 'model' | 'completionModel', { model, state }: ModelHost): Partial<EngineStatus> {
+	const summary = model?.summary ?? (state.state === 'unloaded' ? state.summary : undefined);
+	return summary ? { [key]: summary } : {};
+}
+
+function addNeeds(a: MemoryNeed, b: MemoryNeed): MemoryNeed {
+	return {
+		weightBytes: a.weightBytes + b.weightBytes,
+		cacheBytes: a.cacheBytes + b.cacheBytes,
+		scratchBytes: a.scratchBytes + b.scratchBytes,
+		totalBytes: a.totalBytes + b.totalBytes,
+	};
 }

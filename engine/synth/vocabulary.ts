@@ -54,10 +54,20 @@ const O200K_TOKENS = 201_088;
  */
 export async function o200kVocabulary(): Promise<Vocabulary> {
 	const { o200kRanks } = await import('./o200k-ranks.js');
-	const texts = o200kRanks.map((token) =>
-		typeof token === 'string' ? textEncoder.encode(token) : Uint8Array.from(token),
-	);
-	return vocabulary(texts, everySplit(texts), [...harmonySpecials], O200K_TOKENS);
+	return rankedVocabulary(o200kRanks, harmonySpecials, O200K_TOKENS);
+}
+
+/**
+ * A vocabulary of tiktoken's kind: text tokens by rank, as text or as bytes where they are no UTF-8, then the specials.
+ * @param size of the whole vocabulary; what is left over are tokens that are never used.
+ */
+export function rankedVocabulary(
+	ranks: readonly (string | readonly number[])[],
+	specials: readonly string[],
+	size = ranks.length + specials.length,
+): Vocabulary {
+	const texts = ranks.map((token) => (typeof token === 'string' ? textEncoder.encode(token) : Uint8Array.from(token)));
+	return vocabulary(texts, everySplit(texts), [...specials], size);
 }
 
 /**
@@ -70,11 +80,12 @@ export function trainedVocabulary(corpus: string, mergeCount: number): Vocabular
 	return vocabulary(tokens, merges, specials, tokens.length + specials.length);
 }
 
-/** The part of a GGUF header that a tokenizer is made from. */
-export function vocabularyHeader(vocabulary: Vocabulary): GgufHeader {
+/** The part of a GGUF header that a tokenizer is made from; `pre` names its pre-tokenizer. */
+export function vocabularyHeader(vocabulary: Vocabulary, pre = 'gpt-4o'): GgufHeader {
 	const metadata: GgufHeader['metadata'] = new Map();
 	metadata.set('tokenizer.ggml.model', 'gpt2');
-	metadata.set('tokenizer.ggml.pre', 'gpt-4o');
+	metadata.set('tokenizer.ggml.pre', pre);
+	metadata.set('tokenizer.ggml.bos_token_id', vocabulary.bosId);
 	metadata.set('tokenizer.ggml.tokens', vocabulary.tokens);
 	metadata.set('tokenizer.ggml.token_type', vocabulary.tokenTypes);
 	metadata.set('tokenizer.ggml.merges', vocabulary.merges);

@@ -1,16 +1,21 @@
-// Byte-level BPE from a GGUF's own vocabulary and merges: text ↔ token ids, exact to o200k for gpt-oss. The tables come from an
-// untrusted file, so everything in them is checked once here; after that no lookup can leave them.
+// Byte-level BPE from a GGUF's own vocabulary and merges: text ↔ token ids. The tables come from an untrusted file, so everything
+// in them is checked once here; after that no lookup can leave them.
 import type { GgufHeader, StringTable } from '../../native/index';
-import { optionalIntegers, optionalString, requireString, requireStrings } from '../gguf/metadata';
-import { byteToCodePoint, decodeByteLevel } from './byte-level';
-import { O200kScanner } from './pre-tokenizer';
+import {
+	optionalFlag,
+	optionalIntegers,
+	optionalNumber,
+	optionalString,
+	requireString,
+	requireStrings,
+} from '../gguf/metadata';
+import { decodeByteLevel } from './byte-level';
+import { type PreTokenizer, preTokenizerOf } from './pre-tokenizer';
+import type { Scanner } from './scanner';
 import { MergeTable, TokenIndex } from './tables';
 
 /** `tokenizer.ggml.token_type`, as llama.cpp numbers them. */
 export const TokenType = { normal: 1, unknown: 2, control: 3, userDefined: 4, unused: 5, byte: 6 } as const;
-
-/** Values of `tokenizer.ggml.pre` whose pre-tokenizer is o200k's. */
-const supportedPreTokenizers = ['gpt-4o'];
 
 /** More tokens or merges than any vocabulary has (o200k: 201,088 and 446,189); keeps heap keys exact in a double. */
 const MAX_TABLE = 2 ** 21;
@@ -26,6 +31,7 @@ export class Tokenizer {
 	/** 1 where the token is no text: control, user-defined, unused. */
 	private readonly special: Uint8Array;
 	private readonly specialIds = new Map<string, number>();
+	private specialPattern: RegExp | undefined;
 	private readonly index: TokenIndex;
 	private readonly merges: MergeTable;
 	private readonly byteIds = new Int32Array(256);
@@ -33,27 +39,38 @@ export class Tokenizer {
 
 	readonly vocabularySize: number;
 
+	/** The token that text begins with, where the model wants one. */
+	readonly bosId: number | undefined;
+	private readonly preTokenizer: PreTokenizer;
+
 	/**
-	 * Reads `tokenizer.ggml.{model,pre,tokens,merges,token_type}`. Throws an error naming the key, token or merge at fault
-	 * where the tables are missing, contradict each other, or need another kind of tokenizer.
+	 * Reads `tokenizer.ggml.{model,pre,tokens,merges,token_type,bos_token_id,add_bos_token}`. Throws an error naming the key,
+	 * token or merge at fault where the tables are missing, contradict each other, or need another kind of tokenizer.
 	 */
 	static fromGguf(header: GgufHeader): Tokenizer {
 		const model = requireString(header, 'tokenizer.ggml.model');
 		if (model !== 'gpt2') {
 			throw new Error(`tokenizer.ggml.model "${model}" is not supported; Hearth reads byte-level BPE ("gpt2")`);
 		}
-		const pre = optionalString(header, 'tokenizer.ggml.pre') ?? '(none)';
-		if (!supportedPreTokenizers.includes(pre)) {
-			throw new Error(
-				`tokenizer.ggml.pre "${pre}" is not supported; Hearth knows ${supportedPreTokenizers.map((p) => `"${p}"`).join(', ')}`,
-			);
-		}
+		const preTokenizer = preTokenizerOf(optionalString(header, 'tokenizer.ggml.pre') ?? '(none)');
 		const tokens = requireStrings(header, 'tokenizer.ggml.tokens');
 		const types = optionalIntegers(header, 'tokenizer.ggml.token_type');
-		return new Tokenizer(tokens, requireStrings(header, 'tokenizer.ggml.merges'), types);
+		const bos = optionalNumber(header, 'tokenizer.ggml.bos_token_id');
+		const addsBos = optionalFlag(header, 'tokenizer.ggml.add_bos_token') ?? preTokenizer.addsBos;
+		if (addsBos && !(bos !== undefined && bos >= 0 && bos < tokens.offsets.length - 1)) {
+			throw new Error('tokenizer.ggml.bos_token_id names no token, and the model wants one before the text');
+		}
+		const merges = requireStrings(header, 'tokenizer.ggml.merges');
+		return new Tokenizer(tokens, merges, types, preTokenizer, addsBos ? bos : undefined);
 	}
 
-	private constructor(tokens: StringTable, merges: StringTable, types: Int32Array | undefined) {
+	private constructor(
+		tokens: StringTable,
+		merges: StringTable,
+		types: Int32Array | undefined,
+		preTokenizer: PreTokenizer,
+		bosId: number | undefined,
+	) {
 		const count = tokens.offsets.length - 1;
 		const mergeCount = merges.offsets.length - 1;
 		if (count > MAX_TABLE) throw new Error(`tokenizer.ggml.tokens has ${count} entries; at most ${MAX_TABLE} are read`);
@@ -65,6 +82,8 @@ export class Tokenizer {
 		}
 
 		this.vocabularySize = count;
+		this.preTokenizer = preTokenizer;
+		this.bosId = bosId;
 		this.bytes = new Uint8Array(tokens.bytes.length);
 		this.starts = new Uint32Array(count + 1);
 		this.special = new Uint8Array(count);
@@ -95,9 +114,8 @@ export class Tokenizer {
 		for (let byte = 0; byte < 256; byte++) {
 			oneByte[0] = byte;
 			const id = this.index.find(oneByte, 0, 1);
-			if (id < 0) {
-				const shown = String.fromCodePoint(byteToCodePoint[byte]!);
-				throw new Error(`tokenizer.ggml.tokens lacks the token of byte ${byte} ("${shown}")`);
+			if (id < 0 && isPlainText(byte)) {
+				throw new Error(`tokenizer.ggml.tokens lacks the token of byte ${byte} ("${String.fromCodePoint(byte)}")`);
 			}
 			this.byteIds[byte] = id;
 		}
@@ -105,22 +123,27 @@ export class Tokenizer {
 	}
 
 	/**
-	 * Token ids of `text`; lone surrogates count as U+FFFD. Never yields a special token, whatever the text says.
+	 * Token ids of `text`, without BOS; lone surrogates count as U+FFFD. Never yields a special token, whatever the text says.
+	 * Bytes that the vocabulary has no token for (SmolLM's lacks some that no UTF-8 text has) are left out, as llama.cpp does.
 	 */
 	encode(text: string): Int32Array {
 		const bytes = textEncoder.encode(text);
-		const scanner = new O200kScanner(bytes, bytes.length);
+		const scanner = this.scan(bytes, bytes.length);
 		const ids = new Int32Array(bytes.length);
 		let count = 0;
 		for (let start = 0; start < bytes.length; ) {
 			const end = scanner.pieceEnd(start);
-			// tiktoken takes a piece that is itself a token whole, without merging.
-			const whole = this.index.find(bytes, start, end);
+			const whole = this.preTokenizer.wholePieces ? this.index.find(bytes, start, end) : -1;
 			if (whole >= 0) ids[count++] = whole;
 			else count = this.mergePiece(bytes, start, end, ids, count);
 			start = end;
 		}
 		return ids.slice(0, count);
+	}
+
+	/** Cuts UTF-8 text, `bytes[0, length)`, into the pieces that merges never cross. */
+	scan(bytes: Uint8Array, length: number): Scanner {
+		return this.preTokenizer.scan(bytes, length);
 	}
 
 	/** How many tokens `encode(text)` gives. */
@@ -167,6 +190,30 @@ export class Tokenizer {
 		return id;
 	}
 
+	/**
+	 * Cuts text written by a model's publisher, such as a chat template's, at the names of special tokens: ids and the texts
+	 * between them. Of names that begin alike the longest counts.
+	 */
+	splitSpecials(text: string): (number | string)[] {
+		this.specialPattern ??= new RegExp(
+			[...this.specialIds.keys()]
+				.filter((name) => name !== '')
+				.sort((a, b) => b.length - a.length)
+				.map((name) => name.replace(/[.*+?^${}()|[\]\\]/g, '\\$&'))
+				.join('|') || '(?!)',
+			'g',
+		);
+		const parts: (number | string)[] = [];
+		let end = 0;
+		for (const match of text.matchAll(this.specialPattern)) {
+			if (match.index > end) parts.push(text.slice(end, match.index));
+			parts.push(this.specialId(match[0]));
+			end = match.index + match[0].length;
+		}
+		if (end < text.length) parts.push(text.slice(end));
+		return parts;
+	}
+
 	private name(id: number): string {
 		return textDecoder.decode(this.tokenBytes(id));
 	}
@@ -181,7 +228,7 @@ export class Tokenizer {
 		const { merges } = this;
 		const pair = (at: number) => {
 			const right = next[at]!;
-			const line = right < n ? merges.find(token[at]!, token[right]!) : -1;
+			const line = right < n ? merges.find(token[at]!, token[right]!) : -1; // a byte without a token merges with nothing
 			merge[at] = line;
 			if (line >= 0) heap.push(merges.rank(line) * RANK_UNIT + at);
 		};
@@ -202,7 +249,7 @@ export class Tokenizer {
 			if (at > 0) pair(previous[at]!);
 		}
 		let written = count;
-		for (let i = 0; i < n; i = next[i]!) ids[written++] = token[i]!;
+		for (let i = 0; i < n; i = next[i]!) if (token[i]! >= 0) ids[written++] = token[i]!;
 		return written;
 	}
 }
@@ -212,6 +259,11 @@ export function estimateTokens(text: string): number {
 	let other = 0;
 	for (let i = 0; i < text.length; i++) if (text.charCodeAt(i) >= 0x80) other++;
 	return Math.ceil((text.length - other) / 3.5 + other / 1.5);
+}
+
+/** Printable ASCII and the line break: no vocabulary of text goes without. */
+function isPlainText(byte: number): boolean {
+	return byte === 0x0a || (byte >= 0x20 && byte < 0x7f);
 }
 
 function isControlName(bytes: Uint8Array, from: number, to: number): boolean {

@@ -61,6 +61,7 @@ export function explainCompletion(facts: CompletionFacts): Explanation {
 			return { text: engine.message ?? 'The engine reported an error.', action: 'show-log' };
 		case 'ready':
 		case 'busy':
+		case 'unloaded':
 			break;
 	}
 	if (facts.pending) return { text: 'The model is still working on a suggestion.' };

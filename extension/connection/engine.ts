@@ -14,7 +14,13 @@ import {
 	RevealOutputChannelOn,
 	State,
 } from 'vscode-languageclient/node';
-import { type EngineSettings, type EngineStatus, StatusNotification, StatusRequest } from '../../engine/protocol';
+import {
+	type EngineSettings,
+	type EngineStatus,
+	type NetworkSettings,
+	StatusNotification,
+	StatusRequest,
+} from '../../engine/protocol';
 import type { EngineView } from '../../webview/messages';
 import { DOCUMENT_SELECTOR } from '../completion/documents';
 import { HearthClient } from './client';
@@ -22,7 +28,7 @@ import { connectOrLaunch, nodeEnvironment } from './connect';
 import { buildId, type Endpoint, endpointCandidates, prepareEndpoint } from './endpoint';
 import { LogFollower } from './logFollower';
 import { RestartPolicy } from './restartPolicy';
-import { engineSettings } from './settings';
+import { engineSettings, networkSettings } from './settings';
 
 /** How long the engine waits for another window after its last one has gone: a window's reload takes a few seconds. */
 const LINGER_SECONDS = 5;
@@ -52,6 +58,8 @@ export class Engine implements vscode.Disposable {
 	/** The session whose end would be a crash. */
 	#current: Session | undefined;
 	#disposed = false;
+	/** Several settings are being changed as one. */
+	#held = false;
 
 	/** Fires whenever {@link view} has changed. */
 	readonly onDidChange = this.#changed.event;
@@ -64,7 +72,7 @@ export class Engine implements vscode.Disposable {
 			this.log,
 			this.#changed,
 			vscode.workspace.onDidChangeConfiguration((event) => {
-				if (event.affectsConfiguration('hearth')) void this.#sendSettings();
+				if (event.affectsConfiguration('hearth') && !this.#held) void this.#sendSettings();
 			}),
 		);
 	}
@@ -76,6 +84,26 @@ export class Engine implements vscode.Disposable {
 	get settings(): EngineSettings {
 		const configuration = vscode.workspace.getConfiguration('hearth');
 		return engineSettings((key) => configuration.get(key), homedir());
+	}
+
+	/** How the user's VS Code reaches the network, for downloads. */
+	get network(): NetworkSettings {
+		const http = vscode.workspace.getConfiguration('http');
+		return networkSettings((key) => http.get(key));
+	}
+
+	/** Changes settings of the user, by their keys below `hearth.`; the engine is told when all are in place. */
+	async changeSettings(changes: Record<string, unknown>): Promise<void> {
+		const configuration = vscode.workspace.getConfiguration('hearth');
+		this.#held = true;
+		try {
+			for (const [key, value] of Object.entries(changes)) {
+				await configuration.update(key, value, vscode.ConfigurationTarget.Global);
+			}
+		} finally {
+			this.#held = false;
+		}
+		await this.#sendSettings();
 	}
 
 	/** Starts the engine unless it runs or is on its way. Rejects with the reason when it cannot be had. */
@@ -278,7 +306,8 @@ export class Engine implements vscode.Disposable {
 	async #sendSettings(): Promise<void> {
 		const settings = this.settings;
 		if (!this.#session) {
-			if (settings.modelPath !== '' && this.#view.state === 'off') await this.start().catch(() => {});
+			if ((settings.modelPath !== '' || settings.completionModelPath !== '') && this.#view.state === 'off')
+				await this.start().catch(() => {});
 			return;
 		}
 		const session = await this.#session.catch(() => undefined);

@@ -1,5 +1,5 @@
 // Maps the editor's `hearth.*` settings to what the engine is sent.
-import type { EngineSettings } from '../../engine/protocol';
+import type { EngineSettings, NetworkSettings } from '../../engine/protocol';
 
 /** Reads one setting below `hearth.`; undefined where it has no value. */
 export type SettingReader = (key: string) => unknown;
@@ -12,6 +12,8 @@ export type SettingReader = (key: string) => unknown;
 export function engineSettings(read: SettingReader, homeDirectory: string): EngineSettings {
 	return {
 		modelPath: expandHome(text(read('modelPath')), homeDirectory),
+		completionModelPath: expandHome(text(read('completionModelPath')), homeDirectory),
+		draftModelPath: expandHome(text(read('draftModelPath')), homeDirectory),
 		threads: integer(read('threads'), 0, 0, 1024),
 		contextTokens: integer(read('contextTokens'), 8192, 512, 131_072),
 		kernels: oneOf(read('kernels'), ['auto', 'reference', 'portable', 'avx2', 'avx512', 'neon']),
@@ -19,19 +21,51 @@ export function engineSettings(read: SettingReader, homeDirectory: string): Engi
 		cacheType: oneOf(read('cacheType'), ['f16', 'q8_0']),
 		speculation: flag(read('speculation'), true),
 		repackWeights: flag(read('repackWeights'), true),
+		unloadAfterMinutes: number(read('unloadAfterMinutes'), 0, 0, 10_080),
 		completion: {
 			maxTokens: integer(read('completions.maxTokens'), 96, 1, 1024),
 			multiline: oneOf(read('completions.multiline'), ['auto', 'always', 'never']),
 			prefixTokens: integer(read('completions.prefixTokens'), 1024, 16, 65_536),
 			suffixTokens: integer(read('completions.suffixTokens'), 256, 0, 65_536),
+			relatedTokens: integer(read('completions.relatedTokens'), 512, 0, 65_536),
 		},
 		chat: {
 			reasoningEffort: oneOf(read('chat.reasoningEffort'), ['medium', 'low', 'high']),
 			maxTokens: integer(read('chat.maxTokens'), 4096, 1, 131_072),
-			temperature: number(read('chat.temperature'), 1, 0, 2),
-			topP: number(read('chat.topP'), 1, 0, 1),
+			temperature: number(read('chat.temperature'), null, 0, 2),
+			topP: number(read('chat.topP'), null, 0, 1),
 			instructions: text(read('chat.instructions')),
 		},
+	};
+}
+
+/** Folders to look for models in, and where downloads go; absent: the engine's default. */
+export function modelFolders(
+	read: SettingReader,
+	homeDirectory: string,
+): { folders: string[]; downloadFolder?: string } {
+	const folders = read('modelFolders');
+	const downloadFolder = expandHome(text(read('downloadFolder')), homeDirectory);
+	return {
+		folders: (Array.isArray(folders) ? folders : [])
+			.map((folder) => expandHome(text(folder), homeDirectory))
+			.filter(Boolean),
+		...(downloadFolder !== '' && { downloadFolder }),
+	};
+}
+
+/** VS Code's own `http.*` settings as a download follows them. Without a proxy there, the environment's holds, as in VS Code. */
+export function networkSettings(read: SettingReader): NetworkSettings {
+	const off = read('proxySupport') === 'off';
+	const proxy = text(read('proxy'));
+	const authorization = text(read('proxyAuthorization'));
+	const exceptions = read('noProxy');
+	const noProxy = (Array.isArray(exceptions) ? exceptions : []).map(text).filter(Boolean);
+	return {
+		...((off || proxy !== '') && { proxy: off ? '' : proxy }),
+		...(authorization !== '' && { proxyAuthorization: authorization }),
+		...(noProxy.length > 0 && { noProxy }),
+		...(read('proxyStrictSSL') === false && { strictTls: false }),
 	};
 }
 
@@ -43,7 +77,7 @@ function flag(value: unknown, fallback: boolean): boolean {
 	return typeof value === 'boolean' ? value : fallback;
 }
 
-function number(value: unknown, fallback: number, min: number, max: number): number {
+function number<T>(value: unknown, fallback: T, min: number, max: number): number | T {
 	if (typeof value !== 'number' || !Number.isFinite(value)) return fallback;
 	return Math.min(max, Math.max(min, value));
 }

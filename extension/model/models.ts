@@ -3,24 +3,41 @@ import { existsSync, statSync } from 'node:fs';
 import { homedir } from 'node:os';
 import path from 'node:path';
 import * as vscode from 'vscode';
-import { LoadModelRequest } from '../../engine/protocol';
+import {
+	type CatalogueModel,
+	ErrorCode,
+	type FoundModel,
+	ListModelsRequest,
+	type LoadModelParams,
+	LoadModelRequest,
+	type MemoryShortage,
+	type ModelList,
+} from '../../engine/protocol';
 import type { Engine } from '../connection/engine';
+import { modelFolders } from '../connection/settings';
 import { describeError } from '../errors';
 import { formatBytes } from '../status/statusText';
 import { chooseFolder, convertFolder } from './convertFolder';
+import { Downloads } from './downloads';
+import { byUsefulness, foundRow, memoryChoices, offeredRow } from './modelItems';
+import { type ModelPaths, type RoleChoice, roleChoices, roleInSettings } from './modelRole';
 import { addRecent, cleanPath } from './recentModels';
 
 const RECENT_KEY = 'hearth.recentModels';
 const NO_PROMPT_KEY = 'hearth.noModelPromptDisabled';
 const WALKTHROUGH = 'hearth.hearth#hearth.start';
 
+/** A row of the list. `choose` resolves with the file to load; without one, it has done what there was to do. */
 interface ModelItem extends vscode.QuickPickItem {
-	choose: () => Promise<string | undefined> | string;
+	choose?: () => Promise<string | undefined> | string;
 }
+
+type LoadParams = Pick<LoadModelParams, 'memoryLimit' | 'settings'>;
 
 export class Models implements vscode.Disposable {
 	readonly #context: vscode.ExtensionContext;
 	readonly #engine: Engine;
+	readonly #downloads: Downloads;
 	readonly #subscriptions: vscode.Disposable[];
 	#reportedError: string | undefined;
 	/** A model is being tried: its failure is told there. */
@@ -29,34 +46,43 @@ export class Models implements vscode.Disposable {
 	constructor(context: vscode.ExtensionContext, engine: Engine) {
 		this.#context = context;
 		this.#engine = engine;
+		this.#downloads = new Downloads(context, engine, (file, { name }) => this.#downloaded(file, name));
 		this.#subscriptions = [
+			this.#downloads,
 			vscode.commands.registerCommand('hearth.selectModel', () => this.#select()),
+			vscode.commands.registerCommand('hearth.downloadModel', () => this.#select({ onlyDownloads: true })),
 			vscode.commands.registerCommand('hearth.openWalkthrough', () => openWalkthrough()),
 			engine.onDidChange((view) => {
 				void vscode.commands.executeCommand(
 					'setContext',
 					'hearth.modelReady',
-					view.state === 'ready' || view.state === 'busy',
+					view.state === 'ready' || view.state === 'busy' || view.state === 'unloaded',
 				);
-				if (view.state === 'error') this.#report(view.message ?? 'The engine reported an error.');
+				const shortage = view.status?.shortage;
+				if (view.state === 'error') this.#report(view.message ?? 'The engine reported an error.', shortage);
 				// The model of the settings could not be loaded, and the one in use was kept.
-				else if (view.state === 'ready' && view.message !== undefined) this.#report(view.message);
+				else if (view.state === 'ready' && view.message !== undefined) this.#report(view.message, shortage);
 				else if (view.state === 'ready') this.#reportedError = undefined;
 			}),
 		];
+	}
+
+	/** After a restart: what was begun goes on where the user wants it to. */
+	offerUnfinishedDownload(): Promise<void> {
+		return this.#downloads.offerUnfinished();
 	}
 
 	/** Says once per window, until the user asks it not to, that a model has to be chosen. */
 	async promptWithoutModel(): Promise<void> {
 		if (this.#engine.settings.modelPath !== '' || this.#context.globalState.get<boolean>(NO_PROMPT_KEY)) return;
 		const choice = await vscode.window.showInformationMessage(
-			'Hearth needs a model file (GGUF) of gpt-oss to complete code and to chat. It runs on this machine alone.',
+			'Hearth needs a model file (GGUF) to complete code and to chat. It runs on this machine alone.',
 			'Select Model…',
-			'How to Get One',
+			'Download…',
 			'Don’t Ask Again',
 		);
 		if (choice === 'Select Model…') await this.#select();
-		if (choice === 'How to Get One') await openWalkthrough();
+		if (choice === 'Download…') await this.#select({ onlyDownloads: true });
 		if (choice === 'Don’t Ask Again') await this.#context.globalState.update(NO_PROMPT_KEY, true);
 	}
 
@@ -64,19 +90,93 @@ export class Models implements vscode.Disposable {
 		for (const subscription of this.#subscriptions) subscription.dispose();
 	}
 
-	async #select(): Promise<void> {
-		const choice = await vscode.window.showQuickPick(this.#items(), {
-			title: 'Select a model',
-			placeHolder: 'A GGUF file of gpt-oss-20b or gpt-oss-120b',
-			matchOnDescription: true,
+	/** The list: what can be chosen at once is there at once, what the engine finds comes in beside it. */
+	async #select({ onlyDownloads = false } = {}): Promise<void> {
+		const picker = vscode.window.createQuickPick<ModelItem>();
+		picker.title = onlyDownloads ? 'Download a model' : 'Select a model';
+		picker.placeholder = 'Looking for models on this machine…';
+		picker.matchOnDescription = true;
+		picker.matchOnDetail = true;
+		picker.keepScrollPosition = true;
+		picker.items = onlyDownloads ? [] : this.#fileItems(undefined);
+		picker.busy = true;
+		const listing = new vscode.CancellationTokenSource();
+		void this.#list(listing.token).then(
+			(list) => {
+				picker.items = onlyDownloads ? this.#offeredItems(list) : this.#allItems(list);
+				picker.placeholder = onlyDownloads
+					? 'Nothing is fetched before you agree'
+					: 'A model of this machine, or one to download';
+				picker.busy = false;
+			},
+			(error) => {
+				if (listing.token.isCancellationRequested) return;
+				this.#engine.log.error(`Looking for models: ${describeError(error).message}`);
+				picker.placeholder = `Models could not be listed: ${describeError(error).message}`;
+				picker.busy = false;
+			},
+		);
+		const chosen = await new Promise<ModelItem | undefined>((resolve) => {
+			picker.onDidAccept(() => resolve(picker.selectedItems[0]));
+			picker.onDidHide(() => resolve(undefined));
+			picker.show();
 		});
-		const file = await choice?.choose();
+		listing.cancel();
+		picker.dispose();
+		const file = await chosen?.choose?.();
 		if (file) await this.#use(file);
 	}
 
-	#items(): (ModelItem | (vscode.QuickPickItem & { choose: () => string }))[] {
+	#list(token: vscode.CancellationToken): Promise<ModelList> {
+		const configuration = vscode.workspace.getConfiguration('hearth');
+		return this.#engine.request(
+			ListModelsRequest,
+			modelFolders((key) => configuration.get(key), homedir()),
+			token,
+		);
+	}
+
+	#allItems(list: ModelList): ModelItem[] {
+		const found = [...list.found].sort(byUsefulness);
+		const offered = this.#offeredItems(list);
+		return [
+			...(found.length > 0 ? [separator('On this machine')] : []),
+			...found.map((model) => this.#foundItem(model, list)),
+			...(offered.length > 0 ? [separator('Download…'), ...offered] : []),
+			separator('A file'),
+			...this.#fileItems(found),
+		];
+	}
+
+	#foundItem(model: FoundModel, { memory }: ModelList): ModelItem {
+		return {
+			...foundRow(model, memory, model.path === this.#engine.settings.modelPath),
+			choose: () => {
+				if (model.problem === undefined) return model.path;
+				void vscode.window.showWarningMessage(`${model.name} cannot be run: ${model.problem}.`);
+				return '';
+			},
+		};
+	}
+
+	/** What can be downloaded and is not here yet. */
+	#offeredItems(list: ModelList): ModelItem[] {
+		return list.catalogue
+			.filter(({ path: there }) => there === undefined)
+			.map((model: CatalogueModel) => ({
+				...offeredRow(model, list.memory),
+				choose: async () => {
+					if (model.problem === undefined) await this.#downloads.offer(model, list);
+					else void vscode.window.showWarningMessage(`${model.name} cannot be run: ${model.problem}.`);
+					return undefined;
+				},
+			}));
+	}
+
+	/** Files by their path, and those chosen before that are not among `found`. */
+	#fileItems(found: FoundModel[] | undefined): ModelItem[] {
 		const current = this.#engine.settings.modelPath;
-		const recent = this.#recent.filter((file) => existsSync(file));
+		const recent = this.#recent.filter((file) => existsSync(file) && !found?.some((model) => model.path === file));
 		return [
 			{ label: '$(folder-opened) Browse…', description: 'choose a .gguf file', choose: browse },
 			{
@@ -84,7 +184,7 @@ export class Models implements vscode.Disposable {
 				choose: chooseFolder,
 			},
 			{ label: '$(edit) Enter a path…', description: 'type or paste it', choose: enterPath },
-			...(recent.length > 0 ? [{ label: 'Recent', kind: vscode.QuickPickItemKind.Separator, choose: () => '' }] : []),
+			...(recent.length > 0 ? [separator('Recent')] : []),
 			...recent.map((file) => ({
 				label: path.basename(file),
 				description: path.dirname(file),
@@ -94,44 +194,104 @@ export class Models implements vscode.Disposable {
 		];
 	}
 
+	/** A model has arrived: the first one is taken into use, any other only if that is wanted. */
+	async #downloaded(file: string, name: string): Promise<void> {
+		// A folder of several files is part of another model.
+		if (!file.endsWith('.gguf')) {
+			void vscode.window.showInformationMessage(`${name} is complete and verified: ${file}`);
+			return;
+		}
+		if (this.#engine.settings.modelPath === '') return this.#use(file);
+		const choice = await vscode.window.showInformationMessage(`${name} is complete and verified.`, 'Use Model');
+		if (choice) await this.#use(file);
+	}
+
 	get #recent(): string[] {
 		return this.#context.globalState.get<string[]>(RECENT_KEY, []);
 	}
 
-	/** Converts a folder, loads the model, which checks it, and keeps it in the settings when it can be used. */
-	async #use(chosen: string): Promise<void> {
+	/**
+	 * Loads the model, which checks it, and keeps it in the settings when it can be used. What there is no memory for now is
+	 * loaded only if the user wants it all the same.
+	 */
+	async #use(
+		file: string,
+		{ memoryLimit = 'available', settings }: Partial<LoadParams> = {},
+		choice?: RoleChoice,
+	): Promise<void> {
+		if (statSync(file, { throwIfNoEntry: false })?.isDirectory()) {
+			const converted = await this.#convert(file);
+			if (converted !== undefined) await this.#use(converted, { memoryLimit, ...(settings && { settings }) }, choice);
+			return;
+		}
+		const chosen = choice ?? (await askRole(file, this.#engine.settings));
+		if (!chosen) return;
+		const { role, changes } = chosen;
+		if (!role) {
+			await this.#engine.changeSettings({ ...changes });
+			return;
+		}
 		this.#trying = true;
-		let file = chosen;
+		let shortage: MemoryShortage | undefined;
 		try {
-			if (statSync(chosen, { throwIfNoEntry: false })?.isDirectory()) {
-				const converted = await convertFolder(this.#engine, chosen);
-				if (converted === undefined) return;
-				file = converted;
-			}
 			const model = await vscode.window.withProgress(
 				{ location: vscode.ProgressLocation.Notification, title: `Loading ${path.basename(file)}` },
-				() => this.#engine.request(LoadModelRequest, { path: file }),
+				() =>
+					this.#engine.request(LoadModelRequest, {
+						...{ path: file, role, memoryLimit },
+						settings: { ...settings, ...changes },
+					}),
 			);
 			await this.#context.globalState.update(RECENT_KEY, addRecent(this.#recent, file));
-			await vscode.workspace.getConfiguration('hearth').update('modelPath', file, vscode.ConfigurationTarget.Global);
+			await this.#engine.changeSettings({ ...settings, ...changes });
 			void vscode.window.showInformationMessage(
 				`${model.name} is ready (${formatBytes(model.fileBytes)}, loaded in ${(model.loadMilliseconds / 1000).toFixed(1)} s).`,
 			);
 		} catch (error) {
 			// The engine's status says the same in a moment.
 			this.#reportedError = error instanceof Error ? error.message : String(error);
+			shortage = shortageOf(error);
 			const { message } = describeError(error);
-			void this.#showLoadError(message.includes(file) ? message : `${file}: ${message}`);
+			if (!shortage) void this.#showLoadError(message.includes(file) ? message : `${file}: ${message}`);
 		} finally {
 			this.#trying = false;
+		}
+		if (shortage) await this.#askForMemory(shortage, { modal: true, choice: chosen });
+	}
+
+	/** Lets the user choose what to do about a model that is too much for the machine. */
+	async #askForMemory(
+		shortage: MemoryShortage,
+		{ modal, choice: chosen }: { modal: boolean; choice?: RoleChoice },
+	): Promise<void> {
+		const { message, detail, choices } = memoryChoices(shortage);
+		const label = await vscode.window.showWarningMessage(
+			message,
+			modal ? { modal, detail } : {},
+			...choices.map((choice) => choice.label),
+		);
+		const choice = choices.find((candidate) => candidate.label === label);
+		const { path: file } = shortage;
+		if (choice?.load) await this.#use(file, choice.load, chosen ?? roleInSettings(file, this.#engine.settings));
+		else if (choice) await this.#select();
+	}
+
+	/** A Hugging Face folder as a model file; undefined where the user cancelled or was told why it is none. */
+	async #convert(folder: string): Promise<string | undefined> {
+		try {
+			return await convertFolder(this.#engine, folder);
+		} catch (error) {
+			const { message } = describeError(error);
+			await this.#showLoadError(message.includes(folder) ? message : `${folder}: ${message}`);
+			return undefined;
 		}
 	}
 
 	/** Tells of a model that could not be loaded at start or after a change of settings; of each error once. */
-	#report(message: string): void {
+	#report(message: string, shortage?: MemoryShortage): void {
 		if (this.#trying || message === this.#reportedError) return;
 		this.#reportedError = message;
-		void this.#showLoadError(message);
+		void (shortage ? this.#askForMemory(shortage, { modal: false }) : this.#showLoadError(message));
 	}
 
 	async #showLoadError(message: string): Promise<void> {
@@ -139,6 +299,23 @@ export class Models implements vscode.Disposable {
 		if (choice === 'Select Model…') await this.#select();
 		if (choice === 'Show Log') this.#engine.log.show();
 	}
+}
+
+function separator(label: string): ModelItem {
+	return { label, kind: vscode.QuickPickItemKind.Separator };
+}
+
+/** What an error of the engine says of the memory; undefined where it is another one. */
+function shortageOf(error: unknown): MemoryShortage | undefined {
+	const { code, data } = error as { code?: unknown; data?: MemoryShortage };
+	return code === ErrorCode.notEnoughMemory ? data : undefined;
+}
+
+/** Asks what a model is for, where there is another one already. */
+async function askRole(file: string, current: ModelPaths): Promise<RoleChoice | undefined> {
+	const choices = roleChoices(file, current, (other) => path.basename(other));
+	if (choices.length === 1) return choices[0];
+	return vscode.window.showQuickPick(choices, { title: `Use ${path.basename(file)} for` });
 }
 
 async function openWalkthrough(): Promise<void> {

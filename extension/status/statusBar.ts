@@ -2,7 +2,7 @@
 import * as vscode from 'vscode';
 import type { Completions } from '../completion/completions';
 import type { Engine } from '../connection/engine';
-import { statusDetails, statusText } from './statusText';
+import { isActive, statusDetails, statusText } from './statusText';
 
 interface MenuItem extends vscode.QuickPickItem {
 	command?: string;
@@ -100,6 +100,16 @@ async function showMenu(engine: Engine, completions: Completions): Promise<void>
 			command: 'hearth.toggleCompletionsForLanguage',
 		});
 	}
+	for (const download of engine.view.status?.downloads ?? []) {
+		const { id, name, state } = download;
+		if (state === 'done') continue;
+		const running = isActive(download);
+		items.push({
+			label: running ? `$(debug-pause) Pause Download of ${name}` : `$(cloud-download) Resume Download of ${name}`,
+			command: running ? 'hearth.pauseDownload' : 'hearth.resumeDownload',
+			arguments: [id],
+		});
+	}
 	items.push(
 		{ label: '$(question) Why No Suggestion?', command: 'hearth.whyNoSuggestion' },
 		{ label: '', kind: vscode.QuickPickItemKind.Separator },
@@ -115,5 +125,5 @@ async function showMenu(engine: Engine, completions: Completions): Promise<void>
 		title: `Hearth — ${summary}`,
 		placeHolder: engine.view.message ?? summary,
 	});
-	if (choice?.command) await vscode.commands.executeCommand(choice.command);
+	if (choice?.command) await vscode.commands.executeCommand(choice.command, ...(choice.arguments ?? []));
 }

@@ -1,5 +1,5 @@
 // What the status bar says about the engine. No VS Code in here.
-import type { EngineStatus } from '../../engine/protocol';
+import type { DownloadStatus, EngineStatus, ModelSummary } from '../../engine/protocol';
 import type { EngineView } from '../../webview/messages';
 
 const MAX_NAME = 24;
@@ -19,9 +19,71 @@ export interface StatusFacts {
 	completionsEnabled: boolean;
 }
 
-export function statusText({ engine, completionsEnabled }: StatusFacts): StatusText {
+export function statusText(facts: StatusFacts): StatusText {
+	const shown = stateText(facts);
+	const downloads = (facts.engine.status?.downloads ?? []).filter(isActive);
+	if (downloads.length === 0) return shown;
+	const percent = downloads.map(percentDone).find((done) => done !== undefined);
+	const names = downloads.map(({ name }) => name).join(', ');
+	const done = percent === undefined ? '' : ` ${percent} %`;
+	return {
+		...shown,
+		text: `${shown.text}  $(cloud-download)${done}`,
+		summary: `${shown.summary}, downloading ${names}${done}`,
+	};
+}
+
+/** Whether bytes are coming, or waited for. */
+export function isActive({ state }: DownloadStatus): boolean {
+	return state !== 'paused' && state !== 'failed' && state !== 'done';
+}
+
+/** Whole percent; undefined where the size is not known yet. */
+export function percentDone({ receivedBytes, totalBytes }: DownloadStatus): number | undefined {
+	return totalBytes ? Math.floor((100 * receivedBytes) / totalBytes) : undefined;
+}
+
+/** How far a download is, as a notification shows it: 43 % of 12.1 GB, 45 MB/s, 3 min left. */
+export function downloadText(status: DownloadStatus): string {
+	const { state, receivedBytes, totalBytes, bytesPerSecond, error } = status;
+	const done = totalBytes
+		? `${percentDone(status)} % of ${formatBytes(totalBytes)}`
+		: receivedBytes > 0
+			? formatBytes(receivedBytes)
+			: '';
+	switch (state) {
+		case 'connecting':
+			return ['connecting', done].filter(Boolean).join(', ');
+		case 'checking':
+			return `checking what is there already, ${done}`;
+		case 'waiting':
+			return `${done}; ${error ?? 'the connection broke'}; trying again…`;
+		case 'downloading': {
+			const left = totalBytes && bytesPerSecond > 0 ? (totalBytes - receivedBytes) / bytesPerSecond : undefined;
+			return [
+				done,
+				...(bytesPerSecond > 0 ? [`${formatBytes(bytesPerSecond)}/s`] : []),
+				...(left === undefined ? [] : [`${duration(left)} left`]),
+			].join(', ');
+		}
+		case 'paused':
+			return `paused at ${done || 'its beginning'}`;
+		case 'failed':
+			return `stopped: ${error ?? 'it failed'}`;
+		case 'done':
+			return 'complete';
+	}
+}
+
+function duration(seconds: number): string {
+	if (seconds < 90) return `${Math.max(1, Math.round(seconds))} s`;
+	if (seconds < 90 * 60) return `${Math.round(seconds / 60)} min`;
+	return `${(seconds / 3600).toFixed(1)} h`;
+}
+
+function stateText({ engine, completionsEnabled }: StatusFacts): StatusText {
 	const status = engine.status;
-	const name = shorten(status?.model?.name ?? 'Hearth');
+	const name = shorten(namesOf(status));
 	switch (engine.state) {
 		case 'off':
 		case 'no-model':
@@ -46,6 +108,12 @@ export function statusText({ engine, completionsEnabled }: StatusFacts): StatusT
 				summary: `${name}, ${activity(status)}`,
 				severity: 'none',
 			};
+		case 'unloaded':
+			return {
+				text: `$(${completionsEnabled ? 'flame' : 'circle-slash'}) ${name}: idle`,
+				summary: `${name}, idle (unloaded), loads again when it is needed`,
+				severity: 'none',
+			};
 		case 'ready':
 			return {
 				text: `$(${completionsEnabled ? 'flame' : 'circle-slash'}) ${name}${speed(status)}`,
@@ -58,15 +126,26 @@ export function statusText({ engine, completionsEnabled }: StatusFacts): StatusT
 /** The tooltip's facts as label and value. */
 export function statusDetails(status: EngineStatus): [string, string][] {
 	const details: [string, string][] = [];
-	const { model, memory, cache, speed: rate, lastCompletion } = status;
+	const { model, completionModel, memory, cache, speed: rate, lastCompletion } = status;
 	if (model) {
-		details.push(['Model', `${model.name} (${model.architecture}, ${formatBytes(model.fileBytes)})`]);
+		details.push([completionModel ? 'Chat model' : 'Model', describe(model)]);
 		details.push(['Compute', `${model.kernels}, ${model.threads} threads`]);
+		if (model.draft !== undefined) details.push(['Guesses ahead', model.draft]);
+		if (model.draftProblem !== undefined) details.push(['Not guessing ahead', model.draftProblem]);
+	}
+	if (completionModel) {
+		details.push(['Completion model', `${describe(completionModel)}, ${completionModel.completionFormat}`]);
 	}
 	if (rate && rate.decode > 0) details.push(['Generating', `${formatRate(rate.decode)} tok/s`]);
 	if (rate && rate.prefill > 0) details.push(['Reading prompts', `${formatRate(rate.prefill)} tok/s`]);
 	const mapped = memory.mappedBytes > 0 ? `, of a mapped file of ${formatBytes(memory.mappedBytes)}` : '';
 	details.push(['Memory', `${formatBytes(memory.residentBytes)} (peak ${formatBytes(memory.peakBytes)})${mapped}`]);
+	const { need } = status;
+	if (need) {
+		const parts = `weights ${formatBytes(need.weightBytes)}, cache ${formatBytes(need.cacheBytes)}, computing ${formatBytes(need.scratchBytes)}`;
+		details.push(['Needs', `${formatBytes(need.totalBytes)} at most (${parts})`]);
+	}
+	for (const download of status.downloads ?? []) details.push([download.name, downloadText(download)]);
 	if (cache) {
 		details.push([
 			'KV cache',
@@ -79,6 +158,10 @@ export function statusDetails(status: EngineStatus): [string, string][] {
 	}
 	details.push(['Engine', `${status.version}, process ${status.processId}`]);
 	return details;
+}
+
+function describe({ name, architecture, fileBytes }: ModelSummary): string {
+	return `${name} (${architecture}, ${formatBytes(fileBytes)})`;
 }
 
 /** Bytes in the unit a person reads them in, decimal like disk sizes: 12.1 GB. */
@@ -95,6 +178,13 @@ export function formatBytes(bytes: number): string {
 
 export function formatRate(tokensPerSecond: number): string {
 	return tokensPerSecond >= 100 ? String(Math.round(tokensPerSecond)) : tokensPerSecond.toFixed(1);
+}
+
+/** Both models where there are two: the one that completes works more often, the one that chats is the larger. */
+function namesOf(status: EngineStatus | undefined): string {
+	const { model, completionModel } = status ?? {};
+	if (model && completionModel) return `${completionModel.name} + ${model.name}`;
+	return (model ?? completionModel)?.name ?? 'Hearth';
 }
 
 /** The status bar is everybody's: a file's long name must not push the others out. */

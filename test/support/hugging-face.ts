@@ -20,7 +20,9 @@ export function safetensors(tensors: Tensors, header?: unknown): Uint8Array {
 		end += bytes.length;
 		return [name, { dtype, shape, data_offsets: [start, end] }];
 	});
-	const json = Buffer.from(JSON.stringify(header ?? { __metadata__: { format: 'pt' }, ...Object.fromEntries(entries) }));
+	const json = Buffer.from(
+		JSON.stringify(header ?? { __metadata__: { format: 'pt' }, ...Object.fromEntries(entries) }),
+	);
 	const prefix = Buffer.alloc(8);
 	prefix.writeBigUInt64LE(BigInt(json.length));
 	return Buffer.concat([prefix, json, ...Object.values(tensors).map(({ bytes }) => bytes)]);

@@ -33,7 +33,11 @@ export function multiply(weight: Float32Array, x: readonly number[], bias?: Floa
 }
 
 /** Pairs (i, i + D/2). */
-export function rotate(head: readonly number[], position: number, config: Pick<PlainConfig, 'frequencies' | 'concentration'>): number[] {
+export function rotate(
+	head: readonly number[],
+	position: number,
+	config: Pick<PlainConfig, 'frequencies' | 'concentration'>,
+): number[] {
 	const half = head.length / 2;
 	return head.map((value, i) => {
 		const angle = position * config.frequencies[i % half]!;
@@ -99,7 +103,10 @@ export function plainForward(
 			});
 			const after = add(row, multiply(w('self_attn.o_proj.weight'), attended));
 			const normed = rmsNorm(after, w('post_attention_layernorm.weight'), config.epsilon);
-			return add(after, feedForward(normed, w('mlp.gate_proj.weight'), w('mlp.up_proj.weight'), w('mlp.down_proj.weight')));
+			return add(
+				after,
+				feedForward(normed, w('mlp.gate_proj.weight'), w('mlp.up_proj.weight'), w('mlp.down_proj.weight')),
+			);
 		});
 	}
 	const head = weights['lm_head.weight'] ?? weights['model.embed_tokens.weight']!;

@@ -47,7 +47,11 @@ async function tensorsOf(file: string): Promise<Map<string, { type: string; shap
 	);
 }
 
-async function logitsOf(file: string, tokens: Int32Array, kernels: 'auto' | 'reference' = 'auto'): Promise<Float32Array> {
+async function logitsOf(
+	file: string,
+	tokens: Int32Array,
+	kernels: 'auto' | 'reference' = 'auto',
+): Promise<Float32Array> {
 	const model = await native.openModel(file, { threads: 1, kernels });
 	try {
 		return await forward(model, tokens);
@@ -58,7 +62,14 @@ async function logitsOf(file: string, tokens: Int32Array, kernels: 'auto' | 'ref
 
 // gpt-oss: the folder is made from a GGUF by undoing, element by element, what the converter should do.
 describe('gpt-oss', () => {
-	const shape = { layers: 2, embedding: 96, feedForward: 64, experts: 4, expertsUsed: 2, attentionType: 'BF16' } as const;
+	const shape = {
+		layers: 2,
+		embedding: 96,
+		feedForward: 64,
+		experts: 4,
+		expertsUsed: 2,
+		attentionType: 'BF16',
+	} as const;
 	const { layers, embedding, feedForward, experts } = shape;
 	const [headCount, headsKv, headLength] = [6, 2, 32];
 	const config = {
@@ -131,9 +142,7 @@ describe('gpt-oss', () => {
 			for (let e = 0; e < experts; e++) {
 				for (let r = 0; r < rows; r++) {
 					const biases = from.get(sources[r % sources.length]!.replace('weight', 'bias'))!.bytes;
-					bias[e * rows + r] = biases.readFloatLE(
-						4 * (e * (rows / sources.length) + Math.floor(r / sources.length)),
-					);
+					bias[e * rows + r] = biases.readFloatLE(4 * (e * (rows / sources.length) + Math.floor(r / sources.length)));
 				}
 			}
 			tensors[`${to}_bias`] = f32(bias, [experts, rows]);
@@ -242,12 +251,26 @@ describe('gpt-oss', () => {
 
 // Dense models: the folder's tensors through the published computation, and the converted file through llama.cpp.
 describe('dense models', () => {
-	const sizes = { layers: 2, embedding: 64, heads: 4, headsKv: 2, headLength: 16, feedForward: 96, vocabulary: vocabularySize };
+	const sizes = {
+		layers: 2,
+		embedding: 64,
+		heads: 4,
+		headsKv: 2,
+		headLength: 16,
+		feedForward: 96,
+		vocabulary: vocabularySize,
+	};
 	const base = 10_000;
 	const plain = Array.from({ length: 8 }, (_, i) => base ** (-i / 8));
 	const common = {
 		...{ num_hidden_layers: 2, hidden_size: 64, num_attention_heads: 4, num_key_value_heads: 2, intermediate_size: 96 },
-		...{ vocab_size: vocabularySize, max_position_embeddings: 512, rms_norm_eps: 1e-5, rope_theta: base, hidden_act: 'silu' },
+		...{
+			vocab_size: vocabularySize,
+			max_position_embeddings: 512,
+			rms_norm_eps: 1e-5,
+			rope_theta: base,
+			hidden_act: 'silu',
+		},
 	};
 
 	function weightsOf(options: { bias?: boolean; norms?: boolean; tied?: boolean; headLength?: number }): PlainWeights {
@@ -288,7 +311,10 @@ describe('dense models', () => {
 	const rowsOf = (name: string, count: number): number[] =>
 		/norm|bias/.test(name)
 			? [count]
-			: [count / (name.includes('down') ? 96 : name.includes('o_proj') ? count / 64 : 64), name.includes('down') ? 96 : name.includes('o_proj') ? count / 64 : 64];
+			: [
+					count / (name.includes('down') ? 96 : name.includes('o_proj') ? count / 64 : 64),
+					name.includes('down') ? 96 : name.includes('o_proj') ? count / 64 : 64,
+				];
 
 	function asTensors(weights: PlainWeights, store: (values: Float32Array, shape: number[]) => TensorData): Tensors {
 		return Object.fromEntries(
@@ -433,9 +459,15 @@ describe('what cannot be converted', () => {
 		...{ 'model.embed_tokens.weight': square(vocabularySize), 'model.norm.weight': vector },
 		...{ [`${at}.input_layernorm.weight`]: vector, [`${at}.post_attention_layernorm.weight`]: vector },
 		...Object.fromEntries(
-			['self_attn.q_proj', 'self_attn.k_proj', 'self_attn.v_proj', 'self_attn.o_proj', 'mlp.gate_proj', 'mlp.up_proj', 'mlp.down_proj'].map(
-				(name) => [`${at}.${name}.weight`, square(32)],
-			),
+			[
+				'self_attn.q_proj',
+				'self_attn.k_proj',
+				'self_attn.v_proj',
+				'self_attn.o_proj',
+				'mlp.gate_proj',
+				'mlp.up_proj',
+				'mlp.down_proj',
+			].map((name) => [`${at}.${name}.weight`, square(32)]),
 		),
 	};
 	const tokenizer = tokenizerJson(vocabulary, 'llama-bpe') as { model: object; pre_tokenizer: object };
@@ -467,7 +499,8 @@ describe('what cannot be converted', () => {
 		expect(error.message).not.toContain('\n');
 		return error.message;
 	}
-	const without = (name: string) => (all: Tensors) => Object.fromEntries(Object.entries(all).filter(([key]) => key !== name));
+	const without = (name: string) => (all: Tensors) =>
+		Object.fromEntries(Object.entries(all).filter(([key]) => key !== name));
 	const header = (make: (entries: Record<string, object>) => unknown) => (from: string) => {
 		const file = path.join(from, 'model.safetensors');
 		const bytes = readFileSync(file);
@@ -485,47 +518,165 @@ describe('what cannot be converted', () => {
 	});
 
 	test.each<[string, Parameters<typeof refusal>[0], RegExp]>([
-		['an unknown architecture', { config: { architectures: ['MambaForCausalLM'] } }, /"MambaForCausalLM" cannot be converted/],
+		[
+			'an unknown architecture',
+			{ config: { architectures: ['MambaForCausalLM'] } },
+			/"MambaForCausalLM" cannot be converted/,
+		],
 		['no architecture', { config: { architectures: undefined } }, /architectures should be an array but is missing/],
 		['a size of another type', { config: { hidden_size: '32' } }, /hidden_size should be an integer but is a string/],
-		['a size out of range', { config: { num_hidden_layers: 1e9 } }, /num_hidden_layers is 1000000000, which is outside/],
+		[
+			'a size out of range',
+			{ config: { num_hidden_layers: 1e9 } },
+			/num_hidden_layers is 1000000000, which is outside/,
+		],
 		['another activation', { config: { hidden_act: 'gelu' } }, /hidden_act is "gelu", which is not supported/],
 		['an unknown RoPE', { config: { rope_scaling: { type: 'longrope' } } }, /RoPE scaling "longrope" is not supported/],
-		['quantised weights', { config: { quantization_config: { quant_method: 'awq' } } }, /quantised with "awq" cannot be/],
+		[
+			'quantised weights',
+			{ config: { quantization_config: { quant_method: 'awq' } } },
+			/quantised with "awq" cannot be/,
+		],
 		['a missing tensor', { tensors: without(norm) }, /lacks the tensor model\.norm\.weight/],
-		['an unknown tensor', { tensors: (all) => ({ ...all, 'model.extra': vector }) }, /tensors that this architecture does not have: "model\.extra"/],
-		['a wrong shape', { config: { vocab_size: vocabularySize + 1 } }, /has the shape \[\d+, 32\], but config\.json asks for/],
-		['a wrong type', { tensors: (all) => ({ ...all, [norm]: { dtype: 'F8_E4M3', shape: [32], bytes: new Uint8Array(32) } }) }, /has the type "F8_E4M3"; F32, F16, BF16 can be/],
+		[
+			'an unknown tensor',
+			{ tensors: (all) => ({ ...all, 'model.extra': vector }) },
+			/tensors that this architecture does not have: "model\.extra"/,
+		],
+		[
+			'a wrong shape',
+			{ config: { vocab_size: vocabularySize + 1 } },
+			/has the shape \[\d+, 32\], but config\.json asks for/,
+		],
+		[
+			'a wrong type',
+			{ tensors: (all) => ({ ...all, [norm]: { dtype: 'F8_E4M3', shape: [32], bytes: new Uint8Array(32) } }) },
+			/has the type "F8_E4M3"; F32, F16, BF16 can be/,
+		],
 		['no head where none is tied', { config: { tie_word_embeddings: false } }, /lacks the tensor lm_head\.weight/],
-		['a truncated file', { after: (from) => truncateSync(path.join(from, 'model.safetensors'), 3000) }, /is truncated: tensor .* download it again/],
-		['a header longer than the file', { after: (from) => truncateSync(path.join(from, 'model.safetensors'), 100) }, /is truncated: its header needs/],
-		['a file of a few bytes', { after: (from) => truncateSync(path.join(from, 'model.safetensors'), 5) }, /is no safetensors file: it has 5 bytes/],
-		['an absurd header', { after: (from) => writeFileSync(path.join(from, 'model.safetensors'), Buffer.alloc(64, 0x7f)) }, /its header would be too long/],
-		['a header that is no JSON', { after: (from) => writeFileSync(path.join(from, 'model.safetensors'), Buffer.concat([Buffer.from([8, 0, 0, 0, 0, 0, 0, 0]), Buffer.from('{"a": 1,')])) }, /its header is no JSON/],
-		['overlapping tensors', { after: header((all) => ({ ...all, [norm]: { dtype: 'F32', shape: [32], data_offsets: [0, 128] } })) }, /overlaps another/],
-		['offsets out of the file', { after: header((all) => ({ ...all, [norm]: { dtype: 'F32', shape: [32], data_offsets: [1e12, 1e12 + 128] } })) }, /is truncated: tensor "model\.norm\.weight" ends at byte/],
-		['offsets the wrong way round', { after: header((all) => ({ ...all, [norm]: { dtype: 'F32', shape: [32], data_offsets: [128, 0] } })) }, /impossible offsets/],
-		['bytes that do not fit the shape', { after: header((all) => ({ ...all, [norm]: { dtype: 'F32', shape: [31], data_offsets: [0, 128] } })) }, /has 128 bytes, which its shape \[31\] of F32 does not take/],
-		['a shape of nonsense', { after: header((all) => ({ ...all, [norm]: { dtype: 'F32', shape: [-1], data_offsets: [0, 128] } })) }, /impossible shape/],
-		['a missing shard', { shards: 2, after: (from) => rmSync(path.join(from, 'model-00002-of-00002.safetensors')) }, /there is no file .*model-00002-of-00002\.safetensors/],
-		['an index that leads out of the folder', { after: (from) => writeFileSync(path.join(from, 'model.safetensors.index.json'), JSON.stringify({ weight_map: { a: '../x.safetensors' } })) }, /"\.\.\/x\.safetensors" is no name of a safetensors file/],
-		['an index of other tensors', { after: (from) => writeFileSync(path.join(from, 'model.safetensors.index.json'), JSON.stringify({ weight_map: { a: 'model.safetensors' } })) }, /has elsewhere/],
+		[
+			'a truncated file',
+			{ after: (from) => truncateSync(path.join(from, 'model.safetensors'), 3000) },
+			/is truncated: tensor .* download it again/,
+		],
+		[
+			'a header longer than the file',
+			{ after: (from) => truncateSync(path.join(from, 'model.safetensors'), 100) },
+			/is truncated: its header needs/,
+		],
+		[
+			'a file of a few bytes',
+			{ after: (from) => truncateSync(path.join(from, 'model.safetensors'), 5) },
+			/is no safetensors file: it has 5 bytes/,
+		],
+		[
+			'an absurd header',
+			{ after: (from) => writeFileSync(path.join(from, 'model.safetensors'), Buffer.alloc(64, 0x7f)) },
+			/its header would be too long/,
+		],
+		[
+			'a header that is no JSON',
+			{
+				after: (from) =>
+					writeFileSync(
+						path.join(from, 'model.safetensors'),
+						Buffer.concat([Buffer.from([8, 0, 0, 0, 0, 0, 0, 0]), Buffer.from('{"a": 1,')]),
+					),
+			},
+			/its header is no JSON/,
+		],
+		[
+			'overlapping tensors',
+			{ after: header((all) => ({ ...all, [norm]: { dtype: 'F32', shape: [32], data_offsets: [0, 128] } })) },
+			/overlaps another/,
+		],
+		[
+			'offsets out of the file',
+			{ after: header((all) => ({ ...all, [norm]: { dtype: 'F32', shape: [32], data_offsets: [1e12, 1e12 + 128] } })) },
+			/is truncated: tensor "model\.norm\.weight" ends at byte/,
+		],
+		[
+			'offsets the wrong way round',
+			{ after: header((all) => ({ ...all, [norm]: { dtype: 'F32', shape: [32], data_offsets: [128, 0] } })) },
+			/impossible offsets/,
+		],
+		[
+			'bytes that do not fit the shape',
+			{ after: header((all) => ({ ...all, [norm]: { dtype: 'F32', shape: [31], data_offsets: [0, 128] } })) },
+			/has 128 bytes, which its shape \[31\] of F32 does not take/,
+		],
+		[
+			'a shape of nonsense',
+			{ after: header((all) => ({ ...all, [norm]: { dtype: 'F32', shape: [-1], data_offsets: [0, 128] } })) },
+			/impossible shape/,
+		],
+		[
+			'a missing shard',
+			{ shards: 2, after: (from) => rmSync(path.join(from, 'model-00002-of-00002.safetensors')) },
+			/there is no file .*model-00002-of-00002\.safetensors/,
+		],
+		[
+			'an index that leads out of the folder',
+			{
+				after: (from) =>
+					writeFileSync(
+						path.join(from, 'model.safetensors.index.json'),
+						JSON.stringify({ weight_map: { a: '../x.safetensors' } }),
+					),
+			},
+			/"\.\.\/x\.safetensors" is no name of a safetensors file/,
+		],
+		[
+			'an index of other tensors',
+			{
+				after: (from) =>
+					writeFileSync(
+						path.join(from, 'model.safetensors.index.json'),
+						JSON.stringify({ weight_map: { a: 'model.safetensors' } }),
+					),
+			},
+			/has elsewhere/,
+		],
 		['no weights', { after: (from) => rmSync(path.join(from, 'model.safetensors')) }, /holds no safetensors file/],
 		['no tokenizer', { after: (from) => rmSync(path.join(from, 'tokenizer.json')) }, /lacks tokenizer\.json/],
 		['a tokenizer that is no JSON', { tokenizer: '{' }, /tokenizer\.json is no valid JSON/],
-		['a SentencePiece tokenizer', { tokenizer: { ...tokenizer, model: { ...tokenizer.model, byte_fallback: true } } }, /is a SentencePiece tokenizer/],
-		['another kind of tokenizer', { tokenizer: { ...tokenizer, model: { ...tokenizer.model, type: 'Unigram' } } }, /type "Unigram" is not supported/],
-		['an unknown pattern', { tokenizer: { ...tokenizer, pre_tokenizer: { type: 'Split', pattern: { Regex: '\\w+' } } } }, /split by an unknown pattern, "\\\\w\+"/],
-		['a token outside the vocabulary', { tokenizer: { ...tokenizer, added_tokens: [{ id: 1e6, content: '<x>' }] } }, /token "<x>" has the id 1000000, which is not in the vocabulary/],
-		['a merge that is none', { tokenizer: { ...tokenizer, model: { ...tokenizer.model, merges: [['a']] } } }, /merges\[0\] is neither/],
+		[
+			'a SentencePiece tokenizer',
+			{ tokenizer: { ...tokenizer, model: { ...tokenizer.model, byte_fallback: true } } },
+			/is a SentencePiece tokenizer/,
+		],
+		[
+			'another kind of tokenizer',
+			{ tokenizer: { ...tokenizer, model: { ...tokenizer.model, type: 'Unigram' } } },
+			/type "Unigram" is not supported/,
+		],
+		[
+			'an unknown pattern',
+			{ tokenizer: { ...tokenizer, pre_tokenizer: { type: 'Split', pattern: { Regex: '\\w+' } } } },
+			/split by an unknown pattern, "\\\\w\+"/,
+		],
+		[
+			'a token outside the vocabulary',
+			{ tokenizer: { ...tokenizer, added_tokens: [{ id: 1e6, content: '<x>' }] } },
+			/token "<x>" has the id 1000000, which is not in the vocabulary/,
+		],
+		[
+			'a merge that is none',
+			{ tokenizer: { ...tokenizer, model: { ...tokenizer.model, merges: [['a']] } } },
+			/merges\[0\] is neither/,
+		],
 	])('%s', async (_, change, message) => {
 		expect(await refusal(change)).toMatch(message);
 	});
 
 	test('a folder that is none, and no folder', async () => {
-		await expect(convertFolder(path.join(folder, 'nowhere'), path.join(folder, 'x.gguf'))).rejects.toThrow('lacks config.json');
+		await expect(convertFolder(path.join(folder, 'nowhere'), path.join(folder, 'x.gguf'))).rejects.toThrow(
+			'lacks config.json',
+		);
 		mkdirSync(path.join(folder, 'empty'));
-		await expect(convertFolder(path.join(folder, 'empty'), path.join(folder, 'x.gguf'))).rejects.toThrow('lacks config.json');
+		await expect(convertFolder(path.join(folder, 'empty'), path.join(folder, 'x.gguf'))).rejects.toThrow(
+			'lacks config.json',
+		);
 	});
 
 	test('being cancelled leaves nothing behind', async () => {

@@ -53,7 +53,7 @@ describe('settings', () => {
 			repackWeights: false,
 		});
 		expect(sent.completion.maxTokens).toBe(13);
-		expect(sent.chat).toMatchObject({ temperature: 2, topP: 1, reasoningEffort: 'high', instructions: '' });
+		expect(sent.chat).toMatchObject({ temperature: 2, topP: null, reasoningEffort: 'high', instructions: '' });
 	});
 });
 
@@ -129,6 +129,7 @@ const status: EngineStatus = {
 		contextLength: 131072,
 		kernels: 'avx512',
 		threads: 8,
+		completionFormat: 'continuation',
 		loadMilliseconds: 900,
 	},
 	speed: { prefill: 91.2, decode: 12.34 },

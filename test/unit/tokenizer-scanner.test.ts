@@ -1,9 +1,12 @@
 import { describe, expect, it } from 'vitest';
-import { O200kScanner, o200kPattern } from '../../engine/tokenizer/pre-tokenizer';
+import { gpt2Pattern, smollmPattern } from '../../engine/tokenizer/gpt2-scanner';
+import { llama3Pattern, qwen2Pattern } from '../../engine/tokenizer/llama3-scanner';
+import { o200kPattern } from '../../engine/tokenizer/o200k-scanner';
+import { type PreTokenizer, preTokenizerOf } from '../../engine/tokenizer/pre-tokenizer';
 
-function scan(text: string): string[] {
+function cut(preTokenizer: PreTokenizer, text: string): string[] {
 	const bytes = new TextEncoder().encode(text);
-	const scanner = new O200kScanner(bytes, bytes.length);
+	const scanner = preTokenizer.scan(bytes, bytes.length);
 	const pieces: string[] = [];
 	for (let start = 0; start < bytes.length; ) {
 		const end = scanner.pieceEnd(start);
@@ -14,9 +17,15 @@ function scan(text: string): string[] {
 	return pieces;
 }
 
-const split = (text: string) => text.match(o200kPattern) ?? [];
-
-describe('the hand-written scanner', () => {
+describe.each([
+	['gpt-4o', o200kPattern],
+	['llama-bpe', llama3Pattern],
+	['qwen2', qwen2Pattern],
+	['gpt-2', gpt2Pattern],
+	['smollm', smollmPattern],
+])('the hand-written scanner of %s', (name, patternOf) => {
+	const scan = (text: string) => cut(preTokenizerOf(name), text);
+	const split = (text: string) => text.match(patternOf) ?? [];
 	// One or two of each class: upper, title, lower, modifier, other letter, mark, number, spaces, newlines, symbols.
 	const alphabet = [..."Aʼ'ǅbʰ中\u0301\u04881½ \t\u3000\ufeff\u0085\n\r/+-_🙂𝕳𐐷s𐐀"];
 

@@ -84,8 +84,9 @@ describe('o200k', () => {
 
 	it('gives the ids of gpt-tokenizer on random characters', () => {
 		const random = numbers();
+		// U+0085 is missing: gpt-tokenizer takes JavaScript's \s for tiktoken's.
 		// Letters of each case, marks, numbers, spaces, symbols: the classes that the pre-tokenizer tells apart.
-		const alphabet = [..."aAzZ09 \t\n\r'’sSdDlLrReEvVmMtT/._-+({é́ßÉǅʰªªあ中ש١½Ⅷ\u00a0\u3000\u2028\u0085🙂𝕳𐐷😀"];
+		const alphabet = [..."aAzZ09 \t\n\r'’sSdDlLrReEvVmMtT/._-+({é́ßÉǅʰªªあ中ש١½Ⅷ\u00a0\u3000\u2028🙂𝕳𐐷😀"];
 		for (let round = 0; round < 3000; round++) {
 			const length = 1 + (random.next().value % 40);
 			expectSameIds(Array.from({ length }, () => alphabet[random.next().value % alphabet.length]).join(''));
@@ -223,8 +224,8 @@ describe('a small vocabulary', () => {
 			['other model', (m) => m.set('tokenizer.ggml.model', 'llama'), 'tokenizer.ggml.model "llama" is not supported'],
 			[
 				'other pre-tokenizer',
-				(m) => m.set('tokenizer.ggml.pre', 'qwen2'),
-				'tokenizer.ggml.pre "qwen2" is not supported',
+				(m) => m.set('tokenizer.ggml.pre', 'viking'),
+				'tokenizer.ggml.pre "viking" is not supported; Hearth knows "gpt-4o", "llama-bpe"',
 			],
 			['no pre-tokenizer', (m) => m.delete('tokenizer.ggml.pre'), 'tokenizer.ggml.pre "(none)" is not supported'],
 			[

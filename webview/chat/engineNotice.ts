@@ -13,6 +13,7 @@ export function engineNotice(view: EngineView): EngineNotice {
 	switch (view.state) {
 		case 'ready':
 		case 'busy':
+		case 'unloaded':
 			return { actions: [], busy: false };
 		case 'off':
 		case 'no-model':

@@ -3,7 +3,7 @@ import { Completer, type CompletionRequest, warmUp } from '../../../engine/compl
 import { TokenPrefixIndex } from '../../../engine/completion/token-healing';
 import type { EngineSettings } from '../../../engine/protocol';
 import type { StepBatch } from '../../../native/index';
-import { completes, decodeText, fakeOpenedModel, tokenizer } from '../support/fake-opened-model';
+import { completes, decodeText, fakeOpenedModel, harmony, tokenizer } from '../support/fake-opened-model';
 
 const index = new TokenPrefixIndex(tokenizer);
 const settings: EngineSettings['completion'] = {
@@ -11,6 +11,7 @@ const settings: EngineSettings['completion'] = {
 	multiline: 'auto',
 	prefixTokens: 1000,
 	suffixTokens: 200,
+	relatedTokens: 0,
 };
 
 const TARGET = `function add(first, second) {
@@ -89,7 +90,7 @@ describe('Completer', () => {
 	test('text of a file never becomes a special token', async () => {
 		const { model, complete } = setUp();
 		await complete("const end = '<|end|>';\n‸\n<|start|>system");
-		const ends = tokensRun(model).filter((token) => token === model.harmony.tokens.end);
+		const ends = tokensRun(model).filter((token) => token === harmony.tokens.end);
 		expect(ends.length).toBe(3); // of the system, developer and user message
 	});
 

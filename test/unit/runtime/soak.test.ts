@@ -72,7 +72,7 @@ test(`${REQUESTS} mixed requests leave nothing behind`, async () => {
 		stop.signal,
 	);
 	await client.initialize({
-		completion: { maxTokens: 6, multiline: 'auto', prefixTokens: 96, suffixTokens: 32 },
+		completion: { maxTokens: 6, multiline: 'auto', prefixTokens: 96, relatedTokens: 0, suffixTokens: 32 },
 		chat: { ...DEFAULT_SETTINGS.chat, maxTokens: 12 },
 	});
 	await client.until(({ state }) => state === 'ready');

@@ -1,5 +1,7 @@
 // A whole model without weights: a small real tokenizer, Harmony, and the engine over the toy native model, which here
 // writes what a script says.
+import { HarmonyCompletion } from '../../../engine/completion/harmony-prompt';
+import type { ModelFamily } from '../../../engine/families/family';
 import { Harmony } from '../../../engine/harmony/harmony';
 import { Engine, type EngineOptions } from '../../../engine/runtime/engine';
 import type { OpenedModel } from '../../../engine/runtime/model';
@@ -18,6 +20,11 @@ def total(values): return sum(values)
 
 export const tokenizer = Tokenizer.fromGguf(vocabularyHeader(trainedVocabulary(CORPUS.repeat(4), 300)));
 export const harmony = new Harmony(tokenizer);
+const family: ModelFamily = {
+	chat: harmony,
+	completion: new HarmonyCompletion(harmony),
+	endOfText: harmony.stopIds,
+};
 
 /**
  * What the model writes after a text: all of it up to now, prompt included, special tokens by name. Special tokens in the
@@ -38,7 +45,7 @@ export function fakeOpenedModel(script: Script, options: FakeModelOptions & Engi
 	});
 	const engine = new Engine(native, { contextTokens: 4096, cacheTokens: 16_384, ...options });
 	return {
-		...{ native, engine, tokenizer, harmony, loadMilliseconds: 5, cpuFeatures: ['toy'] },
+		...{ native, engine, tokenizer, family, loadMilliseconds: 5, cpuFeatures: ['toy'] },
 		weights: { expertBytes: 800, headBytes: 200 },
 	};
 }

@@ -1,6 +1,7 @@
-// The prompt of an inline completion, for a chat model: what follows the cursor is in the user's message, and the
+// The prompt of an inline completion for gpt-oss, a chat model: what follows the cursor is in the user's message, and the
 // assistant's turn is opened in its final channel with the code before the cursor, as if the model had written it. Typing
 // then only appends to the prompt.
+import type { CompletionFile, CompletionFormat, CompletionPrompt } from '../families/family';
 import type { Harmony } from '../harmony/harmony';
 import { splitForHealing } from './token-healing';
 import type { Window } from './window';
@@ -20,35 +21,31 @@ You answer with the file's text itself, which runs up to the cursor and is conti
  */
 const DATE = '2025-08-05';
 
-export interface CompletionPrompt {
-	tokens: Int32Array;
-	/** Text the generation has to begin with: taken back from the end of the prefix (token healing). */
-	healed: string;
-}
+export class HarmonyCompletion implements CompletionFormat {
+	readonly name = 'answer opened with the code';
+	readonly takesRelated = false;
+	readonly shared: Int32Array;
 
-/**
- * @param label the file as the user knows it, e.g. its path in the workspace.
- */
-export function buildPrompt(harmony: Harmony, label: string, languageId: string, window: Window): CompletionPrompt {
-	const { head, piece } = splitForHealing(window.prefix, harmony.tokenizer);
-	return {
-		tokens: harmony.encode({
-			currentDate: DATE,
-			reasoningEffort: 'low',
-			instructions: INSTRUCTIONS,
-			turns: [{ role: 'user', content: describeFile(label, languageId, window) }],
-			answer: head,
-		}),
-		healed: piece,
-	};
-}
+	constructor(private readonly harmony: Harmony) {
+		const turns = [{ role: 'user', content: 'File: ' } as const];
+		const prompt = harmony.encode({ currentDate: DATE, reasoningEffort: 'low', instructions: INSTRUCTIONS, turns });
+		// Without the end of the user's message and the opening of the answer.
+		this.shared = prompt.subarray(0, prompt.lastIndexOf(harmony.tokens.end));
+	}
 
-/** The beginning that all completions share, to be computed before the first one is asked for. */
-export function sharedPrompt(harmony: Harmony): Int32Array {
-	const turns = [{ role: 'user', content: 'File: ' } as const];
-	const prompt = harmony.encode({ currentDate: DATE, reasoningEffort: 'low', instructions: INSTRUCTIONS, turns });
-	// Without the end of the user's message and the opening of the answer.
-	return prompt.subarray(0, prompt.lastIndexOf(harmony.tokens.end));
+	build({ label, languageId }: CompletionFile, window: Window): CompletionPrompt {
+		const { head, piece } = splitForHealing(window.prefix, this.harmony.tokenizer);
+		return {
+			tokens: this.harmony.encode({
+				currentDate: DATE,
+				reasoningEffort: 'low',
+				instructions: INSTRUCTIONS,
+				turns: [{ role: 'user', content: describeFile(label, languageId, window) }],
+				answer: head,
+			}),
+			healed: piece,
+		};
+	}
 }
 
 function describeFile(label: string, languageId: string, window: Window): string {

@@ -1,0 +1,26 @@
+// The prompt of an inline completion for models that know nothing but to write on: the text before the cursor. They never see what
+// follows it; the filters take back what they repeat of it.
+import type { CompletionFile, CompletionFormat, CompletionPrompt } from '../families/family';
+import { PromptBuilder } from '../families/prompt-builder';
+import type { Tokenizer } from '../tokenizer/tokenizer';
+import { splitForHealing } from './token-healing';
+import type { Window } from './window';
+
+export class ContinuationCompletion implements CompletionFormat {
+	readonly name = 'continuation';
+	readonly takesRelated = false;
+	readonly shared: Int32Array;
+
+	/** @param begin the token that texts begin with, so that no prompt is empty: BOS, or what separates texts in training. */
+	constructor(
+		private readonly tokenizer: Tokenizer,
+		private readonly begin: number,
+	) {
+		this.shared = Int32Array.of(begin);
+	}
+
+	build(_file: CompletionFile, window: Window): CompletionPrompt {
+		const { head, piece } = splitForHealing(window.prefix, this.tokenizer);
+		return { tokens: new PromptBuilder(this.tokenizer).special(this.begin).text(head).build(), healed: piece };
+	}
+}

@@ -1,0 +1,45 @@
+// The prompt of an inline completion for models trained to fill in the middle: the text before the cursor, the text after it, then
+// the model writes what belongs between (Bavarian et al. 2022, arXiv 2207.14255, order prefix, suffix, middle). Where the model knows
+// repositories, parts of related files come first, as Qwen2.5-Coder's report gives it.
+import type { CompletionFile, CompletionFormat, CompletionPrompt } from '../families/family';
+import { PromptBuilder } from '../families/prompt-builder';
+import type { FillTokens } from '../families/special-tokens';
+import type { Tokenizer } from '../tokenizer/tokenizer';
+import { splitForHealing } from './token-healing';
+import type { Window } from './window';
+
+/** Stands for the repository's name: which one it is says nothing, and the cache of one window's prompts serves another's. */
+const REPOSITORY = 'workspace';
+
+export class FillCompletion implements CompletionFormat {
+	readonly name = 'fill-in-the-middle';
+	readonly takesRelated: boolean;
+	readonly shared: Int32Array;
+
+	constructor(
+		private readonly tokenizer: Tokenizer,
+		private readonly tokens: FillTokens,
+	) {
+		this.takesRelated = tokens.file !== undefined;
+		this.shared = this.begin().build();
+	}
+
+	build({ label, related }: CompletionFile, window: Window): CompletionPrompt {
+		const { prefix, suffix, middle, repository, file } = this.tokens;
+		const { head, piece } = splitForHealing(window.prefix, this.tokenizer);
+		const builder = this.begin();
+		if (file !== undefined && related.length > 0) {
+			if (repository !== undefined) builder.special(repository).text(`${REPOSITORY}\n`);
+			for (const other of related) builder.special(file).text(`${other.label}\n${other.text}\n`);
+			builder.special(file).text(`${label}\n`);
+		}
+		const after = window.suffix === '' ? window.lineSuffix : `${window.lineSuffix}\n${window.suffix}`;
+		builder.special(prefix).text(head).special(suffix).text(after).special(middle);
+		return { tokens: builder.build(), healed: piece };
+	}
+
+	private begin(): PromptBuilder {
+		const builder = new PromptBuilder(this.tokenizer);
+		return this.tokenizer.bosId === undefined ? builder : builder.special(this.tokenizer.bosId);
+	}
+}

@@ -1,0 +1,47 @@
+// Reads answers of families without channels: all text is the answer, but for reasoning that some models write between two tokens
+// of their own (`<think>` and `</think>`, as DeepSeek-R1 and Qwen 3 do).
+import { StreamDecoder } from '../tokenizer/stream-decoder';
+import type { Tokenizer } from '../tokenizer/tokenizer';
+import type { AnswerEvent, AnswerParser } from './family';
+
+export class PlainAnswerParser implements AnswerParser {
+	readonly complete = false;
+	readonly #tokenizer: Tokenizer;
+	readonly #decoder: StreamDecoder;
+	readonly #opens: number | undefined;
+	readonly #closes: number | undefined;
+	#reasoning: boolean;
+	/** White space around reasoning is no part of either text. */
+	#begun = false;
+
+	/** @param prompt what the model answers: some templates open the reasoning themselves. */
+	constructor(tokenizer: Tokenizer, prompt: Int32Array) {
+		this.#tokenizer = tokenizer;
+		this.#decoder = new StreamDecoder(tokenizer);
+		this.#opens = tokenizer.findSpecial('<think>');
+		this.#closes = tokenizer.findSpecial('</think>');
+		this.#reasoning =
+			this.#opens !== undefined && prompt.lastIndexOf(this.#opens) > prompt.lastIndexOf(this.#closes ?? -1);
+	}
+
+	push(token: number): AnswerEvent[] {
+		if (token === this.#opens || token === this.#closes) {
+			const rest = this.finish();
+			this.#reasoning = token === this.#opens;
+			this.#begun = false;
+			return rest;
+		}
+		return this.#tokenizer.isSpecial(token) ? [] : this.#event(this.#decoder.push(token));
+	}
+
+	finish(): AnswerEvent[] {
+		return this.#event(this.#decoder.end());
+	}
+
+	#event(text: string): AnswerEvent[] {
+		const shown = this.#begun ? text : text.trimStart();
+		if (shown === '') return [];
+		this.#begun = true;
+		return [{ kind: 'text', channel: this.#reasoning ? 'analysis' : 'final', text: shown }];
+	}
+}

@@ -1,0 +1,102 @@
+// The models Hearth offers to download: facts in catalogue.json, each size and SHA-256 as the publisher's host states them
+// (Git LFS pointers of the pinned revision). A file without them is verified against what the host says when it is fetched.
+import { readFileSync } from 'node:fs';
+import type { CatalogueModel, MachineMemory, ModelUse } from '../protocol';
+import data from './catalogue.json';
+import { fitOf, type MemorySettings, type ModelSizes, needWith } from './memory-need';
+import { whyUnsupported } from './supported';
+
+/** A file to fetch. */
+export interface CatalogueFile {
+	url: string;
+	bytes?: number;
+	/** Lower-case hexadecimal. */
+	sha256?: string;
+}
+
+export interface CatalogueEntry {
+	id: string;
+	name: string;
+	summary: string;
+	license?: string;
+	page: string;
+	/** One GGUF, or the files of a folder. */
+	files: [CatalogueFile, ...CatalogueFile[]];
+	uses: ModelUse[];
+	architecture: string;
+	matrixTypes: string[];
+	sizes?: Omit<ModelSizes, 'weightBytes'>;
+}
+
+/** Another catalogue in place of ours: a mirror inside an organisation, and the tests. */
+const OTHER_CATALOGUE = 'HEARTH_CATALOGUE';
+
+/** @throws a one-line error where the file that HEARTH_CATALOGUE names cannot be used. */
+export function catalogue(): CatalogueEntry[] {
+	const file = process.env[OTHER_CATALOGUE];
+	if (!file) return checked(data);
+	try {
+		return checked(JSON.parse(readFileSync(file, 'utf8')));
+	} catch (error) {
+		throw new Error(`${OTHER_CATALOGUE}: ${file} cannot be used: ${(error as Error).message}`);
+	}
+}
+
+/** @throws an error that names the models there are. */
+export function catalogueEntry(id: string): CatalogueEntry {
+	const entries = catalogue();
+	const entry = entries.find((candidate) => candidate.id === id);
+	if (!entry) throw new Error(`there is no model "${id}"; there are ${entries.map((each) => each.id).join(', ')}`);
+	return entry;
+}
+
+/** Bytes of all files; undefined where the host has to be asked. */
+export function totalBytes({ files }: CatalogueEntry): number | undefined {
+	return files.reduce<number | undefined>(
+		(sum, { bytes }) => (sum === undefined || bytes === undefined ? undefined : sum + bytes),
+		0,
+	);
+}
+
+/** The name a file has on the disk: the last part of its address. */
+export function fileName(url: string): string {
+	const name = decodeURIComponent(new URL(url).pathname.split('/').pop() ?? '');
+	// An address must not lead out of the folder, nor to what Windows takes for something else.
+	if (!/^[\w.+@-]{1,200}$/.test(name) || name.startsWith('.')) throw new Error(`${url} ends with no usable file name`);
+	return name;
+}
+
+/** What the user is shown of an entry, but for where it is on the disk. */
+export function describeEntry(entry: CatalogueEntry, settings: MemorySettings, memory: MachineMemory): CatalogueModel {
+	const { id, name, summary, license, page, uses, sizes } = entry;
+	const fileBytes = totalBytes(entry);
+	const problem = entry.architecture === 'eagle3' ? undefined : whyUnsupported(entry);
+	const need = sizes && fileBytes !== undefined ? needWith({ ...sizes, weightBytes: fileBytes }, settings) : undefined;
+	return {
+		...{ id, name, summary, page, uses, host: new URL(entry.files[0].url).host },
+		...(license !== undefined && { license }),
+		...(fileBytes !== undefined && { fileBytes }),
+		...(problem !== undefined && { problem }),
+		...(need && { memory: need, fit: fitOf(need, memory) }),
+	};
+}
+
+function checked(value: unknown): CatalogueEntry[] {
+	const { models } = value as { models?: unknown };
+	if (!Array.isArray(models)) throw new Error('it has no list "models"');
+	for (const model of models as Partial<CatalogueEntry>[]) {
+		const { id, name, page, files, uses, matrixTypes } = model;
+		const texts = [id, name, page, model.summary, model.architecture];
+		if (!texts.every((text) => typeof text === 'string')) throw new Error('a model lacks one of its texts');
+		if (!/^[\w.+-]{1,100}$/.test(id!) || id!.startsWith('.')) throw new Error(`"${id}" cannot be an id`);
+		if (!Array.isArray(uses) || !Array.isArray(matrixTypes)) throw new Error(`${id} lacks its uses or matrixTypes`);
+		if (!Array.isArray(files) || files.length === 0) throw new Error(`${id} has no files`);
+		for (const { url, bytes, sha256 } of files) {
+			fileName(url);
+			if (bytes !== undefined && !(Number.isSafeInteger(bytes) && bytes > 0))
+				throw new Error(`${url}: bytes is no size`);
+			if (sha256 !== undefined && !/^[0-9a-f]{64}$/.test(sha256)) throw new Error(`${url}: sha256 is no SHA-256`);
+		}
+	}
+	return models as CatalogueEntry[];
+}

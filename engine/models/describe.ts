@@ -1,0 +1,131 @@
+// What a GGUF's header says about a model: name, sizes, quantisation, what it is good for. The header is untrusted: what is
+// missing or of another type is left out, never an error.
+import type { GgufHeader, MetadataValue } from '../../native/index';
+import type { FoundModel, ModelUse } from '../protocol';
+import type { ModelSizes } from './memory-need';
+import { whyUnsupported } from './supported';
+
+export interface ModelDescription
+	extends Pick<FoundModel, 'architecture' | 'parameterCount' | 'quantisation' | 'contextLength' | 'problem'> {
+	/** `general.name`, where there is one. */
+	name?: string;
+	uses: ModelUse[];
+	/** Absent where the header does not say them all. */
+	sizes?: ModelSizes;
+}
+
+/** Below this many parameters a model is quick enough to guess for a larger one. */
+const MOST_DRAFT_PARAMETERS = 1e9;
+/** Architectures Hearth prompts for completion without fill-in-the-middle tokens. */
+const COMPLETES_WITHOUT_TOKENS = new Set(['gpt-oss']);
+/** What model families call the token before the code in front of the cursor. */
+const FIM_PREFIXES = ['<|fim_prefix|>', '<fim_prefix>', '<fim-prefix>', '<｜fim▁begin｜>', '<PRE>', '[PREFIX]'].map(
+	(text) => Buffer.from(text),
+);
+
+export function describeModel(header: GgufHeader): ModelDescription {
+	const { metadata, tensors } = header;
+	const architecture = text(metadata.get('general.architecture'));
+	const name = text(metadata.get('general.name'));
+	const quantities = new Map<string, number>();
+	const matrixTypes = new Set<string>();
+	let parameterCount = 0;
+	for (const { type, bytes, shape } of tensors) {
+		parameterCount += shape.reduce((product, length) => product * length, 1);
+		quantities.set(type, (quantities.get(type) ?? 0) + bytes);
+		if (shape.filter((length) => length > 1).length > 1) matrixTypes.add(type);
+	}
+	const [quantisation] = [...quantities].sort(([, a], [, b]) => b - a)[0] ?? [];
+	const sizes = sizesOf(header, architecture);
+	const problem = tensors.length === 0 ? 'it holds no weights' : problemOf(header, architecture, [...matrixTypes]);
+	return {
+		architecture,
+		parameterCount,
+		uses: usesOf(header, architecture, parameterCount),
+		...(name !== '' && { name }),
+		...(quantisation !== undefined && { quantisation }),
+		...(sizes && { sizes, contextLength: sizes.contextLength }),
+		...(problem !== undefined && { problem }),
+	};
+}
+
+function problemOf({ metadata }: GgufHeader, architecture: string, matrixTypes: string[]): string | undefined {
+	const kind = text(metadata.get('general.type'));
+	if (kind === 'adapter') return 'it is an adapter (LoRA) for a model, not a model';
+	if (kind === 'mmproj') return whyUnsupported({ architecture: 'clip', matrixTypes });
+	if (architecture === 'eagle3') return 'it is a draft head that guesses for a larger model, not a model of its own';
+	return whyUnsupported({ architecture, matrixTypes });
+}
+
+function usesOf({ metadata }: GgufHeader, architecture: string, parameterCount: number): ModelUse[] {
+	if (architecture === 'eagle3') return ['draft'];
+	const uses: ModelUse[] = [];
+	if (COMPLETES_WITHOUT_TOKENS.has(architecture) || text(metadata.get('tokenizer.chat_template')) !== '')
+		uses.push('chat');
+	if (COMPLETES_WITHOUT_TOKENS.has(architecture) || knowsFillInTheMiddle(metadata)) uses.push('completion');
+	if (parameterCount < MOST_DRAFT_PARAMETERS) uses.push('draft');
+	return uses;
+}
+
+function knowsFillInTheMiddle(metadata: GgufHeader['metadata']): boolean {
+	if (['fim_pre_token_id', 'prefix_token_id'].some((key) => metadata.has(`tokenizer.ggml.${key}`))) return true;
+	const tokens = metadata.get('tokenizer.ggml.tokens');
+	if (typeof tokens !== 'object' || !('offsets' in tokens)) return false;
+	const { buffer, byteOffset, byteLength } = tokens.bytes;
+	const bytes = Buffer.from(buffer, byteOffset, byteLength);
+	return FIM_PREFIXES.some((prefix) => {
+		for (let at = bytes.indexOf(prefix); at >= 0; at = bytes.indexOf(prefix, at + 1)) {
+			if (isWholeString(tokens.offsets, at, prefix.length)) return true;
+		}
+		return false;
+	});
+}
+
+/** Whether a string of the table begins at byte `at` and is `length` long. */
+function isWholeString(offsets: Uint32Array, at: number, length: number): boolean {
+	let low = 0;
+	let high = offsets.length - 1;
+	while (low < high) {
+		const middle = (low + high) >> 1;
+		if (offsets[middle]! < at) low = middle + 1;
+		else high = middle;
+	}
+	return offsets[low] === at && offsets.subarray(low + 1).find((end) => end > at) === at + length;
+}
+
+function sizesOf(header: GgufHeader, architecture: string): ModelSizes | undefined {
+	const { metadata } = header;
+	const number = (key: string) => positive(metadata.get(`${architecture}.${key}`));
+	const layers = number('block_count');
+	const embedding = number('embedding_length');
+	const heads = number('attention.head_count');
+	if (layers === undefined || embedding === undefined || heads === undefined) return undefined;
+	const length = embedding / heads;
+	return {
+		weightBytes: header.fileBytes,
+		layers,
+		embedding,
+		heads,
+		vocabulary: header.tensors.find(({ name }) => name === 'token_embd.weight')?.shape[1] ?? 0,
+		headsKv: number('attention.head_count_kv') ?? heads,
+		keyLength: number('attention.key_length') ?? length,
+		valueLength: number('attention.value_length') ?? length,
+		feedForward: number('expert_feed_forward_length') ?? number('feed_forward_length') ?? 0,
+		experts: number('expert_count') ?? 0,
+		expertsUsed: number('expert_used_count') ?? 0,
+		contextLength: number('context_length') ?? 0,
+	};
+}
+
+/** A number above 0; of an array, one for each layer, the mean. */
+function positive(value: MetadataValue | undefined): number | undefined {
+	if (value instanceof Int32Array || value instanceof Float64Array) {
+		return positive(Array.from<number>(value).reduce((sum, item) => sum + item, 0) / Math.max(1, value.length));
+	}
+	const number = typeof value === 'bigint' ? Number(value) : value;
+	return typeof number === 'number' && Number.isFinite(number) && number > 0 ? number : undefined;
+}
+
+function text(value: MetadataValue | undefined): string {
+	return typeof value === 'string' ? value : '';
+}

@@ -1,0 +1,170 @@
+// The downloads of one engine: at most one of each model whoever asks for it, with their progress for the status.
+import path from 'node:path';
+import type { DownloadStatus, NetworkSettings } from '../protocol';
+import { type CatalogueEntry, fileName, totalBytes } from './catalogue';
+import { type DownloadProgress, discardPart, download, partialBytes, remoteSize } from './download';
+
+/** Speed is the mean over this long, in milliseconds. */
+const SPEED_WINDOW = 5000;
+
+interface Running {
+	status: DownloadStatus;
+	abort: AbortController;
+	done: Promise<void>;
+}
+
+/** Where a model's files are, once they are there: `path` is the file, or the folder of several. */
+export function targetOf({ id, files }: CatalogueEntry, folder: string): { path: string; files: string[] } {
+	if (files.length === 1) {
+		const file = path.join(folder, fileName(files[0].url));
+		return { path: file, files: [file] };
+	}
+	const own = path.join(folder, id);
+	return { path: own, files: files.map(({ url }) => path.join(own, fileName(url))) };
+}
+
+/** Bytes of a model's files of which a part has arrived. */
+export async function partialBytesOf(entry: CatalogueEntry, folder: string): Promise<number> {
+	const sizes = await Promise.all(targetOf(entry, folder).files.map(partialBytes));
+	return sizes.reduce((sum, bytes) => sum + bytes, 0);
+}
+
+/** The size of all of a model's files; those the catalogue does not know are asked for. */
+export async function sizeOf(entry: CatalogueEntry, network: NetworkSettings, signal?: AbortSignal): Promise<number> {
+	let sum = 0;
+	for (const { url, bytes } of entry.files) sum += bytes ?? (await remoteSize(url, network, signal));
+	return sum;
+}
+
+/**
+ * Downloads a model's files one after another and returns its path.
+ * @throws what `download` throws.
+ */
+export async function downloadModel(
+	entry: CatalogueEntry,
+	folder: string,
+	options: { network: NetworkSettings; signal: AbortSignal; onProgress: (progress: DownloadProgress) => void },
+): Promise<string> {
+	const target = targetOf(entry, folder);
+	const total = totalBytes(entry);
+	let before = 0;
+	for (const [index, { url, bytes, sha256 }] of entry.files.entries()) {
+		let fileBytes = bytes ?? 0;
+		await download({
+			url,
+			file: target.files[index]!,
+			...(bytes !== undefined && { bytes }),
+			...(sha256 !== undefined && { sha256 }),
+			...{ network: options.network, signal: options.signal },
+			onProgress: (progress) => {
+				fileBytes = progress.totalBytes ?? fileBytes;
+				const { totalBytes: _file, ...rest } = progress;
+				// Of several files whose sizes are not known, the total is known with the last.
+				const all =
+					total ?? (index === entry.files.length - 1 && progress.totalBytes ? before + progress.totalBytes : undefined);
+				options.onProgress({
+					...rest,
+					receivedBytes: before + progress.receivedBytes,
+					...(all !== undefined && { totalBytes: all }),
+				});
+			},
+		});
+		before += fileBytes;
+	}
+	return target.path;
+}
+
+export class Downloads {
+	readonly #changed: () => void;
+	readonly #running = new Map<string, Running>();
+
+	/** @param changed called after each change of `statuses`. */
+	constructor(changed: () => void) {
+		this.#changed = changed;
+	}
+
+	get statuses(): DownloadStatus[] {
+		return [...this.#running.values()].map(({ status }) => ({ ...status }));
+	}
+
+	/** Whether bytes are coming, or waited for. */
+	get active(): boolean {
+		return this.statuses.some(({ state }) => !['paused', 'failed', 'done'].includes(state));
+	}
+
+	/** Starts or continues a download, or joins the one that runs. */
+	start(entry: CatalogueEntry, folder: string, network: NetworkSettings): DownloadStatus {
+		const known = this.#running.get(entry.id);
+		if (known && !['paused', 'failed', 'done'].includes(known.status.state)) return { ...known.status };
+		const total = totalBytes(entry);
+		const status: DownloadStatus = {
+			...{ id: entry.id, name: entry.name, state: 'connecting', receivedBytes: 0, bytesPerSecond: 0 },
+			...(total !== undefined && { totalBytes: total }),
+		};
+		const abort = new AbortController();
+		const speed = new Speed();
+		const work = async () => {
+			try {
+				status.path = await downloadModel(entry, folder, {
+					...{ network, signal: abort.signal },
+					onProgress: ({ message, ...progress }) => {
+						if (progress.state !== 'downloading') speed.restart();
+						Object.assign(status, progress, { bytesPerSecond: speed.add(progress.receivedBytes, performance.now()) });
+						if (message === undefined) delete status.error;
+						else status.error = message;
+						this.#changed();
+					},
+				});
+				status.state = 'done';
+				if (status.totalBytes !== undefined) status.receivedBytes = status.totalBytes;
+			} catch (error) {
+				status.state = abort.signal.aborted ? 'paused' : 'failed';
+				if (abort.signal.aborted) delete status.error;
+				else status.error = (error as Error).message;
+			}
+			status.bytesPerSecond = 0;
+			this.#changed();
+		};
+		this.#running.set(entry.id, { status, abort, done: work() });
+		this.#changed();
+		return { ...status };
+	}
+
+	/** Pauses a download and resolves when nothing is written any more; with `discard`, what has arrived is deleted. */
+	async stop(entry: CatalogueEntry, folder: string, discard: boolean): Promise<void> {
+		const running = this.#running.get(entry.id);
+		running?.abort.abort();
+		await running?.done;
+		if (discard) {
+			for (const file of targetOf(entry, folder).files) await discardPart(file);
+			this.#running.delete(entry.id);
+		}
+		this.#changed();
+	}
+
+	/** Pauses all. */
+	async close(): Promise<void> {
+		for (const { abort } of this.#running.values()) abort.abort();
+		await Promise.all([...this.#running.values()].map(({ done }) => done));
+	}
+}
+
+/** Bytes a second over the last seconds. */
+class Speed {
+	#samples: { at: number; bytes: number }[] = [];
+
+	restart(): void {
+		this.#samples = [];
+	}
+
+	/** @param at milliseconds. */
+	add(bytes: number, at: number): number {
+		const last = this.#samples.at(-1);
+		// A sample for each chunk would be thousands.
+		if (!last || at - last.at > SPEED_WINDOW / 50) this.#samples.push({ at, bytes });
+		while (this.#samples.length > 2 && at - this.#samples[0]!.at > SPEED_WINDOW) this.#samples.shift();
+		const [first] = this.#samples;
+		const elapsed = first ? at - first.at : 0;
+		return elapsed > 0 ? ((bytes - first!.bytes) / elapsed) * 1000 : 0;
+	}
+}

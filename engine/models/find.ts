@@ -1,0 +1,207 @@
+// Finds the models that are on this machine already: looks into the folders of the programs that keep some, reads the headers,
+// and says of each what it is, whether it fits and whether this version can run it. Nothing in the way of that is an error:
+// a broken file is listed with what is wrong with it.
+import { open, readdir, realpath, stat } from 'node:fs/promises';
+import path from 'node:path';
+import type { FoundModel, MachineMemory, ModelSource } from '../protocol';
+import { readHeader } from '../runtime/model';
+import { describeModel, type ModelDescription } from './describe';
+import { fitOf, type MemorySettings, needWith } from './memory-need';
+import { ollamaModels } from './ollama';
+import type { Place } from './places';
+
+/** How much is looked at in one place, so that a home folder given by mistake ends soon. */
+const MOST_FILES = 300;
+const MOST_FOLDERS = 3000;
+/** models--ORG--NAME/snapshots/REVISION/FOLDER/FILE is the deepest of the known layouts. */
+const MOST_DEPTH = 6;
+/** Headers read at once: each is parsed on a thread of its own. */
+const PARALLEL = 2;
+/** The end of a part's name of a split model, as llama.cpp writes it. */
+const PART = /-(\d{5})-of-(\d{5})\.gguf$/i;
+
+/** A model file or the parts of one, not yet opened. */
+interface Candidate {
+	source: ModelSource;
+	/** Of the first part. */
+	path: string;
+	/** What the program it belongs to calls it. */
+	name?: string;
+	parts: string[];
+	/** Parts its name promises. */
+	partCount: number;
+}
+
+export interface FindOptions {
+	places: readonly Place[];
+	settings: MemorySettings;
+	memory: MachineMemory;
+	signal?: AbortSignal;
+}
+
+interface Described {
+	bytes: number;
+	modified: number;
+	description: ModelDescription | { problem: string };
+}
+
+/** Keeps what it read of a file for as long as the file stays the same. */
+export class ModelFinder {
+	readonly #known = new Map<string, Described>();
+
+	/** All models of the places, in their order and by name within each. A file that several places lead to is listed once. */
+	async find({ places, settings, memory, signal }: FindOptions): Promise<FoundModel[]> {
+		const seen = new Set<string>();
+		const candidates: Candidate[] = [];
+		for (const place of places) {
+			for (const candidate of await candidatesIn(place, signal)) {
+				// Links (the Hugging Face cache consists of them) and folders inside one another lead to the same file.
+				const real = await realpath(candidate.path).catch(() => undefined);
+				if (real === undefined || seen.has(real)) continue;
+				seen.add(real);
+				candidates.push(candidate);
+			}
+		}
+		const found: (FoundModel | undefined)[] = [];
+		let next = 0;
+		const work = async () => {
+			while (next < candidates.length && !signal?.aborted) {
+				const index = next++;
+				found[index] = await this.#describe(candidates[index]!, settings, memory);
+			}
+		};
+		await Promise.all(Array.from({ length: PARALLEL }, work));
+		return found.filter((model) => model !== undefined);
+	}
+
+	/** undefined for what is no file, or no model: an empty file, a blob of another kind. */
+	async #describe(
+		{ source, path: file, name, parts, partCount }: Candidate,
+		settings: MemorySettings,
+		memory: MachineMemory,
+	): Promise<FoundModel | undefined> {
+		const described = await this.#read(file);
+		if (!described) return undefined;
+		const { description } = described;
+		let fileBytes = described.bytes;
+		for (const part of parts.slice(1)) fileBytes += (await stat(part).catch(() => undefined))?.size ?? 0;
+		const { sizes, name: ownName, ...facts } = { sizes: undefined, name: undefined, uses: [], ...description };
+		const problem = partCount > 1 ? splitProblem(partCount, parts.length) : facts.problem;
+		const need = sizes && needWith({ ...sizes, weightBytes: fileBytes }, settings);
+		return {
+			path: file,
+			name: name ?? nameOf(file, ownName),
+			source,
+			fileBytes,
+			...facts,
+			...(problem !== undefined && { problem }),
+			...(need && { memory: need, fit: fitOf(need, memory) }),
+		};
+	}
+
+	async #read(file: string): Promise<Described | undefined> {
+		const stats = await stat(file).catch(() => undefined);
+		// Reading from a pipe or a device would wait forever.
+		if (!stats?.isFile() || stats.size === 0) return undefined;
+		const known = this.#known.get(file);
+		if (known?.bytes === stats.size && known.modified === stats.mtimeMs) return known;
+		// A blob without a name may be anything.
+		if (!/\.gguf$/i.test(file) && (await firstBytes(file, 4)) !== 'GGUF') return undefined;
+		const described: Described = {
+			bytes: stats.size,
+			modified: stats.mtimeMs,
+			description: await readHeader(file).then(describeModel, ({ message }: Error) => ({
+				// The list shows the file's name already.
+				problem: message.replace(`${file} `, 'it ').replace(`${file}: `, ''),
+			})),
+		};
+		this.#known.set(file, described);
+		return described;
+	}
+}
+
+/** The candidates of a place, split models as one. */
+async function candidatesIn({ source, folder }: Place, signal: AbortSignal | undefined): Promise<Candidate[]> {
+	if (source === 'ollama') {
+		const models = await ollamaModels(folder, MOST_FILES);
+		return models.map(({ name, file }) => ({ source, path: file, name, parts: [file], partCount: 1 }));
+	}
+	const files = await ggufFiles(folder, signal);
+	const split = new Map<string, Candidate>();
+	const candidates: Candidate[] = [];
+	for (const file of files.sort()) {
+		const [, , count] = PART.exec(file) ?? [];
+		if (count === undefined || Number(count) < 2) {
+			candidates.push({ source, path: file, parts: [file], partCount: 1 });
+			continue;
+		}
+		const key = file.replace(PART, `-of-${count}`);
+		const other = split.get(key);
+		if (other) {
+			other.parts.push(file);
+			continue;
+		}
+		const candidate = { source, path: file, parts: [file], partCount: Number(count) };
+		split.set(key, candidate);
+		candidates.push(candidate);
+	}
+	return candidates;
+}
+
+/** GGUF files below a folder, breadth first, links followed and loops noticed. */
+async function ggufFiles(root: string, signal: AbortSignal | undefined): Promise<string[]> {
+	const files: string[] = [];
+	const visited = new Set<string>();
+	let level = [root];
+	for (let depth = 0; depth <= MOST_DEPTH && level.length > 0; depth++) {
+		const next: string[] = [];
+		for (const folder of level) {
+			if (signal?.aborted || visited.size >= MOST_FOLDERS) return files;
+			const real = await realpath(folder).catch(() => undefined);
+			if (real === undefined || visited.has(real)) continue;
+			visited.add(real);
+			for (const entry of await readdir(folder, { withFileTypes: true }).catch(() => [])) {
+				const at = path.join(folder, entry.name);
+				if (/\.gguf$/i.test(entry.name)) {
+					if (entry.isDirectory() || files.length >= MOST_FILES) continue;
+					files.push(at);
+				} else if (entry.isDirectory()) {
+					next.push(at);
+				} else if (entry.isSymbolicLink() && (await stat(at).catch(() => undefined))?.isDirectory()) {
+					next.push(at);
+				}
+			}
+		}
+		level = next;
+	}
+	return files;
+}
+
+function splitProblem(count: number, present: number): string {
+	const missing = present < count ? `, of which ${count - present} are missing here` : '';
+	return `it is split into ${count} files${missing}; join them with "llama-gguf-split --merge FIRST OUT" first`;
+}
+
+/** The file's name says the quantisation and often more than the model's own name in the header. */
+function nameOf(file: string, ownName: string | undefined): string {
+	const base = path
+		.basename(file)
+		.replace(PART, '')
+		.replace(/\.gguf$/i, '');
+	return base === '' ? (ownName ?? file) : base;
+}
+
+/** The first bytes of a file as text; undefined where it cannot be read. */
+async function firstBytes(file: string, count: number): Promise<string | undefined> {
+	try {
+		const handle = await open(file);
+		try {
+			const { bytesRead, buffer } = await handle.read(Buffer.alloc(count), 0, count, 0);
+			return buffer.toString('latin1', 0, bytesRead);
+		} finally {
+			await handle.close();
+		}
+	} catch {
+		return undefined;
+	}
+}

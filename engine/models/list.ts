@@ -1,0 +1,48 @@
+// Everything there is to choose from: models on this machine, and models that can be downloaded.
+import { stat } from 'node:fs/promises';
+import type { ListModelsParams, MachineMemory, ModelList } from '../protocol';
+import { catalogue, describeEntry } from './catalogue';
+import { freeDiskBytes } from './download';
+import { partialBytesOf, targetOf } from './downloads';
+import type { ModelFinder } from './find';
+import type { MemorySettings } from './memory-need';
+import { defaultDownloadFolder, modelPlaces, thisEnvironment } from './places';
+
+/** Where downloads go unless the user says otherwise. */
+export function downloadFolder(): string {
+	return defaultDownloadFolder(thisEnvironment());
+}
+
+export async function listModels(
+	finder: ModelFinder,
+	{ folders, downloadFolder: chosen }: ListModelsParams,
+	{ settings, memory, signal }: { settings: MemorySettings; memory: MachineMemory; signal?: AbortSignal },
+): Promise<ModelList> {
+	const own = chosen || downloadFolder();
+	const found = await finder.find({
+		places: [
+			{ source: 'hearth', folder: own },
+			...folders.map((folder) => ({ source: 'folder' as const, folder })),
+			...modelPlaces(thisEnvironment()),
+		],
+		...{ settings, memory },
+		...(signal && { signal }),
+	});
+	const offered = catalogue().map(async (entry) => {
+		const target = targetOf(entry, own);
+		const present = await Promise.all(target.files.map((file) => stat(file).catch(() => undefined)));
+		const partialBytes = await partialBytesOf(entry, own);
+		return {
+			...describeEntry(entry, settings, memory),
+			...(present.every((stats) => stats?.isFile()) && { path: target.path }),
+			...(partialBytes > 0 && { partialBytes }),
+		};
+	});
+	return {
+		found,
+		catalogue: await Promise.all(offered),
+		memory,
+		downloadFolder: own,
+		freeDiskBytes: await freeDiskBytes(own),
+	};
+}

@@ -1,0 +1,250 @@
+// HTTP as downloads need it: through the user's proxy, redirects followed by hand (https only, in no circle, and no header of
+// ours that would tell a host more than the file's name), and errors sorted into those that pass and those that do not.
+import tls from 'node:tls';
+import { EnvHttpProxyAgent, request } from 'undici';
+import type { NetworkSettings } from '../protocol';
+import { VERSION } from '../version';
+
+/** What passes by itself: the connection broke, the host is overloaded. `retryAfter` in milliseconds, where the host says. */
+export class PassingError extends Error {
+	override name = 'PassingError';
+
+	constructor(
+		message: string,
+		readonly retryAfter?: number,
+	) {
+		super(message);
+	}
+}
+
+/** What will be the same on the next try. */
+export class LastingError extends Error {
+	override name = 'LastingError';
+}
+
+export interface Checksum {
+	/** `git`: of "blob SIZE\0" and the file, as Git names its blobs. */
+	algorithm: 'sha256' | 'git';
+	/** Lower-case hexadecimal. */
+	value: string;
+}
+
+export interface Answer {
+	/** 200, 206 or 416. */
+	status: number;
+	headers: Record<string, string | string[] | undefined>;
+	body: AsyncIterable<Buffer> & { destroy(): unknown };
+	/**
+	 * What the first host said of the file itself, before it sent us on. Hugging Face: X-Linked-ETag and X-Linked-Size, the
+	 * SHA-256 and size of Git LFS; for small files its ETag is Git's name of the blob. Source: huggingface_hub, `file_download.py`.
+	 */
+	stated: { checksum?: Checksum; bytes?: number };
+}
+
+export interface RequestOptions {
+	method?: 'GET' | 'HEAD';
+	/** Sent to every host on the way. */
+	headers?: Record<string, string>;
+	signal?: AbortSignal;
+}
+
+const MOST_REDIRECTS = 10;
+const REDIRECTS = new Set([301, 302, 303, 307, 308]);
+/** Reached directly whatever the settings: a proxy elsewhere would look for them on itself. */
+const LOOPBACK = ['localhost', '127.0.0.1', '::1'];
+
+/** One user's way into the network, for as long as one download takes. */
+export class Network {
+	readonly #dispatcher: EnvHttpProxyAgent;
+
+	/**
+	 * @param stallMilliseconds silence after which a connection counts as broken.
+	 * @throws LastingError where the proxy's address is none.
+	 */
+	constructor(settings: NetworkSettings, stallMilliseconds: number) {
+		const { proxy, proxyAuthorization, noProxy, strictTls = true } = settings;
+		const exceptions = noProxy ?? (process.env['no_proxy'] ?? process.env['NO_PROXY'] ?? '').split(/[\s,]+/);
+		const connection = { rejectUnauthorized: strictTls, ...authorities() };
+		try {
+			this.#dispatcher = new EnvHttpProxyAgent({
+				...(proxy !== undefined && { httpProxy: proxy, httpsProxy: proxy }),
+				...(proxyAuthorization !== undefined && { token: proxyAuthorization }),
+				noProxy: [...exceptions, ...LOOPBACK].filter((host) => host !== '').join(','),
+				connect: connection,
+				requestTls: connection,
+				proxyTls: connection,
+				headersTimeout: stallMilliseconds,
+				bodyTimeout: stallMilliseconds,
+			});
+		} catch (error) {
+			throw new LastingError(`the proxy ${proxy ?? 'of the environment'} cannot be used: ${(error as Error).message}`);
+		}
+	}
+
+	/**
+	 * Asks for a file and follows where it is said to be.
+	 * @throws PassingError or LastingError, in words for the user.
+	 */
+	async request(address: string, { method = 'GET', headers = {}, signal }: RequestOptions = {}): Promise<Answer> {
+		const first = checkedAddress(address);
+		const visited = new Set<string>();
+		const stated: Answer['stated'] = {};
+		let url = first;
+		for (;;) {
+			if (visited.has(url.href)) throw new LastingError(`${first.host} sends us in a circle (${url.href})`);
+			if (visited.size > MOST_REDIRECTS)
+				throw new LastingError(`${first.host} sends us on more than ${MOST_REDIRECTS} times`);
+			visited.add(url.href);
+			const answer = await this.#send(url, method, headers, signal);
+			if (url.host === first.host) readStated(answer, stated);
+			if (!REDIRECTS.has(answer.statusCode)) {
+				const { statusCode: status } = answer;
+				if (status === 200 || status === 206 || status === 416) {
+					return { status, headers: answer.headers, body: answer.body, stated };
+				}
+				answer.body.destroy();
+				throw refusal(url, status, text(answer.headers['retry-after']));
+			}
+			answer.body.destroy();
+			// Who is sent on to a content network has been told what was asked for: its addresses are signed for GET alone.
+			if (method === 'HEAD' && stated.bytes !== undefined) {
+				return { status: 200, headers: answer.headers, body: answer.body, stated };
+			}
+			const location = text(answer.headers['location']);
+			if (!location || !URL.canParse(location, url))
+				throw new LastingError(`${url.host} sends us on, but not where to`);
+			url = new URL(location, url);
+			if (url.protocol !== 'https:' && !(isLoopback(first) && isLoopback(url) && url.protocol === 'http:')) {
+				throw new LastingError(`${first.host} sends us on to ${url.protocol}//${url.host}, which is not encrypted`);
+			}
+			// Names and passwords in an address would be sent to its host.
+			url.username = '';
+			url.password = '';
+		}
+	}
+
+	async #send(url: URL, method: 'GET' | 'HEAD', headers: Record<string, string>, signal: AbortSignal | undefined) {
+		try {
+			const answer = await request(url, {
+				method,
+				dispatcher: this.#dispatcher,
+				headers: { 'user-agent': `hearth/${VERSION}`, 'accept-encoding': 'identity', accept: '*/*', ...headers },
+				...(signal && { signal }),
+			});
+			// A body that is destroyed on purpose must not end the process.
+			answer.body.on('error', () => {});
+			return answer;
+		} catch (error) {
+			if (signal?.aborted) throw error;
+			throw connectionError(url.host, error);
+		}
+	}
+
+	/** Ends all connections. */
+	async close(): Promise<void> {
+		await this.#dispatcher.destroy();
+	}
+}
+
+/** What broke on the way, in words. */
+export function connectionError(host: string, error: unknown): PassingError | LastingError {
+	const { code, message, cause } = error as NodeJS.ErrnoException;
+	const inner = (cause as NodeJS.ErrnoException | undefined)?.code ?? code;
+	switch (inner) {
+		case 'ENOTFOUND':
+		case 'EAI_AGAIN':
+			return new PassingError(`${host} cannot be found; check the connection to the internet`);
+		case 'ECONNREFUSED':
+			return new PassingError(`${host} cannot be reached (the connection was refused)`);
+		case 'UND_ERR_CONNECT_TIMEOUT':
+		case 'ETIMEDOUT':
+		case 'EHOSTUNREACH':
+		case 'ENETUNREACH':
+			return new PassingError(`${host} cannot be reached; check the connection to the internet, or the proxy`);
+		case 'UND_ERR_HEADERS_TIMEOUT':
+		case 'UND_ERR_BODY_TIMEOUT':
+			return new PassingError(`${host} has stopped sending`);
+	}
+	if (/CERT|SELF_SIGNED|UNABLE_TO_(GET|VERIFY)|ERR_TLS/.test(inner ?? '')) {
+		return new LastingError(
+			`the certificate of ${host} is not trusted (${inner}); where a proxy of your organisation reads the traffic, ` +
+				'let NODE_EXTRA_CA_CERTS name its certificate',
+		);
+	}
+	if (/proxy/i.test(message)) {
+		const denied = /407/.test(message);
+		const text = `the proxy refuses the connection to ${host} (${message})`;
+		return denied ? new LastingError(`${text}; it wants a name and a password`) : new PassingError(text);
+	}
+	return new PassingError(`the connection to ${host} broke (${message})`);
+}
+
+function refusal({ host }: URL, status: number, retryAfter: string | undefined): PassingError | LastingError {
+	switch (status) {
+		case 401:
+		case 403:
+			return new LastingError(`${host} refuses the file (${status}); it may have been withdrawn or ask for an account`);
+		case 404:
+		case 410:
+			return new LastingError(`${host} has no such file any more (${status}); a newer Hearth may know where it is`);
+		case 407:
+			return new LastingError('the proxy wants a name and a password (407)');
+		case 408:
+		case 425:
+		case 429:
+		case 500:
+		case 502:
+		case 503:
+		case 504:
+			return new PassingError(`${host} is busy (${status})`, milliseconds(retryAfter));
+		default:
+			return new LastingError(`${host} answers ${status}`);
+	}
+}
+
+/** Retry-After: seconds or a date. https://www.rfc-editor.org/rfc/rfc9110#field.retry-after */
+function milliseconds(retryAfter: string | undefined): number | undefined {
+	if (retryAfter === undefined) return undefined;
+	const seconds = /^\d+$/.test(retryAfter) ? Number(retryAfter) : (Date.parse(retryAfter) - Date.now()) / 1000;
+	return Number.isFinite(seconds) ? Math.max(0, seconds * 1000) : undefined;
+}
+
+function readStated({ headers, statusCode }: Awaited<ReturnType<typeof request>>, stated: Answer['stated']): void {
+	const tag = text(headers['x-linked-etag']) ?? text(headers['etag']);
+	const value = /^(?:W\/)?"?([0-9a-f]{64}|[0-9a-f]{40})"?$/.exec(tag ?? '')?.[1];
+	if (value) stated.checksum ??= { algorithm: value.length === 64 ? 'sha256' : 'git', value };
+	const size = text(headers['x-linked-size']) ?? (statusCode === 200 ? text(headers['content-length']) : undefined);
+	if (size !== undefined && /^\d+$/.test(size)) stated.bytes ??= Number(size);
+}
+
+function checkedAddress(address: string): URL {
+	if (!URL.canParse(address)) throw new LastingError(`${address} is no address`);
+	const url = new URL(address);
+	if (url.protocol !== 'https:' && !(url.protocol === 'http:' && isLoopback(url))) {
+		throw new LastingError(`${address} is not encrypted; only https addresses are used`);
+	}
+	return url;
+}
+
+function isLoopback({ hostname }: URL): boolean {
+	return LOOPBACK.includes(hostname.replace(/^\[|\]$/g, ''));
+}
+
+/** The certificates the system trusts, beside Node's own, where Node can tell (22.15 and newer): as VS Code does. */
+function authorities(): { ca?: string[] } {
+	const { getCACertificates } = tls as { getCACertificates?: (type: 'default' | 'system' | 'extra') => string[] };
+	if (!getCACertificates) return {};
+	try {
+		return {
+			ca: [
+				...new Set([...getCACertificates('default'), ...getCACertificates('system'), ...getCACertificates('extra')]),
+			],
+		};
+	} catch {
+		return {};
+	}
+}
+
+function text(value: string | string[] | undefined): string | undefined {
+	return Array.isArray(value) ? value[0] : value;
+}

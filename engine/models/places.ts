@@ -1,0 +1,78 @@
+// Where programs keep models on this machine, from their documented environment variables and defaults.
+import { readFileSync } from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import type { ModelSource } from '../protocol';
+
+/** A folder to look into. */
+export interface Place {
+	source: ModelSource;
+	folder: string;
+}
+
+export interface PlaceEnvironment {
+	platform: NodeJS.Platform;
+	home: string;
+	variables: Readonly<Record<string, string | undefined>>;
+	/** The text of a small file; undefined where there is none. */
+	read?: (file: string) => string | undefined;
+}
+
+export function thisEnvironment(): PlaceEnvironment {
+	return { platform: process.platform, home: os.homedir(), variables: process.env, read: readSmall };
+}
+
+/** Where Hearth's own downloads go unless the user says otherwise: the same for every editor and the command line. */
+export function defaultDownloadFolder({ platform, home, variables }: PlaceEnvironment): string {
+	const { join } = pathOf(platform);
+	if (platform === 'win32')
+		return join(variables['LOCALAPPDATA'] || join(home, 'AppData', 'Local'), 'Hearth', 'models');
+	if (platform === 'darwin') return join(home, 'Library', 'Application Support', 'Hearth', 'models');
+	return join(variables['XDG_DATA_HOME'] || join(home, '.local', 'share'), 'hearth', 'models');
+}
+
+/**
+ * The places other programs keep models in. Sources: huggingface_hub's environment variables, llama.cpp's `fs_get_cache_directory`,
+ * LM Studio's and Ollama's documentation.
+ */
+export function modelPlaces(environment: PlaceEnvironment): Place[] {
+	const { platform, home, variables, read } = environment;
+	const { join } = pathOf(platform);
+	const cache = variables['XDG_CACHE_HOME'] || join(home, '.cache');
+	const huggingface =
+		variables['HF_HUB_CACHE'] ||
+		variables['HUGGINGFACE_HUB_CACHE'] ||
+		join(variables['HF_HOME'] || join(cache, 'huggingface'), 'hub');
+	const llamaDefault =
+		platform === 'darwin'
+			? join(home, 'Library', 'Caches', 'llama.cpp')
+			: platform === 'win32'
+				? join(variables['LOCALAPPDATA'] || join(home, 'AppData', 'Local'), 'llama.cpp')
+				: join(cache, 'llama.cpp');
+	const lmStudio = read?.(join(home, '.lmstudio-home-pointer'))?.trim() || join(home, '.lmstudio');
+	return [
+		{ source: 'huggingface', folder: expand(huggingface, environment) },
+		{ source: 'llama.cpp', folder: expand(variables['LLAMA_CACHE'] || llamaDefault, environment) },
+		{ source: 'lm-studio', folder: join(lmStudio, 'models') },
+		{ source: 'lm-studio', folder: join(home, '.cache', 'lm-studio', 'models') },
+		{ source: 'ollama', folder: expand(variables['OLLAMA_MODELS'] || join(home, '.ollama', 'models'), environment) },
+		// Where its Linux service, a user of its own, keeps them.
+		...(platform === 'linux' ? [{ source: 'ollama' as const, folder: '/usr/share/ollama/.ollama/models' }] : []),
+	];
+}
+
+function expand(folder: string, { home, platform }: PlaceEnvironment): string {
+	return folder === '~' || folder.startsWith('~/') ? pathOf(platform).join(home, folder.slice(1)) : folder;
+}
+
+function pathOf(platform: NodeJS.Platform): path.PlatformPath {
+	return platform === 'win32' ? path.win32 : path.posix;
+}
+
+function readSmall(file: string): string | undefined {
+	try {
+		return readFileSync(file, 'utf8');
+	} catch {
+		return undefined;
+	}
+}

@@ -1,0 +1,115 @@
+// One order for the steps of several models, so that they do not fight for the cores: one step at a time, the most urgent first.
+// While a completion runs in one model, steps for chat in another wait even between its steps.
+
+/** One model's place in the order. */
+export interface StepTurns {
+	/**
+	 * What the most urgent of the model's unfinished requests is, 0 being the most urgent of all; undefined while it has none. A
+	 * place that has requests must go on asking for steps until it has none: less urgent ones wait for it.
+	 */
+	urgency: number | undefined;
+	/** Whether no model has anything to do. */
+	readonly idle: boolean;
+	/** Runs a step when its turn has come, and resolves or rejects as it does. */
+	run<T>(step: () => Promise<T>): Promise<T>;
+	/** The model is closing: what still waits here starts at once, to find that out, and takes no turn. */
+	leave(): void;
+}
+
+interface Waiting {
+	place: Place;
+	start: (hasTurn: boolean) => void;
+}
+
+/** Pure policy, without a clock. */
+export class StepArbiter {
+	readonly #places = new Set<Place>();
+	/** In order of arrival. */
+	#waiting: Waiting[] = [];
+	#running = false;
+
+	/** A place for one more model. */
+	join(): StepTurns {
+		const place = new Place(this);
+		this.#places.add(place);
+		return place;
+	}
+
+	get idle(): boolean {
+		return [...this.#places].every(({ urgency }) => urgency === undefined);
+	}
+
+	async run<T>(place: Place, step: () => Promise<T>): Promise<T> {
+		const hasTurn = await new Promise<boolean>((start) => {
+			this.#waiting.push({ place, start });
+			this.next();
+		});
+		try {
+			return await step();
+		} finally {
+			if (hasTurn) this.#running = false;
+			this.next();
+		}
+	}
+
+	leave(place: Place): void {
+		this.#places.delete(place);
+		const left = this.#waiting.filter((waiting) => waiting.place === place);
+		this.#waiting = this.#waiting.filter((waiting) => waiting.place !== place);
+		for (const { start } of left) start(false);
+		this.next();
+	}
+
+	/** Starts the most urgent step that waits, unless something more urgent is about to ask. */
+	next(): void {
+		if (this.#running) return;
+		const most = Math.min(...[...this.#places].map(rank));
+		const index = this.#waiting.findIndex(({ place }) => rank(place) <= most);
+		if (index < 0) return;
+		const [chosen] = this.#waiting.splice(index, 1);
+		this.#running = true;
+		chosen!.start(true);
+	}
+}
+
+class Place implements StepTurns {
+	#urgency: number | undefined;
+
+	constructor(private readonly arbiter: StepArbiter) {}
+
+	get urgency(): number | undefined {
+		return this.#urgency;
+	}
+
+	set urgency(urgency: number | undefined) {
+		if (urgency === this.#urgency) return;
+		this.#urgency = urgency;
+		this.arbiter.next();
+	}
+
+	get idle(): boolean {
+		return this.arbiter.idle;
+	}
+
+	run<T>(step: () => Promise<T>): Promise<T> {
+		return this.arbiter.run(this, step);
+	}
+
+	leave(): void {
+		this.arbiter.leave(this);
+	}
+}
+
+const rank = ({ urgency }: Place) => urgency ?? Number.POSITIVE_INFINITY;
+
+/** The same place for a model that only works for another one, in the middle of its steps: it drafts for it. */
+export function onBehalfOf(turns: StepTurns): StepTurns {
+	return {
+		urgency: undefined,
+		get idle() {
+			return turns.idle;
+		},
+		run: (step) => turns.run(step),
+		leave: () => {},
+	};
+}

@@ -1,0 +1,69 @@
+// GPT-2's pre-tokenizer, and SmolLM's, which first sets every digit apart. Equal to the patterns below (tests compare them).
+import { isLetter, isSpace, isSymbolSet, NUMBER, Scanner } from './scanner';
+
+/** openai/gpt-2 `encoder.py`; white space as in `o200kPattern`. */
+export const gpt2Pattern = new RegExp(
+	[
+		"'(?:s|t|re|ve|m|ll|d)",
+		String.raw` ?\p{L}+`,
+		String.raw` ?\p{N}+`,
+		String.raw` ?[^\p{White_Space}\p{L}\p{N}]+`,
+		String.raw`\p{White_Space}+(?!\P{White_Space})`,
+		String.raw`\p{White_Space}+`,
+	].join('|'),
+	'gu',
+);
+
+/** What SmolLM's tokenizer.json (`Digits` with `individual_digits` before `ByteLevel`) makes of text: GPT-2's between digits. */
+export const smollmPattern = new RegExp(
+	[
+		String.raw`\p{N}`,
+		"'(?:s|t|re|ve|m|ll|d)",
+		String.raw` ?\p{L}+`,
+		String.raw` ?[^\p{White_Space}\p{L}\p{N}]+`,
+		String.raw`\p{White_Space}+(?![^\p{White_Space}\p{N}])`,
+		String.raw`\p{White_Space}+`,
+	].join('|'),
+	'gu',
+);
+
+const isNumber = (kind: number) => kind === NUMBER;
+
+export class Gpt2Scanner extends Scanner {
+	/** @param digitsApart SmolLM's: each number character is a piece, and text ends before it. */
+	constructor(
+		bytes: Uint8Array,
+		length: number,
+		private readonly digitsApart: boolean,
+	) {
+		super(bytes, length);
+	}
+
+	pieceEnd(start: number): number {
+		const contraction = this.contractionEnd(start, false);
+		if (contraction > start) return contraction;
+		const first = this.kindAt(start);
+		const second = this.after;
+		if (isSpace(first)) {
+			if (this.bytes[start] === 0x20 && second < this.length) {
+				const word = this.wordEnd(second, this.kindAt(second));
+				if (word > second) return word;
+			}
+			return this.digitsApart ? this.spaceBeforeDigitsEnd(start) : this.spaceEnd(start);
+		}
+		return isNumber(first) && this.digitsApart ? second : this.wordEnd(start, first);
+	}
+
+	/** `\p{L}+`, `\p{N}+` or `[^\s\p{L}\p{N}]+` at `at`, whose kind is `kind`; `at` where it is none of them. */
+	private wordEnd(at: number, kind: number): number {
+		if (isLetter(kind)) return this.runEnd(at, isLetter);
+		if (isSymbolSet(kind)) return this.runEnd(at, isSymbolSet);
+		return isNumber(kind) && !this.digitsApart ? this.runEnd(at, isNumber) : at;
+	}
+
+	/** As `spaceEnd`, where a digit ends the text. */
+	private spaceBeforeDigitsEnd(start: number): number {
+		const end = this.runEnd(start, isSpace);
+		return end < this.length && isNumber(this.kindAt(end)) ? end : this.spaceEnd(start);
+	}
+}

@@ -1,0 +1,101 @@
+// The tokenizers against llama.cpp: its published test vectors, and its own tokenizer on real text, on the real SmolLM2 file and
+// on made vocabularies with each pre-tokenizer.
+import { spawnSync } from 'node:child_process';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import gpt2Ranks from 'gpt-tokenizer/bpeRanks/r50k_base';
+import { describe, expect, it } from 'vitest';
+import { writeGguf } from '../../engine/gguf/writer';
+import { readHeader } from '../../engine/runtime/model';
+import { rankedVocabulary, trainedVocabulary, vocabularyHeader } from '../../engine/synth/vocabulary';
+import { Tokenizer } from '../../engine/tokenizer/tokenizer';
+import { temporaryFolder } from '../support/models';
+import { smollm2 } from '../support/real-model';
+import { gpt2Ids, smollmIds, texts } from './llama-vectors';
+
+const folder = temporaryFolder();
+const root = path.resolve(import.meta.dirname, '..', '..');
+
+function llamaIds(model: string, given: readonly string[]): number[][] {
+	const script = path.join(import.meta.dirname, 'llama-tokenizer.mjs');
+	const [textFile, outFile] = ['texts', 'ids'].map((name) => path.join(folder, `${name}.json`)) as [string, string];
+	writeFileSync(textFile, JSON.stringify(given));
+	const { status, stderr } = spawnSync(process.execPath, [script, model, textFile, outFile], { encoding: 'utf8' });
+	if (status !== 0) throw new Error(stderr);
+	return JSON.parse(readFileSync(outFile, 'utf8')) as number[][];
+}
+
+/** Fails with the text around the first difference rather than with all ids. */
+function expectSame(tokenizer: Tokenizer, text: string, theirs: readonly number[]): void {
+	const ours = tokenizer.encode(text);
+	const at = theirs.findIndex((id, i) => ours[i] !== id);
+	if (at < 0 && ours.length === theirs.length) return;
+	const from = Math.max(0, at - 5);
+	const near = new TextDecoder().decode(tokenizer.decode(theirs.slice(from, from + 15)));
+	expect([...ours.slice(from, from + 15)], JSON.stringify(near)).toEqual(theirs.slice(from, from + 15));
+}
+
+/** Source code and prose of this repository, and many scripts. */
+function realTexts(): string[] {
+	const files = ['engine', 'native/cpu', 'docs', 'scripts/sample'].flatMap((name) =>
+		readdirSync(path.join(root, name), { withFileTypes: true, recursive: true })
+			.filter((entry) => entry.isFile() && /\.(?:ts|md|py|cpp|h)$/.test(entry.name))
+			.map((entry) => readFileSync(path.join(entry.parentPath, entry.name), 'utf8')),
+	);
+	return [...files, ...texts, scripts, ...scripts.split('\n')];
+}
+
+const scripts = `Ελληνικά: Η γρήγορη αλεπού. Русский: Съешь же ещё этих мягких булок. Українська: їжак ґанок. Čeština: žluťoučký kůň
+中文：天地玄黄，宇宙洪荒。日本語：いろはにほへと　ちりぬるを。カタカナ、ﾊﾝｶｸ。한국어: 키스의 고유조건은 입술끼리 만나야 한다.
+العربية: نص حكيم له سر قاطع. עברית: דג סקרן שט בים. فارسی: می‌خواهم. हिन्दी: ऋषियों को सताने वाले। தமிழ்: யாமறிந்த. ไทย: เป็นมนุษย์
+ქართული: ბგერა. Հայերեն: Բել. አማርኛ: ሰላም። Ǆ ǅ ǆ ﬁ Ⅷ ⅷ ½ ² ٣٤٥٦٧ १२३४५ 𝟘𝟙𝟚𝟛 𝕳𝖊𝖑𝖑𝖔 𐐷𐐨 ꧁
+👩‍👩‍👧‍👦 🏳️‍🌈 🇩🇪🇫🇷 👍🏽 ❤️ 1️⃣ e\u0301 A\u0300B \u0301ab +\u0301x \u200d\u200b\u00a0\u3000x\u2028y
+I'll, you'RE, they've, DON'T, we'D 'tis o'clock ''s 12345678 3.14159 0xDEADBEEF x1y22z333 \t\t tabs \n\r\n\r\n   \n  x\t y  \n  end   `;
+
+describe('published vectors', () => {
+	it('gives the expected ids of GPT-2', () => {
+		const vocabulary = rankedVocabulary(gpt2Ranks, ['<|endoftext|>']);
+		const tokenizer = Tokenizer.fromGguf(vocabularyHeader(vocabulary, 'gpt-2'));
+		expect(texts.map((text) => [...tokenizer.encode(text)])).toEqual(gpt2Ids);
+	});
+
+	it.skipIf(!smollm2)('gives the expected ids of SmolLM', async () => {
+		const tokenizer = Tokenizer.fromGguf(await readHeader(smollm2!));
+		expect(texts.map((text) => [...tokenizer.encode(text)])).toEqual(smollmIds);
+	});
+});
+
+describe("llama.cpp's tokenizer", () => {
+	it.skipIf(!smollm2)('agrees on the SmolLM2 file over real text', async () => {
+		const tokenizer = Tokenizer.fromGguf(await readHeader(smollm2!));
+		const given = realTexts();
+		const theirs = llamaIds(smollm2!, given);
+		expect(theirs.reduce((sum, { length }) => sum + length, 0)).toBeGreaterThan(100_000);
+		for (const [i, text] of given.entries()) expectSame(tokenizer, text, theirs[i]!);
+	});
+
+	it.each(['gpt-2', 'smollm', 'llama-bpe', 'qwen2'])('agrees on a made vocabulary with %s', async (pre) => {
+		const corpus = readFileSync(path.join(root, 'engine/runtime/engine.ts'), 'utf8') + scripts.repeat(3);
+		const vocabulary = trainedVocabulary(corpus, 1500);
+		const file = path.join(folder, `${pre}.gguf`);
+		await writeGguf(
+			file,
+			new Map([
+				['general.architecture', { type: 'string', value: 'llama' }],
+				['tokenizer.ggml.model', { type: 'string', value: 'gpt2' }],
+				['tokenizer.ggml.pre', { type: 'string', value: pre }],
+				['tokenizer.ggml.tokens', { type: 'strings', value: vocabulary.tokens }],
+				['tokenizer.ggml.token_type', { type: 'i32s', value: vocabulary.tokenTypes }],
+				['tokenizer.ggml.merges', { type: 'strings', value: vocabulary.merges }],
+				['tokenizer.ggml.bos_token_id', { type: 'u32', value: vocabulary.bosId }],
+				['tokenizer.ggml.eos_token_id', { type: 'u32', value: vocabulary.eosId }],
+			]),
+			[],
+		);
+		const tokenizer = Tokenizer.fromGguf(await readHeader(file));
+		// llama.cpp makes some of Harmony's special tokens user-defined, which it finds in text.
+		const given = realTexts().map((text) => text.replaceAll('<|', '<¦'));
+		const theirs = llamaIds(file, given);
+		for (const [i, text] of given.entries()) expectSame(tokenizer, text, theirs[i]!);
+	});
+});

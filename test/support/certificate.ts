@@ -1,0 +1,21 @@
+// A self-signed certificate of localhost and models.example with its key, known to everybody: for servers in tests only.
+export const CERTIFICATE = {
+	key: `-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg/gQf5Qy3TaTSaLId
+cvs8/at1rP08mAJzazfbjfumxYuhRANCAARjgCGXsBZV/WDxrNREGp4k264VEV6/
+/ozAMzqimNFnCKdkloBig/z1/U/UX0Gvv0r+98x7FP/gmrG63qSZfbWa
+-----END PRIVATE KEY-----
+`,
+	cert: `-----BEGIN CERTIFICATE-----
+MIIBqzCCAVGgAwIBAgIUMgxX4IhT7c+Qv/ekCea/rcE0wVowCgYIKoZIzj0EAwIw
+FDESMBAGA1UEAwwJbG9jYWxob3N0MCAXDTI2MTEyNDE1MTEwNVoYDzIxMjYxMDMx
+MTUxMTA1WjAUMRIwEAYDVQQDDAlsb2NhbGhvc3QwWTATBgcqhkjOPQIBBggqhkjO
+PQMBBwNCAARjgCGXsBZV/WDxrNREGp4k264VEV6//ozAMzqimNFnCKdkloBig/z1
+/U/UX0Gvv0r+98x7FP/gmrG63qSZfbWao38wfTAdBgNVHQ4EFgQU72MlEVESWzIf
+XykB7PLHTEtjjvgwHwYDVR0jBBgwFoAU72MlEVESWzIfXykB7PLHTEtjjvgwDwYD
+VR0TAQH/BAUwAwEB/zAqBgNVHREEIzAhgglsb2NhbGhvc3SCDm1vZGVscy5leGFt
+cGxlhwR/AAABMAoGCCqGSM49BAMCA0gAMEUCIQCwfvN/p4aktleRekcb7CEOVo9K
+KtDLeStfTh5I4N3QBwIgIfGKv3v95Tgseestj5X+iPHaYIUgDdJNO/6zbY6MWyA=
+-----END CERTIFICATE-----
+`,
+};

@@ -1,0 +1,126 @@
+import { afterEach, expect, test, vi } from 'vitest';
+import type { ChatResult, EngineSettings } from '../../../engine/protocol';
+import type { OpenModel } from '../../../engine/server/model-host';
+import { settingsOf } from '../../../engine/server/roles';
+import { serveStreams } from '../../../engine/server/server';
+import { DEFAULT_SETTINGS } from '../../../engine/server/settings';
+import { answers, completes, type FakeOpenedModel, fakeOpenedModel } from '../support/fake-opened-model';
+import { streamPair } from '../support/lsp-client';
+
+vi.spyOn(process.stderr, 'write').mockImplementation(() => true);
+
+const URI = 'file:///work/src/add.js';
+const TARGET = 'function add(first, second) {\n    return first + second;\n}\n';
+const completion: EngineSettings['completion'] = { ...DEFAULT_SETTINGS.completion, multiline: 'never' };
+
+let end: (() => Promise<unknown>) | undefined;
+afterEach(() => end?.());
+
+/** Models by file name: what each was opened with, and whether it is open. */
+function start() {
+	const models = new Map<string, FakeOpenedModel>();
+	const opened: { file: string; contextTokens: unknown; cacheTokens: unknown; draftModelPath: unknown }[] = [];
+	const open: OpenModel = async (file, { contextTokens, cacheTokens, draftModelPath, turns }) => {
+		opened.push({ file, contextTokens, cacheTokens, draftModelPath });
+		if (file.includes('broken')) throw new Error(`${file} is no GGUF file`);
+		const script = file.includes('code') ? completes(TARGET) : answers('<|channel|>final<|message|>Hello<|return|>');
+		const model = fakeOpenedModel(script, { contextTokens: 2000, ...(turns && { turns }) });
+		models.set(file, model);
+		return model;
+	};
+	const { client, input, output } = streamPair();
+	const controller = new AbortController();
+	const served = serveStreams(input, output, { settings: DEFAULT_SETTINGS, open }, controller.signal);
+	end = async () => {
+		controller.abort();
+		await served;
+		client.connection.dispose();
+	};
+	const configure = (hearth: Partial<EngineSettings>) =>
+		client.connection.sendNotification('workspace/didChangeConfiguration', { settings: { hearth } });
+	const chat = () =>
+		client.connection.sendRequest<ChatResult>('hearth/chat', {
+			conversationId: 'c',
+			messages: [{ role: 'user', content: 'Hi' }],
+		});
+	return { client, models, opened, configure, chat };
+}
+
+test('one model chats, another completes, and the status shows both', async () => {
+	const { client, models, opened, chat } = start();
+	await client.initialize({ modelPath: '/chat.gguf', completionModelPath: '/code.gguf', completion });
+	await client.until((status) => status.model !== undefined && status.completionModel !== undefined);
+	await client.open(URI, 'function add(\n');
+	expect(await client.complete(URI, 0, 13)).toMatchObject([{ insertText: 'first, second) {' }]);
+	expect((await chat()).content).toBe('Hello');
+	const kinds = (file: string) => models.get(file)!.native.batches.length;
+	expect(kinds('/chat.gguf')).toBeGreaterThan(0);
+	expect(kinds('/code.gguf')).toBeGreaterThan(0);
+
+	// One budget: the one that completes has room for two windows, the other one needs none for them.
+	const window = 1024 + 256 + 512 + 96 + 512;
+	expect(opened.sort((a, b) => a.file.localeCompare(b.file))).toMatchObject([
+		{ file: '/chat.gguf', contextTokens: 8192, cacheTokens: 8192 },
+		{ file: '/code.gguf', contextTokens: window, cacheTokens: 2 * window },
+	]);
+	const status = await client.status();
+	expect(status.memory.mappedBytes).toBe(2000);
+	expect(status.completionModel).toMatchObject({ completionFormat: 'answer opened with the code' });
+});
+
+test('a model for completions comes and goes without a reload of the other', async () => {
+	const { client, models, opened, configure } = start();
+	await client.initialize({ modelPath: '/chat-code.gguf', completion });
+	await client.until((status) => status.state === 'ready');
+	await client.open(URI, 'function add(\n');
+	expect(await client.complete(URI, 0, 13)).toHaveLength(1);
+	await configure({ modelPath: '/chat-code.gguf', completionModelPath: '/code.gguf', completion });
+	await client.until((status) => status.completionModel !== undefined);
+	await configure({ modelPath: '/chat-code.gguf', completionModelPath: '', completion });
+	await client.until((status) => status.completionModel === undefined);
+	expect(models.get('/code.gguf')!.native.closed).toBe(true);
+	expect(models.get('/chat-code.gguf')!.native.closed).toBe(false);
+	expect(opened.map(({ file }) => file)).toEqual(['/chat-code.gguf', '/code.gguf']);
+	await client.insert(URI, 1, 0, 'function add(');
+	expect(await client.complete(URI, 1, 13)).toBeDefined();
+});
+
+test('where the model for completions cannot be loaded, the other one completes, and the status says why', async () => {
+	const { client } = start();
+	await client.initialize({ modelPath: '/chat-code.gguf', completionModelPath: '/broken.gguf', completion });
+	await client.until((status) => status.state === 'ready' && status.error !== undefined);
+	expect((await client.status()).error).toBe('/broken.gguf is no GGUF file');
+	await client.open(URI, 'function add(\n');
+	expect(await client.complete(URI, 0, 13)).toMatchObject([{ insertText: 'first, second) {' }]);
+});
+
+test('a model for completions alone chats too, if it can', async () => {
+	const { client, chat } = start();
+	await client.initialize({ completionModelPath: '/code.gguf', completion });
+	await client.until((status) => status.state === 'ready');
+	expect((await chat()).stopReason).toBe('stop');
+});
+
+test('a model is loaded for the role it is asked for', async () => {
+	const { client, models } = start();
+	await client.initialize({ modelPath: '/chat.gguf', completion });
+	await client.until((status) => status.state === 'ready');
+	await client.connection.sendRequest('hearth/loadModel', { path: '/code.gguf', role: 'completion' });
+	await client.open(URI, 'function add(\n');
+	expect(await client.complete(URI, 0, 13)).toHaveLength(1);
+	await client.connection.sendRequest('hearth/unloadModel');
+	expect([...models.values()].map(({ native }) => native.closed)).toEqual([true, true]);
+});
+
+test.each<[string, string, string | undefined, string | undefined]>([
+	['', '', undefined, undefined],
+	['/a', '', '/a', undefined],
+	['/a', '/a', '/a', undefined],
+	['/a', '/b', '/a', '/b'],
+	['', '/b', undefined, '/b'],
+])('settings %j and %j give the roles %j and %j', (modelPath, completionModelPath, chat, code) => {
+	const settings = { ...DEFAULT_SETTINGS, modelPath, completionModelPath, draftModelPath: '/d' };
+	expect(settingsOf('chat', settings)?.modelPath).toBe(chat);
+	expect(settingsOf('completion', settings)?.modelPath).toBe(code);
+	expect(settingsOf('completion', settings)?.draftModelPath ?? '').toBe('');
+});
