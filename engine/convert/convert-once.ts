@@ -6,16 +6,23 @@ import path from 'node:path';
 import { loadNative } from '../../native/index';
 import { type ConvertOptions, convertFolder, fingerprint, modelName, SOURCE_KEY } from './convert';
 
-/** @returns the GGUF file's path. @throws what `convertFolder` throws. */
+export interface ConvertedModel {
+	path: string;
+	/** It is a draft head, for another model. */
+	draftHead: boolean;
+}
+
+/** @throws what `convertFolder` throws. */
 export async function convertOnce(
 	folder: string,
 	options: ConvertOptions = {},
 	cache: string = cacheFolder(),
-): Promise<string> {
+): Promise<ConvertedModel> {
 	const wanted = await fingerprint(folder, options);
 	const file = await destination(path.resolve(folder), wanted, cache);
-	if ((await sourceOf(file)) !== wanted) await convertFolder(folder, file, options);
-	return file;
+	const found = await readSource(file);
+	const { architecture } = found?.source === wanted ? found : await convertFolder(folder, file, options);
+	return { path: file, draftHead: architecture === 'eagle3' };
 }
 
 async function destination(folder: string, digest: string, cache: string): Promise<string> {
@@ -31,13 +38,15 @@ async function destination(folder: string, digest: string, cache: string): Promi
 	return path.join(cache, `${name}-${digest.slice(0, 8)}.gguf`);
 }
 
-/** What a file was converted from; undefined where there is none, or it was not. */
-async function sourceOf(file: string): Promise<string | undefined> {
+/** What a file was converted from, and what it is; undefined where there is none. */
+async function readSource(file: string): Promise<{ source: unknown; architecture: unknown } | undefined> {
 	const header = await loadNative()
 		.readGguf(file)
 		.catch(() => undefined);
-	const source = header?.metadata.get(SOURCE_KEY);
-	return typeof source === 'string' ? source : undefined;
+	return header && {
+		source: header.metadata.get(SOURCE_KEY),
+		architecture: header.metadata.get('general.architecture'),
+	};
 }
 
 function cacheFolder(): string {

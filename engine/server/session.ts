@@ -43,7 +43,9 @@ import {
 	ChatRequest,
 	type ChatResult,
 	type CompletionReport,
+	type ConvertModelParams,
 	ConvertModelRequest,
+	type ConvertModelResult,
 	DownloadSizeRequest,
 	type EngineSettings,
 	type EngineStatus,
@@ -416,10 +418,7 @@ export class Session {
 		);
 	}
 
-	#convert(
-		{ path, workDoneToken }: { path: string; workDoneToken?: string },
-		token: CancellationToken,
-	): Promise<{ path: string }> {
+	#convert({ path, workDoneToken }: ConvertModelParams, token: CancellationToken): Promise<ConvertModelResult> {
 		const report = (value: WorkDoneProgressBegin | WorkDoneProgressReport | WorkDoneProgressEnd) => {
 			if (workDoneToken === undefined) return;
 			void this.#tell(() => this.#connection.sendProgress(WorkDoneProgress.type, workDoneToken, value));
@@ -435,7 +434,7 @@ export class Session {
 			};
 			try {
 				if (typeof path !== 'string' || path === '') throw new Error('no folder was given');
-				return { path: await convertOnce(path, { signal, onProgress }) };
+				return await convertOnce(path, { signal, onProgress });
 			} catch (error) {
 				if (signal.aborted) throw new ResponseError(LSPErrorCodes.RequestCancelled, 'the conversion was cancelled');
 				throw new ResponseError(ErrorCode.modelLoadFailed, (error as Error).message);

@@ -8,7 +8,7 @@ import {
 	type WorkDoneProgressEnd,
 	type WorkDoneProgressReport,
 } from 'vscode-languageclient/node';
-import { ConvertModelRequest } from '../../engine/protocol';
+import { ConvertModelRequest, type ConvertModelResult } from '../../engine/protocol';
 import type { Engine } from '../connection/engine';
 
 /** Lets the user choose a folder; undefined where none was. */
@@ -24,10 +24,10 @@ export async function chooseFolder(): Promise<string | undefined> {
 }
 
 /**
- * The GGUF file made of `folder`, which is converted where that has not been done before. Undefined when the user cancelled.
+ * The model file made of `folder`, which is converted where that has not been done before. Undefined when the user cancelled.
  * @throws what the engine says cannot be converted.
  */
-export async function convertFolder(engine: Engine, folder: string): Promise<string | undefined> {
+export async function convertFolder(engine: Engine, folder: string): Promise<ConvertModelResult | undefined> {
 	return vscode.window.withProgress(
 		{
 			location: vscode.ProgressLocation.Notification,
@@ -43,13 +43,12 @@ export async function convertFolder(engine: Engine, folder: string): Promise<str
 				shown = Math.max(shown, percentage);
 			};
 			try {
-				const { path: file } = await engine.requestWithProgress(
+				return await engine.requestWithProgress(
 					ConvertModelRequest,
 					{ path: folder, workDoneToken: token },
 					{ type: WorkDoneProgress.type, token, report },
 					cancellation,
 				);
-				return file;
 			} catch (error) {
 				if (cancellation.isCancellationRequested) return undefined;
 				throw error;

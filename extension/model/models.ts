@@ -5,6 +5,7 @@ import path from 'node:path';
 import * as vscode from 'vscode';
 import {
 	type CatalogueModel,
+	type ConvertModelResult,
 	ErrorCode,
 	type FoundModel,
 	ListModelsRequest,
@@ -196,11 +197,6 @@ export class Models implements vscode.Disposable {
 
 	/** A model has arrived: the first one is taken into use, any other only if that is wanted. */
 	async #downloaded(file: string, name: string): Promise<void> {
-		// A folder of several files is part of another model.
-		if (!file.endsWith('.gguf')) {
-			void vscode.window.showInformationMessage(`${name} is complete and verified: ${file}`);
-			return;
-		}
 		if (this.#engine.settings.modelPath === '') return this.#use(file);
 		const choice = await vscode.window.showInformationMessage(`${name} is complete and verified.`, 'Use Model');
 		if (choice) await this.#use(file);
@@ -221,7 +217,8 @@ export class Models implements vscode.Disposable {
 	): Promise<void> {
 		if (statSync(file, { throwIfNoEntry: false })?.isDirectory()) {
 			const converted = await this.#convert(file);
-			if (converted !== undefined) await this.#use(converted, { memoryLimit, ...(settings && { settings }) }, choice);
+			if (converted?.draftHead) await this.#useDraft(converted.path);
+			else if (converted) await this.#use(converted.path, { memoryLimit, ...(settings && { settings }) }, choice);
 			return;
 		}
 		const chosen = choice ?? (await askRole(file, this.#engine.settings));
@@ -276,8 +273,14 @@ export class Models implements vscode.Disposable {
 		else if (choice) await this.#select();
 	}
 
+	/** Lets a draft head guess ahead for the model in use, which is loaded again for it. */
+	async #useDraft(file: string): Promise<void> {
+		await this.#engine.changeSettings({ draftModelPath: file });
+		void vscode.window.showInformationMessage(`${path.basename(file)} guesses ahead for your model from now on.`);
+	}
+
 	/** A Hugging Face folder as a model file; undefined where the user cancelled or was told why it is none. */
-	async #convert(folder: string): Promise<string | undefined> {
+	async #convert(folder: string): Promise<ConvertModelResult | undefined> {
 		try {
 			return await convertFolder(this.#engine, folder);
 		} catch (error) {

@@ -400,7 +400,9 @@ describe('the request', () => {
 			});
 			const from = path.join(folder, 'gpt-oss-tiny');
 			const params = { path: from, workDoneToken: 'convert' };
-			expect(await client.connection.sendRequest('hearth/convertModel', params)).toEqual({ path: `${from}.gguf` });
+			expect(await client.connection.sendRequest('hearth/convertModel', params)).toEqual({
+				...{ path: `${from}.gguf`, draftHead: false },
+			});
 			expect(seen.at(0)).toMatchObject({ kind: 'begin', percentage: 0 });
 			expect(seen.at(-2)).toMatchObject({ kind: 'report', percentage: 100 });
 			expect(seen.at(-1)).toMatchObject({ kind: 'end' });
@@ -693,20 +695,20 @@ describe('what cannot be converted', () => {
 
 	test('a folder is converted once, and again when it has changed', async () => {
 		const from = writeFolder(folder, 'once', complete, { 'config.json': small, 'tokenizer.json': tokenizer });
-		const file = await convertOnce(from);
-		expect(file).toBe(path.join(folder, 'once.gguf'));
+		const file = path.join(folder, 'once.gguf');
+		expect(await convertOnce(from)).toEqual({ path: file, draftHead: false });
 		const first = statSync(file).ino;
-		expect(await convertOnce(from)).toBe(file);
+		expect((await convertOnce(from)).path).toBe(file);
 		expect(statSync(file).ino).toBe(first);
 		writeFileSync(path.join(from, 'config.json'), `${JSON.stringify({ ...small, rope_theta: 20000 })}`);
-		expect(await convertOnce(from)).toBe(file);
+		expect((await convertOnce(from)).path).toBe(file);
 		expect(statSync(file).ino).not.toBe(first);
 
 		const snapshots = path.join(folder, 'models--me--Tiny', 'snapshots');
 		mkdirSync(snapshots, { recursive: true });
 		const cached = writeFolder(snapshots, 'abc', complete, { 'config.json': small, 'tokenizer.json': tokenizer });
 		const cache = path.join(folder, 'cache');
-		expect(path.relative(cache, await convertOnce(cached, {}, cache))).toMatch(/^Tiny-[0-9a-f]{8}\.gguf$/);
+		expect(path.relative(cache, (await convertOnce(cached, {}, cache)).path)).toMatch(/^Tiny-[0-9a-f]{8}\.gguf$/);
 	});
 
 	test('a model is named by its folder, in the cache of Hugging Face by its repository', () => {

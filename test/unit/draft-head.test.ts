@@ -3,6 +3,7 @@ import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { convertFolder } from '../../engine/convert/convert';
 import { Engine, type GenerateOptions } from '../../engine/runtime/engine';
+import { openModel } from '../../engine/runtime/model';
 import type { DraftSource } from '../../engine/speculation/draft-source';
 import { HeadDrafts } from '../../engine/speculation/head-drafts';
 import { demoCorpus } from '../../engine/synth/demo-text';
@@ -371,6 +372,20 @@ describe('a gpt-oss target', () => {
 	});
 });
 
+describe('a model opened with a draft', () => {
+	test('says the name of the head, and works without one that does not fit', async () => {
+		const targetGguf = path.join(folder, 'gpt-oss.gguf');
+		const fits = await openModel(targetGguf, { threads: 1, draftModelPath: path.join(folder, 'gpt-oss-head.gguf') });
+		expect(fits).toMatchObject({ draft: 'gpt-oss-head', engine: { info: { draftHead: { vocabularySize: 100 } } } });
+		await fits.engine.close();
+		const strange = await openModel(targetGguf, { threads: 1, draftModelPath: path.join(folder, 'fitted.gguf') });
+		expect(strange.draftProblem).toMatch('is a draft head for a model of width 64');
+		expect(strange.draft).toBeUndefined();
+		expect(strange.engine.info.draftHead).toBeUndefined();
+		await strange.engine.close();
+	});
+});
+
 describe('a head that does not fit', () => {
 	const head = randomHead(shapes["speculators' style with a small vocabulary"]!, 1);
 	const folderOf = (name: string, change: object, tensors: (all: Tensors) => Tensors = (all) => all) => {
@@ -386,11 +401,12 @@ describe('a head that does not fit', () => {
 	test('is refused when it is converted', async () => {
 		expect(await refused(folderOf('h1', { norm_output: true }))).toMatch('an EAGLE-3 head with norm_output is not supported');
 		expect(await refused(folderOf('h2', { target_hidden_size: 32 }), { target: targetFolder })).toMatch('for a model of width 32');
-		expect(await refused(folderOf('h3', { eagle_aux_hidden_state_layer_ids: null }))).toMatch('name the target model (--target)');
+		expect(await refused(folderOf('h3', { eagle_aux_hidden_state_layer_ids: [1, 2] }))).toMatch('should be 3 layers');
 		expect(await refused(folderOf('h4', {}, ({ d2t: _, ...all }) => all))).toMatch('lacks the tensor d2t');
 		const wild = { dtype: 'I64', shape: [head.ids.length], bytes: new Uint8Array(8 * head.ids.length).fill(0x11) };
 		expect(await refused(folderOf('h5', {}, (all) => ({ ...all, d2t: wild })))).toMatch('d2t maps draft token 0 to');
-		expect(await refused(folderOf('h6', { eagle_aux_hidden_state_layer_ids: null }), { target: targetFolder })).toBe('converted');
+		// Without a target it has neither tokenizer nor layers, and Hearth takes both from the model it is opened with.
+		expect(await refused(folderOf('h6', { eagle_aux_hidden_state_layer_ids: null }))).toBe('converted');
 	});
 
 	test('is refused when it is opened, by name; so are wrong calls', async () => {
