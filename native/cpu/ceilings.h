@@ -11,9 +11,10 @@ namespace hearth::cpu {
 /// Reads memory once, front to back, and does nothing else with it.
 void read_memory(const uint8_t* memory, size_t bytes);
 
-/// Whether this CPU has an int8 dot-product instruction that dot_instructions knows.
+/// Whether this CPU has an instruction for int8 dot products that dot_instructions knows: vpdpbusd, sdot, or AVX2's vpmaddubsw,
+/// which leaves sums of two products to be widened and added by others.
 bool has_dot_instructions();
-/// Runs `turns` turns of a loop of nothing but that instruction on 16 accumulators; gives the multiply-adds done.
+/// Runs `turns` turns of a loop of nothing but that instruction on independent registers; gives the multiply-adds done.
 double dot_instructions(long turns);
 
 struct Ceilings {

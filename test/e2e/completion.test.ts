@@ -44,8 +44,7 @@ describe('completions', () => {
 		const suggestion = await window.waitForGhostText();
 		await window.press('Escape');
 		await window.waitForNoGhostText();
-		await window.runCommand('Trigger Inline Suggestion');
-		expect(await window.waitForGhostText()).toBe(suggestion);
+		expect(await window.askForGhostText()).toBe(suggestion);
 		await window.press('Escape');
 		await window.save();
 	});
@@ -63,8 +62,7 @@ describe('completions', () => {
 		await why.getByRole('button', { name: 'Turn On' }).click();
 		await window.ready();
 		await window.focusEditor();
-		await window.runCommand('Trigger Inline Suggestion');
-		expect(await window.waitForGhostText()).toContain('return');
+		expect(await window.askForGhostText()).toContain('return');
 		await window.press('Escape');
 		await window.save();
 	});
@@ -92,8 +90,7 @@ describe('completions', () => {
 		await vscode.engineOtherThan(engine);
 		await window.ready();
 		recordMilliseconds('engineRestart', performance.now() - killedAt);
-		await window.runCommand('Trigger Inline Suggestion');
-		expect(await window.waitForGhostText()).toContain('return');
+		expect(await window.askForGhostText()).toContain('return');
 		await window.press('Escape');
 	});
 

@@ -61,7 +61,7 @@ export function describeTest(test: string): string {
 	const decode = /^tg(\d+)$/.exec(test);
 	if (decode) return `Write ${decode[1]} tokens`;
 	const batch = /^b(\d+)x(\d+)$/.exec(test);
-	if (batch) return `${batch[1]} streams at once, ${batch[2]} tokens each`;
+	if (batch) return `${batch[1]} ${batch[1] === '1' ? 'stream' : 'streams at once'}, ${batch[2]} tokens each`;
 	return test;
 }
 
