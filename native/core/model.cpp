@@ -22,16 +22,14 @@ float half_to_float(uint16_t half) {
 // llama.cpp, src/llama-model.cpp and src/models/: each architecture's tensors and RoPE type.
 const Architecture kArchitectures[5] = {
     {.name = "gpt-oss", .rope_layout = RopeLayout::halves, .activation = Activation::clamped_swiglu,
-     .ffn_norm = "post_attention_norm", .window = true, .sinks = true, .experts = true, .qkv_bias = true,
-     .other_biases = true, .head_norms = false},
-    {.name = "llama", .rope_layout = RopeLayout::interleaved, .activation = Activation::silu, .ffn_norm = "ffn_norm",
-     .window = false, .sinks = false, .experts = false, .qkv_bias = false, .other_biases = false, .head_norms = false},
-    {.name = "qwen2", .rope_layout = RopeLayout::halves, .activation = Activation::silu, .ffn_norm = "ffn_norm",
-     .window = false, .sinks = false, .experts = false, .qkv_bias = true, .other_biases = false, .head_norms = false},
+     .ffn_norm = "post_attention_norm", .output = true, .window = true, .sinks = true, .experts = true, .qkv_bias = true,
+     .other_biases = true},
+    {.name = "llama", .rope_layout = RopeLayout::interleaved, .activation = Activation::silu, .ffn_norm = "ffn_norm"},
+    {.name = "qwen2", .rope_layout = RopeLayout::halves, .activation = Activation::silu, .ffn_norm = "ffn_norm", .qkv_bias = true},
     {.name = "qwen3", .rope_layout = RopeLayout::halves, .activation = Activation::silu, .ffn_norm = "ffn_norm",
-     .window = false, .sinks = false, .experts = false, .qkv_bias = false, .other_biases = false, .head_norms = true},
+     .head_norms = true},
     {.name = "qwen3moe", .rope_layout = RopeLayout::halves, .activation = Activation::silu, .ffn_norm = "ffn_norm",
-     .window = false, .sinks = false, .experts = true, .qkv_bias = false, .other_biases = false, .head_norms = true},
+     .experts = true, .head_norms = true},
 };
 
 float bfloat_to_float(uint16_t bfloat) { return std::bit_cast<float>(static_cast<uint32_t>(bfloat) << 16); }
@@ -229,7 +227,8 @@ Model::Model(const std::string& path) : gguf_(path) {
     fail("%s: tensor token_embd.weight has the shape %s, which is no embedding", path.c_str(), shape_text(*embedding).c_str());
   config_.vocabulary = static_cast<int>(embedding->shape[1]);
   embedding_ = matrix("token_embd.weight", c.embedding, c.vocabulary);
-  output_ = gguf_.find_tensor("output.weight") ? matrix("output.weight", c.embedding, c.vocabulary) : embedding_;
+  const bool tied = !c.architecture->output && !gguf_.find_tensor("output.weight");
+  output_ = tied ? embedding_ : matrix("output.weight", c.embedding, c.vocabulary);
   output_norm_ = vector("output_norm.weight", c.embedding);
   config_.rope_divisors = optional_vector(false, "rope_freqs.weight", c.rope_length / 2);
   for (int i = 0; c.rope_divisors && i < c.rope_length / 2; i++)

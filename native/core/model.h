@@ -25,11 +25,12 @@ struct Architecture {
   RopeLayout rope_layout;
   Activation activation;
   const char* ffn_norm;         ///< the tensor's name in a layer
-  bool window;                  ///< even layers have a sliding window
-  bool sinks;
-  bool experts;                 ///< required; "llama" may have them
-  bool qkv_bias, other_biases;  ///< required
-  bool head_norms;              ///< RMSNorm of each query and key head before RoPE
+  bool output = false;          ///< required: the head is never the embedding again
+  bool window = false;          ///< even layers have a sliding window
+  bool sinks = false;
+  bool experts = false;         ///< required; "llama" may have them
+  bool qkv_bias = false, other_biases = false;  ///< required
+  bool head_norms = false;      ///< RMSNorm of each query and key head before RoPE
 };
 /// In the order in which they are listed to users.
 extern const Architecture kArchitectures[5];

@@ -8,6 +8,8 @@
 
 #include <arm_neon.h>
 
+#include <type_traits>
+
 #define HEARTH_INLINE inline __attribute__((always_inline))
 
 namespace hearth::cpu {
@@ -120,8 +122,8 @@ struct Rows {
   const uint8_t* row[kLaneRows];
 };
 
-/// How 8 rows of 16 bytes are arranged for the multiplication, and the multiplication itself. `weights` are a block's two
-/// halves (elements 0..15 and 16..31), 8 registers each; the result is 8 sums, one a row.
+/// How 8 rows of 16 bytes are arranged for the multiplication, and the multiplication itself: add() takes 16 elements, finish()
+/// gives a sum for each row, of each of kColumns columns.
 struct Sums {
   int32x4_t low, high;
 };
@@ -134,13 +136,22 @@ struct Rowwise {
 #pragma GCC unroll 8
     for (int r = 0; r < 8; r++) out[r] = rows[r];
   }
-  static HEARTH_INLINE void dot(const int8x16_t weights[16], const int8_t* q, const int8_t*, Sums sums[1]) {
-    const int8x16_t q0 = vld1q_s8(q), q1 = vld1q_s8(q + 16);
-    const auto row = [&](int r) {
-      return vdotq_s32(vdotq_s32(vdupq_n_s32(0), weights[r], q0), weights[r + 8], q1);
-    };
+  /// Unfinished sums: 4 a row.
+  struct Accumulator {
+    int32x4_t rows[8];
+  };
+  static HEARTH_INLINE void clear(Accumulator& acc) {
+#pragma GCC unroll 8
+    for (int r = 0; r < 8; r++) acc.rows[r] = vdupq_n_s32(0);
+  }
+  static HEARTH_INLINE void add(const int8x16_t weights[8], const int8_t* q, const int8_t*, Accumulator& acc) {
+    const int8x16_t x = vld1q_s8(q);
+#pragma GCC unroll 8
+    for (int r = 0; r < 8; r++) acc.rows[r] = vdotq_s32(acc.rows[r], weights[r], x);
+  }
+  static HEARTH_INLINE void finish(const Accumulator& acc, Sums sums[1]) {
     const auto four = [&](int r) {
-      return vpaddq_s32(vpaddq_s32(row(r), row(r + 1)), vpaddq_s32(row(r + 2), row(r + 3)));
+      return vpaddq_s32(vpaddq_s32(acc.rows[r], acc.rows[r + 1]), vpaddq_s32(acc.rows[r + 2], acc.rows[r + 3]));
     };
     sums[0] = {four(0), four(4)};
   }
@@ -164,21 +175,22 @@ struct Lanewise {
       out[h + 3] = vreinterpretq_u8_u64(vtrn2q_u64(b, d));
     }
   }
-  static HEARTH_INLINE void dot(const int8x16_t weights[16], const int8_t* q, const int8_t*, Sums sums[1]) {
-    const int8x16_t q0 = vld1q_s8(q), q1 = vld1q_s8(q + 16);
-    const auto half = [&](int h) {
-      int32x4_t a = vdotq_laneq_s32(vdupq_n_s32(0), weights[h], q0, 0);
-      int32x4_t b = vdotq_laneq_s32(vdupq_n_s32(0), weights[h + 8], q1, 0);
-      a = vdotq_laneq_s32(a, weights[h + 1], q0, 1);
-      b = vdotq_laneq_s32(b, weights[h + 9], q1, 1);
-      a = vdotq_laneq_s32(a, weights[h + 2], q0, 2);
-      b = vdotq_laneq_s32(b, weights[h + 10], q1, 2);
-      a = vdotq_laneq_s32(a, weights[h + 3], q0, 3);
-      b = vdotq_laneq_s32(b, weights[h + 11], q1, 3);
-      return vaddq_s32(a, b);
-    };
-    sums[0] = {half(0), half(4)};
+  struct Accumulator {
+    int32x4_t low, high;
+  };
+  static HEARTH_INLINE void clear(Accumulator& acc) { acc.low = acc.high = vdupq_n_s32(0); }
+  static HEARTH_INLINE void add(const int8x16_t weights[8], const int8_t* q, const int8_t*, Accumulator& acc) {
+    const int8x16_t x = vld1q_s8(q);
+    acc.low = vdotq_laneq_s32(acc.low, weights[0], x, 0);
+    acc.high = vdotq_laneq_s32(acc.high, weights[4], x, 0);
+    acc.low = vdotq_laneq_s32(acc.low, weights[1], x, 1);
+    acc.high = vdotq_laneq_s32(acc.high, weights[5], x, 1);
+    acc.low = vdotq_laneq_s32(acc.low, weights[2], x, 2);
+    acc.high = vdotq_laneq_s32(acc.high, weights[6], x, 2);
+    acc.low = vdotq_laneq_s32(acc.low, weights[3], x, 3);
+    acc.high = vdotq_laneq_s32(acc.high, weights[7], x, 3);
   }
+  static HEARTH_INLINE void finish(const Accumulator& acc, Sums sums[1]) { sums[0] = {acc.low, acc.high}; }
 };
 
 /// acc (2 × 2) += a (2 rows × 8) · b (2 columns × 8). Inline assembly: the intrinsic would need the whole file compiled
@@ -200,44 +212,76 @@ struct Pairwise {
       out[p + 1] = vreinterpretq_u8_u64(vtrn2q_u64(a, b));
     }
   }
-  static HEARTH_INLINE void dot(const int8x16_t weights[16], const int8_t* q, const int8_t* other_q, Sums sums[2]) {
-    int8x16_t x[4];
-#pragma GCC unroll 2
-    for (int i = 0; i < 2; i++) {
-      const int64x2_t a = vreinterpretq_s64_s8(vld1q_s8(q + 16 * i)), b = vreinterpretq_s64_s8(vld1q_s8(other_q + 16 * i));
-      x[2 * i] = vreinterpretq_s8_s64(vtrn1q_s64(a, b));
-      x[2 * i + 1] = vreinterpretq_s8_s64(vtrn2q_s64(a, b));
-    }
-    int32x4_t acc[4];
+  /// 2 rows by 2 columns each.
+  struct Accumulator {
+    int32x4_t pairs[4];
+  };
+  static HEARTH_INLINE void clear(Accumulator& acc) {
+#pragma GCC unroll 4
+    for (int p = 0; p < 4; p++) acc.pairs[p] = vdupq_n_s32(0);
+  }
+  static HEARTH_INLINE void add(const int8x16_t weights[8], const int8_t* q, const int8_t* other_q, Accumulator& acc) {
+    const int64x2_t a = vreinterpretq_s64_s8(vld1q_s8(q)), b = vreinterpretq_s64_s8(vld1q_s8(other_q));
+    const int8x16_t first = vreinterpretq_s8_s64(vtrn1q_s64(a, b)), second = vreinterpretq_s8_s64(vtrn2q_s64(a, b));
 #pragma GCC unroll 4
     for (int p = 0; p < 4; p++) {
-      acc[p] = matrix_multiply(vdupq_n_s32(0), weights[2 * p], x[0]);
-      acc[p] = matrix_multiply(acc[p], weights[2 * p + 1], x[1]);
-      acc[p] = matrix_multiply(acc[p], weights[2 * p + 8], x[2]);
-      acc[p] = matrix_multiply(acc[p], weights[2 * p + 9], x[3]);
+      acc.pairs[p] = matrix_multiply(acc.pairs[p], weights[2 * p], first);
+      acc.pairs[p] = matrix_multiply(acc.pairs[p], weights[2 * p + 1], second);
     }
-    sums[0] = {vuzp1q_s32(acc[0], acc[1]), vuzp1q_s32(acc[2], acc[3])};
-    sums[1] = {vuzp2q_s32(acc[0], acc[1]), vuzp2q_s32(acc[2], acc[3])};
+  }
+  static HEARTH_INLINE void finish(const Accumulator& acc, Sums sums[2]) {
+    sums[0] = {vuzp1q_s32(acc.pairs[0], acc.pairs[1]), vuzp1q_s32(acc.pairs[2], acc.pairs[3])};
+    sums[1] = {vuzp2q_s32(acc.pairs[0], acc.pairs[1]), vuzp2q_s32(acc.pairs[2], acc.pairs[3])};
   }
 };
 
-/// A block of 8 rows: weights[0..7] from elements 0..15 of each row, weights[8..15] from 16..31; scales as 8 dwords.
+/// F16s of the 8 rows at `offset`, as floats.
+HEARTH_INLINE void load_halves(const Rows& rows, size_t offset, float32x4_t out[2]) {
+  uint16_t halves[8];
+  for (int r = 0; r < 8; r++) memcpy(&halves[r], rows.row[r] + offset, 2);
+  const float16x8_t d = vreinterpretq_f16_u16(vld1q_u16(halves));
+  out[0] = vcvt_f32_f16(vget_low_f16(d));
+  out[1] = vcvt_f32_f16(vget_high_f16(d));
+}
+
+/// 16 bytes of each of the 8 rows at `offset`, arranged.
+template <class Arrangement> HEARTH_INLINE void load_arranged(const Rows& rows, size_t offset, uint8x16_t out[8]) {
+  uint8x16_t raw[8];
+#pragma GCC unroll 8
+  for (int r = 0; r < 8; r++) raw[r] = vld1q_u8(rows.row[r] + offset);
+  Arrangement::arrange(raw, out);
+}
+
+/// A block of 8 rows: weights[0..7] from elements 0..15 of each row, weights[8..15] from 16..31, signed and without an offset.
 struct Block {
+  int8x16_t weights[16];
+  float32x4_t scale[2];
+};
+/// Scales as (e − 128) << 23: adding that to a float's bits multiplies it by 2^(e − 128).
+struct BlockOfExponents {
   int8x16_t weights[16];
   int32x4_t scale[2];
 };
+struct BlockWithMinimum : Block {
+  float32x4_t minimum[2];
+};
+/// Two scales, of elements 0..15 and 16..31.
+struct BlockWithHalves : Block {
+  int32x4_t halves[2][2];
+};
+
+// A format: unpack<Arrangement>(rows, offset, use) calls use(block) for each block of the unit at `offset`, in order.
 
 struct Mxfp4 {
-  static constexpr size_t kBlockBytes = 17;
+  using Block = BlockOfExponents;
+  static constexpr Unit kUnit = unit_of(Format::mxfp4);
 
-  template <class Arrangement> static HEARTH_INLINE Block unpack(const Rows& rows, size_t offset) {
+  template <class Arrangement, class Use> static HEARTH_INLINE void unpack(const Rows& rows, size_t offset, Use use) {
     /// The values of E2M1, doubled.
     static constexpr int8_t kValues[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
     const int8x16_t table = vld1q_s8(kValues);
-    uint8x16_t raw[8], packed[8];
-#pragma GCC unroll 8
-    for (int r = 0; r < 8; r++) raw[r] = vld1q_u8(rows.row[r] + offset + 1);
-    Arrangement::arrange(raw, packed);
+    uint8x16_t packed[8];
+    load_arranged<Arrangement>(rows, offset + 1, packed);
     Block block;
 #pragma GCC unroll 8
     for (int i = 0; i < 8; i++) {
@@ -250,43 +294,198 @@ struct Mxfp4 {
     const int16x8_t power = vsubq_s16(vreinterpretq_s16_u16(vmovl_u8(e)), vdupq_n_s16(128));
     block.scale[0] = vshlq_n_s32(vmovl_s16(vget_low_s16(power)), 23);
     block.scale[1] = vshlq_n_s32(vmovl_s16(vget_high_s16(power)), 23);
-    return block;
+    use(block);
   }
-  /// Adding (e − 128) << 23 to a float's bits multiplies it by 2^(e − 128).
   static HEARTH_INLINE float32x4_t combine(int32x4_t scale, float activation_scale) {
     return vreinterpretq_f32_s32(vaddq_s32(scale, vreinterpretq_s32_f32(vdupq_n_f32(activation_scale))));
   }
 };
 
-struct Q8_0 {
-  static constexpr size_t kBlockBytes = 34;
-
-  template <class Arrangement> static HEARTH_INLINE Block unpack(const Rows& rows, size_t offset) {
-    uint8x16_t raw[8], arranged[8];
-    Block block;
-#pragma GCC unroll 2
-    for (int half = 0; half < 2; half++) {
-#pragma GCC unroll 8
-      for (int r = 0; r < 8; r++) raw[r] = vld1q_u8(rows.row[r] + offset + 2 + 16 * half);
-      Arrangement::arrange(raw, arranged);
-#pragma GCC unroll 8
-      for (int i = 0; i < 8; i++) block.weights[8 * half + i] = vreinterpretq_s8_u8(arranged[i]);
-    }
-    uint16_t halves[8];
-    for (int r = 0; r < 8; r++) memcpy(&halves[r], rows.row[r] + offset, 2);
-    const float16x8_t d = vreinterpretq_f16_u16(vld1q_u16(halves));
-    block.scale[0] = vreinterpretq_s32_f32(vcvt_f32_f16(vget_low_f16(d)));
-    block.scale[1] = vreinterpretq_s32_f32(vcvt_f32_f16(vget_high_f16(d)));
-    return block;
-  }
-  static HEARTH_INLINE float32x4_t combine(int32x4_t scale, float activation_scale) {
-    return vmulq_f32(vreinterpretq_f32_s32(scale), vdupq_n_f32(activation_scale));
+/// What formats whose scale is a float have in common.
+struct FloatScale {
+  static HEARTH_INLINE float32x4_t combine(float32x4_t scale, float activation_scale) {
+    return vmulq_f32(scale, vdupq_n_f32(activation_scale));
   }
 };
 
+struct Q8_0 : FloatScale {
+  using Block = cpu::Block;
+  static constexpr Unit kUnit = unit_of(Format::q8_0);
+
+  template <class Arrangement, class Use> static HEARTH_INLINE void unpack(const Rows& rows, size_t offset, Use use) {
+    Block block;
+#pragma GCC unroll 2
+    for (int half = 0; half < 2; half++) {
+      uint8x16_t arranged[8];
+      load_arranged<Arrangement>(rows, offset + 2 + 16 * half, arranged);
+#pragma GCC unroll 8
+      for (int i = 0; i < 8; i++) block.weights[8 * half + i] = vreinterpretq_s8_u8(arranged[i]);
+    }
+    load_halves(rows, offset, block.scale);
+    use(block);
+  }
+};
+
+/// Q4_0, Q4_1, Q5_0, Q5_1.
+template <Format format, bool Minimum, bool Fifth> struct Nibbles : FloatScale {
+  using Block = std::conditional_t<Minimum, BlockWithMinimum, cpu::Block>;
+  static constexpr Unit kUnit = unit_of(format);
+
+  template <class Arrangement, class Use> static HEARTH_INLINE void unpack(const Rows& rows, size_t offset, Use use) {
+    constexpr size_t kFifth = Minimum ? 4 : 2, kNibbles = kFifth + (Fifth ? 4 : 0);
+    constexpr int8_t kOffset = Minimum ? 0 : Fifth ? 16 : 8;
+    uint8x16_t raw[2][8], packed[8];
+#pragma GCC unroll 8
+    for (int r = 0; r < 8; r++) {
+      packed[r] = vld1q_u8(rows.row[r] + offset + kNibbles);
+      raw[0][r] = vandq_u8(packed[r], vdupq_n_u8(15));
+      raw[1][r] = vshrq_n_u8(packed[r], 4);
+      if constexpr (Fifth)
+#pragma GCC unroll 2
+        for (int half = 0; half < 2; half++)
+          raw[half][r] = vorrq_u8(raw[half][r], fifth_bits(rows.row[r] + offset + kFifth + 2 * half));
+    }
+    Block block;
+#pragma GCC unroll 2
+    for (int half = 0; half < 2; half++) {
+      Arrangement::arrange(raw[half], packed);
+#pragma GCC unroll 8
+      for (int i = 0; i < 8; i++)
+        block.weights[8 * half + i] = vsubq_s8(vreinterpretq_s8_u8(packed[i]), vdupq_n_s8(kOffset));
+    }
+    load_halves(rows, offset, block.scale);
+    if constexpr (Minimum) load_halves(rows, offset + 2, block.minimum);
+    use(block);
+  }
+  /// 16 or 0 by the bits of two bytes.
+  static HEARTH_INLINE uint8x16_t fifth_bits(const uint8_t* bytes) {
+    static constexpr uint8_t kBits[16] = {1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128};
+    const uint8x16_t both = vcombine_u8(vdup_n_u8(bytes[0]), vdup_n_u8(bytes[1]));
+    return vandq_u8(vtstq_u8(both, vld1q_u8(kBits)), vdupq_n_u8(16));
+  }
+};
+
+/// Q4_K, Q5_K.
+template <Format format, bool Fifth> struct NibblesK : FloatScale {
+  using Block = BlockWithMinimum;
+  static constexpr Unit kUnit = unit_of(format);
+
+  template <class Arrangement, class Use> static HEARTH_INLINE void unpack(const Rows& rows, size_t offset, Use use) {
+    float32x4_t d[2], dmin[2];
+    load_halves(rows, offset, d);
+    load_halves(rows, offset + 2, dmin);
+    uint8_t scales[8][kLaneRows], minima[8][kLaneRows];  // of a sub-block, a row
+#pragma GCC unroll 1
+    for (int r = 0; r < kLaneRows; r++) {
+      const uint8_t* packed = rows.row[r] + offset + 4;
+      for (int s = 0; s < 4; s++) {
+        scales[s][r] = packed[s] & 63;
+        minima[s][r] = packed[s + 4] & 63;
+        scales[s + 4][r] = static_cast<uint8_t>((packed[s + 8] & 15) | (packed[s] >> 6) << 4);
+        minima[s + 4][r] = static_cast<uint8_t>(packed[s + 8] >> 4 | (packed[s + 4] >> 6) << 4);
+      }
+    }
+    uint8x16_t fifth[2][8];
+    if constexpr (Fifth) {
+      load_arranged<Arrangement>(rows, offset + 16, fifth[0]);
+      load_arranged<Arrangement>(rows, offset + 32, fifth[1]);
+    }
+#pragma GCC unroll 1
+    for (int s = 0; s < 8; s++) {
+      Block block;
+#pragma GCC unroll 2
+      for (int half = 0; half < 2; half++) {
+        uint8x16_t packed[8];
+        load_arranged<Arrangement>(rows, offset + (Fifth ? 48 : 16) + static_cast<size_t>(s / 2 * 32 + 16 * half), packed);
+        const int8x16_t down = vdupq_n_s8(static_cast<int8_t>(s % 2 ? -4 : 0));
+#pragma GCC unroll 8
+        for (int i = 0; i < 8; i++) {
+          uint8x16_t w = vandq_u8(vshlq_u8(packed[i], down), vdupq_n_u8(15));
+          if constexpr (Fifth) {
+            w = vorrq_u8(w, vshlq_n_u8(vandq_u8(fifth[half][i], vdupq_n_u8(1)), 4));
+            fifth[half][i] = vshrq_n_u8(fifth[half][i], 1);
+          }
+          block.weights[8 * half + i] = vreinterpretq_s8_u8(w);
+        }
+      }
+      float32x4_t scale[2], minimum[2];
+      widen(scales[s], scale);
+      widen(minima[s], minimum);
+#pragma GCC unroll 2
+      for (int i = 0; i < 2; i++) {
+        block.scale[i] = vmulq_f32(d[i], scale[i]);
+        block.minimum[i] = vnegq_f32(vmulq_f32(dmin[i], minimum[i]));
+      }
+      use(block);
+    }
+  }
+  static HEARTH_INLINE void widen(const uint8_t bytes[8], float32x4_t out[2]) {
+    const uint16x8_t words = vmovl_u8(vld1_u8(bytes));
+    out[0] = vcvtq_f32_u32(vmovl_u16(vget_low_u16(words)));
+    out[1] = vcvtq_f32_u32(vmovl_u16(vget_high_u16(words)));
+  }
+};
+
+struct Q6_K : FloatScale {
+  using Block = BlockWithHalves;
+  static constexpr Unit kUnit = unit_of(Format::q6_k);
+
+  template <class Arrangement, class Use> static HEARTH_INLINE void unpack(const Rows& rows, size_t offset, Use use) {
+    Block block;
+    load_halves(rows, offset + 208, block.scale);
+#pragma GCC unroll 1
+    for (int s = 0; s < 8; s++) {
+      const int part = s / 4, quarter = s % 4;
+      const int8x16_t low_shift = vdupq_n_s8(static_cast<int8_t>(quarter < 2 ? 0 : -4));
+      const int8x16_t high_shift = vdupq_n_s8(static_cast<int8_t>(-2 * quarter));
+#pragma GCC unroll 2
+      for (int half = 0; half < 2; half++) {
+        const size_t at = static_cast<size_t>(16 * half);
+        uint8x16_t low[8], high[8];
+        load_arranged<Arrangement>(rows, offset + static_cast<size_t>(64 * part + 32 * (quarter % 2)) + at, low);
+        load_arranged<Arrangement>(rows, offset + static_cast<size_t>(128 + 32 * part) + at, high);
+#pragma GCC unroll 8
+        for (int i = 0; i < 8; i++) {
+          const uint8x16_t nibbles = vandq_u8(vshlq_u8(low[i], low_shift), vdupq_n_u8(15));
+          const uint8x16_t pair = vshlq_n_u8(vandq_u8(vshlq_u8(high[i], high_shift), vdupq_n_u8(3)), 4);
+          block.weights[8 * half + i] = vsubq_s8(vreinterpretq_s8_u8(vorrq_u8(nibbles, pair)), vdupq_n_s8(32));
+        }
+        int8_t scales[8];
+        for (int r = 0; r < 8; r++) scales[r] = static_cast<int8_t>(rows.row[r][offset + static_cast<size_t>(192 + 2 * s + half)]);
+        const int16x8_t words = vmovl_s8(vld1_s8(scales));
+        block.halves[half][0] = vmovl_s16(vget_low_s16(words));
+        block.halves[half][1] = vmovl_s16(vget_high_s16(words));
+      }
+      use(block);
+    }
+  }
+};
+
+/// The integer dot products of a block with kColumns columns.
+template <class Arrangement, class AnyBlock>
+HEARTH_INLINE void dot(const AnyBlock& block, const int8_t* q, const int8_t* other_q, Sums* sums) {
+  typename Arrangement::Accumulator acc;
+  Arrangement::clear(acc);
+  Arrangement::add(block.weights, q, other_q, acc);
+  if constexpr (requires { block.halves; }) {
+    Sums halves[2][Arrangement::kColumns];
+    Arrangement::finish(acc, halves[0]);
+    Arrangement::clear(acc);
+    Arrangement::add(block.weights + 8, q + 16, other_q + 16, acc);
+    Arrangement::finish(acc, halves[1]);
+#pragma GCC unroll 2
+    for (int i = 0; i < Arrangement::kColumns; i++)
+      sums[i] = {vmlaq_s32(vmulq_s32(halves[0][i].low, block.halves[0][0]), halves[1][i].low, block.halves[1][0]),
+                 vmlaq_s32(vmulq_s32(halves[0][i].high, block.halves[0][1]), halves[1][i].high, block.halves[1][1])};
+  } else {
+    Arrangement::add(block.weights + 8, q + 16, other_q + 16, acc);
+    Arrangement::finish(acc, sums);
+  }
+}
+
 /// One block times a tile's columns. The weights stay in registers; the sums of 8 rows stay in memory.
 template <class Format, class Arrangement>
-HEARTH_INLINE void add_block(const Block& block, const uint8_t* tile, int columns, float (*y)[kLaneRows]) {
+HEARTH_INLINE void add_block(const typename Format::Block& block, const uint8_t* tile, int columns, float (*y)[kLaneRows]) {
   const auto* q = reinterpret_cast<const int8_t*>(tile);
   const uint8_t* scales = tile + kBlock * columns;
   constexpr int kTogether = Arrangement::kColumns;
@@ -294,16 +493,24 @@ HEARTH_INLINE void add_block(const Block& block, const uint8_t* tile, int column
   for (int c = 0; c < columns; c += kTogether) {
     const int other = c + kTogether - 1 < columns ? c + kTogether - 1 : c;
     Sums sums[kTogether];
-    Arrangement::dot(block.weights, q + kBlock * c, q + kBlock * other, sums);
+    dot<Arrangement>(block, q + kBlock * c, q + kBlock * other, sums);
 #pragma GCC unroll 2
     for (int i = 0; i < kTogether; i++) {
       if (i > 0 && other == c) break;  // the last column of an odd number went with itself
       float scale;
       memcpy(&scale, scales + 4 * (c + i), 4);
-      float* to = y[c + i];
       const float32x4_t low = vcvtq_f32_s32(sums[i].low), high = vcvtq_f32_s32(sums[i].high);
-      vst1q_f32(to, vfmaq_f32(vld1q_f32(to), low, Format::combine(block.scale[0], scale)));
-      vst1q_f32(to + 4, vfmaq_f32(vld1q_f32(to + 4), high, Format::combine(block.scale[1], scale)));
+      float32x4_t y0 = vfmaq_f32(vld1q_f32(y[c + i]), low, Format::combine(block.scale[0], scale));
+      float32x4_t y1 = vfmaq_f32(vld1q_f32(y[c + i] + 4), high, Format::combine(block.scale[1], scale));
+      if constexpr (requires { block.minimum; }) {
+        int32_t sum;
+        memcpy(&sum, scales + 4 * (columns + c + i), 4);
+        const float32x4_t weighted = vdupq_n_f32(scale * static_cast<float>(sum));
+        y0 = vfmaq_f32(y0, block.minimum[0], weighted);
+        y1 = vfmaq_f32(y1, block.minimum[1], weighted);
+      }
+      vst1q_f32(y[c + i], y0);
+      vst1q_f32(y[c + i] + 4, y1);
     }
   }
 }
@@ -314,20 +521,26 @@ void group_lanes(const QuantGroup& g, const uint8_t* weights, int rows, float* t
   Rows lanes;
   for (int r = 0; r < kLaneRows; r++) lanes.row[r] = weights + static_cast<size_t>(r < rows ? r : rows - 1) * g.row_bytes;
   const uint8_t* next = weights + kPrefetchRows * g.row_bytes;
-  auto* unpacked = reinterpret_cast<Block*>(g.scratch);
+  auto* unpacked = reinterpret_cast<typename Format::Block*>(g.scratch);
   const bool save = g.columns > kTileRows;
+  constexpr Unit kUnit = Format::kUnit;
   for (int c = 0; c < g.columns; c += kTileRows) {
     const int columns = g.columns - c < kTileRows ? g.columns - c : kTileRows;
     const uint8_t* tile = g.tiles + static_cast<size_t>(c / kTileRows) * tile_bytes(kTileRows, g.blocks);
     const size_t tile_block = kPackedBlockBytes * static_cast<size_t>(columns);
     float y[kTileRows][kLaneRows] = {};
     if (c == 0) {
-      for (int b = 0; b < g.blocks; b++, tile += tile_block) {
-        for (size_t i = 0; i < kLaneRows * Format::kBlockBytes; i += 64) __builtin_prefetch(next + i, 0, 2);
-        next += kLaneRows * Format::kBlockBytes;
-        const Block block = Format::template unpack<Arrangement>(lanes, static_cast<size_t>(b) * Format::kBlockBytes);
-        if (save) unpacked[b] = block;
-        add_block<Format, Arrangement>(block, tile, columns, y);
+      for (int b = 0; b < g.blocks;) {
+        for (size_t i = 0; i < kLaneRows * kUnit.bytes; i += 64) __builtin_prefetch(next + i, 0, 2);
+        next += kLaneRows * kUnit.bytes;
+        Format::template unpack<Arrangement>(
+            lanes, static_cast<size_t>(b / kUnit.blocks) * kUnit.bytes,
+            [&](const typename Format::Block& block) __attribute__((always_inline)) {
+              if (save) unpacked[b] = block;
+              add_block<Format, Arrangement>(block, tile, columns, y);
+              b++;
+              tile += tile_block;
+            });
       }
     } else {
       for (int b = 0; b < g.blocks; b++, tile += tile_block)
@@ -343,6 +556,16 @@ template <class Format, class Arrangement> void group_quantised(const QuantGroup
     lanes(g, g.weights + static_cast<size_t>(r) * g.row_bytes, g.rows - r < kLaneRows ? g.rows - r : kLaneRows, g.y + r);
 }
 
+template <class Arrangement>
+constexpr QuantGroups kGroups = {{group_quantised<Mxfp4, Arrangement>, group_quantised<Q8_0, Arrangement>,
+                                  group_quantised<Nibbles<Format::q4_0, false, false>, Arrangement>,
+                                  group_quantised<Nibbles<Format::q4_1, true, false>, Arrangement>,
+                                  group_quantised<Nibbles<Format::q5_0, false, true>, Arrangement>,
+                                  group_quantised<Nibbles<Format::q5_1, true, true>, Arrangement>,
+                                  group_quantised<NibblesK<Format::q4_k, false>, Arrangement>,
+                                  group_quantised<NibblesK<Format::q5_k, true>, Arrangement>,
+                                  group_quantised<Q6_K, Arrangement>}};
+
 bool has_i8mm() {
   for (const char* const* feature = cpu_features(); *feature; feature++)
     if (strcmp(*feature, "i8mm") == 0) return true;
@@ -352,10 +575,8 @@ bool has_i8mm() {
 }  // namespace
 
 const Kernels* neon_kernels() {
-  static constexpr Kernels plain =
-      make_kernels<Neon>("neon", group_quantised<Mxfp4, Lanewise>, group_quantised<Q8_0, Lanewise>);
-  static constexpr Kernels with_i8mm =
-      make_kernels<Neon>("neon", group_quantised<Mxfp4, Pairwise>, group_quantised<Q8_0, Pairwise>);
+  static constexpr Kernels plain = make_kernels<Neon>("neon", kGroups<Lanewise>);
+  static constexpr Kernels with_i8mm = make_kernels<Neon>("neon", kGroups<Pairwise>);
   return has_i8mm() ? &with_i8mm : &plain;
 }
 

@@ -165,7 +165,7 @@ describe('models that are not for us', () => {
 		const { outcomes } = await openAll([{ patches: [{ offset, hex: Buffer.from('mistral').toString('hex') }] }]);
 		expect(outcomes[0]!.header).toBeNull();
 		expect(outcomes[0]!.model).toBe(
-			`${scratch} has the architecture "mistral"; this version of Hearth runs gpt-oss models (architecture "gpt-oss")`,
+			`${scratch} has the architecture "mistral"; this version of Hearth runs models of the architectures gpt-oss, llama, qwen2, qwen3, qwen3moe`,
 		);
 	});
 
@@ -179,16 +179,16 @@ describe('models that are not for us', () => {
 		await expect(native.openModel(target)).rejects.toThrow(/00001-of-00002\.gguf is one part of a split model; merge/);
 	});
 
-	test('Q4_K weights, as other quantisations of the model have them', async () => {
+	test('Q2_K weights, as other quantisations of the model have them', async () => {
 		const wide = await makeModel(folder, 'wide', { ...small, embedding: 256 });
 		const bytes = readFileSync(wide);
 		const type = headerFields(bytes).find(
 			({ owner, role }) => owner === 'blk.0.ffn_up_exps.weight' && role === 'type',
 		)!;
-		bytes.writeUInt32LE(12, type.offset);
+		bytes.writeUInt32LE(10, type.offset);
 		writeFileSync(scratch, Buffer.concat([bytes, Buffer.alloc(bytes.length)]));
 		await expect(native.openModel(scratch)).rejects.toThrow(
-			/blk\.0\.ffn_up_exps\.weight has the type Q4_K, which .* use a file with MXFP4, Q8_0, F16, BF16 or F32 weights/,
+			/blk\.0\.ffn_up_exps\.weight has the type Q2_K, which .* use a file with MXFP4, Q4_0, .*Q6_K, F16, BF16 or F32 weights/,
 		);
 	});
 
