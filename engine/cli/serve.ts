@@ -46,12 +46,12 @@ export async function serve(args: string[]): Promise<void> {
 	}
 	const linger = numberOption('linger', values.linger, 0, 1e6) ?? 5;
 	const { threads, kernels, rope } = modelOptions(values);
-	const { speculation, repack, draftModelPath } = engineOptions(values);
+	const { speculation, repack } = engineOptions(values);
 	const settings = {
 		...DEFAULT_SETTINGS,
 		modelPath: absolute(values.model),
 		completionModelPath: absolute(values['completion-model']),
-		draftModelPath: draftModelPath ?? '',
+		draftModelPath: absolute(values.draft),
 		contextTokens: integerOption('context', values.context, 64) ?? DEFAULT_SETTINGS.contextTokens,
 		...(threads !== undefined && { threads }),
 		...(kernels !== undefined && { kernels }),
