@@ -59,6 +59,8 @@ export interface VsCodeOptions {
 	files: Record<string, string>;
 	/** User settings on top of the quiet ones. */
 	settings?: Record<string, unknown>;
+	/** Environment variables of the server and all it starts. */
+	variables?: Record<string, string>;
 }
 
 export class VsCode {
@@ -98,6 +100,7 @@ export class VsCode {
 				XDG_DATA_HOME: path.join(home, '.local', 'share'),
 				XDG_STATE_HOME: path.join(home, '.local', 'state'),
 				XDG_CACHE_HOME: path.join(home, '.cache'),
+				...options.variables,
 			},
 		});
 		try {

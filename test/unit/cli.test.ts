@@ -1,12 +1,13 @@
 // The command line as its users call it: its own process, a tiny model made by itself, the real native addon.
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { build } from 'esbuild';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { BenchmarkReport } from '../../engine/protocol';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import type { BenchmarkReport, ModelList } from '../../engine/protocol';
 import { VERSION } from '../../engine/version';
+import { FileServer } from '../support/file-server';
 import { TestClient } from './support/lsp-client';
 
 const root = path.join(__dirname, '..', '..');
@@ -428,5 +429,66 @@ describe('hearth serve', () => {
 		child.kill('SIGTERM');
 		expect(await new Promise((resolve) => child.once('close', resolve))).toBe(0);
 		client.connection.dispose();
+	});
+});
+
+describe('models', () => {
+	test('hearth info says what the model takes and whether it runs', async () => {
+		const at = async (...options: string[]) =>
+			(await json<{ memory: { cacheBytes: number; fit: string }; problem?: string }>(['info', model, ...options]))
+				.memory;
+		const small = await at('--context', '512');
+		expect(small.fit).toBe('fits');
+		expect((await at('--context', '1024')).cacheBytes).toBe(2 * small.cacheBytes);
+		expect((await at('--context', '512', '--cache-type', 'q8_0')).cacheBytes).toBeLessThan(0.6 * small.cacheBytes);
+		const { stdout } = await run(['info', model]);
+		expect(stdout).toMatch(/^runs here +yes$/m);
+		expect(stdout).toMatch(/^memory +\d+ MB, of .* available: it fits$/m);
+	});
+
+	test('hearth models lists and hearth fetch gets what is missing', async () => {
+		const server = await FileServer.start(readFileSync(model));
+		const catalogue = path.join(directory, 'catalogue.json');
+		const entry = {
+			...{
+				id: 'small',
+				name: 'Small',
+				summary: 's',
+				page: 'https://x.example',
+				uses: ['chat'],
+				architecture: 'gpt-oss',
+			},
+			...{ matrixTypes: ['Q8_0'], license: 'MIT', files: [{ url: server.url, sha256: server.sha256 }] },
+		};
+		writeFileSync(catalogue, JSON.stringify({ models: [entry] }));
+		// No programs keep models here.
+		vi.stubEnv('HOME', directory)
+			.stubEnv('XDG_DATA_HOME', '')
+			.stubEnv('XDG_CACHE_HOME', '')
+			.stubEnv('HEARTH_CATALOGUE', catalogue);
+		for (const name of ['HF_HOME', 'HF_HUB_CACHE', 'HUGGINGFACE_HUB_CACHE', 'LLAMA_CACHE', 'OLLAMA_MODELS'])
+			vi.stubEnv(name, '');
+		try {
+			const to = path.join(directory, 'got');
+			mkdirSync(to);
+			const before = await json<ModelList>(['models', '--folder', to]);
+			expect(before.found.filter(({ source }) => source !== 'ollama')).toEqual([]);
+			const fetched = await run(['fetch', 'small', '--to', to]);
+			expect(fetched).toMatchObject({ code: 0, stdout: `${path.join(to, 'model.gguf')}\n` });
+			expect(fetched.stderr).toContain('licence MIT, from https://x.example');
+			const after = await json<ModelList>(['models', '--folder', to]);
+			expect(after.found).toContainEqual(expect.objectContaining({ name: 'model', source: 'folder', fit: 'fits' }));
+			const { stdout } = await run(['models', '--folder', to]);
+			expect(stdout).toMatch(/^model +folder +gpt-oss /m);
+			expect(stdout).toMatch(/^small +MIT +chat/m);
+			expect(await run(['fetch', 'other'])).toMatchObject({
+				code: 1,
+				stderr: 'hearth fetch: there is no model "other"; there are small\n',
+			});
+			expect((await run(['models', '--context', 'x'])).stderr).toContain('--context takes an integer');
+		} finally {
+			vi.unstubAllEnvs();
+			await server.close();
+		}
 	});
 });

@@ -1,15 +1,25 @@
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { type BenchmarkReport, type CompletionReport, type EngineStatus, ErrorCode } from '../../engine/protocol';
+import { afterEach, beforeEach, describe, expect, it, test } from 'vitest';
+import {
+	type BenchmarkReport,
+	type CatalogueModel,
+	type CompletionReport,
+	type DownloadStatus,
+	type EngineStatus,
+	ErrorCode,
+	type FoundModel,
+	type MemoryShortage,
+} from '../../engine/protocol';
 import { ReportStore } from '../../extension/benchmark/reportStore';
-import { languageEnabled, toggleLanguage } from '../../extension/completion/enablement';
+import { canAsk, languageEnabled, toggleLanguage } from '../../extension/completion/enablement';
 import { type CompletionFacts, explainCompletion } from '../../extension/completion/explain';
-import { engineSettings } from '../../extension/connection/settings';
+import { engineSettings, modelFolders, networkSettings } from '../../extension/connection/settings';
 import { describeError } from '../../extension/errors';
+import { byUsefulness, downloadTerms, foundRow, memoryChoices, offeredRow } from '../../extension/model/modelItems';
 import { addRecent, cleanPath } from '../../extension/model/recentModels';
-import { formatBytes, statusDetails, statusText } from '../../extension/status/statusText';
+import { downloadText, formatBytes, statusDetails, statusText } from '../../extension/status/statusText';
 import { createNonce, webviewPage } from '../../extension/webviewPage';
 
 const manifest = JSON.parse(readFileSync(path.resolve(import.meta.dirname, '../../package.json'), 'utf8'));
@@ -54,6 +64,170 @@ describe('settings', () => {
 		});
 		expect(sent.completion.maxTokens).toBe(13);
 		expect(sent.chat).toMatchObject({ temperature: 2, topP: null, reasoningEffort: 'high', instructions: '' });
+	});
+});
+
+describe('settings of models and of the network', () => {
+	it('folders are those of the user, with ~ for the home folder', () => {
+		expect(modelFolders((key) => defaults[key], '/home/ann')).toEqual({ folders: [] });
+		const edited: Record<string, unknown> = { modelFolders: ['~/models', '/big', 7, ''], downloadFolder: ' ~/got ' };
+		expect(modelFolders((key) => edited[key], '/home/ann')).toEqual({
+			folders: ['/home/ann/models', '/big'],
+			downloadFolder: '/home/ann/got',
+		});
+		expect(modelFolders(() => 'text', '/home/ann').folders).toEqual([]);
+	});
+
+	it('VS Code’s proxy is followed, and nothing is said where it has none', () => {
+		const network = (http: Record<string, unknown>) => networkSettings((key) => http[key]);
+		expect(network({ proxy: '', proxySupport: 'override', noProxy: [], proxyStrictSSL: true })).toEqual({});
+		expect(network({ proxySupport: 'off', proxy: 'http://p:1' })).toEqual({ proxy: '' });
+		expect(
+			network({ proxy: 'http://p:1', noProxy: ['a.example', 5], proxyStrictSSL: false, proxyAuthorization: 'Basic x' }),
+		).toEqual({ proxy: 'http://p:1', noProxy: ['a.example'], strictTls: false, proxyAuthorization: 'Basic x' });
+	});
+});
+
+test('an idle model can be asked, and still while it loads again; one that is loaded first cannot', () => {
+	const asked = (...states: Parameters<typeof canAsk>[0][]) =>
+		states.reduce((before, state) => canAsk(state, before), false);
+	expect(asked('starting', 'loading')).toBe(false);
+	expect(asked('starting', 'loading', 'ready')).toBe(true);
+	expect(asked('ready', 'unloaded')).toBe(true);
+	expect(asked('ready', 'unloaded', 'loading')).toBe(true);
+	expect(asked('ready', 'unloaded', 'loading', 'error')).toBe(false);
+	expect(asked('ready', 'restarting', 'loading')).toBe(false);
+});
+
+describe('models to choose from', () => {
+	const memory = { totalBytes: 16e9, availableBytes: 9e9 };
+	const need = { weightBytes: 12.1e9, cacheBytes: 0.5e9, scratchBytes: 0.4e9, totalBytes: 13e9 };
+	const model: FoundModel = {
+		...{ path: '/m/gpt-oss-20b.gguf', name: 'gpt-oss-20b', source: 'lm-studio', architecture: 'gpt-oss' },
+		...{ fileBytes: 12.1e9, parameterCount: 20.9e9, quantisation: 'MXFP4', uses: ['chat', 'completion'] },
+		...{ memory: need, fit: 'tight' },
+	};
+
+	it('say what they are, whether they fit and where they are from', () => {
+		expect(foundRow(model, memory, false)).toEqual({
+			label: 'gpt-oss-20b',
+			description: 'gpt-oss · 20.9 B · MXFP4 · 12.1 GB',
+			detail: 'tight: needs 13.0 GB, 9.0 GB are available now · chat, completions · LM Studio',
+		});
+		expect(foundRow(model, memory, true).label).toBe('$(check) gpt-oss-20b');
+		expect(foundRow({ ...model, fit: 'too-large' }, memory, false).detail).toContain(
+			'too large: needs 13.0 GB, this machine has 16.0 GB',
+		);
+		expect(foundRow({ ...model, fit: 'fits' }, memory, false).detail).toContain('fits: needs 13.0 GB of 9.0 GB');
+		const broken: FoundModel = {
+			path: '/x',
+			name: 'x',
+			source: 'ollama',
+			fileBytes: 5,
+			uses: [],
+			problem: 'it is truncated',
+		};
+		expect(foundRow(broken, memory, false)).toEqual({
+			label: '$(circle-slash) x',
+			description: '5 B',
+			detail: 'cannot be run: it is truncated · Ollama',
+		});
+		expect([broken, model, { ...model, fit: 'fits' as const }].sort(byUsefulness).map(({ fit }) => fit)).toEqual([
+			'fits',
+			'tight',
+			undefined,
+		]);
+	});
+
+	it('those to download say what is agreed to', () => {
+		const offered: CatalogueModel = {
+			...{ id: 'x', name: 'X', summary: 'an X', page: 'https://h.example/x', host: 'h.example', uses: ['chat'] },
+			...{ license: 'Apache-2.0', fileBytes: 12.1e9, memory: need, fit: 'too-large', partialBytes: 2.1e9 },
+		};
+		expect(offeredRow(offered, memory)).toEqual({
+			label: '$(cloud-download) X',
+			description: '12.1 GB · Apache-2.0 · h.example · 2.1 GB are here already',
+			detail: 'too large: needs 13.0 GB, this machine has 16.0 GB · chat · an X',
+		});
+		const where = { downloadFolder: '/d', freeDiskBytes: 50e9, memory };
+		const terms = downloadTerms(offered, 12.1e9, where);
+		expect(terms.button).toBe('Download Anyway');
+		for (const part of [
+			'10.0 GB of 12.1 GB are still to come from h.example',
+			'Apache-2.0',
+			'https://h.example/x',
+			'/d, where 50.0 GB are free',
+		])
+			expect(terms.detail).toContain(part);
+		const { license: _license, ...unlicensed } = { ...offered, fit: 'fits' as const, partialBytes: 0 };
+		expect(downloadTerms(unlicensed, 5e9, where)).toMatchObject({
+			button: 'Download',
+			detail: expect.stringContaining('Licence: see its page'),
+		});
+		expect(offeredRow({ ...unlicensed, problem: 'no' }, memory)).toMatchObject({
+			label: '$(circle-slash) X',
+			detail: expect.stringContaining('cannot be run: no'),
+		});
+	});
+
+	it('too much for the machine leaves a choice', () => {
+		const shortage: MemoryShortage = {
+			path: '/m/gpt.gguf',
+			need,
+			memory,
+			alternatives: [{ contextTokens: 2048, cacheType: 'q8_0' }],
+		};
+		const { message, detail, choices } = memoryChoices(shortage);
+		expect(message).toBe('gpt.gguf needs 13.0 GB of memory; 9.0 GB of 16.0 GB are available.');
+		expect(detail).toContain('Weights 12.1 GB, cache 500 MB, computing 400 MB');
+		expect(choices).toEqual([
+			{
+				label: 'Context of 2,048 tokens, q8_0 cache',
+				load: { memoryLimit: 'machine', settings: { contextTokens: 2048, cacheType: 'q8_0' } },
+			},
+			{ label: 'Choose Another Model…' },
+			{ label: 'Load Anyway', load: { memoryLimit: 'none' } },
+		]);
+	});
+
+	it('a download says how far it is', () => {
+		const at = (status: Partial<DownloadStatus>) =>
+			downloadText({
+				id: 'x',
+				name: 'X',
+				state: 'downloading',
+				receivedBytes: 5e9,
+				totalBytes: 10e9,
+				bytesPerSecond: 0,
+				...status,
+			});
+		expect(at({ bytesPerSecond: 50e6 })).toBe('50 % of 10.0 GB, 50.0 MB/s, 2 min left');
+		expect(at({ bytesPerSecond: 500e6 })).toContain('10 s left');
+		expect(at({ bytesPerSecond: 5e5 })).toContain('2.8 h left');
+		expect(at({ state: 'waiting', error: 'h is busy (429)' })).toBe('50 % of 10.0 GB; h is busy (429); trying again…');
+		expect(at({ state: 'paused' })).toBe('paused at 50 % of 10.0 GB');
+		expect(at({ state: 'failed', error: 'why' })).toBe('stopped: why');
+		const { totalBytes: _total, ...unknown } = { receivedBytes: 5e6, totalBytes: 0 };
+		expect(downloadText({ id: 'x', name: 'X', state: 'downloading', bytesPerSecond: 1e6, ...unknown })).toBe(
+			'5.0 MB, 1.0 MB/s',
+		);
+		const status = {
+			...{ state: 'no-model', processId: 1, version: '1', active: { completion: 0, chat: 0, benchmark: 0 } },
+			memory: { residentBytes: 1, peakBytes: 1, mappedBytes: 0, cacheBytes: 0 },
+			downloads: [
+				{ id: 'x', name: 'X', state: 'downloading', receivedBytes: 43, totalBytes: 100, bytesPerSecond: 1 },
+				{ id: 'y', name: 'Y', state: 'done', receivedBytes: 1, totalBytes: 1, bytesPerSecond: 0 },
+			],
+		} as EngineStatus;
+		const shown = statusText({ engine: { state: 'no-model', status }, completionsEnabled: true });
+		expect(shown).toMatchObject({
+			text: '$(flame) Hearth: no model  $(cloud-download) 43 %',
+			summary: 'No model chosen, downloading X 43 %',
+		});
+		expect(statusDetails(status)).toContainEqual(['Y', 'complete']);
+		expect(statusText({ engine: { state: 'unloaded' }, completionsEnabled: true }).summary).toContain(
+			'idle (unloaded)',
+		);
 	});
 });
 
