@@ -1,38 +1,43 @@
-// Compiles the native addon with the machine's C++ compiler into dist/native/hearth.node: Node-API only, so that one
-// binary serves Node and Electron, and nothing is downloaded (the headers come from npm: node-api-headers).
-// Kernel files are compiled for their instruction set, everything else for the baseline.
-// usage: node native/build.mjs [--tests] [--clean] [--arm64]   CXX names another compiler; --arm64: the test programs for Arm
-// Linux, static, with Debian's cross compiler, into dist/native/arm64/.
+// Compiles the native addon: Node-API only, so that one binary serves Node and Electron, and its headers come from npm
+// (node-api-headers). Kernel files are compiled for their instruction set, everything else for the baseline.
+// usage: node native/build.mjs [--tests] [--clean]   with the machine's C++ compiler (CXX names another) into dist/native/
+//        node native/build.mjs --target PLATFORM[,PLATFORM...] | --all [--tests]   with Zig into dist/native/PLATFORM/
 import { execFile, execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+	existsSync,
+	linkSync,
+	mkdirSync,
+	readdirSync,
+	readFileSync,
+	renameSync,
+	rmSync,
+	statSync,
+	writeFileSync,
+} from 'node:fs';
 import { createRequire } from 'node:module';
 import os from 'node:os';
 import path from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { promisify } from 'node:util';
+import { parseArgs, promisify } from 'node:util';
+import { setupZig, zigCache } from '../scripts/setup-zig.mjs';
+import { systemPlan, TARGETS, zigPlan } from './targets.mjs';
 
 const native = path.dirname(fileURLToPath(import.meta.url));
 const root = path.dirname(native);
 const run = promisify(execFile);
+const require = createRequire(import.meta.url);
 
-/** Extra flags by file name; files of another architecture compile to nothing. */
-const INSTRUCTION_SETS = {
-	x64: {
-		'avx2.cpp': ['-mavx2', '-mfma', '-mf16c'],
-		'avx512.cpp': [
-			...['-mavx512f', '-mavx512bw', '-mavx512dq', '-mavx512vl', '-mavx512vbmi', '-mavx512vnni'],
-			...['-mavx2', '-mfma', '-mf16c'],
-		],
-	},
-	arm64: { 'neon.cpp': ['-march=armv8.2-a+dotprod+fp16'] },
-};
+/** What the addon asks of its host; every Node and Electron that can run the rest has it. */
+const NODE_API_VERSION = 8;
 
+/** The compiler, as the beginning of a command, and a line that names it. */
 function findCompiler(candidates = process.env.CXX ? [process.env.CXX] : ['c++', 'g++', 'clang++']) {
 	for (const candidate of candidates) {
 		try {
 			const version = execFileSync(candidate, ['--version'], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] });
-			return { command: candidate, version: version.split('\n')[0] };
+			return { command: [candidate], version: version.split('\n')[0], env: process.env };
 		} catch {}
 	}
 	const hint =
@@ -44,10 +49,24 @@ function findCompiler(candidates = process.env.CXX ? [process.env.CXX] : ['c++',
 	throw new Error(`no C++ compiler found (${candidates.join(', ')}): ${hint}`);
 }
 
+async function findZig(log) {
+	const zig = await setupZig(log);
+	const version = execFileSync(zig, ['version'], { encoding: 'utf8' }).trim();
+	const env = { ...process.env, ZIG_GLOBAL_CACHE_DIR: zigCache(), ZIG_LOCAL_CACHE_DIR: zigCache() };
+	return { command: [zig, 'c++'], version: `zig ${version}`, env };
+}
+
 function sources(folder) {
 	return readdirSync(path.join(native, folder))
 		.filter((file) => file.endsWith('.cpp'))
 		.map((file) => path.join(folder, file));
+}
+
+/** A line for every function of Node-API that the addon may call: what native/addon/windows/node_api.cpp imports by hand. */
+function writeNodeApiSymbols(file) {
+	const { js_native_api_symbols, node_api_symbols } = require('node-api-headers').symbols[`v${NODE_API_VERSION}`];
+	const text = [...js_native_api_symbols, ...node_api_symbols].map((name) => `HEARTH_NODE_API(${name})\n`).join('');
+	if (!existsSync(file) || readFileSync(file, 'utf8') !== text) writeFileSync(file, text);
 }
 
 /** Whether an object is newer than everything its dependency file names, and was made by the same command. */
@@ -74,104 +93,132 @@ async function inParallel(jobs, limit) {
 }
 
 /**
- * Builds the addon, with `tests` the test programs too, if anything changed. `arm64` builds the test programs alone, for an
- * emulator. Throws with the compiler's own output if it does not compile.
+ * Builds the addon, with `tests` the test programs too, if anything changed: for this machine with its compiler, or for
+ * `target` (one of TARGETS) with Zig. Returns the addon's path. Throws with the compiler's own output if it does not compile.
+ * Where another process builds the same, waits for it.
  */
 export async function buildNative({
 	tests = false,
 	clean = false,
-	arm64 = false,
+	target = /** @type {string | undefined} */ (undefined),
 	log = (line) => process.stderr.write(`${line}\n`),
 } = {}) {
-	const output = arm64 ? path.join(root, 'dist', 'native', 'arm64') : path.join(root, 'dist', 'native');
+	const plan = target ? zigPlan(target) : systemPlan();
+	const output = path.join(root, 'dist', 'native', target ?? '');
 	if (clean) rmSync(output, { recursive: true, force: true });
-	const compiler = findCompiler(arm64 ? ['aarch64-linux-gnu-g++'] : undefined);
-	const require = createRequire(import.meta.url);
-	const includes = [require('node-addon-api').include_dir, require('node-api-headers').include_dir].map((dir) =>
-		path.resolve(root, dir.replaceAll('"', '')),
-	);
-	const flags = [
-		...['-std=c++20', '-O3', '-g1', '-fPIC', '-pthread', '-fvisibility=hidden'],
-		// Kernels fix the order and the rounding of every operation (native/cpu/kernels.h): the compiler may fuse nothing.
-		...['-ffp-contract=off', '-fno-math-errno', '-Wall', '-Wextra'],
-		...(process.platform === 'darwin' ? ['-mmacosx-version-min=13.0'] : []),
-	];
+	const compiler = target ? await findZig(log) : findCompiler();
+	const compile = (args) => {
+		const [command, ...first] = compiler.command;
+		return run(command, [...first, ...args], { env: compiler.env, maxBuffer: 1 << 26 });
+	};
 	const defines = [
-		'NAPI_VERSION=8',
+		`NAPI_VERSION=${NODE_API_VERSION}`,
 		'NAPI_CPP_EXCEPTIONS',
 		'NODE_API_NO_EXTERNAL_BUFFERS_ALLOWED',
 		'NODE_ADDON_API_REQUIRE_CPP_EXCEPTIONS',
 	];
-	const perFile = INSTRUCTION_SETS[arm64 ? 'arm64' : process.arch] ?? {};
 
 	const objects = path.join(output, 'objects');
+	const includes = [require('node-addon-api').include_dir, require('node-api-headers').include_dir, objects].map(
+		(dir) => path.resolve(root, dir.replaceAll('"', '')),
+	);
+	mkdirSync(objects, { recursive: true });
+	writeNodeApiSymbols(path.join(objects, 'node_api_symbols.inc'));
 	const compileAll = async (files) => {
 		const jobs = [];
 		const made = [];
 		for (const file of files) {
 			const object = path.join(objects, `${file.replace(/[\\/]/g, '_')}.o`);
 			const args = [
-				...flags,
-				...(perFile[path.basename(file)] ?? []),
+				...plan.flags,
+				...(plan.perFile[path.basename(file)] ?? []),
 				...(file.startsWith('addon')
 					? [...defines.map((d) => `-D${d}`), ...includes.flatMap((dir) => ['-isystem', dir])]
 					: []),
 			];
 			const stamp = createHash('sha256')
-				.update(JSON.stringify([compiler, args]))
+				.update(JSON.stringify([compiler.command, compiler.version, args]))
 				.digest('hex');
 			made.push(object);
 			if (isFresh(object, stamp)) continue;
 			jobs.push(async () => {
-				await run(
-					compiler.command,
-					[...args, '-MMD', '-MF', `${object}.d`, '-c', path.join(native, file), '-o', object],
-					{
-						maxBuffer: 1 << 26,
-					},
-				).catch((error) => {
-					throw new Error(`${compiler.command} could not compile native/${file}:\n${error.stderr ?? error.message}`);
+				const outputs = ['-MMD', '-MF', `${object}.d`, '-o', object];
+				await compile([...args, ...outputs, '-c', path.join(native, file)]).catch((error) => {
+					throw new Error(`${compiler.version} could not compile native/${file}:\n${error.stderr ?? error.message}`);
 				});
 				writeFileSync(`${object}.cmd`, stamp);
 			});
 		}
 		if (jobs.length > 0) log(`native: compiling ${jobs.length} of ${files.length} files with ${compiler.version}`);
-		mkdirSync(objects, { recursive: true });
 		await inParallel(jobs, Math.max(1, Math.min(os.availableParallelism(), 8)));
 		return { made, changed: jobs.length > 0 };
 	};
-	const link = async (target, args) => {
+	const link = async (file, args) => {
 		// A running engine may have the old file loaded: replace the name, never the contents.
-		const fresh = `${target}.${process.pid}`;
-		await run(compiler.command, [...args, '-o', fresh], { maxBuffer: 1 << 26 }).catch((error) => {
-			throw new Error(`${compiler.command} could not link ${path.basename(target)}:\n${error.stderr ?? error.message}`);
+		// The folder, not the file, has a passing name: a signature on macOS contains the file's.
+		const passing = path.join(output, `link-${process.pid}`);
+		mkdirSync(passing, { recursive: true });
+		const fresh = path.join(passing, path.basename(file));
+		await compile([...args, '-o', fresh]).catch((error) => {
+			throw new Error(`${compiler.version} could not link ${path.basename(file)}:\n${error.stderr ?? error.message}`);
 		});
-		renameSync(fresh, target);
+		renameSync(fresh, file);
+		rmSync(passing, { recursive: true });
 	};
 
-	const core = await compileAll([...sources('core'), ...sources('cpu')]);
-	if (!arm64) {
-		const addon = await compileAll(sources('addon'));
-		const target = path.join(output, 'hearth.node');
-		if (core.changed || addon.changed || !existsSync(target)) {
-			const shared =
-				process.platform === 'darwin' ? ['-bundle', '-undefined', 'dynamic_lookup'] : ['-shared', '-pthread'];
-			await link(target, [...shared, ...core.made, ...addon.made]);
+	const lock = path.join(output, 'building');
+	await takeLock(lock);
+	try {
+		const core = await compileAll(plan.folders.flatMap(sources));
+		const addon = await compileAll(plan.addonFolders.flatMap(sources));
+		const file = path.join(output, 'hearth.node');
+		if (core.changed || addon.changed || !existsSync(file))
+			await link(file, [...plan.shared, ...core.made, ...addon.made]);
+		for (const source of tests ? sources('test') : []) {
+			const program = await compileAll([source]);
+			const linked = path.join(output, path.basename(source, '.cpp') + plan.programSuffix);
+			if (program.changed || core.changed || !existsSync(linked))
+				await link(linked, [...plan.program, ...program.made, ...core.made]);
 		}
-	}
-	if (!tests && !arm64) return;
-	for (const file of sources('test')) {
-		const program = await compileAll([file]);
-		const target = path.join(output, path.basename(file, '.cpp'));
-		if (program.changed || core.changed || !existsSync(target))
-			await link(target, ['-pthread', ...(arm64 ? ['-static'] : []), ...program.made, ...core.made]);
+		return file;
+	} finally {
+		rmSync(lock, { force: true });
 	}
 }
 
+/** Makes the file with this process's id in it; waits while it exists and the process that made it lives. */
+async function takeLock(file) {
+	const own = `${file}-${process.pid}`;
+	writeFileSync(own, String(process.pid));
+	for (;;) {
+		try {
+			linkSync(own, file);
+			break;
+		} catch (error) {
+			if (error.code !== 'EEXIST') throw error;
+		}
+		try {
+			process.kill(Number(readFileSync(file, 'utf8')), 0);
+		} catch (error) {
+			// ESRCH: it died without removing its file. ENOENT: it has just finished.
+			if (error.code === 'ESRCH') rmSync(file, { force: true });
+		}
+		await setTimeout(100);
+	}
+	rmSync(own);
+}
+
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-	const options = new Set(process.argv.slice(2));
 	try {
-		await buildNative({ tests: options.has('--tests'), clean: options.has('--clean'), arm64: options.has('--arm64') });
+		const { values } = parseArgs({
+			options: {
+				...{ tests: { type: 'boolean' }, clean: { type: 'boolean' } },
+				...{ target: { type: 'string' }, all: { type: 'boolean' } },
+			},
+		});
+		const { target, all, ...options } = values;
+		const targets = all ? Object.keys(TARGETS) : (target?.split(',') ?? [undefined]);
+		for (const name of targets) await buildNative({ ...options, target: name });
 	} catch (error) {
 		process.stderr.write(`${error.message}\n`);
 		process.exit(1);

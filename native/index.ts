@@ -229,6 +229,12 @@ export function loadNative(): Native {
 	];
 	const file = candidates.find((candidate) => candidate !== undefined && existsSync(candidate));
 	if (!file) throw new Error('the native addon is missing; run "npm run build"');
-	loaded = createRequire(file)(file) as Native;
+	try {
+		loaded = createRequire(file)(file) as Native;
+	} catch (error) {
+		const here = `${process.platform}-${process.arch}`;
+		const reason = (error as Error).message.split('\n')[0];
+		throw new Error(`the native addon does not load on ${here}; install Hearth's package for ${here} (${reason})`);
+	}
 	return loaded;
 }

@@ -1,15 +1,21 @@
 // Builds everything into dist/: the native addon, the extension, the command line with the engine, the webview pages.
-// usage: node scripts/build.mjs [--watch] [--production] [--skip-native]
-import { existsSync, mkdirSync } from 'node:fs';
+// usage: node scripts/build.mjs [--watch] [--production] [--skip-native] [--out FOLDER]   --out: all but the addon goes there
+import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
 import { build, context } from 'esbuild';
 import { buildNative } from '../native/build.mjs';
 import { ensureSystem } from './system.mjs';
 
 const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
-const flags = new Set(process.argv.slice(2));
-const production = flags.has('--production');
+const { values: options } = parseArgs({
+	options: {
+		...{ watch: { type: 'boolean' }, production: { type: 'boolean' }, 'skip-native': { type: 'boolean' } },
+		out: { type: 'string', default: 'dist' },
+	},
+});
+const production = options.production === true;
 
 const common = {
 	absWorkingDir: root,
@@ -51,14 +57,23 @@ const bundles = [
 		outdir: 'dist/webview',
 		entryNames: '[name]',
 	},
-].filter((b) => b.entryPoints.every((file) => existsSync(path.join(root, file))));
+]
+	.filter((b) => b.entryPoints.every((file) => existsSync(path.join(root, file))))
+	.map(({ outfile, outdir, ...rest }) => ({
+		...rest,
+		...(outfile ? { outfile: placed(outfile) } : { outdir: placed(outdir) }),
+	}));
 
-mkdirSync(path.join(root, 'dist'), { recursive: true });
-if (!flags.has('--skip-native')) {
+/** A path below dist/ in the folder that was asked for. */
+function placed(file) {
+	return path.resolve(root, options.out, path.relative('dist', file));
+}
+
+if (!options['skip-native']) {
 	ensureSystem(['compiler']);
 	await buildNative();
 }
-if (flags.has('--watch')) {
+if (options.watch) {
 	for (const bundle of bundles) await (await context(bundle)).watch();
 } else {
 	await Promise.all(bundles.map((bundle) => build(bundle)));

@@ -2,30 +2,19 @@
 // installed once into a cache folder named by its versions, so that a second run and other clones find it there.
 // usage: node scripts/setup-vscode.mjs   prints the folder
 import { spawn } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import os from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { cacheFolder, installOnce } from './cache.mjs';
 import { which } from './system.mjs';
 
 const CODE_SERVER = '4.139.1'; // VS Code 1.139.1
 const NODE = '24.21.0'; // code-server 4.139 runs on Node 24 only
 
-/** Where downloads that outlive a clone are kept; `HEARTH_CACHE` overrides. */
-export function cacheFolder() {
-	if (process.env.HEARTH_CACHE) return path.resolve(process.env.HEARTH_CACHE);
-	const base = {
-		darwin: path.join(os.homedir(), 'Library', 'Caches'),
-		win32: process.env.LOCALAPPDATA ?? path.join(os.homedir(), 'AppData', 'Local'),
-	}[process.platform];
-	return path.join(base ?? process.env.XDG_CACHE_HOME ?? path.join(os.homedir(), '.cache'), 'hearth');
-}
-
 /**
  * Installs the workbench unless it is there, and returns `{ folder, node, entry }`: its folder, the Node that runs it
- * and code-server's entry file. An install happens in a folder of its own and is renamed into place when whole, so one
- * that was cut short is never taken for done, and two at once do no harm.
+ * and code-server's entry file.
  */
 export async function setupVscode(log = console.error) {
 	if (process.platform === 'win32') {
@@ -39,8 +28,8 @@ export async function setupVscode(log = console.error) {
 		);
 	}
 
-	const vscodes = path.join(cacheFolder(), 'vscode');
-	const folder = path.join(vscodes, `code-server-${CODE_SERVER}-node-${NODE}-${process.platform}-${process.arch}`);
+	const name = `code-server-${CODE_SERVER}-node-${NODE}-${process.platform}-${process.arch}`;
+	const folder = path.join(cacheFolder(), 'vscode', name);
 	const nodeIn = (installed) =>
 		ownNode ? path.join(installed, 'node_modules', nodePackage, 'bin', 'node') : process.execPath;
 	const workbench = {
@@ -51,12 +40,7 @@ export async function setupVscode(log = console.error) {
 	if (existsSync(folder)) return workbench;
 
 	log(`installing code-server ${CODE_SERVER} from npm into ${folder} (once, about 800 MB)`);
-	mkdirSync(vscodes, { recursive: true });
-	removeAbandoned(vscodes);
-	const partial = `${folder}.partial-${process.pid}`;
-	rmSync(partial, { recursive: true, force: true });
-	mkdirSync(partial);
-	try {
+	await installOnce(folder, async (partial) => {
 		writeFileSync(path.join(partial, 'package.json'), '{ "private": true }\n');
 		const packages = [`code-server@${CODE_SERVER}`, ...(ownNode ? [`${nodePackage}@${NODE}`] : [])];
 		await npmInstall(partial, packages);
@@ -67,42 +51,12 @@ export async function setupVscode(log = console.error) {
 		await npmInstall(path.join(vscode, 'extensions'));
 		const nodeHeaders = path.join(nodeIn(partial), '..', '..', 'include', 'node');
 		await compileAddons(path.join(vscode, 'node_modules'), nodeHeaders);
-		renameIntoPlace(partial, folder);
-	} finally {
-		rmSync(partial, { recursive: true, force: true });
-	}
+	});
 	return workbench;
 }
 
-function renameIntoPlace(from, to) {
-	try {
-		renameSync(from, to);
-	} catch (error) {
-		if (!existsSync(to)) throw error; // else another process finished first: its install serves as well
-	}
-}
-
-/** Partial installs of processes that were killed. */
-function removeAbandoned(vscodes) {
-	for (const name of readdirSync(vscodes)) {
-		const pid = Number(/\.partial-(\d+)$/.exec(name)?.[1]);
-		const folder = path.join(vscodes, name);
-		if (pid && !isAlive(pid) && Date.now() - statSync(folder).mtimeMs > 3_600_000) {
-			rmSync(folder, { recursive: true, force: true });
-		}
-	}
-}
-
-function isAlive(pid) {
-	try {
-		process.kill(pid, 0);
-		return true;
-	} catch (error) {
-		return error.code === 'EPERM';
-	}
-}
-
-async function npmInstall(folder, packages = []) {
+/** Installs packages by npm into a folder, without running what they bring along. */
+export async function npmInstall(folder, packages = []) {
 	const args = ['install', '--ignore-scripts', '--omit=dev', '--no-audit', '--no-fund', '--no-save', ...packages];
 	// Under `npm run`, the npm that runs us is named in the environment.
 	const npm = process.env.npm_execpath;

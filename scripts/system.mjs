@@ -1,8 +1,11 @@
-// What the set-up needs from the system and npm does not carry: a C++ compiler, a Chromium, a font. Installs what is
+// What the set-up needs from the system and npm does not carry: a C++ compiler, a Chromium, a font, pip. Installs what is
 // missing on Debian and Ubuntu as root, and names it in one line everywhere else.
 import { spawnSync } from 'node:child_process';
 import { existsSync, readdirSync } from 'node:fs';
 import path from 'node:path';
+
+/** Where Debian keeps the libraries of Arm Linux. */
+export const ARM_ROOT = '/usr/aarch64-linux-gnu';
 
 const NEEDS = {
 	compiler: {
@@ -28,15 +31,32 @@ const NEEDS = {
 		debian: ['fonts-dejavu-core'],
 		otherwise: { linux: 'a font (for example: sudo apt-get install fonts-dejavu-core)' },
 	},
-	// For tests of the Arm kernels on other machines.
-	arm: {
-		found: () => Boolean(which('aarch64-linux-gnu-g++') && which('qemu-aarch64-static')),
-		debian: ['g++-aarch64-linux-gnu', 'qemu-user-static'],
+	// For Zig, which compiles for other platforms and comes from PyPI.
+	pip: {
+		found: () => findPip() !== undefined,
+		debian: ['python3-pip'],
 		otherwise: {
-			linux: 'an Arm cross compiler and emulator (sudo apt-get install g++-aarch64-linux-gnu qemu-user-static)',
+			darwin: 'Python 3 with pip (xcode-select --install)',
+			win32: 'Python 3 with pip (https://www.python.org/downloads)',
+			linux: 'Python 3 with pip (for example: sudo apt-get install python3-pip)',
+		},
+	},
+	// For tests of what ships for Arm Linux on other machines: an emulator, and the libraries a program expects there.
+	arm: {
+		found: () => Boolean(which('qemu-aarch64-static')) && existsSync(`${ARM_ROOT}/lib/libstdc++.so.6`),
+		debian: ['qemu-user-static', 'libc6-arm64-cross', 'libstdc++6-arm64-cross'],
+		otherwise: {
+			linux: 'an Arm emulator (sudo apt-get install qemu-user-static libc6-arm64-cross libstdc++6-arm64-cross)',
 		},
 	},
 };
+
+/** The command that runs pip, as an array, or undefined. */
+export function findPip() {
+	const works = (python) => spawnSync(python, ['-m', 'pip', '--version'], { stdio: 'ignore' }).status === 0;
+	const python = (process.platform === 'win32' ? ['py', 'python'] : ['python3', 'python']).find(works);
+	return python && [python, '-m', 'pip'];
+}
 
 /** The full path of a command on PATH, or undefined. */
 export function which(command) {

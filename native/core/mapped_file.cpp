@@ -3,19 +3,20 @@
 
 #include "error.h"
 
+#include <algorithm>
+#include <system_error>
+
 #ifdef _WIN32
 #ifndef NOMINMAX
 #define NOMINMAX
 #endif
 #include <windows.h>
 #else
-#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <system_error>
 #include <unistd.h>
 #endif
 
@@ -23,43 +24,81 @@ namespace hearth {
 
 #ifdef _WIN32
 
+namespace {
+
+[[noreturn]] void fail_with_last_error(const char* what, const std::string& path) {
+  const DWORD code = GetLastError();
+  fail("cannot %s %s: %s (Windows error %lu)", what, path.c_str(),
+       std::system_category().message(static_cast<int>(code)).c_str(), code);
+}
+
+size_t physical_memory() {
+  MEMORYSTATUSEX status{};
+  status.dwLength = sizeof status;
+  return GlobalMemoryStatusEx(&status) ? static_cast<size_t>(status.ullTotalPhys) : 0;
+}
+
+size_t page_bytes() {
+  SYSTEM_INFO info;
+  GetSystemInfo(&info);
+  return info.dwPageSize;
+}
+
+void will_need(uint8_t* from, size_t bytes) {
+  WIN32_MEMORY_RANGE_ENTRY range{from, bytes};
+  PrefetchVirtualMemory(GetCurrentProcess(), 1, &range, 0);
+}
+
+// Unlocking pages that are not locked takes them out of the working set (VirtualUnlock's documentation).
+void drop(uint8_t* from, size_t bytes) { VirtualUnlock(from, bytes); }
+
+}  // namespace
+
 MappedFile::MappedFile(const std::string& path) : path_(path) {
   std::wstring wide(static_cast<size_t>(MultiByteToWideChar(CP_UTF8, 0, path.c_str(), -1, nullptr, 0)), L'\0');
   MultiByteToWideChar(CP_UTF8, 0, path.c_str(), -1, wide.data(), static_cast<int>(wide.size()));
+  // With these semantics a folder opens as well, and is told apart from a file that may not be read.
   HANDLE file = CreateFileW(wide.c_str(), GENERIC_READ, FILE_SHARE_READ | FILE_SHARE_DELETE, nullptr, OPEN_EXISTING,
-                            FILE_ATTRIBUTE_NORMAL, nullptr);
-  if (file == INVALID_HANDLE_VALUE) fail("cannot open %s: Windows error %lu", path.c_str(), GetLastError());
-  LARGE_INTEGER size;
-  if (!GetFileSizeEx(file, &size) || size.QuadPart == 0) {
+                            FILE_FLAG_BACKUP_SEMANTICS, nullptr);
+  if (file == INVALID_HANDLE_VALUE) fail_with_last_error("open", path);
+  BY_HANDLE_FILE_INFORMATION information;
+  if (GetFileType(file) != FILE_TYPE_DISK || !GetFileInformationByHandle(file, &information) ||
+      information.dwFileAttributes & FILE_ATTRIBUTE_DIRECTORY) {
+    CloseHandle(file);
+    fail("%s is not a file; a model is a single .gguf file", path.c_str());
+  }
+  size_ = static_cast<size_t>(uint64_t{information.nFileSizeHigh} << 32 | information.nFileSizeLow);
+  if (size_ == 0) {
     CloseHandle(file);
     fail("%s is empty", path.c_str());
   }
   HANDLE mapping = CreateFileMappingW(file, nullptr, PAGE_READONLY, 0, 0, nullptr);
   CloseHandle(file);
-  if (!mapping) fail("cannot map %s: Windows error %lu", path.c_str(), GetLastError());
+  if (!mapping) fail_with_last_error("map", path);
   data_ = static_cast<const uint8_t*>(MapViewOfFile(mapping, FILE_MAP_READ, 0, 0, 0));
   CloseHandle(mapping);
-  if (!data_) fail("cannot map %s: Windows error %lu", path.c_str(), GetLastError());
-  size_ = static_cast<size_t>(size.QuadPart);
+  if (!data_) fail_with_last_error("map", path);
 }
 
 MappedFile::~MappedFile() {
+  stop_ = true;
+  if (reader_.joinable()) reader_.join();
   if (data_) UnmapViewOfFile(data_);
 }
 
-void MappedFile::read_ahead() {
-  MEMORYSTATUSEX status{};
-  status.dwLength = sizeof status;
-  if (!GlobalMemoryStatusEx(&status) || size_ > status.ullTotalPhys / 4 * 3) return;
-  WIN32_MEMORY_RANGE_ENTRY range{const_cast<uint8_t*>(data_), size_};
-  PrefetchVirtualMemory(GetCurrentProcess(), 1, &range, 0);
-}
-
-void MappedFile::release(const uint8_t*, size_t) const {
-  // Windows trims the pages of a mapping from the working set by itself when memory is short.
-}
-
 #else
+
+namespace {
+
+size_t page_bytes() { return static_cast<size_t>(sysconf(_SC_PAGESIZE)); }
+
+size_t physical_memory() { return static_cast<size_t>(sysconf(_SC_PHYS_PAGES)) * page_bytes(); }
+
+void will_need(uint8_t* from, size_t bytes) { madvise(from, bytes, MADV_WILLNEED); }
+
+void drop(uint8_t* from, size_t bytes) { madvise(from, bytes, MADV_DONTNEED); }
+
+}  // namespace
 
 MappedFile::MappedFile(const std::string& path) : path_(path) {
   // O_NONBLOCK: a named pipe is then refused below instead of waited for; files know no difference.
@@ -88,15 +127,16 @@ MappedFile::~MappedFile() {
   if (data_) munmap(const_cast<uint8_t*>(data_), size_);
 }
 
+#endif
+
 void MappedFile::read_ahead() {
-  const auto memory = static_cast<size_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<size_t>(sysconf(_SC_PAGESIZE));
-  if (reader_.joinable() || size_ > memory / 4 * 3) return;
+  if (reader_.joinable() || size_ > physical_memory() / 4 * 3) return;
   try {
     reader_ = std::thread([this] {
       // In pieces, so that closing the file does not wait for the disk.
       constexpr size_t kPiece = size_t{16} << 20;
       for (size_t at = 0; at < size_ && !stop_; at += kPiece)
-        madvise(const_cast<uint8_t*>(data_) + at, std::min(kPiece, size_ - at), MADV_WILLNEED);
+        will_need(const_cast<uint8_t*>(data_) + at, std::min(kPiece, size_ - at));
     });
   } catch (const std::system_error&) {
     // No thread to be had: pages come in as they are touched.
@@ -104,13 +144,11 @@ void MappedFile::read_ahead() {
 }
 
 void MappedFile::release(const uint8_t* from, size_t bytes) const {
-  const auto page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
+  const auto page = static_cast<uintptr_t>(page_bytes());
   const uintptr_t first = (reinterpret_cast<uintptr_t>(from) + page - 1) / page * page;
   const uintptr_t last = (reinterpret_cast<uintptr_t>(from) + bytes) / page * page;
   // Only this process's pages go; the system's file cache keeps its copy as long as it has room.
-  if (last > first) madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED);
+  if (last > first) drop(reinterpret_cast<uint8_t*>(first), last - first);
 }
-
-#endif
 
 }  // namespace hearth

@@ -16,6 +16,12 @@
 #ifdef __linux__
 #include <sched.h>
 #endif
+#ifdef _WIN32
+#ifndef NOMINMAX
+#define NOMINMAX
+#endif
+#include <windows.h>
+#endif
 
 namespace hearth {
 
@@ -149,6 +155,19 @@ int default_thread_count() {
       cores.insert({ids[0], ids[1]});
     }
     if (!cores.empty()) return static_cast<int>(cores.size());
+  }
+#endif
+#ifdef _WIN32
+  // One record of varying length a physical core.
+  DWORD bytes = 0;
+  GetLogicalProcessorInformationEx(RelationProcessorCore, nullptr, &bytes);
+  std::vector<char> records(bytes);
+  auto* first = reinterpret_cast<SYSTEM_LOGICAL_PROCESSOR_INFORMATION_EX*>(records.data());
+  if (bytes > 0 && GetLogicalProcessorInformationEx(RelationProcessorCore, first, &bytes)) {
+    int cores = 0;
+    for (DWORD at = 0; at < bytes; cores++)
+      at += reinterpret_cast<SYSTEM_LOGICAL_PROCESSOR_INFORMATION_EX*>(records.data() + at)->Size;
+    return std::max(1, cores);
   }
 #endif
   return logical;

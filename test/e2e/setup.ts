@@ -33,7 +33,8 @@ export default async function setup(project: TestProject): Promise<void> {
 	mkdirSync(output, { recursive: true });
 	ensureSystem(['compiler', 'browser', 'font']);
 	const workbench = await setupVscode();
-	const vsix = await packageExtension(path.join(output, 'hearth.vsix'));
+	const vsix = path.join(output, 'hearth.vsix');
+	await packageExtension({ out: vsix, compiler: 'system' });
 	const installed = path.join(output, 'installed');
 	rmSync(installed, { recursive: true, force: true });
 	await installExtension(workbench, installed, vsix);

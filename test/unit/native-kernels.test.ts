@@ -16,7 +16,7 @@ const folder = temporaryFolder();
 const kernels = loadNative()
 	.cpuInfo()
 	.kernels.filter((set) => set !== 'reference');
-const arm = armTools();
+const arm = await armTools();
 
 /** Lines `<kernel set> <hash>` of hash_logits. */
 function hashes(stdout: string): Map<string, string> {
@@ -30,7 +30,7 @@ function hashes(stdout: string): Map<string, string> {
 
 beforeAll(async () => {
 	await buildNative({ tests: true });
-	if (arm) await buildNative({ arm64: true });
+	if (arm) await buildNative({ target: 'linux-arm64', tests: true });
 });
 
 test.each(kernels)('kernels of the set %s against portable, and those against double precision', async (set) => {
@@ -42,7 +42,7 @@ test('the thread pool runs every task once', async () => {
 });
 
 test.runIf(arm).each(Object.entries(emulators))('Arm kernels, emulated: %s', async (_name, [command, ...args]) => {
-	const { stdout } = await run(command!, [...args, path.join(programs, 'arm64', 'test_kernels'), 'neon']);
+	const { stdout } = await run(command!, [...args, path.join(programs, 'linux-arm64', 'test_kernels'), 'neon']);
 	expect(stdout).toContain('dotprod');
 });
 
@@ -65,7 +65,12 @@ describe.each(Object.keys(shapes) as (keyof typeof shapes)[])('a whole model, %s
 	test.runIf(arm).each(Object.entries(emulators))(
 		'Arm, emulated (%s): the same bits',
 		async (_name, [command, ...args]) => {
-			const { stdout } = await run(command!, [...args, path.join(programs, 'arm64', 'hash_logits'), file, 'neon']);
+			const { stdout } = await run(command!, [
+				...args,
+				path.join(programs, 'linux-arm64', 'hash_logits'),
+				file,
+				'neon',
+			]);
 			expect(hashes(stdout)).toEqual(new Map([['neon', portable]]));
 		},
 	);

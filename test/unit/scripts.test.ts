@@ -1,12 +1,13 @@
 // The scripts behind `npm start` and the end-to-end tests: no process is left, the desktop's VS Code is found and ended.
 import { spawn } from 'node:child_process';
-import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { cacheFolder, installOnce } from '../../scripts/cache.mjs';
 import { findDesktopCode, startDesktop } from '../../scripts/desktop.mjs';
 import { endProcesses, newMarker, processesOf } from '../../scripts/processes.mjs';
-import { cacheFolder } from '../../scripts/setup-vscode.mjs';
+import { setupZig } from '../../scripts/setup-zig.mjs';
 
 const HOUR = 3_600_000;
 
@@ -77,13 +78,49 @@ wait
 	});
 });
 
-test('HEARTH_CACHE moves the cache', () => {
-	const before = process.env['HEARTH_CACHE'];
-	try {
-		process.env['HEARTH_CACHE'] = folder;
-		expect(cacheFolder()).toBe(folder);
-	} finally {
-		if (before === undefined) delete process.env['HEARTH_CACHE'];
-		else process.env['HEARTH_CACHE'] = before;
+describe('what is kept for the next time', () => {
+	/** Calls `body` with variables of the environment set. */
+	async function withEnvironment(variables: Record<string, string>, body: () => Promise<void> | void): Promise<void> {
+		const before = { ...process.env };
+		try {
+			Object.assign(process.env, variables);
+			await body();
+		} finally {
+			for (const name of Object.keys(variables)) {
+				if (before[name] === undefined) delete process.env[name];
+				else process.env[name] = before[name];
+			}
+		}
 	}
+
+	test('is where HEARTH_CACHE says', () =>
+		withEnvironment({ HEARTH_CACHE: folder }, () => expect(cacheFolder()).toBe(folder)));
+
+	test('is installed whole or not at all, and once', async () => {
+		const target = path.join(folder, 'deep', 'tool');
+		const write = (text: string) => (partial: string) => writeFileSync(path.join(partial, 'file'), text);
+		const fail = (partial: string): void => {
+			write('half')(partial);
+			throw new Error('the disk is full');
+		};
+		await expect(installOnce(target, fail)).rejects.toThrow('the disk is full');
+		expect(readdirSync(path.dirname(target))).toEqual([]);
+		await installOnce(target, write('whole'));
+		await installOnce(target, fail);
+		expect(readFileSync(path.join(target, 'file'), 'utf8')).toBe('whole');
+		expect(readdirSync(path.dirname(target))).toEqual(['tool']);
+	});
+
+	test('Zig, where PyPI cannot be reached: one line says what to do, and nothing is left', () =>
+		withEnvironment({ HEARTH_CACHE: folder, PIP_NO_INDEX: '1' }, async () => {
+			const message =
+				/^(cannot install zig [\d.]+ \(pip: .+\); install it yourself and set HEARTH_ZIG to |please install .*pip.*)/;
+			await expect(setupZig(() => {})).rejects.toThrow(message);
+			expect(readdirSync(path.join(folder, 'zig'))).toEqual([]);
+		}));
+
+	test('Zig, named but not there', () =>
+		withEnvironment({ HEARTH_ZIG: '/no/zig' }, () =>
+			expect(setupZig(() => {})).rejects.toThrow('HEARTH_ZIG names /no/zig, which does not exist'),
+		));
 });

@@ -1,0 +1,111 @@
+// What differs between the platforms the native addon is compiled for: folders, flags, what the linker is told. A platform
+// is named as VS Code names it. Two toolchains: the system's own compiler, for this machine, and Zig, which compiles for
+// all of them from anywhere (scripts/setup-zig.mjs).
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const native = path.dirname(fileURLToPath(import.meta.url));
+
+// An addon needs to show two functions; the C++ library inside it is nobody else's.
+const elf = {
+	folders: [],
+	addonFolders: [],
+	flags: ['-fPIC', '-pthread'],
+	shared: ['-shared', '-pthread', `-Wl,--version-script=${path.join(native, 'addon', 'exports.map')}`],
+	program: ['-pthread'],
+};
+// Node-API comes from the program that loads the addon.
+const machO = {
+	folders: [],
+	addonFolders: [],
+	flags: [],
+	shared: ['-shared', '-undefined', 'dynamic_lookup', '-Wl,-install_name,@rpath/hearth.node'],
+	program: [],
+};
+
+const windows = {
+	folders: [],
+	addonFolders: ['addon/windows'],
+	// Windows 10 has PrefetchVirtualMemory and threads that wait on an address.
+	flags: ['-D_WIN32_WINNT=0x0A00'],
+	shared: ['-shared'],
+	program: [],
+};
+
+/**
+ * By platform:
+ * - zig: Zig's name of it, with the oldest system that the addon must run on; VS Code 1.100 asks for one as new or newer.
+ * - folders, addonFolders: below native/, what only this platform compiles, for all programs and for the addon alone.
+ * - flags: for every file. shared: for linking the addon. program: for linking a test program.
+ */
+export const TARGETS = {
+	'linux-x64': { zig: 'x86_64-linux-gnu.2.28', ...elf },
+	'linux-arm64': { zig: 'aarch64-linux-gnu.2.28', ...elf },
+	'darwin-arm64': { zig: 'aarch64-macos.13.0', ...machO },
+	'darwin-x64': { zig: 'x86_64-macos.13.0', ...machO },
+	'win32-x64': { zig: 'x86_64-windows-gnu', ...windows },
+};
+
+/** This machine's platform. */
+export const HOST = `${process.platform}-${process.arch}`;
+
+const FOLDERS = ['core', 'cpu'];
+const ADDON_FOLDERS = ['addon'];
+const FLAGS = [
+	...['-std=c++20', '-O3', '-fvisibility=hidden'],
+	// Kernels fix the order and the rounding of every operation (native/cpu/kernels.h): the compiler may fuse nothing.
+	...['-ffp-contract=off', '-fno-math-errno', '-Wall', '-Wextra'],
+];
+
+/** Extra flags by file name; files of another architecture compile to nothing. */
+const INSTRUCTION_SETS = {
+	x64: {
+		'avx2.cpp': ['-mavx2', '-mfma', '-mf16c'],
+		'avx512.cpp': [
+			...['-mavx512f', '-mavx512bw', '-mavx512dq', '-mavx512vl', '-mavx512vbmi', '-mavx512vnni'],
+			...['-mavx2', '-mfma', '-mf16c'],
+		],
+	},
+	arm64: { 'neon.cpp': ['-march=armv8.2-a+dotprod+fp16'] },
+};
+/** Zig names a CPU's features its own way. Its baseline for arm64 on macOS is the M1. */
+const ZIG_INSTRUCTION_SETS = {
+	x64: INSTRUCTION_SETS.x64,
+	arm64: { 'neon.cpp': ['-mcpu=generic+v8_2a+dotprod+fullfp16'] },
+};
+
+/**
+ * How to compile with the system's compiler for this machine: the flags of every file and of single ones by name, the
+ * folders with the sources, what to link the addon and programs with.
+ */
+export function systemPlan() {
+	const { folders, addonFolders, flags, shared, program } =
+		TARGETS[HOST] ?? { win32: windows, darwin: machO }[process.platform] ?? elf;
+	return {
+		flags: [...FLAGS, '-g1', ...flags, ...(process.platform === 'darwin' ? ['-mmacosx-version-min=13.0'] : [])],
+		perFile: INSTRUCTION_SETS[process.arch] ?? {},
+		folders: [...FOLDERS, ...folders],
+		addonFolders: [...ADDON_FOLDERS, ...addonFolders],
+		shared: process.platform === 'darwin' ? ['-bundle', '-undefined', 'dynamic_lookup'] : shared,
+		program,
+		programSuffix: process.platform === 'win32' ? '.exe' : '',
+	};
+}
+
+/** How to compile with `zig c++` for one of TARGETS: as systemPlan says it. @throws Error for a platform that is none of them */
+export function zigPlan(target) {
+	if (!Object.hasOwn(TARGETS, target))
+		throw new Error(`there is no platform ${target}; choose from ${Object.keys(TARGETS).join(', ')}`);
+	const { zig, folders, addonFolders, flags, shared, program } = TARGETS[target];
+	// The optimisation level when linking is that of the C++ library, which Zig compiles from source.
+	const link = ['-target', zig, '-O2', '-s'];
+	return {
+		flags: [...FLAGS, '-g0', '-target', zig, ...flags],
+		perFile: ZIG_INSTRUCTION_SETS[target.split('-')[1]] ?? {},
+		folders: [...FOLDERS, ...folders],
+		addonFolders: [...ADDON_FOLDERS, ...addonFolders],
+		shared: [...link, ...shared],
+		program: [...link, ...program],
+		programSuffix: target.startsWith('win32') ? '.exe' : '',
+	};
+}

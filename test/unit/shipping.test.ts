@@ -1,0 +1,207 @@
+// What ships for other platforms than this one: addons compiled by Zig and the packages they go into, read byte by byte, and
+// those for Arm Linux and for this machine run as well.
+// HEARTH_TARGETS: the platforms to check (default: the two that most users have besides this one), or `all`.
+import { execFile } from 'node:child_process';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import path from 'node:path';
+import { promisify } from 'node:util';
+import { beforeAll, describe, expect, test } from 'vitest';
+import { buildNative } from '../../native/build.mjs';
+import { HOST, TARGETS } from '../../native/targets.mjs';
+import { packageExtension } from '../../scripts/package.mjs';
+import { setupZig } from '../../scripts/setup-zig.mjs';
+import { armNode, armTools, emulators } from '../support/arm';
+import { type Library, readElf, readMachO, readPe } from '../support/binaries';
+import { makeModel, temporaryFolder } from '../support/models';
+import { readZip } from '../support/zip';
+
+const run = promisify(execFile);
+const root = path.resolve(import.meta.dirname, '..', '..');
+const folder = temporaryFolder();
+const asked = process.env['HEARTH_TARGETS'];
+const targets = asked === 'all' ? Object.keys(TARGETS) : (asked?.split(',') ?? ['darwin-arm64', 'linux-arm64']);
+const only = (start: string): string[] => targets.filter((target) => target.startsWith(start));
+
+const nodeApi = (() => {
+	const { symbols } = createRequire(import.meta.url)('node-api-headers') as {
+		symbols: { v8: { js_native_api_symbols: string[]; node_api_symbols: string[] } };
+	};
+	return new Set([...symbols.v8.js_native_api_symbols, ...symbols.v8.node_api_symbols]);
+})();
+const isNodeApi = (name: string): boolean => nodeApi.has(name);
+
+const zig = await setupZig().then(
+	() => true,
+	(error: Error) => {
+		console.warn(`packages for other platforms are not tested here: ${error.message}`);
+		return false;
+	},
+);
+const arm = zig && targets.includes('linux-arm64') && (await armTools());
+/** Of each target: the addon, and the package's files and size. */
+const addons = new Map<string, Buffer>();
+const packages = new Map<string, { name: string; bytes: number; files: Map<string, Buffer> }>();
+
+beforeAll(async () => {
+	if (!zig) return;
+	for (const target of targets) {
+		const tests = target === HOST || target === 'linux-arm64';
+		addons.set(target, readFileSync(await buildNative({ target, tests })));
+	}
+	for (const { file, target, bytes } of await packageExtension({ targets, out: folder })) {
+		packages.set(target, { name: path.basename(file), bytes, files: readZip(readFileSync(file)) });
+	}
+});
+
+/** What is true of an addon on any platform. */
+function expectAddon(library: Library, target: string): void {
+	expect(`${library.platform}-${library.arch}`).toBe(target);
+	expect(library.exports).toContain('napi_register_module_v1');
+	expect(library.exports).toContain('node_api_module_get_api_version_v1');
+}
+
+describe.runIf(zig).each(only('darwin'))('the addon for %s', (target) => {
+	test('takes Node-API from the program, the rest from libSystem, and shows little', () => {
+		const addon = readMachO(addons.get(target)!);
+		expectAddon(addon, target);
+		expect(addon.libraries).toEqual(['/usr/lib/libSystem.B.dylib']);
+		expect(addon.installName).toBe('@rpath/hearth.node');
+		const fromProgram = addon.imports.filter(({ from }) => from === undefined).map(({ name }) => name);
+		expect(fromProgram.length).toBeGreaterThan(20);
+		expect(fromProgram.filter((name) => !isNodeApi(name))).toEqual([]);
+		expect(addon.imports.filter(({ name, from }) => from !== undefined && isNodeApi(name))).toEqual([]);
+		// C++ lets a program replace its operators new and delete, and so they stay visible; the linker adds two of its own.
+		const others = addon.exports.filter((name) => !/^(_Z(n[wa]|d[la])|_mh_|__dso_handle)/.test(name));
+		expect(others).toHaveLength(2);
+	});
+
+	test('is for macOS 13 and newer', () => {
+		const MACOS = 1;
+		expect(readMachO(addons.get(target)!).build).toEqual({ platform: MACOS, minimum: '13.0' });
+	});
+
+	// Apple silicon runs no code whose pages have not the hashes that were signed; Intel asks for no signature.
+	test.runIf(target === 'darwin-arm64')('is signed ad hoc, and every page has the hash signed', () => {
+		const bytes = addons.get(target)!;
+		const { signature } = readMachO(bytes);
+		expect(signature).toMatchObject({ adHoc: true, identifier: 'hearth.node', badPages: [] });
+		expect(signature!.codeLimit).toBe(signature!.signatureOffset);
+		expect(signature!.pages).toBeGreaterThan(20);
+		const damaged = Buffer.from(bytes);
+		damaged[0x5000]! ^= 1;
+		expect(readMachO(damaged).signature?.badPages).toHaveLength(1);
+	});
+});
+
+describe.runIf(zig).each(only('linux'))('the addon for %s', (target) => {
+	test('needs glibc 2.28 and nothing else, and shows two functions', () => {
+		const addon = readElf(addons.get(target)!);
+		expectAddon(addon, target);
+		expect(addon.exports).toHaveLength(2);
+		const glibc = /^(lib(c|m|dl|pthread|rt)\.so\.\d|ld-linux-[\w-]+\.so\.\d)$/;
+		expect(addon.libraries.filter((name) => !glibc.test(name))).toEqual([]);
+		expect(addon.runPaths).toEqual([]);
+		const versions = [...addon.versions.values()].flat();
+		expect(versions.length).toBeGreaterThan(0);
+		const newer = versions.filter((version) => {
+			const [, minor] = /^GLIBC_2\.(\d+)(?:\.\d+)?$/.exec(version) ?? [];
+			return minor === undefined || Number(minor) > 28;
+		});
+		expect(newer).toEqual([]);
+		expect(addon.imports.map(({ name }) => name).filter(isNodeApi).length).toBeGreaterThan(20);
+	});
+});
+
+describe.runIf(zig).each(only('win32'))('the addon for %s', (target) => {
+	test('imports from Windows alone; Node-API it finds in the program that loads it', () => {
+		const bytes = addons.get(target)!;
+		const addon = readPe(bytes);
+		expectAddon(addon, target);
+		expect(addon.exports).toHaveLength(2);
+		// The universal C runtime, in Windows since 10.
+		const system = /^(KERNEL32|ntdll|api-ms-win-[\w-]+)\.dll$/i;
+		expect(addon.libraries.filter((name) => !system.test(name))).toEqual([]);
+		expect(addon.imports.filter(({ name }) => isNodeApi(name))).toEqual([]);
+		for (const name of nodeApi) expect(bytes.includes(`${name}\0`), name).toBe(true);
+	});
+});
+
+describe.runIf(zig).each(targets)('the package for %s', (target) => {
+	test('is named and marked for its platform, and below 10 MB', () => {
+		const { name, bytes, files } = packages.get(target)!;
+		const { version } = JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8')) as { version: string };
+		expect(name).toBe(`hearth-${target}-${version}.vsix`);
+		expect(files.get('extension.vsixmanifest')!.toString()).toContain(` TargetPlatform="${target}"`);
+		expect(bytes).toBeLessThan(10e6);
+	});
+
+	test('holds what runs, its own addon, and nothing else', () => {
+		const { files } = packages.get(target)!;
+		const inside = [...files.keys()].filter((file) => file.startsWith('extension/'));
+		const names = inside.map((file) => file.slice('extension/'.length));
+		const wanted = /^(package\.json|readme\.md|LICENSE\.txt|changelog\.md|media\/.*|dist\/[\w-]+\.(js|LEGAL\.txt))$/;
+		const page = /^dist\/webview\/[\w-]+\.(js|css|ttf|LEGAL\.txt)$/;
+		const other = names.filter((file) => !wanted.test(file) && !page.test(file) && !/\.js\.LEGAL\.txt$/.test(file));
+		expect(other).toEqual(['dist/native/hearth.node']);
+		expect(names).toEqual(expect.arrayContaining(['dist/extension.js', 'dist/hearth.js', 'dist/webview/chat.js']));
+		expect(files.get('extension/dist/native/hearth.node')!.equals(addons.get(target)!)).toBe(true);
+		const manifest = JSON.parse(files.get('extension/package.json')!.toString()) as Record<string, unknown>;
+		expect(manifest).toMatchObject({ main: './dist/extension.js', name: 'hearth' });
+		expect(manifest).not.toHaveProperty('devDependencies');
+		expect(files.get('extension/readme.md')!.toString()).not.toContain('](docs/images');
+	});
+});
+
+/** Unpacks a package and continues a prompt with its command line, as the extension's engine would start it. */
+async function generate(target: string, node: string[], model: string): Promise<string> {
+	const extension = path.join(folder, target);
+	for (const [name, content] of packages.get(target)!.files) {
+		mkdirSync(path.dirname(path.join(extension, name)), { recursive: true });
+		writeFileSync(path.join(extension, name), content);
+	}
+	const cli = path.join(extension, 'extension', 'dist', 'hearth.js');
+	const prompt = ['--prompt', 'function add(a, b) {', '--max-tokens', '8', '--no-stop'];
+	const [command, ...args] = [...node, cli, 'generate', model, ...prompt];
+	const { HEARTH_NATIVE, ...env } = process.env;
+	return (await run(command!, args, { env })).stdout;
+}
+
+test.runIf(arm)('the package for Arm Linux, in an emulated Node, continues a prompt with the same text', async () => {
+	const model = await makeModel(folder, 'tiny');
+	const node = [...emulators['all features'], await armNode()];
+	const own = [process.execPath, path.join(root, 'bin', 'hearth.js')];
+	const { stdout } = await run(own[0]!, [
+		own[1]!,
+		'generate',
+		model,
+		'--prompt',
+		'function add(a, b) {',
+		'--max-tokens',
+		'8',
+		'--no-stop',
+	]);
+	expect(stdout).not.toBe('');
+	expect(await generate('linux-arm64', node, model)).toBe(stdout);
+});
+
+describe.runIf(zig && targets.includes(HOST))('compiled by Zig for this machine', () => {
+	test('the package continues a prompt', async () => {
+		const model = await makeModel(folder, 'tiny-host');
+		expect(await generate(HOST, [process.execPath], model)).not.toBe('');
+	});
+
+	test('every kernel set gives the bits it gives compiled by the system', async () => {
+		await buildNative({ tests: true });
+		const model = await makeModel(folder, 'bits', { layers: 2 });
+		const hash = async (...where: string[]): Promise<string> =>
+			(await run(path.join(root, 'dist', 'native', ...where, 'hash_logits'), [model])).stdout;
+		const lines = await hash();
+		expect(lines).toMatch(/^portable [0-9a-f]{16}$/m);
+		expect(await hash(HOST)).toBe(lines);
+	});
+
+	test('every kernel set is right', async () => {
+		await run(path.join(root, 'dist', 'native', HOST, 'test_kernels'));
+	});
+});
