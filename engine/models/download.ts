@@ -71,13 +71,14 @@ export async function download(options: DownloadOptions): Promise<void> {
 	if (await isThere(file, options.bytes)) return;
 	await mkdir(path.dirname(file), { recursive: true });
 	const release = await takeLock(`${file}.lock`);
-	const network = new Network(options.network ?? {}, options.waits?.stall ?? WAITS.stall);
+	let network: Network | undefined;
 	try {
 		// Another process may have finished it while we came.
 		if (await isThere(file, options.bytes)) return;
+		network = await Network.open(options.network ?? {}, options.waits?.stall ?? WAITS.stall);
 		await new Download(options, network).run();
 	} finally {
-		await network.close();
+		await network?.close();
 		await release();
 	}
 }
@@ -100,7 +101,7 @@ export async function partialBytes(file: string): Promise<number> {
 
 /** Asks a file's host for its size, in bytes. @throws LastingError or PassingError. */
 export async function remoteSize(url: string, settings: NetworkSettings, signal?: AbortSignal): Promise<number> {
-	const network = new Network(settings, WAITS.stall);
+	const network = await Network.open(settings, WAITS.stall);
 	try {
 		const { stated, headers } = await network.request(url, { method: 'HEAD', ...(signal && { signal }) });
 		const bytes = stated.bytes ?? Number(headers['content-length'] ?? Number.NaN);

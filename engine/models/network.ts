@@ -1,7 +1,7 @@
 // HTTP as downloads need it: through the user's proxy, redirects followed by hand (https only, in no circle, and no header of
 // ours that would tell a host more than the file's name), and errors sorted into those that pass and those that do not.
 import tls from 'node:tls';
-import { EnvHttpProxyAgent, request } from 'undici';
+import type { EnvHttpProxyAgent, request } from 'undici';
 import type { NetworkSettings } from '../protocol';
 import { VERSION } from '../version';
 
@@ -55,18 +55,26 @@ const LOOPBACK = ['localhost', '127.0.0.1', '::1'];
 
 /** One user's way into the network, for as long as one download takes. */
 export class Network {
+	readonly #request: typeof request;
 	readonly #dispatcher: EnvHttpProxyAgent;
+
+	private constructor(send: typeof request, dispatcher: EnvHttpProxyAgent) {
+		this.#request = send;
+		this.#dispatcher = dispatcher;
+	}
 
 	/**
 	 * @param stallMilliseconds silence after which a connection counts as broken.
 	 * @throws LastingError where the proxy's address is none.
 	 */
-	constructor(settings: NetworkSettings, stallMilliseconds: number) {
+	static async open(settings: NetworkSettings, stallMilliseconds: number): Promise<Network> {
+		// On use: an engine that downloads nothing should not spend its start on it.
+		const { EnvHttpProxyAgent: Agent, request: send } = await import('undici');
 		const { proxy, proxyAuthorization, noProxy, strictTls = true } = settings;
 		const exceptions = noProxy ?? (process.env['no_proxy'] ?? process.env['NO_PROXY'] ?? '').split(/[\s,]+/);
 		const connection = { rejectUnauthorized: strictTls, ...authorities() };
 		try {
-			this.#dispatcher = new EnvHttpProxyAgent({
+			const dispatcher = new Agent({
 				...(proxy !== undefined && { httpProxy: proxy, httpsProxy: proxy }),
 				...(proxyAuthorization !== undefined && { token: proxyAuthorization }),
 				noProxy: [...exceptions, ...LOOPBACK].filter((host) => host !== '').join(','),
@@ -76,6 +84,7 @@ export class Network {
 				headersTimeout: stallMilliseconds,
 				bodyTimeout: stallMilliseconds,
 			});
+			return new Network(send, dispatcher);
 		} catch (error) {
 			throw new LastingError(`the proxy ${proxy ?? 'of the environment'} cannot be used: ${(error as Error).message}`);
 		}
@@ -125,7 +134,7 @@ export class Network {
 
 	async #send(url: URL, method: 'GET' | 'HEAD', headers: Record<string, string>, signal: AbortSignal | undefined) {
 		try {
-			const answer = await request(url, {
+			const answer = await this.#request(url, {
 				method,
 				dispatcher: this.#dispatcher,
 				headers: { 'user-agent': `hearth/${VERSION}`, 'accept-encoding': 'identity', accept: '*/*', ...headers },

@@ -1,11 +1,18 @@
 // Which models this version can run: the one table that finding, the catalogue and `hearth models` go by.
 
+/** Tensor types of weight matrices that the native core computes with: `Model::matrix` of native/core/model.cpp. */
+const MATRIX_TYPES = 'MXFP4 Q8_0 Q6_K Q5_K Q4_K Q5_1 Q5_0 Q4_1 Q4_0 F16 BF16 F32'.split(' ');
+
 /**
- * Architectures and the tensor types of their weight matrices that the native core computes with. Keep it as native/core/model.cpp
- * is: that file has the last word when a model is loaded, this table says the same without loading one.
+ * Architectures and the tensor types of their weight matrices. native/core/model.cpp (`kArchitectures`) has the last word when a
+ * model is loaded; this says the same without loading one, and a test holds the two together.
  */
 export const SUPPORTED: Readonly<Record<string, readonly string[]>> = {
-	'gpt-oss': ['MXFP4', 'Q8_0', 'F16', 'BF16', 'F32'],
+	'gpt-oss': MATRIX_TYPES,
+	llama: MATRIX_TYPES,
+	qwen2: MATRIX_TYPES,
+	qwen3: MATRIX_TYPES,
+	qwen3moe: MATRIX_TYPES,
 };
 
 /** What a GGUF's header says about what it is. */

@@ -3,7 +3,7 @@ import * as vscode from 'vscode';
 import type { Middleware } from 'vscode-languageclient/node';
 import type { Engine } from '../connection/engine';
 import { DOCUMENT_SCHEMES } from './documents';
-import { languageEnabled, toggleLanguage } from './enablement';
+import { canAsk, languageEnabled, toggleLanguage } from './enablement';
 import { type ExplainAction, explainCompletion } from './explain';
 
 const ACCEPTED_COMMAND = 'hearth.completionAccepted';
@@ -58,7 +58,7 @@ export class Completions implements vscode.Disposable {
 		this.#subscriptions.push(
 			vscode.commands.registerCommand('hearth.whyNoSuggestion', () => this.#explain(engine)),
 			engine.onDidChange((view) => {
-				this.#canAsk = view.state === 'ready' || view.state === 'busy';
+				this.#canAsk = canAsk(view.state, this.#canAsk);
 			}),
 		);
 	}

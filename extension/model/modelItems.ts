@@ -24,7 +24,7 @@ const SOURCES: Record<ModelSource, string> = {
 	ollama: 'Ollama',
 	folder: 'your folder',
 };
-const USES = { chat: 'chat', completion: 'completions', draft: 'draft for a larger model' };
+const USES = { chat: 'chat', completion: 'completions', draft: 'draft' };
 
 /** Those that can be run first, and of these the ones that fit. */
 export function byUsefulness(a: FoundModel, b: FoundModel): number {
@@ -127,7 +127,7 @@ function fitText({ memory: need, fit }: Pick<FoundModel, 'memory' | 'fit'>, memo
 	const needs = `needs ${formatBytes(need.totalBytes)}`;
 	switch (fit) {
 		case 'fits':
-			return `fits: ${needs} of ${formatBytes(memory.availableBytes)} available`;
+			return `fits: ${needs} of ${formatBytes(memory.availableBytes)}`;
 		case 'tight':
 			return `tight: ${needs}, ${formatBytes(memory.availableBytes)} are available now`;
 		case 'too-large':
@@ -140,7 +140,7 @@ function needText({ weightBytes, cacheBytes, scratchBytes }: MemoryNeed): string
 }
 
 function usesText(uses: FoundModel['uses']): string {
-	return uses.length === 0 ? '' : `for ${uses.map((use) => USES[use]).join(', ')}`;
+	return uses.map((use) => USES[use]).join(', ');
 }
 
 function listed(parts: (string | undefined)[]): string {

@@ -24,7 +24,9 @@ describe('a download', () => {
 		};
 		writeFileSync(catalogue, JSON.stringify({ models: [entry] }));
 		vscode = await VsCode.start('download', {
-			files: { 'notes.txt': 'Nothing.\n' },
+			files: { 'math.ts': '// Sums.\n' },
+			// A tenth of a minute.
+			settings: { 'hearth.unloadAfterMinutes': 0.1 },
 			variables: { HEARTH_CATALOGUE: catalogue },
 		});
 		window = await vscode.openWindow();
@@ -64,27 +66,37 @@ describe('a download', () => {
 		await window.screenshot('download-progress');
 	});
 
-	test('is paused and resumed', async () => {
+	test('is paused, and offered again after a restart', async () => {
 		const progress = await window.toast('Downloading Demo model');
 		await progress.getByRole('button', { name: 'Cancel' }).click();
-		const paused = await window.toast(/Demo model is paused at (49|50) %/);
+		await window.toast(/Demo model is paused at (49|50) %/);
 		await window.screenshot('download-paused');
-		await paused.getByRole('button', { name: 'Resume' }).click();
+		await window.page.reload();
+		const unfinished = await window.toast('The download of Demo model has not finished');
+		await unfinished.getByRole('button', { name: 'Resume' }).click();
 		await window.toast('is ready');
 		expect(server.requests.map(({ range }) => range)).toEqual([undefined, expect.stringMatching(/^bytes=[1-9]\d+-$/)]);
 	});
 
 	test('is then the model in use, whole and in its place', async () => {
-		await window.ready();
 		const file = path.join(vscode.folder, 'home', '.local', 'share', 'hearth', 'models', 'model.gguf');
 		expect(readFileSync(file).equals(model)).toBe(true);
-		await window.page.reload();
-		await window.ready();
 		await window.runCommand('Hearth: Select Model…');
 		await row('downloaded by Hearth').waitFor();
 		expect(await row('downloaded by Hearth').textContent()).toMatch(/model.*gpt-oss.*in use.*fits: needs/);
 		await window.screenshot('download-in-use');
 		await window.press('Escape');
+	});
+
+	test('is unloaded when idle, and comes back for a completion', async () => {
+		await window.status('idle (unloaded)');
+		await window.screenshot('model-idle');
+		await window.openFile('math.ts');
+		await window.type('\n// Adds two numbers.\nexport function add(a: number, b: number): number {\n');
+		expect(await window.waitForGhostText()).toContain('return a + b;');
+		await window.screenshot('model-awake');
+		await window.press('Escape');
+		await window.save();
 	});
 
 	test('nothing was asked of other hosts, and no page reported an error', async () => {

@@ -1,7 +1,7 @@
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, test } from 'vitest';
 import {
 	type BenchmarkReport,
 	type CatalogueModel,
@@ -13,7 +13,7 @@ import {
 	type MemoryShortage,
 } from '../../engine/protocol';
 import { ReportStore } from '../../extension/benchmark/reportStore';
-import { languageEnabled, toggleLanguage } from '../../extension/completion/enablement';
+import { canAsk, languageEnabled, toggleLanguage } from '../../extension/completion/enablement';
 import { type CompletionFacts, explainCompletion } from '../../extension/completion/explain';
 import { engineSettings, modelFolders, networkSettings } from '../../extension/connection/settings';
 import { describeError } from '../../extension/errors';
@@ -88,6 +88,17 @@ describe('settings of models and of the network', () => {
 	});
 });
 
+test('an idle model can be asked, and still while it loads again; one that is loaded first cannot', () => {
+	const asked = (...states: Parameters<typeof canAsk>[0][]) =>
+		states.reduce((before, state) => canAsk(state, before), false);
+	expect(asked('starting', 'loading')).toBe(false);
+	expect(asked('starting', 'loading', 'ready')).toBe(true);
+	expect(asked('ready', 'unloaded')).toBe(true);
+	expect(asked('ready', 'unloaded', 'loading')).toBe(true);
+	expect(asked('ready', 'unloaded', 'loading', 'error')).toBe(false);
+	expect(asked('ready', 'restarting', 'loading')).toBe(false);
+});
+
 describe('models to choose from', () => {
 	const memory = { totalBytes: 16e9, availableBytes: 9e9 };
 	const need = { weightBytes: 12.1e9, cacheBytes: 0.5e9, scratchBytes: 0.4e9, totalBytes: 13e9 };
@@ -101,15 +112,13 @@ describe('models to choose from', () => {
 		expect(foundRow(model, memory, false)).toEqual({
 			label: 'gpt-oss-20b',
 			description: 'gpt-oss · 20.9 B · MXFP4 · 12.1 GB',
-			detail: 'tight: needs 13.0 GB, 9.0 GB are available now · for chat, completions · LM Studio',
+			detail: 'tight: needs 13.0 GB, 9.0 GB are available now · chat, completions · LM Studio',
 		});
 		expect(foundRow(model, memory, true).label).toBe('$(check) gpt-oss-20b');
 		expect(foundRow({ ...model, fit: 'too-large' }, memory, false).detail).toContain(
 			'too large: needs 13.0 GB, this machine has 16.0 GB',
 		);
-		expect(foundRow({ ...model, fit: 'fits' }, memory, false).detail).toContain(
-			'fits: needs 13.0 GB of 9.0 GB available',
-		);
+		expect(foundRow({ ...model, fit: 'fits' }, memory, false).detail).toContain('fits: needs 13.0 GB of 9.0 GB');
 		const broken: FoundModel = {
 			path: '/x',
 			name: 'x',
@@ -138,7 +147,7 @@ describe('models to choose from', () => {
 		expect(offeredRow(offered, memory)).toEqual({
 			label: '$(cloud-download) X',
 			description: '12.1 GB · Apache-2.0 · h.example · 2.1 GB are here already',
-			detail: 'too large: needs 13.0 GB, this machine has 16.0 GB · for chat · an X',
+			detail: 'too large: needs 13.0 GB, this machine has 16.0 GB · chat · an X',
 		});
 		const where = { downloadFolder: '/d', freeDiskBytes: 50e9, memory };
 		const terms = downloadTerms(offered, 12.1e9, where);
