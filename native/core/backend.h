@@ -40,8 +40,8 @@ class Backend {
   /// logits[outputs][V] = head · RMSNorm(x of the output rows). The memory is the backend's, valid until the next begin().
   virtual const float* head() = 0;
 
-  // What draft heads need; a backend may do without.
-
+  // What draft heads need; a backend may do without, and is asked first.
+  virtual bool runs_draft_heads() const { return false; }
   /// The residual stream x[R][E] of the step, between two operations, to rows that are `stride` floats apart.
   virtual void read_hidden(float* /*to*/, size_t /*stride*/) { no_draft_heads(); }
   /// y[rows][matrix.rows] = x[rows][matrix.columns] · Wᵀ, between steps.

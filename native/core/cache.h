@@ -43,7 +43,7 @@ class KvCache {
 
   /// A cache of another model whose blocks have the same numbers and fate: a draft head's. nullptr: none.
   KvCache* companion() const { return companion_.get(); }
-  void set_companion(std::unique_ptr<KvCache> companion) { companion_ = std::move(companion); }
+  void set_companion(std::shared_ptr<KvCache> companion) { companion_ = std::move(companion); }
 
   /// Copies the first `tokens` positions of a block into another, all layers, the companion's too.
   void copy_block(int from, int to, int tokens);
@@ -58,7 +58,7 @@ class KvCache {
   CacheType type_;
   size_t element_, head_bytes_, layer_bytes_, bytes_;
   uint8_t* base_ = nullptr;
-  std::unique_ptr<KvCache> companion_;
+  std::shared_ptr<KvCache> companion_;
 };
 
 }  // namespace hearth

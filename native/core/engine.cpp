@@ -45,13 +45,14 @@ Engine::Engine(const std::string& path, const EngineOptions& options)
     : model_(path), pool_(options.threads > 0 ? options.threads : default_thread_count()),
       backend_(make_backend(model_, pool_, options)) {
   if (options.draft_head.empty()) return;
+  if (!backend_->runs_draft_heads()) fail("%s: the %s kernels run no draft heads", options.draft_head.c_str(), backend_->name());
   draft_head_ = std::make_unique<DraftHead>(options.draft_head, model_, pool_,
                                             [&](const Model& head) { return make_backend(head, pool_, options); });
 }
 
 std::shared_ptr<KvCache> Engine::make_cache(int blocks, CacheType type) const {
   auto cache = std::make_shared<KvCache>(model_.config(), blocks, type);
-  if (draft_head_) cache->set_companion(std::make_unique<KvCache>(draft_head_->model().config(), blocks, type));
+  if (draft_head_) cache->set_companion(std::make_shared<KvCache>(draft_head_->model().config(), blocks, type));
   return cache;
 }
 
