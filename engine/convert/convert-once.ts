@@ -43,10 +43,12 @@ async function readSource(file: string): Promise<{ source: unknown; architecture
 	const header = await loadNative()
 		.readGguf(file)
 		.catch(() => undefined);
-	return header && {
-		source: header.metadata.get(SOURCE_KEY),
-		architecture: header.metadata.get('general.architecture'),
-	};
+	return (
+		header && {
+			source: header.metadata.get(SOURCE_KEY),
+			architecture: header.metadata.get('general.architecture'),
+		}
+	);
 }
 
 function cacheFolder(): string {

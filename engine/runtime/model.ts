@@ -2,9 +2,9 @@
 import { stat } from 'node:fs/promises';
 import path from 'node:path';
 import { type GgufHeader, type KernelSet, loadNative, type NativeModel, type RopeMode } from '../../native/index';
-import { optionalString } from '../gguf/metadata';
 import { familyOf } from '../families/choose';
 import type { ModelFamily } from '../families/family';
+import { optionalString } from '../gguf/metadata';
 import { describeModel } from '../models/describe';
 import { alternatives, limitBytes, type MemorySettings, NotEnoughMemoryError, needWith } from '../models/memory-need';
 import type { MachineMemory, MemoryLimit, MemoryNeed } from '../protocol';
@@ -209,5 +209,8 @@ export async function checkReadable(file: string): Promise<void> {
 		if (code === 'ENOENT' || code === 'ENOTDIR') throw new Error(`there is no file ${file}`);
 		throw new Error(`cannot read ${file}: ${(error as Error).message}`);
 	}
-	if (stats.isDirectory()) throw new Error(`${file} is a folder, not a GGUF file; Select Model… and "hearth convert" convert a Hugging Face folder`);
+	if (stats.isDirectory())
+		throw new Error(
+			`${file} is a folder, not a GGUF file; Select Model… and "hearth convert" convert a Hugging Face folder`,
+		);
 }

@@ -1,6 +1,15 @@
 // Conversion of Hugging Face folders: round trips against files made directly, dense models against the published computation
 // with llama.cpp as the judge of the GGUF, and folders that must be refused.
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import {
+	existsSync,
+	mkdirSync,
+	readdirSync,
+	readFileSync,
+	rmSync,
+	statSync,
+	truncateSync,
+	writeFileSync,
+} from 'node:fs';
 import path from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { ProgressType } from 'vscode-jsonrpc';
@@ -8,10 +17,10 @@ import { convertFolder, modelName } from '../../engine/convert/convert';
 import { convertOnce } from '../../engine/convert/convert-once';
 import { decodeFloats, encodeFloats } from '../../engine/convert/rows';
 import { requireString, requireStrings } from '../../engine/gguf/metadata';
+import { serveStreams } from '../../engine/server/server';
 import { DEFAULT_SETTINGS } from '../../engine/server/settings';
 import { demoCorpus } from '../../engine/synth/demo-text';
 import { trainedVocabulary } from '../../engine/synth/vocabulary';
-import { serveStreams } from '../../engine/server/server';
 import { Tokenizer } from '../../engine/tokenizer/tokenizer';
 import { type GgufHeader, loadNative } from '../../native/index';
 import { llamaLogits } from '../parity/llama';

@@ -147,26 +147,29 @@ describe.each(Object.entries(shapes))('%s', (title, shape) => {
 		file = await convertHead(head, title.replace(/\W+/g, '-'));
 	});
 
-	test.each<KernelSet>(['reference', 'auto'])('the %s kernels guess what the plain computation does', async (kernels) => {
-		const model = await native.openModel(targetFile, { kernels, threads: 2, draftHead: file });
-		expect(model.info.draftHead).toMatchObject({ path: file, vocabularySize: shape.draftVocabulary });
-		let [same, all] = [0, 0];
-		// A first token, a block's border, more than a block; in steps of every size.
-		for (const [i, upTo] of [1, 2, 31, 32, 33, 70].entries()) {
-			const tokens = [...randomTokens(upTo + 1, size, 10 * i + 7)];
-			const wanted = plainDraft(head, featuresOf(tokens, upTo), tokens, 4, shared()).tokens;
-			const drafts = await nativeDraft(model, tokens, upTo, 4, [100, 1, 5][i % 3]!);
-			expect(drafts.length).toBe(4);
-			// After a first different guess the chains have nothing to do with each other.
-			const agreed = drafts.findIndex((token, n) => token !== wanted[n]);
-			same += agreed < 0 ? 4 : agreed;
-			all += agreed < 0 ? 4 : agreed + 1;
-		}
-		model.close();
-		// The fast kernels keep K and V in 16 bits, which may decide a near-tie.
-		if (kernels === 'reference') expect(same).toBe(all);
-		else expect(same / all).toBeGreaterThan(0.8);
-	});
+	test.each<KernelSet>(['reference', 'auto'])(
+		'the %s kernels guess what the plain computation does',
+		async (kernels) => {
+			const model = await native.openModel(targetFile, { kernels, threads: 2, draftHead: file });
+			expect(model.info.draftHead).toMatchObject({ path: file, vocabularySize: shape.draftVocabulary });
+			let [same, all] = [0, 0];
+			// A first token, a block's border, more than a block; in steps of every size.
+			for (const [i, upTo] of [1, 2, 31, 32, 33, 70].entries()) {
+				const tokens = [...randomTokens(upTo + 1, size, 10 * i + 7)];
+				const wanted = plainDraft(head, featuresOf(tokens, upTo), tokens, 4, shared()).tokens;
+				const drafts = await nativeDraft(model, tokens, upTo, 4, [100, 1, 5][i % 3]!);
+				expect(drafts.length).toBe(4);
+				// After a first different guess the chains have nothing to do with each other.
+				const agreed = drafts.findIndex((token, n) => token !== wanted[n]);
+				same += agreed < 0 ? 4 : agreed;
+				all += agreed < 0 ? 4 : agreed + 1;
+			}
+			model.close();
+			// The fast kernels keep K and V in 16 bits, which may decide a near-tie.
+			if (kernels === 'reference') expect(same).toBe(all);
+			else expect(same / all).toBeGreaterThan(0.8);
+		},
+	);
 });
 
 interface Run {
@@ -252,7 +255,10 @@ describe('the engine with a head', () => {
 		for (const round of ['first', 'cached']) {
 			const runs = await Promise.all(prompts.map((prompt) => generate(engine, prompt, COUNT, 0, drafts)));
 			const total = sum(runs);
-			expect(runs.map(({ tokens }) => tokens), round).toEqual(plain.map(({ tokens }) => tokens));
+			expect(
+				runs.map(({ tokens }) => tokens),
+				round,
+			).toEqual(plain.map(({ tokens }) => tokens));
 			// Of the last prompt nothing was learned. In a cached prompt few rows of the head are missing.
 			expect(total.accepted, round).toBeGreaterThan(40);
 		}
@@ -363,7 +369,9 @@ describe('a gpt-oss target', () => {
 			const model = await native.openModel(targetGguf, { threads: 2, ...options });
 			const engine = new Engine(model, { contextTokens: 512, speculation: 'draftHead' in options });
 			const runs = await Promise.all(
-				[3, 60, 150].map((length, i) => generate(engine, [...randomTokens(length, vocabularySize, i)], 30, i === 1 ? 1 : 0)),
+				[3, 60, 150].map((length, i) =>
+					generate(engine, [...randomTokens(length, vocabularySize, i)], 30, i === 1 ? 1 : 0),
+				),
 			);
 			answers.push(runs.map(({ tokens }) => tokens));
 			await engine.close();
@@ -399,8 +407,12 @@ describe('a head that does not fit', () => {
 		);
 
 	test('is refused when it is converted', async () => {
-		expect(await refused(folderOf('h1', { norm_output: true }))).toMatch('an EAGLE-3 head with norm_output is not supported');
-		expect(await refused(folderOf('h2', { target_hidden_size: 32 }), { target: targetFolder })).toMatch('for a model of width 32');
+		expect(await refused(folderOf('h1', { norm_output: true }))).toMatch(
+			'an EAGLE-3 head with norm_output is not supported',
+		);
+		expect(await refused(folderOf('h2', { target_hidden_size: 32 }), { target: targetFolder })).toMatch(
+			'for a model of width 32',
+		);
 		expect(await refused(folderOf('h3', { eagle_aux_hidden_state_layer_ids: [1, 2] }))).toMatch('should be 3 layers');
 		expect(await refused(folderOf('h4', {}, ({ d2t: _, ...all }) => all))).toMatch('lacks the tensor d2t');
 		const wild = { dtype: 'I64', shape: [head.ids.length], bytes: new Uint8Array(8 * head.ids.length).fill(0x11) };
@@ -413,7 +425,9 @@ describe('a head that does not fit', () => {
 		const other = await makeModel(folder, 'other', { layers: 6 });
 		const draftHead = path.join(folder, 'h6.gguf');
 		await expect(native.openModel(other, { draftHead })).rejects.toThrow('is a draft head for a model of width 64');
-		await expect(native.openModel(draftHead)).rejects.toThrow('is a draft head for another model; choose it as the draft');
+		await expect(native.openModel(draftHead)).rejects.toThrow(
+			'is a draft head for another model; choose it as the draft',
+		);
 		await expect(native.openModel(targetFile, { draftHead: targetFile })).rejects.toThrow('a draft head has "eagle3"');
 		const without = await native.openModel(targetFile, { threads: 1 });
 		const bare = without.createCache({ blocks: 1 });
@@ -425,9 +439,16 @@ describe('a head that does not fit', () => {
 		const request = { sequence: 0, position: 1, token: 1, limit: 2, blocks: Int32Array.of(0) };
 		// Nothing is known of the sequence yet.
 		expect(await model.draft(cache, [request])).toEqual([new Int32Array(0)]);
-		const step = { tokens: Int32Array.of(1), positions: Int32Array.of(0), sequences: Int32Array.of(0), outputs: Int32Array.of(0) };
+		const step = {
+			tokens: Int32Array.of(1),
+			positions: Int32Array.of(0),
+			sequences: Int32Array.of(0),
+			outputs: Int32Array.of(0),
+		};
 		await model.step(cache, { ...step, blockTables: [Int32Array.of(0)], draftSequences: Int32Array.of(0) });
-		await expect(model.draft(cache, [{ ...request, blocks: Int32Array.of(9) }])).rejects.toThrow('cache block 9 is outside');
+		await expect(model.draft(cache, [{ ...request, blocks: Int32Array.of(9) }])).rejects.toThrow(
+			'cache block 9 is outside',
+		);
 		await expect(model.draft(cache, [{ ...request, limit: 40 }])).rejects.toThrow('has no cache block');
 		await expect(model.draft(cache, [{ ...request, token: size }])).rejects.toThrow('outside the vocabulary');
 		expect(() => model.draft(cache, [{ ...request, limit: -1 }])).toThrow('limit must be a whole number');
