@@ -51,6 +51,8 @@ export interface ModelOptions {
 	threads?: number;
 	rope?: RopeMode;
 	kernels?: KernelSet;
+	/** A GGUF of the architecture `eagle3` made for the model: its draft head. */
+	draftHead?: string;
 }
 
 /** What the native core read from the GGUF's metadata. Lengths are in elements, sizes in bytes. */
@@ -82,6 +84,8 @@ export interface ModelInfo {
 	threads: number;
 	/** Bytes of weights one decode token must read. */
 	bytesPerToken: number;
+	/** Where the model was opened with one. `vocabularySize`: tokens it can propose. */
+	draftHead?: { path: string; fileBytes: number; vocabularySize: number };
 }
 
 /** How one output row's token is chosen. `temperature` 0 is greedy (lowest id wins a tie). */
@@ -118,6 +122,11 @@ export interface StepBatch {
 	outputs: Int32Array;
 	/** [outputs] how to sample each; absent: greedy for all. */
 	sampling?: Sampling[];
+	/**
+	 * [blockTables] numbers below 2^31 that a draft head knows the sequences by, below 0 for one it is not to follow. With them the
+	 * head takes in the step's hidden states.
+	 */
+	draftSequences?: Int32Array;
 	/** Return logits of the output rows too ([outputs × vocabulary], 200,000 floats a row: tests and tools only). */
 	logits?: boolean;
 }
@@ -129,6 +138,19 @@ export interface StepResult {
 	probabilities: Float32Array;
 	logits?: Float32Array;
 	milliseconds: number;
+}
+
+/** A wish for drafts; see `NativeModel.draft`. */
+export interface HeadDraftRequest {
+	/** As in `StepBatch.draftSequences`. */
+	sequence: number;
+	/** The sequence's newest token, which no step has computed yet, and its position. */
+	token: number;
+	position: number;
+	/** Tokens wanted. */
+	limit: number;
+	/** The sequence's block table, with room for positions below `position + limit`. */
+	blocks: Int32Array;
 }
 
 /** K and V of a model in blocks of `blockTokens` positions. Which block belongs to whom is the caller's business. */
@@ -153,6 +175,13 @@ export interface NativeModel {
 	 * on an id, position, block or row out of range, and before touching any cache.
 	 */
 	step(cache: NativeCache, batch: StepBatch): Promise<StepResult>;
+	/**
+	 * Tokens the draft head guesses, at most `limit` each; none for a sequence whose position before `token` no step with
+	 * `draftSequences` has computed. In line with the steps, all sequences in one pass a token. Rejects where there is no head.
+	 */
+	draft(cache: NativeCache, requests: readonly HeadDraftRequest[]): Promise<Int32Array[]>;
+	/** The draft head forgets a sequence. */
+	releaseDrafts(sequence: number): void;
 	/** Memory that `repack` of one layer takes, in bytes; 0: the weights are best as the file has them. */
 	readonly repackBytes: number;
 	/**

@@ -11,6 +11,7 @@ import type {
 } from '../../native/index';
 import { ALIKE, DraftCost, DraftRecord, StepCost } from '../speculation/draft-length';
 import type { DraftGround, DraftRequest, DraftSource } from '../speculation/draft-source';
+import { HeadDrafts } from '../speculation/head-drafts';
 import { PromptLookup } from '../speculation/prompt-lookup';
 import { EngineClosedError } from './errors';
 import { KvCache } from './kv-cache';
@@ -36,7 +37,10 @@ export interface EngineOptions {
 	repack?: boolean;
 	/** Its place among the models of this process, which run one step at a time; default: it is alone. */
 	turns?: StepTurns;
-	/** Where drafts come from; the engine closes them. Default: lookup in each sequence's own text. */
+	/**
+	 * Where drafts come from; the engine closes them. Default: lookup in each sequence's own text, and the draft head, where the
+	 * model was opened with one.
+	 */
 	draftSources?: readonly DraftSource[];
 	/** A source of drafts failed: it is not asked again, and generation goes on without. */
 	onDraftFailure?: (error: Error) => void;
@@ -141,12 +145,15 @@ export class Engine {
 		this.info = model.info;
 		this.#model = model;
 		this.#speculation = options.speculation ?? true;
-		const sources = options.draftSources ?? [new PromptLookup()];
-		this.#draftSources = new Map(sources.map((source) => [source, new DraftCost()]));
 		this.#onDraftFailure = options.onDraftFailure;
 		const contextTokens = Math.min(options.contextTokens ?? model.info.contextLength, model.info.contextLength);
 		const cacheTokens = Math.max(options.cacheTokens ?? contextTokens, contextTokens);
 		this.#nativeCache = createCache(model, cacheTokens, options.cacheType);
+		const sources = options.draftSources ?? [
+			new PromptLookup(),
+			...(model.info.draftHead ? [new HeadDrafts(model, this.#nativeCache)] : []),
+		];
+		this.#draftSources = new Map((this.#speculation ? sources : []).map((source) => [source, new DraftCost()]));
 		this.#cache = new KvCache({
 			blockCount: this.#nativeCache.blockCount,
 			blockTokens: this.#nativeCache.blockTokens,

@@ -75,7 +75,8 @@ Napi::Value open_model(const Napi::CallbackInfo& call) {
   EngineOptions options;
   if (call[1].IsObject()) {
     auto object = call[1].As<Napi::Object>();
-    Napi::Value threads = object.Get("threads"), rope = object.Get("rope"), kernels = object.Get("kernels");
+    Napi::Value threads = object.Get("threads"), rope = object.Get("rope"), kernels = object.Get("kernels"),
+                draft_head = object.Get("draftHead");
     if (!threads.IsUndefined()) {
       double count = threads.IsNumber() ? threads.As<Napi::Number>().DoubleValue() : -1;
       if (!(count >= 0 && count <= 1024)) throw Napi::TypeError::New(call.Env(), "threads must be a number from 0 to 1024");
@@ -87,6 +88,7 @@ Napi::Value open_model(const Napi::CallbackInfo& call) {
       options.rope = mode == "llamacpp" ? RopeMode::llamacpp : RopeMode::reference;
     }
     if (!kernels.IsUndefined()) options.kernels = kernels.ToString();
+    if (!draft_head.IsUndefined()) options.draft_head = draft_head.ToString();
   }
   auto* task = new OpenModel(call.Env(), path_argument(call), options);
   task->Queue();

@@ -43,7 +43,31 @@ class Stopwatch {
 
 Engine::Engine(const std::string& path, const EngineOptions& options)
     : model_(path), pool_(options.threads > 0 ? options.threads : default_thread_count()),
-      backend_(make_backend(model_, pool_, options)) {}
+      backend_(make_backend(model_, pool_, options)) {
+  if (options.draft_head.empty()) return;
+  draft_head_ = std::make_unique<DraftHead>(options.draft_head, model_, pool_,
+                                            [&](const Model& head) { return make_backend(head, pool_, options); });
+}
+
+std::shared_ptr<KvCache> Engine::make_cache(int blocks, CacheType type) const {
+  auto cache = std::make_shared<KvCache>(model_.config(), blocks, type);
+  if (draft_head_) cache->set_companion(std::make_unique<KvCache>(draft_head_->model().config(), blocks, type));
+  return cache;
+}
+
+size_t Engine::cache_block_bytes(CacheType type) const {
+  return KvCache::block_bytes(model_.config(), type) + (draft_head_ ? KvCache::block_bytes(draft_head_->model().config(), type) : 0);
+}
+
+std::vector<std::vector<int32_t>> Engine::draft(KvCache& cache, const std::vector<DraftRequest>& requests) {
+  if (!draft_head_) fail("the model was opened without a draft head");
+  if (aborted_) fail("the model is being closed");
+  return draft_head_->draft(cache, requests);
+}
+
+void Engine::release_drafts(int64_t sequence) {
+  if (draft_head_) draft_head_->release(sequence);
+}
 
 StepResult Engine::step(KvCache& cache, const Batch& batch) {
   const Config& config = model_.config();
@@ -54,7 +78,12 @@ StepResult Engine::step(KvCache& cache, const Batch& batch) {
   backend.begin(batch, cache);
   backend.embed();
   watch.lap("embed");
+  const bool drafting = draft_head_ && !batch.draft_sequences.empty();
+  const int E = config.embedding;
+  float* features = drafting ? draft_head_->features(batch.rows()) : nullptr;
   for (int layer = 0; layer < config.layers; layer++) {
+    for (int i = 0; drafting && i < 3; i++)
+      if (draft_head_->model().head().target_layers[i] == layer) backend.read_hidden(features + i * E, 3 * static_cast<size_t>(E));
     if (aborted_) fail("the model is being closed");
     backend.attention_input(layer);
     watch.lap("attention input");
@@ -82,6 +111,10 @@ StepResult Engine::step(KvCache& cache, const Batch& batch) {
     });
     if (batch.logits) result.logits.assign(logits, logits + outputs * vocabulary);
     watch.lap("sampling");
+  }
+  if (drafting) {
+    draft_head_->observe(batch, cache);
+    watch.lap("draft head");
   }
   std::lock_guard lock(profile_mutex_);
   for (auto& [operation, milliseconds] : times) profile_[operation] += milliseconds;

@@ -9,6 +9,7 @@
 
 #include "backend.h"
 #include "batch.h"
+#include "draft_head.h"
 #include "model.h"
 #include "thread_pool.h"
 
@@ -18,6 +19,7 @@ struct EngineOptions {
   int threads = 0;  ///< 0: default_thread_count()
   RopeMode rope = RopeMode::reference;
   std::string kernels = "auto";
+  std::string draft_head;  ///< GGUF of a draft head for the model; empty: none
 };
 
 class Engine {
@@ -32,6 +34,16 @@ class Engine {
   /// The forward pass as the model card gives it, then sampling. Throws Error on a bad batch (cache untouched) or once
   /// abort() was called.
   StepResult step(KvCache& cache, const Batch& batch);
+
+  /// The model's draft head; nullptr: it has none.
+  const DraftHead* draft_head() const { return draft_head_.get(); }
+  /// See DraftHead::draft and release. Throw Error where the model has no draft head.
+  std::vector<std::vector<int32_t>> draft(KvCache& cache, const std::vector<DraftRequest>& requests);
+  void release_drafts(int64_t sequence);
+
+  /// A cache for this model and its draft head. Throws Error where memory for it cannot be had.
+  std::shared_ptr<KvCache> make_cache(int blocks, CacheType type) const;
+  size_t cache_block_bytes(CacheType type) const;
 
   /// See Backend::repack. Throws Error for a layer out of range.
   void repack(int layer);
@@ -48,6 +60,7 @@ class Engine {
   Model model_;
   ThreadPool pool_;
   std::unique_ptr<Backend> backend_;
+  std::unique_ptr<DraftHead> draft_head_;
   std::atomic<bool> aborted_{false};
   std::mutex profile_mutex_;
   std::map<std::string, double> profile_;

@@ -117,6 +117,12 @@ export class FakeModel implements NativeModel {
 		}
 	}
 
+	draft(): Promise<Int32Array[]> {
+		return Promise.reject(new Error('the toy has no draft head'));
+	}
+
+	releaseDrafts(): void {}
+
 	readonly repackBytes = 0;
 
 	repack(): Promise<void> {
