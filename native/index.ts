@@ -71,9 +71,11 @@ export interface ModelInfo {
 	headCount: number;
 	headCountKv: number;
 	headLength: number;
+	/** 0: the feed-forward is dense, and `expertFeedForwardLength` its width. */
 	expertCount: number;
 	expertUsedCount: number;
 	expertFeedForwardLength: number;
+	/** Of the even layers; 0: none. */
 	slidingWindow: number;
 	rmsEpsilon: number;
 	ropeFrequencyBase: number;
@@ -212,7 +214,7 @@ export interface CpuInfo {
 export interface Native {
 	/** Parses and validates a GGUF header. Rejects with the field at fault. Accepts any architecture and tensor type. */
 	readGguf(file: string): Promise<GgufHeader>;
-	/** Maps a gpt-oss model. Rejects on a wrong architecture, missing tensor, unsupported type or wrong shape, by name. */
+	/** Maps a model. Rejects on an unknown architecture, missing tensor, unsupported type or wrong shape, by name. */
 	openModel(file: string, options?: ModelOptions): Promise<NativeModel>;
 	cpuInfo(): CpuInfo;
 }

@@ -28,16 +28,20 @@ export function expectedExperts(experts: number, used: number, rows: number): nu
 
 /** Bytes of weights that a step of `rows` rows reads, each weight once; `outputs`: whether any row's successor is sampled. */
 export function stepWeightBytes({ info, weights }: ModelCost, rows: number, outputs = true): number {
+	if (info.expertCount === 0) return info.bytesPerToken - (outputs ? 0 : weights.headBytes);
 	const share = (touched: number) => (weights.expertBytes * touched) / info.expertCount;
 	const others = info.bytesPerToken - share(info.expertUsedCount);
 	const experts = share(expectedExperts(info.expertCount, info.expertUsedCount, rows));
 	return others + experts - (outputs ? 0 : weights.headBytes);
 }
 
-/** Bytes of K and V that the row at `position` reads: all of them in full layers (the odd ones), the window in sliding ones. */
+/**
+ * Bytes of K and V that the row at `position` reads: all of them in full layers, the window in sliding ones (the even ones, where
+ * the model has a window).
+ */
 export function attentionBytes({ info, cacheBytesPerToken }: ModelCost, position: number): number {
 	const layer = cacheBytesPerToken / info.layers;
-	const full = Math.floor(info.layers / 2);
+	const full = info.slidingWindow === 0 ? info.layers : Math.floor(info.layers / 2);
 	const seen = position + 1;
 	return layer * (full * seen + (info.layers - full) * Math.min(seen, info.slidingWindow));
 }
@@ -46,8 +50,9 @@ export function attentionBytes({ info, cacheBytesPerToken }: ModelCost, position
 export function multiplyAdds({ info }: ModelCost, output = true): number {
 	const { embeddingLength: width, headCount, headCountKv, headLength } = info;
 	const attention = 2 * width * headLength * (headCount + headCountKv);
-	const experts = width * (info.expertCount + 3 * info.expertUsedCount * info.expertFeedForwardLength);
-	return info.layers * (attention + experts) + (output ? width * info.vocabularySize : 0);
+	// A dense feed-forward is one expert that needs no router.
+	const feedForward = width * (info.expertCount + 3 * Math.max(1, info.expertUsedCount) * info.expertFeedForwardLength);
+	return info.layers * (attention + feedForward) + (output ? width * info.vocabularySize : 0);
 }
 
 export interface Work {

@@ -1,5 +1,5 @@
 // `hearth synth`: writes a model with random weights.
-import type { AttentionType, ModelShape } from '../synth/architecture';
+import { architectures, type MatrixType, type ModelShape, matrixTypes, ropeScalings } from '../synth/architecture';
 import { type PresetName, presets } from '../synth/presets';
 import { synthesize } from '../synth/synthesize';
 import {
@@ -15,19 +15,26 @@ import { progressLine } from './progress';
 
 const presetNames = Object.keys(presets) as PresetName[];
 
+const matrixTypeNames = matrixTypes.map((type) => type.toLowerCase());
+
 const help = `usage: hearth synth OUT [options]
 
-Writes a gpt-oss model (GGUF) with seeded random weights: the work of a real model of that size without a download.
+Writes a model (GGUF) with seeded random weights: the work of a real model of that size without a download.
 
   --preset NAME          sizes to start from (default: tiny)
 ${presetNames.map((name) => `                           ${name.padEnd(6)}${presets[name].summary}`).join('\n')}
+  --architecture NAME    ${architectures.join(', ')} (default: the preset's)
   --seed N               the same seed gives the same bytes everywhere (default: 0)
   --vocab o200k|small    vocabulary: gpt-oss's own, or some 800 tokens (default: the preset's)
   --layers N  --embedding N  --heads N  --kv-heads N  --head-length N
   --experts N  --experts-used N  --ffn N  --window N  --context N
                          replace single sizes of the preset
-  --attention-type q8_0|f16|bf16|f32
-                         type of the attention and embedding matrices (default: q8_0)
+  --attention-type T     type of the attention and embedding matrices (default: q8_0):
+                         ${matrixTypeNames.join(', ')}
+  --ffn-type T           type of the feed-forward's matrices, the experts' or the dense ones (default: mxfp4;
+                         for architectures other than the preset's: q8_0)
+  --rope-scaling KIND    ${ropeScalings.join(', ')} (default: yarn for gpt-oss, else none)
+  --tied                 the embedding is the output matrix, too; not for gpt-oss
   --json                 print a summary as JSON
 `;
 
@@ -66,6 +73,10 @@ export async function synth(args: string[]): Promise<void> {
 			window: text,
 			context: text,
 			'attention-type': text,
+			'ffn-type': text,
+			architecture: text,
+			'rope-scaling': text,
+			tied: { type: 'boolean' },
 			json: { type: 'boolean' },
 		},
 		['OUT'],
@@ -79,13 +90,18 @@ export async function synth(args: string[]): Promise<void> {
 		const value = integerOption(flag, values[flag], 1);
 		if (value !== undefined) shape[key] = value;
 	}
-	const attentionType = choiceOption('attention-type', values['attention-type']?.toLowerCase(), [
-		'q8_0',
-		'f16',
-		'bf16',
-		'f32',
-	]);
-	if (attentionType) shape.attentionType = attentionType.toUpperCase() as AttentionType;
+	for (const [flag, key] of [
+		['attention-type', 'attentionType'],
+		['ffn-type', 'feedForwardType'],
+	] as const) {
+		const type = choiceOption(flag, values[flag]?.toLowerCase(), matrixTypeNames);
+		if (type) shape[key] = type.toUpperCase() as MatrixType;
+	}
+	const architecture = choiceOption('architecture', values.architecture, architectures);
+	if (architecture) shape.architecture = architecture;
+	const ropeScaling = choiceOption('rope-scaling', values['rope-scaling'], ropeScalings);
+	if (ropeScaling) shape.ropeScaling = ropeScaling;
+	if (values.tied) shape.tied = true;
 	const preset = choiceOption('preset', values.preset, presetNames);
 	const vocabulary = choiceOption('vocab', values.vocab, ['o200k', 'small']);
 	const seed = integerOption('seed', values.seed, 0);

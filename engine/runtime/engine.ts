@@ -9,8 +9,8 @@ import type {
 	StepBatch,
 	StepResult,
 } from '../../native/index';
-import { DraftCost, DraftRecord, StepCost } from '../speculation/draft-length';
-import type { DraftRequest, DraftSource } from '../speculation/draft-source';
+import { ALIKE, DraftCost, DraftRecord, StepCost } from '../speculation/draft-length';
+import type { DraftGround, DraftRequest, DraftSource } from '../speculation/draft-source';
 import { HeadDrafts } from '../speculation/head-drafts';
 import { PromptLookup } from '../speculation/prompt-lookup';
 import { EngineClosedError } from './errors';
@@ -353,6 +353,7 @@ export class Engine {
 			for (const entry of open) {
 				const choice = this.#chooseSource(plan, entry, round);
 				if (!choice || !this.#scheduler.reserveDrafts(entry, choice.length)) continue;
+				entry.draftGround = choice.ground;
 				const request = { sequence: entry.sequence, limit: choice.length, blocks: entry.lease.blocks };
 				asked.set(choice.source, [...(asked.get(choice.source) ?? []), { entry, request }]);
 			}
@@ -376,7 +377,7 @@ export class Engine {
 		plan: StepPlan<Request>,
 		{ sequence: request }: StepEntry<Request>,
 		round: number,
-	): { source: DraftSource; length: number } | undefined {
+	): { source: DraftSource; length: number; ground?: DraftGround } | undefined {
 		const { options } = request;
 		const generated = request.tokens.length - request.promptTokens;
 		// The last token a request may have needs no draft behind it.
@@ -388,10 +389,11 @@ export class Engine {
 				: undefined;
 		}
 		const otherRows = rowCount(plan) - 1;
-		const choices = [...this.#draftSources].map(([source, cost]) => ({
-			source,
-			...recordOf(request, source).best(this.#stepCost, otherRows, limit, cost),
-		}));
+		const choices = [...this.#draftSources].flatMap(([source, cost]) => {
+			const ground = source.ground ? source.ground(request) : ALIKE;
+			if (!ground) return [];
+			return { source, ground, ...recordOf(request, source).best(this.#stepCost, otherRows, limit, cost, ground) };
+		});
 		return choices.filter(({ length }) => length > 0).sort((a, b) => b.rate - a.rate)[round];
 	}
 
@@ -472,7 +474,7 @@ export class Engine {
 		entry.end += right;
 		request.drafts.proposed += drafts.length;
 		request.drafts.accepted += right;
-		if (entry.draftSource) recordOf(request, entry.draftSource).observe(drafts.length, right);
+		if (entry.draftSource) recordOf(request, entry.draftSource).observe(drafts.length, right, entry.draftGround);
 		return right;
 	}
 

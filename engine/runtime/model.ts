@@ -88,7 +88,7 @@ export async function openModel(file: string, options: OpenOptions = {}): Promis
 			tokenizer,
 			family,
 			loadMilliseconds: performance.now() - started,
-			weights: { expertBytes: tensorBytes(header, /_exps\./), headBytes: tensorBytes(header, /^output\.weight$/) },
+			weights: { expertBytes: tensorBytes(header, /_exps\./), headBytes: headBytes(header) },
 			cpuFeatures: native.cpuInfo().features,
 			...(need && { need }),
 			...(drafting.name !== undefined && { draft: drafting.name }),
@@ -184,6 +184,11 @@ function checkedNeed(
 	if (need.totalBytes <= most) return need;
 	const others = alternatives(sizes, settings, most);
 	throw new NotEnoughMemoryError({ path: file, need, memory: available, alternatives: others }, most);
+}
+
+/** Where the file ties the two, the embedding is the head. */
+function headBytes(header: GgufHeader): number {
+	return tensorBytes(header, /^output\.weight$/) || tensorBytes(header, /^token_embd\.weight$/);
 }
 
 function tensorBytes({ tensors }: GgufHeader, name: RegExp): number {

@@ -1,6 +1,6 @@
 // Continuous batching: which rows of which sequences the next step runs. Pure policy: it knows the cache's bookkeeping
 // but neither a model nor a clock, so tests drive it with simulated step times.
-import type { DraftSource } from '../speculation/draft-source';
+import type { DraftGround, DraftSource } from '../speculation/draft-source';
 import { ContextOverflowError, OverloadedError } from './errors';
 import type { KvCache, Lease } from './kv-cache';
 
@@ -30,8 +30,9 @@ export interface StepEntry<S extends Sequence> {
 	output: boolean;
 	/** Guesses at positions end, end + 1, … that run behind the last row to be verified; see `reserveDrafts`. */
 	drafts: number[];
-	/** Who guessed them. */
+	/** Who guessed them, and on what ground. */
 	draftSource?: DraftSource;
+	draftGround?: DraftGround | undefined;
 }
 
 export interface StepPlan<S extends Sequence> {

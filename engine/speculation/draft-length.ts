@@ -2,8 +2,10 @@
 // sequence were right. Verifying more rows of a mixture of experts reads more experts, so drafts are not free (gpt-oss:
 // 2 rows read 1.4 times, 4 rows 2.1 times, 8 rows 3.1 times the bytes of one).
 
-/** Drafts longer than this never pay before their acceptance is known to be near certain, and then 16 gain little more. */
-export const MAX_DRAFT = 16;
+import type { DraftGround } from './draft-source';
+
+/** Rows beyond this cost about as much as they bring, even where drafts are near certain. */
+export const MAX_DRAFT = 32;
 
 /** Weight of the newest observation. */
 const COST_WEIGHT = 0.1;
@@ -60,25 +62,29 @@ export interface DraftChoice {
 	rate: number;
 }
 
-/** One sequence's record of accepted drafts. */
-export class DraftRecord {
-	/** Probability that the next drafted token is right, given that those before it were. Begins hopeful. */
-	#acceptance = 0.7;
-	/** Steps since a draft was last tried. */
-	#idle = 0;
+/** What a source says that does not tell its drafts apart. Begins hopeful. */
+export const ALIKE: DraftGround = { kind: 0, prior: 0.7 };
 
-	get acceptance(): number {
-		return this.#acceptance;
-	}
+interface Acceptance {
+	/** Probability that the next drafted token is right, given that those before it were. */
+	probability: number;
+	/** Steps since a draft was last tried. */
+	idle: number;
+}
+
+/** One sequence's record of a source's drafts: how many were right, by what they were founded on. */
+export class DraftRecord {
+	readonly #byKind = new Map<number, Acceptance>();
 
 	/** Learns that of `drafted` tokens the first `accepted` were right. */
-	observe(drafted: number, accepted: number): void {
+	observe(drafted: number, accepted: number, ground = ALIKE): void {
+		const record = this.#of(ground);
 		// Each accepted token is a success; the first wrong one is a failure; what follows it says nothing.
 		for (let i = 0; i < Math.min(drafted, accepted + 1); i++) {
 			const hit = i < accepted ? 1 : 0;
-			this.#acceptance += ACCEPTANCE_WEIGHT * (hit - this.#acceptance);
+			record.probability += ACCEPTANCE_WEIGHT * (hit - record.probability);
 		}
-		this.#idle = 0;
+		record.idle = 0;
 	}
 
 	/**
@@ -86,14 +92,14 @@ export class DraftRecord {
 	 * @param otherRows rows of other sequences in the same step: under load a draft only adds cost to everyone.
 	 * @param drafting what making the draft costs; absent: nothing.
 	 */
-	best(cost: StepCost, otherRows: number, limit: number, drafting?: DraftCost): DraftChoice {
-		const p = this.#acceptance;
+	best(cost: StepCost, otherRows: number, limit: number, drafting?: DraftCost, ground = ALIKE): DraftChoice {
+		const record = this.#of(ground);
 		let length = 0;
 		let rate = (1 + otherRows) / cost.estimate(otherRows + 1);
 		let tokens = 1;
 		let chance = 1;
 		for (let k = 1; k <= Math.min(limit, MAX_DRAFT); k++) {
-			chance *= p;
+			chance *= record.probability;
 			tokens += chance;
 			// Others wait for the longer step too: their tokens count for its price.
 			const promised = (tokens + otherRows) / (cost.estimate(otherRows + 1 + k) + (drafting?.estimate(k) ?? 0));
@@ -103,10 +109,18 @@ export class DraftRecord {
 			}
 		}
 		// A record can only recover by trying: once in a while, one token.
-		if (length === 0 && limit > 0 && otherRows === 0 && ++this.#idle >= 16) {
-			this.#idle = 0;
+		if (length === 0 && limit > 0 && otherRows === 0 && ++record.idle >= 16) {
+			record.idle = 0;
 			length = 1;
 		}
 		return { length, rate };
+	}
+
+	#of({ kind, prior }: DraftGround): Acceptance {
+		const known = this.#byKind.get(kind);
+		if (known) return known;
+		const made = { probability: prior, idle: 0 };
+		this.#byKind.set(kind, made);
+		return made;
 	}
 }

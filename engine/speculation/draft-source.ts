@@ -19,11 +19,23 @@ export interface DraftRequest {
 	blocks: readonly number[];
 }
 
+/** What a draft is founded on. Drafts of one kind are right about equally often, which is learned, from `prior` on. */
+export interface DraftGround {
+	kind: number;
+	/** Probability that a drafted token is right, given that those before it were, until it is known. */
+	prior: number;
+}
+
 /**
  * Follows all sequences of an engine and guesses how they go on. Every call comes between two steps and is awaited, so a
  * source may compute natively, all sequences of a step in one pass. An error from it ends its use and fails no request.
  */
 export interface DraftSource {
+	/**
+	 * What the next draft of a sequence would be founded on, told before its length is chosen and without making it; undefined
+	 * where there would be none. Absent: the source's drafts are all alike.
+	 */
+	ground?(sequence: DraftSequence): DraftGround | undefined;
 	/**
 	 * @returns for each request the tokens that may come next, the likeliest continuation, at most `limit`; none where it has
 	 * no idea.

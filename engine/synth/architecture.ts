@@ -1,24 +1,42 @@
-// The gpt-oss architecture as a GGUF holds it: sizes, metadata and tensors, by the names of llama.cpp's `gpt-oss`.
-import type { GgufTensor, GgufValue, TensorType } from '../gguf/writer';
+// The architectures as a GGUF holds them: sizes, metadata and tensors, by llama.cpp's names.
+import { type GgufTensor, type GgufValue, type TensorType, tensorTypes } from '../gguf/writer';
 import type { Vocabulary } from './vocabulary';
 
-export type AttentionType = Extract<TensorType, 'Q8_0' | 'F16' | 'BF16' | 'F32'>;
+/** What a weight matrix can be. */
+export const matrixTypes = [
+	...(['F32', 'F16', 'BF16', 'Q8_0', 'MXFP4'] as const),
+	...(['Q4_0', 'Q4_1', 'Q5_0', 'Q5_1', 'Q4_K', 'Q5_K', 'Q6_K'] as const),
+] satisfies TensorType[];
+export type MatrixType = (typeof matrixTypes)[number];
 
-/** Lengths in elements. Rotary embedding, YaRN scaling and the norm's epsilon are gpt-oss's own. */
+export const architectures = ['gpt-oss', 'llama', 'qwen2', 'qwen3', 'qwen3moe'] as const;
+export type ArchitectureName = (typeof architectures)[number];
+
+export const ropeScalings = ['none', 'linear', 'yarn', 'llama3'] as const;
+
+/** Lengths in elements. Rotary embedding and the norm's epsilon are gpt-oss's own, or usual ones. */
 export interface ModelShape {
+	architecture: ArchitectureName;
 	layers: number;
 	embedding: number;
 	heads: number;
 	headsKv: number;
 	headLength: number;
+	/** Of gpt-oss and qwen3moe; the others have a dense feed-forward. */
 	experts: number;
 	expertsUsed: number;
-	/** Width of one expert. */
+	/** Width of one expert, or of the dense feed-forward. */
 	feedForward: number;
+	/** Of gpt-oss. */
 	slidingWindow: number;
 	contextLength: number;
+	ropeScaling: (typeof ropeScalings)[number];
+	/** The embedding is the output matrix, too. Not in gpt-oss. */
+	tied: boolean;
 	/** Type of the attention's and the two embedding matrices. */
-	attentionType: AttentionType;
+	attentionType: MatrixType;
+	/** Type of the feed-forward's matrices, the experts' or the dense ones. */
+	feedForwardType: MatrixType;
 }
 
 export type TensorRole =
@@ -30,8 +48,9 @@ export type TensorRole =
 	| 'sinks'
 	| 'router'
 	| 'routerBias'
-	| 'experts'
-	| 'expertsBias';
+	| 'feedForward'
+	| 'feedForwardBias'
+	| 'ropeDivisors';
 
 export interface TensorPlan extends Pick<GgufTensor, 'name' | 'type' | 'shape'> {
 	role: TensorRole;
@@ -39,7 +58,21 @@ export interface TensorPlan extends Pick<GgufTensor, 'name' | 'type' | 'shape'> 
 
 /** RoPE of gpt-oss (model card, `gpt_oss/torch/model.py`). */
 export const rope = { frequencyBase: 150_000, scalingFactor: 32, originalContextLength: 4096 };
+/** RoPE of the others: contexts as short as tests are. */
+const denseRope = { frequencyBase: 10_000, scalingFactor: 4, originalContextLength: 128 };
 export const rmsEpsilon = 1e-5;
+
+const hasExperts = ({ architecture }: ModelShape) => architecture === 'gpt-oss' || architecture === 'qwen3moe';
+
+/** What Llama 3 divides each pair's frequency by (transformers, `_compute_llama3_parameters`; factors 1 and 4). */
+export function llama3Divisors(headLength: number): Float32Array {
+	const { frequencyBase, scalingFactor, originalContextLength } = denseRope;
+	return Float32Array.from({ length: headLength / 2 }, (_, i) => {
+		const turns = originalContextLength / (2 * Math.PI * frequencyBase ** ((2 * i) / headLength));
+		const keep = Math.min(1, Math.max(0, (turns - 1) / (4 - 1)));
+		return 1 / ((1 - keep) / scalingFactor + keep);
+	});
+}
 
 /** llama.cpp's limits (`LLAMA_MAX_LAYERS`, `LLAMA_MAX_EXPERTS`). */
 const MAX_LAYERS = 512;
@@ -60,58 +93,73 @@ export function checkShape(shape: ModelShape): void {
 	whole('heads', shape.heads, 2 ** 12);
 	whole('kv-heads', shape.headsKv, 2 ** 12);
 	whole('head-length', shape.headLength, 256);
-	whole('experts', shape.experts, MAX_EXPERTS);
-	whole('experts-used', shape.expertsUsed, MAX_EXPERTS);
+	if (hasExperts(shape)) {
+		whole('experts', shape.experts, MAX_EXPERTS);
+		whole('experts-used', shape.expertsUsed, MAX_EXPERTS);
+	}
 	whole('ffn', shape.feedForward);
 	whole('window', shape.slidingWindow);
 	whole('context', shape.contextLength, 2 ** 24);
-	multiple('embedding', shape.embedding, 32, 'MXFP4');
-	multiple('ffn', shape.feedForward, 32, 'MXFP4');
+	for (const type of new Set([shape.feedForwardType, shape.attentionType])) {
+		multiple('embedding', shape.embedding, tensorTypes[type].blockValues, type);
+	}
+	multiple('ffn', shape.feedForward, tensorTypes[shape.feedForwardType].blockValues, shape.feedForwardType);
 	multiple('head-length', shape.headLength, 8, 'attention');
 	multiple('heads', shape.heads, shape.headsKv, `sharing ${shape.headsKv} key/value heads`);
-	if (shape.attentionType === 'Q8_0' && (shape.heads * shape.headLength) % 32 !== 0) {
+	const width = shape.heads * shape.headLength;
+	const { blockValues } = tensorTypes[shape.attentionType];
+	if (width % blockValues !== 0) {
 		throw new Error(
-			`--heads ${shape.heads} × --head-length ${shape.headLength} = ${shape.heads * shape.headLength}: Q8_0 needs a multiple of 32`,
+			`--heads ${shape.heads} × --head-length ${shape.headLength} = ${width}: ${shape.attentionType} needs a multiple of ${blockValues}`,
 		);
 	}
-	if (shape.expertsUsed > shape.experts) {
+	if (shape.tied && shape.architecture === 'gpt-oss') throw new Error('--tied is not for gpt-oss');
+	if (hasExperts(shape) && shape.expertsUsed > shape.experts) {
 		throw new Error(`--experts-used ${shape.expertsUsed} is more than --experts ${shape.experts}`);
 	}
 }
 
-/** Every tensor in the order of the published file: 3 + 19 a layer (459 for gpt-oss-20b). */
+/** Every tensor; gpt-oss's in the order of the published file: 3 + 19 a layer (459 for gpt-oss-20b). */
 export function planTensors(shape: ModelShape, vocabularySize: number): TensorPlan[] {
-	const { embedding, feedForward, experts, attentionType } = shape;
+	const { embedding, feedForward, experts, attentionType, feedForwardType, architecture } = shape;
+	const gptOss = architecture === 'gpt-oss';
 	const q = shape.heads * shape.headLength;
 	const kv = shape.headsKv * shape.headLength;
+	const stack = hasExperts(shape) ? [experts] : [];
+	const ffn = hasExperts(shape) ? '_exps' : '';
 	const plans: TensorPlan[] = [];
 	const add = (name: string, role: TensorRole, type: TensorType, ...lengths: number[]) => {
 		plans.push({ name, role, type, shape: lengths });
 	};
-	add('output.weight', 'output', attentionType, embedding, vocabularySize);
+	if (!shape.tied) add('output.weight', 'output', attentionType, embedding, vocabularySize);
 	add('output_norm.weight', 'norm', 'F32', embedding);
-	add('token_embd.weight', 'embedding', attentionType, embedding, vocabularySize);
+	add('token_embd.weight', shape.tied ? 'output' : 'embedding', attentionType, embedding, vocabularySize);
+	if (shape.ropeScaling === 'llama3') add('rope_freqs.weight', 'ropeDivisors', 'F32', shape.headLength / 2);
 	for (let layer = 0; layer < shape.layers; layer++) {
 		const blk = `blk.${layer}`;
-		add(`${blk}.attn_k.bias`, 'attentionBias', 'F32', kv);
+		const qkvBias = gptOss || architecture === 'qwen2';
+		const headNorms = architecture === 'qwen3' || architecture === 'qwen3moe';
+		if (qkvBias) add(`${blk}.attn_k.bias`, 'attentionBias', 'F32', kv);
+		if (headNorms) add(`${blk}.attn_k_norm.weight`, 'norm', 'F32', shape.headLength);
 		add(`${blk}.attn_k.weight`, 'attention', attentionType, embedding, kv);
 		add(`${blk}.attn_norm.weight`, 'norm', 'F32', embedding);
-		add(`${blk}.attn_output.bias`, 'attentionBias', 'F32', embedding);
+		if (gptOss) add(`${blk}.attn_output.bias`, 'attentionBias', 'F32', embedding);
 		add(`${blk}.attn_output.weight`, 'attention', attentionType, q, embedding);
-		add(`${blk}.attn_q.bias`, 'attentionBias', 'F32', q);
+		if (qkvBias) add(`${blk}.attn_q.bias`, 'attentionBias', 'F32', q);
+		if (headNorms) add(`${blk}.attn_q_norm.weight`, 'norm', 'F32', shape.headLength);
 		add(`${blk}.attn_q.weight`, 'attention', attentionType, embedding, q);
-		add(`${blk}.attn_sinks.weight`, 'sinks', 'F32', shape.heads);
-		add(`${blk}.attn_v.bias`, 'attentionBias', 'F32', kv);
+		if (gptOss) add(`${blk}.attn_sinks.weight`, 'sinks', 'F32', shape.heads);
+		if (qkvBias) add(`${blk}.attn_v.bias`, 'attentionBias', 'F32', kv);
 		add(`${blk}.attn_v.weight`, 'attention', attentionType, embedding, kv);
-		add(`${blk}.ffn_down_exps.bias`, 'expertsBias', 'F32', embedding, experts);
-		add(`${blk}.ffn_down_exps.weight`, 'experts', 'MXFP4', feedForward, embedding, experts);
-		add(`${blk}.ffn_gate_exps.bias`, 'expertsBias', 'F32', feedForward, experts);
-		add(`${blk}.ffn_gate_exps.weight`, 'experts', 'MXFP4', embedding, feedForward, experts);
-		add(`${blk}.ffn_gate_inp.bias`, 'routerBias', 'F32', experts);
-		add(`${blk}.ffn_gate_inp.weight`, 'router', 'F32', embedding, experts);
-		add(`${blk}.ffn_up_exps.bias`, 'expertsBias', 'F32', feedForward, experts);
-		add(`${blk}.ffn_up_exps.weight`, 'experts', 'MXFP4', embedding, feedForward, experts);
-		add(`${blk}.post_attention_norm.weight`, 'norm', 'F32', embedding);
+		if (gptOss) add(`${blk}.ffn_down_exps.bias`, 'feedForwardBias', 'F32', embedding, experts);
+		add(`${blk}.ffn_down${ffn}.weight`, 'feedForward', feedForwardType, feedForward, embedding, ...stack);
+		if (gptOss) add(`${blk}.ffn_gate_exps.bias`, 'feedForwardBias', 'F32', feedForward, experts);
+		add(`${blk}.ffn_gate${ffn}.weight`, 'feedForward', feedForwardType, embedding, feedForward, ...stack);
+		if (gptOss) add(`${blk}.ffn_gate_inp.bias`, 'routerBias', 'F32', experts);
+		if (hasExperts(shape)) add(`${blk}.ffn_gate_inp.weight`, 'router', 'F32', embedding, experts);
+		if (gptOss) add(`${blk}.ffn_up_exps.bias`, 'feedForwardBias', 'F32', feedForward, experts);
+		add(`${blk}.ffn_up${ffn}.weight`, 'feedForward', feedForwardType, embedding, feedForward, ...stack);
+		add(`${blk}.${gptOss ? 'post_attention_norm' : 'ffn_norm'}.weight`, 'norm', 'F32', embedding);
 	}
 	return plans;
 }
@@ -122,28 +170,36 @@ export function metadataOf(shape: ModelShape, vocabulary: Vocabulary, name: stri
 	const string = (key: string, value: string) => metadata.set(key, { type: 'string', value });
 	const u32 = (key: string, value: number) => metadata.set(key, { type: 'u32', value });
 	const f32 = (key: string, value: number) => metadata.set(key, { type: 'f32', value });
-	string('general.architecture', 'gpt-oss');
+	const { architecture } = shape;
+	const gptOss = architecture === 'gpt-oss';
+	string('general.architecture', architecture);
 	string('general.type', 'model');
 	string('general.name', name);
-	u32('general.file_type', 38); // llama.cpp's LLAMA_FTYPE_MOSTLY_MXFP4_MOE
+	if (gptOss) u32('general.file_type', 38); // llama.cpp's LLAMA_FTYPE_MOSTLY_MXFP4_MOE
 	u32('general.quantization_version', 2);
-	u32('gpt-oss.block_count', shape.layers);
-	u32('gpt-oss.context_length', shape.contextLength);
-	u32('gpt-oss.embedding_length', shape.embedding);
-	u32('gpt-oss.feed_forward_length', shape.feedForward);
-	u32('gpt-oss.expert_feed_forward_length', shape.feedForward);
-	u32('gpt-oss.expert_count', shape.experts);
-	u32('gpt-oss.expert_used_count', shape.expertsUsed);
-	u32('gpt-oss.attention.head_count', shape.heads);
-	u32('gpt-oss.attention.head_count_kv', shape.headsKv);
-	u32('gpt-oss.attention.key_length', shape.headLength);
-	u32('gpt-oss.attention.value_length', shape.headLength);
-	u32('gpt-oss.attention.sliding_window', shape.slidingWindow);
-	f32('gpt-oss.attention.layer_norm_rms_epsilon', rmsEpsilon);
-	f32('gpt-oss.rope.freq_base', rope.frequencyBase);
-	string('gpt-oss.rope.scaling.type', 'yarn');
-	f32('gpt-oss.rope.scaling.factor', rope.scalingFactor);
-	u32('gpt-oss.rope.scaling.original_context_length', rope.originalContextLength);
+	u32(`${architecture}.block_count`, shape.layers);
+	u32(`${architecture}.context_length`, shape.contextLength);
+	u32(`${architecture}.embedding_length`, shape.embedding);
+	u32(`${architecture}.feed_forward_length`, shape.feedForward);
+	if (hasExperts(shape)) {
+		u32(`${architecture}.expert_feed_forward_length`, shape.feedForward);
+		u32(`${architecture}.expert_count`, shape.experts);
+		u32(`${architecture}.expert_used_count`, shape.expertsUsed);
+	}
+	u32(`${architecture}.attention.head_count`, shape.heads);
+	u32(`${architecture}.attention.head_count_kv`, shape.headsKv);
+	u32(`${architecture}.attention.key_length`, shape.headLength);
+	u32(`${architecture}.attention.value_length`, shape.headLength);
+	if (gptOss) u32(`${architecture}.attention.sliding_window`, shape.slidingWindow);
+	f32(`${architecture}.attention.layer_norm_rms_epsilon`, rmsEpsilon);
+	if (architecture === 'llama') u32(`${architecture}.rope.dimension_count`, shape.headLength);
+	const { frequencyBase, scalingFactor, originalContextLength } = gptOss ? rope : denseRope;
+	f32(`${architecture}.rope.freq_base`, frequencyBase);
+	if (shape.ropeScaling === 'linear' || shape.ropeScaling === 'yarn') {
+		string(`${architecture}.rope.scaling.type`, shape.ropeScaling);
+		f32(`${architecture}.rope.scaling.factor`, scalingFactor);
+		u32(`${architecture}.rope.scaling.original_context_length`, originalContextLength);
+	}
 	string('tokenizer.ggml.model', 'gpt2');
 	string('tokenizer.ggml.pre', 'gpt-4o');
 	metadata.set('tokenizer.ggml.tokens', { type: 'strings', value: vocabulary.tokens });

@@ -15,6 +15,7 @@ import { fillRandom } from './random';
 import { trainedVocabulary, vocabularyHeader } from './vocabulary';
 
 export const demoShape: ModelShape = {
+	architecture: 'gpt-oss',
 	layers: 1,
 	embedding: 512,
 	heads: 16,
@@ -25,7 +26,10 @@ export const demoShape: ModelShape = {
 	feedForward: 32,
 	slidingWindow: 128,
 	contextLength: 131_072,
+	ropeScaling: 'yarn',
+	tied: false,
 	attentionType: 'F16',
+	feedForwardType: 'MXFP4',
 };
 
 /** Merges of its vocabulary at most; the text has some 500 pairs that occur twice. */

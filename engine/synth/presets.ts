@@ -13,6 +13,7 @@ export interface Preset {
 }
 
 const gptOss20b: ModelShape = {
+	architecture: 'gpt-oss',
 	layers: 24,
 	embedding: 2880,
 	heads: 64,
@@ -23,7 +24,10 @@ const gptOss20b: ModelShape = {
 	feedForward: 2880,
 	slidingWindow: 128,
 	contextLength: 131_072,
+	ropeScaling: 'yarn',
+	tied: false,
 	attentionType: 'Q8_0',
+	feedForwardType: 'MXFP4',
 };
 
 export const presets = {
@@ -44,6 +48,7 @@ export const presets = {
 		name: 'tiny gpt-oss with random weights',
 		vocabulary: 'small',
 		shape: {
+			architecture: 'gpt-oss',
 			layers: 4,
 			embedding: 96,
 			heads: 6,
@@ -54,7 +59,10 @@ export const presets = {
 			feedForward: 64,
 			slidingWindow: 128,
 			contextLength: 131_072,
+			ropeScaling: 'yarn',
+			tied: false,
 			attentionType: 'Q8_0',
+			feedForwardType: 'MXFP4',
 		},
 	},
 	demo: {

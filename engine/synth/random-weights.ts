@@ -1,30 +1,56 @@
 // Random weights with the statistics of a trained model: activations keep their size through the layers, the router decides
 // clearly, attention is neither flat nor a spike. Each chunk has its own stream, so no chunk depends on another.
 import { type GgufTensor, type TensorType, tensorBytes, tensorTypes } from '../gguf/writer';
-import type { TensorPlan } from './architecture';
+import { llama3Divisors, type TensorPlan, type TensorRole } from './architecture';
 import { toBfloat16, toHalf } from './floats';
 import { fillRandom, NORMAL_BITS, normalTable } from './random';
 
-/** Bytes made at a time: a whole number of every type's blocks and of 32-bit words. */
+/** Bytes made at a time at most. */
 const CHUNK_BYTES = 17 * 2 ** 16;
 
 /** Root mean square of a random MXFP4 nibble's value at exponent 127, and of a random odd int8. */
 const MXFP4_RMS = 2.926;
 const INT8_RMS = 73.9;
 
+/**
+ * Of types that are integers times a scale, plus or minus a minimum: where a block's F16s lie, the root mean square of random
+ * integers (with a minimum: of their distance from what it takes away), and the minimum over the scale.
+ */
+const integerTypes = {
+	Q4_0: { scaleAt: 0, rms: 4.64 },
+	Q4_1: { scaleAt: 0, rms: 4.61, minimumAt: 2, ratio: -7.5 },
+	Q5_0: { scaleAt: 0, rms: 9.25 },
+	Q5_1: { scaleAt: 0, rms: 9.23, minimumAt: 2, ratio: -15.5 },
+	// Random scales and minima of 6 bits, and scales of 8.
+	Q4_K: { scaleAt: 0, rms: 258, minimumAt: 2, ratio: 7.5 },
+	Q5_K: { scaleAt: 0, rms: 527, minimumAt: 2, ratio: 15.5 },
+	Q6_K: { scaleAt: 208, rms: 1366 },
+} satisfies Partial<Record<TensorType, IntegerType>>;
+
+interface IntegerType {
+	scaleAt: number;
+	rms: number;
+	minimumAt?: number;
+	ratio?: number;
+}
+
 /** A tensor of the plan, filled from the seed. */
 export function randomTensor(plan: TensorPlan, seed: number): GgufTensor {
-	const { mean, deviation } = distribution(plan);
+	if (plan.role === 'ropeDivisors') {
+		const divisors = new Uint8Array(llama3Divisors(2 * plan.shape[0]!).buffer);
+		return { ...plan, chunks: () => [divisors] };
+	}
+	const { mean, deviation } = distribution(plan.role, plan.shape[0]!);
 	return { ...plan, chunks: () => randomChunks(plan.name, plan.type, tensorBytes(plan), seed, mean, deviation) };
 }
 
-function distribution(plan: TensorPlan): { mean: number; deviation: number } {
-	const unit = 1 / Math.sqrt(plan.shape[0]!);
-	switch (plan.role) {
+function distribution(role: Exclude<TensorRole, 'ropeDivisors'>, columns: number): { mean: number; deviation: number } {
+	const unit = 1 / Math.sqrt(columns);
+	switch (role) {
 		case 'embedding':
 			return { mean: 0, deviation: 1 };
 		case 'attention':
-		case 'experts':
+		case 'feedForward':
 			return { mean: 0, deviation: unit };
 		case 'router':
 		case 'output':
@@ -35,7 +61,7 @@ function distribution(plan: TensorPlan): { mean: number; deviation: number } {
 			return { mean: 0, deviation: 1 };
 		case 'attentionBias':
 		case 'routerBias':
-		case 'expertsBias':
+		case 'feedForwardBias':
 			return { mean: 0, deviation: 0.1 };
 	}
 }
@@ -50,8 +76,11 @@ function* randomChunks(
 ): Iterable<Uint8Array> {
 	const shape = shapeOf(type, mean, deviation);
 	const buffers = [new Uint32Array(CHUNK_BYTES / 4), new Uint32Array(CHUNK_BYTES / 4)];
-	for (let start = 0, chunk = 0; start < bytes; start += CHUNK_BYTES, chunk++) {
-		const length = Math.min(CHUNK_BYTES, bytes - start);
+	// A whole number of blocks and of 32-bit words.
+	const unit = 4 * tensorTypes[type].blockBytes;
+	const chunkBytes = CHUNK_BYTES - (CHUNK_BYTES % unit);
+	for (let start = 0, chunk = 0; start < bytes; start += chunkBytes, chunk++) {
+		const length = Math.min(chunkBytes, bytes - start);
 		const words = buffers[chunk % 2]!.subarray(0, Math.ceil(length / 4));
 		shape(words, seed, `${name}/${chunk}`);
 		yield new Uint8Array(words.buffer, 0, length);
@@ -81,6 +110,31 @@ function shapeOf(type: TensorType, mean: number, deviation: number) {
 					const scale = scales[(out[at]! >>> 1) & 3]!;
 					out[at] = scale;
 					out[at + 1] = scale >>> 8;
+				}
+			};
+		}
+		case 'Q4_0':
+		case 'Q4_1':
+		case 'Q5_0':
+		case 'Q5_1':
+		case 'Q4_K':
+		case 'Q5_K':
+		case 'Q6_K': {
+			const { scaleAt, rms, minimumAt, ratio }: IntegerType = integerTypes[type];
+			return (words: Uint32Array, seed: number, label: string) => {
+				fillRandom(words, seed, label);
+				const out = new Uint8Array(words.buffer, 0, 4 * words.length);
+				const half = (at: number, value: number) => {
+					const bits = toHalf(value);
+					out[at] = bits;
+					out[at + 1] = bits >>> 8;
+				};
+				for (let at = 0; at + blockBytes <= out.length; at += blockBytes) {
+					const bits = out[at + scaleAt]!;
+					const size = ([0.75, 1, 1, 1.25][bits & 3]! * deviation) / rms;
+					// Without a minimum the integers reach one further down than up: scales of either sign balance that.
+					half(at + scaleAt, ratio === undefined && bits & 4 ? -size : size);
+					if (minimumAt !== undefined) half(at + minimumAt, size * ratio!);
 				}
 			};
 		}

@@ -1,4 +1,4 @@
-// Makes gpt-oss models of any size: the right tensors, metadata and vocabulary with random weights. They cost exactly the work of
+// Makes models of any architecture and size: the right tensors, metadata and vocabulary with random weights. They cost exactly the work of
 // a real model of that size and need no download; what they write makes no sense.
 import { type WriteOptions, writeGguf } from '../gguf/writer';
 import { checkShape, type ModelShape, metadataOf, planTensors, type TensorPlan } from './architecture';
@@ -43,7 +43,7 @@ export async function synthesize(file: string, options: SynthesizeOptions = {}):
 		const { plans, ...result } = await writeDemoModel(file, preset.name, seed, options);
 		return { ...result, ...countOf(plans) };
 	}
-	const shape: ModelShape = { ...preset.shape, ...options.shape };
+	const shape: ModelShape = { ...baseOf(preset.shape, options.shape?.architecture), ...options.shape };
 	checkShape(shape);
 	const vocabularyName = options.vocabulary ?? preset.vocabulary;
 	const vocabulary = vocabularyName === 'o200k' ? await o200kVocabulary() : trainedVocabulary(demoCorpus, SMALL_MERGES);
@@ -51,11 +51,18 @@ export async function synthesize(file: string, options: SynthesizeOptions = {}):
 	const plans = planTensors(shape, vocabularySize);
 	const fileBytes = await writeGguf(
 		file,
-		metadataOf(shape, vocabulary, preset.name),
+		metadataOf(shape, vocabulary, preset.name.replace('gpt-oss', shape.architecture)),
 		plans.map((plan) => randomTensor(plan, seed)),
 		options,
 	);
 	return { fileBytes, vocabularySize, ...countOf(plans) };
+}
+
+/** The sizes of a preset; for another architecture than its own, without what only gpt-oss has. */
+function baseOf(shape: ModelShape, architecture: ModelShape['architecture'] = shape.architecture): ModelShape {
+	return architecture === shape.architecture
+		? shape
+		: { ...shape, ropeScaling: 'none', feedForwardType: shape.attentionType };
 }
 
 function countOf(plans: TensorPlan[]): { tensorCount: number; parameterCount: number } {

@@ -33,6 +33,16 @@ interface ModelItem extends vscode.QuickPickItem {
 	choose?: () => Promise<string | undefined> | string;
 }
 
+const FILE_ITEMS: ModelItem[] = [
+	{ label: '$(folder-opened) Browse…', description: 'choose a .gguf file', choose: browse },
+	{
+		label: '$(folder) Convert a Hugging Face folder…',
+		description: 'config.json and safetensors',
+		choose: chooseFolder,
+	},
+	{ label: '$(edit) Enter a path…', description: 'type or paste it', choose: enterPath },
+];
+
 type LoadParams = Pick<LoadModelParams, 'memoryLimit' | 'settings'>;
 
 export class Models implements vscode.Disposable {
@@ -99,7 +109,7 @@ export class Models implements vscode.Disposable {
 		picker.matchOnDescription = true;
 		picker.matchOnDetail = true;
 		picker.keepScrollPosition = true;
-		picker.items = onlyDownloads ? [] : this.#fileItems(undefined);
+		picker.items = onlyDownloads ? [] : [...FILE_ITEMS, ...this.#recentItems([])];
 		picker.busy = true;
 		const listing = new vscode.CancellationTokenSource();
 		void this.#list(listing.token).then(
@@ -137,15 +147,16 @@ export class Models implements vscode.Disposable {
 		);
 	}
 
+	/** What was there from the first keeps its place: a list that moves under the mouse is clicked where nobody meant to. */
 	#allItems(list: ModelList): ModelItem[] {
 		const found = [...list.found].sort(byUsefulness);
 		const offered = this.#offeredItems(list);
 		return [
+			...FILE_ITEMS,
 			...(found.length > 0 ? [separator('On this machine')] : []),
 			...found.map((model) => this.#foundItem(model, list)),
+			...this.#recentItems(found),
 			...(offered.length > 0 ? [separator('Download…'), ...offered] : []),
-			separator('A file'),
-			...this.#fileItems(found),
 		];
 	}
 
@@ -174,17 +185,11 @@ export class Models implements vscode.Disposable {
 			}));
 	}
 
-	/** Files by their path, and those chosen before that are not among `found`. */
-	#fileItems(found: FoundModel[] | undefined): ModelItem[] {
+	/** Files chosen before that are not among those found. */
+	#recentItems(found: FoundModel[]): ModelItem[] {
 		const current = this.#engine.settings.modelPath;
-		const recent = this.#recent.filter((file) => existsSync(file) && !found?.some((model) => model.path === file));
+		const recent = this.#recent.filter((file) => existsSync(file) && !found.some((model) => model.path === file));
 		return [
-			{ label: '$(folder-opened) Browse…', description: 'choose a .gguf file', choose: browse },
-			{
-				...{ label: '$(folder) Convert a Hugging Face folder…', description: 'config.json and safetensors' },
-				choose: chooseFolder,
-			},
-			{ label: '$(edit) Enter a path…', description: 'type or paste it', choose: enterPath },
 			...(recent.length > 0 ? [separator('Recent')] : []),
 			...recent.map((file) => ({
 				label: path.basename(file),

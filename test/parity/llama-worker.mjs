@@ -1,14 +1,15 @@
 // llama.cpp in a process of its own: its memory, its threads and its manner of exit stay out of the tests.
-// usage: node llama-worker.mjs MODEL JOBS OUT   JOBS: JSON [{ tokens, positions }]; OUT: their logits as float32, in order.
+// usage: node llama-worker.mjs MODEL JOBS OUT THREADS   JOBS: JSON [{ tokens, positions }]; OUT: their logits as float32, in order.
 import { openSync, readFileSync, writeSync } from 'node:fs';
 import { getLlama, LlamaLogLevel } from 'node-llama-cpp';
 
-const [modelPath, jobFile, outFile] = process.argv.slice(2);
+const [modelPath, jobFile, outFile, threadCount] = process.argv.slice(2);
+const threads = Number(threadCount);
 const jobs = JSON.parse(readFileSync(jobFile, 'utf8'));
-const llama = await getLlama({ gpu: false, build: 'never', maxThreads: 2, logLevel: LlamaLogLevel.error });
+const llama = await getLlama({ gpu: false, build: 'never', maxThreads: threads, logLevel: LlamaLogLevel.error });
 const model = await llama.loadModel({ modelPath, gpuLayers: 0 });
 const longest = Math.max(...jobs.map((job) => job.tokens.length));
-const context = await model.createContext({ contextSize: longest + 64, threads: 2, sequences: 1, batchSize: 512 });
+const context = await model.createContext({ contextSize: longest + 64, threads, sequences: 1, batchSize: 512 });
 const sequence = context.getSequence();
 const out = openSync(outFile, 'w');
 for (const { tokens, positions } of jobs) {

@@ -10,12 +10,21 @@ export interface Prompt {
 	positions: number[];
 }
 
-/** Logits of every prompt's positions, [positions × vocabulary] each. */
-export async function llamaLogits(model: string, prompts: Prompt[], vocabulary: number): Promise<Float32Array[]> {
+/**
+ * Logits of every prompt's positions, [positions × vocabulary] each. With one thread nothing waits for a core that another
+ * process has, which is most of the time of small models.
+ */
+export async function llamaLogits(
+	model: string,
+	prompts: Prompt[],
+	vocabulary: number,
+	threads = 2,
+): Promise<Float32Array[]> {
 	const jobs = `${model}.jobs.json`;
 	const out = `${model}.llama.bin`;
 	await writeFile(jobs, JSON.stringify(prompts.map(({ tokens, positions }) => ({ tokens: [...tokens], positions }))));
-	await promisify(execFile)(process.execPath, [path.join(import.meta.dirname, 'llama-worker.mjs'), model, jobs, out]);
+	const worker = path.join(import.meta.dirname, 'llama-worker.mjs');
+	await promisify(execFile)(process.execPath, [worker, model, jobs, out, String(threads)]);
 	const { buffer, byteOffset, byteLength } = await readFile(out);
 	const values = new Float32Array(buffer.slice(byteOffset, byteOffset + byteLength));
 	await Promise.all([rm(jobs), rm(out)]);

@@ -5,7 +5,7 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { readHeader } from '../../engine/runtime/model';
+import { type OpenOptions, openModel, readHeader } from '../../engine/runtime/model';
 import { Tokenizer } from '../../engine/tokenizer/tokenizer';
 import { loadNative, type NativeModel } from '../../native/index';
 import { forward } from '../support/forward';
@@ -88,6 +88,22 @@ describe.skipIf(!smollm2)('SmolLM2-135M-Instruct', () => {
 		for (const { kind, hearth, llama } of rows) {
 			expect(Math.abs(hearth / llama - 1), `${kind}: ${hearth} and ${llama}`).toBeLessThan(0.005);
 		}
+	});
+
+	it('writes the same with a draft model, which is right where it is the same model', async () => {
+		const options = { contextTokens: 512, threads: 2, repack: false };
+		const prompt = prompts[0]!;
+		const write = async (more: OpenOptions) => {
+			const { engine, draft } = await openModel(smollm2!, { ...options, ...more });
+			const result = await engine.generate({ tokens: prompt, priority: 'chat', maxTokens: LENGTH });
+			await engine.close();
+			return { ...result, draft };
+		};
+		const plain = await write({ speculation: false });
+		const drafted = await write({ draftModelPath: smollm2! });
+		expect(drafted.draft).toBe(model.info.name);
+		expect(drafted.tokens).toEqual(plain.tokens);
+		expect(drafted.drafts.proposed).toBeGreaterThan(0);
 	});
 
 	it('goes on as it does in llama.cpp, but where two tokens are about as likely', async () => {

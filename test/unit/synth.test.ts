@@ -4,7 +4,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { type TensorType, tensorBytes } from '../../engine/gguf/writer';
-import { type AttentionType, checkShape, planTensors } from '../../engine/synth/architecture';
+import { checkShape, type MatrixType, planTensors } from '../../engine/synth/architecture';
 import { fromHalf, toBfloat16, toHalf } from '../../engine/synth/floats';
 import { presets } from '../../engine/synth/presets';
 import { synthesize } from '../../engine/synth/synthesize';
@@ -43,7 +43,7 @@ describe('a preset', () => {
 });
 
 describe('the weights', () => {
-	const write = async (name: string, seed: number, attentionType: AttentionType = 'Q8_0') => {
+	const write = async (name: string, seed: number, attentionType: MatrixType = 'Q8_0') => {
 		const file = path.join(folder, name);
 		await synthesize(file, { seed, shape: { attentionType } });
 		return readFileSync(file);

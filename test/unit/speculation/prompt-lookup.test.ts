@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { DraftRecord, MAX_DRAFT, StepCost } from '../../../engine/speculation/draft-length';
-import { LookupIndex } from '../../../engine/speculation/prompt-lookup';
+import { LookupIndex, PromptLookup } from '../../../engine/speculation/prompt-lookup';
 
 function lookup(tokens: number[]): LookupIndex {
 	const source = new LookupIndex();
@@ -46,6 +46,19 @@ describe('prompt lookup', () => {
 		expect(lookup([1, 2, 3, 1, 2, 3]).propose(0)).toEqual([]);
 	});
 
+	it('tells how well founded a draft is before it makes it', () => {
+		const source = new PromptLookup();
+		const ground = (shared: number) => {
+			const text = Array.from({ length: shared }, (_, i) => 100 + i);
+			return source.ground({ tokens: [1, ...text, 2, 3, 4, ...text] });
+		};
+		expect(ground(2)).toBeUndefined();
+		const kinds = [3, 4, 6, 10, 16, 32].map((shared) => ground(shared)!);
+		expect(new Set(kinds.map(({ kind }) => kind)).size).toBe(6);
+		expect(kinds.map(({ prior }) => prior)).toEqual(kinds.map(({ prior }) => prior).sort());
+		expect(ground(15)).toEqual(ground(10));
+	});
+
 	it('agrees with the definition on random text, however the text arrived', () => {
 		let state = 1;
 		const random = (below: number) => {
@@ -70,7 +83,7 @@ describe('prompt lookup', () => {
 describe('draft length', () => {
 	const flat = (): StepCost => {
 		const cost = new StepCost();
-		for (let rows = 1; rows <= 32; rows++) cost.observe(rows, 10);
+		for (let rows = 1; rows <= MAX_DRAFT + 1; rows++) cost.observe(rows, 10);
 		return cost;
 	};
 	const record = (accepted: number, of: number): DraftRecord => {
@@ -96,6 +109,21 @@ describe('draft length', () => {
 		const linear = new StepCost();
 		for (let rows = 1; rows <= 32; rows++) linear.observe(rows, 10 * rows);
 		expect(record(3, 4).best(linear, 0, 8).length).toBe(0);
+	});
+
+	it('learns apart what drafts of each ground are worth', () => {
+		const [weak, strong] = [
+			{ kind: 0, prior: 0.7 },
+			{ kind: 1, prior: 0.7 },
+		];
+		const made = new DraftRecord();
+		for (let i = 0; i < 50; i++) {
+			made.observe(4, 0, weak);
+			made.observe(4, 4, strong);
+		}
+		const cost = new StepCost();
+		expect(made.best(cost, 0, 32, undefined, weak).length).toBe(0);
+		expect(made.best(cost, 0, 32, undefined, strong).length).toBeGreaterThan(8);
 	});
 
 	it('drafts less the more others share the step', () => {
