@@ -157,7 +157,7 @@ export class Engine {
 		// Where a GPU fails, its model has no head, and a model with one does not fail so: the head's cache stays the engine's.
 		const sources = options.draftSources ?? [
 			new PromptLookup(),
-			...(model.info.draftHead ? [new HeadDrafts(model, this.#running.nativeCache)] : []),
+			...(model.info.draftHead ? [new HeadDrafts(model, this.#running.nativeCache, this.#turns)] : []),
 		];
 		this.#draftSources = new Map((this.#speculation ? sources : []).map((source) => [source, new DraftCost()]));
 		this.contextTokens = this.#running.scheduler.contextTokens;

@@ -63,8 +63,10 @@ Engine::Engine(const std::string& path, const EngineOptions& options)
       backend_(make_backend(model_, pool_, options, backend_note_)) {
   if (options.draft_head.empty()) return;
   if (!backend_->runs_draft_heads()) fail("%s: the %s kernels run no draft heads", options.draft_head.c_str(), backend_->name());
+  EngineOptions beside = options;
+  beside.backend = backend_->kind();
   draft_head_ = std::make_unique<DraftHead>(options.draft_head, model_, pool_,
-                                            [&](const Model& head) { return make_backend(head, pool_, options, backend_note_); });
+                                            [&](const Model& head) { return make_backend(head, pool_, beside, backend_note_); });
 }
 
 std::shared_ptr<KvCache> Engine::make_cache(int blocks, CacheType type) const {
