@@ -125,7 +125,7 @@ Case quantised(bool mxfp4, bool packed, int rows, int blocks, int columns, Rando
     for (int g = 0; g < groups; g++) {
       QuantGroup group{from + static_cast<size_t>(g) * group_bytes, packed ? group_bytes : row_bytes, rows_of(g), blocks, tiles->data(),
                        columns, y.data() + g * kGroupRows, static_cast<size_t>(rows), weights->data() + weights->size(), scratch->aligned};
-      (packed ? kernels.group_mxfp4_packed : mxfp4 ? kernels.group_mxfp4 : kernels.group_q8_0)(group);
+      (packed ? kernels.group_mxfp4_packed : quant_group(kernels, mxfp4 ? Format::mxfp4 : Format::q8_0))(group);
     }
   };
   return out;
