@@ -1,6 +1,7 @@
 // The wire protocol between an editor and the engine: LSP 3.18 plus the typed requests below. Both sides import this file
 // (types and method names only; nothing here runs).
 import { NotificationType, ProgressType, RequestType, RequestType0 } from 'vscode-jsonrpc';
+import type { KernelCheck } from '../native/index';
 
 /** Sent as `initializationOptions.settings` and again as `workspace/didChangeConfiguration` with `{ settings: { hearth } }`. */
 export interface EngineSettings {
@@ -15,6 +16,8 @@ export interface EngineSettings {
 	/** Positions a conversation or completion may span. */
 	contextTokens: number;
 	kernels: 'auto' | 'reference' | 'portable' | 'avx2' | 'avx512' | 'neon';
+	/** What computes; `auto`: Metal where there is a usable one, else the CPU. */
+	backend: 'auto' | 'metal' | 'cpu';
 	rope: 'reference' | 'llamacpp';
 	/** How the KV cache keeps keys and values; `q8_0` takes half the memory and is a little less exact. */
 	cacheType: 'f16' | 'q8_0';
@@ -54,6 +57,11 @@ export interface ModelSummary {
 	fileBytes: number;
 	parameterCount: number;
 	contextLength: number;
+	backend: 'cpu' | 'metal';
+	/** The GPU's name; absent: the CPU computes. */
+	device?: string;
+	/** Why the CPU computes where Metal was asked for or could be expected. */
+	backendNote?: string;
 	kernels: string;
 	threads: number;
 	loadMilliseconds: number;
@@ -341,6 +349,10 @@ export interface BenchmarkReport {
 	};
 	model: { name: string; path: string; fileBytes: number; parameterCount: number; bytesPerToken: number };
 	backend: 'cpu' | 'metal';
+	/** The GPU's name; absent: the CPU computed. */
+	device?: string;
+	/** Why the CPU computed where Metal was asked for or could be expected. */
+	backendNote?: string;
 	kernels: string;
 	threads: number;
 	/** Whether all weights were in the faster layout, or as the file has them. */
@@ -354,6 +366,47 @@ export interface BenchmarkReport {
 	ratios?: Record<string, number>;
 	/** Where another engine was measured in turn with ours (`hearth bench --peer`). */
 	peer?: { engine: 'llama.cpp'; version: string; memory: { peakBytes: number; averageBytes: number } };
+}
+
+export interface SelfTestParams {
+	/** Small shapes: seconds instead of a minute, but speeds that mean little. */
+	quick?: boolean;
+	workDoneToken?: string | number;
+}
+
+/** A whole model on one backend: against the reference, or in other steps against itself. */
+export interface WholeModelCheck {
+	backend: 'cpu' | 'metal';
+	what: string;
+	/** Mean Kullback–Leibler divergence from the reference in nats, where that was measured. */
+	divergence?: number;
+	ok: boolean;
+	/** What is wrong, in words. */
+	problem?: string;
+}
+
+export interface SelfTestReport {
+	createdAt: string;
+	version: string;
+	machine: { cpu: string; cores: number; memoryBytes: number; platform: string; features: string[] };
+	seed: number;
+	sizes: 'small' | 'full';
+	kernels: KernelCheck[];
+	models: WholeModelCheck[];
+	/**
+	 * `ok`; `on-again`: it passed after an earlier one had not; `off`: it computes wrongly, and `auto` means the CPU from now on;
+	 * `absent`: it cannot be used at all, for `reason`; `untested`.
+	 */
+	metal: { state: 'ok' | 'on-again' | 'off' | 'absent' | 'untested'; device?: string; reason?: string };
+}
+
+export interface SelfTestResult {
+	passed: boolean;
+	/** The verdict in one or two sentences. */
+	summary: string;
+	/** The whole report, to attach to a bug. */
+	markdown: string;
+	report: SelfTestReport;
 }
 
 /**
@@ -398,6 +451,7 @@ export const ChatRequest = new RequestType<ChatParams, ChatResult, void>('hearth
 export const ChatProgress = new ProgressType<ChatDelta>();
 /** Frees a conversation's cache. */
 export const ForgetChatRequest = new RequestType<{ conversationId: string }, void, void>('hearth/forgetChat');
+export const SelfTestRequest = new RequestType<SelfTestParams, SelfTestResult, void>('hearth/selfTest');
 export const BenchmarkRequest = new RequestType<BenchmarkParams, BenchmarkReport, void>('hearth/benchmark');
 export const ListModelsRequest = new RequestType<ListModelsParams, ModelList, void>('hearth/listModels');
 /** Asks the host of a catalogue's model for its size, in bytes. */

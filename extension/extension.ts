@@ -5,6 +5,7 @@ import { ChatView } from './chat/chatView';
 import { Completions } from './completion/completions';
 import { Engine } from './connection/engine';
 import { Models } from './model/models';
+import { SelfTest } from './selftest/selfTest';
 import { registerStatusBar } from './status/statusBar';
 
 let engine: Engine | undefined;
@@ -22,6 +23,7 @@ export function activate(context: vscode.ExtensionContext): void {
 		registerStatusBar(owner, completions),
 		new ChatView(context, owner),
 		new Benchmarks(context, owner),
+		new SelfTest(owner),
 		vscode.commands.registerCommand('hearth.showLog', () => owner.log.show()),
 		vscode.commands.registerCommand('hearth.restartEngine', () => restart(owner)),
 		vscode.commands.registerCommand('hearth.openSettings', () =>

@@ -3,7 +3,7 @@
 // usage: node native/build.mjs [--tests] [--clean]   with the machine's C++ compiler (CXX names another) into dist/native/
 //        node native/build.mjs --target PLATFORM[,PLATFORM...] | --all [--tests]   with Zig into dist/native/PLATFORM/
 import { execFile, execFileSync } from 'node:child_process';
-import { createHash } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 import {
 	existsSync,
 	linkSync,
@@ -22,6 +22,7 @@ import { setTimeout } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { parseArgs, promisify } from 'node:util';
 import { setupZig, zigCache } from '../scripts/setup-zig.mjs';
+import { embedMetalSources } from './metal-sources.mjs';
 import { systemPlan, TARGETS, zigPlan } from './targets.mjs';
 
 const native = path.dirname(fileURLToPath(import.meta.url));
@@ -66,6 +67,12 @@ function sources(folder) {
 function writeNodeApiSymbols(file) {
 	const { js_native_api_symbols, node_api_symbols } = require('node-api-headers').symbols[`v${NODE_API_VERSION}`];
 	const text = [...js_native_api_symbols, ...node_api_symbols].map((name) => `HEARTH_NODE_API(${name})\n`).join('');
+	writeIfChanged(file, text);
+}
+
+/** Generated files keep their time while their contents stay, so that nothing is compiled again. */
+export function writeIfChanged(file, text) {
+	mkdirSync(path.dirname(file), { recursive: true });
 	if (!existsSync(file) || readFileSync(file, 'utf8') !== text) writeFileSync(file, text);
 }
 
@@ -94,7 +101,7 @@ async function inParallel(jobs, limit) {
 
 /**
  * Builds the addon, with `tests` the test programs too, if anything changed: for this machine with its compiler, or for
- * `target` (one of TARGETS) with Zig. Returns the addon's path. Throws with the compiler's own output if it does not compile.
+ * `target` (one of TARGETS) with Zig. Returns the addon's path and objects. Throws with the compiler's own output if it does not compile.
  * Where another process builds the same, waits for it.
  */
 export async function buildNative({
@@ -151,36 +158,43 @@ export async function buildNative({
 		}
 		if (jobs.length > 0) log(`native: compiling ${jobs.length} of ${files.length} files with ${compiler.version}`);
 		await inParallel(jobs, Math.max(1, Math.min(os.availableParallelism(), 8)));
-		return { made, changed: jobs.length > 0 };
+		return made;
 	};
-	const link = async (file, args) => {
-		// A running engine may have the old file loaded: replace the name, never the contents.
-		// The folder, not the file, has a passing name: a signature on macOS contains the file's.
+	const link = async (file, args, inputs) => {
+		const stamp = JSON.stringify([compiler.command, compiler.version, args, inputs]);
+		const stampFile = path.join(objects, `${path.basename(file)}.cmd`);
+		const linked = existsSync(file) && existsSync(stampFile) && readFileSync(stampFile, 'utf8') === stamp;
+		if (linked && inputs.every((object) => statSync(object).mtimeMs <= statSync(file).mtimeMs)) return;
+		// A running engine may have the old file loaded: replace the name, never the contents. The folder, not the file, has
+		// a passing name: a signature on macOS contains the file's.
 		const passing = path.join(output, `link-${process.pid}`);
 		mkdirSync(passing, { recursive: true });
-		const fresh = path.join(passing, path.basename(file));
-		await compile([...args, '-o', fresh]).catch((error) => {
+		try {
+			const fresh = path.join(passing, path.basename(file));
+			await compile([...args, ...inputs, '-o', fresh]);
+			renameSync(fresh, file);
+		} catch (error) {
 			throw new Error(`${compiler.version} could not link ${path.basename(file)}:\n${error.stderr ?? error.message}`);
-		});
-		renameSync(fresh, file);
-		rmSync(passing, { recursive: true });
+		} finally {
+			rmSync(passing, { recursive: true, force: true });
+		}
+		writeFileSync(stampFile, stamp);
 	};
 
 	const lock = path.join(output, 'building');
 	await takeLock(lock);
 	try {
-		const core = await compileAll(plan.folders.flatMap(sources));
+		const kernels = path.join(objects, 'metal_sources.cpp');
+		writeIfChanged(kernels, embedMetalSources(kernels));
+		const core = await compileAll([...plan.folders.flatMap(sources), path.relative(native, kernels)]);
 		const addon = await compileAll(plan.addonFolders.flatMap(sources));
 		const file = path.join(output, 'hearth.node');
-		if (core.changed || addon.changed || !existsSync(file))
-			await link(file, [...plan.shared, ...core.made, ...addon.made]);
+		await link(file, plan.shared, [...core, ...addon]);
 		for (const source of tests ? sources('test') : []) {
-			const program = await compileAll([source]);
-			const linked = path.join(output, path.basename(source, '.cpp') + plan.programSuffix);
-			if (program.changed || core.changed || !existsSync(linked))
-				await link(linked, [...plan.program, ...program.made, ...core.made]);
+			const program = path.join(output, path.basename(source, '.cpp') + plan.programSuffix);
+			await link(program, plan.program, [...(await compileAll([source])), ...core]);
 		}
-		return file;
+		return { file, objects: [...core, ...addon] };
 	} finally {
 		rmSync(lock, { force: true });
 	}
@@ -188,7 +202,7 @@ export async function buildNative({
 
 /** Makes the file with this process's id in it; waits while it exists and the process that made it lives. */
 async function takeLock(file) {
-	const own = `${file}-${process.pid}`;
+	const own = `${file}-${randomUUID()}`;
 	writeFileSync(own, String(process.pid));
 	for (;;) {
 		try {

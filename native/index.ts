@@ -13,6 +13,10 @@ export type RopeMode = 'reference' | 'llamacpp';
  * bits) of the fast kernels. The others are instruction sets; `auto` is the best this CPU has.
  */
 export type KernelSet = 'auto' | 'reference' | 'portable' | 'avx2' | 'avx512' | 'neon';
+/** `auto`: Metal where this build and machine have it, else the CPU. */
+export type BackendChoice = 'auto' | 'metal' | 'cpu';
+/** The `code` of a step's error after which its backend, and every cache of its model, must not be used again. */
+export const DEVICE_FAILED = 'HEARTH_DEVICE_FAILED';
 /**
  * What keys and values are stored as: `f16`; `q8_0`, int8 with a scale for 32 of them, in 53 % of the memory; `f32` for the
  * `reference` kernels, which take no other.
@@ -53,6 +57,8 @@ export interface ModelOptions {
 	kernels?: KernelSet;
 	/** A GGUF of the architecture `eagle3` made for the model: its draft head. */
 	draftHead?: string;
+	/** Default `auto`. Where Metal is asked for and cannot be used, the CPU computes and `info.backendNote` says why. */
+	backend?: BackendChoice;
 }
 
 /** What the native core read from the GGUF's metadata. Lengths are in elements, sizes in bytes. */
@@ -81,8 +87,13 @@ export interface ModelInfo {
 	ropeFrequencyBase: number;
 	ropeScalingFactor: number;
 	ropeOriginalContextLength: number;
+	backend: Exclude<BackendChoice, 'auto'>;
+	/** The GPU's name; absent: the CPU computes. */
+	device?: string;
+	/** Why the CPU computes where Metal was asked for or could be expected. */
+	backendNote?: string;
 	/** The kernel set in use (never `auto`) and the threads of the pool. */
-	kernels: Exclude<KernelSet, 'auto'>;
+	kernels: Exclude<KernelSet, 'auto'> | 'metal';
 	threads: number;
 	/** Bytes of weights one decode token must read. */
 	bytesPerToken: number;
@@ -174,7 +185,8 @@ export interface NativeModel {
 	cacheBlockBytes(type?: CacheType): number;
 	/**
 	 * Runs the forward pass off the JavaScript thread. Steps of one model run one after another in call order. Rejects
-	 * on an id, position, block or row out of range, and before touching any cache.
+	 * on an id, position, block or row out of range, and before touching any cache; with the code `DEVICE_FAILED` where the
+	 * GPU gave up.
 	 */
 	step(cache: NativeCache, batch: StepBatch): Promise<StepResult>;
 	/**
@@ -184,6 +196,8 @@ export interface NativeModel {
 	draft(cache: NativeCache, requests: readonly HeadDraftRequest[]): Promise<Int32Array[]>;
 	/** The draft head forgets a sequence. */
 	releaseDrafts(sequence: number): void;
+	/** What a step would launch on the GPU, without running it; on the CPU no launches. Rejects as `step` does. */
+	countStep(cache: NativeCache, batch: StepBatch): Promise<StepCount>;
 	/** Memory that `repack` of one layer takes, in bytes; 0: the weights are best as the file has them. */
 	readonly repackBytes: number;
 	/**
@@ -211,12 +225,80 @@ export interface CpuInfo {
 	features: string[];
 }
 
+/** One launch of a GPU kernel in a step. Bytes of experts are those that independent routing touches on average. */
+export interface KernelLaunch {
+	kernel: string;
+	/** −1: before or after the layers. */
+	layer: number;
+	/** Threadgroups. */
+	grid: [number, number, number];
+	/** Of a threadgroup. */
+	threads: number;
+	threadgroupBytes: number;
+	/** Waits for the launches before it. */
+	barrier: boolean;
+	/** Each weight once. */
+	weightBytes: number;
+	/** How often the threadgroups ask for them; all but the first time it may come from caches. */
+	weightPasses: number;
+	/** Keys and values read and written. */
+	cacheBytes: number;
+	/** Intermediates read and written. */
+	activationBytes: number;
+}
+
+export interface StepCount {
+	launches: KernelLaunch[];
+	/** Memory held for intermediates. */
+	scratchBytes: number;
+}
+
+/** One kernel of the self-test. */
+export interface KernelCheck {
+	backend: Exclude<BackendChoice, 'auto'>;
+	/** The CPU's kernel set, or the GPU's name. */
+	set: string;
+	kernel: string;
+	shape: string;
+	/** Largest deviation from the reference, relative to the size of what was summed up. */
+	error: number;
+	tolerance: number;
+	ok: boolean;
+	/** What is wrong, in words. */
+	problem?: string;
+	/** Of one run; 0: not timed. */
+	milliseconds: number;
+	/** Read and written by one run. */
+	bytes: number;
+	/** Multiplications and additions of one run. */
+	operations: number;
+}
+
+export interface MetalInfo {
+	onThisSystem: boolean;
+	device?: string;
+	reason?: string;
+}
+
 export interface Native {
 	/** Parses and validates a GGUF header. Rejects with the field at fault. Accepts any architecture and tensor type. */
 	readGguf(file: string): Promise<GgufHeader>;
 	/** Maps a model. Rejects on an unknown architecture, missing tensor, unsupported type or wrong shape, by name. */
 	openModel(file: string, options?: ModelOptions): Promise<NativeModel>;
 	cpuInfo(): CpuInfo;
+	/**
+	 * Runs every kernel of a backend on random inputs against a plain computation in double precision, away from this thread.
+	 * `full`: in gpt-oss-20b's sizes; else small ones. `report` gets each kernel's result and may return false to stop.
+	 * Rejects where the backend cannot be used at all.
+	 */
+	selfTest(options: {
+		backend: Exclude<BackendChoice, 'auto'>;
+		full: boolean;
+		seed: number;
+		report: (check: KernelCheck) => boolean;
+	}): Promise<void>;
+	/** Whether this system has Metal, and the GPU's name or why it cannot be used. Quick: nothing is compiled. */
+	metalInfo(): MetalInfo;
 }
 
 let loaded: Native | undefined;

@@ -49,7 +49,7 @@ export const TARGETS = {
 /** This machine's platform. */
 export const HOST = `${process.platform}-${process.arch}`;
 
-const FOLDERS = ['core', 'cpu'];
+const FOLDERS = ['core', 'cpu', 'metal', 'metal/device'];
 const ADDON_FOLDERS = ['addon'];
 const FLAGS = [
 	...['-std=c++20', '-O3', '-fvisibility=hidden'],
@@ -58,7 +58,7 @@ const FLAGS = [
 ];
 
 /** Extra flags by file name; files of another architecture compile to nothing. */
-const INSTRUCTION_SETS = {
+export const INSTRUCTION_SETS = {
 	x64: {
 		'avx2.cpp': ['-mavx2', '-mfma', '-mf16c'],
 		'avx512.cpp': [

@@ -38,7 +38,7 @@ export async function packageExtension({ targets = [HOST], out = root, compiler 
 		const packed = [];
 		for (const target of targets) {
 			if (compiler === 'system') ensureSystem(['compiler']);
-			const addon = await buildNative(compiler === 'system' ? {} : { target });
+			const { file: addon } = await buildNative(compiler === 'system' ? {} : { target });
 			cpSync(addon, path.join(stage, 'dist', 'native', 'hearth.node'));
 			const file = path.resolve(oneFile ? out : path.join(out, `${manifest.name}-${target}-${manifest.version}.vsix`));
 			mkdirSync(path.dirname(file), { recursive: true });
@@ -70,6 +70,7 @@ function stageCommon(stage) {
 	const manifest = JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8'));
 	const { scripts, devDependencies, ...shipped } = manifest;
 	writeFileSync(path.join(stage, 'package.json'), JSON.stringify(shipped));
+	writeFileSync(path.join(stage, '.vscodeignore'), ''); // nothing here is to be left out
 	// VS Code shows the README as the extension's page, where the repository's pictures do not load.
 	const readme = readFileSync(path.join(root, 'README.md'), 'utf8');
 	writeFileSync(path.join(stage, 'README.md'), readme.replace(/^!\[.*\]\(docs\/.*\)\n+/gm, ''));

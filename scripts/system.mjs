@@ -31,6 +31,14 @@ const NEEDS = {
 		debian: ['fonts-dejavu-core'],
 		otherwise: { linux: 'a font (for example: sudo apt-get install fonts-dejavu-core)' },
 	},
+	// For tests of the Metal kernels, which it compiles for the CPU and checks.
+	clang: {
+		found: () => Boolean(which('clang++-19') && which('ld.lld-19') && which('llvm-symbolizer-19')) && hasSanitizers(),
+		debian: ['clang-19', 'lld-19', 'llvm-19', 'libclang-rt-19-dev'],
+		otherwise: {
+			linux: 'clang 19 with its sanitizers (sudo apt-get install clang-19 lld-19 llvm-19 libclang-rt-19-dev)',
+		},
+	},
 	// For Zig, which compiles for other platforms and comes from PyPI.
 	pip: {
 		found: () => findPip() !== undefined,
@@ -50,6 +58,11 @@ const NEEDS = {
 		},
 	},
 };
+
+function hasSanitizers() {
+	const folder = '/usr/lib/llvm-19/lib/clang/19/lib/linux';
+	return existsSync(folder) && readdirSync(folder).some((file) => file.startsWith('libclang_rt.msan'));
+}
 
 /** The command that runs pip, as an array, or undefined. */
 export function findPip() {

@@ -42,11 +42,17 @@ function facts(report: BenchmarkReport): string[] {
 	const layout = report.repacked === undefined ? '' : `, weights ${report.repacked ? 'repacked' : 'as in the file'}`;
 	return [
 		`model: ${model.name} (${gigabytes(model.fileBytes)})${layout}`,
-		`machine: ${machine.cpu}, ${machine.cores} cores, ${machine.platform}; ${report.kernels} kernels, ${report.threads} threads`,
+		`machine: ${machine.cpu}, ${machine.cores} cores, ${machine.platform}; ${computeOf(report)}`,
+		...(report.backendNote === undefined ? [] : [`backend: ${report.backendNote}`]),
 		...ceilings,
 		`memory: ${memoryLine(memory)}, ${gigabytes(memory.mappedBytes)} of it mapped from the file at most`,
 		...(peer ? [`${peer.engine} ${peer.version}: memory: ${memoryLine(peer.memory)}`] : []),
 	];
+}
+
+/** What computed, in words; reports kept by earlier versions name no device. */
+function computeOf({ backend, device, kernels, threads }: BenchmarkReport): string {
+	return backend === 'metal' ? `Metal on ${device ?? 'the GPU'}` : `${kernels} kernels, ${threads} threads`;
 }
 
 function body(report: BenchmarkReport, earlier: BenchmarkReport | undefined): string[] {

@@ -1,10 +1,11 @@
 // `hearth bench MODEL`: load time, first forward, prefill, decode, batches, speculation and memory, beside llama.cpp if wanted.
 import { createReadStream } from 'node:fs';
-import { readFile, stat, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { checkBars } from '../benchmark/bars';
 import { runBenchmark } from '../benchmark/benchmark';
+import { countSteps, renderCounts } from '../benchmark/count';
 import {
 	ALL_DEFAULTS,
 	BENCHMARK_DEFAULTS,
@@ -17,6 +18,7 @@ import { isReport } from '../benchmark/report';
 import { renderBars, renderMarkdown, renderReport } from '../benchmark/table';
 import type { BenchmarkReport, BenchmarkTest } from '../protocol';
 import { checkReadable, openModel } from '../runtime/model';
+import { synthesize } from '../synth/synthesize';
 import {
 	choiceOption,
 	integerOption,
@@ -30,6 +32,7 @@ import { requireDraft } from './engine-options';
 import { MODEL_OPTIONS, MODEL_OPTIONS_HELP, modelOptions } from './model-options';
 
 const HELP = `usage: hearth bench MODEL [options]
+       hearth bench [MODEL] --backend metal --count [--json]
 
 Measures load time, one forward pass, prefill, decode, a batch of streams with random tokens, and memory; in the same run
 the machine's read bandwidth and int8 peak. Prints a table in llama-bench's manner: mean ± standard deviation.
@@ -43,6 +46,8 @@ the machine's read bandwidth and int8 peak. Prints a table in llama-bench's mann
   --length N       tokens a stream (default ${BENCHMARK_DEFAULTS.length})
   --depth N,…      context lengths of the depth test (default ${BENCHMARK_DEFAULTS.depth})
   --repeat N       samples a test (default ${BENCHMARK_DEFAULTS.repeat})
+  --count          with Metal: count launches, barriers and bytes of steps instead of measuring, without running any; without
+                   MODEL for gpt-oss-20b's shape
   --peer llama.cpp measure llama.cpp too (npm package node-llama-cpp), a round of each in turn
   --draft FILE     a draft head of the model, or a smaller model, that guesses ahead where a test speculates
   --no-repack      measure the weights as the file has them, not in the faster layout
@@ -64,6 +69,7 @@ const OPTIONS = {
 	length: { type: 'string' },
 	depth: { type: 'string' },
 	repeat: { type: 'string' },
+	count: { type: 'boolean' },
 	peer: { type: 'string' },
 	draft: { type: 'string' },
 	'no-repack': { type: 'boolean' },
@@ -78,10 +84,12 @@ const OPTIONS = {
 type Values = ReturnType<typeof parseCommandLine<typeof OPTIONS>>['values'];
 
 export async function bench(args: string[]): Promise<void> {
-	const { values, positionals } = parseCommandLine(args, HELP, OPTIONS, ['MODEL']);
+	const { values, positionals } = parseCommandLine(args, HELP, OPTIONS, ['[MODEL]']);
+	if (values.count) return count(positionals[0], values);
 	const options = benchmarkOptions(values);
 	const peer = choiceOption('peer', values.peer, ['llama.cpp']);
-	const file = positionals[0]!;
+	const [file] = positionals;
+	if (file === undefined) throw new UsageError('MODEL is missing');
 	await checkReadable(file);
 	const earlier = values.compare === undefined ? undefined : await readReport(values.compare);
 	if (values.save !== undefined) await checkWritable(values.save);
@@ -132,6 +140,27 @@ export async function bench(args: string[]): Promise<void> {
 	const short = bars.filter(({ ok }) => !ok);
 	if (values.strict && short.length > 0) {
 		throw new Error(`${short.length} of ${bars.length} bars missed: ${short.map(({ what }) => what).join('; ')}`);
+	}
+}
+
+/** Without a model: a file of gpt-oss-20b's shape with nothing but a header, gone afterwards. */
+async function count(given: string | undefined, values: Values): Promise<void> {
+	if (values.backend === 'cpu') throw new UsageError('--count counts the launches of --backend metal');
+	const print = async (file: string) => {
+		const report = await countSteps(file);
+		await (values.json ? writeJson(report) : writeOutput(renderCounts(report)));
+	};
+	if (given !== undefined) {
+		await checkReadable(given);
+		return print(given);
+	}
+	const folder = await mkdtemp(path.join(os.tmpdir(), 'hearth-count-'));
+	try {
+		const file = path.join(folder, '20b.gguf');
+		await synthesize(file, { preset: '20b', sparse: true });
+		await print(file);
+	} finally {
+		await rm(folder, { recursive: true, force: true });
 	}
 }
 

@@ -26,7 +26,7 @@ type Parsed<O extends Options> = ReturnType<typeof parseArgs<{ options: O; allow
 
 /**
  * Parses `args` strictly. `--help` (`-h`) is understood by every command.
- * @param positionals names of the positional arguments, all required; used in the messages.
+ * @param positionals names of the positional arguments, used in the messages; all but those in brackets are required.
  * @throws HelpRequested, or UsageError on an unknown option, a missing value or a wrong number of positionals.
  */
 export function parseCommandLine<const O extends Options>(
@@ -44,7 +44,7 @@ export function parseCommandLine<const O extends Options>(
 		throw new UsageError((error as Error).message.split(/\.(?:\s|$)/)[0] ?? 'invalid arguments');
 	}
 	const missing = positionals[parsed.positionals.length];
-	if (missing !== undefined) throw new UsageError(`${missing} is missing`);
+	if (missing !== undefined && !missing.startsWith('[')) throw new UsageError(`${missing} is missing`);
 	const extra = parsed.positionals[positionals.length];
 	if (extra !== undefined) throw new UsageError(`unexpected argument "${extra}"`);
 	return parsed;

@@ -46,6 +46,10 @@ const COMMANDS: Record<string, Command> = {
 		summary: 'where the time of a step goes, as a table and a trace',
 		run: async (args) => (await import('./profile')).profile(args),
 	},
+	selftest: {
+		summary: 'every kernel of this machine against plain references',
+		run: async (args) => (await import('./selftest')).selftest(args),
+	},
 	serve: {
 		summary: 'the language server, for editors',
 		run: async (args) => (await import('./serve')).serve(args),

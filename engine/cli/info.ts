@@ -1,8 +1,9 @@
 // `hearth info MODEL`: what a model file holds, without loading its weights.
-import type { GgufHeader, MetadataValue, StringTable } from '../../native/index';
+import { type GgufHeader, loadNative, type MetadataValue, type StringTable } from '../../native/index';
 import { describeModel } from '../models/describe';
 import { fitOf, type MemorySettings, needWith } from '../models/memory-need';
 import type { Fit, MemoryNeed } from '../protocol';
+import { chooseBackend } from '../runtime/backend';
 import { machineMemory } from '../runtime/machine-memory';
 import { readHeader } from '../runtime/model';
 import { parseCommandLine, writeJson, writeOutput } from './command';
@@ -12,7 +13,7 @@ import { MEMORY_OPTIONS, MEMORY_OPTIONS_HELP, memorySettings } from './memory-op
 const HELP = `usage: hearth info MODEL [options]
 
 Prints a GGUF file's architecture, sizes, tensors by type, context and tokenizer, whether this version runs it and what it takes of
-the memory. Reads the header only.
+the memory, and what would compute here. Reads the header only.
 
 ${MEMORY_OPTIONS_HELP}
   --json           print it as JSON
@@ -35,6 +36,8 @@ interface Summary {
 	/** Absent where the file does not say its sizes. */
 	memory: (MemoryNeed & { fit: Fit; availableBytes: number }) | undefined;
 	tokenizer: { model: string; pre: string; tokens: number; merges: number };
+	/** What `--backend auto` means on this machine: the GPU's name, or the processor's kernels and, where it could be otherwise, why. */
+	backend: { name: 'cpu' | 'metal'; device?: string; kernels?: string; note?: string };
 }
 
 export async function info(args: string[]): Promise<void> {
@@ -85,7 +88,17 @@ function summarize(file: string, header: GgufHeader, settings: MemorySettings): 
 			tokens: tableLength(metadata.get('tokenizer.ggml.tokens')),
 			merges: tableLength(metadata.get('tokenizer.ggml.merges')),
 		},
+		backend: backendHere(),
 	};
+}
+
+function backendHere(): Summary['backend'] {
+	const native = loadNative();
+	const metal = native.metalInfo();
+	const { backend, note } = chooseBackend('auto', metal, undefined);
+	if (backend === 'auto' && metal.device !== undefined) return { name: 'metal', device: metal.device };
+	const reason = note ?? (metal.onThisSystem ? metal.reason : undefined);
+	return { name: 'cpu', kernels: native.cpuInfo().kernels[0]!, ...(reason !== undefined && { note: reason }) };
 }
 
 function render(summary: Summary): string {
@@ -108,9 +121,14 @@ function render(summary: Summary): string {
 		]),
 		['tokenizer', `${tokenizer.model || '(none)'} ${tokenizer.pre}`.trim()],
 		['  vocabulary', `${tokenizer.tokens} tokens, ${tokenizer.merges} merges`],
+		['computes on', computesOn(summary.backend)],
 	];
 	const width = Math.max(...rows.map(([label]) => label.length));
 	return rows.map(([label, value]) => `${label.padEnd(width)}  ${printable(value)}\n`).join('');
+}
+
+function computesOn({ name, device, kernels, note }: Summary['backend']): string {
+	return name === 'metal' ? `Metal, ${device}` : `the CPU, ${kernels} kernels${note === undefined ? '' : ` (${note})`}`;
 }
 
 function memoryRows(memory: NonNullable<Summary['memory']>): [string, string][] {

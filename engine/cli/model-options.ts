@@ -1,5 +1,6 @@
 // The options of all commands that run a model.
 import type { CacheType, KernelSet } from '../../native/index';
+import { BACKENDS } from '../runtime/backend';
 import type { OpenOptions } from '../runtime/model';
 import { choiceOption, integerOption } from './command';
 
@@ -9,11 +10,13 @@ export const CACHE_TYPES = ['f16', 'q8_0', 'f32'] as const satisfies CacheType[]
 export const MODEL_OPTIONS = {
 	threads: { type: 'string' },
 	kernels: { type: 'string' },
+	backend: { type: 'string' },
 	rope: { type: 'string' },
 } as const;
 
 export const MODEL_OPTIONS_HELP = `  --threads N      threads (default: physical cores)
   --kernels SET    ${KERNEL_SETS.join(', ')} (default auto)
+  --backend B      ${BACKENDS.join(', ')}: what computes (default auto: Metal where there is a usable one, else the CPU)
   --rope MODE      reference or llamacpp: how YaRN's correction range is rounded (default reference)`;
 
 export const CACHE_OPTIONS = { 'cache-type': { type: 'string' } } as const;
@@ -29,12 +32,15 @@ export function modelOptions(
 ): OpenOptions {
 	const threads = integerOption('threads', values.threads, 1, 1024);
 	const kernels = choiceOption('kernels', values.kernels, KERNEL_SETS);
+	const backend = choiceOption('backend', values.backend, BACKENDS);
 	const rope = choiceOption('rope', values.rope, ['reference', 'llamacpp']);
 	const cacheType = choiceOption('cache-type', values['cache-type'], CACHE_TYPES);
 	return {
 		...(threads !== undefined && { threads }),
 		...(kernels !== undefined && { kernels }),
+		...(backend !== undefined && { backend }),
 		...(rope !== undefined && { rope }),
 		...(cacheType !== undefined && { cacheType }),
+		onBackendNote: (note) => process.stderr.write(`hearth: ${note}\n`),
 	};
 }

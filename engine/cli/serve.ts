@@ -45,7 +45,7 @@ export async function serve(args: string[]): Promise<void> {
 		throw new UsageError('give either --stdio or --socket PATH');
 	}
 	const linger = numberOption('linger', values.linger, 0, 1e6) ?? 5;
-	const { threads, kernels, rope } = modelOptions(values);
+	const { threads, kernels, backend, rope } = modelOptions(values);
 	const { speculation, repack } = engineOptions(values);
 	const settings = {
 		...DEFAULT_SETTINGS,
@@ -55,6 +55,7 @@ export async function serve(args: string[]): Promise<void> {
 		contextTokens: integerOption('context', values.context, 64) ?? DEFAULT_SETTINGS.contextTokens,
 		...(threads !== undefined && { threads }),
 		...(kernels !== undefined && { kernels }),
+		...(backend !== undefined && { backend }),
 		...(rope !== undefined && { rope }),
 		speculation,
 		repackWeights: repack,

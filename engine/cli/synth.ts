@@ -35,6 +35,7 @@ ${presetNames.map((name) => `                           ${name.padEnd(6)}${prese
                          for architectures other than the preset's: q8_0)
   --rope-scaling KIND    ${ropeScalings.join(', ')} (default: yarn for gpt-oss, else none)
   --tied                 the embedding is the output matrix, too; not for gpt-oss
+  --sparse               only the header, the weights a hole in the file: enough for "hearth bench --count" and "hearth info"
   --json                 print a summary as JSON
 `;
 
@@ -77,6 +78,7 @@ export async function synth(args: string[]): Promise<void> {
 			architecture: text,
 			'rope-scaling': text,
 			tied: { type: 'boolean' },
+			sparse: { type: 'boolean' },
 			json: { type: 'boolean' },
 		},
 		['OUT'],
@@ -114,6 +116,7 @@ export async function synth(args: string[]): Promise<void> {
 			...(seed !== undefined && { seed }),
 			...(vocabulary && { vocabulary }),
 			shape,
+			sparse: values.sparse === true,
 			signal,
 			onProgress: progressLine(),
 		}),

@@ -73,7 +73,7 @@ export async function convertFolder(
 		plan.finish();
 		plan.metadata.set('general.file_type', { type: 'u32', value: fileType(plan) });
 		signal?.throwIfAborted();
-		const output = await GgufFile.create(file, plan.metadata, plan.tensors, onProgress);
+		const output = await GgufFile.create(file, plan.metadata, plan.tensors, onProgress ? { onProgress } : {});
 		try {
 			await runJobs(byTurns(plan.jobs), output, signal);
 			await output.commit();

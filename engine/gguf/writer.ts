@@ -53,6 +53,8 @@ export interface WriteProgress {
 
 export interface WriteOptions {
 	onProgress?: (progress: WriteProgress) => void;
+	/** Writes the header alone and leaves the tensors a hole in the file: all zeros, and almost no room on the disk. */
+	sparse?: boolean;
 	/** Aborting removes what was written and rejects with the signal's reason. */
 	signal?: AbortSignal;
 }
@@ -107,12 +109,12 @@ export class GgufFile {
 		file: string,
 		metadata: ReadonlyMap<string, GgufValue>,
 		tensors: readonly TensorShape[],
-		onProgress?: WriteOptions['onProgress'],
+		{ onProgress, sparse }: Pick<WriteOptions, 'onProgress' | 'sparse'> = {},
 	): Promise<GgufFile> {
 		const header = encodeHeader(metadata, tensors);
 		const totalBytes = tensors.reduce((sum, tensor) => sum + align(tensorBytes(tensor)), header.length);
 		const folder = path.dirname(path.resolve(file));
-		await checkRoom(folder, file, totalBytes);
+		await checkRoom(folder, file, sparse ? header.length : totalBytes);
 		const partial = path.join(folder, `.${path.basename(file)}.${process.pid}.partial`);
 		const handle = await open(partial, 'w');
 		const made = new GgufFile(file, partial, handle, tensors, header, onProgress);
@@ -120,6 +122,7 @@ export class GgufFile {
 			await writeChunk(handle, header, 0);
 			// What no write reaches, the padding, reads as zeros.
 			await handle.truncate(totalBytes);
+			if (sparse) made.#missing.fill(0);
 		} catch (error) {
 			await made.discard();
 			throw made.explain(error);
@@ -182,12 +185,12 @@ export async function writeGguf(
 	file: string,
 	metadata: ReadonlyMap<string, GgufValue>,
 	tensors: readonly GgufTensor[],
-	{ onProgress, signal }: WriteOptions = {},
+	{ onProgress, signal, sparse = false }: WriteOptions = {},
 ): Promise<number> {
-	const output = await GgufFile.create(file, metadata, tensors, onProgress);
+	const output = await GgufFile.create(file, metadata, tensors, { ...(onProgress && { onProgress }), sparse });
 	try {
 		let pending: Promise<void> = Promise.resolve();
-		for (const [index, tensor] of tensors.entries()) {
+		for (const [index, tensor] of sparse ? [] : tensors.entries()) {
 			let at = 0;
 			for (const chunk of tensor.chunks()) {
 				// One write runs while the next chunk is made.

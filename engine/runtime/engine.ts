@@ -9,6 +9,7 @@ import type {
 	StepBatch,
 	StepResult,
 } from '../../native/index';
+import { DEVICE_FAILED } from '../../native/index';
 import { ALIKE, DraftCost, DraftRecord, StepCost } from '../speculation/draft-length';
 import type { DraftGround, DraftRequest, DraftSource } from '../speculation/draft-source';
 import { HeadDrafts } from '../speculation/head-drafts';
@@ -44,6 +45,12 @@ export interface EngineOptions {
 	draftSources?: readonly DraftSource[];
 	/** A source of drafts failed: it is not asked again, and generation goes on without. */
 	onDraftFailure?: (error: Error) => void;
+	/** Why the model is not on the backend that was asked for. */
+	backendNote?: string;
+	/** Opens the model again, on the CPU, once the GPU has failed; requests go on there from what they have. */
+	reopen?: () => Promise<NativeModel>;
+	/** Told why the CPU computes in Metal's place, each time that comes about. */
+	onBackendNote?: (note: string) => void;
 }
 
 /**
@@ -119,19 +126,18 @@ interface Request extends Sequence {
 
 /** One loaded model serving all requests in one step loop. An idle engine does nothing. */
 export class Engine {
-	readonly info: ModelInfo;
-	readonly #model: NativeModel;
-	readonly #nativeCache: NativeCache;
-	readonly #cache: KvCache;
-	readonly #scheduler: Scheduler<Request>;
+	/** Positions one request may span. */
+	readonly contextTokens: number;
+	readonly #options: EngineOptions;
+	/** The model on its backend with all that depends on it: replaced as one where a GPU fails. */
+	#running: Running;
+	#info: ModelInfo;
 	readonly #speed = new SpeedMeter();
 	readonly #speculation: boolean;
 	/** What drafting costs, by source. */
 	readonly #draftSources: Map<DraftSource, DraftCost>;
 	readonly #onDraftFailure: ((error: Error) => void) | undefined;
-	readonly #stepCost = new StepCost();
 	readonly #turns: StepTurns;
-	readonly #repacker: Repacker | undefined;
 	/** Requests that came or ended while a step ran: the scheduler changes only between steps. */
 	#arriving: Request[] = [];
 	#leaving: Request[] = [];
@@ -142,47 +148,34 @@ export class Engine {
 
 	/** Takes the model over: `close` closes it. Throws if the memory for its cache cannot be had. */
 	constructor(model: NativeModel, options: EngineOptions = {}) {
-		this.info = model.info;
-		this.#model = model;
+		this.#options = options;
+		this.#info = { ...model.info, ...(options.backendNote !== undefined && { backendNote: options.backendNote }) };
 		this.#speculation = options.speculation ?? true;
 		this.#onDraftFailure = options.onDraftFailure;
-		const contextTokens = Math.min(options.contextTokens ?? model.info.contextLength, model.info.contextLength);
-		const cacheTokens = Math.max(options.cacheTokens ?? contextTokens, contextTokens);
-		this.#nativeCache = createCache(model, cacheTokens, options.cacheType);
+		this.#turns = options.turns ?? new StepArbiter().join();
+		this.#running = start(model, options, this.#turns);
+		// Where a GPU fails, its model has no head, and a model with one does not fail so: the head's cache stays the engine's.
 		const sources = options.draftSources ?? [
 			new PromptLookup(),
-			...(model.info.draftHead ? [new HeadDrafts(model, this.#nativeCache)] : []),
+			...(model.info.draftHead ? [new HeadDrafts(model, this.#running.nativeCache, this.#turns)] : []),
 		];
 		this.#draftSources = new Map((this.#speculation ? sources : []).map((source) => [source, new DraftCost()]));
-		this.#cache = new KvCache({
-			blockCount: this.#nativeCache.blockCount,
-			blockTokens: this.#nativeCache.blockTokens,
-			copyBlock: (from, to, tokens) => this.#nativeCache.copyBlock(from, to, tokens),
-		});
-		this.#turns = options.turns ?? new StepArbiter().join();
-		this.#repacker = (options.repack ?? true) ? new Repacker(model, machineMemory, () => this.#turns.idle) : undefined;
-		this.#repacker?.idle();
-		this.#scheduler = new Scheduler<Request>({
-			cache: this.#cache,
-			contextTokens,
-			...(options.maxRunning !== undefined && { maxRunning: options.maxRunning }),
-			...(options.maxWaiting !== undefined && { maxWaiting: options.maxWaiting }),
-			...(options.latencyBudget !== undefined && { latencyBudget: options.latencyBudget }),
-		});
+		this.contextTokens = this.#running.scheduler.contextTokens;
+		this.#running.repacker?.idle();
 	}
 
-	/** Positions one request may span. */
-	get contextTokens(): number {
-		return this.#scheduler.contextTokens;
+	/** The model and the backend it is on now. */
+	get info(): ModelInfo {
+		return this.#info;
 	}
 
 	get cacheBytes(): number {
-		return this.#closed ? 0 : this.#nativeCache.bytes;
+		return this.#closed ? 0 : this.#running.nativeCache.bytes;
 	}
 
 	/** Positions in cache blocks that hold something, and positions of all blocks. */
 	get cacheUse(): { usedTokens: number; capacityTokens: number } {
-		const { usedBlocks, blockCount, blockTokens } = this.#cache;
+		const { usedBlocks, blockCount, blockTokens } = this.#running.cache;
 		return { usedTokens: usedBlocks * blockTokens, capacityTokens: blockCount * blockTokens };
 	}
 
@@ -190,7 +183,8 @@ export class Engine {
 	get heldBytes(): number {
 		if (this.#closed) return 0;
 		const { usedTokens, capacityTokens } = this.cacheUse;
-		const repacked = (this.#repacker?.done ?? 0) * this.#model.repackBytes;
+		const { repacker, model } = this.#running;
+		const repacked = (repacker?.done ?? 0) * model.repackBytes;
 		return Math.round((this.cacheBytes * usedTokens) / Math.max(1, capacityTokens)) + repacked;
 	}
 
@@ -251,7 +245,7 @@ export class Engine {
 			}
 			signal?.addEventListener('abort', onAbort);
 			this.#arriving.push(request);
-			this.#repacker?.busy();
+			this.#running.repacker?.busy();
 			this.#loop ??= this.#run();
 		});
 	}
@@ -267,12 +261,12 @@ export class Engine {
 	 * @returns false where the machine's memory does not allow it, or there is no such layout.
 	 */
 	async finishRepacking(): Promise<boolean> {
-		return (await this.#repacker?.finish()) ?? false;
+		return (await this.#running.repacker?.finish()) ?? false;
 	}
 
 	/** What this machine can do at most; see `NativeModel.measureCeilings`. Best asked for while nothing else runs. */
 	measureCeilings(): ReturnType<NativeModel['measureCeilings']> {
-		return this.#model.measureCeilings();
+		return this.#running.model.measureCeilings();
 	}
 
 	/** Fails all requests and frees the model once the running step has ended. */
@@ -282,10 +276,8 @@ export class Engine {
 		for (const request of [...this.#live]) this.#fail(request, new EngineClosedError());
 		this.#turns.leave();
 		await this.#loop;
-		await this.#repacker?.stop();
 		for (const source of this.#draftSources.keys()) source.close?.();
-		this.#nativeCache.close();
-		this.#model.close();
+		await stop(this.#running);
 	}
 
 	async #run(): Promise<void> {
@@ -295,28 +287,31 @@ export class Engine {
 			let plan: StepPlan<Request> | undefined;
 			try {
 				this.#applyChanges();
-				plan = this.#closed ? undefined : this.#scheduler.plan();
+				plan = this.#closed ? undefined : this.#running.scheduler.plan();
 				if (!plan) break;
 				if (this.#speculation && plan.prefillRows === 0) await this.#addDrafts(plan);
 				const batch = assemble(plan);
 				this.#prepareSources(plan, batch);
 				const result = await this.#turns.run(() => this.#step(batch));
 				const accepted = this.#deliver(plan, result);
-				this.#scheduler.complete(plan, result.milliseconds);
+				const { scheduler, stepCost } = this.#running;
+				scheduler.complete(plan, result.milliseconds);
 				this.#speed.record(plan.prefillRows, plan.decodeRows + accepted, result.milliseconds);
-				if (plan.prefillRows === 0) this.#stepCost.observe(rowCount(plan), result.milliseconds);
+				if (plan.prefillRows === 0) stepCost.observe(rowCount(plan), result.milliseconds);
 			} catch (error) {
+				if (isDeviceFailure(error) && (await this.#goOnWithoutDevice(error))) continue;
 				const failed = plan ? plan.entries.map((entry) => entry.sequence) : [...this.#live];
 				for (const request of failed) this.#fail(request, error as Error);
 			}
 		}
 		this.#loop = undefined;
-		if (!this.#closed) this.#repacker?.idle();
+		if (!this.#closed) this.#running.repacker?.idle();
 	}
 
 	#step(batch: StepBatch): Promise<StepResult> {
 		// Its turn may have come after the engine was closed.
-		return this.#closed ? Promise.reject(new EngineClosedError()) : this.#model.step(this.#nativeCache, batch);
+		const { model, nativeCache } = this.#running;
+		return this.#closed ? Promise.reject(new EngineClosedError()) : model.step(nativeCache, batch);
 	}
 
 	#updateUrgency(): void {
@@ -325,19 +320,54 @@ export class Engine {
 	}
 
 	#applyChanges(): void {
+		const { scheduler, cache } = this.#running;
 		for (const request of this.#leaving.splice(0)) {
-			this.#scheduler.remove(request);
+			scheduler.remove(request);
 			for (const source of this.#draftSources.keys()) source.release?.(request);
 		}
 		for (const request of this.#arriving.splice(0)) {
 			if (request.settled) continue;
 			try {
-				this.#scheduler.submit(request);
+				scheduler.submit(request);
 			} catch (error) {
 				this.#fail(request, error as Error);
 			}
 		}
-		for (const tokens of this.#forgotten.splice(0)) this.#cache.forget(tokens);
+		for (const tokens of this.#forgotten.splice(0)) cache.forget(tokens);
+	}
+
+	/**
+	 * Moves to the CPU where the GPU has failed. What requests have generated is kept; their prompts are computed again.
+	 * @returns false where there is no other backend, or the model cannot be opened again: requests then fail with the error.
+	 */
+	async #goOnWithoutDevice(failure: Error): Promise<boolean> {
+		const { reopen } = this.#options;
+		if (!reopen || this.#closed) return false;
+		let next: Running;
+		try {
+			const model = await reopen();
+			try {
+				next = start(model, this.#options, this.#turns);
+			} catch (error) {
+				model.close();
+				throw error;
+			}
+		} catch (error) {
+			failure.message += `; the model could not be opened on the CPU either: ${(error as Error).message}`;
+			return false;
+		}
+		const previous = this.#running;
+		this.#running = next;
+		const backendNote = `the CPU computes from here on: Metal failed while it worked: ${failure.message}`;
+		this.#info = { ...next.model.info, backendNote };
+		await stop(previous);
+		// Sources that follow the old cache's blocks begin anew.
+		for (const request of [...this.#leaving.splice(0), ...this.#live]) {
+			for (const source of this.#draftSources.keys()) source.release?.(request);
+		}
+		this.#arriving = [...this.#live];
+		this.#options.onBackendNote?.(backendNote);
+		return true;
 	}
 
 	/**
@@ -352,7 +382,7 @@ export class Engine {
 			const asked = new Map<DraftSource, { entry: StepEntry<Request>; request: DraftRequest }[]>();
 			for (const entry of open) {
 				const choice = this.#chooseSource(plan, entry, round);
-				if (!choice || !this.#scheduler.reserveDrafts(entry, choice.length)) continue;
+				if (!choice || !this.#running.scheduler.reserveDrafts(entry, choice.length)) continue;
 				entry.draftGround = choice.ground;
 				const request = { sequence: entry.sequence, limit: choice.length, blocks: entry.lease.blocks };
 				asked.set(choice.source, [...(asked.get(choice.source) ?? []), { entry, request }]);
@@ -392,7 +422,11 @@ export class Engine {
 		const choices = [...this.#draftSources].flatMap(([source, cost]) => {
 			const ground = source.ground ? source.ground(request) : ALIKE;
 			if (!ground) return [];
-			return { source, ground, ...recordOf(request, source).best(this.#stepCost, otherRows, limit, cost, ground) };
+			return {
+				source,
+				ground,
+				...recordOf(request, source).best(this.#running.stepCost, otherRows, limit, cost, ground),
+			};
 		});
 		return choices.filter(({ length }) => length > 0).sort((a, b) => b.rate - a.rate)[round];
 	}
@@ -536,6 +570,47 @@ function recordOf(request: Request, source: DraftSource): DraftRecord {
 	const record = request.records.get(source) ?? new DraftRecord();
 	request.records.set(source, record);
 	return record;
+}
+
+/** A model on one backend, its cache, and what is known about both. */
+interface Running {
+	model: NativeModel;
+	nativeCache: NativeCache;
+	cache: KvCache;
+	scheduler: Scheduler<Request>;
+	stepCost: StepCost;
+	repacker: Repacker | undefined;
+}
+
+/** Throws if the memory for the cache cannot be had; the model is then the caller's still. */
+function start(model: NativeModel, options: EngineOptions, turns: StepTurns): Running {
+	const contextTokens = Math.min(options.contextTokens ?? model.info.contextLength, model.info.contextLength);
+	const cacheTokens = Math.max(options.cacheTokens ?? contextTokens, contextTokens);
+	const nativeCache = createCache(model, cacheTokens, options.cacheType);
+	const cache = new KvCache({
+		blockCount: nativeCache.blockCount,
+		blockTokens: nativeCache.blockTokens,
+		copyBlock: (from, to, tokens) => nativeCache.copyBlock(from, to, tokens),
+	});
+	const scheduler = new Scheduler<Request>({
+		cache,
+		contextTokens,
+		...(options.maxRunning !== undefined && { maxRunning: options.maxRunning }),
+		...(options.maxWaiting !== undefined && { maxWaiting: options.maxWaiting }),
+		...(options.latencyBudget !== undefined && { latencyBudget: options.latencyBudget }),
+	});
+	const repacker = (options.repack ?? true) ? new Repacker(model, machineMemory, () => turns.idle) : undefined;
+	return { model, nativeCache, cache, scheduler, stepCost: new StepCost(), repacker };
+}
+
+async function stop({ model, nativeCache, repacker }: Running): Promise<void> {
+	await repacker?.stop();
+	nativeCache.close();
+	model.close();
+}
+
+function isDeviceFailure(error: unknown): error is Error {
+	return error instanceof Error && (error as NodeJS.ErrnoException).code === DEVICE_FAILED;
 }
 
 function createCache(model: NativeModel, cacheTokens: number, type: CacheType | undefined): NativeCache {

@@ -1,7 +1,15 @@
 // Opens a model file: native weights, tokenizer and the engine that runs them.
 import { stat } from 'node:fs/promises';
 import path from 'node:path';
-import { type GgufHeader, type KernelSet, loadNative, type NativeModel, type RopeMode } from '../../native/index';
+import {
+	type BackendChoice,
+	type GgufHeader,
+	type KernelSet,
+	loadNative,
+	type ModelOptions,
+	type NativeModel,
+	type RopeMode,
+} from '../../native/index';
 import { familyOf } from '../families/choose';
 import type { ModelFamily } from '../families/family';
 import { optionalString } from '../gguf/metadata';
@@ -11,15 +19,18 @@ import type { MachineMemory, MemoryLimit, MemoryNeed } from '../protocol';
 import { ModelDraft, vocabularyMismatch } from '../speculation/model-draft';
 import { PromptLookup } from '../speculation/prompt-lookup';
 import { Tokenizer } from '../tokenizer/tokenizer';
+import { chooseBackend } from './backend';
 import { Engine, type EngineOptions } from './engine';
 import { onBehalfOf, StepArbiter } from './step-arbiter';
 
-export interface OpenOptions extends Omit<EngineOptions, 'contextTokens'> {
+export interface OpenOptions extends Omit<EngineOptions, 'contextTokens' | 'backendNote' | 'reopen'> {
 	/** Positions one request may span, or how to tell once the tokenizer is there. */
 	contextTokens?: number | ((opened: { tokenizer: Tokenizer; family: ModelFamily }) => number);
 	/** 0 or absent: one a physical core. */
 	threads?: number;
 	kernels?: KernelSet;
+	/** Default `auto`; where that is not the CPU and the CPU computes all the same, `onBackendNote` is told why. */
+	backend?: BackendChoice;
 	rope?: RopeMode;
 	/** Refuses a model that takes more, before anything of it is read. Absent: it may take anything. */
 	memory?: { settings: MemorySettings; limit: Exclude<MemoryLimit, 'none'>; available: MachineMemory };
@@ -56,9 +67,16 @@ export async function openModel(file: string, options: OpenOptions = {}): Promis
 	const header = await readHeader(file);
 	const need = options.memory && checkedNeed(file, header, options.memory);
 	const native = loadNative();
+	const { backend, note } = chooseBackend(options.backend ?? 'auto', native.metalInfo(), options.cacheType);
+	const nativeOptions = {
+		...(options.threads ? { threads: options.threads } : {}),
+		...(options.kernels !== undefined && { kernels: options.kernels }),
+		...(options.rope !== undefined && { rope: options.rope }),
+	};
 	const draftFile = options.speculation === false ? undefined : options.draftModelPath;
 	const head = draftFile !== undefined && (await isDraftHead(draftFile)) ? draftFile : undefined;
-	const { model, problem: headProblem } = await openNative(file, options, head);
+	const { model, problem: headProblem } = await openNative(file, { ...nativeOptions, backend }, head);
+	const backendNote = note ?? model.info.backendNote;
 	try {
 		const tokenizer = Tokenizer.fromGguf(header);
 		if (tokenizer.vocabularySize > model.info.vocabularySize) {
@@ -82,7 +100,10 @@ export async function openModel(file: string, options: OpenOptions = {}): Promis
 			turns,
 			...(drafting.source && { draftSources: [new PromptLookup(), drafting.source] }),
 			...(positions !== undefined && { contextTokens: positions }),
+			...(backendNote !== undefined && { backendNote }),
+			reopen: () => native.openModel(file, { ...nativeOptions, backend: 'cpu' }),
 		});
+		if (backendNote !== undefined) options.onBackendNote?.(backendNote);
 		return {
 			engine,
 			tokenizer,
@@ -103,15 +124,10 @@ export async function openModel(file: string, options: OpenOptions = {}): Promis
 /** Opens the weights, with the draft head if that fits; `problem` says why it does not. */
 async function openNative(
 	file: string,
-	{ threads, kernels, rope }: OpenOptions,
+	options: ModelOptions,
 	draftHead: string | undefined,
 ): Promise<{ model: NativeModel; problem?: string }> {
 	const native = loadNative();
-	const options = {
-		...(threads ? { threads } : {}),
-		...(kernels !== undefined && { kernels }),
-		...(rope !== undefined && { rope }),
-	};
 	if (draftHead === undefined) return { model: await native.openModel(file, options) };
 	try {
 		return { model: await native.openModel(file, { ...options, draftHead }) };
@@ -144,7 +160,7 @@ async function openDraft(
 	options: OpenOptions,
 	targetNeed: MemoryNeed | undefined,
 ): Promise<Drafting> {
-	const { draftModelPath: _itself, instrument: _others, memory, ...rest } = options;
+	const { draftModelPath: _itself, instrument: _others, onBackendNote: _main, memory, ...rest } = options;
 	const taken = targetNeed?.totalBytes ?? 0;
 	try {
 		const { engine, tokenizer } = await openModel(file, {

@@ -46,6 +46,8 @@ interface Load {
 	path: string;
 	settings: EngineSettings;
 	limit: MemoryLimit;
+	/** Open it even where the same is in use. */
+	anew: boolean;
 	done: Promise<LoadedModel>;
 }
 
@@ -139,10 +141,11 @@ export class ModelHost {
 
 	/** What of the settings a loaded model depends on: a change of it needs a reload. */
 	static key(settings: EngineSettings): string {
-		const { modelPath, draftModelPath, threads, contextTokens, kernels, rope, cacheType, speculation } = settings;
-		const { repackWeights } = settings;
+		const { modelPath, draftModelPath, threads, contextTokens, kernels, backend, rope, cacheType } = settings;
+		const { speculation, repackWeights } = settings;
 		return JSON.stringify([
-			...[modelPath, draftModelPath, threads, contextTokens, kernels, rope, cacheType, speculation, repackWeights],
+			...[modelPath, draftModelPath, threads, contextTokens, kernels, backend, rope, cacheType],
+			...[speculation, repackWeights],
 		]);
 	}
 
@@ -155,10 +158,18 @@ export class ModelHost {
 	load(settings: EngineSettings, limit: MemoryLimit = 'machine'): Promise<LoadedModel> {
 		const key = ModelHost.key(settings);
 		if (this.#wanted?.key === key) return this.#wanted.done;
+		return this.#start(settings, limit, false);
+	}
+
+	/** Opens the model in use again, e.g. because what `auto` means has changed; its running requests fail. */
+	async reload(): Promise<void> {
+		const { settings, limit } = this.#wanted ?? this.#inUse?.load ?? {};
+		if (settings && limit) await this.#start(settings, limit, true);
+	}
+
+	#start(settings: EngineSettings, limit: MemoryLimit, anew: boolean): Promise<LoadedModel> {
 		const load: Load = {
-			key,
-			path: settings.modelPath,
-			...{ settings, limit },
+			...{ key: ModelHost.key(settings), path: settings.modelPath, settings, limit, anew },
 			done: this.#queue.then(() => this.#replace(load)),
 		};
 		this.#wanted = load;
@@ -193,7 +204,7 @@ export class ModelHost {
 		if (this.#closed) throw new Error('the engine is shutting down');
 		if (this.#wanted !== load) throw new Error('another model was chosen meanwhile');
 		const previous = this.#inUse;
-		if (previous?.load.key === load.key) {
+		if (previous?.load.key === load.key && !load.anew) {
 			// Another one was asked for in between and is wanted no more.
 			this.#inUse = { ...previous, load };
 			this.#changed();
@@ -232,6 +243,11 @@ export class ModelHost {
 			}),
 			threads: settings.threads,
 			kernels: settings.kernels,
+			backend: settings.backend,
+			onBackendNote: (note) => {
+				log(note);
+				this.#changed();
+			},
 			rope: settings.rope,
 			speculation: settings.speculation,
 			repack: settings.repackWeights,
@@ -247,7 +263,10 @@ export class ModelHost {
 			...opened,
 			chat: new Chat(opened),
 			tokenIndex: new TokenPrefixIndex(opened.tokenizer),
-			summary: summarize(opened),
+			// Told anew each time: the backend may change while it works.
+			get summary() {
+				return summarize(opened);
+			},
 		};
 	}
 }
@@ -261,6 +280,9 @@ function summarize({ engine, family, loadMilliseconds, draft, draftProblem }: Op
 		fileBytes: info.fileBytes,
 		parameterCount: info.parameterCount,
 		contextLength: engine.contextTokens,
+		backend: info.backend,
+		...(info.device !== undefined && { device: info.device }),
+		...(info.backendNote !== undefined && { backendNote: info.backendNote }),
 		kernels: info.kernels,
 		threads: info.threads,
 		loadMilliseconds,

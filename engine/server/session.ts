@@ -59,6 +59,9 @@ import {
 	type ModelList,
 	type ModelRole,
 	type ModelSummary,
+	type SelfTestParams,
+	SelfTestRequest,
+	type SelfTestResult,
 	StartDownloadRequest,
 	StatusNotification,
 	StatusRequest,
@@ -193,6 +196,7 @@ export class Session {
 		this.#onRequest(ForgetChatRequest, async ({ conversationId }) => {
 			for (const { model } of Object.values(this.#engine.hosts)) model?.chat.forget(conversationId);
 		});
+		this.#onRequest(SelfTestRequest, (params, token) => this.#selfTest(params, token));
 		this.#onRequest(BenchmarkRequest, (params, token) => this.#benchmark(params, token));
 	}
 
@@ -397,19 +401,37 @@ export class Session {
 
 	#benchmark(params: BenchmarkParams, token: CancellationToken): Promise<BenchmarkReport> {
 		const { workDoneToken, ...given } = params;
+		return this.#longWork('benchmark', workDoneToken, token, (signal, report) =>
+			this.#engine.benchmark(readBenchmarkOptions(given), signal, (fraction, test) =>
+				report({ percentage: Math.round(fraction * 100), message: test }),
+			),
+		);
+	}
+
+	#selfTest({ quick, workDoneToken }: SelfTestParams, token: CancellationToken): Promise<SelfTestResult> {
+		return this.#longWork('self-test', workDoneToken, token, (signal, report) =>
+			this.#engine.selfTest(quick === true, signal, (what, done) => report({ message: `${done} checks, ${what}` })),
+		);
+	}
+
+	/** Work of seconds to minutes that reports its progress and can be cancelled. */
+	#longWork<T>(
+		name: string,
+		workDoneToken: string | number | undefined,
+		token: CancellationToken,
+		work: (signal: AbortSignal, report: (progress: Omit<WorkDoneProgressReport, 'kind'>) => void) => Promise<T>,
+	): Promise<T> {
 		const report = (value: WorkDoneProgressBegin | WorkDoneProgressReport | WorkDoneProgressEnd) => {
 			if (workDoneToken === undefined) return;
 			void this.#tell(() => this.#connection.sendProgress(WorkDoneProgress.type, workDoneToken, value));
 		};
 		return this.#answered(() =>
 			this.#cancellable(token, async (signal) => {
-				report({ kind: 'begin', title: 'Hearth: benchmark', cancellable: true, percentage: 0 });
+				report({ kind: 'begin', title: `Hearth: ${name}`, cancellable: true, percentage: 0 });
 				try {
-					return await this.#engine.benchmark(readBenchmarkOptions(given), signal, (fraction, test) =>
-						report({ kind: 'report', percentage: Math.round(fraction * 100), message: test }),
-					);
+					return await work(signal, (progress) => report({ kind: 'report', ...progress }));
 				} catch (error) {
-					if (signal.aborted) throw new ResponseError(LSPErrorCodes.RequestCancelled, 'the benchmark was cancelled');
+					if (signal.aborted) throw new ResponseError(LSPErrorCodes.RequestCancelled, `the ${name} was cancelled`);
 					throw error;
 				} finally {
 					report({ kind: 'end' });

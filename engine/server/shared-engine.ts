@@ -3,11 +3,22 @@ import { runBenchmark } from '../benchmark/benchmark';
 import type { BenchmarkOptions } from '../benchmark/options';
 import { Downloads } from '../models/downloads';
 import { ModelFinder } from '../models/find';
-import type { BenchmarkReport, EngineState, EngineStatus, MachineMemory, MemoryNeed, ModelRole } from '../protocol';
+import type {
+	BenchmarkReport,
+	EngineState,
+	EngineStatus,
+	MachineMemory,
+	MemoryNeed,
+	ModelRole,
+	SelfTestResult,
+} from '../protocol';
 import type { Engine } from '../runtime/engine';
 import { machineMemory } from '../runtime/machine-memory';
 import { StepArbiter } from '../runtime/step-arbiter';
+import { renderSelfTest, selfTestSummary } from '../selftest/render';
+import { failures, runSelfTest } from '../selftest/selftest';
 import { VERSION } from '../version';
+import { describe, log } from './log';
 import { type LoadedModel, ModelHost, type ModelState, type OpenModel } from './model-host';
 
 /** Status notifications come at most this often, in milliseconds. */
@@ -34,6 +45,7 @@ export class SharedEngine {
 	#idleMinutes = 0;
 	#lastSent = 0;
 	#closed = false;
+	#selfTesting = false;
 
 	constructor(options: { fixedModel: boolean; open?: OpenModel }) {
 		this.#fixedModel = options.fixedModel;
@@ -161,6 +173,36 @@ export class SharedEngine {
 		const model = await this.modelFor('chat');
 		if (this.#active.benchmark > 0) throw new Error('a benchmark is running already; wait for it or cancel it');
 		return this.run('benchmark', () => runBenchmark({ model, options, signal, onProgress }));
+	}
+
+	/**
+	 * Tests all kernels, one self-test at a time. Where its verdict changes what `auto` means, the model is opened again.
+	 * @throws an error if one runs already; an AbortError when the signal is aborted.
+	 */
+	async selfTest(
+		quick: boolean,
+		signal: AbortSignal,
+		onProgress: (what: string, checksDone: number) => void,
+	): Promise<SelfTestResult> {
+		if (this.#selfTesting) throw new Error('a self-test is running already; wait for it or cancel it');
+		this.#selfTesting = true;
+		try {
+			const report = await runSelfTest({ backend: 'auto', quick, signal, onProgress });
+			const { state } = report.metal;
+			if (state === 'off' || state === 'on-again') {
+				for (const host of Object.values(this.hosts)) {
+					host.reload().catch((error) => log(`opening the model again: ${describe(error)}`));
+				}
+			}
+			return {
+				passed: failures(report).length === 0,
+				summary: selfTestSummary(report),
+				markdown: renderSelfTest(report),
+				report,
+			};
+		} finally {
+			this.#selfTesting = false;
+		}
 	}
 
 	status(): EngineStatus {

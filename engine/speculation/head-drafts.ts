@@ -1,6 +1,7 @@
 // Drafts by the draft head that a model was opened with (EAGLE-3; native/core/draft_head.h). The head reads the hidden states of
 // every step where they are; only token ids come back.
 import type { NativeCache, NativeModel, StepBatch } from '../../native/index';
+import type { StepTurns } from '../runtime/step-arbiter';
 import type { DraftRequest, DraftSequence, DraftSource } from './draft-source';
 
 /** Numbers wrap here; a sequence does not live that long. */
@@ -9,14 +10,16 @@ const NUMBERS = 2 ** 31;
 export class HeadDrafts implements DraftSource {
 	readonly #model: NativeModel;
 	readonly #cache: NativeCache;
+	readonly #turns: Pick<StepTurns, 'run'>;
 	/** What the head knows the sequences by. */
 	readonly #numbers = new Map<DraftSequence, number>();
 	#next = 0;
 
-	/** `cache` is the one the model's steps use. */
-	constructor(model: NativeModel, cache: NativeCache) {
+	/** `cache` is the one the model's steps use, `turns` the model's place among those that run one step at a time. */
+	constructor(model: NativeModel, cache: NativeCache, turns: Pick<StepTurns, 'run'>) {
 		this.#model = model;
 		this.#cache = cache;
+		this.#turns = turns;
 	}
 
 	prepare(batch: StepBatch, sequences: readonly DraftSequence[]): void {
@@ -24,16 +27,14 @@ export class HeadDrafts implements DraftSource {
 	}
 
 	async propose(requests: readonly DraftRequest[]): Promise<number[][]> {
-		const drafts = await this.#model.draft(
-			this.#cache,
-			requests.map(({ sequence, limit, blocks }) => ({
-				sequence: this.#number(sequence),
-				position: sequence.tokens.length - 1,
-				token: sequence.tokens.at(-1)!,
-				limit,
-				blocks: Int32Array.from(blocks),
-			})),
-		);
+		const asked = requests.map(({ sequence, limit, blocks }) => ({
+			sequence: this.#number(sequence),
+			position: sequence.tokens.length - 1,
+			token: sequence.tokens.at(-1)!,
+			limit,
+			blocks: Int32Array.from(blocks),
+		}));
+		const drafts = await this.#turns.run(() => this.#model.draft(this.#cache, asked));
 		return drafts.map((draft) => [...draft]);
 	}
 

@@ -129,7 +129,13 @@ export function statusDetails(status: EngineStatus): [string, string][] {
 	const { model, completionModel, memory, cache, speed: rate, lastCompletion } = status;
 	if (model) {
 		details.push([completionModel ? 'Chat model' : 'Model', describe(model)]);
-		details.push(['Compute', `${model.kernels}, ${model.threads} threads`]);
+		details.push([
+			'Compute',
+			model.backend === 'metal'
+				? `Metal, ${model.device ?? 'the GPU'}`
+				: `CPU, ${model.kernels} kernels, ${model.threads} threads`,
+		]);
+		if (model.backendNote !== undefined) details.push(['Backend', model.backendNote]);
 		if (model.draft !== undefined) details.push(['Guesses ahead', model.draft]);
 		if (model.draftProblem !== undefined) details.push(['Not guessing ahead', model.draftProblem]);
 	}

@@ -3,7 +3,9 @@
 
 #include "../core/engine.h"
 #include "../core/error.h"
+#include "../core/self_test.h"
 #include "../cpu/kernels.h"
+#include "../metal/metal_backend.h"
 #include "convert.h"
 #include "model_object.h"
 
@@ -76,7 +78,7 @@ Napi::Value open_model(const Napi::CallbackInfo& call) {
   if (call[1].IsObject()) {
     auto object = call[1].As<Napi::Object>();
     Napi::Value threads = object.Get("threads"), rope = object.Get("rope"), kernels = object.Get("kernels"),
-                draft_head = object.Get("draftHead");
+                draft_head = object.Get("draftHead"), backend = object.Get("backend");
     if (!threads.IsUndefined()) {
       double count = threads.IsNumber() ? threads.As<Napi::Number>().DoubleValue() : -1;
       if (!(count >= 0 && count <= 1024)) throw Napi::TypeError::New(call.Env(), "threads must be a number from 0 to 1024");
@@ -89,6 +91,7 @@ Napi::Value open_model(const Napi::CallbackInfo& call) {
     }
     if (!kernels.IsUndefined()) options.kernels = kernels.ToString();
     if (!draft_head.IsUndefined()) options.draft_head = draft_head.ToString();
+    if (!backend.IsUndefined()) options.backend = backend.ToString();
   }
   auto* task = new OpenModel(call.Env(), path_argument(call), options);
   task->Queue();
@@ -108,12 +111,86 @@ Napi::Value cpu_info(const Napi::CallbackInfo& call) {
   return out;
 }
 
+/// The self-test on a thread of its own: hundreds of milliseconds a kernel must not hold up Node's pool.
+class SelfTest {
+ public:
+  static Napi::Value start(const Napi::CallbackInfo& call) {
+    Napi::Env env = call.Env();
+    if (!call[0].IsObject()) throw Napi::TypeError::New(env, "selfTest takes { backend, full, seed, report }");
+    auto options = call[0].As<Napi::Object>();
+    const std::string backend = options.Get("backend").ToString();
+    if (backend != "cpu" && backend != "metal") throw Napi::TypeError::New(env, "selfTest's backend must be cpu or metal");
+    Napi::Value report = options.Get("report");
+    if (!report.IsFunction()) throw Napi::TypeError::New(env, "selfTest's report must be a function");
+    auto state = std::make_shared<State>(env, report.As<Napi::Function>());
+    state->options.full = options.Get("full").ToBoolean();
+    state->options.seed = static_cast<uint64_t>(options.Get("seed").ToNumber().Int64Value());
+    state->options.cancelled = &state->cancelled;
+    state->options.report = [raw = state.get()](const KernelCheck& check) { raw->tell(check); };
+    state->thread = std::thread([state, backend] {
+      std::string error;
+      try {
+        backend == "cpu" ? cpu::self_test(state->options) : metal::self_test(state->options);
+      } catch (const std::exception& e) {
+        error = e.what();
+      }
+      state->finish(state, error);
+    });
+    return state->deferred.Promise();
+  }
+
+ private:
+  struct State {
+    State(Napi::Env env, Napi::Function report)
+        : deferred(env), back(Napi::ThreadSafeFunction::New(env, report, "hearth self-test", 0, 1)) {}
+
+    /// From the test's thread; report() returning false ends the test.
+    void tell(const KernelCheck& check) {
+      if (back.BlockingCall([this, check](Napi::Env env, Napi::Function report) {
+            try {
+              Napi::Value wanted = report.Call({check_to_js(env, check)});
+              if (wanted.IsBoolean() && !wanted.As<Napi::Boolean>().Value()) cancelled = true;
+            } catch (const Napi::Error&) {
+              cancelled = true;
+            }
+          }) != napi_ok)
+        cancelled = true;
+    }
+    void finish(const std::shared_ptr<State>& self, const std::string& error) {
+      back.BlockingCall([self, error](Napi::Env env, Napi::Function) {
+        self->thread.join();
+        if (error.empty()) self->deferred.Resolve(env.Undefined());
+        else self->deferred.Reject(Napi::Error::New(env, error).Value());
+      });
+      back.Release();
+    }
+
+    Napi::Promise::Deferred deferred;
+    Napi::ThreadSafeFunction back;
+    SelfTestOptions options;
+    std::atomic<bool> cancelled{false};
+    std::thread thread;
+  };
+};
+
+Napi::Value metal_info(const Napi::CallbackInfo& call) {
+  Napi::Env env = call.Env();
+  auto out = Napi::Object::New(env);
+  const metal::Probe probe = metal::probe();
+  out.Set("onThisSystem", Napi::Boolean::New(env, metal::on_this_system()));
+  if (!probe.device.empty()) out.Set("device", probe.device);
+  if (!probe.reason.empty()) out.Set("reason", probe.reason);
+  return out;
+}
+
 Napi::Object init(Napi::Env env, Napi::Object exports) {
   ModelObject::define(env);
   CacheObject::define(env);
   exports.Set("readGguf", Napi::Function::New(env, read_gguf));
   exports.Set("openModel", Napi::Function::New(env, open_model));
   exports.Set("cpuInfo", Napi::Function::New(env, cpu_info));
+  exports.Set("selfTest", Napi::Function::New(env, SelfTest::start));
+  exports.Set("metalInfo", Napi::Function::New(env, metal_info));
   return exports;
 }
 

@@ -180,6 +180,48 @@ std::vector<DraftRequest> draft_requests_from_js(const Napi::Value& value) {
   return requests;
 }
 
+Napi::Value count_to_js(Napi::Env env, const StepCount& count) {
+  auto launches = Napi::Array::New(env, count.launches.size());
+  uint32_t i = 0;
+  for (const Launch& launch : count.launches) {
+    Napi::HandleScope scope(env);
+    auto object = Napi::Object::New(env);
+    auto grid = Napi::Array::New(env, 3);
+    for (uint32_t axis = 0; axis < 3; axis++) grid.Set(axis, Napi::Number::New(env, launch.grid[axis]));
+    object.Set("kernel", launch.kernel);
+    object.Set("layer", Napi::Number::New(env, launch.layer));
+    object.Set("grid", grid);
+    object.Set("threads", Napi::Number::New(env, launch.threads));
+    object.Set("threadgroupBytes", Napi::Number::New(env, launch.threadgroup_bytes));
+    object.Set("barrier", Napi::Boolean::New(env, launch.barrier));
+    object.Set("weightBytes", Napi::Number::New(env, launch.weight_bytes));
+    object.Set("weightPasses", Napi::Number::New(env, launch.weight_passes));
+    object.Set("cacheBytes", Napi::Number::New(env, launch.cache_bytes));
+    object.Set("activationBytes", Napi::Number::New(env, launch.activation_bytes));
+    launches.Set(i++, object);
+  }
+  auto out = Napi::Object::New(env);
+  out.Set("launches", launches);
+  out.Set("scratchBytes", Napi::Number::New(env, static_cast<double>(count.scratch_bytes)));
+  return out;
+}
+
+Napi::Value check_to_js(Napi::Env env, const KernelCheck& check) {
+  auto out = Napi::Object::New(env);
+  out.Set("backend", check.backend);
+  out.Set("set", check.set);
+  out.Set("kernel", check.kernel);
+  out.Set("shape", check.shape);
+  out.Set("error", Napi::Number::New(env, check.error));
+  out.Set("tolerance", Napi::Number::New(env, check.tolerance));
+  out.Set("ok", Napi::Boolean::New(env, check.ok));
+  if (!check.problem.empty()) out.Set("problem", check.problem);
+  out.Set("milliseconds", Napi::Number::New(env, check.milliseconds));
+  out.Set("bytes", Napi::Number::New(env, check.bytes));
+  out.Set("operations", Napi::Number::New(env, check.operations));
+  return out;
+}
+
 Napi::Value result_to_js(Napi::Env env, const StepResult& result, double milliseconds) {
   auto out = Napi::Object::New(env);
   auto tokens = Napi::Int32Array::New(env, result.tokens.size());

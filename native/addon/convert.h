@@ -3,9 +3,11 @@
 
 #include <napi.h>
 
+#include "../core/backend.h"
 #include "../core/batch.h"
 #include "../core/draft_head.h"
 #include "../core/gguf.h"
+#include "../core/self_test.h"
 
 namespace hearth {
 
@@ -20,5 +22,10 @@ Batch batch_from_js(const Napi::Object& object);
 
 /// { tokens, probabilities, logits?, milliseconds }.
 Napi::Value result_to_js(Napi::Env env, const StepResult& result, double milliseconds);
+
+/// native/index.ts's StepCount.
+Napi::Value count_to_js(Napi::Env env, const StepCount& count);
+/// native/index.ts's KernelCheck.
+Napi::Value check_to_js(Napi::Env env, const KernelCheck& check);
 
 }  // namespace hearth

@@ -54,6 +54,7 @@ void ModelObject::define(Napi::Env env) {
                                                           InstanceMethod<&ModelObject::step>("step"),
                                                           InstanceMethod<&ModelObject::draft>("draft"),
                                                           InstanceMethod<&ModelObject::release_drafts>("releaseDrafts"),
+                                                          InstanceMethod<&ModelObject::count_step>("countStep"),
                                                           InstanceAccessor<&ModelObject::repack_bytes>("repackBytes"),
                                                           InstanceMethod<&ModelObject::repack>("repack"),
                                                           InstanceMethod<&ModelObject::measure_ceilings>("measureCeilings"),
@@ -131,6 +132,9 @@ Napi::Value ModelObject::info(const Napi::CallbackInfo& call) {
     draft.Set("vocabularySize", Napi::Number::New(env, head->model().config().vocabulary));
     out.Set("draftHead", draft);
   }
+  text("backend", engine.backend().kind());
+  if (const std::string device = engine.backend().device(); !device.empty()) text("device", device);
+  if (!engine.backend_note().empty()) text("backendNote", engine.backend_note());
   text("kernels", engine.backend().name());
   number("threads", engine.threads());
   number("bytesPerToken", static_cast<double>(model.bytes_per_token()));
@@ -195,6 +199,17 @@ Napi::Value ModelObject::release_drafts(const Napi::CallbackInfo& call) {
   const auto sequence = static_cast<int64_t>(whole_number(call[0], 0, INT32_MAX, "the sequence"));
   loaded.worker.post([engine = loaded.engine.get(), sequence] { engine->release_drafts(sequence); });
   return call.Env().Undefined();
+}
+
+Napi::Value ModelObject::count_step(const Napi::CallbackInfo& call) {
+  Napi::Env env = call.Env();
+  CacheObject* cache = CacheObject::from(call[0]);
+  if (!cache || !call[1].IsObject()) throw Napi::TypeError::New(env, "countStep takes a cache and a batch");
+  auto batch = std::make_shared<Batch>(batch_from_js(call[1].As<Napi::Object>()));
+  return model(env).worker.run(env, [engine = model(env).engine.get(), memory = cache->cache_of(env, model_), batch]() -> Worker::Settle {
+    auto count = std::make_shared<StepCount>(engine->count(*memory, *batch));
+    return [count](Napi::Env env) { return count_to_js(env, *count); };
+  });
 }
 
 Napi::Value ModelObject::repack_bytes(const Napi::CallbackInfo& call) {

@@ -32,6 +32,7 @@ class ModelObject : public Napi::ObjectWrap<ModelObject> {
   Napi::Value step(const Napi::CallbackInfo& info);
   Napi::Value draft(const Napi::CallbackInfo& info);
   Napi::Value release_drafts(const Napi::CallbackInfo& info);
+  Napi::Value count_step(const Napi::CallbackInfo& info);
   Napi::Value repack_bytes(const Napi::CallbackInfo& info);
   Napi::Value repack(const Napi::CallbackInfo& info);
   Napi::Value measure_ceilings(const Napi::CallbackInfo& info);

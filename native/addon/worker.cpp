@@ -2,6 +2,8 @@
 
 #include <exception>
 
+#include "../core/error.h"
+
 namespace hearth {
 
 Worker::Worker(Napi::Env env, std::function<void()> abort)
@@ -63,14 +65,20 @@ Napi::Promise Worker::run(Napi::Env env, std::function<Settle()> job) {
   post([this, deferred, alive = std::weak_ptr<bool>(alive_), job = std::move(job)] {
     Settle settle;
     std::string error;
+    bool device = false;
     try {
       settle = job();
     } catch (const std::exception& e) {
       error = e.what();
+      device = dynamic_cast<const DeviceError*>(&e) != nullptr;
     }
-    deliver([this, deferred, alive, settle = std::move(settle), error = std::move(error)](Napi::Env env) {
+    deliver([this, deferred, alive, settle = std::move(settle), error = std::move(error), device](Napi::Env env) {
       if (!alive.expired() && --pending_ == 0) done_.Unref(env);
-      if (!error.empty()) return deferred->Reject(Napi::Error::New(env, error).Value());
+      if (!error.empty()) {
+        Napi::Error failure = Napi::Error::New(env, error);
+        if (device) failure.Set("code", Napi::String::New(env, "HEARTH_DEVICE_FAILED"));
+        return deferred->Reject(failure.Value());
+      }
       try {
         deferred->Resolve(settle(env));
       } catch (const Napi::Error& e) {

@@ -3,11 +3,35 @@
 // R rows; E, H, K, D, X, V as in model.h.
 #pragma once
 
+#include <array>
+#include <memory>
+#include <string>
+#include <vector>
+
 #include "batch.h"
 #include "error.h"
 #include "model.h"
 
 namespace hearth {
+
+/// One launch of a GPU kernel as a step would make it, and the memory it must move. Experts are counted as the rows touch on average
+/// where each chooses independently.
+struct Launch {
+  std::string kernel;
+  int layer;                     ///< −1: before or after the layers
+  std::array<uint32_t, 3> grid;  ///< threadgroups
+  uint32_t threads;              ///< of a threadgroup
+  uint32_t threadgroup_bytes;    ///< static threadgroup memory
+  bool barrier;                  ///< waits for the launches before it
+  double weight_bytes;           ///< of weights, each counted once
+  double weight_passes;          ///< how often the threadgroups ask for them; more than once comes from caches, as far as they hold
+  double cache_bytes;            ///< keys and values read and written
+  double activation_bytes;       ///< intermediates read and written
+};
+struct StepCount {
+  std::vector<Launch> launches;
+  size_t scratch_bytes = 0;  ///< memory held for intermediates
+};
 
 class Backend {
  public:
@@ -16,6 +40,15 @@ class Backend {
   /// The kernel set in use: "reference", "portable", "avx2"…
   virtual const char* name() const = 0;
   virtual CacheType cache_type() const = 0;
+  /// "cpu" or "metal".
+  virtual const char* kind() const { return "cpu"; }
+  /// The GPU's name for reports; empty: the CPU.
+  virtual std::string device() const { return {}; }
+
+  /// Memory for a KV cache, where and as this backend reads it. Throws Error where it cannot be had or the type is none of its.
+  virtual std::shared_ptr<KvCache> make_cache(const Config& config, int blocks, CacheType type) {
+    return std::make_shared<KvCache>(config, blocks, type);
+  }
 
   /// Bytes of memory that repack(layer) takes; 0: this backend reads weights best as the file has them.
   virtual size_t repack_bytes() const { return 0; }
@@ -40,8 +73,20 @@ class Backend {
   /// logits[outputs][V] = head · RMSNorm(x of the output rows). The memory is the backend's, valid until the next begin().
   virtual const float* head() = 0;
 
-  // What draft heads need; a backend may do without.
+  /// Head and sampling in one, where the logits need not leave the device: fills tokens and probabilities, and logits if the
+  /// batch asks for them. false: the engine takes head() and samples itself.
+  virtual bool sample(StepResult&) { return false; }
+  /// Ends a step that has no outputs: its keys and values are in the cache when this returns.
+  virtual void finish() {}
+  /// Makes the running step throw soon. From another thread.
+  virtual void abort() {}
+  /// Whether operations only encode work for a device, so that their time says nothing.
+  virtual bool encodes() const { return false; }
+  /// What the step would launch, without running it; no launches: this backend has none. The step must be valid.
+  virtual StepCount count(const Batch&, KvCache&) { return {}; }
 
+  // What draft heads need; a backend may do without, and is asked first.
+  virtual bool runs_draft_heads() const { return false; }
   /// The residual stream x[R][E] of the step, between two operations, to rows that are `stride` floats apart.
   virtual void read_hidden(float* /*to*/, size_t /*stride*/) { no_draft_heads(); }
   /// y[rows][matrix.rows] = x[rows][matrix.columns] · Wᵀ, between steps.

@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "error.h"
+#include "mapped_file.h"
 
 #ifdef _WIN32
 #ifndef NOMINMAX
@@ -43,8 +44,11 @@ KvCache::KvCache(const Config& config, int blocks, CacheType type)
 #ifdef _WIN32
   void* memory = VirtualAlloc(nullptr, bytes_, MEM_RESERVE | MEM_COMMIT, PAGE_READWRITE);
 #else
-  void* memory = mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (memory == MAP_FAILED) memory = nullptr;
+  void* memory = reserve_aligned(bytes_);
+  if (memory && mprotect(memory, bytes_, PROT_READ | PROT_WRITE) != 0) {
+    free_aligned(memory, bytes_);
+    memory = nullptr;
+  }
 #endif
   if (!memory) fail("no memory for a KV cache of %zu MB; choose a smaller context", bytes_ >> 20);
   base_ = static_cast<uint8_t*>(memory);
@@ -54,7 +58,7 @@ KvCache::~KvCache() {
 #ifdef _WIN32
   VirtualFree(base_, 0, MEM_RELEASE);
 #else
-  munmap(base_, bytes_);
+  free_aligned(base_, bytes_);
 #endif
 }
 

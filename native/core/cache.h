@@ -23,7 +23,7 @@ class KvCache {
  public:
   /// Reserves `blocks` blocks; memory is used as blocks are first written. Throws Error where it cannot be had.
   KvCache(const Config& config, int blocks, CacheType type);
-  ~KvCache();
+  virtual ~KvCache();
   KvCache(const KvCache&) = delete;
   KvCache& operator=(const KvCache&) = delete;
 
@@ -33,6 +33,9 @@ class KvCache {
   CacheType type() const { return type_; }
   size_t bytes() const { return bytes_ + (companion_ ? companion_->bytes() : 0); }
   int layers() const { return layers_; }
+  /// All layers' memory, `bytes()` long, at a multiple of kMapAlignment (but on Windows); a layer takes layer_bytes() of it.
+  uint8_t* memory() const { return base_; }
+  size_t layer_bytes() const { return layer_bytes_ * static_cast<size_t>(blocks_); }
 
   /// Start of one KV head's keys or values in a block of a layer.
   uint8_t* keys(int layer, int block, int head) const {
@@ -43,7 +46,7 @@ class KvCache {
 
   /// A cache of another model whose blocks have the same numbers and fate: a draft head's. nullptr: none.
   KvCache* companion() const { return companion_.get(); }
-  void set_companion(std::unique_ptr<KvCache> companion) { companion_ = std::move(companion); }
+  void set_companion(std::shared_ptr<KvCache> companion) { companion_ = std::move(companion); }
 
   /// Copies the first `tokens` positions of a block into another, all layers, the companion's too.
   void copy_block(int from, int to, int tokens);
@@ -58,7 +61,7 @@ class KvCache {
   CacheType type_;
   size_t element_, head_bytes_, layer_bytes_, bytes_;
   uint8_t* base_ = nullptr;
-  std::unique_ptr<KvCache> companion_;
+  std::shared_ptr<KvCache> companion_;
 };
 
 }  // namespace hearth

@@ -38,6 +38,9 @@ class DraftHead {
 
   const Model& model() const { return model_; }
 
+  /// The head's part of a cache for its target.
+  std::shared_ptr<KvCache> make_cache(int blocks, CacheType type) const { return backend_->make_cache(model_.config(), blocks, type); }
+
   /// Makes room for the features of a step of `rows` rows: [rows][3·T], the inputs of the three target layers side by side.
   float* features(int rows);
   /// Takes in a step of the target whose features() are filled: rows of a sequence begin where its last step's accepted rows

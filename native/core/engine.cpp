@@ -6,13 +6,25 @@
 #include "../cpu/cpu_backend.h"
 #include "../cpu/kernels.h"
 #include "../cpu/reference_backend.h"
+#include "../metal/metal_backend.h"
 #include "error.h"
 
 namespace hearth {
 
 namespace {
 
-std::unique_ptr<Backend> make_backend(const Model& model, ThreadPool& pool, const EngineOptions& options) {
+std::unique_ptr<Backend> make_backend(const Model& model, ThreadPool& pool, const EngineOptions& options, std::string& note) {
+  if (options.backend != "auto" && options.backend != "metal" && options.backend != "cpu")
+    fail("the backend must be auto, metal or cpu, not \"%s\"", printable(options.backend).c_str());
+  const bool asked = options.backend == "metal";
+  if (options.backend != "cpu" && (asked || (metal::on_this_system() && options.kernels == "auto"))) {
+    try {
+      if (options.kernels != "auto") fail("the kernels \"%s\" are the CPU's", printable(options.kernels).c_str());
+      return metal::make_backend(model, options.rope, asked);
+    } catch (const Error& error) {
+      note = std::string("the CPU computes, not Metal: ") + error.what();
+    }
+  }
   if (options.kernels == "reference") return make_reference_backend(model, pool, options.rope);
   const cpu::Kernels* kernels =
       options.kernels == "auto" ? cpu::available_kernels()[0] : cpu::find_kernels(options.kernels.c_str());
@@ -27,15 +39,20 @@ std::unique_ptr<Backend> make_backend(const Model& model, ThreadPool& pool, cons
 /// Adds the time since the last lap to an operation.
 class Stopwatch {
  public:
-  explicit Stopwatch(std::map<std::string, double>& times) : times_(times) {}
-  void lap(const char* operation) {
+  /// `encodes`: what passes before the result is waited for is encoding, of all operations together.
+  Stopwatch(std::map<std::string, double>& times, bool encodes) : times_(times), encodes_(encodes) {}
+  void lap(const char* operation) { record(encodes_ ? "encoding" : operation); }
+  void wait_lap() { record("the GPU"); }
+
+ private:
+  void record(const char* operation) {
     auto now = std::chrono::steady_clock::now();
     times_[operation] += std::chrono::duration<double, std::milli>(now - last_).count();
     last_ = now;
   }
 
- private:
   std::map<std::string, double>& times_;
+  const bool encodes_;
   std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
 };
 
@@ -43,15 +60,18 @@ class Stopwatch {
 
 Engine::Engine(const std::string& path, const EngineOptions& options)
     : model_(path), pool_(options.threads > 0 ? options.threads : default_thread_count()),
-      backend_(make_backend(model_, pool_, options)) {
+      backend_(make_backend(model_, pool_, options, backend_note_)) {
   if (options.draft_head.empty()) return;
+  if (!backend_->runs_draft_heads()) fail("%s: the %s kernels run no draft heads", options.draft_head.c_str(), backend_->name());
+  EngineOptions beside = options;
+  beside.backend = backend_->kind();
   draft_head_ = std::make_unique<DraftHead>(options.draft_head, model_, pool_,
-                                            [&](const Model& head) { return make_backend(head, pool_, options); });
+                                            [&](const Model& head) { return make_backend(head, pool_, beside, backend_note_); });
 }
 
 std::shared_ptr<KvCache> Engine::make_cache(int blocks, CacheType type) const {
-  auto cache = std::make_shared<KvCache>(model_.config(), blocks, type);
-  if (draft_head_) cache->set_companion(std::make_unique<KvCache>(draft_head_->model().config(), blocks, type));
+  auto cache = backend_->make_cache(model_.config(), blocks, type);
+  if (draft_head_) cache->set_companion(draft_head_->make_cache(blocks, type));
   return cache;
 }
 
@@ -73,8 +93,8 @@ StepResult Engine::step(KvCache& cache, const Batch& batch) {
   const Config& config = model_.config();
   batch.validate(config, cache);
   std::map<std::string, double> times;
-  Stopwatch watch(times);
   Backend& backend = *backend_;
+  Stopwatch watch(times, backend.encodes());
   backend.begin(batch, cache);
   backend.embed();
   watch.lap("embed");
@@ -84,7 +104,10 @@ StepResult Engine::step(KvCache& cache, const Batch& batch) {
   for (int layer = 0; layer < config.layers; layer++) {
     for (int i = 0; drafting && i < 3; i++)
       if (draft_head_->model().head().target_layers[i] == layer) backend.read_hidden(features + i * E, 3 * static_cast<size_t>(E));
-    if (aborted_) fail("the model is being closed");
+    if (aborted_) {
+      backend.finish();
+      fail("the model is being closed");
+    }
     backend.attention_input(layer);
     watch.lap("attention input");
     backend.attention(layer);
@@ -95,7 +118,12 @@ StepResult Engine::step(KvCache& cache, const Batch& batch) {
     watch.lap(config.experts > 0 ? "experts" : "feed-forward");
   }
   StepResult result;
-  if (!batch.outputs.empty()) {
+  if (batch.outputs.empty()) {
+    backend.finish();
+    if (backend.encodes()) watch.wait_lap();
+  } else if (backend.sample(result)) {
+    watch.wait_lap();
+  } else {
     const float* logits = backend.head();
     watch.lap("head");
     const auto outputs = batch.outputs.size();
@@ -119,6 +147,11 @@ StepResult Engine::step(KvCache& cache, const Batch& batch) {
   std::lock_guard lock(profile_mutex_);
   for (auto& [operation, milliseconds] : times) profile_[operation] += milliseconds;
   return result;
+}
+
+StepCount Engine::count(KvCache& cache, const Batch& batch) {
+  batch.validate(model_.config(), cache);
+  return backend_->count(batch, cache);
 }
 
 void Engine::repack(int layer) {

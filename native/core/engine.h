@@ -20,6 +20,9 @@ struct EngineOptions {
   RopeMode rope = RopeMode::reference;
   std::string kernels = "auto";
   std::string draft_head;  ///< GGUF of a draft head for the model; empty: none
+  /// "auto": Metal where this machine and build have it, unless certain CPU kernels are asked for; "metal": the same, and
+  /// backend_note() says why where it cannot be; "cpu".
+  std::string backend = "auto";
 };
 
 class Engine {
@@ -29,6 +32,8 @@ class Engine {
 
   const Model& model() const { return model_; }
   const Backend& backend() const { return *backend_; }
+  /// Why the CPU computes where Metal was asked for or could be expected; else empty.
+  const std::string& backend_note() const { return backend_note_; }
   int threads() const { return pool_.threads(); }
 
   /// The forward pass as the model card gives it, then sampling. Throws Error on a bad batch (cache untouched) or once
@@ -44,6 +49,8 @@ class Engine {
   /// A cache for this model and its draft head. Throws Error where memory for it cannot be had.
   std::shared_ptr<KvCache> make_cache(int blocks, CacheType type) const;
   size_t cache_block_bytes(CacheType type) const;
+  /// What the step would launch on a GPU. Throws Error on a bad batch.
+  StepCount count(KvCache& cache, const Batch& batch);
 
   /// See Backend::repack. Throws Error for a layer out of range.
   void repack(int layer);
@@ -51,7 +58,10 @@ class Engine {
   ThreadPool& pool() { return pool_; }
 
   /// Makes the running step and all later ones throw, at the next layer.
-  void abort() { aborted_ = true; }
+  void abort() {
+    aborted_ = true;
+    backend_->abort();
+  }
 
   /// Milliseconds by operation since the last call.
   std::map<std::string, double> take_profile();
@@ -59,6 +69,7 @@ class Engine {
  private:
   Model model_;
   ThreadPool pool_;
+  std::string backend_note_;
   std::unique_ptr<Backend> backend_;
   std::unique_ptr<DraftHead> draft_head_;
   std::atomic<bool> aborted_{false};

@@ -14,6 +14,12 @@ class Error : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+/// The device a backend computes on has failed, e.g. a GPU ran out of memory: the step's cache is lost, another backend works.
+class DeviceError : public Error {
+ public:
+  using Error::Error;
+};
+
 /// Throws Error with a printf-formatted message.
 [[noreturn]]
 #if defined(__GNUC__)

@@ -88,6 +88,21 @@ MappedFile::~MappedFile() {
 
 #else
 
+void* reserve_aligned(size_t bytes) {
+  const size_t size = (bytes + kMapAlignment - 1) / kMapAlignment * kMapAlignment;
+  void* whole = mmap(nullptr, size + kMapAlignment, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (whole == MAP_FAILED) return nullptr;
+  auto* begin = static_cast<uint8_t*>(whole);
+  auto* aligned = begin + (kMapAlignment - reinterpret_cast<uintptr_t>(begin) % kMapAlignment) % kMapAlignment;
+  if (aligned > begin) munmap(begin, static_cast<size_t>(aligned - begin));
+  if (aligned < begin + kMapAlignment) munmap(aligned + size, static_cast<size_t>(begin + kMapAlignment - aligned));
+  return aligned;
+}
+
+void free_aligned(const void* space, size_t bytes) {
+  munmap(const_cast<void*>(space), (bytes + kMapAlignment - 1) / kMapAlignment * kMapAlignment);
+}
+
 namespace {
 
 size_t page_bytes() { return static_cast<size_t>(sysconf(_SC_PAGESIZE)); }
@@ -114,9 +129,11 @@ MappedFile::MappedFile(const std::string& path) : path_(path) {
     fail("%s is empty", path.c_str());
   }
   size_ = static_cast<size_t>(status.st_size);
-  void* map = mmap(nullptr, size_, PROT_READ, MAP_SHARED, file, 0);
+  void* place = reserve_aligned(size_);
+  void* map = place ? mmap(place, size_, PROT_READ, MAP_SHARED | MAP_FIXED, file, 0) : MAP_FAILED;
   int error = errno;
   close(file);
+  if (map == MAP_FAILED && place) free_aligned(place, size_);
   if (map == MAP_FAILED) fail("cannot map %s (%zu bytes): %s", path.c_str(), size_, std::strerror(error));
   data_ = static_cast<const uint8_t*>(map);
 }
@@ -124,7 +141,7 @@ MappedFile::MappedFile(const std::string& path) : path_(path) {
 MappedFile::~MappedFile() {
   stop_ = true;
   if (reader_.joinable()) reader_.join();
-  if (data_) munmap(const_cast<uint8_t*>(data_), size_);
+  if (data_) free_aligned(data_, size_);
 }
 
 #endif

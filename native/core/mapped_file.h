@@ -9,6 +9,14 @@
 
 namespace hearth {
 
+/// Mappings begin at multiples of this, the largest page of any system here: a GPU takes no others without a copy.
+constexpr size_t kMapAlignment = size_t{16} << 10;
+
+/// Address space for `bytes`, rounded up to kMapAlignment, at a multiple of it, to be mapped over or made accessible; nullptr where
+/// there is none. Not on Windows.
+void* reserve_aligned(size_t bytes);
+void free_aligned(const void* space, size_t bytes);
+
 class MappedFile {
  public:
   /// Maps the whole file. `path` is UTF-8. Throws Error (not found, no permission, a folder, empty, no address space).

@@ -173,6 +173,8 @@ class CpuBackend final : public Backend {
     });
   }
 
+  bool runs_draft_heads() const override { return true; }
+
   void embed_with(const float* features) override {
     const int E = config_.embedding;
     const Layer& layer = model_.layers()[0];

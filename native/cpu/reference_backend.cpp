@@ -42,6 +42,8 @@ class ReferenceBackend final : public Backend {
       dequantize_row(model_.embedding(), batch_->tokens[static_cast<size_t>(r)], &x_[size(r, config_.embedding)]);
   }
 
+  bool runs_draft_heads() const override { return true; }
+
   void embed_with(const float* features) override {
     const int E = config_.embedding;
     const Layer& layer = model_.layers()[0];

@@ -3,10 +3,11 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import { build } from 'esbuild';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
-import type { BenchmarkReport, ModelList } from '../../engine/protocol';
+import type { BenchmarkReport, ModelList, SelfTestReport } from '../../engine/protocol';
 import { VERSION } from '../../engine/version';
+import { loadNative } from '../../native/index';
+import { bundleCli } from '../support/cli';
 import { FileServer } from '../support/file-server';
 import { TestClient } from './support/lsp-client';
 
@@ -17,20 +18,8 @@ let model: string;
 
 beforeAll(async () => {
 	directory = mkdtempSync(path.join(os.tmpdir(), 'hearth-cli-'));
-	hearth = path.join(directory, 'hearth.js');
 	model = path.join(directory, 'tiny.gguf');
-	await build({
-		absWorkingDir: root,
-		entryPoints: ['engine/cli/hearth.ts'],
-		outfile: hearth,
-		bundle: true,
-		platform: 'node',
-		target: 'node20',
-		format: 'cjs',
-		mainFields: ['module', 'main'],
-		external: ['node-llama-cpp', './o200k-ranks.js'],
-		logLevel: 'silent',
-	});
+	hearth = await bundleCli(directory);
 	expect(await run(['synth', model, '--preset', 'tiny', '--context', '2048'])).toMatchObject({ code: 0 });
 });
 
@@ -76,7 +65,18 @@ describe('hearth', () => {
 		expect(await run(['--version'])).toEqual({ code: 0, stdout: `${VERSION}\n`, stderr: '' });
 		const help = await run(['--help']);
 		expect(help.code).toBe(0);
-		for (const name of ['info', 'tokenize', 'detokenize', 'logits', 'generate', 'bench', 'profile', 'serve', 'synth']) {
+		for (const name of [
+			'info',
+			'tokenize',
+			'detokenize',
+			'logits',
+			'generate',
+			'bench',
+			'profile',
+			'selftest',
+			'serve',
+			'synth',
+		]) {
 			expect(help.stdout).toMatch(new RegExp(`^  ${name} `, 'm'));
 			expect(await run([name, '--help'])).toMatchObject({
 				code: 0,
@@ -93,6 +93,15 @@ describe('hearth', () => {
 		[['info'], 'hearth info: MODEL is missing (see "hearth info --help")'],
 		[['info', 'a', 'b'], 'hearth info: unexpected argument "b" (see "hearth info --help")'],
 		[['info', '--fast', 'a'], `hearth info: Unknown option '--fast' (see "hearth info --help")`],
+		[['bench'], 'hearth bench: MODEL is missing (see "hearth bench --help")'],
+		[
+			['generate', 'm', '--prompt', 'x', '--backend', 'cuda'],
+			'hearth generate: --backend takes auto, metal, cpu; not "cuda" (see "hearth generate --help")',
+		],
+		[
+			['bench', '--count', '--backend', 'cpu'],
+			'hearth bench: --count counts the launches of --backend metal (see "hearth bench --help")',
+		],
 		[['info', 'none.gguf'], 'hearth info: there is no file none.gguf'],
 		[
 			['info', '.'],
@@ -148,6 +157,34 @@ describe('hearth', () => {
 	});
 });
 
+describe('hearth selftest', () => {
+	test('checks every kernel set, and says so in a report', async () => {
+		const file = path.join(directory, 'selftest.md');
+		const report = await json<SelfTestReport>(['selftest', '--quick', '--backend', 'cpu', '--save', file]);
+		expect(report).toMatchObject({ sizes: 'small', metal: { state: expect.stringMatching(/^(absent|untested)$/) } });
+		expect(report.kernels.filter(({ ok }) => !ok)).toEqual([]);
+		const sets = new Set(report.kernels.map(({ set }) => set));
+		expect([...sets]).toEqual(
+			loadNative()
+				.cpuInfo()
+				.kernels.filter((set) => set !== 'reference'),
+		);
+		for (const { milliseconds, bytes } of report.kernels) expect(Math.min(milliseconds, bytes)).toBeGreaterThan(0);
+		expect(report.models.map(({ ok }) => ok)).toEqual([true, true, true]);
+		const markdown = readFileSync(file, 'utf8');
+		expect(markdown).toMatch(/^# Hearth self-test\n\nAll \d+ checks passed\./);
+		expect(markdown).toMatch(/\| cpu portable +\| +group_mxfp4 \|.*\| +ok \|/);
+	});
+
+	test('asked for Metal where there is none, says why the CPU computes', async () => {
+		const { code, stderr } = await run(['generate', model, '--prompt', 'x', '--max-tokens', '1', '--backend', 'metal']);
+		expect(code).toBe(0);
+		if (!loadNative().metalInfo().onThisSystem) {
+			expect(stderr).toBe('hearth: the CPU computes, not Metal: Metal is part of macOS only\n');
+		}
+	});
+});
+
 describe('hearth info', () => {
 	test('tells what the file holds', async () => {
 		const summary = await json<Record<string, unknown>>(['info', model]);
@@ -157,6 +194,7 @@ describe('hearth info', () => {
 			fileBytes: statSync(model).size,
 			tokenizer: { model: 'gpt2', pre: 'gpt-4o' },
 			hyperparameters: { block_count: 4, expert_count: 8 },
+			backend: { name: 'cpu', kernels: expect.any(String) },
 		});
 		const types = summary['tensorTypes'] as { count: number; bytes: number }[];
 		expect(types.reduce((sum, { count }) => sum + count, 0)).toBe(summary['tensorCount']);

@@ -334,7 +334,7 @@ describe('the engine with a head', () => {
 		const source: DraftSource = {
 			propose: (requests) => head!.propose(requests),
 			prepare: (batch, sequences) => {
-				head ??= new HeadDrafts(model, caches.at(-1)!);
+				head ??= new HeadDrafts(model, caches.at(-1)!, { run: (work) => work() });
 				head.prepare(batch, sequences);
 			},
 			release: (sequence) => head?.release(sequence),

@@ -45,6 +45,7 @@ describe('settings', () => {
 			threads: -3,
 			contextTokens: 'many',
 			kernels: 'gpu',
+			backend: 'cuda',
 			speculation: 'no',
 			repackWeights: false,
 			'completions.maxTokens': 12.6,
@@ -59,6 +60,7 @@ describe('settings', () => {
 			threads: 0,
 			contextTokens: 8192,
 			kernels: 'auto',
+			backend: 'auto',
 			speculation: true,
 			repackWeights: false,
 		});
@@ -301,6 +303,7 @@ const status: EngineStatus = {
 		fileBytes: 12.1e9,
 		parameterCount: 20.9e9,
 		contextLength: 131072,
+		backend: 'cpu',
 		kernels: 'avx512',
 		threads: 8,
 		completionFormat: 'continuation',

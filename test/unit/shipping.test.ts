@@ -8,6 +8,7 @@ import path from 'node:path';
 import { promisify } from 'node:util';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { buildNative } from '../../native/build.mjs';
+import { loadNative } from '../../native/index';
 import { HOST, TARGETS } from '../../native/targets.mjs';
 import { packageExtension } from '../../scripts/package.mjs';
 import { setupZig } from '../../scripts/setup-zig.mjs';
@@ -46,8 +47,7 @@ const packages = new Map<string, { name: string; bytes: number; files: Map<strin
 beforeAll(async () => {
 	if (!zig) return;
 	for (const target of targets) {
-		const tests = target === HOST || target === 'linux-arm64';
-		addons.set(target, readFileSync(await buildNative({ target, tests })));
+		addons.set(target, readFileSync((await buildNative({ target })).file));
 	}
 	for (const { file, target, bytes } of await packageExtension({ targets, out: folder })) {
 		packages.set(target, { name: path.basename(file), bytes, files: readZip(readFileSync(file)) });
@@ -153,55 +153,77 @@ describe.runIf(zig).each(targets)('the package for %s', (target) => {
 	});
 });
 
-/** Unpacks a package and continues a prompt with its command line, as the extension's engine would start it. */
-async function generate(target: string, node: string[], model: string): Promise<string> {
-	const extension = path.join(folder, target);
+/** Unpacks a package; returns the path of its command line. */
+function unpack(target: string): string {
+	const to = path.join(folder, target);
 	for (const [name, content] of packages.get(target)!.files) {
-		mkdirSync(path.dirname(path.join(extension, name)), { recursive: true });
-		writeFileSync(path.join(extension, name), content);
+		mkdirSync(path.dirname(path.join(to, name)), { recursive: true });
+		writeFileSync(path.join(to, name), content);
 	}
-	const cli = path.join(extension, 'extension', 'dist', 'hearth.js');
-	const prompt = ['--prompt', 'function add(a, b) {', '--max-tokens', '8', '--no-stop'];
-	const [command, ...args] = [...node, cli, 'generate', model, ...prompt];
-	const { HEARTH_NATIVE, ...env } = process.env;
-	return (await run(command!, args, { env })).stdout;
+	return path.join(to, 'extension', 'dist', 'hearth.js');
 }
 
-test.runIf(arm)('the package for Arm Linux, in an emulated Node, continues a prompt with the same text', async () => {
-	const model = await makeModel(folder, 'tiny');
-	const node = [...emulators['all features'], await armNode()];
-	const own = [process.execPath, path.join(root, 'bin', 'hearth.js')];
-	const { stdout } = await run(own[0]!, [
-		own[1]!,
-		'generate',
-		model,
-		'--prompt',
-		'function add(a, b) {',
-		'--max-tokens',
-		'8',
-		'--no-stop',
-	]);
-	expect(stdout).not.toBe('');
-	expect(await generate('linux-arm64', node, model)).toBe(stdout);
+/** Runs a package's command line; it finds its own addon, unless another is named. */
+async function hearth(node: string[], cli: string, args: string[], addon?: string): Promise<string> {
+	const { HEARTH_NATIVE, ...env } = process.env;
+	const [command, ...first] = [...node, cli, ...args];
+	return (await run(command!, first, { env: addon ? { ...env, HEARTH_NATIVE: addon } : env })).stdout;
+}
+
+/** The bits of the logits of 150 tokens, some at a time. */
+async function bits(node: string[], cli: string, model: string, kernels: string, addon?: string): Promise<Buffer> {
+	const out = path.join(folder, 'logits');
+	const tokens = Array.from({ length: 150 }, (_, i) => (i * 37) % 600).join();
+	await hearth(
+		node,
+		cli,
+		['logits', model, '--tokens', tokens, '--batch', '37', '--kernels', kernels, '--out', out],
+		addon,
+	);
+	return readFileSync(out);
+}
+
+const ownAddon = path.join(root, 'dist', 'native', 'hearth.node');
+
+describe.runIf(arm)('the package for Arm Linux, in an emulated Node', () => {
+	let model: string;
+	let cli: string;
+	let node: string[];
+
+	beforeAll(async () => {
+		model = await makeModel(folder, 'arm');
+		cli = unpack('linux-arm64');
+		node = [...emulators['all features'], await armNode()];
+	});
+
+	test('gives the logits that this machine gives, bit for bit', async () => {
+		const expected = await bits([process.execPath], cli, model, 'portable', ownAddon);
+		expect(expected.length).toBeGreaterThan(150 * 600 * 4);
+		expect((await bits(node, cli, model, 'neon')).equals(expected)).toBe(true);
+	});
+
+	test('continues a prompt with the same text', async () => {
+		const args = ['generate', model, '--prompt', 'function add(a, b) {', '--max-tokens', '8', '--no-stop'];
+		const text = await hearth([process.execPath], cli, args, ownAddon);
+		expect(text).not.toBe('');
+		expect(await hearth(node, cli, args)).toBe(text);
+	});
 });
 
-describe.runIf(zig && targets.includes(HOST))('compiled by Zig for this machine', () => {
-	test('the package continues a prompt', async () => {
-		const model = await makeModel(folder, 'tiny-host');
-		expect(await generate(HOST, [process.execPath], model)).not.toBe('');
+describe.runIf(zig && targets.includes(HOST))('the package for this machine', () => {
+	const kernels = loadNative()
+		.cpuInfo()
+		.kernels.filter((set) => set !== 'reference');
+	let model: string;
+	let cli: string;
+
+	beforeAll(async () => {
+		model = await makeModel(folder, 'host');
+		cli = unpack(HOST);
 	});
 
-	test('every kernel set gives the bits it gives compiled by the system', async () => {
-		await buildNative({ tests: true });
-		const model = await makeModel(folder, 'bits', { layers: 2 });
-		const hash = async (...where: string[]): Promise<string> =>
-			(await run(path.join(root, 'dist', 'native', ...where, 'hash_logits'), [model])).stdout;
-		const lines = await hash();
-		expect(lines).toMatch(/^portable [0-9a-f]{16}$/m);
-		expect(await hash(HOST)).toBe(lines);
-	});
-
-	test('every kernel set is right', async () => {
-		await run(path.join(root, 'dist', 'native', HOST, 'test_kernels'));
+	test.each(kernels)("kernels of the set %s give the bits they give compiled by the system's compiler", async (set) => {
+		const expected = await bits([process.execPath], cli, model, set, ownAddon);
+		expect((await bits([process.execPath], cli, model, set)).equals(expected)).toBe(true);
 	});
 });

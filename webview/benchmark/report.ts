@@ -72,7 +72,10 @@ export function reportFacts(report: BenchmarkReport): [string, string][] {
 		['Model', `${model.name}, ${formatBytes(model.fileBytes)}, ${formatCount(model.parameterCount)} parameters`],
 		['Processor', `${machine.cpu}, ${machine.cores} cores, ${formatBytes(machine.memoryBytes)} memory`],
 		['System', `${machine.platform}${machine.features.length > 0 ? `, ${machine.features.join(' ')}` : ''}`],
-		['Engine', `Hearth ${report.version}, ${report.backend}, ${report.kernels} kernels, ${report.threads} threads`],
+		[
+			'Engine',
+			`Hearth ${report.version}, ${report.backend === 'metal' ? `Metal on ${report.device ?? 'the GPU'}` : `${report.backend}, ${report.kernels} kernels, ${report.threads} threads`}`,
+		],
 		['Memory', `peak ${formatBytes(memory.peakBytes)}, average ${formatBytes(memory.averageBytes)}`],
 	];
 	if (memory.mappedBytes > 0) facts.push(['Mapped file', formatBytes(memory.mappedBytes)]);

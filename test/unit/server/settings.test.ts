@@ -14,6 +14,8 @@ describe('readSettings', () => {
 				threads: -1,
 				contextTokens: 1e9,
 				kernels: 'magic',
+				backend: 'metal',
+				rope: 'magic',
 				speculation: false,
 				repackWeights: 0,
 				completion: { multiline: 'never', maxTokens: '5', suffixTokens: 0 },
@@ -24,6 +26,7 @@ describe('readSettings', () => {
 		expect(settings).toEqual({
 			...DEFAULT_SETTINGS,
 			modelPath: '/a.gguf',
+			backend: 'metal',
 			speculation: false,
 			completion: { ...DEFAULT_SETTINGS.completion, multiline: 'never', suffixTokens: 0 },
 			chat: { ...DEFAULT_SETTINGS.chat, topP: 0.5, instructions: 'x' },

@@ -79,6 +79,7 @@ export class FakeModel implements NativeModel {
 			ropeFrequencyBase: 150000,
 			ropeScalingFactor: 32,
 			ropeOriginalContextLength: 4096,
+			backend: 'cpu',
 			kernels: 'portable',
 			threads: 1,
 			bytesPerToken: 1000,
@@ -122,6 +123,10 @@ export class FakeModel implements NativeModel {
 	}
 
 	releaseDrafts(): void {}
+
+	countStep(): ReturnType<NativeModel['countStep']> {
+		return Promise.resolve({ launches: [], scratchBytes: 0 });
+	}
 
 	readonly repackBytes = 0;
 

@@ -1,0 +1,205 @@
+// What steps cost a GPU, counted instead of timed: launches, barriers and bytes, from the commands as the backend would encode them.
+// Nothing runs, so that a full-size model's counts need neither its weights nor a GPU worth measuring.
+import { type KernelLaunch, loadNative, type NativeCache, type NativeModel, type StepBatch } from '../../native/index';
+import { readHeader } from '../runtime/model';
+import { stepWeightBytes } from './cost';
+import { table } from './table';
+
+/** A step to count: so many sequences, each with that many rows behind that much context. */
+export interface CountedStep {
+	name: string;
+	sequences: number;
+	rows: number;
+	context: number;
+}
+
+export const COUNTED_STEPS: readonly CountedStep[] = [
+	{ name: 'decode', sequences: 1, rows: 1, context: 0 },
+	{ name: 'decode behind 4096', sequences: 1, rows: 1, context: 4096 },
+	{ name: 'verify 7 drafts', sequences: 1, rows: 8, context: 1024 },
+	{ name: '20 streams', sequences: 20, rows: 1, context: 0 },
+	{ name: 'prefill 512', sequences: 1, rows: 512, context: 0 },
+];
+
+export interface StepCounts extends CountedStep {
+	launches: number;
+	barriers: number;
+	/** Of one layer, the largest of all. */
+	launchesPerLayer: number;
+	barriersPerLayer: number;
+	/** Bytes of weights, each once, of keys and values, and of intermediates read and written. */
+	weightBytes: number;
+	cacheBytes: number;
+	activationBytes: number;
+	/** The weights that such a step must read at least. */
+	minimumBytes: number;
+	/** Everything but the keys and values, over the minimum. */
+	ratio: number;
+	/** Bytes of weights that threadgroups ask for; what is more than `weightBytes` must come from the GPU's caches. */
+	askedBytes: number;
+	/** Memory held for intermediates. */
+	scratchBytes: number;
+}
+
+export interface KernelCounts {
+	kernel: string;
+	/** In the steps counted, those that launch it. */
+	steps: string[];
+	threads: number;
+	threadgroupBytes: number;
+}
+
+export interface CountReport {
+	model: { name: string; layers: number; bytesPerToken: number };
+	device: string;
+	steps: StepCounts[];
+	kernels: KernelCounts[];
+}
+
+/**
+ * Counts the steps on a model file, whose weights are not read.
+ * @throws an error saying why where Metal cannot be used.
+ */
+export async function countSteps(file: string, steps: readonly CountedStep[] = COUNTED_STEPS): Promise<CountReport> {
+	const header = await readHeader(file);
+	const model = await loadNative().openModel(file, { backend: 'metal' });
+	try {
+		const { info } = model;
+		if (info.backend !== 'metal') throw new Error(`there are only Metal's launches to count; ${info.backendNote}`);
+		const bytesOf = (name: RegExp) =>
+			header.tensors.filter((tensor) => name.test(tensor.name)).reduce((sum, { bytes }) => sum + bytes, 0);
+		const cost = {
+			info,
+			weights: { expertBytes: bytesOf(/_exps\./), headBytes: bytesOf(/^output\.weight$/) },
+			cacheBytesPerToken: 0,
+		};
+		const counted: StepCounts[] = [];
+		const kernels = new Map<string, KernelCounts>();
+		for (const step of steps) {
+			const { launches, scratchBytes } = await countOne(model, step);
+			counted.push(countsOf(step, launches, scratchBytes, stepWeightBytes(cost, step.sequences * step.rows)));
+			for (const { kernel, threads, threadgroupBytes } of launches) {
+				const known = kernels.get(kernel) ?? { kernel, steps: [], threads, threadgroupBytes };
+				if (!known.steps.includes(step.name)) known.steps.push(step.name);
+				kernels.set(kernel, known);
+			}
+		}
+		return {
+			model: { name: info.name, layers: info.layers, bytesPerToken: info.bytesPerToken },
+			device: info.device ?? 'Metal',
+			steps: counted,
+			kernels: [...kernels.values()],
+		};
+	} finally {
+		model.close();
+	}
+}
+
+async function countOne(model: NativeModel, step: CountedStep): ReturnType<NativeModel['countStep']> {
+	const blocks = Math.ceil((step.context + step.rows) / 32);
+	let cache: NativeCache | undefined;
+	try {
+		cache = model.createCache({ blocks: blocks * step.sequences });
+		return await model.countStep(cache, batchOf(step, blocks));
+	} finally {
+		cache?.close();
+	}
+}
+
+/** The step as the scheduler would ask for it: outputs for each row that decodes or is verified, one for a prefill. */
+function batchOf({ sequences, rows, context }: CountedStep, blocks: number): StepBatch {
+	const count = sequences * rows;
+	const prefill = rows > 64;
+	return {
+		tokens: new Int32Array(count),
+		positions: Int32Array.from({ length: count }, (_, i) => context + (i % rows)),
+		sequences: Int32Array.from({ length: count }, (_, i) => Math.floor(i / rows)),
+		blockTables: Array.from({ length: sequences }, (_, sequence) =>
+			Int32Array.from({ length: blocks }, (_, block) => sequence * blocks + block),
+		),
+		outputs: prefill ? Int32Array.of(count - 1) : Int32Array.from({ length: count }, (_, i) => i),
+	};
+}
+
+function countsOf(step: CountedStep, launches: KernelLaunch[], scratchBytes: number, minimumBytes: number): StepCounts {
+	const sum = (value: (launch: KernelLaunch) => number) => launches.reduce((total, launch) => total + value(launch), 0);
+	const layers = new Map<number, KernelLaunch[]>();
+	for (const launch of launches) {
+		if (launch.layer >= 0) layers.set(launch.layer, [...(layers.get(launch.layer) ?? []), launch]);
+	}
+	const most = (value: (list: KernelLaunch[]) => number) => Math.max(0, ...[...layers.values()].map(value));
+	const weightBytes = sum((launch) => launch.weightBytes);
+	const activationBytes = sum((launch) => launch.activationBytes);
+	return {
+		...step,
+		launches: launches.length,
+		barriers: sum(({ barrier }) => Number(barrier)),
+		launchesPerLayer: most((list) => list.length),
+		barriersPerLayer: most((list) => list.filter(({ barrier }) => barrier).length),
+		weightBytes,
+		cacheBytes: sum((launch) => launch.cacheBytes),
+		activationBytes,
+		minimumBytes,
+		ratio: (weightBytes + activationBytes) / minimumBytes,
+		askedBytes: sum((launch) => launch.weightBytes * launch.weightPasses),
+		scratchBytes,
+	};
+}
+
+/** Memory bandwidth of Apple's chips in GB/s, as Apple states it. */
+const CHIPS: readonly [string, number][] = [
+	['M1', 68],
+	['M1 Pro', 200],
+	['M1 Ultra', 800],
+	['M2', 100],
+	['M3 Ultra', 819],
+	['M4', 120],
+	['M4 Pro', 273],
+	['M4 Max', 546],
+	['M5', 153],
+	['M5 Max', 614],
+];
+
+export function renderCounts({ model, device, steps, kernels }: CountReport): string {
+	const megabytes = (bytes: number) => `${(bytes / 1e6).toFixed(bytes < 1e8 ? 1 : 0)} MB`;
+	const gigabytes = (bytes: number) => (bytes / 1e9).toFixed(3);
+	const decode = steps.find(({ name }) => name === 'decode');
+	const batch = steps.find(({ sequences }) => sequences > 1);
+	const ceiling = (step: StepCounts | undefined, rate: number) =>
+		step ? ((rate * 1e9 * step.sequences) / (step.weightBytes + step.activationBytes)).toFixed(0) : '';
+	return [
+		`model: ${model.name}, ${model.layers} layers, ${gigabytes(model.bytesPerToken)} GB of weights a token`,
+		`counted from the commands encoded for: ${device}; nothing was run or timed`,
+		'',
+		...table([
+			[
+				...['step', 'launches', 'a layer', 'barriers', 'a layer', 'weights GB', 'intermediates', 'keys and values'],
+				...['moved ÷ minimum', 'asked GB', 'scratch'],
+			],
+			...steps.map((step) => [
+				...[step.name, String(step.launches), String(step.launchesPerLayer)],
+				...[String(step.barriers), String(step.barriersPerLayer)],
+				...[gigabytes(step.weightBytes), megabytes(step.activationBytes), megabytes(step.cacheBytes)],
+				...[step.ratio.toFixed(3), gigabytes(step.askedBytes), megabytes(step.scratchBytes)],
+			]),
+		]),
+		'',
+		'Moved: weights once, and intermediates read and written, over the weights that must be read; experts as independent routing',
+		'touches them on average. Asked: what threadgroups load, of which all but one reading must come from caches.',
+		'',
+		...table([
+			['kernel', 'threads', 'threadgroup memory', 'in'],
+			...kernels.map(({ kernel, threads, threadgroupBytes, steps: names }) => [
+				...[kernel, String(threads), `${threadgroupBytes} B`, names.join(', ')],
+			]),
+		]),
+		'',
+		'Ceilings computed from the bytes counted and the bandwidth Apple states; none was measured:',
+		'',
+		...table([
+			['chip', 'GB/s', 'tok/s, 1 stream', `tok/s, ${batch?.sequences ?? 0} streams`],
+			...CHIPS.map(([chip, rate]) => [chip, String(rate), ceiling(decode, rate), ceiling(batch, rate)]),
+		]),
+		'',
+	].join('\n');
+}

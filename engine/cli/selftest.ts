@@ -1,0 +1,66 @@
+// `hearth selftest`: every kernel of this machine against plain references, with its speed; a report to attach to a bug.
+import { writeFile } from 'node:fs/promises';
+import { loadNative } from '../../native/index';
+import { BACKENDS } from '../runtime/backend';
+import { checkReadable } from '../runtime/model';
+import { renderSelfTest } from '../selftest/render';
+import { failures, runSelfTest } from '../selftest/selftest';
+import { turnMetalOn } from '../selftest/verdict';
+import { choiceOption, integerOption, parseCommandLine, withInterrupt, writeJson, writeOutput } from './command';
+
+const HELP = `usage: hearth selftest [MODEL] [options]
+
+Runs every kernel on random inputs against a plain reference, on the CPU and, where there is one, on the GPU; then a small model,
+and MODEL on Metal against the CPU if one is given. Prints a report with the error and the speed of each kernel. Where Metal
+computes wrongly it is turned off: "--backend auto" then means the CPU until a self-test passes.
+
+  --backend B      ${BACKENDS.join(', ')}: what to test (default auto: all there is)
+  --quick          small shapes: a few seconds, but speeds that mean little
+  --seed N         seed of the random inputs (default 1)
+  --turn-on        only forget what an earlier self-test found: auto uses Metal again
+  --save FILE      also write the report to a file (JSON if its name ends so, else Markdown)
+  --json           print the report as JSON
+`;
+
+const OPTIONS = {
+	backend: { type: 'string' },
+	quick: { type: 'boolean' },
+	seed: { type: 'string' },
+	'turn-on': { type: 'boolean' },
+	save: { type: 'string' },
+	json: { type: 'boolean' },
+} as const;
+
+export async function selftest(args: string[]): Promise<void> {
+	const { values, positionals } = parseCommandLine(args, HELP, OPTIONS, ['[MODEL]']);
+	const backend = choiceOption('backend', values.backend, BACKENDS) ?? 'auto';
+	const seed = integerOption('seed', values.seed, 0) ?? 1;
+	if (values['turn-on']) {
+		turnMetalOn();
+		const { onThisSystem, device, reason } = loadNative().metalInfo();
+		const effect =
+			onThisSystem && device !== undefined ? `auto uses Metal on ${device}` : `there is no Metal here: ${reason}`;
+		await writeOutput(`The verdict of earlier self-tests is forgotten; ${effect}.\n`);
+		return;
+	}
+	const model = positionals[0];
+	if (model !== undefined) await checkReadable(model);
+	if (values.save !== undefined) await writeFile(values.save, '', { flag: 'a' });
+	const report = await withInterrupt((signal) =>
+		runSelfTest({
+			...{ backend, seed, signal, quick: values.quick === true },
+			...(model !== undefined && { model }),
+			onProgress: (what, done) => {
+				if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${done} checks, ${what}`);
+			},
+		}),
+	);
+	if (process.stderr.isTTY) process.stderr.write('\r\x1b[K');
+	const markdown = renderSelfTest(report);
+	const json = `${JSON.stringify(report, null, 2)}\n`;
+	if (values.save !== undefined) await writeFile(values.save, values.save.endsWith('.json') ? json : markdown);
+	if (values.json) await writeJson(report);
+	else await writeOutput(markdown);
+	const wrong = failures(report).length;
+	if (wrong > 0) throw new Error(`${wrong} checks failed; please attach the report to a bug`);
+}

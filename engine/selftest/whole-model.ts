@@ -1,0 +1,135 @@
+// Whole models in the self-test: a backend's logits beside the reference's, and the promise that how a step is cut changes no bit.
+import type { Native, NativeCache, NativeModel } from '../../native/index';
+import type { WholeModelCheck } from '../protocol';
+
+/** Beyond the sliding window, so that a fault in it shows. */
+const TOKENS = 150;
+/** Mean divergence from the F32 reference in nats. The CPU's int8 activations stay below 0.05 on such models (docs/performance.md). */
+const SMALL_MODEL_LIMIT = { cpu: 0.1, metal: 0.01 };
+/** Of Metal from the CPU on a user's model, whose own rounding is most of it. */
+const USER_MODEL_LIMIT = 0.1;
+const USER_MODEL_TOKENS = 48;
+
+/** A small model on one backend against the reference kernels, and in other cuts against itself. */
+export async function checkModel(
+	native: Native,
+	file: string,
+	backend: 'cpu' | 'metal',
+	signal: AbortSignal | undefined,
+): Promise<WholeModelCheck[]> {
+	const reference = await native.openModel(file, { kernels: 'reference', backend: 'cpu' });
+	const model = await native.openModel(file, { backend });
+	try {
+		if (model.info.backend !== backend) return [unusable(backend, model.info.backendNote)];
+		const vocabulary = model.info.vocabularySize;
+		const tokens = Array.from({ length: TOKENS }, (_, i) => (i * 7919 + 13) % vocabulary);
+		const wanted = await run(reference, tokens, TOKENS, signal);
+		const got = await run(model, tokens, TOKENS, signal);
+		const pieces = await run(model, tokens, 1, signal, 40);
+		const batch = await run(model, tokens, 11, signal);
+		const first = (logits: Float32Array, rows: number) => logits.subarray(0, rows * vocabulary);
+		return [
+			closeness(backend, 'a small model', meanDivergence(wanted, got, vocabulary), SMALL_MODEL_LIMIT[backend]),
+			sameness(backend, 'the same in steps of one token', first(got, 40), first(pieces, 40)),
+			sameness(backend, 'the same in steps of 11 tokens', got, batch),
+		];
+	} finally {
+		reference.close();
+		model.close();
+	}
+}
+
+/** A user's model on Metal against the CPU. */
+export async function checkUserModel(
+	native: Native,
+	file: string,
+	signal: AbortSignal | undefined,
+): Promise<WholeModelCheck> {
+	const model = await native.openModel(file, { backend: 'metal' });
+	try {
+		const { info } = model;
+		if (info.backend !== 'metal') return unusable('metal', info.backendNote);
+		const cpu = await native.openModel(file, { backend: 'cpu' });
+		try {
+			const vocabulary = info.vocabularySize;
+			const tokens = Array.from({ length: USER_MODEL_TOKENS }, (_, i) => (i * 7919 + 13) % vocabulary);
+			const wanted = await run(cpu, tokens, 16, signal);
+			const got = await run(model, tokens, 16, signal);
+			return closeness('metal', info.name || 'the model', meanDivergence(wanted, got, vocabulary), USER_MODEL_LIMIT);
+		} finally {
+			cpu.close();
+		}
+	} finally {
+		model.close();
+	}
+}
+
+/** Logits of the first `count` positions, `rows` tokens a step. */
+async function run(
+	model: NativeModel,
+	tokens: readonly number[],
+	rows: number,
+	signal: AbortSignal | undefined,
+	count = tokens.length,
+): Promise<Float32Array> {
+	const vocabulary = model.info.vocabularySize;
+	const logits = new Float32Array(count * vocabulary);
+	let cache: NativeCache | undefined;
+	try {
+		cache = model.createCache({ blocks: Math.ceil(tokens.length / 32) });
+		const blockTable = Int32Array.from({ length: cache.blockCount }, (_, block) => block);
+		for (let start = 0; start < count; start += rows) {
+			signal?.throwIfAborted();
+			const length = Math.min(rows, count - start);
+			const result = await model.step(cache, {
+				tokens: Int32Array.from(tokens.slice(start, start + length)),
+				positions: Int32Array.from({ length }, (_, row) => start + row),
+				sequences: new Int32Array(length),
+				blockTables: [blockTable],
+				outputs: Int32Array.from({ length }, (_, row) => row),
+				logits: true,
+			});
+			logits.set(result.logits!, start * vocabulary);
+		}
+	} finally {
+		cache?.close();
+	}
+	return logits;
+}
+
+/** Mean Kullback–Leibler divergence of `other` from `reference` over positions, in nats; Infinity where something is no number. */
+export function meanDivergence(reference: Float32Array, other: Float32Array, vocabulary: number): number {
+	const rows = reference.length / vocabulary;
+	let total = 0;
+	for (let row = 0; row < rows; row++) {
+		const p = logProbabilities(reference.subarray(row * vocabulary, (row + 1) * vocabulary));
+		const q = logProbabilities(other.subarray(row * vocabulary, (row + 1) * vocabulary));
+		for (let i = 0; i < vocabulary; i++) total += Math.exp(p[i]!) * (p[i]! - q[i]!);
+	}
+	return Number.isFinite(total) ? Math.max(0, total / rows) : Number.POSITIVE_INFINITY;
+}
+
+function logProbabilities(logits: Float32Array): Float64Array {
+	const largest = logits.reduce((a, b) => Math.max(a, b), Number.NEGATIVE_INFINITY);
+	let sum = 0;
+	for (const logit of logits) sum += Math.exp(logit - largest);
+	const shift = largest + Math.log(sum);
+	return Float64Array.from(logits, (logit) => logit - shift);
+}
+
+function closeness(backend: 'cpu' | 'metal', what: string, divergence: number, limit: number): WholeModelCheck {
+	const ok = divergence <= limit;
+	const problem = `its logits diverge by ${divergence.toPrecision(2)} nats on average, more than ${limit}`;
+	return { backend, what, divergence, ok, ...(!ok && { problem }) };
+}
+
+function sameness(backend: 'cpu' | 'metal', what: string, one: Float32Array, other: Float32Array): WholeModelCheck {
+	let different = 0;
+	for (let i = 0; i < one.length; i++) if (!Object.is(one[i], other[i])) different++;
+	const problem = `${different} of ${one.length} logits are others`;
+	return { backend, what, ok: different === 0, ...(different > 0 && { problem }) };
+}
+
+function unusable(backend: 'cpu' | 'metal', note: string | undefined): WholeModelCheck {
+	return { backend, what: 'opening a model', ok: false, problem: note ?? 'another backend was used' };
+}

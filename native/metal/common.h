@@ -1,0 +1,183 @@
+// What every kernel shares: reading weights in GGUF layout, the one order in which products are summed, and small tools.
+//
+// A product W·x of width n is cut into half blocks: half block i covers the elements b·32 + 8h + {0..7, 16..23} with b = i / 2,
+// h = i % 2 (what 8 bytes of MXFP4 hold). Lane l chains acc = fma(w[k], x[k], acc) from 0 over its half blocks l, l + 32, …, k ascending;
+// then the lanes are added pairwise: l and l xor 16, then 8, 4, 2, 1. Weights are exact in float for every type, so this defines the bits.
+// Sums are written as fma() so that no compiler's contraction can change them.
+#pragma once
+#include <metal_stdlib>
+#include <metal_simdgroup>
+
+#include "kernel_args.h"
+
+using namespace metal;
+using namespace hearth::gpu;
+
+constant uint fc_columns [[function_constant(0)]];
+constant uint fc_type [[function_constant(1)]];
+constant uint fc_type_b [[function_constant(2)]];
+constant uint fc_type_c [[function_constant(3)]];
+constant bool fc_has_bias [[function_constant(4)]];
+constant bool fc_residual [[function_constant(5)]];
+constant bool fc_direct [[function_constant(6)]];
+constant bool fc_gather [[function_constant(7)]];
+constant uint fc_head_length [[function_constant(8)]];
+constant uint fc_group [[function_constant(9)]];
+
+static inline uint columns_of(uint given) { return is_function_constant_defined(fc_columns) ? fc_columns : given; }
+
+// ggml's tensor type ids.
+constant constexpr uint kF32 = 0, kF16 = 1, kQ8_0 = 8, kBF16 = 30, kMXFP4 = 39;
+
+static inline ulong row_bytes(uint type, uint n) {
+  return type == kMXFP4 ? ulong(n / 32) * 17 : type == kQ8_0 ? ulong(n / 32) * 34 : type == kF32 ? ulong(n) * 4 : ulong(n) * 2;
+}
+
+/// The 16 weights of a quantised half block as they are stored; nothing for other types.
+struct HalfBlock {
+  uint4 bits;
+  float scale;
+};
+
+/// `w` is the tensor, which begins at an even address; `at` the byte offset of the row.
+static inline HalfBlock load_half_block(uint type, device const uchar * w, ulong at, uint half_block) {
+  HalfBlock out;
+  out.bits = uint4(0u);
+  out.scale = 0.0f;
+  const uint b = half_block >> 1, h = half_block & 1u;
+  if (type == kMXFP4) {
+    const ulong block = at + ulong(b) * 17, first = block + 1 + 8 * h;
+    // 17-byte blocks begin at odd addresses half the time: read whole 16-bit words and shift.
+    const uint odd = uint(first & 1);
+    device const ushort * words = (device const ushort *)(w + (first - odd));
+    const uint low = uint(words[0]) | uint(words[1]) << 16, high = uint(words[2]) | uint(words[3]) << 16;
+    const uint last = w[first + 7];
+    out.bits.x = odd != 0u ? low >> 8 | high << 24 : low;
+    out.bits.y = odd != 0u ? high >> 8 | last << 24 : high;
+    // value = k · 2^(e − 128), and quarter() gives k · 2^−15: the factor 2^(e − 113) is a normal number for every exponent in use.
+    out.scale = as_type<float>((min(uint(w[block]), 240u) + 14u) << 23);
+  } else if (type == kQ8_0) {
+    device const uchar * block = w + at + ulong(b) * 34;
+    device const ushort * words = (device const ushort *)(block + 2 + 8 * h);
+    out.bits = uint4(uint(words[0]) | uint(words[1]) << 16, uint(words[2]) | uint(words[3]) << 16, uint(words[8]) | uint(words[9]) << 16,
+                     uint(words[10]) | uint(words[11]) << 16);
+    out.scale = float(*(device const half *)block);
+  }
+  return out;
+}
+
+/// E2M1 nibbles as halves 2^−14 times their value: sign and exponent and mantissa bits are moved to their places in the format.
+static inline float4 e2m1(uint even, uint odd) {
+  const half2 a = as_type<half2>(even), b = as_type<half2>(odd);
+  return float4(float(a.x), float(b.x), float(a.y), float(b.y));
+}
+
+static inline float4 int8x4(uint bits) { return float4(as_type<char4>(bits)); }
+
+/// Where quarter q of a half block begins, from the half block's first element.
+static inline uint quarter_offset(uint q) { return q < 2u ? q * 4u : q * 4u + 8u; }
+
+/// Weights k .. k + 3 of a row, the quarter q of half block `stored`.
+static inline float4 quarter(uint type, HalfBlock stored, device const uchar * w, ulong at, uint k, uint q) {
+  if (type == kMXFP4) {
+    const uint word = (q & 1u) != 0u ? stored.bits.y : stored.bits.x;
+    const float4 value = q < 2u ? e2m1((word << 12 & 0x80008000u) | (word << 9 & 0x0e000e00u), (word << 4 & 0x80008000u) | (word << 1 & 0x0e000e00u))
+                                : e2m1((word << 8 & 0x80008000u) | (word << 5 & 0x0e000e00u), (word & 0x80008000u) | (word >> 3 & 0x0e000e00u));
+    return value * stored.scale;
+  }
+  if (type == kQ8_0)
+    return int8x4(q == 0u ? stored.bits.x : q == 1u ? stored.bits.y : q == 2u ? stored.bits.z : stored.bits.w) * stored.scale;
+  if (type == kF16) return float4(half4(*(device const packed_half4 *)(w + at + ulong(k) * 2)));
+  if (type == kBF16) return as_type<float4>(uint4(ushort4(*(device const packed_ushort4 *)(w + at + ulong(k) * 2))) << 16);
+  return float4(*(device const packed_float4 *)(w + at + ulong(k) * 4));
+}
+
+/// Weight k of a row of F32, F16 or BF16.
+static inline float scalar(uint type, device const uchar * w, ulong at, uint k) {
+  if (type == kF16) return float(*(device const half *)(w + at + ulong(k) * 2));
+  if (type == kBF16) return as_type<float>(uint(*(device const ushort *)(w + at + ulong(k) * 2)) << 16);
+  return *(device const float *)(w + at + ulong(k) * 4);
+}
+
+/// acc[r * C + c] += this lane's part of row rows[r] times x + x_at[c]. Rows of the first half are of matrix a, the others of b.
+template <int R, int C>
+static void accumulate(uint type_a, device const uchar * a, uint type_b, device const uchar * b, thread const uint * rows, device const float * x,
+                       thread const uint * x_at, uint n, uint lane, thread float * acc) {
+  ulong at[R];
+  for (int r = 0; r < R; r++) at[r] = ulong(rows[r]) * row_bytes(r < (R + 1) / 2 ? type_a : type_b, n);
+  const uint half_blocks = (n + 31u) / 32u * 2u;
+  for (uint i = lane; i < half_blocks; i += kSimdWidth) {
+    HalfBlock stored[R];
+    for (int r = 0; r < R; r++) stored[r] = r < (R + 1) / 2 ? load_half_block(type_a, a, at[r], i) : load_half_block(type_b, b, at[r], i);
+    for (uint q = 0; q < 4u; q++) {
+      const uint k = (i >> 1) * 32u + (i & 1u) * 8u + quarter_offset(q);
+      if (k + 4u <= n) {
+        float4 v[C];
+        for (int c = 0; c < C; c++) v[c] = *(device const float4 *)(x + x_at[c] + k);
+        for (int r = 0; r < R; r++) {
+          const float4 w = r < (R + 1) / 2 ? quarter(type_a, stored[r], a, at[r], k, q) : quarter(type_b, stored[r], b, at[r], k, q);
+          for (int c = 0; c < C; c++)
+            acc[r * C + c] = fma(w.w, v[c].w, fma(w.z, v[c].z, fma(w.y, v[c].y, fma(w.x, v[c].x, acc[r * C + c]))));
+        }
+      } else {
+        for (uint j = k; j < n; j++)
+          for (int r = 0; r < R; r++) {
+            const float w = r < (R + 1) / 2 ? scalar(type_a, a, at[r], j) : scalar(type_b, b, at[r], j);
+            for (int c = 0; c < C; c++) acc[r * C + c] = fma(w, x[x_at[c] + j], acc[r * C + c]);
+          }
+      }
+    }
+  }
+}
+
+/// Sums N values over the lanes in the order of the file's head, each lane working on fewer values at every step: lane l gets the sum
+/// of value l·N/32. N a power of 2, at most 32.
+template <int N, int Mask> struct LaneTree {
+  static float sum(thread float * a, uint lane) {
+    const bool upper = (lane & uint(Mask)) != 0u;
+    if (N >= 8) {
+      for (int i = 0; i < N / 2; i += 4) {
+        const float4 low = float4(a[i], a[i + 1], a[i + 2], a[i + 3]);
+        const float4 high = float4(a[i + N / 2], a[i + N / 2 + 1], a[i + N / 2 + 2], a[i + N / 2 + 3]);
+        const float4 sum = (upper ? high : low) + simd_shuffle_xor(upper ? low : high, Mask);
+        a[i] = sum.x;
+        a[i + 1] = sum.y;
+        a[i + 2] = sum.z;
+        a[i + 3] = sum.w;
+      }
+    } else if (N > 1) {
+      for (int i = 0; i < N / 2; i++) a[i] = (upper ? a[i + N / 2] : a[i]) + simd_shuffle_xor(upper ? a[i] : a[i + N / 2], Mask);
+    } else {
+      a[0] += simd_shuffle_xor(a[0], Mask);
+    }
+    return LaneTree<(N > 1 ? N / 2 : 1), Mask / 2>::sum(a, lane);
+  }
+};
+template <int N> struct LaneTree<N, 0> {
+  static float sum(thread float * a, uint) { return a[0]; }
+};
+template <int N> static float lane_sum(thread float * a, uint lane) { return LaneTree<N, 16>::sum(a, lane); }
+
+/// What a simdgroup of linear and qkv computes: a unit of outputs and a tile of columns.
+struct ProductUnit {
+  uint outputs, tile;
+};
+
+/// The unit of the simdgroup that is number `index` in the grid. Column tiles are next to each other, kSharedTiles at most, then the outputs
+/// follow, then further tiles: so simdgroups that run at the same time share weights. `outputs` is the count for an index past the end.
+static inline ProductUnit product_unit(uint index, uint outputs, uint rows, uint columns) {
+  const uint tiles = (rows + columns - 1u) / columns, shared = outputs * kSharedTiles;
+  const uint first_tile = index / shared * kSharedTiles, rest = index % shared;
+  ProductUnit unit;
+  unit.outputs = outputs;
+  unit.tile = 0u;
+  if (first_tile < tiles) {
+    const uint side_by_side = min(uint(kSharedTiles), tiles - first_tile);
+    unit.outputs = min(rest / side_by_side, outputs);
+    unit.tile = first_tile + rest % side_by_side;
+  }
+  return unit;
+}
+
+/// exp of a number ≤ 0 or so; the one used everywhere.
+static inline float exponential(float x) { return precise::exp(x); }

@@ -1,0 +1,734 @@
+// The step's launches in the order kernel_args.h gives, into command buffers: the GPU works on the first while the CPU encodes the
+// next. The CPU writes what a step needs (tokens, positions, block tables) before its first command, and reads tokens after its last.
+#include "metal_backend.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <map>
+
+#include "../core/error.h"
+#include "../core/rope.h"
+#include "gpu_memory.h"
+#include "kernels.h"
+
+namespace hearth::metal {
+
+static_assert(gpu::kPositionsPerBlock == kCacheBlock);
+
+namespace {
+
+/// Bytes of the scratch between attention and attention_merge; rows that need more go in several launches.
+constexpr size_t kPartsBytes = size_t{64} << 20;
+/// Output rows whose logits are in memory at once.
+constexpr int kHeadRows = 64;
+/// Rows from which a command buffer holds one layer, so that a closing model waits for no more than that.
+constexpr int kLongStep = 64;
+/// Layers of a command buffer in a short step; the first holds one, so that the GPU starts at once.
+constexpr int kLayersPerCommand = 12;
+uint32_t u32(size_t n) { return static_cast<uint32_t>(n); }
+uint32_t u32(int n) { return static_cast<uint32_t>(n); }
+uint32_t ceil_div(uint32_t a, uint32_t b) { return (a + b - 1) / b; }
+
+size_t matrix_bytes(int rows, int width) { return static_cast<size_t>(rows) * gpu::activation_stride(u32(width)) * sizeof(float); }
+
+bool kernels_know(TensorType type) {
+  return type == TensorType::F32 || type == TensorType::F16 || type == TensorType::BF16 || type == TensorType::Q8_0 ||
+         type == TensorType::MXFP4;
+}
+
+/// Why the kernels cannot run this model; empty: they can.
+std::string unsupported(const Model& model) {
+  const Config& c = model.config();
+  const auto architecture = model.gguf().string("general.architecture");
+  if (architecture != "gpt-oss") return "Metal runs gpt-oss only, not " + printable(architecture);
+  if (u32(c.experts) > gpu::kMaxExperts || u32(c.experts_used) > gpu::kMaxExpertsUsed) return "its experts are too many for the Metal kernels";
+  if (u32(c.head_length) > gpu::kMaxHeadLength) return "its heads are too long for the Metal kernels";
+  std::vector<const Matrix*> matrices = {&model.embedding(), &model.output()};
+  for (const Layer& layer : model.layers())
+    matrices.insert(matrices.end(), {&layer.q, &layer.k, &layer.v, &layer.attention_output, &layer.router, &layer.gate, &layer.up, &layer.down});
+  for (const Matrix* matrix : matrices)
+    if (!kernels_know(matrix->type)) return std::string("there is no Metal kernel for tensors of type ") + type_traits(matrix->type)->name;
+  return "";
+}
+
+/// A KV cache whose memory the GPU reads and writes in place.
+class MetalCache final : public KvCache {
+ public:
+  MetalCache(std::shared_ptr<Residency> residency, const Config& config, int blocks)
+      : KvCache(config, blocks, CacheType::f16), residency_(std::move(residency)),
+        mapped_(residency_->device(), memory(), bytes(), layer_bytes()) {
+    residency_->add(mapped_.buffers());
+  }
+  ~MetalCache() override { residency_->remove(mapped_.buffers()); }
+
+  gpu::View layer(int n) const { return mapped_.view(memory() + layer_bytes() * static_cast<size_t>(n), layer_bytes()); }
+
+ private:
+  std::shared_ptr<Residency> residency_;
+  gpu::MappedMemory mapped_;
+};
+
+/// What a launch costs beside its time; see Launch in core/backend.h.
+struct Cost {
+  double weights = 0, weight_passes = 1, cache = 0, activations = 0;
+};
+
+struct Binding {
+  uint32_t index;
+  gpu::View view;
+};
+
+class MetalBackend final : public Backend {
+ public:
+  MetalBackend(const Model& model, RopeMode rope, std::shared_ptr<gpu::Device> device)
+      : model_(model), config_(model.config()), rope_(config_, rope), device_(std::move(device)),
+        residency_(std::make_shared<Residency>(device_)), kernels_(device_), stop_(device_->buffer(sizeof(uint32_t))),
+        weights_(*device_, model.gguf().file().data(), model.gguf().file().size(), longest_tensor(model.gguf())) {
+    stop_word() = 0;
+    copy_converted_vectors();
+    residency_->add(weights_.buffers());
+    prepare_pipelines();
+  }
+
+  ~MetalBackend() override {
+    abort();
+    commands_.reset();
+    flying_.clear();
+    residency_->remove(weights_.buffers());
+  }
+
+  const char* name() const override { return "metal"; }
+  const char* kind() const override { return "metal"; }
+  std::string device() const override { return device_->info().name; }
+  CacheType cache_type() const override { return CacheType::f16; }
+  bool encodes() const override { return true; }
+
+  std::shared_ptr<KvCache> make_cache(const Config& config, int blocks, CacheType type) override {
+    if (type != CacheType::f16) fail("the Metal kernels need a cache of type f16");
+    return std::make_shared<MetalCache>(residency_, config, blocks);
+  }
+
+  void begin(const Batch& batch, KvCache& cache) override {
+    guarded([&] {
+      batch_ = &batch;
+      cache_ = &dynamic_cast<MetalCache&>(cache);
+      rows_ = batch.rows();
+      write_inputs();
+      reserve();
+      plan_attention();
+      open_commands();
+    });
+  }
+
+  void embed() override {
+    guarded([&] {
+      const Matrix& table = model_.embedding();
+      launch("embed", Constants({{kType, type_of(table)}, {kColumns, u32(config_.embedding)}}), gpu::EmbedArgs{u32(config_.embedding)},
+             {{1, matrix(table)}, {2, tokens_.view()}, {3, x_.view()}}, {u32(rows_), 1, 1}, kReduceThreads,
+             {static_cast<double>(rows_) * static_cast<double>(table.row_bytes), 1, 0, floats(rows_, config_.embedding)});
+    });
+  }
+
+  void attention_input(int n) override {
+    layer_ = n;
+    guarded([&] {
+      const Layer& layer = model_.layers()[static_cast<size_t>(n)];
+      const int E = config_.embedding;
+      norm(x_.view(), layer.attention_norm, h_.view(), rows_, nullptr);
+      const auto columns = static_cast<uint32_t>(columns_for(rows_)), quads = u32((config_.heads + 2 * config_.heads_kv) * config_.head_length / 4);
+      const gpu::QkvArgs args{u32(E), u32(rows_), u32(config_.heads), u32(config_.heads_kv), u32(config_.head_length), cache_info()};
+      const std::string kernel = "qkv_c" + std::to_string(columns);
+      const Constants set = Constants({{kType, type_of(layer.q)}, {kTypeB, type_of(layer.k)}, {kTypeC, type_of(layer.v)}, {kColumns, u32(E)}});
+      const uint32_t passes = ceil_div(u32(rows_), columns * gpu::kSharedTiles);
+      launch(kernel, set, args,
+             {{1, matrix(layer.q)}, {2, matrix(layer.k)}, {3, matrix(layer.v)},
+              {4, vector(layer.q_bias, config_.q_length())}, {5, vector(layer.k_bias, config_.kv_length())},
+              {6, vector(layer.v_bias, config_.kv_length())}, {7, h_.view()}, {8, rope_table_.view()}, {9, row_infos_.view()},
+              {10, tables_.view()}, {11, q_.view()}, {12, cache_->layer(n)}},
+             {gpu::product_groups(quads, u32(rows_), columns, kernels_.simdgroups(kernel, set)), 1, 1}, 0,
+             {static_cast<double>(layer.q.bytes() + layer.k.bytes() + layer.v.bytes()) + 4.0 * (config_.q_length() + 2 * config_.kv_length()),
+              static_cast<double>(passes), 4.0 * rows_ * config_.kv_length(), floats(rows_, E) + floats(rows_, config_.q_length())});
+    });
+  }
+
+  void attention(int n) override {
+    guarded([&] {
+      const int window = config_.layer_window(n);
+      const Layer& layer = model_.layers()[static_cast<size_t>(n)];
+      const uint32_t groups = u32(config_.heads_kv) * ceil_div(u32(config_.heads / config_.heads_kv), 8);
+      gpu::AttentionArgs args{0, 0, 0, u32(config_.heads), u32(config_.heads_kv), u32(config_.head_length), u32(window),
+                              static_cast<float>(1 / std::sqrt(static_cast<double>(config_.head_length))), cache_info()};
+      const Constants both = Constants({{kHeadLength, u32(config_.head_length)}, {kGroup, u32(config_.heads / config_.heads_kv)}});
+      if (row_tile_count_ > 0) {
+        args.rows = u32(rows_);
+        launch(config_.head_length <= 64 ? "attention_rows_d64" : "attention_rows_d128", both, args,
+               {{1, q_.view()}, {2, cache_->layer(n)}, {3, row_infos_.view()}, {4, tables_.view()},
+                {5, vector(layer.sinks, config_.heads)}, {6, a_.view()}, {7, row_tiles_.view()}},
+               {u32(row_tile_count_), groups, 1}, kReduceThreads,
+               {4.0 * config_.heads, 1, tile_cache_bytes(window), 2 * floats(tiled_rows_, config_.q_length())});
+      }
+      // Rows of different launches have nothing in common: all beside each other, as far as the scratch between the two steps goes.
+      bool beside = row_tile_count_ > 0;
+      for (const Span& span : spans_) {
+        for (int first = span.first; first < span.first + span.rows;) {
+          const Slice slice = slice_of(first, span.first + span.rows, window);
+          args.rows = u32(slice.rows);
+          args.first_row = u32(first);
+          args.slots = slice.slots;
+          const size_t cells = static_cast<size_t>(slice.rows) * slice.slots * static_cast<size_t>(config_.heads);
+          const gpu::View out = part_out_.get(cells * static_cast<size_t>(config_.head_length) * 4);
+          const gpu::View state = part_state_.get(cells * 8);
+          const double parts = static_cast<double>(cells) * (4.0 * config_.head_length + 8);
+          launch("attention", both, args,
+                 {{1, q_.view()}, {2, cache_->layer(n)}, {3, row_infos_.view()}, {4, tables_.view()}, {5, out}, {6, state}},
+                 {ceil_div(slice.slots, kernels_.simdgroups("attention", both)), groups, u32(slice.rows)}, 0,
+                 {0, 1, row_cache_bytes(first, slice.rows, window), floats(slice.rows, config_.q_length()) + parts}, beside);
+          const Constants one = Constants({{kHeadLength, u32(config_.head_length)}});
+          launch("attention_merge", one, args,
+                 {{1, out}, {2, state}, {3, row_infos_.view()}, {4, vector(layer.sinks, config_.heads)}, {5, a_.view()}},
+                 {ceil_div(u32(config_.heads), kernels_.simdgroups("attention_merge", one)), u32(slice.rows), 1}, 0,
+                 {4.0 * config_.heads, 1, 0, parts + floats(slice.rows, config_.q_length())});
+          beside = false;
+          first += slice.rows;
+        }
+      }
+    });
+  }
+
+  void attention_output(int n) override {
+    guarded([&] {
+      const Layer& layer = model_.layers()[static_cast<size_t>(n)];
+      linear(layer.attention_output, layer.attention_output_bias, a_.view(), x_.view(), rows_, true);
+    });
+  }
+
+  void experts(int n) override {
+    guarded([&] {
+      const Layer& layer = model_.layers()[static_cast<size_t>(n)];
+      const int E = config_.embedding, X = config_.experts, used = config_.experts_used;
+      launch("router", Constants({{kType, type_of(layer.router)}, {kColumns, u32(E)}}),
+             gpu::RouterArgs{u32(E), u32(X), u32(used), config_.rms_epsilon},
+             {{1, x_.view()}, {2, vector(layer.ffn_norm, E)}, {3, matrix(layer.router)}, {4, vector(layer.router_bias, X)},
+              {5, h_.view()}, {6, choices_.view()}},
+             {u32(rows_), 1, 1}, kReduceThreads,
+             {static_cast<double>(layer.router.bytes()) + 4.0 * (E + X), static_cast<double>(rows_), 0, 2 * floats(rows_, E) + 8.0 * rows_ * used});
+      if (rows_ == 1) experts_of_one_row(layer);
+      else experts_of_rows(layer);
+    });
+    end_layer(n);
+    layer_ = -1;
+  }
+
+  /// The head's part is sample()'s, which leaves the logits where they are.
+  const float* head() override { return nullptr; }
+
+  bool sample(StepResult& result) override {
+    guarded([&] {
+      const auto count = static_cast<int>(batch_->outputs.size());
+      const int V = config_.vocabulary;
+      result.tokens.resize(static_cast<size_t>(count));
+      result.probabilities.resize(static_cast<size_t>(count));
+      if (batch_->logits) result.logits.resize(static_cast<size_t>(count) * static_cast<size_t>(V));
+      for (int first = 0; first < count; first += kHeadRows) {
+        const int rows = std::min(kHeadRows, count - first);
+        head_rows(first, rows);
+        if (counting_) continue;
+        commit();
+        drain();
+        const auto* chosen = results_.data<gpu::SampleResult>();
+        for (int i = 0; i < rows; i++) {
+          result.tokens[static_cast<size_t>(first + i)] = static_cast<int32_t>(chosen[i].token);
+          result.probabilities[static_cast<size_t>(first + i)] = chosen[i].probability;
+          if (batch_->logits)
+            std::memcpy(&result.logits[static_cast<size_t>(first + i) * static_cast<size_t>(V)],
+                        logits_.data<float>() + static_cast<size_t>(i) * gpu::activation_stride(u32(V)), static_cast<size_t>(V) * sizeof(float));
+        }
+        if (first + rows < count) open_commands();
+      }
+    });
+    end_step();
+    return true;
+  }
+
+  void finish() override {
+    guarded([&] {
+      if (!counting_) {
+        commit();
+        drain();
+      }
+    });
+    end_step();
+  }
+
+  void abort() override { __atomic_store_n(&stop_word(), 1u, __ATOMIC_RELAXED); }
+
+  StepCount count(const Batch& batch, KvCache& cache) override {
+    counting_ = true;
+    counted_ = {};
+    StepResult nothing;
+    begin(batch, cache);
+    embed();
+    for (int n = 0; n < config_.layers; n++) {
+      attention_input(n);
+      attention(n);
+      attention_output(n);
+      experts(n);
+    }
+    if (batch.outputs.empty()) finish();
+    else sample(nothing);
+    counting_ = false;
+    for (const Memory* scratch : scratch_) counted_.scratch_bytes += scratch->view().bytes;
+    return std::move(counted_);
+  }
+
+ private:
+  /// Adjacent rows whose attention is split over the keys.
+  struct Span {
+    int first, rows;
+  };
+  struct Slice {
+    int rows;
+    uint32_t slots;
+  };
+
+  static uint32_t type_of(const Matrix& matrix) { return static_cast<uint32_t>(matrix.type); }
+  static double floats(int rows, int width) { return 4.0 * rows * width; }
+
+  uint32_t& stop_word() { return *static_cast<uint32_t*>(stop_->contents()); }
+
+  static size_t longest_tensor(const Gguf& gguf) {
+    uint64_t longest = 1;
+    for (const Tensor& tensor : gguf.tensors()) longest = std::max(longest, tensor.bytes);
+    return static_cast<size_t>(longest);
+  }
+
+  /// Vectors that the file keeps as F16 or BF16 have been converted into memory of their own; the GPU gets copies.
+  void copy_converted_vectors() {
+    const auto copy = [&](const float* data, int64_t count) {
+      const MappedFile& file = model_.gguf().file();
+      const auto* bytes = reinterpret_cast<const uint8_t*>(data);
+      if (bytes >= file.data() && bytes < file.end()) return;
+      auto buffer = device_->buffer(static_cast<size_t>(count) * sizeof(float));
+      std::memcpy(buffer->contents(), data, static_cast<size_t>(count) * sizeof(float));
+      converted_.emplace(data, std::move(buffer));
+    };
+    const Config& c = config_;
+    copy(model_.output_norm(), c.embedding);
+    for (const Layer& layer : model_.layers()) {
+      copy(layer.attention_norm, c.embedding);
+      copy(layer.q_bias, c.q_length());
+      copy(layer.k_bias, c.kv_length());
+      copy(layer.v_bias, c.kv_length());
+      copy(layer.sinks, c.heads);
+      copy(layer.attention_output_bias, c.embedding);
+      copy(layer.ffn_norm, c.embedding);
+      copy(layer.router_bias, c.experts);
+      copy(layer.gate_bias, int64_t{c.experts} * c.feed_forward);
+      copy(layer.up_bias, int64_t{c.experts} * c.feed_forward);
+      copy(layer.down_bias, int64_t{c.experts} * c.embedding);
+    }
+  }
+
+  gpu::View matrix(const Matrix& matrix) const { return weights_.view(matrix.data, matrix.bytes()); }
+  gpu::View vector(const float* data, int64_t count) const {
+    const size_t bytes = static_cast<size_t>(count) * sizeof(float);
+    const auto copy = converted_.find(data);
+    return copy != converted_.end() ? gpu::View{copy->second.get(), 0, bytes} : weights_.view(data, bytes);
+  }
+
+  /// For buffers a kernel names and, with these constants, does not read.
+  gpu::View unused() const { return {stop_.get(), 0, sizeof(uint32_t)}; }
+
+  gpu::CacheInfo cache_info() const {
+    const uint32_t head = gpu::kPositionsPerBlock * u32(config_.head_length) * 2;
+    return {2 * u32(config_.heads_kv) * head, head};
+  }
+
+  /// Compiles what the model's steps will ask for, so that a kernel the GPU refuses is known before anything depends on it. A step of
+  /// each size is planned, which names them all.
+  void prepare_pipelines() {
+    MetalCache cache(residency_, config_, 2);
+    for (const int rows : {1, 2, 4, 8}) {
+      Batch batch;
+      batch.block_tables = {{0, 1}};
+      batch.outputs = {};
+      for (int r = 0; r < rows; r++) {
+        batch.tokens.push_back(0);
+        batch.positions.push_back(r);
+        batch.sequences.push_back(0);
+        batch.outputs.push_back(r);
+      }
+      batch.sampling.resize(batch.outputs.size());
+      count(batch, cache);
+    }
+  }
+
+  // ---- Commands
+
+  void open_commands() {
+    if (!counting_) commands_ = device_->command_buffer();
+    first_of_commands_ = true;
+  }
+
+  void commit() {
+    if (!commands_) return;
+    commands_->commit();
+    flying_.push_back(std::move(commands_));
+  }
+
+  /// Waits for all that was committed. Throws DeviceError if some of it failed.
+  void drain() {
+    std::string problem;
+    for (auto& commands : flying_) {
+      try {
+        commands->wait();
+      } catch (const Error& error) {
+        if (problem.empty()) problem = error.what();
+      }
+    }
+    flying_.clear();
+    if (!problem.empty()) throw DeviceError(problem);
+  }
+
+  /// Runs a part of a step. Where it throws, no command is under way any more, and the device is known to be at fault.
+  template <class Part> void guarded(const Part& part) {
+    try {
+      part();
+    } catch (const std::exception& error) {
+      commands_.reset();
+      counting_ = false;
+      std::string problem = error.what();
+      try {
+        drain();
+      } catch (const DeviceError& first) {
+        problem = first.what();
+      }
+      throw DeviceError(problem);
+    }
+  }
+
+  void end_layer(int n) {
+    if (counting_) return;
+    const bool due = rows_ >= kLongStep || n == 0 || (n + 1) % kLayersPerCommand == 0;
+    if (!due || n + 1 == config_.layers) return;
+    guarded([&] {
+      commit();
+      open_commands();
+    });
+  }
+
+  void end_step() {
+    if (!counting_ && __atomic_load_n(&stop_word(), __ATOMIC_RELAXED) != 0) fail("the model is being closed");
+  }
+
+  /// One kernel over a grid of threadgroups, after everything before it unless `beside` the last.
+  template <class Args>
+  void launch(const std::string& kernel, const Constants& set, const Args& args, std::initializer_list<Binding> bindings, gpu::Size grid,
+              uint32_t threads, const Cost& cost, bool beside = false) {
+    gpu::Pipeline& made = kernels_.pipeline(kernel, set);
+    const uint32_t wanted = threads ? std::min(threads, made.max_threads()) : kernels_.simdgroups(kernel, set) * gpu::kSimdWidth;
+    const bool barrier = !first_of_commands_ && !beside;
+    first_of_commands_ = false;
+    if (counting_) {
+      counted_.launches.push_back({kernel, layer_, {grid.x, grid.y, grid.z}, wanted, static_cast<uint32_t>(made.threadgroup_bytes()), barrier, cost.weights,
+                                   cost.weight_passes, cost.cache, cost.activations});
+      return;
+    }
+    if (barrier) commands_->barrier();
+    commands_->pipeline(made);
+    commands_->bytes(0, &args, sizeof args);
+    for (const Binding& binding : bindings) commands_->buffer(static_cast<int>(binding.index), binding.view);
+    commands_->buffer(gpu::kStopBuffer, {stop_.get(), 0, sizeof(uint32_t)});
+    commands_->dispatch(grid, {wanted, 1, 1});
+  }
+
+  // ---- The step's inputs
+
+  void write_inputs() {
+    const auto rows = static_cast<size_t>(rows_);
+    const auto half = static_cast<size_t>(config_.head_length / 2);
+    tokens_.get(rows * 4);
+    std::memcpy(tokens_.data<uint32_t>(), batch_->tokens.data(), rows * 4);
+    std::vector<uint32_t> starts;
+    size_t total = 0;
+    for (const auto& table : batch_->block_tables) {
+      starts.push_back(u32(total));
+      total += table.size();
+    }
+    tables_.get(std::max<size_t>(1, total) * 4);
+    for (size_t i = 0; i < starts.size(); i++)
+      std::memcpy(tables_.data<uint32_t>() + starts[i], batch_->block_tables[i].data(), batch_->block_tables[i].size() * 4);
+    row_infos_.get(rows * sizeof(gpu::RowInfo));
+    rope_table_.get(rows * half * 8);
+    cos_.resize(half);
+    sin_.resize(half);
+    for (size_t r = 0; r < rows; r++) {
+      row_infos_.data<gpu::RowInfo>()[r] = {u32(batch_->positions[r]), starts[static_cast<size_t>(batch_->sequences[r])]};
+      rope_.table(batch_->positions[r], cos_.data(), sin_.data());
+      for (size_t i = 0; i < half; i++) {
+        rope_table_.data<float>()[(r * half + i) * 2] = cos_[i];
+        rope_table_.data<float>()[(r * half + i) * 2 + 1] = sin_[i];
+      }
+    }
+  }
+
+  void reserve() {
+    const int E = config_.embedding, U = config_.experts_used;
+    x_.get(matrix_bytes(rows_, E));
+    h_.get(matrix_bytes(rows_, E));
+    q_.get(matrix_bytes(rows_, config_.q_length()));
+    a_.get(matrix_bytes(rows_, config_.q_length()));
+    const auto choices = static_cast<size_t>(rows_ * U);
+    choices_.get(choices * sizeof(gpu::Choice));
+    act_.get(matrix_bytes(rows_ * U, config_.feed_forward));
+    if (rows_ > 1) {
+      lists_.get(static_cast<size_t>(config_.experts) * static_cast<size_t>(rows_) * 4);
+      tiles_.get(static_cast<size_t>(expert_tiles()) * sizeof(gpu::ExpertTile));
+      tile_count_.get(4);
+      out_.get(matrix_bytes(rows_ * U, E));
+    }
+    const auto outputs = std::min<size_t>(batch_->outputs.size(), kHeadRows);
+    if (outputs > 0) {
+      normed_.get(matrix_bytes(static_cast<int>(outputs), E));
+      logits_.get(matrix_bytes(static_cast<int>(outputs), config_.vocabulary));
+      params_.get(outputs * sizeof(gpu::SampleParams));
+      results_.get(outputs * sizeof(gpu::SampleResult));
+      output_rows_.get(outputs * 4);
+      next_tokens_.get(outputs * 4);
+    }
+  }
+
+  /// Long runs of rows share the keys they read; others are split over the keys.
+  void plan_attention() {
+    spans_.clear();
+    row_tile_list_.clear();
+    tiled_rows_ = 0;
+    for (const Run& run : runs_of(*batch_)) {
+      if (run.rows >= static_cast<int>(gpu::kAttentionRowTile) && config_.head_length <= 128) {
+        for (int i = 0; i < run.rows; i += static_cast<int>(gpu::kAttentionRowTile))
+          row_tile_list_.push_back({u32(run.first_row + i), std::min(gpu::kAttentionRowTile + 0u, u32(run.rows - i))});
+        tiled_rows_ += run.rows;
+      } else if (!spans_.empty() && spans_.back().first + spans_.back().rows == run.first_row) {
+        spans_.back().rows += run.rows;
+      } else {
+        spans_.push_back({run.first_row, run.rows});
+      }
+    }
+    row_tile_count_ = static_cast<int>(row_tile_list_.size());
+    if (row_tile_count_ > 0) {
+      row_tiles_.get(row_tile_list_.size() * sizeof(gpu::RowTile));
+      std::memcpy(row_tiles_.data<gpu::RowTile>(), row_tile_list_.data(), row_tile_list_.size() * sizeof(gpu::RowTile));
+    }
+    // The largest slice of any layer, now: memory may not move once commands are encoded.
+    size_t cells = 0;
+    for (const int window : {config_.window, 0})
+      for (const Span& span : spans_)
+        for (int first = span.first; first < span.first + span.rows;) {
+          const Slice slice = slice_of(first, span.first + span.rows, window);
+          cells = std::max(cells, static_cast<size_t>(slice.rows) * slice.slots);
+          first += slice.rows;
+        }
+    if (cells > 0) {
+      cells *= static_cast<size_t>(config_.heads);
+      part_out_.get(cells * static_cast<size_t>(config_.head_length) * 4);
+      part_state_.get(cells * 8);
+    }
+  }
+
+  /// The rows from `first` on, at most up to `end`, that the scratch of the split holds.
+  Slice slice_of(int first, int end, int window) const {
+    const size_t cell = static_cast<size_t>(config_.heads * config_.head_length) * 4;
+    Slice slice{0, 1};
+    for (int r = first; r < end; r++) {
+      const uint32_t slots = std::max(slice.slots, gpu::chunk_slots(u32(batch_->positions[static_cast<size_t>(r)]), u32(window)));
+      if (slice.rows > 0 && static_cast<size_t>(slice.rows + 1) * slots * cell > kPartsBytes) break;
+      slice = {slice.rows + 1, slots};
+    }
+    return slice;
+  }
+
+  /// Bytes of keys and values that rows see, each row's anew.
+  double row_cache_bytes(int first, int rows, int window) const {
+    double positions = 0;
+    for (int r = first; r < first + rows; r++) {
+      const int seen = batch_->positions[static_cast<size_t>(r)] + 1;
+      positions += window > 0 ? std::min(seen, window) : seen;
+    }
+    return positions * config_.kv_length() * 4.0;
+  }
+
+  /// The same for tiles of rows, each tile's anew.
+  double tile_cache_bytes(int window) const {
+    double positions = 0;
+    for (const gpu::RowTile& tile : row_tile_list_) {
+      const int seen = batch_->positions[tile.first_row + tile.rows - 1] + 1;
+      positions += window > 0 ? std::min(seen, window + static_cast<int>(tile.rows) - 1) : seen;
+    }
+    return positions * config_.kv_length() * 4.0;
+  }
+
+  // ---- Operations
+
+  void norm(gpu::View x, const float* weight, gpu::View y, int rows, const Scratch* gather) {
+    const int E = config_.embedding;
+    const Constants set = Constants({{kGather, gather ? 1u : 0u}, {kColumns, u32(E)}});
+    const gpu::NormArgs args{u32(E), config_.rms_epsilon};
+    const gpu::Size grid{u32(rows), 1, 1};
+    const Cost cost{4.0 * E, 1, 0, 2 * floats(rows, E)};
+    launch("norm", set, args, {{1, x}, {2, vector(weight, E)}, {3, y}, {4, gather ? gather->view() : unused()}}, grid, kReduceThreads, cost);
+  }
+
+  void linear(const Matrix& weights, const float* bias, gpu::View x, gpu::View y, int rows, bool residual) {
+    const auto columns = static_cast<uint32_t>(columns_for(rows)), passes = ceil_div(u32(rows), columns * gpu::kSharedTiles);
+    const std::string kernel = "linear_c" + std::to_string(columns);
+    const Constants set = Constants({{kType, type_of(weights)}, {kColumns, u32(weights.columns)}, {kHasBias, bias ? 1u : 0u}, {kResidual, residual ? 1u : 0u}});
+    const gpu::LinearArgs args{u32(weights.columns), u32(rows), u32(static_cast<size_t>(weights.rows))};
+    const uint32_t quads = ceil_div(args.outputs, gpu::kOutputsPerSimdgroup);
+    const gpu::Size grid{gpu::product_groups(quads, u32(rows), columns, kernels_.simdgroups(kernel, set)), 1, 1};
+    const int outputs = static_cast<int>(weights.rows);
+    const Cost cost{static_cast<double>(weights.bytes()) + (bias ? 4.0 * outputs : 0), static_cast<double>(passes), 0,
+                    floats(rows, weights.columns) + (residual ? 2 : 1) * floats(rows, outputs)};
+    launch(kernel, set, args, {{1, matrix(weights)}, {2, bias ? vector(bias, outputs) : unused()}, {3, x}, {4, y}}, grid, 0, cost);
+  }
+
+  gpu::ExpertArgs expert_args(int columns, int outputs) const {
+    return {u32(columns), u32(outputs), u32(rows_), u32(config_.experts_used), kSwigluAlpha, kSwigluLimit};
+  }
+  int expert_tiles() const {
+    return static_cast<int>(gpu::max_expert_tiles(u32(rows_), u32(config_.experts), u32(config_.experts_used), gpu::kExpertTile));
+  }
+  /// Experts that the rows touch on average where each chooses independently, and the tiles of `tile` rows that they make.
+  double expected_experts() const {
+    const double miss = 1 - static_cast<double>(config_.experts_used) / config_.experts;
+    return config_.experts * (1 - std::pow(miss, rows_));
+  }
+  double expected_tiles(int tile) const {
+    const double hit = static_cast<double>(config_.experts_used) / config_.experts;
+    double chance = std::pow(1 - hit, rows_), tiles = 0;
+    for (int k = 1; k <= rows_; k++) {
+      chance = hit < 1 ? chance * (rows_ - k + 1) / k * hit / (1 - hit) : (k == rows_ ? 1 : 0);
+      tiles += chance * std::ceil(static_cast<double>(k) / tile);
+    }
+    return config_.experts * tiles;
+  }
+
+  void experts_of_one_row(const Layer& layer) {
+    const int E = config_.embedding, F = config_.feed_forward, U = config_.experts_used;
+    const double share = static_cast<double>(U) / config_.experts;
+    const Constants gate = Constants({{kType, type_of(layer.gate)}, {kTypeB, type_of(layer.up)}, {kColumns, u32(E)}, {kDirect, 1}});
+    launch("gate_up_c1", gate, expert_args(E, F),
+           {{1, matrix(layer.gate)}, {2, matrix(layer.up)}, {3, vector(layer.gate_bias, int64_t{config_.experts} * F)},
+            {4, vector(layer.up_bias, int64_t{config_.experts} * F)}, {5, h_.view()}, {6, choices_.view()}, {7, unused()}, {8, unused()}, {9, unused()}, {10, act_.view()}},
+           {ceil_div(u32(F), 2 * kernels_.simdgroups("gate_up_c1", gate)), u32(U), 1}, 0,
+           {share * static_cast<double>(layer.gate.bytes() + layer.up.bytes()) + 8.0 * U * F, 1, 0, floats(1, E) + floats(U, F)});
+    const Constants down = Constants({{kType, type_of(layer.down)}, {kColumns, u32(F)}});
+    launch("down_sum", down, expert_args(F, E),
+           {{1, matrix(layer.down)}, {2, vector(layer.down_bias, int64_t{config_.experts} * E)}, {3, act_.view()}, {4, choices_.view()}, {5, x_.view()}},
+           {ceil_div(u32(E), gpu::kOutputsPerSimdgroup * kernels_.simdgroups("down_sum", down)), 1, 1}, 0,
+           {share * static_cast<double>(layer.down.bytes()) + 4.0 * U * E, 1, 0, floats(U, F) + 2 * floats(1, E)});
+  }
+
+  void experts_of_rows(const Layer& layer) {
+    const int E = config_.embedding, F = config_.feed_forward, U = config_.experts_used, X = config_.experts;
+    const auto columns = static_cast<uint32_t>(columns_for(rows_)), tiles = u32(expert_tiles());
+    const std::string suffix = "_c" + std::to_string(columns), gate_up = "gate_up" + suffix, down = "down" + suffix;
+    const double share = expected_experts() / X, passes = expected_tiles(gpu::kExpertTile) / expected_experts();
+    launch("expert_lists", {}, gpu::ExpertListsArgs{u32(rows_), u32(X), u32(U), gpu::kExpertTile},
+           {{1, choices_.view()}, {2, lists_.view()}, {3, tiles_.view()}, {4, tile_count_.view()}}, {1, 1, 1}, kReduceThreads,
+           {0, 1, 0, 12.0 * rows_ * U + 12.0 * tiles});
+    const Constants gate_set = Constants({{kType, type_of(layer.gate)}, {kTypeB, type_of(layer.up)}, {kColumns, u32(E)}, {kDirect, 0}});
+    launch(gate_up, gate_set, expert_args(E, F),
+           {{1, matrix(layer.gate)}, {2, matrix(layer.up)}, {3, vector(layer.gate_bias, int64_t{X} * F)},
+            {4, vector(layer.up_bias, int64_t{X} * F)}, {5, h_.view()}, {6, choices_.view()}, {7, lists_.view()}, {8, tiles_.view()},
+            {9, tile_count_.view()}, {10, act_.view()}},
+           {ceil_div(u32(F), 2 * kernels_.simdgroups(gate_up, gate_set)), tiles, 1}, 0,
+           {share * (static_cast<double>(layer.gate.bytes() + layer.up.bytes()) + 8.0 * X * F), passes, 0,
+            floats(rows_ * U, E) + floats(rows_ * U, F)});
+    const Constants down_set = Constants({{kType, type_of(layer.down)}, {kColumns, u32(F)}});
+    launch(down, down_set, expert_args(F, E),
+           {{1, matrix(layer.down)}, {2, vector(layer.down_bias, int64_t{X} * E)}, {3, act_.view()}, {4, lists_.view()}, {5, tiles_.view()},
+            {6, tile_count_.view()}, {7, out_.view()}},
+           {ceil_div(u32(E), gpu::kOutputsPerSimdgroup * kernels_.simdgroups(down, down_set)), tiles, 1}, 0,
+           {share * (static_cast<double>(layer.down.bytes()) + 4.0 * X * E), passes, 0, floats(rows_ * U, F) + floats(rows_ * U, E)});
+    launch("expert_sum", {}, expert_args(F, E), {{1, out_.view()}, {2, choices_.view()}, {3, x_.view()}},
+           {ceil_div(u32(E), gpu::kSimdWidth * kernels_.simdgroups("expert_sum", {})), u32(rows_), 1}, 0,
+           {0, 1, 0, floats(rows_ * U, E) + 2 * floats(rows_, E)});
+  }
+
+  /// Logits and tokens of the outputs first .. first + rows − 1.
+  void head_rows(int first, int rows) {
+    for (int i = 0; i < rows; i++) {
+      const auto o = static_cast<size_t>(first + i);
+      const auto row = static_cast<size_t>(batch_->outputs[o]);
+      output_rows_.data<uint32_t>()[i] = u32(row);
+      params_.data<gpu::SampleParams>()[i] = sample_params(batch_->sampling[o], batch_->positions[row] + 1);
+    }
+    norm(x_.view(), model_.output_norm(), normed_.view(), rows, &output_rows_);
+    linear(model_.output(), nullptr, normed_.view(), logits_.view(), rows, false);
+    launch("sample", {}, gpu::SampleArgs{u32(config_.vocabulary)},
+           {{1, logits_.view()}, {2, params_.view()}, {3, results_.view()}, {4, next_tokens_.view()}}, {u32(rows), 1, 1}, 1024,
+           {0, 1, 0, 2 * floats(rows, config_.vocabulary)});
+  }
+
+  /// Scratch on this backend's device, counted among its intermediates.
+  class Memory : public Scratch {
+   public:
+    explicit Memory(MetalBackend& owner) : owner_(owner) { owner.scratch_.push_back(this); }
+    gpu::View get(size_t bytes) { return Scratch::get(*owner_.device_, bytes); }
+
+   private:
+    MetalBackend& owner_;
+  };
+
+  const Model& model_;
+  const Config& config_;
+  Rope rope_;
+  std::shared_ptr<gpu::Device> device_;
+  std::shared_ptr<Residency> residency_;
+  KernelSet kernels_;
+  std::unique_ptr<gpu::Buffer> stop_;
+  gpu::MappedMemory weights_;
+  std::map<const float*, std::unique_ptr<gpu::Buffer>> converted_;
+
+  std::vector<const Memory*> scratch_;
+  Memory tokens_{*this}, tables_{*this}, row_infos_{*this}, rope_table_{*this}, row_tiles_{*this};
+  Memory x_{*this}, h_{*this}, q_{*this}, a_{*this}, part_out_{*this}, part_state_{*this};
+  Memory choices_{*this}, lists_{*this}, tiles_{*this}, tile_count_{*this}, act_{*this}, out_{*this};
+  Memory output_rows_{*this}, normed_{*this}, logits_{*this}, params_{*this}, results_{*this}, next_tokens_{*this};
+
+  const Batch* batch_ = nullptr;
+  MetalCache* cache_ = nullptr;
+  int rows_ = 0;
+  std::vector<float> cos_, sin_;
+  std::vector<Span> spans_;
+  std::vector<gpu::RowTile> row_tile_list_;
+  int row_tile_count_ = 0, tiled_rows_ = 0;
+  std::unique_ptr<gpu::CommandBuffer> commands_;
+  std::vector<std::unique_ptr<gpu::CommandBuffer>> flying_;
+  bool first_of_commands_ = true;
+  bool counting_ = false;
+  StepCount counted_;
+  int layer_ = -1;  ///< of the operation being encoded, −1 outside the layers
+};
+
+}  // namespace
+
+Probe probe() {
+  try {
+    return {open_usable_device()->info().name, ""};
+  } catch (const Error& error) {
+    return {"", error.what()};
+  }
+}
+
+std::unique_ptr<Backend> make_backend(const Model& model, RopeMode rope, bool whatever_the_size) {
+  if (const std::string why = unsupported(model); !why.empty()) fail("%s", why.c_str());
+  std::shared_ptr<gpu::Device> device = open_usable_device();
+  const size_t limit = device->info().working_set_bytes, size = model.gguf().file().size();
+  if (size > limit && !whatever_the_size)
+    fail("the model's %.1f GB are more than the %.1f GB this Mac lets its GPU hold", static_cast<double>(size) / 1e9, static_cast<double>(limit) / 1e9);
+  return std::make_unique<MetalBackend>(model, rope, std::move(device));
+}
+
+}  // namespace hearth::metal

@@ -1,0 +1,671 @@
+// The GPU's part of the self-test: each kernel by itself on random inputs, as the backend launches it, against plain loops in double.
+#include "../core/self_test.h"
+
+#include <algorithm>
+#include <cstring>
+#include <map>
+#include <vector>
+
+#include "../core/cache.h"
+#include "../core/dequantize.h"
+#include "../core/error.h"
+#include "../core/sampler.h"
+#include "device/gpu.h"
+#include "kernel_args.h"
+#include "kernels.h"
+
+namespace hearth::metal {
+
+namespace {
+
+using self_test::deviation;
+using self_test::Random;
+
+struct Shape {
+  int E, H, K, D, F, X, U, V;
+};
+constexpr Shape kFull = {2880, 64, 8, 64, 2880, 32, 4, 50257}, kSmall = {96, 6, 2, 32, 64, 8, 3, 300};
+
+constexpr double kProductTolerance = 2e-5, kAttentionTolerance = 2e-4, kExactTolerance = 0;
+
+uint32_t u32(int n) { return static_cast<uint32_t>(n); }
+uint32_t ceil_div(uint32_t a, uint32_t b) { return (a + b - 1) / b; }
+int stride(int width) { return static_cast<int>(gpu::activation_stride(u32(width))); }
+size_t at(int row, int width, int column) { return static_cast<size_t>(row) * static_cast<size_t>(stride(width)) + static_cast<size_t>(column); }
+
+using Values = std::vector<double>;
+
+/// The kernels of one device, and memory for one check after another.
+class Bench {
+ public:
+  Bench(std::shared_ptr<gpu::Device> device, const SelfTestOptions& options, const Shape& shape)
+      : device_(device), kernels_(device), options_(options), shape(shape), random(options.seed) {
+    stop_ = buffer(4);
+    *stop_.data<uint32_t>() = 0;
+  }
+
+  /// A buffer with a view on all of it.
+  struct Memory {
+    std::shared_ptr<gpu::Buffer> buffer;
+    size_t bytes = 0;
+    gpu::View view() const { return {buffer.get(), 0, bytes}; }
+    template <class T> T* data() const { return static_cast<T*>(buffer->contents()); }
+  };
+  Memory buffer(size_t bytes) { return {device_->buffer(std::max<size_t>(bytes, 4)), std::max<size_t>(bytes, 4)}; }
+  template <class T> Memory copy(const std::vector<T>& values) {
+    Memory out = buffer(values.size() * sizeof(T));
+    std::memcpy(out.data<T>(), values.data(), values.size() * sizeof(T));
+    return out;
+  }
+  Memory floats(int count, float scale = 1) {
+    Memory out = buffer(static_cast<size_t>(count) * 4);
+    for (int i = 0; i < count; i++) out.data<float>()[i] = random.uniform() * scale;
+    return out;
+  }
+  /// Rows of activations, their padding no number: nobody may use it.
+  Memory rows(int count, int width, float scale = 1) {
+    Memory out = buffer(static_cast<size_t>(count) * static_cast<size_t>(stride(width)) * 4);
+    std::fill_n(out.data<float>(), static_cast<size_t>(count) * static_cast<size_t>(stride(width)), NAN);
+    for (int r = 0; r < count; r++)
+      for (int i = 0; i < width; i++) out.data<float>()[at(r, width, i)] = random.uniform() * scale;
+    return out;
+  }
+
+  /// A matrix of random weights of about ±1 in the file's layout.
+  struct Weights {
+    Memory memory;
+    Matrix matrix;
+  };
+  Weights weights(TensorType type, int64_t rows, int columns) {
+    const TypeTraits& traits = *type_traits(type);
+    const size_t row_bytes = static_cast<size_t>((columns + traits.block - 1) / traits.block) * static_cast<size_t>(traits.block_bytes);
+    Memory memory = buffer(row_bytes * static_cast<size_t>(rows));
+    auto* data = memory.data<uint8_t>();
+    if (type == TensorType::F32) {
+      for (size_t i = 0; i < memory.bytes / 4; i++) memory.data<float>()[i] = random.uniform();
+    } else {
+      for (size_t i = 0; i + 8 <= memory.bytes; i += 8) {
+        const uint64_t bits = random.bits();
+        std::memcpy(data + i, &bits, 8);
+      }
+      for (size_t i = 0; i < memory.bytes; i += static_cast<size_t>(traits.block_bytes)) {
+        if (type == TensorType::MXFP4) data[i] = static_cast<uint8_t>(random.integer(122, 126));
+        else if (type == TensorType::Q8_0) data[i] = 0, data[i + 1] = static_cast<uint8_t>(random.integer(0x1c, 0x20));
+        // Halves below 2, of either sign, without a hint of infinity.
+        else data[i + 1] = static_cast<uint8_t>((random.bits() & 0x80) | static_cast<uint64_t>(type == TensorType::F16 ? random.integer(0x30, 0x3b) : random.integer(0x3d, 0x3f)));
+      }
+    }
+    return {memory, {type, data, rows, columns, row_bytes}};
+  }
+
+  struct Binding {
+    int index;
+    gpu::View view;
+  };
+  struct Launch {
+    std::string kernel;
+    Constants constants;
+    std::vector<char> args;
+    std::vector<Binding> bindings;
+    gpu::Size grid;
+    uint32_t threads;
+  };
+  template <class Args>
+  Launch launch(const std::string& kernel, const Constants& constants, const Args& args, std::vector<Binding> bindings, gpu::Size grid, uint32_t threads) {
+    std::vector<char> bytes(sizeof args);
+    std::memcpy(bytes.data(), &args, sizeof args);
+    return {kernel, constants, std::move(bytes), std::move(bindings), grid, threads};
+  }
+
+  uint32_t simdgroups(const std::string& kernel, const Constants& constants) { return kernels_.simdgroups(kernel, constants); }
+
+  /// Runs launches in order, `times` over. Returns the seconds the GPU took for one round.
+  double run(const std::vector<Launch>& launches, int times) {
+    auto commands = device_->command_buffer();
+    for (int i = 0; i < times; i++)
+      for (const Launch& launch : launches) {
+        gpu::Pipeline& pipeline = kernels_.pipeline(launch.kernel, launch.constants);
+        commands->pipeline(pipeline);
+        commands->bytes(0, launch.args.data(), launch.args.size());
+        for (const Binding& binding : launch.bindings) commands->buffer(binding.index, binding.view);
+        commands->buffer(gpu::kStopBuffer, stop_.view());
+        commands->dispatch(launch.grid, {std::min(launch.threads, pipeline.max_threads()), 1, 1});
+        commands->barrier();
+      }
+    commands->commit();
+    commands->wait();
+    return commands->seconds() / times;
+  }
+
+  /// One check: runs, compares with what `judge` says (it returns the worst deviation), then measures.
+  template <class Judge>
+  void check(const std::string& kernel, const std::string& text, double tolerance, double bytes, double operations, const std::vector<Launch>& launches,
+             const Judge& judge) {
+    if (options_.stopped()) return;
+    KernelCheck out{"metal", device_->info().name, kernel, text, 0, tolerance, false, "", 0, bytes, operations};
+    try {
+      run(launches, 1);
+      out.error = judge();
+      if (!(out.error <= tolerance)) {
+        char problem[120];
+        std::snprintf(problem, sizeof problem, "deviates from the reference by %.2g, more than %.2g", out.error, tolerance);
+        out.problem = problem;
+      }
+      if (options_.full) out.milliseconds = run(launches, 20) * 1000;
+    } catch (const Error& error) {
+      out.problem = error.what();
+      out.error = INFINITY;
+    }
+    out.ok = out.problem.empty();
+    options_.report(out);
+  }
+  bool stopped() const { return options_.stopped(); }
+  /// For buffers a kernel names and, with these constants, does not read.
+  gpu::View unused() const { return stop_.view(); }
+
+
+ private:
+  std::shared_ptr<gpu::Device> device_;
+  KernelSet kernels_;
+  const SelfTestOptions& options_;
+  Memory stop_;
+
+ public:
+  const Shape shape;
+  Random random;
+};
+
+/// W[row]·x in double, and the sum of the absolute values.
+struct Dot {
+  double sum = 0, magnitude = 0;
+};
+Dot dot(const Matrix& matrix, int64_t row, const float* x, std::vector<float>& scratch) {
+  scratch.resize(static_cast<size_t>(matrix.columns) + 32);
+  dequantize_row(matrix, row, scratch.data());
+  Dot out;
+  for (int i = 0; i < matrix.columns; i++) {
+    const double term = static_cast<double>(scratch[static_cast<size_t>(i)]) * x[i];
+    out.sum += term;
+    out.magnitude += std::fabs(term);
+  }
+  return out;
+}
+
+const char* name_of(TensorType type) { return type_traits(type)->name; }
+std::string suffix(int columns) { return "_c" + std::to_string(columns); }
+std::string rows_text(int rows) { return rows == 1 ? "1 row" : std::to_string(rows) + " rows"; }
+
+void test_embed(Bench& bench) {
+  const Shape& s = bench.shape;
+  const auto table = bench.weights(TensorType::Q8_0, 64, s.E);
+  const std::vector<uint32_t> tokens = {3, 0, 63};
+  const auto ids = bench.copy(tokens), x = bench.rows(3, s.E);
+  bench.check("embed", "Q8_0, 3 rows", kExactTolerance, 3.0 * static_cast<double>(table.matrix.row_bytes) + 12.0 * s.E, 0,
+              {bench.launch("embed", {{kType, u32(static_cast<int>(table.matrix.type))}, {kColumns, u32(s.E)}}, gpu::EmbedArgs{u32(s.E)},
+                            {{1, table.memory.view()}, {2, ids.view()}, {3, x.view()}}, {3, 1, 1}, 256)},
+              [&] {
+                double worst = 0;
+                std::vector<float> row(static_cast<size_t>(s.E) + 32);
+                for (int r = 0; r < 3; r++) {
+                  dequantize_row(table.matrix, tokens[static_cast<size_t>(r)], row.data());
+                  for (int i = 0; i < s.E; i++) worst = deviation(worst, x.data<float>()[at(r, s.E, i)], row[static_cast<size_t>(i)], 1);
+                }
+                return worst;
+              });
+}
+
+/// norm(x)·w of one row in double.
+Values normed(const float* x, const float* w, int n) {
+  double sum = 0;
+  for (int i = 0; i < n; i++) sum += static_cast<double>(x[i]) * x[i];
+  Values out;
+  for (int i = 0; i < n; i++) out.push_back(x[i] / std::sqrt(sum / n + 1e-5f) * w[i]);
+  return out;
+}
+
+void test_norm(Bench& bench) {
+  const Shape& s = bench.shape;
+  const auto x = bench.rows(5, s.E, 3), w = bench.floats(s.E), y = bench.rows(3, s.E);
+  const std::vector<uint32_t> order = {4, 0, 2};
+  const auto gather = bench.copy(order);
+  for (const bool gathered : {false, true}) {
+    std::vector<Bench::Binding> bindings = {{1, x.view()}, {2, w.view()}, {3, y.view()}};
+    bindings.push_back({4, gathered ? gather.view() : bench.unused()});
+    bench.check("norm", gathered ? "3 rows, gathered" : "3 rows", 5e-6, 28.0 * s.E, 12.0 * s.E,
+                {bench.launch("norm", {{kGather, gathered}, {kColumns, u32(s.E)}}, gpu::NormArgs{u32(s.E), 1e-5f}, bindings, {3, 1, 1}, kReduceThreads)}, [&] {
+                  double worst = 0;
+                  for (int r = 0; r < 3; r++) {
+                    const Values wanted = normed(x.data<float>() + at(gathered ? static_cast<int>(order[static_cast<size_t>(r)]) : r, s.E, 0), w.data<float>(), s.E);
+                    for (int i = 0; i < s.E; i++) worst = deviation(worst, y.data<float>()[at(r, s.E, i)], wanted[static_cast<size_t>(i)], 1);
+                  }
+                  return worst;
+                });
+  }
+}
+
+void test_linear(Bench& bench) {
+  const Shape& s = bench.shape;
+  struct Case {
+    TensorType type;
+    int rows, outputs;
+    bool bias, residual;
+  };
+  const Case cases[] = {{TensorType::Q8_0, 1, s.E, true, true},  {TensorType::Q8_0, 2, s.E, true, false}, {TensorType::Q8_0, 4, s.E, false, false},
+                        {TensorType::Q8_0, 20, s.E, true, true}, {TensorType::Q8_0, 1, s.V, false, false}, {TensorType::F32, 3, s.X + 1, true, false},
+                        {TensorType::F16, 1, s.E, false, true},  {TensorType::BF16, 8, s.E, true, false},  {TensorType::MXFP4, 1, s.E, false, false}};
+  for (const Case& c : cases) {
+    if (bench.stopped()) return;
+    const int width = s.H * s.D;
+    const auto w = bench.weights(c.type, c.outputs, width);
+    const auto bias = bench.floats(c.outputs), x = bench.rows(c.rows, width), y = bench.rows(c.rows, c.outputs);
+    const std::vector<float> before(y.data<float>(), y.data<float>() + y.bytes / 4);
+    const int columns = columns_for(c.rows);
+    const std::string kernel = "linear" + suffix(columns);
+    const Constants set = {{kType, u32(static_cast<int>(c.type))}, {kColumns, u32(width)}, {kHasBias, c.bias}, {kResidual, c.residual}};
+    std::vector<Bench::Binding> bindings = {{1, w.memory.view()}, {3, x.view()}, {4, y.view()}};
+    bindings.push_back({2, c.bias ? bias.view() : bench.unused()});
+    const uint32_t groups = bench.simdgroups(kernel, set);
+    bench.check(kernel, std::string(name_of(c.type)) + ", " + std::to_string(c.outputs) + " x " + std::to_string(width) + ", " + rows_text(c.rows), kProductTolerance,
+                static_cast<double>(w.matrix.bytes()), 2.0 * c.rows * c.outputs * width,
+                {bench.launch(kernel, set, gpu::LinearArgs{u32(width), u32(c.rows), u32(c.outputs)}, bindings,
+                              {gpu::product_groups(ceil_div(u32(c.outputs), gpu::kOutputsPerSimdgroup), u32(c.rows), u32(columns), groups), 1, 1}, groups * gpu::kSimdWidth)},
+                [&] {
+                  double worst = 0;
+                  std::vector<float> scratch;
+                  for (int o = 0; o < c.outputs; o++)
+                    for (int r = 0; r < c.rows; r++) {
+                      Dot sum = dot(w.matrix, o, x.data<float>() + at(r, width, 0), scratch);
+                      if (c.bias) sum.sum += bias.data<float>()[o];
+                      if (c.residual) sum.sum += before[at(r, c.outputs, o)];
+                      worst = deviation(worst, y.data<float>()[at(r, c.outputs, o)], sum.sum, sum.magnitude);
+                    }
+                  return worst;
+                });
+  }
+}
+
+/// A cache of one layer with a sequence in shuffled blocks.
+struct Sequence {
+  Bench::Memory cache, tables, infos;
+  std::vector<uint32_t> blocks;
+  gpu::CacheInfo info;
+
+  static uint32_t head_bytes(const Shape& s) { return u32(32 * s.D * 2); }
+  size_t key(const Shape& s, int position, int head, int d) const {
+    return static_cast<size_t>(blocks[static_cast<size_t>(position / 32)]) * info.block_bytes / 2 + static_cast<size_t>(head) * info.head_bytes / 2 +
+           static_cast<size_t>(d * 32 + position % 32) + 0 * static_cast<size_t>(s.D);
+  }
+  size_t value(const Shape& s, int position, int head, int d) const {
+    return static_cast<size_t>(blocks[static_cast<size_t>(position / 32)]) * info.block_bytes / 2 + info.block_bytes / 4 +
+           static_cast<size_t>(head) * info.head_bytes / 2 + static_cast<size_t>((position % 32) * s.D + d);
+  }
+};
+Sequence sequence(Bench& bench, int positions, int first, int rows) {
+  const Shape& s = bench.shape;
+  Sequence out;
+  const int blocks = (positions + 31) / 32;
+  for (int b = 0; b < blocks; b++) out.blocks.push_back(u32((b * 7 + 3) % blocks == b ? b : b));
+  for (size_t b = out.blocks.size(); b > 1; b--) std::swap(out.blocks[b - 1], out.blocks[bench.random.bits() % b]);
+  out.info = {2 * u32(s.K) * Sequence::head_bytes(s), Sequence::head_bytes(s)};
+  out.cache = bench.buffer(static_cast<size_t>(blocks) * out.info.block_bytes);
+  // Halves of ±0.125 to ±1, and beyond the sequence's end no numbers.
+  for (size_t i = 0; i < out.cache.bytes / 2; i++)
+    out.cache.data<uint16_t>()[i] = static_cast<uint16_t>((bench.random.bits() & 0x83ff) | static_cast<uint64_t>(bench.random.integer(12, 14) << 10));
+  out.tables = bench.copy(out.blocks);
+  std::vector<gpu::RowInfo> infos;
+  for (int r = 0; r < rows; r++) infos.push_back({u32(first + r), 0});
+  out.infos = bench.copy(infos);
+  return out;
+}
+
+void test_qkv(Bench& bench) {
+  const Shape& s = bench.shape;
+  for (const int rows : {1, 2, 3, 9}) {
+    if (bench.stopped()) return;
+    const int q_length = s.H * s.D, kv_length = s.K * s.D, first = 30;
+    const auto wq = bench.weights(TensorType::Q8_0, q_length, s.E), wk = bench.weights(TensorType::Q8_0, kv_length, s.E),
+               wv = bench.weights(TensorType::Q8_0, kv_length, s.E);
+    const auto bq = bench.floats(q_length), bk = bench.floats(kv_length), bv = bench.floats(kv_length);
+    const auto h = bench.rows(rows, s.E, 0.1f), q = bench.rows(rows, q_length), rope = bench.floats(rows * s.D);
+    const Sequence seq = sequence(bench, first + rows, first, rows);
+    const int columns = columns_for(rows);
+    const std::string kernel = "qkv" + suffix(columns);
+    const uint32_t type = u32(static_cast<int>(TensorType::Q8_0));
+    const Constants set = {{kType, type}, {kTypeB, type}, {kTypeC, type}, {kColumns, u32(s.E)}};
+    const uint32_t groups = bench.simdgroups(kernel, set);
+    const gpu::QkvArgs args{u32(s.E), u32(rows), u32(s.H), u32(s.K), u32(s.D), seq.info};
+    bench.check(kernel, "Q8_0, " + std::to_string(q_length + 2 * kv_length) + " x " + std::to_string(s.E) + ", " + rows_text(rows), 1e-3,
+                static_cast<double>(wq.matrix.bytes() + wk.matrix.bytes() + wv.matrix.bytes()), 2.0 * rows * (q_length + 2 * kv_length) * s.E,
+                {bench.launch(kernel, set, args,
+                              {{1, wq.memory.view()}, {2, wk.memory.view()}, {3, wv.memory.view()}, {4, bq.view()}, {5, bk.view()}, {6, bv.view()},
+                               {7, h.view()}, {8, rope.view()}, {9, seq.infos.view()}, {10, seq.tables.view()}, {11, q.view()}, {12, seq.cache.view()}},
+                              {gpu::product_groups(u32((s.H + 2 * s.K) * s.D / 4), u32(rows), u32(columns), groups), 1, 1}, groups * gpu::kSimdWidth)},
+                [&] {
+                  double worst = 0;
+                  std::vector<float> scratch;
+                  for (int r = 0; r < rows; r++) {
+                    const float* x = h.data<float>() + at(r, s.E, 0);
+                    const auto value = [&](const Bench::Weights& w, const Bench::Memory& b, int o) {
+                      Dot sum = dot(w.matrix, o, x, scratch);
+                      sum.sum += b.data<float>()[o];
+                      return sum;
+                    };
+                    const auto pair = [&](const Bench::Weights& w, const Bench::Memory& b, int head, int i, double& low, double& high, double& scale) {
+                      const Dot a = value(w, b, head * s.D + i), c = value(w, b, head * s.D + i + s.D / 2);
+                      const float* turn = rope.data<float>() + (static_cast<size_t>(r) * static_cast<size_t>(s.D / 2) + static_cast<size_t>(i)) * 2;
+                      low = a.sum * turn[0] - c.sum * turn[1];
+                      high = c.sum * turn[0] + a.sum * turn[1];
+                      scale = a.magnitude + c.magnitude;
+                    };
+                    for (int head = 0; head < s.H; head++)
+                      for (int i = 0; i < s.D / 2; i++) {
+                        double low, high, scale;
+                        pair(wq, bq, head, i, low, high, scale);
+                        worst = deviation(worst, q.data<float>()[at(r, q_length, head * s.D + i)], low, scale);
+                        worst = deviation(worst, q.data<float>()[at(r, q_length, head * s.D + i + s.D / 2)], high, scale);
+                      }
+                    const auto* cache = seq.cache.data<uint16_t>();
+                    for (int head = 0; head < s.K; head++)
+                      for (int i = 0; i < s.D; i++) {
+                        if (i < s.D / 2) {
+                          double low, high, scale;
+                          pair(wk, bk, head, i, low, high, scale);
+                          worst = deviation(worst, half_to_float(cache[seq.key(s, first + r, head, i)]), low, scale);
+                          worst = deviation(worst, half_to_float(cache[seq.key(s, first + r, head, i + s.D / 2)]), high, scale);
+                        }
+                        const Dot v = value(wv, bv, head * s.D + i);
+                        worst = deviation(worst, half_to_float(cache[seq.value(s, first + r, head, i)]), v.sum, v.magnitude);
+                      }
+                  }
+                  return worst;
+                });
+  }
+}
+
+/// The output of one row and head in double.
+Values attended(const Bench& bench, const Sequence& seq, const float* q, int position, int window, int head, float sink) {
+  const Shape& s = bench.shape;
+  const int first = window > 0 ? std::max(0, position - window + 1) : 0, kv = head / (s.H / s.K);
+  const auto* cache = seq.cache.data<uint16_t>();
+  Values scores;
+  double top = sink;
+  for (int j = first; j <= position; j++) {
+    double sum = 0;
+    for (int d = 0; d < s.D; d++) sum += static_cast<double>(q[d]) * half_to_float(cache[seq.key(s, j, kv, d)]);
+    scores.push_back(sum / std::sqrt(static_cast<double>(s.D)));
+    top = std::max(top, scores.back());
+  }
+  double total = std::exp(sink - top);
+  for (double& score : scores) total += score = std::exp(score - top);
+  Values out(static_cast<size_t>(s.D));
+  for (int j = first; j <= position; j++)
+    for (int d = 0; d < s.D; d++)
+      out[static_cast<size_t>(d)] += scores[static_cast<size_t>(j - first)] / total * half_to_float(cache[seq.value(s, j, kv, d)]);
+  return out;
+}
+
+void test_attention(Bench& bench, bool full) {
+  const Shape& s = bench.shape;
+  struct Case {
+    int first, rows, window;
+    bool tiled;
+  };
+  const int far = full ? 4095 : 290;
+  for (const Case& c : {Case{far, 1, 0, false}, {far, 1, 128, false}, {far - 3, 3, 0, false}, {0, 1, 0, false}, {far - 20, 19, 0, true}, {far - 20, 19, 128, true}, {0, 9, 128, true}}) {
+    if (bench.stopped()) return;
+    const int q_length = s.H * s.D;
+    const auto q = bench.rows(c.rows, q_length), a = bench.rows(c.rows, q_length), sinks = bench.floats(s.H, 2);
+    const Sequence seq = sequence(bench, c.first + c.rows, c.first, c.rows);
+    uint32_t slots = 1;
+    for (int r = 0; r < c.rows; r++) slots = std::max(slots, gpu::chunk_slots(u32(c.first + r), u32(c.window)));
+    const gpu::AttentionArgs args{u32(c.rows), 0, slots, u32(s.H), u32(s.K), u32(s.D), u32(c.window), static_cast<float>(1 / std::sqrt(static_cast<double>(s.D))), seq.info};
+    const Constants both = {{kHeadLength, u32(s.D)}, {kGroup, u32(s.H / s.K)}}, one = {{kHeadLength, u32(s.D)}};
+    const uint32_t groups = u32(s.K) * ceil_div(u32(s.H / s.K), 8);
+    std::vector<Bench::Launch> launches;
+    const auto out = bench.buffer(static_cast<size_t>(c.rows) * slots * static_cast<size_t>(q_length) * 4), state = bench.buffer(static_cast<size_t>(c.rows) * slots * static_cast<size_t>(s.H) * 8);
+    std::vector<gpu::RowTile> list;
+    for (int r = 0; r < c.rows; r += static_cast<int>(gpu::kAttentionRowTile)) list.push_back({u32(r), std::min<uint32_t>(gpu::kAttentionRowTile, u32(c.rows - r))});
+    const auto tiles = bench.copy(list);
+    if (c.tiled) {
+      launches = {bench.launch(s.D <= 64 ? "attention_rows_d64" : "attention_rows_d128", both, args,
+                               {{1, q.view()}, {2, seq.cache.view()}, {3, seq.infos.view()}, {4, seq.tables.view()}, {5, sinks.view()}, {6, a.view()}, {7, tiles.view()}},
+                               {u32(static_cast<int>(list.size())), groups, 1}, kReduceThreads)};
+    } else {
+      const uint32_t split = bench.simdgroups("attention", both), merge = bench.simdgroups("attention_merge", one);
+      launches = {bench.launch("attention", both, args,
+                               {{1, q.view()}, {2, seq.cache.view()}, {3, seq.infos.view()}, {4, seq.tables.view()}, {5, out.view()}, {6, state.view()}},
+                               {ceil_div(slots, split), groups, u32(c.rows)}, split * gpu::kSimdWidth),
+                  bench.launch("attention_merge", one, args, {{1, out.view()}, {2, state.view()}, {3, seq.infos.view()}, {4, sinks.view()}, {5, a.view()}},
+                               {ceil_div(u32(s.H), merge), u32(c.rows), 1}, merge * gpu::kSimdWidth)};
+    }
+    double keys = 0;
+    for (int r = 0; r < c.rows; r++) keys += c.window > 0 ? std::min(c.window, c.first + r + 1) : c.first + r + 1;
+    bench.check(c.tiled ? "attention_rows" : "attention, attention_merge",
+                rows_text(c.rows) + " at " + std::to_string(c.first) + ", window " + std::to_string(c.window), kAttentionTolerance,
+                keys / (c.tiled ? 8 : 1) * s.K * s.D * 4.0, 4.0 * keys * q_length, launches, [&] {
+                  double worst = 0;
+                  for (int r = 0; r < c.rows; r++)
+                    for (int head = 0; head < s.H; head++) {
+                      const Values wanted = attended(bench, seq, q.data<float>() + at(r, q_length, head * s.D), c.first + r, c.window, head, sinks.data<float>()[head]);
+                      for (int d = 0; d < s.D; d++) worst = deviation(worst, a.data<float>()[at(r, q_length, head * s.D + d)], wanted[static_cast<size_t>(d)], 1);
+                    }
+                  return worst;
+                });
+  }
+}
+
+/// The best experts of one row, and the softmax over them.
+std::vector<gpu::Choice> routed(const Values& scores, int used) {
+  std::vector<int> order(scores.size());
+  for (size_t i = 0; i < order.size(); i++) order[i] = static_cast<int>(i);
+  std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return scores[static_cast<size_t>(a)] > scores[static_cast<size_t>(b)]; });
+  double total = 0;
+  for (int u = 0; u < used; u++) total += std::exp(scores[static_cast<size_t>(order[static_cast<size_t>(u)])] - scores[static_cast<size_t>(order[0])]);
+  std::vector<gpu::Choice> out;
+  for (int u = 0; u < used; u++) {
+    const int e = order[static_cast<size_t>(u)];
+    out.push_back({u32(e), static_cast<float>(std::exp(scores[static_cast<size_t>(e)] - scores[static_cast<size_t>(order[0])]) / total)});
+  }
+  return out;
+}
+
+void test_router(Bench& bench) {
+  const Shape& s = bench.shape;
+  const int rows = 5;
+  const auto x = bench.rows(rows, s.E, 2), w = bench.floats(s.E), h = bench.rows(rows, s.E), bias = bench.floats(s.X);
+  const auto router = bench.weights(TensorType::F32, s.X, s.E);
+  const auto choices = bench.buffer(static_cast<size_t>(rows * s.U) * sizeof(gpu::Choice));
+  bench.check("router", std::to_string(s.X) + " experts, " + rows_text(rows), 1e-4, static_cast<double>(router.matrix.bytes()), 2.0 * rows * s.X * s.E,
+              {bench.launch("router", {{kType, u32(static_cast<int>(TensorType::F32))}, {kColumns, u32(s.E)}}, gpu::RouterArgs{u32(s.E), u32(s.X), u32(s.U), 1e-5f},
+                            {{1, x.view()}, {2, w.view()}, {3, router.memory.view()}, {4, bias.view()}, {5, h.view()}, {6, choices.view()}}, {u32(rows), 1, 1}, kReduceThreads)},
+              [&] {
+                double worst = 0;
+                for (int r = 0; r < rows; r++) {
+                  const Values normal = normed(x.data<float>() + at(r, s.E, 0), w.data<float>(), s.E);
+                  Values scores;
+                  for (int e = 0; e < s.X; e++) {
+                    double sum = bias.data<float>()[e];
+                    const auto* row = reinterpret_cast<const float*>(router.matrix.row(e));
+                    for (int i = 0; i < s.E; i++) sum += normal[static_cast<size_t>(i)] * row[i];
+                    scores.push_back(sum);
+                  }
+                  for (int i = 0; i < s.E; i++) worst = deviation(worst, h.data<float>()[at(r, s.E, i)], normal[static_cast<size_t>(i)], 1);
+                  const auto wanted = routed(scores, s.U);
+                  for (int u = 0; u < s.U; u++) {
+                    const gpu::Choice& got = choices.data<gpu::Choice>()[r * s.U + u];
+                    if (got.expert >= u32(s.X)) return static_cast<double>(INFINITY);
+                    // Where two scores nearly tie, either may come first.
+                    worst = deviation(worst, scores[got.expert], scores[wanted[static_cast<size_t>(u)].expert], 10);
+                    worst = deviation(worst, got.weight, wanted[static_cast<size_t>(u)].weight, 1);
+                  }
+                }
+                return worst;
+              });
+}
+
+void test_experts(Bench& bench) {
+  const Shape& s = bench.shape;
+  const uint32_t type = u32(static_cast<int>(TensorType::MXFP4));
+  const auto gate = bench.weights(TensorType::MXFP4, int64_t{s.X} * s.F, s.E), up = bench.weights(TensorType::MXFP4, int64_t{s.X} * s.F, s.E),
+             down = bench.weights(TensorType::MXFP4, int64_t{s.X} * s.E, s.F);
+  const auto gate_bias = bench.floats(s.X * s.F), up_bias = bench.floats(s.X * s.F), down_bias = bench.floats(s.X * s.E);
+  for (const int rows : {1, 2, 4, 20}) {
+    if (bench.stopped()) return;
+    const int count = rows * s.U, columns = columns_for(rows), tile = gpu::kExpertTile;
+    const auto h = bench.rows(rows, s.E, 0.05f), x = bench.rows(rows, s.E);
+    std::vector<gpu::Choice> chosen;
+    for (int r = 0; r < rows; r++) {
+      Values scores(static_cast<size_t>(s.X));
+      for (double& score : scores) score = bench.random.uniform();
+      for (const gpu::Choice& choice : routed(scores, s.U)) chosen.push_back(choice);
+    }
+    std::vector<bool> touched(static_cast<size_t>(s.X));
+    for (const gpu::Choice& choice : chosen) touched[choice.expert] = true;
+    const auto distinct = static_cast<double>(std::count(touched.begin(), touched.end(), true));
+    const auto choices = bench.copy(chosen);
+    const uint32_t most = gpu::max_expert_tiles(u32(rows), u32(s.X), u32(s.U), u32(tile));
+    const auto lists = bench.buffer(static_cast<size_t>(s.X * rows) * 4), tiles = bench.buffer(most * sizeof(gpu::ExpertTile)), tile_count = bench.buffer(4);
+    const auto act = bench.rows(count, s.F), out = bench.rows(count, s.E);
+    const std::string text = rows_text(rows) + ", " + std::to_string(static_cast<int>(distinct)) + " experts";
+    const gpu::ExpertArgs up_args{u32(s.E), u32(s.F), u32(rows), u32(s.U), kSwigluAlpha, kSwigluLimit};
+    const gpu::ExpertArgs down_args{u32(s.F), u32(s.E), u32(rows), u32(s.U), kSwigluAlpha, kSwigluLimit};
+
+    if (rows > 1)
+      bench.check("expert_lists", text, kExactTolerance, 8.0 * count, 0,
+                  {bench.launch("expert_lists", {}, gpu::ExpertListsArgs{u32(rows), u32(s.X), u32(s.U), u32(tile)},
+                                {{1, choices.view()}, {2, lists.view()}, {3, tiles.view()}, {4, tile_count.view()}}, {1, 1, 1}, kReduceThreads)},
+                  [&] {
+                    uint32_t next = 0;
+                    double wrong = 0;
+                    for (int e = 0; e < s.X; e++) {
+                      uint32_t length = 0;
+                      for (int i = 0; i < count; i++)
+                        if (chosen[static_cast<size_t>(i)].expert == u32(e)) wrong += lists.data<uint32_t>()[u32(e * rows) + length++] != u32(i);
+                      for (uint32_t first = 0; first < length; first += u32(tile), next++) {
+                        if (next >= most) return static_cast<double>(INFINITY);
+                        const gpu::ExpertTile& got = tiles.data<gpu::ExpertTile>()[next];
+                        wrong += got.expert != u32(e) || got.first != first || got.count != std::min(u32(tile), length - first);
+                      }
+                    }
+                    return wrong + (tile_count.data<uint32_t>()[0] != next);
+                  });
+
+    const bool direct = rows == 1;
+    const std::string gate_up = "gate_up" + suffix(columns);
+    const Constants gate_set = {{kType, type}, {kTypeB, type}, {kColumns, u32(s.E)}, {kDirect, direct}};
+    std::vector<Bench::Binding> bindings = {{1, gate.memory.view()}, {2, up.memory.view()}, {3, gate_bias.view()}, {4, up_bias.view()},
+                                            {5, h.view()}, {6, choices.view()}, {10, act.view()}};
+    bindings.insert(bindings.end(), {{7, direct ? bench.unused() : lists.view()}, {8, direct ? bench.unused() : tiles.view()}, {9, direct ? bench.unused() : tile_count.view()}});
+    const uint32_t gate_groups = bench.simdgroups(gate_up, gate_set);
+    std::vector<float> scratch;
+    bench.check(gate_up, text, 1e-4, distinct / s.X * static_cast<double>(gate.matrix.bytes() + up.matrix.bytes()), 4.0 * count * s.F * s.E,
+                {bench.launch(gate_up, gate_set, up_args, bindings, {ceil_div(u32(s.F), 2 * gate_groups), direct ? u32(count) : most, 1}, gate_groups * gpu::kSimdWidth)},
+                [&] {
+                  double worst = 0;
+                  for (int i = 0; i < count; i++) {
+                    const int64_t first = int64_t{chosen[static_cast<size_t>(i)].expert} * s.F;
+                    for (int f = 0; f < s.F; f++) {
+                      const float* row = h.data<float>() + at(i / s.U, s.E, 0);
+                      const double g = std::min<double>(dot(gate.matrix, first + f, row, scratch).sum + gate_bias.data<float>()[first + f], kSwigluLimit);
+                      const double u = std::clamp<double>(dot(up.matrix, first + f, row, scratch).sum + up_bias.data<float>()[first + f], -kSwigluLimit, kSwigluLimit);
+                      worst = deviation(worst, act.data<float>()[at(i, s.F, f)], g / (1 + std::exp(-static_cast<double>(kSwigluAlpha) * g)) * (u + 1), 1);
+                    }
+                  }
+                  return worst;
+                });
+    // Each further kernel on inputs of its own: a fault in one says nothing about the next.
+    for (int i = 0; i < count; i++)
+      for (int f = 0; f < s.F; f++) act.data<float>()[at(i, s.F, f)] = bench.random.uniform();
+    const Constants down_set = {{kType, type}, {kColumns, u32(s.F)}};
+    const double down_bytes = distinct / s.X * static_cast<double>(down.matrix.bytes());
+    const auto down_of = [&](int i, int e) {
+      const int64_t first = int64_t{chosen[static_cast<size_t>(i)].expert} * s.E;
+      Dot sum = dot(down.matrix, first + e, act.data<float>() + at(i, s.F, 0), scratch);
+      sum.sum += down_bias.data<float>()[first + e];
+      return sum;
+    };
+    const std::vector<float> before(x.data<float>(), x.data<float>() + x.bytes / 4);
+    const auto sums = [&] {
+      double worst = 0;
+      for (int r = 0; r < rows; r++)
+        for (int e = 0; e < s.E; e++) {
+          double sum = before[at(r, s.E, e)], scale = 1;
+          for (int u = 0; u < s.U; u++) {
+            const Dot part = direct ? down_of(r * s.U + u, e) : Dot{out.data<float>()[at(r * s.U + u, s.E, e)], 1};
+            sum += chosen[static_cast<size_t>(r * s.U + u)].weight * part.sum;
+            scale += part.magnitude;
+          }
+          worst = deviation(worst, x.data<float>()[at(r, s.E, e)], sum, scale);
+        }
+      return worst;
+    };
+    if (direct) {
+      const uint32_t groups = bench.simdgroups("down_sum", down_set);
+      bench.check("down_sum", text, kProductTolerance, down_bytes, 2.0 * count * s.F * s.E,
+                  {bench.launch("down_sum", down_set, down_args, {{1, down.memory.view()}, {2, down_bias.view()}, {3, act.view()}, {4, choices.view()}, {5, x.view()}},
+                                {ceil_div(u32(s.E), gpu::kOutputsPerSimdgroup * groups), 1, 1}, groups * gpu::kSimdWidth)},
+                  sums);
+      continue;
+    }
+    const std::string down_kernel = "down" + suffix(columns);
+    const uint32_t down_groups = bench.simdgroups(down_kernel, down_set);
+    bench.check(down_kernel, text, kProductTolerance, down_bytes, 2.0 * count * s.F * s.E,
+                {bench.launch(down_kernel, down_set, down_args,
+                              {{1, down.memory.view()}, {2, down_bias.view()}, {3, act.view()}, {4, lists.view()}, {5, tiles.view()}, {6, tile_count.view()}, {7, out.view()}},
+                              {ceil_div(u32(s.E), gpu::kOutputsPerSimdgroup * down_groups), most, 1}, down_groups * gpu::kSimdWidth)},
+                [&] {
+                  double worst = 0;
+                  for (int i = 0; i < count; i++)
+                    for (int e = 0; e < s.E; e++) {
+                      const Dot sum = down_of(i, e);
+                      worst = deviation(worst, out.data<float>()[at(i, s.E, e)], sum.sum, sum.magnitude);
+                    }
+                  return worst;
+                });
+    for (int i = 0; i < count; i++)
+      for (int e = 0; e < s.E; e++) out.data<float>()[at(i, s.E, e)] = bench.random.uniform();
+    const uint32_t sum_groups = bench.simdgroups("expert_sum", {});
+    bench.check("expert_sum", text, kProductTolerance, 4.0 * (count + 2 * rows) * s.E, 2.0 * count * s.E,
+                {bench.launch("expert_sum", {}, down_args, {{1, out.view()}, {2, choices.view()}, {3, x.view()}},
+                              {ceil_div(u32(s.E), gpu::kSimdWidth * sum_groups), u32(rows), 1}, sum_groups * gpu::kSimdWidth)},
+                sums);
+  }
+}
+
+void test_sample(Bench& bench) {
+  const Shape& s = bench.shape;
+  const std::vector<Sampling> settings = {{}, {1, 0, 1, 0, 7}, {0.7f, 40, 1, 0, 8}, {1, 0, 0.9f, 0, 9}, {1.3f, 0, 1, 0.05f, 10}, {1, 20, 0.8f, 0.02f, 11}};
+  const int rows = static_cast<int>(settings.size());
+  const auto logits = bench.rows(rows, s.V, 6);
+  std::vector<gpu::SampleParams> params;
+  for (int r = 0; r < rows; r++) params.push_back(sample_params(settings[static_cast<size_t>(r)], 100 + r));
+  const auto inputs = bench.copy(params), results = bench.buffer(static_cast<size_t>(rows) * sizeof(gpu::SampleResult)), tokens = bench.buffer(static_cast<size_t>(rows) * 4);
+  bench.check("sample", rows_text(rows) + " of " + std::to_string(s.V) + " logits", 1e-4, 8.0 * rows * s.V, 0,
+              {bench.launch("sample", {}, gpu::SampleArgs{u32(s.V)}, {{1, logits.view()}, {2, inputs.view()}, {3, results.view()}, {4, tokens.view()}}, {u32(rows), 1, 1}, 1024)},
+              [&] {
+                double worst = 0;
+                for (int r = 0; r < rows; r++) {
+                  const Choice wanted = sample(logits.data<float>() + at(r, s.V, 0), s.V, settings[static_cast<size_t>(r)], 100 + r);
+                  const gpu::SampleResult& got = results.data<gpu::SampleResult>()[r];
+                  if (got.token != u32(wanted.token) || tokens.data<uint32_t>()[r] != got.token) return static_cast<double>(INFINITY);
+                  worst = deviation(worst, got.probability, wanted.probability, 1);
+                }
+                return worst;
+              });
+}
+
+}  // namespace
+
+void self_test(const SelfTestOptions& options) {
+  Bench bench(open_usable_device(), options, options.full ? kFull : kSmall);
+  test_embed(bench);
+  test_norm(bench);
+  test_linear(bench);
+  test_qkv(bench);
+  test_attention(bench, options.full);
+  test_router(bench);
+  test_experts(bench);
+  test_sample(bench);
+}
+
+}  // namespace hearth::metal

@@ -1,0 +1,7 @@
+// MSL's keywords when kernels are checked: address spaces of C++ for OpenCL. The last include before a kernel's text.
+#define kernel
+#define device __global
+#define constant const __constant
+#define threadgroup __local
+#define thread __private
+#define is_function_constant_defined(x) true

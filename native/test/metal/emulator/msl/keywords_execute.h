@@ -1,0 +1,7 @@
+// MSL's keywords when kernels are executed: nothing. The last include before a kernel's text.
+#define kernel
+#define device
+#define constant const
+#define threadgroup
+#define thread
+#define is_function_constant_defined(x) (msl::constant_defined(&(x)))

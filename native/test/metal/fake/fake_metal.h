@@ -1,0 +1,39 @@
+// The fake Metal's settings and what it counted. Linked in place of native/metal/device/objc_runtime.cpp, it makes the real
+// host code run on Linux, on kernels linked into the program. It is stricter than Metal: types that differ from the headers',
+// unbound buffers, wrong offsets, messages to freed objects, buffers freed in flight and the like end the process with a message
+// that begins "fake Metal:".
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+#include "../emulator/executor.h"
+
+namespace hearth::fake {
+
+struct Settings {
+  msl::LaneOrder order = msl::LaneOrder::natural;
+  uint32_t seed = 1;
+  uint32_t max_threads = 1024;             ///< of every pipeline, at most
+  size_t max_buffer_bytes = size_t{1} << 36;
+  size_t page_bytes;                       ///< no-copy memory must be aligned to it; the system's
+  int apple_family = 8;
+  bool device = true;                      ///< false: the system has no GPU
+  bool residency_sets = true, math_mode = true;  ///< false: as on macOS 13
+  std::string compile_error;               ///< the Metal compiler rejects every text with this
+  int failing_command_buffer = -1;         ///< the one with this number, from 0, fails
+};
+/// Read at first use from HEARTH_FAKE_METAL, a comma-separated list of order=natural|reverse|random, seed=, max-threads=,
+/// max-buffer=, page=, family=, device=0, residency-sets=0, math-mode=0, compile-error=, failing-command-buffer=.
+Settings& settings();
+
+struct Counts {
+  uint64_t command_buffers = 0, dispatches = 0, barriers = 0, threads = 0;
+};
+Counts& counts();
+
+/// Objects not released yet.
+size_t live_objects();
+
+}  // namespace hearth::fake

@@ -1,0 +1,259 @@
+// embed, norm, linear and qkv against the definition of their order (bit for bit) and against double precision.
+#include <algorithm>
+#include <cstring>
+
+#include "support.h"
+
+using namespace hearth;
+using namespace hearth::test;
+using namespace hearth::gpu;
+
+namespace {
+
+uint32_t id(TensorType type) { return static_cast<uint32_t>(type); }
+
+/// Kernel variant for so many rows: the smallest that takes them all at once.
+int columns_for(uint32_t rows) { return rows >= 5 ? 8 : rows >= 3 ? 4 : static_cast<int>(rows); }
+uint32_t groups(uint32_t count, uint32_t each) { return (count + each - 1) / each; }
+/// So many threadgroups in one row or in two.
+msl::Size3 grid(uint32_t count) { return count % 3 == 0 ? msl::Size3{groups(count, 2), 2, 1} : msl::Size3{count, 1, 1}; }
+
+}  // namespace
+
+KERNEL_TEST(embed) {
+  for (const TensorType type : kTypes)
+    for (const uint32_t width : is_quantised(type) ? std::vector<uint32_t>{32, 96, 2880} : std::vector<uint32_t>{7, 2880}) {
+      if (!all_sizes() && width == 2880) continue;
+      const Weights table(type, 9, static_cast<int>(width), 0.1f, 2 * static_cast<size_t>(type == TensorType::F32) + 2);
+      const std::vector<uint32_t> tokens = {8, 0, 3, 3};
+      std::vector<float> want(tokens.size() * activation_stride(width), NAN), x = unset<float>(want.size());
+      for (size_t r = 0; r < tokens.size(); r++) {
+        const auto row = table.row(tokens[r]);
+        std::copy(row.begin(), row.end(), want.begin() + static_cast<std::ptrdiff_t>(r * activation_stride(width)));
+      }
+      // MXFP4 has a negative zero, which the definition of the format in core/dequantize.h does not tell from zero.
+      Launch("embed").constant(1, id(type)).bytes(0, EmbedArgs{width}).read(1, table.data(), table.bytes()).read(2, tokens).write(3, x)
+          .bytes(30, kGo).run({static_cast<uint32_t>(tokens.size()), 1, 1}, {64, 1, 1});
+      for (float& value : x) value += 0.0f;
+      expect_same_rows(type_name(type), x, want, tokens.size(), width);
+    }
+}
+
+KERNEL_TEST(mxfp4_values) {
+  // Every code and every exponent a model may have, also those whose products GPUs flush.
+  Weights table(TensorType::MXFP4, 241, 32);
+  for (size_t e = 0; e < 241; e++) {
+    table.memory[e * 17] = static_cast<uint8_t>(e);
+    for (size_t i = 0; i < 16; i++) table.memory[e * 17 + 1 + i] = static_cast<uint8_t>(i | (15 - i) << 4);
+  }
+  std::vector<uint32_t> tokens;
+  std::vector<float> want;
+  for (uint32_t e = 2; e < 241; e += all_sizes() ? 1 : 30) {
+    tokens.push_back(e);
+    const auto row = table.row(e);
+    want.insert(want.end(), row.begin(), row.end());
+  }
+  auto x = unset<float>(want.size());
+  Launch("embed").constant(0, 32u).constant(1, id(TensorType::MXFP4)).bytes(0, EmbedArgs{32}).read(1, table.data(), table.bytes())
+      .read(2, tokens).write(3, x).bytes(30, kGo).flush_denormals().run({static_cast<uint32_t>(tokens.size()), 1, 1}, {32, 1, 1});
+  for (float& value : x) value += 0.0f;  // no negative zero
+  expect_same("values", x, want);
+}
+
+KERNEL_TEST(norm) {
+  for (const uint32_t width : all_sizes() ? std::vector<uint32_t>{1, 31, 96, 1030, 2880} : std::vector<uint32_t>{37})
+    for (const bool gather : {false, true}) {
+      const uint32_t rows = 3;
+      const auto x = random_rows(5, width), weight = random_values(width);
+      const std::vector<uint32_t> order = gather ? std::vector<uint32_t>{4, 0, 2} : std::vector<uint32_t>{0, 1, 2};
+      std::vector<float> want(rows * activation_stride(width));
+      for (uint32_t r = 0; r < rows; r++) {
+        const float* from = &x[order[r] * activation_stride(width)];
+        const double scale = 1 / std::sqrt(exact_dot(from, from, width) / width + 1e-5);
+        for (uint32_t i = 0; i < width; i++) want[r * activation_stride(width) + i] = static_cast<float>(from[i] * scale * weight[i]);
+      }
+      auto y = unset<float>(want.size());
+      Launch("norm").constant(7, gather).bytes(0, NormArgs{width, 1e-5f}).read(1, x).read(2, weight).write(3, y).read(4, order).bytes(30, kGo)
+          .run({rows, 1, 1}, {256, 1, 1});
+      expect_rows("y", y, want, rows, width, 1e-6);
+    }
+}
+
+namespace {
+
+struct LinearCase {
+  TensorType type;
+  uint32_t width, outputs, rows;
+  bool has_bias, residual;
+};
+
+std::vector<float> run_linear(const LinearCase& c, const Weights& w, const std::vector<float>& bias, const std::vector<float>& x,
+                              std::vector<float> y, int columns, uint32_t simdgroups, bool fixed_width) {
+  Launch launch("linear_c" + std::to_string(columns));
+  if (fixed_width) launch.constant(0, c.width);
+  launch.constant(1, id(c.type)).constant(4, c.has_bias).constant(5, c.residual).bytes(0, LinearArgs{c.width, c.rows, c.outputs})
+      .read(1, w.data(), w.bytes()).read(2, bias).read(3, x).write(4, y).bytes(30, kGo)
+      .run(grid(product_groups(groups(c.outputs, 4), c.rows, static_cast<uint32_t>(columns), simdgroups)), {32 * simdgroups, 1, 1});
+  return y;
+}
+
+void check_linear(const LinearCase& c) {
+  const Weights w(c.type, c.outputs, static_cast<int>(c.width), 0.1f, c.type == TensorType::F32 ? 4 : 2);
+  const auto bias = random_values(c.outputs), x = random_rows(c.rows, c.width), y = random_rows(c.rows, c.outputs);
+  std::vector<float> want(y), exact(y);
+  const size_t in = activation_stride(c.width), out = activation_stride(c.outputs);
+  for (uint32_t o = 0; o < c.outputs; o++) {
+    const auto row = w.row(o);
+    for (uint32_t r = 0; r < c.rows; r++) {
+      const float value = ordered_dot(row.data(), &x[r * in], c.width);
+      const float biased = c.has_bias ? value + bias[o] : value;
+      want[r * out + o] = c.residual ? y[r * out + o] + biased : biased;
+      exact[r * out + o] = static_cast<float>(exact_dot(row.data(), &x[r * in], c.width) + (c.has_bias ? static_cast<double>(bias[o]) : 0) +
+                                              (c.residual ? static_cast<double>(y[r * out + o]) : 0));
+    }
+  }
+  const std::string name = std::string("linear ") + type_name(c.type) + " " + std::to_string(c.width) + " × " + std::to_string(c.outputs) + ", " +
+                           std::to_string(c.rows) + " rows";
+  const auto got = run_linear(c, w, bias, x, y, columns_for(c.rows), 2, c.width % 64 == 0);
+  expect_same_rows(name.c_str(), got, want, c.rows, c.outputs);
+  expect_rows(name.c_str(), got, exact, c.rows, c.outputs, 3e-6);
+
+  std::vector<float> matrix(y);
+  Launch("linear_mm").constant(1, id(c.type)).constant(4, c.has_bias).constant(5, c.residual).bytes(0, LinearArgs{c.width, c.rows, c.outputs})
+      .read(1, w.data(), w.bytes()).read(2, bias).read(3, x).write(4, matrix).bytes(30, kGo)
+      .run({groups(c.outputs, kMatrixOutputs), groups(c.rows, kMatrixColumns), 1}, {128, 1, 1});
+  expect_rows((name + ", matrix units").c_str(), matrix, exact, c.rows, c.outputs, 1e-5);
+}
+
+}  // namespace
+
+KERNEL_TEST(linear) {
+  for (const TensorType type : kTypes) {
+    const bool odd = !is_quantised(type);
+    if (!all_sizes()) {
+      check_linear({type, odd ? 45u : 96u, 6, 3, true, true});
+      continue;
+    }
+    check_linear({type, 2880, 9, 1, true, true});
+    check_linear({type, 2880, 5, 8, true, true});
+    check_linear({type, odd ? 1031u : 1056u, 7, 2, false, false});
+    check_linear({type, odd ? 5u : 32u, 3, 20, true, false});
+    check_linear({type, odd ? 63u : 96u, 4, 33, false, true});
+  }
+  if (all_sizes()) check_linear({TensorType::MXFP4, 64, 8, 130, true, true});
+}
+
+KERNEL_TEST(linear_variants_agree) {
+  // The variant, the simdgroups a threadgroup has and the number of rows never show in the bits.
+  const LinearCase c{TensorType::MXFP4, all_sizes() ? 608u : 96u, 10, 5, true, true};
+  const Weights w(c.type, c.outputs, static_cast<int>(c.width));
+  const auto bias = random_values(c.outputs), x = random_rows(c.rows, c.width), y = random_rows(c.rows, c.outputs);
+  const auto first = run_linear(c, w, bias, x, y, 1, 1, false);
+  for (const int columns : {2, 4, 8})
+    expect_same_rows("variant", run_linear(c, w, bias, x, y, columns, columns == 4 ? 4 : 3, true), first, c.rows, c.outputs);
+}
+
+KERNEL_TEST(stop_word) {
+  const LinearCase c{TensorType::F32, 32, 4, 1, false, false};
+  const Weights w(c.type, c.outputs, 32);
+  const auto x = random_rows(1, 32);
+  auto y = random_rows(1, 4);
+  const auto before = y;
+  Launch("linear_c1").constant(1, id(c.type)).constant(4, false).constant(5, false).bytes(0, LinearArgs{32, 1, 4})
+      .read(1, w.data(), w.bytes()).bytes(2, 0.0f).read(3, x).write(4, y).bytes(30, 1u).run({1, 1, 1}, {32, 1, 1});
+  expect_same_rows("y", y, before, 1, 4);
+}
+
+namespace {
+
+struct QkvCase {
+  TensorType q, k, v;
+  uint32_t width, rows, heads, heads_kv, length;
+};
+
+void check_qkv(const QkvCase& c) {
+  const uint32_t pairs = c.length / 2, blocks = 4 + groups(c.rows, 32), kv = c.heads_kv * c.length;
+  const Weights wq(c.q, c.heads * c.length, static_cast<int>(c.width)), wk(c.k, kv, static_cast<int>(c.width)), wv(c.v, kv, static_cast<int>(c.width));
+  const auto bq = random_values(c.heads * c.length), bk = random_values(kv), bv = random_values(kv);
+  const auto h = random_rows(c.rows, c.width);
+  std::vector<float> rope(c.rows * pairs * 2);
+  for (uint32_t i = 0; i < c.rows * pairs; i++) {
+    const float angle = random_values(1, 3.0f)[0];
+    rope[2 * i] = std::cos(angle) * 1.3f;
+    rope[2 * i + 1] = std::sin(angle) * 1.3f;
+  }
+  // Row 0 alone in the first table, the others from position 30 of the second: across a block's end.
+  std::vector<uint32_t> tables = {2};
+  for (uint32_t b = 0; b < groups(30 + c.rows, 32); b++) tables.push_back(b % 2 == 0 ? blocks - 1 - b / 2 : b / 2);
+  std::vector<RowInfo> info = {{7, 0}};
+  for (uint32_t r = 1; r < c.rows; r++) info.push_back({29 + r, 1});
+  const uint32_t head_bytes = 32 * c.length * 2, block_bytes = 2 * c.heads_kv * head_bytes;
+  std::vector<uint8_t> cache(blocks * block_bytes, 0x5a), want_cache(cache);
+  std::vector<float> q = unset<float>(c.rows * activation_stride(c.heads * c.length)), want_q(q.size());
+  for (uint32_t r = 0; r < c.rows; r++) {
+    const uint32_t block = tables[info[r].table + info[r].position / 32], slot = info[r].position % 32;
+    for (uint32_t head = 0; head < c.heads + 2 * c.heads_kv; head++) {
+      const int kind = head < c.heads ? 0 : head < c.heads + c.heads_kv ? 1 : 2;
+      const uint32_t own = kind == 0 ? head : (head - c.heads) % c.heads_kv;
+      const Weights& w = kind == 0 ? wq : kind == 1 ? wk : wv;
+      const auto& bias = kind == 0 ? bq : kind == 1 ? bk : bv;
+      std::vector<float> x(c.length), y(c.length);
+      for (uint32_t d = 0; d < c.length; d++)
+        x[d] = ordered_dot(w.row(own * c.length + d).data(), &h[r * activation_stride(c.width)], c.width) + bias[own * c.length + d];
+      y = x;
+      if (kind < 2)
+        for (uint32_t i = 0; i < pairs; i++) {
+          const float cos = rope[(r * pairs + i) * 2], sin = rope[(r * pairs + i) * 2 + 1];
+          y[i] = std::fma(x[i], cos, -x[i + pairs] * sin);
+          y[i + pairs] = std::fma(x[i + pairs], cos, x[i] * sin);
+        }
+      for (uint32_t d = 0; d < c.length; d++) {
+        if (kind == 0) want_q[r * activation_stride(c.heads * c.length) + own * c.length + d] = y[d];
+        const auto half = static_cast<_Float16>(y[d]);
+        uint8_t* to = &want_cache[block * block_bytes + own * head_bytes];
+        if (kind == 1) memcpy(to + (d * 32 + slot) * 2, &half, 2);
+        if (kind == 2) memcpy(to + block_bytes / 2 + (slot * c.length + d) * 2, &half, 2);
+      }
+    }
+  }
+  const uint32_t columns = static_cast<uint32_t>(columns_for(c.rows)), simdgroups = 3;
+  Launch("qkv_c" + std::to_string(columns)).constant(1, id(c.q)).constant(2, id(c.k)).constant(3, id(c.v))
+      .bytes(0, QkvArgs{c.width, c.rows, c.heads, c.heads_kv, c.length, {block_bytes, head_bytes}})
+      .read(1, wq.data(), wq.bytes()).read(2, wk.data(), wk.bytes()).read(3, wv.data(), wv.bytes()).read(4, bq).read(5, bk).read(6, bv).read(7, h)
+      .read(8, rope).read(9, info).read(10, tables).write(11, q).write(12, cache).bytes(30, kGo)
+      .run(grid(product_groups((c.heads + 2 * c.heads_kv) * (c.length / 4), c.rows, columns, simdgroups)), {32 * simdgroups, 1, 1});
+  expect_same_rows("q", q, want_q, c.rows, c.heads * c.length);
+  expect_same("cache", cache, want_cache);
+
+  auto matrix_q = unset<float>(q.size());
+  std::vector<uint8_t> matrix_cache(cache.size(), 0x5a);
+  Launch("qkv_mm").constant(1, id(c.q)).constant(2, id(c.k)).constant(3, id(c.v))
+      .bytes(0, QkvArgs{c.width, c.rows, c.heads, c.heads_kv, c.length, {block_bytes, head_bytes}})
+      .read(1, wq.data(), wq.bytes()).read(2, wk.data(), wk.bytes()).read(3, wv.data(), wv.bytes()).read(4, bq).read(5, bk).read(6, bv).read(7, h)
+      .read(8, rope).read(9, info).read(10, tables).write(11, matrix_q).write(12, matrix_cache).bytes(30, kGo)
+      .run({groups((c.heads + 2 * c.heads_kv) * c.length, kMatrixOutputs), groups(c.rows, kMatrixColumns), 1}, {128, 1, 1});
+  expect_rows("q, matrix units", matrix_q, want_q, c.rows, c.heads * c.length, 1e-5);
+  std::vector<float> stored, want_stored;
+  for (size_t i = 0; i < cache.size(); i += 2) {
+    _Float16 a, b;
+    memcpy(&a, &matrix_cache[i], 2);
+    memcpy(&b, &want_cache[i], 2);
+    stored.push_back(static_cast<float>(a));
+    want_stored.push_back(static_cast<float>(b));
+    if (want_cache[i] == 0x5a && want_cache[i + 1] == 0x5a) stored.back() = want_stored.back() = a == b ? 0.0f : NAN;
+  }
+  expect_close("cache, matrix units", stored, want_stored, 1e-3);
+}
+
+}  // namespace
+
+KERNEL_TEST(qkv) {
+  using enum TensorType;
+  check_qkv({MXFP4, Q8_0, F16, 32, 3, 2, 1, 8});
+  if (!all_sizes()) return;
+  check_qkv({Q8_0, Q8_0, Q8_0, 2880, 1, 2, 1, 8});
+  check_qkv({BF16, F32, BF16, 45, 2, 3, 3, 24});
+  check_qkv({Q8_0, Q8_0, Q8_0, 96, 8, 2, 1, 64});
+  check_qkv({Q8_0, F16, MXFP4, 64, 20, 4, 2, 16});
+  check_qkv({F16, F16, F16, 32, 33, 1, 1, 128});
+}

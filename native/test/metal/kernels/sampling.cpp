@@ -1,0 +1,95 @@
+// sample against the CPU's sampler: the same tokens from the same logits, settings, seeds and positions.
+#include <algorithm>
+
+#include "core/sampler.h"
+#include "support.h"
+
+using namespace hearth;
+using namespace hearth::test;
+using namespace hearth::gpu;
+
+namespace {
+
+SampleParams params_of(const Sampling& s, int position) {
+  SampleParams p{};
+  p.temperature = s.temperature;
+  p.top_p = s.top_p;
+  p.has_min_p = s.min_p > 0;
+  p.log_min_p = s.min_p > 0 ? std::log(std::min(1.0f, s.min_p)) : 0;
+  p.top_k = static_cast<uint32_t>(s.top_k);
+  p.position = static_cast<uint32_t>(position);
+  p.seed_low = static_cast<uint32_t>(s.seed);
+  p.seed_high = static_cast<uint32_t>(s.seed >> 32);
+  return p;
+}
+
+/// Each setting on a row of its own.
+void check_samples(const std::vector<std::vector<float>>& logits, const std::vector<Sampling>& settings, uint32_t threads) {
+  const auto vocabulary = static_cast<uint32_t>(logits[0].size()), rows = static_cast<uint32_t>(logits.size()), stride = activation_stride(vocabulary);
+  auto all = unset<float>(rows * stride);
+  std::vector<SampleParams> params;
+  for (uint32_t r = 0; r < rows; r++) {
+    std::copy(logits[r].begin(), logits[r].end(), all.begin() + r * stride);
+    params.push_back(params_of(settings[r], static_cast<int>(1000 + r)));
+  }
+  auto results = unset<SampleResult>(rows);
+  auto tokens = unset<uint32_t>(rows);
+  Launch("sample").bytes(0, SampleArgs{vocabulary}).read(1, all).read(2, params).write(3, results).write(4, tokens).bytes(30, kGo)
+      .run({rows, 1, 1}, {threads, 1, 1});
+  for (uint32_t r = 0; r < rows; r++) {
+    const hearth::Choice want = sample(logits[r].data(), static_cast<int>(vocabulary), settings[r], static_cast<int>(1000 + r));
+    const Sampling& s = settings[r];
+    if (results[r].token != static_cast<uint32_t>(want.token) || tokens[r] != results[r].token)
+      fail_test("vocabulary %u, row %u (temperature %g, top-k %d, top-p %g, min-p %g): token %u and %u instead of %d", vocabulary, r, double(s.temperature),
+                s.top_k, double(s.top_p), double(s.min_p), results[r].token, tokens[r], want.token);
+    if (!(std::fabs(results[r].probability - want.probability) <= 2e-6f * std::max(0.01f, want.probability) + 1e-9f))
+      fail_test("row %u: probability %g instead of %g", r, double(results[r].probability), double(want.probability));
+  }
+}
+
+}  // namespace
+
+KERNEL_TEST(sample) {
+  const std::vector<Sampling> kinds = {{0, 0, 1, 0, 0},     {1, 0, 1, 0, 0},       {0.7f, 40, 1, 0, 0},  {1.3f, 0, 0.9f, 0, 0}, {1, 0, 1, 0.05f, 0},
+                                       {0.8f, 30, 0.95f, 0.02f, 0}, {2, 1, 0.5f, 0, 0}, {0.01f, 0, 0.001f, 1.5f, 0}, {1, 1 << 20, 0.999f, 0, 0}, {1, 300, 0.9f, 0, 0}};
+  const auto vocabularies = all_sizes() ? std::vector<uint32_t>{1, 31, 1000, 5001} : std::vector<uint32_t>{70};
+  for (const uint32_t vocabulary : vocabularies) {
+    std::vector<std::vector<float>> logits;
+    std::vector<Sampling> settings;
+    for (uint32_t i = 0; i < (all_sizes() ? 3 * kinds.size() : kinds.size()); i++) {
+      logits.push_back(random_values(vocabulary, 3.0f));
+      // Rows with few tokens near the best, as models give them, and rows with many.
+      if (i % 2 == 1)
+        for (uint32_t t = 0; t < vocabulary; t++)
+          if (t % 40 != 7) logits.back()[t] -= 30;
+      settings.push_back(kinds[i % kinds.size()]);
+      settings.back().seed = generator()() * 0x100000001ull;
+    }
+    check_samples(logits, settings, all_sizes() && vocabulary > 4000 ? 160 : 64);
+  }
+}
+
+KERNEL_TEST(sample_odd_logits) {
+  // Ties, where the lower id comes first; NaN and infinities; negative zero.
+  const uint32_t vocabulary = 200;
+  std::vector<std::vector<float>> logits;
+  std::vector<Sampling> settings;
+  for (int kind = 0; kind < (all_sizes() ? 40 : 6); kind++) {
+    std::vector<float> row(vocabulary);
+    for (auto& value : row) value = static_cast<float>(static_cast<int>(generator()() % 4));
+    if (kind % 4 == 1)
+      for (auto& value : row) value = value > 0 ? 0.0f : -0.0f;
+    if (kind % 4 == 2)
+      for (size_t i = 0; i < row.size(); i += 3) row[i] = i % 2 ? NAN : -INFINITY;
+    logits.push_back(row);
+    settings.push_back({kind % 3 == 0 ? 0.0f : 1.0f, kind % 5 == 1 ? 37 : 0, kind % 2 ? 0.6f : 1.0f, kind % 7 == 3 ? 0.3f : 0.0f, generator()()});
+  }
+  for (const float value : {NAN, -INFINITY, INFINITY}) {
+    logits.push_back(std::vector<float>(vocabulary, value));
+    settings.push_back({1, 0, 0.9f, 0, 1});
+  }
+  logits.push_back(std::vector<float>(vocabulary, 1.0f));
+  logits.back()[77] = INFINITY;
+  settings.push_back({1, 3, 0.9f, 0, 1});
+  check_samples(logits, settings, 96);
+}

@@ -1,0 +1,116 @@
+#include "support.h"
+
+#include <cstring>
+
+namespace hearth::test {
+
+const uint32_t kGo = 0;
+
+const char* type_name(TensorType type) {
+  switch (type) {
+    case TensorType::MXFP4: return "MXFP4";
+    case TensorType::Q8_0: return "Q8_0";
+    case TensorType::F16: return "F16";
+    case TensorType::BF16: return "BF16";
+    case TensorType::F32: return "F32";
+  }
+  return "?";
+}
+
+Weights::Weights(TensorType type, int64_t rows, int columns, float scale, size_t from) : shift(from) {
+  auto& random = generator();
+  const size_t n = static_cast<size_t>(columns);
+  const size_t row_bytes = type == TensorType::MXFP4 ? n / 32 * 17 : type == TensorType::Q8_0 ? n / 32 * 34 : type == TensorType::F32 ? n * 4 : n * 2;
+  memory.resize(shift + row_bytes * static_cast<size_t>(rows));
+  uint8_t* to = memory.data() + shift;
+  const auto half_bits = [](float value) {
+    const _Float16 half = static_cast<_Float16>(value);
+    uint16_t bits;
+    memcpy(&bits, &half, 2);
+    return bits;
+  };
+  const size_t count = n * static_cast<size_t>(rows);
+  std::normal_distribution<float> normal(0.0f, scale);
+  if (is_quantised(type)) {
+    const int exponent = 127 + static_cast<int>(std::lround(std::log2(scale)));
+    for (size_t block = 0; block < count / 32; block++) {
+      if (type == TensorType::MXFP4) {
+        *to++ = static_cast<uint8_t>(exponent - 4 + static_cast<int>(random() % 5));
+        for (int i = 0; i < 16; i++) *to++ = static_cast<uint8_t>(random());
+      } else {
+        const uint16_t d = half_bits(std::fabs(normal(random)) / 64 + scale / 256);
+        memcpy(to, &d, 2);
+        to += 2;
+        for (int i = 0; i < 32; i++) *to++ = static_cast<uint8_t>(random());
+      }
+    }
+  } else {
+    for (size_t i = 0; i < count; i++) {
+      const float value = normal(random);
+      uint32_t bits;
+      memcpy(&bits, &value, 4);
+      const uint16_t half = type == TensorType::F16 ? half_bits(value) : static_cast<uint16_t>(bits >> 16);
+      if (type == TensorType::F32) memcpy(to + 4 * i, &value, 4);
+      else memcpy(to + 2 * i, &half, 2);
+    }
+  }
+  matrix = {type, data(), rows, columns, row_bytes};
+}
+
+std::vector<float> Weights::row(int64_t r) const {
+  std::vector<float> out(static_cast<size_t>(matrix.columns));
+  dequantize_row(matrix, r, out.data());
+  return out;
+}
+
+std::vector<float> random_rows(size_t rows, uint32_t width, float scale) {
+  const size_t stride = activation_stride(width);
+  auto out = unset<float>(rows * stride);
+  std::normal_distribution<float> normal(0.0f, scale);
+  for (size_t r = 0; r < rows; r++)
+    for (size_t i = 0; i < width; i++) out[r * stride + i] = normal(generator());
+  return out;
+}
+
+float lane_sum(const float* lanes) {
+  float sums[32];
+  memcpy(sums, lanes, sizeof sums);
+  for (int half = 16; half > 0; half /= 2)
+    for (int l = 0; l < half; l++) sums[l] += sums[l + half];
+  return sums[0];
+}
+
+float ordered_dot(const float* w, const float* x, uint32_t n) {
+  float lanes[32] = {};
+  for (uint32_t k = 0; k < n; k++) {
+    const uint32_t half_block = k / 32 * 2 + (k / 8 & 1);
+    float& lane = lanes[half_block % 32];
+    lane = std::fma(w[k], x[k], lane);
+  }
+  return lane_sum(lanes);
+}
+
+double exact_dot(const float* w, const float* x, uint32_t n) {
+  double sum = 0;
+  for (uint32_t k = 0; k < n; k++) sum += static_cast<double>(w[k]) * x[k];
+  return sum;
+}
+
+namespace {
+std::vector<float> without_padding(const std::vector<float>& values, size_t rows, uint32_t width) {
+  std::vector<float> out;
+  for (size_t r = 0; r < rows; r++)
+    out.insert(out.end(), values.begin() + static_cast<std::ptrdiff_t>(r * activation_stride(width)),
+               values.begin() + static_cast<std::ptrdiff_t>(r * activation_stride(width) + width));
+  return out;
+}
+}  // namespace
+
+void expect_rows(const char* what, const std::vector<float>& got, const std::vector<float>& want, size_t rows, uint32_t width, double tolerance) {
+  expect_close(what, without_padding(got, rows, width), without_padding(want, rows, width), tolerance);
+}
+void expect_same_rows(const char* what, const std::vector<float>& got, const std::vector<float>& want, size_t rows, uint32_t width) {
+  expect_same(what, without_padding(got, rows, width), without_padding(want, rows, width));
+}
+
+}  // namespace hearth::test

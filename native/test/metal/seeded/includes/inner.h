@@ -1,0 +1,2 @@
+#pragma once
+constant constexpr uint INNER = 1;

@@ -1,0 +1,353 @@
+// The Metal backend as users run it, on emulated Metal: the whole addon with its kernels, the host code and the engine. Logits
+// beside the reference's, the same bits however a step is cut, tokens that depend on nothing but prompt and seed, and the way
+// back to the CPU.
+import { spawn } from 'node:child_process';
+import path from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { countSteps } from '../../engine/benchmark/count';
+import { type OpenedModel, openModel } from '../../engine/runtime/model';
+import { runSelfTest } from '../../engine/selftest/selftest';
+import { turnMetalOn } from '../../engine/selftest/verdict';
+import { synthesize } from '../../engine/synth/synthesize';
+import { buildMetalTests } from '../../native/build-metal.mjs';
+import { loadNative, type Native, type NativeModel, type Sampling } from '../../native/index';
+import { distances, mean } from '../parity/distance';
+import { bundleCli } from '../support/cli';
+import { forward, randomTokens } from '../support/forward';
+import { metalTools } from '../support/metal';
+import { makeModel, shapes, temporaryFolder } from '../support/models';
+
+const root = path.resolve(import.meta.dirname, '..', '..');
+const addon = path.join(root, 'dist', 'native', 'metal', 'hearth.node');
+const folder = temporaryFolder();
+const greedy: Sampling = { temperature: 0, topK: 0, topP: 1, minP: 0, seed: 0 };
+const range = (count: number, first = 0) => Array.from({ length: count }, (_, i) => first + i);
+
+describe.runIf(metalTools())('Metal, emulated', () => {
+	let native: Native;
+
+	beforeAll(async () => {
+		process.env['HEARTH_NATIVE'] = addon;
+		process.env['HEARTH_STATE'] = folder;
+		await buildMetalTests({ programs: [], modes: ['plain'], addon: true });
+		native = loadNative();
+		expect(native.metalInfo()).toMatchObject({ onThisSystem: true, device: expect.any(String) });
+	});
+
+	const open = async (file: string): Promise<NativeModel> => {
+		const model = await native.openModel(file, { backend: 'metal', threads: 1 });
+		expect(model.info).toMatchObject({ backend: 'metal', kernels: 'metal' });
+		expect(model.info.backendNote).toBeUndefined();
+		return model;
+	};
+	const expectSame = (actual: Float32Array, expected: Float32Array) => {
+		const at = actual.findIndex((value, i) => !Object.is(value, expected[i]));
+		if (actual.length !== expected.length || at >= 0) {
+			expect.fail(
+				`${actual.length} and ${expected.length} logits differ from number ${at}: ${actual[at]}, ${expected[at]}`,
+			);
+		}
+	};
+
+	describe.each(Object.keys(shapes) as (keyof typeof shapes)[])('%s', (name) => {
+		const length = 141; // past the window, and a ragged end for tiles of 8, 32 and 128
+		let file: string;
+		let model: NativeModel;
+		let tokens: Int32Array;
+		let whole: Float32Array;
+		let vocabulary: number;
+
+		beforeAll(async () => {
+			file = await makeModel(folder, name.replaceAll(/\W+/g, '-'), { ...shapes[name], layers: 2 });
+			model = await open(file);
+			vocabulary = model.info.vocabularySize;
+			tokens = randomTokens(length, vocabulary, 7);
+			whole = await forward(model, tokens);
+		});
+		afterAll(() => model.close());
+
+		const rows = (logits: Float32Array, first: number, count: number) =>
+			logits.subarray(first * vocabulary, (first + count) * vocabulary);
+
+		test('logits are those of the reference', async () => {
+			const reference = await native.openModel(file, { kernels: 'reference', threads: 2 });
+			const result = distances(await forward(reference, tokens), whole, vocabulary);
+			reference.close();
+			// F16 keys and values, and now and then experts that all but tie; a uniform guess would be off by more than 1.
+			expect(mean(result.map(({ kl }) => kl))).toBeLessThan(2e-3);
+			expect(mean(result.map(({ sameTop }) => Number(sameTop)))).toBeGreaterThan(0.95);
+		});
+
+		test('a row has the same bits in a long step, in short ones and alone', async () => {
+			expectSame(await forward(model, tokens.subarray(0, 37), { chunk: 1 }), rows(whole, 0, 37));
+			expectSame(await forward(model, tokens, { chunk: 5 }), whole);
+		});
+
+		test('ragged batches, drafts to verify and shuffled blocks change no bit', async () => {
+			const cache = model.createCache({ blocks: 16 });
+			const tables = [Int32Array.of(9, 2, 14, 5, 0), Int32Array.of(1, 8, 3), Int32Array.of(7, 4)];
+			// Three sequences behind 130, 64 and 0 positions of the same text.
+			await forward(model, tokens.subarray(0, 130), { cache, blockTable: tables[0]!, positions: [] });
+			await forward(model, tokens.subarray(0, 64), { cache, blockTable: tables[1]!, positions: [] });
+			const parts: [number, number][] = [
+				[130, 11], // a decode row with 10 drafts behind it
+				[64, 1],
+				[0, 3],
+			];
+			const result = await model.step(cache, {
+				tokens: Int32Array.from(parts.flatMap(([first, count]) => range(count, first).map((p) => tokens[p]!))),
+				positions: Int32Array.from(parts.flatMap(([first, count]) => range(count, first))),
+				sequences: Int32Array.from(parts.flatMap(([, count], sequence) => range(count).map(() => sequence))),
+				blockTables: tables,
+				outputs: Int32Array.from(range(15)),
+				logits: true,
+			});
+			let at = 0;
+			for (const [first, count] of parts) {
+				expectSame(rows(result.logits!, at, count), rows(whole, first, count));
+				at += count;
+			}
+			// The token chosen on the GPU is the likeliest, the lowest of equals.
+			for (let row = 0; row < 15; row++) {
+				const logits = rows(result.logits!, row, 1);
+				expect(result.tokens[row]).toBe(logits.indexOf(logits.reduce((a, b) => Math.max(a, b))));
+			}
+			cache.close();
+		});
+
+		test('a copied and then overwritten block continues another text', async () => {
+			const cache = model.createCache({ blocks: 8 });
+			await forward(model, tokens.subarray(0, 50), { cache, blockTable: Int32Array.of(0, 1), positions: [] });
+			cache.copyBlock(1, 5, 11); // positions 32 … 42
+			const other = Int32Array.from([...tokens.subarray(0, 43), ...randomTokens(9, vocabulary, 3)]);
+			const reused = await forward(model, other, { cache, blockTable: Int32Array.of(0, 5), start: 43 });
+			expectSame(reused, rows(await forward(model, other), 43, 9));
+			// The first text goes on where it was cut.
+			const cut = await forward(model, tokens.subarray(0, 48), { cache, blockTable: Int32Array.of(0, 1), start: 40 });
+			expectSame(cut, rows(whole, 40, 8));
+			cache.close();
+		});
+	});
+
+	describe('the engine', () => {
+		let file: string;
+		let plain: OpenedModel;
+
+		beforeAll(async () => {
+			file = await makeModel(folder, 'engine', { layers: 2 }, 3);
+			plain = await openModel(file, { backend: 'metal', contextTokens: 256, speculation: false });
+			expect(plain.engine.info.backend).toBe('metal');
+		});
+		afterAll(() => plain.engine.close());
+
+		test('tokens are those of the reference, as far as its margins decide', async () => {
+			const prompt = [...randomTokens(40, plain.engine.info.vocabularySize, 5)];
+			const { tokens } = await plain.engine.generate({ tokens: prompt, priority: 'chat', maxTokens: 24 });
+			const reference = await native.openModel(file, { kernels: 'reference', threads: 2 });
+			const logits = await forward(reference, [...prompt, ...tokens], { positions: range(24, 39) });
+			const vocabulary = reference.info.vocabularySize;
+			reference.close();
+			let decided = 0;
+			tokens.forEach((token, i) => {
+				const row = logits.subarray(i * vocabulary, (i + 1) * vocabulary);
+				const [first, second] = [...row].sort((a, b) => b - a);
+				if (first! - second! < 0.05) return;
+				decided++;
+				expect(token).toBe(row.indexOf(first!));
+			});
+			expect(decided).toBeGreaterThan(12);
+		});
+
+		test.each([0, 1])('batches, prefix reuse and speculation change no token (temperature %i)', async (temperature) => {
+			const { vocabularySize } = plain.engine.info;
+			const base = [...randomTokens(70, vocabularySize, 9)];
+			// Text that repeats itself, so that drafts are found.
+			const prompts = [
+				base,
+				[...base, ...base.slice(0, 40)],
+				[...base.slice(0, 50), ...base.slice(0, 30)],
+				base.slice(3, 40),
+			];
+			const sampling = (i: number): Sampling => ({ ...greedy, temperature, topP: 0.9, seed: i });
+			const alone: number[][] = [];
+			for (const [i, tokens] of prompts.entries()) {
+				const result = await plain.engine.generate({ tokens, priority: 'chat', maxTokens: 16, sampling: sampling(i) });
+				plain.engine.forget([...tokens, ...result.tokens]);
+				alone.push(result.tokens);
+			}
+			const crowded = await openModel(file, { backend: 'metal', contextTokens: 256, cacheTokens: 1024 });
+			try {
+				for (let round = 0; round < 2; round++) {
+					const results = await Promise.all(
+						prompts.map((tokens, i) =>
+							crowded.engine.generate({
+								...{ tokens, priority: 'chat', maxTokens: 16, sampling: sampling(i) },
+								// Right and wrong guesses, so that verifying and truncating happen for certain.
+								drafts: {
+									source: { propose: (asked) => asked.map(({ limit }) => alone[i]!.slice(4, 4 + limit)) },
+									length: 3,
+								},
+							}),
+						),
+					);
+					expect(results.map(({ tokens }) => tokens)).toEqual(alone);
+					expect(results.some(({ drafts }) => drafts.proposed > 0)).toBe(true);
+					if (round > 0) expect(results.every(({ cachedTokens }) => cachedTokens > 0)).toBe(true);
+				}
+			} finally {
+				await crowded.engine.close();
+			}
+		});
+
+		test('a model closed while it computes ends the step with an error', async () => {
+			const model = await open(file);
+			const cache = model.createCache({ blocks: 4 });
+			const step = forward(model, randomTokens(96, model.info.vocabularySize, 1), { cache });
+			model.close();
+			cache.close();
+			await expect(step).rejects.toThrow(/being closed|closed/);
+		});
+	});
+
+	test('the self-test finds nothing wrong with the backends', async () => {
+		const report = await runSelfTest({ backend: 'metal', quick: true, native });
+		expect(report.kernels.filter(({ ok }) => !ok)).toEqual([]);
+		expect(report.models.filter(({ ok }) => !ok)).toEqual([]);
+		expect(report.metal.state).toBe('ok');
+		const tested = new Set(report.kernels.map(({ kernel }) => kernel));
+		for (const kernel of [
+			'embed',
+			'norm',
+			'qkv_c1',
+			'attention_rows',
+			'linear_c8',
+			'router',
+			'gate_up_c8',
+			'down_sum',
+			'sample',
+		]) {
+			expect(tested).toContain(kernel);
+		}
+	});
+
+	test('a wrong kernel turns Metal off, and a self-test that passes turns it on', async () => {
+		const wrong: Native = {
+			...native,
+			selfTest: async ({ report }) => {
+				report({
+					...{ backend: 'metal', set: 'GPU', kernel: 'norm', shape: '3 rows', error: 1, tolerance: 1e-5, ok: false },
+					...{ problem: 'deviates', milliseconds: 0, bytes: 1, operations: 1 },
+				});
+			},
+		};
+		const report = await runSelfTest({ backend: 'metal', quick: true, native: wrong });
+		expect(report.metal).toMatchObject({ state: 'off', reason: expect.stringContaining('norm') });
+		const file = await makeModel(folder, 'verdict', { layers: 2 });
+		const notes: string[] = [];
+		const model = await openModel(file, { contextTokens: 64, onBackendNote: (note) => notes.push(note) });
+		expect(model.engine.info.backend).toBe('cpu');
+		expect(notes).toEqual([expect.stringMatching(/self-test .* found .*norm/)]);
+		await model.engine.close();
+		turnMetalOn();
+		const again = await openModel(file, { contextTokens: 64 });
+		expect(again.engine.info).toMatchObject({ backend: 'metal' });
+		await again.engine.close();
+	});
+
+	test("gpt-oss-20b's shape, counted: launches, bytes and memory within the bars", async () => {
+		const file = path.join(folder, '20b.gguf');
+		await synthesize(file, { preset: '20b', sparse: true });
+		const { steps, kernels, model } = await countSteps(file);
+		const step = (name: string) => steps.find((one) => one.name === name)!;
+		expect(model).toMatchObject({ layers: 24 });
+		expect(model.bytesPerToken / 1e9).toBeCloseTo(2.575, 2);
+		expect(step('decode')).toMatchObject({ launchesPerLayer: 8, launches: 1 + 24 * 8 + 3 });
+		for (const { launchesPerLayer } of steps) expect(launchesPerLayer).toBeLessThanOrEqual(10);
+		expect(step('decode').ratio).toBeLessThanOrEqual(1.02);
+		expect(step('20 streams').minimumBytes / 1e9).toBeCloseTo(10.8, 1);
+		expect(step('20 streams').ratio).toBeLessThanOrEqual(1.05);
+		// Nothing of a decode step is asked for twice; of 20 streams only the routers, which stay in caches.
+		expect(step('decode').askedBytes).toBe(step('decode').weightBytes);
+		expect(step('20 streams').askedBytes / step('20 streams').weightBytes).toBeLessThan(1.02);
+		for (const { threadgroupBytes } of kernels) expect(threadgroupBytes).toBeLessThanOrEqual(32_768);
+	});
+
+	describe('the command line', () => {
+		let hearth: string;
+		let file: string;
+		let expected: string;
+
+		beforeAll(async () => {
+			hearth = await bundleCli(folder);
+			file = await makeModel(folder, 'cli', { layers: 2 });
+			expected = (await run([], 'cpu')).stdout;
+		});
+
+		/** Generates on a backend, on fake Metal with these settings. */
+		function run(fake: string[], backend: string): Promise<{ code: number | null; stdout: string; stderr: string }> {
+			const args = [
+				'generate',
+				file,
+				'--prompt',
+				'function add(',
+				'--max-tokens',
+				'12',
+				'--no-stop',
+				'--backend',
+				backend,
+			];
+			const env = { ...process.env, HEARTH_NATIVE: addon, HEARTH_FAKE_METAL: fake.join(',') };
+			const child = spawn(process.execPath, [hearth, ...args], { env });
+			const text = { stdout: '', stderr: '' };
+			for (const stream of ['stdout', 'stderr'] as const) {
+				child[stream].setEncoding('utf8').on('data', (chunk: string) => {
+					text[stream] += chunk;
+				});
+			}
+			child.stdin.end();
+			return new Promise((resolve) => child.once('close', (code) => resolve({ code, ...text })));
+		}
+
+		test('computes on Metal, without a word about it', async () => {
+			expect(await run([], 'metal')).toMatchObject({ code: 0, stderr: '' });
+			expect(await run([], 'auto')).toMatchObject({ code: 0, stderr: '' });
+		});
+
+		// With fewer threads a threadgroup than any chip has today, the tokens stay.
+		test('the same tokens whatever the size of threadgroups and buffers, and the order of lanes', async () => {
+			const { stdout } = await run([], 'metal');
+			for (const fake of [
+				['max-threads=256'],
+				['max-buffer=262144'],
+				['order=random'],
+				['residency-sets=0', 'math-mode=0'],
+			]) {
+				expect(await run(fake, 'metal')).toEqual({ code: 0, stdout, stderr: '' });
+			}
+		});
+
+		test.each([
+			['no GPU', ['device=0'], /no Metal device/],
+			['the GPU of another maker', ['family=0'], /none of Apple silicon's/],
+			[
+				'a kernel that does not compile',
+				['compile-error=expected expression'],
+				/Metal compiler rejects .*expected expression/,
+			],
+			['a GPU too small for a kernel', ['max-threads=128'], /has no room for the kernel/],
+			['buffers too short for a tensor', ['max-buffer=16384'], /too short|no memory/],
+		] as const)('%s: the CPU computes and says why', async (_name, fake, why) => {
+			const { code, stdout, stderr } = await run([...fake], 'metal');
+			expect({ code, stdout }).toEqual({ code: 0, stdout: expected });
+			expect(stderr).toMatch(/^hearth: the CPU computes, not Metal: /);
+			expect(stderr).toMatch(why);
+		});
+
+		test.each([0, 7])('command buffer %i fails: the CPU goes on and says why', async (number) => {
+			const { code, stdout, stderr } = await run([`failing-command-buffer=${number}`], 'metal');
+			expect(code).toBe(0);
+			expect(stdout.length).toBeGreaterThan(0);
+			expect(stderr).toMatch(/^hearth: the CPU computes from here on: Metal failed while it worked: the GPU failed/);
+		});
+	});
+});

@@ -1,0 +1,143 @@
+// Which backend computes: the choice, a verdict kept on disk, and a GPU that fails in the middle of its work.
+import { writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { beforeEach, describe, expect, test } from 'vitest';
+import { chooseBackend } from '../../../engine/runtime/backend';
+import { Engine, type EngineOptions } from '../../../engine/runtime/engine';
+import { readVerdict, stateFolder, turnMetalOff, turnMetalOn } from '../../../engine/selftest/verdict';
+import { DEVICE_FAILED } from '../../../native/index';
+import { temporaryFolder } from '../../support/models';
+import { expectedTokens, FakeModel, type FakeModelOptions } from '../support/fake-native';
+
+const metal = { onThisSystem: true, device: 'Apple M4' };
+
+describe('the choice', () => {
+	const folder = temporaryFolder();
+	beforeEach(() => {
+		process.env['HEARTH_STATE'] = folder;
+		turnMetalOn();
+	});
+
+	test('is what was asked for where nothing speaks against it', () => {
+		for (const asked of ['auto', 'metal', 'cpu'] as const) {
+			expect(chooseBackend(asked, metal, undefined)).toEqual({ backend: asked });
+			expect(chooseBackend(asked, { onThisSystem: false, reason: 'no Mac' }, 'q8_0')).toEqual({ backend: asked });
+		}
+	});
+
+	test('is the CPU for a cache that Metal has no kernels for', () => {
+		expect(chooseBackend('auto', metal, 'f16')).toEqual({ backend: 'auto' });
+		const { backend, note } = chooseBackend('metal', metal, 'q8_0');
+		expect(backend).toBe('cpu');
+		expect(note).toMatch(/q8_0/);
+	});
+
+	test('is the CPU after a failed self-test, until one passes or Metal is asked for by name', () => {
+		turnMetalOff('Apple M4', '2 of 30 kernels wrong');
+		const { backend, note } = chooseBackend('auto', metal, undefined);
+		expect(backend).toBe('cpu');
+		expect(note).toMatch(/2 of 30 kernels wrong; run the self-test again/);
+		expect(chooseBackend('metal', metal, undefined)).toEqual({ backend: 'metal' });
+		expect(chooseBackend('auto', { ...metal, device: 'Apple M5' }, undefined)).toEqual({ backend: 'auto' });
+		turnMetalOn();
+		expect(chooseBackend('auto', metal, undefined)).toEqual({ backend: 'auto' });
+	});
+
+	test.each(['', '{', 'null', '7', '{"reason": 3}', '{"reason":"x","createdAt":"y"}'])(
+		'a damaged verdict is none: %s',
+		(text) => {
+			writeFileSync(path.join(stateFolder(), 'metal-off.json'), text);
+			expect(readVerdict('Apple M4')).toBeUndefined();
+		},
+	);
+});
+
+describe('a GPU that fails while it works', () => {
+	const deviceError = () => Object.assign(new Error('out of GPU memory'), { code: DEVICE_FAILED });
+
+	/** An engine on a toy GPU that fails at its `failAt`th step. */
+	function setUp(failAt: number, options: EngineOptions = {}) {
+		const gpu: FakeModelOptions = {
+			onStep: () => {
+				if (failing.batches.length === failAt) throw deviceError();
+			},
+		};
+		const failing = new FakeModel(gpu);
+		const cpu = new FakeModel();
+		const notes: string[] = [];
+		const engine = new Engine(failing, {
+			...{ contextTokens: 256, cacheTokens: 1024, onBackendNote: (note) => notes.push(note) },
+			reopen: () => Promise.resolve(cpu),
+			...options,
+		});
+		return { engine, failing, cpu, notes };
+	}
+
+	test.each([1, 2, 5])('at step %i: all requests go on with the same tokens on the CPU', async (failAt) => {
+		const { engine, failing, cpu, notes } = setUp(failAt);
+		const prompts = [1, 2, 3].map((first) => Array.from({ length: 40 }, (_, i) => first * 100 + i));
+		const seen: number[][] = prompts.map(() => []);
+		const results = await Promise.all(
+			prompts.map((tokens, i) =>
+				engine.generate({
+					...{ tokens, priority: 'chat', maxTokens: 12 },
+					onToken: (token) => void seen[i]!.push(token),
+				}),
+			),
+		);
+		results.forEach(({ tokens }, i) => {
+			expect(tokens).toEqual(expectedTokens(prompts[i]!, 12));
+			expect(seen[i]).toEqual(tokens);
+		});
+		expect(failing.closed).toBe(true);
+		expect(failing.batches.length).toBe(failAt);
+		expect(notes).toEqual([expect.stringMatching(/^the CPU computes from here on: .*out of GPU memory$/)]);
+		expect(engine.info.backendNote).toBe(notes[0]);
+		// Later requests find the CPU's cache.
+		const rows = cpu.rowsRun;
+		const again = await engine.generate({ tokens: prompts[0]!, priority: 'chat', maxTokens: 2 });
+		expect(again.tokens).toEqual(expectedTokens(prompts[0]!, 2));
+		expect(cpu.rowsRun - rows).toBeLessThan(10);
+		await engine.close();
+		expect(cpu.closed).toBe(true);
+	});
+
+	test('a request cancelled meanwhile stays cancelled', async () => {
+		const controller = new AbortController();
+		const { engine } = setUp(3, {
+			reopen: () => {
+				controller.abort();
+				return Promise.resolve(new FakeModel());
+			},
+		});
+		const [cancelled, other] = await Promise.all([
+			engine.generate({ tokens: [1, 2, 3], priority: 'chat', maxTokens: 9, signal: controller.signal }),
+			engine.generate({ tokens: [4, 5, 6], priority: 'chat', maxTokens: 9 }),
+		]);
+		expect(cancelled.stopReason).toBe('canceled');
+		expect(other.tokens).toEqual(expectedTokens([4, 5, 6], 9));
+		await engine.close();
+	});
+
+	test('where the CPU cannot be had either, requests fail with both reasons', async () => {
+		const { engine } = setUp(2, { reopen: () => Promise.reject(new Error('the file is gone')) });
+		await expect(engine.generate({ tokens: [1, 2], priority: 'chat', maxTokens: 9 })).rejects.toThrow(
+			/out of GPU memory; the model could not be opened on the CPU either: the file is gone/,
+		);
+		await engine.close();
+	});
+
+	test('an engine closed meanwhile closes both models', async () => {
+		const cpu = new FakeModel();
+		const { engine, failing } = setUp(2, {
+			reopen: async () => {
+				void engine.close();
+				return cpu;
+			},
+		});
+		await expect(engine.generate({ tokens: [1, 2], priority: 'chat', maxTokens: 9 })).rejects.toThrow(/unloaded/);
+		await engine.close();
+		await new Promise((resolve) => setImmediate(resolve));
+		expect([failing.closed, cpu.closed]).toEqual([true, true]);
+	});
+});
