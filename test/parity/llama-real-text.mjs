@@ -23,7 +23,7 @@ for (const ids of chunks) {
 						id,
 						{
 							generateNext: {
-								logits: { filter: { tokens: [ids[i + 1]], includeMax: true, includeTop: 1 } },
+								logits: { filter: { tokens: [ids[i + 1]], includeTop: 1 } },
 								totalLogitWeight: true,
 							},
 						},
