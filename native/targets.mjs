@@ -26,8 +26,12 @@ const machO = {
 const windows = {
 	folders: [],
 	addonFolders: ['addon/windows'],
-	// Windows 10 has PrefetchVirtualMemory and threads that wait on an address.
-	flags: ['-D_WIN32_WINNT=0x0A00'],
+	flags: [
+		// Windows 10 has PrefetchVirtualMemory and threads that wait on an address.
+		'-D_WIN32_WINNT=0x0a00',
+		// By itself <node_api.h> exports what it declares; addon/windows/ is what imports it.
+		'-DNAPI_EXTERN=__declspec(dllimport)',
+	],
 	shared: ['-shared'],
 	program: [],
 };

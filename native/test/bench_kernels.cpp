@@ -59,8 +59,7 @@ double time_parts(int threads, const std::function<void(int)>& part) {
 uint8_t* allocate(size_t bytes) {
   constexpr size_t kHugePage = 2 << 20;
   bytes = (bytes + kHugePage - 1) / kHugePage * kHugePage;
-  auto* p = static_cast<uint8_t*>(std::aligned_alloc(kHugePage, bytes));
-  if (!p) std::abort();
+  auto* p = static_cast<uint8_t*>(::operator new(bytes, std::align_val_t{kHugePage}));
 #ifdef __linux__
   madvise(p, bytes, MADV_HUGEPAGE);
 #endif
