@@ -430,6 +430,22 @@ export interface LoadModelParams {
 }
 
 export const LoadModelRequest = new RequestType<LoadModelParams, ModelSummary, void>('hearth/loadModel');
+export interface ConvertModelParams {
+	/** A Hugging Face folder. */
+	path: string;
+	/** Progress comes under it. */
+	workDoneToken?: string;
+}
+
+export interface ConvertModelResult {
+	/** The GGUF file. */
+	path: string;
+	/** It is no model of its own but drafts for another one. */
+	draftHead: boolean;
+}
+
+/** Converts a folder, unless that has been done before. */
+export const ConvertModelRequest = new RequestType<ConvertModelParams, ConvertModelResult, void>('hearth/convertModel');
 export const UnloadModelRequest = new RequestType0<void, void>('hearth/unloadModel');
 export const StatusRequest = new RequestType0<EngineStatus, void>('hearth/status');
 export const StatusNotification = new NotificationType<EngineStatus>('hearth/didChangeStatus');

@@ -55,6 +55,8 @@ export interface ModelOptions {
 	threads?: number;
 	rope?: RopeMode;
 	kernels?: KernelSet;
+	/** A GGUF of the architecture `eagle3` made for the model: its draft head. */
+	draftHead?: string;
 	/** Default `auto`. Where Metal is asked for and cannot be used, the CPU computes and `info.backendNote` says why. */
 	backend?: BackendChoice;
 	/** Metal: steps of 32 rows and more on the GPU's matrix units. Faster, but last bits then depend on a step's size. */
@@ -97,6 +99,8 @@ export interface ModelInfo {
 	threads: number;
 	/** Bytes of weights one decode token must read. */
 	bytesPerToken: number;
+	/** Where the model was opened with one. `vocabularySize`: tokens it can propose. */
+	draftHead?: { path: string; fileBytes: number; vocabularySize: number };
 }
 
 /** How one output row's token is chosen. `temperature` 0 is greedy (lowest id wins a tie). */
@@ -133,6 +137,11 @@ export interface StepBatch {
 	outputs: Int32Array;
 	/** [outputs] how to sample each; absent: greedy for all. */
 	sampling?: Sampling[];
+	/**
+	 * [blockTables] numbers below 2^31 that a draft head knows the sequences by, below 0 for one it is not to follow. With them the
+	 * head takes in the step's hidden states.
+	 */
+	draftSequences?: Int32Array;
 	/** Return logits of the output rows too ([outputs × vocabulary], 200,000 floats a row: tests and tools only). */
 	logits?: boolean;
 }
@@ -144,6 +153,19 @@ export interface StepResult {
 	probabilities: Float32Array;
 	logits?: Float32Array;
 	milliseconds: number;
+}
+
+/** A wish for drafts; see `NativeModel.draft`. */
+export interface HeadDraftRequest {
+	/** As in `StepBatch.draftSequences`. */
+	sequence: number;
+	/** The sequence's newest token, which no step has computed yet, and its position. */
+	token: number;
+	position: number;
+	/** Tokens wanted. */
+	limit: number;
+	/** The sequence's block table, with room for positions below `position + limit`. */
+	blocks: Int32Array;
 }
 
 /** K and V of a model in blocks of `blockTokens` positions. Which block belongs to whom is the caller's business. */
@@ -169,6 +191,13 @@ export interface NativeModel {
 	 * GPU gave up.
 	 */
 	step(cache: NativeCache, batch: StepBatch): Promise<StepResult>;
+	/**
+	 * Tokens the draft head guesses, at most `limit` each; none for a sequence whose position before `token` no step with
+	 * `draftSequences` has computed. In line with the steps, all sequences in one pass a token. Rejects where there is no head.
+	 */
+	draft(cache: NativeCache, requests: readonly HeadDraftRequest[]): Promise<Int32Array[]>;
+	/** The draft head forgets a sequence. */
+	releaseDrafts(sequence: number): void;
 	/** What a step would launch on the GPU, without running it; on the CPU no launches. Rejects as `step` does. */
 	countStep(cache: NativeCache, batch: StepBatch): Promise<StepCount>;
 	/** Memory that `repack` of one layer takes, in bytes; 0: the weights are best as the file has them. */

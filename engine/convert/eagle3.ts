@@ -29,8 +29,8 @@ export function isEagle3(config: JsonObject): boolean {
 
 /**
  * Plans the head's tensors and metadata.
- * @param targetPath the target model, a folder or a GGUF; needed where the config leaves the target's sizes out. Without it the
- * GGUF has no tokenizer, which Hearth does not need and llama.cpp does.
+ * @param targetPath the target model, a folder or a GGUF. Without it the GGUF has no tokenizer, and perhaps not the layers it
+ * reads: llama.cpp needs both, Hearth takes them from the target.
  */
 export async function planEagle3(plan: Plan, config: JsonObject, targetPath: string | undefined): Promise<void> {
 	const target = targetPath === undefined ? undefined : await readTarget(targetPath);
@@ -54,7 +54,7 @@ export async function planEagle3(plan: Plan, config: JsonObject, targetPath: str
 
 	addSizes(plan.metadata, ARCHITECTURE, own, sizes);
 	const layers = readLayers(own, target);
-	plan.metadata.set('eagle3.target_layers', { type: 'i32s', value: Int32Array.from(layers) });
+	if (layers) plan.metadata.set('eagle3.target_layers', { type: 'i32s', value: Int32Array.from(layers) });
 	plan.metadata.set('eagle3.target_hidden_size', { type: 'u32', value: targetEmbedding });
 	const normBeforeFc = own.boolean('norm_before_fc', false);
 	const beforeResidual = own.boolean('norm_before_residual', false);
@@ -84,7 +84,7 @@ export async function planEagle3(plan: Plan, config: JsonObject, targetPath: str
 	plan.matrix('blk.0.ffn_gate.weight', `${from}.mlp.gate_proj.weight`, [feedForward, embedding]);
 	plan.matrix('blk.0.ffn_up.weight', `${from}.mlp.up_proj.weight`, [feedForward, embedding]);
 	plan.matrix('blk.0.ffn_down.weight', `${from}.mlp.down_proj.weight`, [embedding, feedForward]);
-	addRopeFrequencies(plan, own, 'blk.0.rope_freqs.weight', headLength);
+	addRopeFrequencies(plan, own, 'rope_freqs.weight', headLength);
 	if (plan.has('d2t')) {
 		const ids = await readDraftTokens(plan, draftVocabulary, sizes.vocabulary);
 		plan.constant('d2t', 'I64', [draftVocabulary], new Uint8Array(ids.buffer));
@@ -97,7 +97,8 @@ export async function planEagle3(plan: Plan, config: JsonObject, targetPath: str
 	plan.ignore(/^(t2d|verifier_.*|rotary_emb\..*)$/);
 }
 
-function readLayers(config: JsonObject, target: Target | undefined): number[] {
+/** The target's layers whose inputs the head reads; undefined: the usual ones of a target that is not known here. */
+function readLayers(config: JsonObject, target: Target | undefined): number[] | undefined {
 	if (config.has('eagle_aux_hidden_state_layer_ids')) {
 		const layers = config.array('eagle_aux_hidden_state_layer_ids');
 		const most = target?.layers ?? 1024;
@@ -111,11 +112,7 @@ function readLayers(config: JsonObject, target: Target | undefined): number[] {
 		}
 		return layers as number[];
 	}
-	if (!target) {
-		throw new Error(
-			`${config.file} does not say which layers of its target it reads; name the target model (--target)`,
-		);
-	}
+	if (!target) return undefined;
 	if (target.layers < 6) throw new Error(`a target of ${target.layers} layers is too small for an EAGLE-3 head`);
 	return [2, Math.floor(target.layers / 2), target.layers - 3];
 }

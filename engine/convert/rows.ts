@@ -31,15 +31,19 @@ export function decodeFloats(
 	count: number,
 	target: Float32Array,
 ): void {
-	const view = new DataView(source.buffer, source.byteOffset + from);
+	const start = source.byteOffset + from;
 	if (type === 'F32') {
-		for (let i = 0; i < count; i++) target[i] = view.getFloat32(4 * i, true);
-	} else if (type === 'F16') {
+		new Uint8Array(target.buffer, target.byteOffset, 4 * count).set(source.subarray(from, from + 4 * count));
+		return;
+	}
+	// A chunk of whole rows begins at an even byte; all platforms Node runs on here are little-endian, as the format is.
+	const bits = new Uint16Array(source.buffer, start, count);
+	if (type === 'F16') {
 		const table = halfTable();
-		for (let i = 0; i < count; i++) target[i] = table[view.getUint16(2 * i, true)]!;
+		for (let i = 0; i < count; i++) target[i] = table[bits[i]!]!;
 	} else {
 		const words = new Uint32Array(target.buffer, target.byteOffset, count);
-		for (let i = 0; i < count; i++) words[i] = view.getUint16(2 * i, true) << 16;
+		for (let i = 0; i < count; i++) words[i] = bits[i]! << 16;
 	}
 }
 
@@ -54,36 +58,43 @@ export function encodeFloats(
 	target: Uint8Array,
 	at: number,
 ): void {
-	const view = new DataView(target.buffer, target.byteOffset + at);
+	const start = target.byteOffset + at;
 	switch (type) {
 		case 'F32':
-			for (let i = 0; i < count; i++) view.setFloat32(4 * i, source[i]!, true);
+			target.set(new Uint8Array(source.buffer, source.byteOffset, 4 * count), at);
 			break;
-		case 'F16':
-			for (let i = 0; i < count; i++) view.setUint16(2 * i, toHalf(source[i]!), true);
-			break;
-		case 'BF16': {
-			const words = new Uint32Array(source.buffer, source.byteOffset, count);
-			for (let i = 0; i < count; i++) {
-				const word = words[i]!;
-				view.setUint16(2 * i, (word + 0x7fff + ((word >>> 16) & 1)) >>> 16, true);
-			}
+		case 'F16': {
+			const halves = new Uint16Array(target.buffer, start, count);
+			for (let i = 0; i < count; i++) halves[i] = toHalf(source[i]!);
 			break;
 		}
-		case 'Q8_0':
-			for (let block = 0; block * BLOCK < count; block++) {
-				const first = block * BLOCK;
+		case 'BF16': {
+			const words = new Uint32Array(source.buffer, source.byteOffset, count);
+			const halves = new Uint16Array(target.buffer, start, count);
+			for (let i = 0; i < count; i++) halves[i] = (words[i]! + 0x7fff + ((words[i]! >>> 16) & 1)) >>> 16;
+			break;
+		}
+		case 'Q8_0': {
+			const bytes = new Int8Array(target.buffer, start, (count / BLOCK) * 34);
+			for (let first = 0, to = 0; first < count; first += BLOCK, to += 34) {
 				let largest = 0;
-				for (let i = 0; i < BLOCK; i++) largest = Math.max(largest, Math.abs(source[first + i]!));
+				for (let i = first; i < first + BLOCK; i++) {
+					const value = source[i]!;
+					const magnitude = value < 0 ? -value : value;
+					if (magnitude > largest) largest = magnitude;
+				}
 				const scale = Math.fround(largest / 127);
 				const inverse = scale === 0 ? 0 : Math.fround(1 / scale);
-				view.setUint16(34 * block, toHalf(scale), true);
+				const half = toHalf(scale);
+				bytes[to] = half;
+				bytes[to + 1] = half >>> 8;
 				for (let i = 0; i < BLOCK; i++) {
 					const value = Math.fround(source[first + i]! * inverse);
 					// Half away from zero, as C's roundf.
-					view.setInt8(34 * block + 2 + i, value < 0 ? -Math.floor(0.5 - value) : Math.floor(0.5 + value));
+					bytes[to + 2 + i] = value < 0 ? value - 0.5 : value + 0.5;
 				}
 			}
+		}
 	}
 }
 

@@ -23,7 +23,7 @@ const PATTERNS: Record<string, string> = {
 
 function gptPattern(numbers: string): string {
 	return [
-		String.raw`(?i:'s|'t|'re|'ve|'m|'ll|'d)`,
+		"(?i:'s|'t|'re|'ve|'m|'ll|'d)",
 		String.raw`[^\r\n\p{L}\p{N}]?\p{L}+`,
 		numbers,
 		String.raw` ?[^\s\p{L}\p{N}]+[\r\n]*`,

@@ -12,6 +12,7 @@ import type {
 import { DEVICE_FAILED } from '../../native/index';
 import { ALIKE, DraftCost, DraftRecord, StepCost } from '../speculation/draft-length';
 import type { DraftGround, DraftRequest, DraftSource } from '../speculation/draft-source';
+import { HeadDrafts } from '../speculation/head-drafts';
 import { PromptLookup } from '../speculation/prompt-lookup';
 import { EngineClosedError } from './errors';
 import { KvCache } from './kv-cache';
@@ -37,7 +38,10 @@ export interface EngineOptions {
 	repack?: boolean;
 	/** Its place among the models of this process, which run one step at a time; default: it is alone. */
 	turns?: StepTurns;
-	/** Where drafts come from; the engine closes them. Default: lookup in each sequence's own text. */
+	/**
+	 * Where drafts come from; the engine closes them. Default: lookup in each sequence's own text, and the draft head, where the
+	 * model was opened with one.
+	 */
 	draftSources?: readonly DraftSource[];
 	/** A source of drafts failed: it is not asked again, and generation goes on without. */
 	onDraftFailure?: (error: Error) => void;
@@ -147,11 +151,15 @@ export class Engine {
 		this.#options = options;
 		this.#info = { ...model.info, ...(options.backendNote !== undefined && { backendNote: options.backendNote }) };
 		this.#speculation = options.speculation ?? true;
-		const sources = options.draftSources ?? [new PromptLookup()];
-		this.#draftSources = new Map(sources.map((source) => [source, new DraftCost()]));
 		this.#onDraftFailure = options.onDraftFailure;
 		this.#turns = options.turns ?? new StepArbiter().join();
 		this.#running = start(model, options, this.#turns);
+		// Where a GPU fails, its model has no head, and a model with one does not fail so: the head's cache stays the engine's.
+		const sources = options.draftSources ?? [
+			new PromptLookup(),
+			...(model.info.draftHead ? [new HeadDrafts(model, this.#running.nativeCache, this.#turns)] : []),
+		];
+		this.#draftSources = new Map((this.#speculation ? sources : []).map((source) => [source, new DraftCost()]));
 		this.contextTokens = this.#running.scheduler.contextTokens;
 		this.#running.repacker?.idle();
 	}

@@ -1,15 +1,18 @@
 // Opens a model file: native weights, tokenizer and the engine that runs them.
 import { stat } from 'node:fs/promises';
+import path from 'node:path';
 import {
 	type BackendChoice,
 	type GgufHeader,
 	type KernelSet,
 	loadNative,
+	type ModelOptions,
 	type NativeModel,
 	type RopeMode,
 } from '../../native/index';
 import { familyOf } from '../families/choose';
 import type { ModelFamily } from '../families/family';
+import { optionalString } from '../gguf/metadata';
 import { describeModel } from '../models/describe';
 import { alternatives, limitBytes, type MemorySettings, NotEnoughMemoryError, needWith } from '../models/memory-need';
 import type { MachineMemory, MemoryLimit, MemoryNeed } from '../protocol';
@@ -33,7 +36,7 @@ export interface OpenOptions extends Omit<EngineOptions, 'contextTokens' | 'back
 	rope?: RopeMode;
 	/** Refuses a model that takes more, before anything of it is read. Absent: it may take anything. */
 	memory?: { settings: MemorySettings; limit: Exclude<MemoryLimit, 'none'>; available: MachineMemory };
-	/** A smaller model that guesses ahead for this one. Where it cannot, the model works without. */
+	/** A draft head of this model, or a smaller one, that guesses ahead for it. Where it cannot, the model works without. */
 	draftModelPath?: string;
 	/** Puts something between the engine and the native model, e.g. to time its steps. */
 	instrument?: (model: NativeModel) => NativeModel;
@@ -49,7 +52,7 @@ export interface OpenedModel {
 	weights: { expertBytes: number; headBytes: number };
 	/** What this processor offers the kernels, for reports. */
 	cpuFeatures: string[];
-	/** Name of the model that guesses ahead for it, or why the one asked for does not. */
+	/** Name of the model or head that guesses ahead for it, or why the one asked for does not. */
 	draft?: string;
 	draftProblem?: string;
 	/** What it takes of the memory, with the settings it was opened with; absent where the header does not tell. */
@@ -66,14 +69,16 @@ export async function openModel(file: string, options: OpenOptions = {}): Promis
 	const header = await readHeader(file);
 	const need = options.memory && checkedNeed(file, header, options.memory);
 	const native = loadNative();
+	const { backend, note } = chooseBackend(options.backend ?? 'auto', native.metalInfo(), options.cacheType);
 	const nativeOptions = {
 		...(options.threads ? { threads: options.threads } : {}),
 		...(options.kernels !== undefined && { kernels: options.kernels }),
 		...(options.rope !== undefined && { rope: options.rope }),
 		...(options.matrixUnits && { matrixUnits: true }),
 	};
-	const { backend, note } = chooseBackend(options.backend ?? 'auto', native.metalInfo(), options.cacheType);
-	const model = await native.openModel(file, { ...nativeOptions, backend });
+	const draftFile = options.speculation === false ? undefined : options.draftModelPath;
+	const head = draftFile !== undefined && (await isDraftHead(draftFile)) ? draftFile : undefined;
+	const { model, problem: headProblem } = await openNative(file, { ...nativeOptions, backend }, head);
 	const backendNote = note ?? model.info.backendNote;
 	try {
 		const tokenizer = Tokenizer.fromGguf(header);
@@ -83,16 +88,20 @@ export async function openModel(file: string, options: OpenOptions = {}): Promis
 			);
 		}
 		const family = familyOf(header, tokenizer);
-		const { contextTokens, instrument, memory: _checked, draftModelPath, ...engineOptions } = options;
+		const { contextTokens, instrument, memory: _checked, draftModelPath: _opened, ...engineOptions } = options;
 		const positions = typeof contextTokens === 'function' ? contextTokens({ tokenizer, family }) : contextTokens;
 		const turns = options.turns ?? new StepArbiter().join();
-		const drafting: Drafting | undefined = draftModelPath
-			? await openDraft(draftModelPath, tokenizer, { ...options, turns: onBehalfOf(turns) }, need)
-			: undefined;
+		const drafting: Drafting = head
+			? headProblem
+				? { problem: headProblem }
+				: { name: optionalString(await readHeader(head), 'general.name') ?? path.basename(head) }
+			: draftFile
+				? await openDraft(draftFile, tokenizer, { ...options, turns: onBehalfOf(turns) }, need)
+				: {};
 		const engine = new Engine(instrument?.(model) ?? model, {
 			...engineOptions,
 			turns,
-			...(drafting?.source && { draftSources: [new PromptLookup(), drafting.source] }),
+			...(drafting.source && { draftSources: [new PromptLookup(), drafting.source] }),
 			...(positions !== undefined && { contextTokens: positions }),
 			...(backendNote !== undefined && { backendNote }),
 			reopen: () => native.openModel(file, { ...nativeOptions, backend: 'cpu' }),
@@ -106,8 +115,8 @@ export async function openModel(file: string, options: OpenOptions = {}): Promis
 			weights: { expertBytes: tensorBytes(header, /_exps\./), headBytes: headBytes(header) },
 			cpuFeatures: native.cpuInfo().features,
 			...(need && { need }),
-			...(drafting?.name !== undefined && { draft: drafting.name }),
-			...(drafting?.problem !== undefined && { draftProblem: drafting.problem }),
+			...(drafting.name !== undefined && { draft: drafting.name }),
+			...(drafting.problem !== undefined && { draftProblem: drafting.problem }),
 		};
 	} catch (error) {
 		model.close();
@@ -115,7 +124,32 @@ export async function openModel(file: string, options: OpenOptions = {}): Promis
 	}
 }
 
-/** A draft model with its name, or why there is none. */
+/** Opens the weights, with the draft head if that fits; `problem` says why it does not. */
+async function openNative(
+	file: string,
+	options: ModelOptions,
+	draftHead: string | undefined,
+): Promise<{ model: NativeModel; problem?: string }> {
+	const native = loadNative();
+	if (draftHead === undefined) return { model: await native.openModel(file, options) };
+	try {
+		return { model: await native.openModel(file, { ...options, draftHead }) };
+	} catch (error) {
+		// Where the model itself is at fault, this says so.
+		return { model: await native.openModel(file, options), problem: (error as Error).message };
+	}
+}
+
+/** Whether a file is a draft head; false too of one that cannot be read, which opening it then tells. */
+async function isDraftHead(file: string): Promise<boolean> {
+	try {
+		return optionalString(await readHeader(file), 'general.architecture') === 'eagle3';
+	} catch {
+		return false;
+	}
+}
+
+/** What drafts for a model with its name, or why nothing does. `source`: a model of its own; absent: a head. */
 interface Drafting {
 	source?: ModelDraft;
 	name?: string;
@@ -199,5 +233,8 @@ export async function checkReadable(file: string): Promise<void> {
 		if (code === 'ENOENT' || code === 'ENOTDIR') throw new Error(`there is no file ${file}`);
 		throw new Error(`cannot read ${file}: ${(error as Error).message}`);
 	}
-	if (stats.isDirectory()) throw new Error(`${file} is a folder, not a GGUF file`);
+	if (stats.isDirectory())
+		throw new Error(
+			`${file} is a folder, not a GGUF file; Select Model… and "hearth convert" convert a Hugging Face folder`,
+		);
 }

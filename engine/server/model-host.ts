@@ -258,6 +258,7 @@ export class ModelHost {
 			cacheTokens: cacheTokens(settings),
 			turns: this.#arbiter.join(),
 			...(settings.draftModelPath !== '' && { draftModelPath: settings.draftModelPath }),
+			onDraftFailure: (error) => log(`${settings.draftModelPath} drafts no more: ${describe(error)}`),
 		});
 		return {
 			...opened,

@@ -27,7 +27,9 @@ import { TextDocument } from 'vscode-languageserver-textdocument';
 import { readBenchmarkOptions } from '../benchmark/options';
 import { Completer, type CompletionResult } from '../completion/completer';
 import { RelatedFiles } from '../completion/related-files';
+import { convertOnce } from '../convert/convert-once';
 import type { RelatedFile } from '../families/family';
+import type { WriteProgress } from '../gguf/writer';
 import { catalogueEntry } from '../models/catalogue';
 import { sizeOf } from '../models/downloads';
 import { downloadFolder, listModels } from '../models/list';
@@ -41,6 +43,9 @@ import {
 	ChatRequest,
 	type ChatResult,
 	type CompletionReport,
+	type ConvertModelParams,
+	ConvertModelRequest,
+	type ConvertModelResult,
 	DownloadSizeRequest,
 	type EngineSettings,
 	type EngineStatus,
@@ -186,6 +191,7 @@ export class Session {
 		this.#onRequest(StopDownloadRequest, ({ id, folder, discard }) =>
 			this.#downloading(() => this.#engine.downloads.stop(catalogueEntry(id), folder ?? downloadFolder(), discard)),
 		);
+		this.#onRequest(ConvertModelRequest, (params, token) => this.#convert(params, token));
 		this.#onRequest(ChatRequest, (params, token) => this.#answer(params, token));
 		this.#onRequest(ForgetChatRequest, async ({ conversationId }) => {
 			for (const { model } of Object.values(this.#engine.hosts)) model?.chat.forget(conversationId);
@@ -432,6 +438,32 @@ export class Session {
 				}
 			}),
 		);
+	}
+
+	#convert({ path, workDoneToken }: ConvertModelParams, token: CancellationToken): Promise<ConvertModelResult> {
+		const report = (value: WorkDoneProgressBegin | WorkDoneProgressReport | WorkDoneProgressEnd) => {
+			if (workDoneToken === undefined) return;
+			void this.#tell(() => this.#connection.sendProgress(WorkDoneProgress.type, workDoneToken, value));
+		};
+		return this.#cancellable(token, async (signal) => {
+			report({ kind: 'begin', title: 'Hearth: converting the model', cancellable: true, percentage: 0 });
+			let shown = 0;
+			const onProgress = ({ writtenBytes, totalBytes }: WriteProgress) => {
+				const percentage = Math.floor((100 * writtenBytes) / totalBytes);
+				if (percentage === shown) return;
+				shown = percentage;
+				report({ kind: 'report', percentage });
+			};
+			try {
+				if (typeof path !== 'string' || path === '') throw new Error('no folder was given');
+				return await convertOnce(path, { signal, onProgress });
+			} catch (error) {
+				if (signal.aborted) throw new ResponseError(LSPErrorCodes.RequestCancelled, 'the conversion was cancelled');
+				throw new ResponseError(ErrorCode.modelLoadFailed, (error as Error).message);
+			} finally {
+				report({ kind: 'end' });
+			}
+		});
 	}
 
 	/** Runs a request's work and gives its errors the protocol's codes. */

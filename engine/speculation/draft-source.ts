@@ -38,7 +38,7 @@ export interface DraftSource {
 	ground?(sequence: DraftSequence): DraftGround | undefined;
 	/**
 	 * @returns for each request the tokens that may come next, the likeliest continuation, at most `limit`; none where it has
-	 * no idea. Drafts of a sequence do not depend on which others are asked for with it.
+	 * no idea.
 	 */
 	propose(requests: readonly DraftRequest[]): number[][] | Promise<number[][]>;
 	/**

@@ -1,10 +1,11 @@
 // Choosing a model: the command, the check by loading it, and the one message shown when there is none.
-import { existsSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import { homedir } from 'node:os';
 import path from 'node:path';
 import * as vscode from 'vscode';
 import {
 	type CatalogueModel,
+	type ConvertModelResult,
 	ErrorCode,
 	type FoundModel,
 	ListModelsRequest,
@@ -17,6 +18,7 @@ import type { Engine } from '../connection/engine';
 import { modelFolders } from '../connection/settings';
 import { describeError } from '../errors';
 import { formatBytes } from '../status/statusText';
+import { chooseFolder, convertFolder } from './convertFolder';
 import { Downloads } from './downloads';
 import { byUsefulness, foundRow, memoryChoices, offeredRow } from './modelItems';
 import { type ModelPaths, type RoleChoice, roleChoices, roleInSettings } from './modelRole';
@@ -33,6 +35,11 @@ interface ModelItem extends vscode.QuickPickItem {
 
 const FILE_ITEMS: ModelItem[] = [
 	{ label: '$(folder-opened) Browse…', description: 'choose a .gguf file', choose: browse },
+	{
+		label: '$(folder) Convert a Hugging Face folder…',
+		description: 'config.json and safetensors',
+		choose: chooseFolder,
+	},
 	{ label: '$(edit) Enter a path…', description: 'type or paste it', choose: enterPath },
 ];
 
@@ -195,11 +202,6 @@ export class Models implements vscode.Disposable {
 
 	/** A model has arrived: the first one is taken into use, any other only if that is wanted. */
 	async #downloaded(file: string, name: string): Promise<void> {
-		// A folder of several files is part of another model.
-		if (!file.endsWith('.gguf')) {
-			void vscode.window.showInformationMessage(`${name} is complete and verified: ${file}`);
-			return;
-		}
 		if (this.#engine.settings.modelPath === '') return this.#use(file);
 		const choice = await vscode.window.showInformationMessage(`${name} is complete and verified.`, 'Use Model');
 		if (choice) await this.#use(file);
@@ -218,6 +220,12 @@ export class Models implements vscode.Disposable {
 		{ memoryLimit = 'available', settings }: Partial<LoadParams> = {},
 		choice?: RoleChoice,
 	): Promise<void> {
+		if (statSync(file, { throwIfNoEntry: false })?.isDirectory()) {
+			const converted = await this.#convert(file);
+			if (converted?.draftHead) await this.#useDraft(converted.path);
+			else if (converted) await this.#use(converted.path, { memoryLimit, ...(settings && { settings }) }, choice);
+			return;
+		}
 		const chosen = choice ?? (await askRole(file, this.#engine.settings));
 		if (!chosen) return;
 		const { role, changes } = chosen;
@@ -270,6 +278,23 @@ export class Models implements vscode.Disposable {
 		else if (choice) await this.#select();
 	}
 
+	/** Lets a draft head guess ahead for the model in use, which is loaded again for it. */
+	async #useDraft(file: string): Promise<void> {
+		await this.#engine.changeSettings({ draftModelPath: file });
+		void vscode.window.showInformationMessage(`${path.basename(file)} guesses ahead for your model from now on.`);
+	}
+
+	/** A Hugging Face folder as a model file; undefined where the user cancelled or was told why it is none. */
+	async #convert(folder: string): Promise<ConvertModelResult | undefined> {
+		try {
+			return await convertFolder(this.#engine, folder);
+		} catch (error) {
+			const { message } = describeError(error);
+			await this.#showLoadError(message.includes(folder) ? message : `${folder}: ${message}`);
+			return undefined;
+		}
+	}
+
 	/** Tells of a model that could not be loaded at start or after a change of settings; of each error once. */
 	#report(message: string, shortage?: MemoryShortage): void {
 		if (this.#trying || message === this.#reportedError) return;
@@ -318,7 +343,7 @@ async function browse(): Promise<string | undefined> {
 async function enterPath(): Promise<string | undefined> {
 	const typed = await vscode.window.showInputBox({
 		title: 'Path of the model',
-		prompt: 'Path of a .gguf file on the machine the extension runs on',
+		prompt: 'Path of a .gguf file, or of a Hugging Face folder, on the machine the extension runs on',
 		placeHolder: path.join(homedir(), 'models', 'gpt-oss-20b.gguf'),
 		ignoreFocusOut: true,
 		validateInput: (value) => {

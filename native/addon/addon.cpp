@@ -78,7 +78,7 @@ Napi::Value open_model(const Napi::CallbackInfo& call) {
   if (call[1].IsObject()) {
     auto object = call[1].As<Napi::Object>();
     Napi::Value threads = object.Get("threads"), rope = object.Get("rope"), kernels = object.Get("kernels"),
-                backend = object.Get("backend");
+                draft_head = object.Get("draftHead"), backend = object.Get("backend");
     if (!threads.IsUndefined()) {
       double count = threads.IsNumber() ? threads.As<Napi::Number>().DoubleValue() : -1;
       if (!(count >= 0 && count <= 1024)) throw Napi::TypeError::New(call.Env(), "threads must be a number from 0 to 1024");
@@ -90,6 +90,7 @@ Napi::Value open_model(const Napi::CallbackInfo& call) {
       options.rope = mode == "llamacpp" ? RopeMode::llamacpp : RopeMode::reference;
     }
     if (!kernels.IsUndefined()) options.kernels = kernels.ToString();
+    if (!draft_head.IsUndefined()) options.draft_head = draft_head.ToString();
     if (!backend.IsUndefined()) options.backend = backend.ToString();
     options.matrix_units = object.Get("matrixUnits").ToBoolean();
   }

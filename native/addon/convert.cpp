@@ -135,6 +135,9 @@ Batch batch_from_js(const Napi::Object& object) {
   if (!tables.IsArray()) throw wrong(env, "blockTables", "an array of Int32Arrays");
   auto list = tables.As<Napi::Array>();
   for (uint32_t i = 0; i < list.Length(); i++) batch.block_tables.push_back(ints(list.Get(i), "blockTables[i]"));
+  Napi::Value drafting = object.Get("draftSequences");
+  if (!drafting.IsUndefined())
+    for (int32_t sequence : ints(drafting, "draftSequences")) batch.draft_sequences.push_back(sequence);
   batch.sampling.resize(batch.outputs.size());
   Napi::Value sampling = object.Get("sampling");
   if (!sampling.IsUndefined()) {
@@ -154,6 +157,27 @@ Batch batch_from_js(const Napi::Object& object) {
   }
   batch.logits = object.Get("logits").ToBoolean();
   return batch;
+}
+
+std::vector<DraftRequest> draft_requests_from_js(const Napi::Value& value) {
+  Napi::Env env = value.Env();
+  if (!value.IsArray()) throw Napi::TypeError::New(env, "draft takes a cache and an array of requests");
+  auto list = value.As<Napi::Array>();
+  std::vector<DraftRequest> requests;
+  for (uint32_t i = 0; i < list.Length(); i++) {
+    Napi::Value entry = list.Get(i);
+    if (!entry.IsObject()) throw Napi::TypeError::New(env, "a draft request must be an object");
+    auto object = entry.As<Napi::Object>();
+    const auto whole = [&](const char* field) {
+      Napi::Value number = object.Get(field);
+      double n = number.IsNumber() ? number.As<Napi::Number>().DoubleValue() : NAN;
+      if (!(n >= 0 && n <= INT32_MAX) || n != std::floor(n))
+        throw Napi::TypeError::New(env, std::string("a draft request's ") + field + " must be a whole number below 2^31");
+      return static_cast<int32_t>(n);
+    };
+    requests.push_back({whole("sequence"), whole("position"), whole("token"), whole("limit"), ints(object.Get("blocks"), "blocks")});
+  }
+  return requests;
 }
 
 Napi::Value count_to_js(Napi::Env env, const StepCount& count) {

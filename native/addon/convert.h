@@ -5,6 +5,7 @@
 
 #include "../core/backend.h"
 #include "../core/batch.h"
+#include "../core/draft_head.h"
 #include "../core/gguf.h"
 #include "../core/self_test.h"
 
@@ -12,6 +13,9 @@ namespace hearth {
 
 /// { version, fileBytes, metadata: Map, tensors } as native/index.ts's GgufHeader.
 Napi::Value header_to_js(Napi::Env env, const Gguf& gguf);
+
+/// native/index.ts's HeadDraftRequests.
+std::vector<DraftRequest> draft_requests_from_js(const Napi::Value& value);
 
 /// native/index.ts's StepBatch.
 Batch batch_from_js(const Napi::Object& object);

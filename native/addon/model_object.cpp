@@ -52,6 +52,8 @@ void ModelObject::define(Napi::Env env) {
                                                           InstanceMethod<&ModelObject::create_cache>("createCache"),
                                                           InstanceMethod<&ModelObject::cache_block_bytes>("cacheBlockBytes"),
                                                           InstanceMethod<&ModelObject::step>("step"),
+                                                          InstanceMethod<&ModelObject::draft>("draft"),
+                                                          InstanceMethod<&ModelObject::release_drafts>("releaseDrafts"),
                                                           InstanceMethod<&ModelObject::count_step>("countStep"),
                                                           InstanceAccessor<&ModelObject::repack_bytes>("repackBytes"),
                                                           InstanceMethod<&ModelObject::repack>("repack"),
@@ -123,6 +125,13 @@ Napi::Value ModelObject::info(const Napi::CallbackInfo& call) {
   number("ropeFrequencyBase", c.rope_base);
   number("ropeScalingFactor", c.rope_factor);
   number("ropeOriginalContextLength", c.rope_original_context);
+  if (const DraftHead* head = engine.draft_head()) {
+    auto draft = Napi::Object::New(env);
+    draft.Set("path", head->model().gguf().file().path());
+    draft.Set("fileBytes", Napi::Number::New(env, static_cast<double>(head->model().gguf().file().size())));
+    draft.Set("vocabularySize", Napi::Number::New(env, head->model().config().vocabulary));
+    out.Set("draftHead", draft);
+  }
   text("backend", engine.backend().kind());
   if (const std::string device = engine.backend().device(); !device.empty()) text("device", device);
   if (!engine.backend_note().empty()) text("backendNote", engine.backend_note());
@@ -147,7 +156,7 @@ Napi::Value ModelObject::create_cache(const Napi::CallbackInfo& call) {
 
 Napi::Value ModelObject::cache_block_bytes(const Napi::CallbackInfo& call) {
   const Engine& engine = *model(call.Env()).engine;
-  return Napi::Number::New(call.Env(), static_cast<double>(KvCache::block_bytes(engine.model().config(), cache_type(call[0], engine))));
+  return Napi::Number::New(call.Env(), static_cast<double>(engine.cache_block_bytes(cache_type(call[0], engine))));
 }
 
 Napi::Value ModelObject::step(const Napi::CallbackInfo& call) {
@@ -162,6 +171,34 @@ Napi::Value ModelObject::step(const Napi::CallbackInfo& call) {
     double milliseconds = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
     return [result, milliseconds](Napi::Env env) { return result_to_js(env, *result, milliseconds); };
   });
+}
+
+Napi::Value ModelObject::draft(const Napi::CallbackInfo& call) {
+  Napi::Env env = call.Env();
+  LoadedModel& loaded = model(env);
+  CacheObject* cache = CacheObject::from(call[0]);
+  if (!cache) throw Napi::TypeError::New(env, "draft takes a cache and an array of requests");
+  auto requests = std::make_shared<std::vector<DraftRequest>>(draft_requests_from_js(call[1]));
+  return loaded.worker.run(env, [engine = loaded.engine.get(), memory = cache->cache_of(env, model_), requests]() -> Worker::Settle {
+    auto drafts = std::make_shared<std::vector<std::vector<int32_t>>>(engine->draft(*memory, *requests));
+    return [drafts](Napi::Env env) {
+      auto out = Napi::Array::New(env, drafts->size());
+      for (uint32_t i = 0; i < drafts->size(); i++) {
+        const std::vector<int32_t>& draft = (*drafts)[i];
+        auto tokens = Napi::Int32Array::New(env, draft.size());
+        std::copy(draft.begin(), draft.end(), tokens.Data());
+        out.Set(i, tokens);
+      }
+      return Napi::Value(out);
+    };
+  });
+}
+
+Napi::Value ModelObject::release_drafts(const Napi::CallbackInfo& call) {
+  LoadedModel& loaded = model(call.Env());
+  const auto sequence = static_cast<int64_t>(whole_number(call[0], 0, INT32_MAX, "the sequence"));
+  loaded.worker.post([engine = loaded.engine.get(), sequence] { engine->release_drafts(sequence); });
+  return call.Env().Undefined();
 }
 
 Napi::Value ModelObject::count_step(const Napi::CallbackInfo& call) {

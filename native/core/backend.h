@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "batch.h"
+#include "error.h"
 #include "model.h"
 
 namespace hearth {
@@ -83,6 +84,19 @@ class Backend {
   virtual bool encodes() const { return false; }
   /// What the step would launch, without running it; no launches: this backend has none. The step must be valid.
   virtual StepCount count(const Batch&, KvCache&) { return {}; }
+
+  // What draft heads need; a backend may do without, and is asked first.
+  virtual bool runs_draft_heads() const { return false; }
+  /// The residual stream x[R][E] of the step, between two operations, to rows that are `stride` floats apart.
+  virtual void read_hidden(float* /*to*/, size_t /*stride*/) { no_draft_heads(); }
+  /// y[rows][matrix.rows] = x[rows][matrix.columns] · Wᵀ, between steps.
+  virtual void project(const Matrix& /*matrix*/, const float* /*x*/, int /*rows*/, float* /*y*/) { no_draft_heads(); }
+  /// Of a draft head, in place of embed(): its layer will read, for each row, the normed embedding of the token beside the normed
+  /// `features` [R][E], and x becomes the features, normed or not as the head has it.
+  virtual void embed_with(const float* /*features*/) { no_draft_heads(); }
+
+ private:
+  [[noreturn]] void no_draft_heads() const { fail("the %s kernels run no draft heads", name()); }
 };
 
 }  // namespace hearth

@@ -35,6 +35,8 @@ void Batch::validate(const Config& config, const KvCache& cache) const {
     if (r > 0 && sequences[r] == sequences[r - 1] && positions[r] != positions[r - 1] + 1)
       fail("row %zu: positions of a sequence must ascend by 1", r);
   }
+  if (!draft_sequences.empty() && draft_sequences.size() != block_tables.size())
+    fail("draftSequences must name every sequence of the step");
   std::unordered_set<int32_t> seen, written;
   for (const Run& run : runs_of(*this)) {
     if (!seen.insert(sequences[static_cast<size_t>(run.first_row)]).second) fail("the rows of a sequence must be adjacent");

@@ -17,6 +17,7 @@ struct Batch {
   std::vector<int32_t> positions;  ///< [rows]
   std::vector<int32_t> sequences;  ///< [rows] index into block_tables; rows of a sequence adjacent, positions ascending by 1
   std::vector<std::vector<int32_t>> block_tables;
+  std::vector<int64_t> draft_sequences;  ///< [block_tables] what a draft head calls each, below 0: not followed; or empty
   std::vector<int32_t> outputs;    ///< rows whose next token is wanted, ascending
   std::vector<Sampling> sampling;  ///< [outputs]
   bool logits = false;             ///< give the output rows' logits back

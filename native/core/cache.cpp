@@ -63,6 +63,7 @@ KvCache::~KvCache() {
 }
 
 void KvCache::copy_block(int from, int to, int tokens) {
+  if (companion_) companion_->copy_block(from, to, tokens);
   const size_t run = static_cast<size_t>(tokens) * element_, elements = kCacheBlock * static_cast<size_t>(head_length_) * element_;
   const size_t scales = scale_bytes(head_length_, type_);
   for (int layer = 0; layer < layers_; layer++)

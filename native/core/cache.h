@@ -31,7 +31,7 @@ class KvCache {
 
   int blocks() const { return blocks_; }
   CacheType type() const { return type_; }
-  size_t bytes() const { return bytes_; }
+  size_t bytes() const { return bytes_ + (companion_ ? companion_->bytes() : 0); }
   int layers() const { return layers_; }
   /// All layers' memory, `bytes()` long, at a multiple of kMapAlignment (but on Windows); a layer takes layer_bytes() of it.
   uint8_t* memory() const { return base_; }
@@ -44,7 +44,11 @@ class KvCache {
   }
   uint8_t* values(int layer, int block, int head) const { return keys(layer, block, head) + layer_bytes_ / 2; }
 
-  /// Copies the first `tokens` positions of a block into another, all layers.
+  /// A cache of another model whose blocks have the same numbers and fate: a draft head's. nullptr: none.
+  KvCache* companion() const { return companion_.get(); }
+  void set_companion(std::shared_ptr<KvCache> companion) { companion_ = std::move(companion); }
+
+  /// Copies the first `tokens` positions of a block into another, all layers, the companion's too.
   void copy_block(int from, int to, int tokens);
 
   /// Dimensions that share a scale in a Q8_0 cache.
@@ -57,6 +61,7 @@ class KvCache {
   CacheType type_;
   size_t element_, head_bytes_, layer_bytes_, bytes_;
   uint8_t* base_ = nullptr;
+  std::shared_ptr<KvCache> companion_;
 };
 
 }  // namespace hearth

@@ -60,7 +60,34 @@ class Stopwatch {
 
 Engine::Engine(const std::string& path, const EngineOptions& options)
     : model_(path), pool_(options.threads > 0 ? options.threads : default_thread_count()),
-      backend_(make_backend(model_, pool_, options, backend_note_)) {}
+      backend_(make_backend(model_, pool_, options, backend_note_)) {
+  if (options.draft_head.empty()) return;
+  if (!backend_->runs_draft_heads()) fail("%s: the %s kernels run no draft heads", options.draft_head.c_str(), backend_->name());
+  EngineOptions beside = options;
+  beside.backend = backend_->kind();
+  draft_head_ = std::make_unique<DraftHead>(options.draft_head, model_, pool_,
+                                            [&](const Model& head) { return make_backend(head, pool_, beside, backend_note_); });
+}
+
+std::shared_ptr<KvCache> Engine::make_cache(int blocks, CacheType type) const {
+  auto cache = backend_->make_cache(model_.config(), blocks, type);
+  if (draft_head_) cache->set_companion(draft_head_->make_cache(blocks, type));
+  return cache;
+}
+
+size_t Engine::cache_block_bytes(CacheType type) const {
+  return KvCache::block_bytes(model_.config(), type) + (draft_head_ ? KvCache::block_bytes(draft_head_->model().config(), type) : 0);
+}
+
+std::vector<std::vector<int32_t>> Engine::draft(KvCache& cache, const std::vector<DraftRequest>& requests) {
+  if (!draft_head_) fail("the model was opened without a draft head");
+  if (aborted_) fail("the model is being closed");
+  return draft_head_->draft(cache, requests);
+}
+
+void Engine::release_drafts(int64_t sequence) {
+  if (draft_head_) draft_head_->release(sequence);
+}
 
 StepResult Engine::step(KvCache& cache, const Batch& batch) {
   const Config& config = model_.config();
@@ -71,7 +98,12 @@ StepResult Engine::step(KvCache& cache, const Batch& batch) {
   backend.begin(batch, cache);
   backend.embed();
   watch.lap("embed");
+  const bool drafting = draft_head_ && !batch.draft_sequences.empty();
+  const int E = config.embedding;
+  float* features = drafting ? draft_head_->features(batch.rows()) : nullptr;
   for (int layer = 0; layer < config.layers; layer++) {
+    for (int i = 0; drafting && i < 3; i++)
+      if (draft_head_->model().head().target_layers[i] == layer) backend.read_hidden(features + i * E, 3 * static_cast<size_t>(E));
     if (aborted_) {
       backend.finish();
       fail("the model is being closed");
@@ -107,6 +139,10 @@ StepResult Engine::step(KvCache& cache, const Batch& batch) {
     });
     if (batch.logits) result.logits.assign(logits, logits + outputs * vocabulary);
     watch.lap("sampling");
+  }
+  if (drafting) {
+    draft_head_->observe(batch, cache);
+    watch.lap("draft head");
   }
   std::lock_guard lock(profile_mutex_);
   for (auto& [operation, milliseconds] : times) profile_[operation] += milliseconds;

@@ -9,6 +9,7 @@
 
 #include "backend.h"
 #include "batch.h"
+#include "draft_head.h"
 #include "model.h"
 #include "thread_pool.h"
 
@@ -18,6 +19,7 @@ struct EngineOptions {
   int threads = 0;  ///< 0: default_thread_count()
   RopeMode rope = RopeMode::reference;
   std::string kernels = "auto";
+  std::string draft_head;  ///< GGUF of a draft head for the model; empty: none
   /// "auto": Metal where this machine and build have it, unless certain CPU kernels are asked for; "metal": the same, and
   /// backend_note() says why where it cannot be; "cpu".
   std::string backend = "auto";
@@ -34,13 +36,21 @@ class Engine {
   const Backend& backend() const { return *backend_; }
   /// Why the CPU computes where Metal was asked for or could be expected; else empty.
   const std::string& backend_note() const { return backend_note_; }
-  std::shared_ptr<KvCache> make_cache(int blocks, CacheType type) { return backend_->make_cache(model_.config(), blocks, type); }
   int threads() const { return pool_.threads(); }
 
   /// The forward pass as the model card gives it, then sampling. Throws Error on a bad batch (cache untouched) or once
   /// abort() was called.
   StepResult step(KvCache& cache, const Batch& batch);
 
+  /// The model's draft head; nullptr: it has none.
+  const DraftHead* draft_head() const { return draft_head_.get(); }
+  /// See DraftHead::draft and release. Throw Error where the model has no draft head.
+  std::vector<std::vector<int32_t>> draft(KvCache& cache, const std::vector<DraftRequest>& requests);
+  void release_drafts(int64_t sequence);
+
+  /// A cache for this model and its draft head. Throws Error where memory for it cannot be had.
+  std::shared_ptr<KvCache> make_cache(int blocks, CacheType type) const;
+  size_t cache_block_bytes(CacheType type) const;
   /// What the step would launch on a GPU. Throws Error on a bad batch.
   StepCount count(KvCache& cache, const Batch& batch);
 
@@ -63,6 +73,7 @@ class Engine {
   ThreadPool pool_;
   std::string backend_note_;
   std::unique_ptr<Backend> backend_;
+  std::unique_ptr<DraftHead> draft_head_;
   std::atomic<bool> aborted_{false};
   std::mutex profile_mutex_;
   std::map<std::string, double> profile_;

@@ -247,6 +247,20 @@ float Gguf::f32(const std::string& key) const {
 
 float Gguf::f32(const std::string& key, float absent) const { return find(key) ? f32(key) : absent; }
 
+bool Gguf::boolean(const std::string& key, bool absent) const {
+  const GgufValue* value = find(key);
+  if (!value) return absent;
+  if (auto* b = std::get_if<bool>(value)) return *b;
+  fail("%s: the metadata key %s must be true or false", file_->path().c_str(), key.c_str());
+}
+
+std::vector<int64_t> Gguf::integers(const std::string& key) const {
+  const GgufValue* value = find(key);
+  if (!value) return {};
+  if (auto* array = std::get_if<GgufArray>(value); array && array->kind == GgufArray::Kind::integers) return array->integers;
+  fail("%s: the metadata key %s must be an array of whole numbers", file_->path().c_str(), key.c_str());
+}
+
 std::string_view Gguf::string(const std::string& key) const {
   const GgufValue& value = required(*this, key);
   if (auto* s = std::get_if<std::string_view>(&value)) return *s;

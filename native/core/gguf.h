@@ -17,7 +17,7 @@ namespace hearth {
 
 /// ggml's tensor type ids; the ones this core computes with are named.
 enum class TensorType : uint32_t {
-  F32 = 0, F16 = 1, Q4_0 = 2, Q4_1 = 3, Q5_0 = 6, Q5_1 = 7, Q8_0 = 8, Q4_K = 12, Q5_K = 13, Q6_K = 14, BF16 = 30, MXFP4 = 39
+  F32 = 0, F16 = 1, Q4_0 = 2, Q4_1 = 3, Q5_0 = 6, Q5_1 = 7, Q8_0 = 8, Q4_K = 12, Q5_K = 13, Q6_K = 14, I64 = 27, BF16 = 30, MXFP4 = 39
 };
 
 struct TypeTraits {
@@ -69,6 +69,9 @@ class Gguf {
   uint32_t u32(const std::string& key, uint32_t absent) const;
   float f32(const std::string& key) const;
   float f32(const std::string& key, float absent) const;
+  bool boolean(const std::string& key, bool absent) const;
+  /// An array of integers; empty where the key is absent.
+  std::vector<int64_t> integers(const std::string& key) const;
   std::string_view string(const std::string& key) const;
   std::string_view string(const std::string& key, std::string_view absent) const;
 

@@ -32,6 +32,10 @@ const Architecture kArchitectures[5] = {
      .experts = true, .head_norms = true},
 };
 
+const Architecture kEagle3 = {.name = "eagle3", .rope_layout = RopeLayout::interleaved, .activation = Activation::silu,
+                              .ffn_norm = "ffn_norm", .window = false, .sinks = false, .experts = false, .qkv_bias = false,
+                              .other_biases = false, .head_norms = false};
+
 float bfloat_to_float(uint16_t bfloat) { return std::bit_cast<float>(static_cast<uint32_t>(bfloat) << 16); }
 
 namespace {
@@ -66,6 +70,8 @@ int checked(const Gguf& gguf, const std::string& key, uint32_t low, uint32_t hig
 
 const Architecture& read_architecture(const Gguf& gguf) {
   std::string_view name = gguf.string("general.architecture");
+  if (name == kEagle3.name)
+    fail("%s is a draft head for another model; choose it as the draft, beside that model", gguf.file().path().c_str());
   std::string supported;
   for (const Architecture& architecture : kArchitectures) {
     if (name == architecture.name) return architecture;
@@ -75,9 +81,8 @@ const Architecture& read_architecture(const Gguf& gguf) {
        gguf.file().path().c_str(), printable(name).c_str(), supported.c_str());
 }
 
-Config read_config(const Gguf& gguf) {
+Config read_config(const Gguf& gguf, const Architecture& architecture) {
   const char* file = gguf.file().path().c_str();
-  const Architecture& architecture = read_architecture(gguf);
   if (gguf.u32("split.count", 1) > 1) fail("%s is one part of a split model; merge the parts into one file first", file);
   auto key = [&](const char* name) { return std::string(architecture.name) + "." + name; };
   auto number = [&](const char* name, uint32_t low, uint32_t high, uint32_t absent = 0) {
@@ -188,9 +193,11 @@ Layer Model::read_layer(int n) {
   const std::string blk = "blk." + std::to_string(n) + ".";
   Layer layer{};
   layer.attention_norm = vector(blk + "attn_norm.weight", E);
-  layer.q = matrix(blk + "attn_q.weight", E, Q);
-  layer.k = matrix(blk + "attn_k.weight", E, KV);
-  layer.v = matrix(blk + "attn_v.weight", E, KV);
+  if (&a == &kEagle3) layer.hidden_norm = vector(blk + "attn_norm_2.weight", E);
+  const int64_t in = layer.hidden_norm ? 2 * E : E;
+  layer.q = matrix(blk + "attn_q.weight", in, Q);
+  layer.k = matrix(blk + "attn_k.weight", in, KV);
+  layer.v = matrix(blk + "attn_v.weight", in, KV);
   layer.q_bias = optional_vector(a.qkv_bias, blk + "attn_q.bias", Q);
   layer.k_bias = optional_vector(a.qkv_bias, blk + "attn_k.bias", KV);
   layer.v_bias = optional_vector(a.qkv_bias, blk + "attn_v.bias", KV);
@@ -219,7 +226,7 @@ Layer Model::read_layer(int n) {
 }
 
 Model::Model(const std::string& path) : gguf_(path) {
-  config_ = read_config(gguf_);
+  config_ = read_config(gguf_, read_architecture(gguf_));
   const Config& c = config_;
   const Tensor* embedding = gguf_.find_tensor("token_embd.weight");
   if (!embedding) fail("%s lacks the tensor token_embd.weight", path.c_str());
@@ -230,12 +237,72 @@ Model::Model(const std::string& path) : gguf_(path) {
   const bool tied = !c.architecture->output && !gguf_.find_tensor("output.weight");
   output_ = tied ? embedding_ : matrix("output.weight", c.embedding, c.vocabulary);
   output_norm_ = vector("output_norm.weight", c.embedding);
-  config_.rope_divisors = optional_vector(false, "rope_freqs.weight", c.rope_length / 2);
-  for (int i = 0; c.rope_divisors && i < c.rope_length / 2; i++)
-    if (!(c.rope_divisors[i] > 0 && c.rope_divisors[i] < 1e12f))
-      fail("%s is damaged: number %d of tensor rope_freqs.weight is %g", path.c_str(), i, c.rope_divisors[i]);
+  read_rope_divisors();
   for (int n = 0; n < c.layers; n++) layers_.push_back(read_layer(n));
   gguf_.file().read_ahead();
+}
+
+void Model::read_rope_divisors() {
+  config_.rope_divisors = optional_vector(false, "rope_freqs.weight", config_.rope_length / 2);
+  for (int i = 0; config_.rope_divisors && i < config_.rope_length / 2; i++)
+    if (!(config_.rope_divisors[i] > 0 && config_.rope_divisors[i] < 1e12f))
+      fail("%s is damaged: number %d of tensor rope_freqs.weight is %g", gguf_.file().path().c_str(), i, config_.rope_divisors[i]);
+}
+
+Model::Model(const std::string& path, const Model& target) : gguf_(path), target_(&target) {
+  const char* file = path.c_str();
+  if (gguf_.string("general.architecture") != kEagle3.name)
+    fail("%s has the architecture \"%s\"; a draft head has \"%s\"", file, printable(gguf_.string("general.architecture")).c_str(), kEagle3.name);
+  config_ = read_config(gguf_, kEagle3);
+  const Config &c = config_, &t = target.config();
+  if (c.layers != 1) fail("%s: a draft head has 1 layer, this one %d", file, c.layers);
+  const int width = checked(gguf_, "eagle3.target_hidden_size", 1, 1 << 16, static_cast<uint32_t>(c.embedding));
+  if (width != t.embedding)
+    fail("%s is a draft head for a model of width %d; %s has %d", file, width, target.gguf().file().path().c_str(), t.embedding);
+  // llama.cpp has called the key both.
+  std::vector<int64_t> layers = gguf_.integers("eagle3.target_layers");
+  if (layers.empty()) layers = gguf_.integers("eagle3.extract_layers");
+  if (layers.empty()) layers = {2, t.layers / 2, t.layers - 3};
+  if (layers.size() != 3) fail("%s: eagle3.target_layers names %zu layers; a draft head reads 3", file, layers.size());
+  for (size_t i = 0; i < 3; i++) {
+    if (layers[i] < 0 || layers[i] >= t.layers)
+      fail("%s: the draft head reads layer %lld of its target, which has %d", file, static_cast<long long>(layers[i]), t.layers);
+    head_.target_layers[i] = static_cast<int>(layers[i]);
+  }
+  head_.norm_before_residual = gguf_.boolean("eagle3.norm_before_residual", false);
+  head_.fusion = matrix("fc.weight", 3 * width, c.embedding);
+  if (gguf_.boolean("eagle3.norm_before_fc", false)) head_.fusion_norm = vector("enc.output_norm.weight", 3 * width);
+
+  config_.vocabulary = t.vocabulary;
+  if (const Tensor* ids = gguf_.find_tensor("d2t")) {
+    if (ids->type != TensorType::I64 || ids->dimensions != 1 || ids->shape[0] > t.vocabulary)
+      fail("%s: tensor d2t should be at most %d I64 numbers, the target's id of each draft token", file, t.vocabulary);
+    for (int64_t i = 0; i < ids->shape[0]; i++) {
+      int64_t id;
+      std::memcpy(&id, ids->data + 8 * i, 8);
+      if (id < 0 || id >= t.vocabulary)
+        fail("%s: draft token %lld is token %lld of the target, which has %d", file, static_cast<long long>(i), static_cast<long long>(id), t.vocabulary);
+      head_.token_ids.push_back(static_cast<int32_t>(id));
+    }
+    config_.vocabulary = static_cast<int>(ids->shape[0]);
+  }
+  const auto shared = [&](const char* name, int64_t rows, const Matrix& of_target) {
+    if (gguf_.find_tensor(name)) return matrix(name, c.embedding, rows);
+    if (c.embedding != t.embedding || of_target.rows != rows)
+      fail("%s lacks the tensor %s, and its target's has another shape", file, name);
+    return of_target;
+  };
+  embedding_ = shared("token_embd.weight", t.vocabulary, target.embedding());
+  output_ = shared("output.weight", c.vocabulary, target.output());
+  output_norm_ = vector("output_norm.weight", c.embedding);
+  read_rope_divisors();
+  layers_.push_back(read_layer(0));
+  gguf_.file().read_ahead();
+}
+
+const uint8_t* Model::end_of(const uint8_t* data) const {
+  const MappedFile& file = gguf_.file();
+  return target_ && (data < file.data() || data >= file.end()) ? target_->gguf().file().end() : file.end();
 }
 
 uint64_t Model::bytes_per_token() const {

@@ -32,6 +32,8 @@ struct Architecture {
   bool qkv_bias = false, other_biases = false;  ///< required
   bool head_norms = false;      ///< RMSNorm of each query and key head before RoPE
 };
+/// The layer of an EAGLE-3 draft head; see draft_head.h.
+extern const Architecture kEagle3;
 /// In the order in which they are listed to users.
 extern const Architecture kArchitectures[5];
 
@@ -91,6 +93,7 @@ struct Layer {
   Matrix attention_output;       ///< [E][H·D]
   const float* attention_output_bias;
   const float* ffn_norm;         ///< [E]
+  const float* hidden_norm;      ///< [E]; with it, Q, K and V read the normed embedding and the normed features, [2·E]
   Matrix router;                 ///< [X][E]; not in a dense layer
   const float* router_bias;      ///< [X]
   Matrix gate, up;               ///< [X·F][E]: expert e's rows are e·F …; dense: [F][E]
@@ -99,10 +102,22 @@ struct Layer {
   const float* down_bias;            ///< [X][E]
 };
 
+/// What an EAGLE-3 draft head has beside its one layer. T is the target's embedding length.
+struct HeadWeights {
+  Matrix fusion;                     ///< [E][3·T]
+  const float* fusion_norm;          ///< [3·T]; nullptr: none
+  bool norm_before_residual;         ///< the residual begins with the normed features
+  int target_layers[3];              ///< whose inputs are the features
+  std::vector<int32_t> token_ids;    ///< the target's id of each output row; empty: the same
+};
+
 class Model {
  public:
   /// Maps and validates. Throws Error: not a GGUF, another architecture, a missing tensor, a wrong shape or type, by name.
   explicit Model(const std::string& path);
+  /// A draft head for `target`, whose embedding and output matrices it uses where the file has none; the target must outlive it.
+  /// The vocabulary of its config is that of its output.
+  Model(const std::string& path, const Model& target);
 
   const Gguf& gguf() const { return gguf_; }
   const Config& config() const { return config_; }
@@ -110,6 +125,10 @@ class Model {
   /// The embedding again where the file ties the two.
   const Matrix& output() const { return output_; }
   const float* output_norm() const { return output_norm_; }
+  /// Of a draft head.
+  const HeadWeights& head() const { return head_; }
+  /// One past the last byte that may be read of the file that `data` lies in.
+  const uint8_t* end_of(const uint8_t* data) const;
   const std::vector<Layer>& layers() const { return layers_; }
   /// Bytes of weights that one decode token reads.
   uint64_t bytes_per_token() const;
@@ -120,8 +139,11 @@ class Model {
   /// nullptr where the file has none and `required` is false.
   const float* optional_vector(bool required, const std::string& name, int64_t length, int64_t stack = 1);
   Layer read_layer(int n);
+  void read_rope_divisors();
 
   Gguf gguf_;
+  const Model* target_ = nullptr;
+  HeadWeights head_{};
   Config config_{};
   Matrix embedding_{}, output_{};
   const float* output_norm_ = nullptr;

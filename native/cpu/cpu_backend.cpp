@@ -123,7 +123,7 @@ class CpuBackend final : public Backend {
  public:
   CpuBackend(const Model& model, ThreadPool& pool, RopeMode rope, const Kernels& kernels)
       : model_(model), config_(model.config()), pool_(pool), rope_(config_, rope), kernels_(kernels),
-        end_(model.gguf().file().end()), threads_(static_cast<size_t>(pool.threads())),
+        threads_(static_cast<size_t>(pool.threads())),
         packed_(static_cast<size_t>(config_.layers)) {}
 
   const char* name() const override { return kernels_.name; }
@@ -164,8 +164,7 @@ class CpuBackend final : public Backend {
     for_rows(rows_, [&](int r, int) {
       rope_.table(batch.positions[static_cast<size_t>(r)], cos_.data() + area(r, half), sin_.data() + area(r, half));
     });
-    identity_.resize(static_cast<size_t>(rows_));
-    for (int r = 0; r < rows_; r++) identity_[static_cast<size_t>(r)] = r;
+    number_rows(rows_);
   }
 
   void embed() override {
@@ -174,14 +173,43 @@ class CpuBackend final : public Backend {
     });
   }
 
+  bool runs_draft_heads() const override { return true; }
+
+  void embed_with(const float* features) override {
+    const int E = config_.embedding;
+    const Layer& layer = model_.layers()[0];
+    pairs_.get(area(rows_, 2 * E));
+    for_rows(rows_, [&](int r, int) {
+      float *x = x_.data() + area(r, E), *pair = pairs_.data() + area(r, 2 * E);
+      dequantize_row(model_.embedding(), batch_->tokens[static_cast<size_t>(r)], x);
+      kernels_.rms_norm(x, layer.attention_norm, E, config_.rms_epsilon, pair);
+      kernels_.rms_norm(features + area(r, E), layer.hidden_norm, E, config_.rms_epsilon, pair + E);
+      std::memcpy(x, model_.head().norm_before_residual ? pair + E : features + area(r, E), static_cast<size_t>(E) * sizeof(float));
+    });
+  }
+
+  void read_hidden(float* to, size_t stride) override {
+    const int E = config_.embedding;
+    for_rows(rows_, [&](int r, int) {
+      std::memcpy(to + static_cast<size_t>(r) * stride, x_.data() + area(r, E), static_cast<size_t>(E) * sizeof(float));
+    });
+  }
+
+  void project(const Matrix& matrix, const float* x, int rows, float* y) override {
+    number_rows(rows);
+    const Product products[] = {{&matrix, nullptr, y, static_cast<size_t>(matrix.rows), false}};
+    multiply(products, prepare(x, rows, matrix.columns, needs_tiles(products)));
+  }
+
   void attention_input(int n) override {
     const Layer& layer = model_.layers()[static_cast<size_t>(n)];
-    norm_rows(x_.data(), layer.attention_norm, h_.data(), rows_);
+    if (!layer.hidden_norm) norm_rows(x_.data(), layer.attention_norm, h_.data(), rows_);
+    const float* in = layer.hidden_norm ? pairs_.data() : h_.data();
     const auto q = static_cast<size_t>(config_.q_length()), kv = static_cast<size_t>(config_.kv_length());
     const Product products[] = {{&layer.q, layer.q_bias, q_.data(), q, false},
                                 {&layer.k, layer.k_bias, k_.data(), kv, false},
                                 {&layer.v, layer.v_bias, v_.data(), kv, false}};
-    multiply(products, prepare(h_.data(), rows_, config_.embedding, needs_tiles(products)));
+    multiply(products, prepare(in, rows_, layer.q.columns, needs_tiles(products)));
     for (const Run& run : runs_)
       for_rows(run.rows, [&](int i, int) { rotate_and_store(n, run, i); });
   }
@@ -331,6 +359,11 @@ class CpuBackend final : public Backend {
     return tiles.data() + area(first, width / kBlock) * cpu::kPackedBlockBytes;
   }
 
+  void number_rows(int rows) {
+    identity_.resize(static_cast<size_t>(rows));
+    for (int r = 0; r < rows; r++) identity_[static_cast<size_t>(r)] = r;
+  }
+
   static bool needs_tiles(std::span<const Product> products) {
     return std::any_of(products.begin(), products.end(), [](const Product& p) { return is_quantised(p.matrix->type); });
   }
@@ -395,7 +428,8 @@ class CpuBackend final : public Backend {
     } else if (const std::optional<cpu::Format> format = format_of(matrix.type)) {
       const int blocks = matrix.columns / kBlock;
       uint8_t* scratch = threads_[static_cast<size_t>(thread)].kernel.get(cpu::scratch_bytes(blocks));
-      const cpu::QuantGroup group{matrix.row(first), matrix.row_bytes, rows, blocks, in.tiles, in.count, y, kGroupRows, end_, scratch};
+      const cpu::QuantGroup group{matrix.row(first), matrix.row_bytes, rows, blocks, in.tiles, in.count, y, kGroupRows,
+                                  model_.end_of(matrix.data), scratch};
       quant_group(kernels_, *format)(group);
     } else {
       const cpu::FloatGroup group{matrix.row(first), matrix.row_bytes, rows, matrix.columns, in.rows,
@@ -703,7 +737,6 @@ class CpuBackend final : public Backend {
   ThreadPool& pool_;
   Rope rope_;
   const Kernels& kernels_;
-  const uint8_t* end_;
   std::vector<ThreadScratch> threads_;
   std::vector<PackedLayer> packed_;
 
@@ -715,8 +748,8 @@ class CpuBackend final : public Backend {
   int rows_ = 0;
   std::vector<int32_t> identity_;
 
-  // Activations: x residual, h normed, q/k/v, a attention's output.
-  Scratch<float> x_, h_, q_, k_, v_, a_, cos_, sin_, scores_, logits_;
+  // Activations: x residual, h normed, pairs a draft head's input, q/k/v, a attention's output.
+  Scratch<float> x_, h_, pairs_, q_, k_, v_, a_, cos_, sin_, scores_, logits_;
   Quantised quantised_, quantised_activated_;
   Scratch<uint8_t> tiles_memory_, expert_tiles_;
   Scratch<float> gathered_, activated_, expert_out_;

@@ -42,10 +42,36 @@ class ReferenceBackend final : public Backend {
       dequantize_row(model_.embedding(), batch_->tokens[static_cast<size_t>(r)], &x_[size(r, config_.embedding)]);
   }
 
+  bool runs_draft_heads() const override { return true; }
+
+  void embed_with(const float* features) override {
+    const int E = config_.embedding;
+    const Layer& layer = model_.layers()[0];
+    embed();
+    const Floats given(features, features + size(rows_, E));
+    const Floats e = rms_norm(x_, rows_, E, layer.attention_norm), g = rms_norm(given, rows_, E, layer.hidden_norm);
+    pairs_.resize(size(rows_, 2 * E));
+    for (int r = 0; r < rows_; r++) {
+      std::memcpy(&pairs_[size(r, 2 * E)], &e[size(r, E)], static_cast<size_t>(E) * sizeof(float));
+      std::memcpy(&pairs_[size(r, 2 * E) + static_cast<size_t>(E)], &g[size(r, E)], static_cast<size_t>(E) * sizeof(float));
+    }
+    x_ = model_.head().norm_before_residual ? g : given;
+  }
+
+  void read_hidden(float* to, size_t stride) override {
+    for (int r = 0; r < rows_; r++)
+      std::memcpy(to + static_cast<size_t>(r) * stride, &x_[size(r, config_.embedding)], static_cast<size_t>(config_.embedding) * sizeof(float));
+  }
+
+  void project(const Matrix& matrix, const float* x, int rows, float* y) override {
+    const Floats out = matmul(matrix, Floats(x, x + size(rows, matrix.columns)), rows, nullptr);
+    std::copy(out.begin(), out.end(), y);
+  }
+
   void attention_input(int n) override {
     const Layer& layer = model_.layers()[static_cast<size_t>(n)];
     const int D = config_.head_length, KV = config_.kv_length(), half = config_.rope_length / 2;
-    Floats h = rms_norm(x_, rows_, config_.embedding, layer.attention_norm);
+    const Floats h = layer.hidden_norm ? pairs_ : rms_norm(x_, rows_, config_.embedding, layer.attention_norm);
     q_ = matmul(layer.q, h, rows_, layer.q_bias);
     Floats k = matmul(layer.k, h, rows_, layer.k_bias);
     Floats v = matmul(layer.v, h, rows_, layer.v_bias);
@@ -220,7 +246,7 @@ class ReferenceBackend final : public Backend {
   KvCache* cache_ = nullptr;
   std::vector<Run> runs_;
   int rows_ = 0;
-  Floats x_, q_, a_, cos_, sin_, logits_;
+  Floats x_, pairs_, q_, a_, cos_, sin_, logits_;
 };
 
 }  // namespace

@@ -67,14 +67,20 @@ export function feedForward(x: readonly number[], gate: Float32Array, up: Float3
 	);
 }
 
-/** Logits of every position, [tokens][vocabulary]. */
-export function plainLogits(config: PlainConfig, weights: PlainWeights, tokens: ArrayLike<number>): number[][] {
+/** `logits` of every position, [tokens][vocabulary]; `inputs` of every layer, [layers][tokens][embedding]. */
+export function plainForward(
+	config: PlainConfig,
+	weights: PlainWeights,
+	tokens: ArrayLike<number>,
+): { logits: number[][]; inputs: number[][][] } {
 	const { embedding, headLength } = config;
 	const add = (a: readonly number[], b: readonly number[]) => a.map((value, i) => value + b[i]!);
 	let x = Array.from(tokens, (token) =>
 		Array.from(weights['model.embed_tokens.weight']!.subarray(token * embedding, (token + 1) * embedding)),
 	);
+	const inputs: number[][][] = [];
 	for (let layer = 0; layer < config.layers; layer++) {
+		inputs.push(x);
 		const w = (name: string) => weights[`model.layers.${layer}.${name}`]!;
 		const keys: number[][][] = [];
 		const values: number[][][] = [];
@@ -104,5 +110,6 @@ export function plainLogits(config: PlainConfig, weights: PlainWeights, tokens: 
 		});
 	}
 	const head = weights['lm_head.weight'] ?? weights['model.embed_tokens.weight']!;
-	return x.map((row) => multiply(head, rmsNorm(row, weights['model.norm.weight']!, config.epsilon)));
+	const logits = x.map((row) => multiply(head, rmsNorm(row, weights['model.norm.weight']!, config.epsilon)));
+	return { logits, inputs };
 }

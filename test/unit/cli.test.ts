@@ -103,7 +103,16 @@ describe('hearth', () => {
 			'hearth bench: --count counts the launches of --backend metal (see "hearth bench --help")',
 		],
 		[['info', 'none.gguf'], 'hearth info: there is no file none.gguf'],
-		[['info', '.'], 'hearth info: . is a folder, not a GGUF file'],
+		[
+			['info', '.'],
+			'hearth info: . is a folder, not a GGUF file; Select Model… and "hearth convert" convert a Hugging Face folder',
+		],
+		[['convert', '.'], 'hearth convert: OUT.gguf is missing (see "hearth convert --help")'],
+		[['convert', 'none', 'o.gguf'], 'hearth convert: none is no folder of a Hugging Face model: it lacks config.json'],
+		[
+			['convert', '.', 'o.gguf', '--type', 'q4'],
+			'hearth convert: --type takes keep, f16, bf16, q8_0; not "q4" (see "hearth convert --help")',
+		],
 		[['generate', 'none.gguf', '--prompt', 'x'], 'hearth generate: there is no file none.gguf'],
 		[
 			['generate', 'm', '--prompt', 'x', '--tokens', '1'],

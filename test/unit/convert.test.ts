@@ -1,11 +1,24 @@
 // Conversion of Hugging Face folders: round trips against files made directly, dense models against the published computation
 // with llama.cpp as the judge of the GGUF, and folders that must be refused.
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import {
+	existsSync,
+	mkdirSync,
+	readdirSync,
+	readFileSync,
+	rmSync,
+	statSync,
+	truncateSync,
+	writeFileSync,
+} from 'node:fs';
 import path from 'node:path';
 import { describe, expect, test } from 'vitest';
+import { ProgressType } from 'vscode-jsonrpc';
 import { convertFolder, modelName } from '../../engine/convert/convert';
+import { convertOnce } from '../../engine/convert/convert-once';
 import { decodeFloats, encodeFloats } from '../../engine/convert/rows';
 import { requireString, requireStrings } from '../../engine/gguf/metadata';
+import { serveStreams } from '../../engine/server/server';
+import { DEFAULT_SETTINGS } from '../../engine/server/settings';
 import { demoCorpus } from '../../engine/synth/demo-text';
 import { trainedVocabulary } from '../../engine/synth/vocabulary';
 import { Tokenizer } from '../../engine/tokenizer/tokenizer';
@@ -23,7 +36,8 @@ import {
 	writeFolder,
 } from '../support/hugging-face';
 import { makeModel, temporaryFolder } from '../support/models';
-import { type PlainConfig, type PlainWeights, plainLogits } from '../support/plain-transformer';
+import { type PlainConfig, type PlainWeights, plainForward } from '../support/plain-transformer';
+import { streamPair } from './support/lsp-client';
 
 const folder = temporaryFolder();
 const native = loadNative();
@@ -371,12 +385,42 @@ describe('dense models', () => {
 			...{ ...sizes, headLength: 'headLength' in options ? options.headLength : 16 },
 			...{ epsilon: 1e-5, frequencies },
 		};
-		const published = plainLogits(plainConfig, weights, tokens);
+		const published = plainForward(plainConfig, weights, tokens).logits;
 		const positions = [0, 5, 23];
 		const [theirs] = await llamaLogits(file, [{ tokens, positions }], vocabularySize);
 		for (const [i, position] of positions.entries()) {
 			const row = theirs!.subarray(i * vocabularySize, (i + 1) * vocabularySize);
 			expect(correlation(row, published[position]!), `position ${position}`).toBeGreaterThan(0.9995);
+		}
+	});
+});
+
+describe('the request', () => {
+	test('converts a folder with progress, and says what is wrong with one', async () => {
+		const { client, input, output } = streamPair();
+		const controller = new AbortController();
+		const served = serveStreams(input, output, { settings: DEFAULT_SETTINGS }, controller.signal);
+		try {
+			await client.initialize();
+			const seen: { kind: string; percentage?: number }[] = [];
+			const type = new ProgressType<{ kind: string; percentage?: number }>();
+			client.connection.onProgress(type, 'convert', (value) => {
+				seen.push(value);
+			});
+			const from = path.join(folder, 'gpt-oss-tiny');
+			const params = { path: from, workDoneToken: 'convert' };
+			expect(await client.connection.sendRequest('hearth/convertModel', params)).toEqual({
+				...{ path: `${from}.gguf`, draftHead: false },
+			});
+			expect(seen.at(0)).toMatchObject({ kind: 'begin', percentage: 0 });
+			expect(seen.at(-2)).toMatchObject({ kind: 'report', percentage: 100 });
+			expect(seen.at(-1)).toMatchObject({ kind: 'end' });
+			const wrong = client.connection.sendRequest('hearth/convertModel', { path: folder });
+			await expect(wrong).rejects.toThrow('lacks config.json');
+		} finally {
+			controller.abort();
+			await served;
+			client.connection.dispose();
 		}
 	});
 });
@@ -656,6 +700,24 @@ describe('what cannot be converted', () => {
 		await expect(converting).rejects.toThrow('stopped');
 		expect(existsSync(`${from}.gguf`)).toBe(false);
 		expect(readdirSync(folder).filter((name) => name.includes('partial'))).toEqual([]);
+	});
+
+	test('a folder is converted once, and again when it has changed', async () => {
+		const from = writeFolder(folder, 'once', complete, { 'config.json': small, 'tokenizer.json': tokenizer });
+		const file = path.join(folder, 'once.gguf');
+		expect(await convertOnce(from)).toEqual({ path: file, draftHead: false });
+		const first = statSync(file).ino;
+		expect((await convertOnce(from)).path).toBe(file);
+		expect(statSync(file).ino).toBe(first);
+		writeFileSync(path.join(from, 'config.json'), `${JSON.stringify({ ...small, rope_theta: 20000 })}`);
+		expect((await convertOnce(from)).path).toBe(file);
+		expect(statSync(file).ino).not.toBe(first);
+
+		const snapshots = path.join(folder, 'models--me--Tiny', 'snapshots');
+		mkdirSync(snapshots, { recursive: true });
+		const cached = writeFolder(snapshots, 'abc', complete, { 'config.json': small, 'tokenizer.json': tokenizer });
+		const cache = path.join(folder, 'cache');
+		expect(path.relative(cache, (await convertOnce(cached, {}, cache)).path)).toMatch(/^Tiny-[0-9a-f]{8}\.gguf$/);
 	});
 
 	test('a model is named by its folder, in the cache of Hugging Face by its repository', () => {

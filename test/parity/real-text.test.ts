@@ -1,0 +1,151 @@
+// A real model on real text, against llama.cpp: perplexity over code and prose of this repository, and greedy continuations. With
+// HEARTH_PERPLEXITY=all over more than 20,000 tokens, which takes llama.cpp five minutes of processor time; else over a fifth. The first token that differs is judged by how likely both are: rounding decides between equals.
+import { execFile } from 'node:child_process';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { promisify } from 'node:util';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { type OpenOptions, openModel, readHeader } from '../../engine/runtime/model';
+import { Tokenizer } from '../../engine/tokenizer/tokenizer';
+import { loadNative, type NativeModel } from '../../native/index';
+import { forward } from '../support/forward';
+import { temporaryFolder } from '../support/models';
+import { smollm2 } from '../support/real-model';
+
+const root = path.resolve(import.meta.dirname, '..', '..');
+const folder = temporaryFolder();
+
+/** Tokens of a chunk, each computed from nothing before it. */
+const CHUNK = 1024;
+const TEXTS = {
+	code: [
+		'engine/runtime/engine.ts',
+		'engine/completion/completer.ts',
+		'native/cpu/cpu_backend.cpp',
+		'scripts/test.mjs',
+	],
+	prose: [
+		'README.md',
+		'docs/architecture.md',
+		'docs/performance.md',
+		'docs/language-server.md',
+		'LICENSE',
+		'CHANGELOG.md',
+	],
+};
+const ALL = process.env['HEARTH_PERPLEXITY'] === 'all';
+/** Chunks of each kind. */
+const CHUNKS = ALL ? { code: 12, prose: 9 } : { code: 2, prose: 2 };
+const PROMPTS = [
+	'function add(a: number, b: number): number {\n\treturn',
+	'The capital of France is',
+	'def fibonacci(n):\n    if n < 2:\n        return n\n    return',
+	'import { readFileSync } from "node:fs";\n\nconst text = readFileSync(',
+	'Water boils at 100 degrees Celsius because',
+];
+const LENGTH = 48;
+
+describe.skipIf(!smollm2)('SmolLM2-135M-Instruct', () => {
+	let model: NativeModel;
+	let tokenizer: Tokenizer;
+	let kinds: { kind: keyof typeof TEXTS; ids: number[] }[];
+	let prompts: number[][];
+	let theirs: { losses: number[]; continuations: number[][] };
+
+	beforeAll(async () => {
+		model = await loadNative().openModel(smollm2!, { threads: 2 });
+		tokenizer = Tokenizer.fromGguf(await readHeader(smollm2!));
+		kinds = (Object.keys(TEXTS) as (keyof typeof TEXTS)[]).flatMap((kind) => {
+			const text = TEXTS[kind].map((file) => readFileSync(path.join(root, file), 'utf8')).join('\n');
+			const ids = [...tokenizer.encode(text)];
+			const chunks = Array.from({ length: CHUNKS[kind] }, (_, i) => ids.slice(i * CHUNK, (i + 1) * CHUNK));
+			return chunks.filter((chunk) => chunk.length === CHUNK).map((chunk) => ({ kind, ids: chunk }));
+		});
+		prompts = PROMPTS.map((prompt) => [...tokenizer.encode(prompt)]);
+		const [jobs, out] = [path.join(folder, 'jobs.json'), path.join(folder, 'out.json')];
+		writeFileSync(jobs, JSON.stringify({ chunks: kinds.map(({ ids }) => ids), prompts, length: LENGTH }));
+		const script = path.join(import.meta.dirname, 'llama-real-text.mjs');
+		await promisify(execFile)(process.execPath, [script, smollm2!, jobs, out]);
+		theirs = JSON.parse(readFileSync(out, 'utf8'));
+	});
+
+	it('has the perplexity that it has in llama.cpp, within 0.5 %', async () => {
+		const sums = { code: [0, 0, 0], prose: [0, 0, 0] } as Record<keyof typeof TEXTS, [number, number, number]>;
+		for (const [i, { kind, ids }] of kinds.entries()) {
+			const sum = sums[kind];
+			sum[0] += await lossOf(model, ids);
+			sum[1] += theirs.losses[i]!;
+			sum[2] += ids.length - 1;
+		}
+		const rows = Object.entries(sums).map(([kind, [ours, llama, tokens]]) => ({
+			kind,
+			tokens,
+			hearth: Math.exp(ours / tokens),
+			llama: Math.exp(llama / tokens),
+		}));
+		mkdirSync(path.join(root, 'test', 'output'), { recursive: true });
+		writeFileSync(path.join(root, 'test', 'output', 'perplexity.json'), `${JSON.stringify(rows, undefined, '\t')}\n`);
+		expect(rows.reduce((sum, { tokens }) => sum + tokens, 0)).toBeGreaterThan(ALL ? 20_000 : 4000);
+		for (const { kind, hearth, llama } of rows) {
+			expect(Math.abs(hearth / llama - 1), `${kind}: ${hearth} and ${llama}`).toBeLessThan(0.005);
+		}
+	});
+
+	it('writes the same with a draft model, which is right where it is the same model', async () => {
+		const options = { contextTokens: 512, threads: 2, repack: false };
+		const prompt = prompts[0]!;
+		const write = async (more: OpenOptions) => {
+			const { engine, draft } = await openModel(smollm2!, { ...options, ...more });
+			const result = await engine.generate({ tokens: prompt, priority: 'chat', maxTokens: LENGTH });
+			await engine.close();
+			return { ...result, draft };
+		};
+		const plain = await write({ speculation: false });
+		const drafted = await write({ draftModelPath: smollm2! });
+		expect(drafted.draft).toBe(model.info.name);
+		expect(drafted.tokens).toEqual(plain.tokens);
+		expect(drafted.drafts.proposed).toBeGreaterThan(0);
+	});
+
+	it('goes on as it does in llama.cpp, but where two tokens are about as likely', async () => {
+		let agreed = 0;
+		for (const [i, prompt] of prompts.entries()) {
+			const continuation = theirs.continuations[i]!;
+			const logits = await forward(model, [...prompt, ...continuation], {
+				positions: continuation.map((_, j) => prompt.length - 1 + j),
+			});
+			const vocabulary = model.info.vocabularySize;
+			const first = continuation.findIndex((token, j) => {
+				const row = logits.subarray(j * vocabulary, (j + 1) * vocabulary);
+				const best = row.reduce((most, value) => Math.max(most, value), Number.NEGATIVE_INFINITY);
+				// What they chose is what we would choose, or nearly.
+				expect(best - row[token]!, `${PROMPTS[i]}: token ${j}`).toBeLessThan(0.25);
+				return row[token]! < best;
+			});
+			agreed += first < 0 ? continuation.length : first;
+		}
+		// Identical for most of the way.
+		expect(agreed).toBeGreaterThan(prompts.length * LENGTH * 0.5);
+	});
+});
+
+/** The sum of −ln p of each token but the first. */
+async function lossOf(model: NativeModel, ids: readonly number[]): Promise<number> {
+	const vocabulary = model.info.vocabularySize;
+	const cache = model.createCache({ blocks: Math.ceil(ids.length / 32) });
+	let loss = 0;
+	for (let start = 0; start < ids.length; start += 128) {
+		const end = Math.min(ids.length, start + 128);
+		const logits = await forward(model, ids.slice(0, end), { cache, start, chunk: 128 });
+		for (let at = start; at < Math.min(end, ids.length - 1); at++) {
+			const row = logits.subarray((at - start) * vocabulary, (at - start + 1) * vocabulary);
+			let most = Number.NEGATIVE_INFINITY;
+			for (const value of row) if (value > most) most = value;
+			let weight = 0;
+			for (const value of row) weight += Math.exp(value - most);
+			loss += Math.log(weight) + most - row[ids[at + 1]!]!;
+		}
+	}
+	cache.close();
+	return loss;
+}
