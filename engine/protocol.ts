@@ -18,6 +18,8 @@ export interface EngineSettings {
 	kernels: 'auto' | 'reference' | 'portable' | 'avx2' | 'avx512' | 'neon';
 	/** What computes; `auto`: Metal where there is a usable one, else the CPU. */
 	backend: 'auto' | 'metal' | 'cpu';
+	/** Metal: prompts on the GPU's matrix units; faster, but tokens may then depend on how a prompt was cut into steps. */
+	matrixUnits: boolean;
 	rope: 'reference' | 'llamacpp';
 	/** How the KV cache keeps keys and values; `q8_0` takes half the memory and is a little less exact. */
 	cacheType: 'f16' | 'q8_0';

@@ -1,6 +1,6 @@
 // Builds the programs that test the Metal kernels and host code on this machine's CPU (native/test/metal/README.md), with
 // clang 19, into dist/native/metal/<mode>/. Whatever has the same contents as in the build before is not built again.
-// usage: node native/build-metal.mjs [mode…]
+// usage: node native/build-metal.mjs [mode…] [--addon]   --addon: only dist/native/metal/hearth.node, the addon on fake Metal
 import { execFile, execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
@@ -268,9 +268,10 @@ function objectsOf(files, mode) {
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-	const modes = process.argv.slice(2);
+	const modes = process.argv.slice(2).filter((argument) => argument !== '--addon');
+	const addon = modes.length < process.argv.length - 2;
 	try {
-		await buildMetalTests(modes.length > 0 ? { modes } : {});
+		await buildMetalTests({ ...(modes.length > 0 && { modes }), addon, ...(addon && { programs: [] }) });
 	} catch (error) {
 		process.stderr.write(`${error.message}\n`);
 		process.exit(1);

@@ -59,6 +59,8 @@ export interface ModelOptions {
 	draftHead?: string;
 	/** Default `auto`. Where Metal is asked for and cannot be used, the CPU computes and `info.backendNote` says why. */
 	backend?: BackendChoice;
+	/** Metal: steps of 32 rows and more on the GPU's matrix units. Faster, but last bits then depend on a step's size. */
+	matrixUnits?: boolean;
 }
 
 /** What the native core read from the GGUF's metadata. Lengths are in elements, sizes in bytes. */

@@ -1,7 +1,11 @@
 // What steps cost a GPU, counted instead of timed: launches, barriers and bytes, from the commands as the backend would encode them.
 // Nothing runs, so that a full-size model's counts need neither its weights nor a GPU worth measuring.
+import { mkdtemp, rm } from 'node:fs/promises';
+import os from 'node:os';
+import path from 'node:path';
 import { type KernelLaunch, loadNative, type NativeCache, type NativeModel, type StepBatch } from '../../native/index';
 import { readHeader } from '../runtime/model';
+import { synthesize } from '../synth/synthesize';
 import { stepWeightBytes } from './cost';
 import { table } from './table';
 
@@ -75,11 +79,13 @@ export async function countSteps(file: string, steps: readonly CountedStep[] = C
 		};
 		const counted: StepCounts[] = [];
 		const kernels = new Map<string, KernelCounts>();
+		const memory = await threadgroupMemory(steps);
 		for (const step of steps) {
 			const { launches, scratchBytes } = await countOne(model, step);
 			counted.push(countsOf(step, launches, scratchBytes, stepWeightBytes(cost, step.sequences * step.rows)));
 			for (const { kernel, threads, threadgroupBytes } of launches) {
-				const known = kernels.get(kernel) ?? { kernel, steps: [], threads, threadgroupBytes };
+				const used = Math.max(threadgroupBytes, memory.get(kernel) ?? 0);
+				const known = kernels.get(kernel) ?? { kernel, steps: [], threads, threadgroupBytes: used };
 				if (!known.steps.includes(step.name)) known.steps.push(step.name);
 				kernels.set(kernel, known);
 			}
@@ -92,6 +98,37 @@ export async function countSteps(file: string, steps: readonly CountedStep[] = C
 		};
 	} finally {
 		model.close();
+	}
+}
+
+/**
+ * Threadgroup memory by kernel. It does not depend on a model's size but for the length of heads, and emulated devices know it of
+ * kernels that have run only: so a small model runs such steps.
+ */
+async function threadgroupMemory(steps: readonly CountedStep[]): Promise<Map<string, number>> {
+	const folder = await mkdtemp(path.join(os.tmpdir(), 'hearth-count-'));
+	const memory = new Map<string, number>();
+	try {
+		const file = path.join(folder, 'small.gguf');
+		await synthesize(file, { preset: 'tiny', shape: { layers: 1, heads: 8, headsKv: 1, headLength: 64 } });
+		const model = await loadNative().openModel(file, { backend: 'metal' });
+		const cache = model.createCache({ blocks: Math.max(...steps.map(({ sequences }) => sequences)) });
+		try {
+			for (const step of steps) {
+				const batch = batchOf({ ...step, rows: Math.min(step.rows, 32), context: 0 }, 1);
+				await model.step(cache, batch);
+				const { launches } = await model.countStep(cache, batch);
+				for (const { kernel, threadgroupBytes } of launches) {
+					memory.set(kernel, Math.max(threadgroupBytes, memory.get(kernel) ?? 0));
+				}
+			}
+		} finally {
+			cache.close();
+			model.close();
+		}
+		return memory;
+	} finally {
+		await rm(folder, { recursive: true, force: true });
 	}
 }
 

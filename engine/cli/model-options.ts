@@ -11,12 +11,14 @@ export const MODEL_OPTIONS = {
 	threads: { type: 'string' },
 	kernels: { type: 'string' },
 	backend: { type: 'string' },
+	'matrix-units': { type: 'boolean' },
 	rope: { type: 'string' },
 } as const;
 
 export const MODEL_OPTIONS_HELP = `  --threads N      threads (default: physical cores)
   --kernels SET    ${KERNEL_SETS.join(', ')} (default auto)
   --backend B      ${BACKENDS.join(', ')}: what computes (default auto: Metal where there is a usable one, else the CPU)
+  --matrix-units   Metal: read prompts with the GPU's matrix units; faster, but tokens may depend on how a prompt was cut
   --rope MODE      reference or llamacpp: how YaRN's correction range is rounded (default reference)`;
 
 export const CACHE_OPTIONS = { 'cache-type': { type: 'string' } } as const;
@@ -27,8 +29,8 @@ export const CACHE_OPTIONS_HELP = `  --cache-type T   KV cache: f16; q8_0, half 
 /** @throws UsageError on a bad value. */
 export function modelOptions(
 	values: {
-		[name in keyof (typeof MODEL_OPTIONS & typeof CACHE_OPTIONS)]?: string | undefined;
-	},
+		[name in Exclude<keyof (typeof MODEL_OPTIONS & typeof CACHE_OPTIONS), 'matrix-units'>]?: string | undefined;
+	} & { 'matrix-units'?: boolean | undefined },
 ): OpenOptions {
 	const threads = integerOption('threads', values.threads, 1, 1024);
 	const kernels = choiceOption('kernels', values.kernels, KERNEL_SETS);
@@ -40,6 +42,7 @@ export function modelOptions(
 		...(kernels !== undefined && { kernels }),
 		...(backend !== undefined && { backend }),
 		...(rope !== undefined && { rope }),
+		...(values['matrix-units'] && { matrixUnits: true }),
 		...(cacheType !== undefined && { cacheType }),
 		onBackendNote: (note) => process.stderr.write(`hearth: ${note}\n`),
 	};

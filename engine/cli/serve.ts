@@ -45,7 +45,7 @@ export async function serve(args: string[]): Promise<void> {
 		throw new UsageError('give either --stdio or --socket PATH');
 	}
 	const linger = numberOption('linger', values.linger, 0, 1e6) ?? 5;
-	const { threads, kernels, backend, rope } = modelOptions(values);
+	const { threads, kernels, backend, matrixUnits, rope } = modelOptions(values);
 	const { speculation, repack } = engineOptions(values);
 	const settings = {
 		...DEFAULT_SETTINGS,
@@ -56,6 +56,7 @@ export async function serve(args: string[]): Promise<void> {
 		...(threads !== undefined && { threads }),
 		...(kernels !== undefined && { kernels }),
 		...(backend !== undefined && { backend }),
+		...(matrixUnits && { matrixUnits }),
 		...(rope !== undefined && { rope }),
 		speculation,
 		repackWeights: repack,

@@ -31,6 +31,8 @@ export interface OpenOptions extends Omit<EngineOptions, 'contextTokens' | 'back
 	kernels?: KernelSet;
 	/** Default `auto`; where that is not the CPU and the CPU computes all the same, `onBackendNote` is told why. */
 	backend?: BackendChoice;
+	/** Metal: prompts on the GPU's matrix units. Faster, but tokens may then depend on how a prompt was cut into steps. */
+	matrixUnits?: boolean;
 	rope?: RopeMode;
 	/** Refuses a model that takes more, before anything of it is read. Absent: it may take anything. */
 	memory?: { settings: MemorySettings; limit: Exclude<MemoryLimit, 'none'>; available: MachineMemory };
@@ -72,6 +74,7 @@ export async function openModel(file: string, options: OpenOptions = {}): Promis
 		...(options.threads ? { threads: options.threads } : {}),
 		...(options.kernels !== undefined && { kernels: options.kernels }),
 		...(options.rope !== undefined && { rope: options.rope }),
+		...(options.matrixUnits && { matrixUnits: true }),
 	};
 	const draftFile = options.speculation === false ? undefined : options.draftModelPath;
 	const head = draftFile !== undefined && (await isDraftHead(draftFile)) ? draftFile : undefined;

@@ -142,9 +142,9 @@ export class ModelHost {
 	/** What of the settings a loaded model depends on: a change of it needs a reload. */
 	static key(settings: EngineSettings): string {
 		const { modelPath, draftModelPath, threads, contextTokens, kernels, backend, rope, cacheType } = settings;
-		const { speculation, repackWeights } = settings;
+		const { matrixUnits, speculation, repackWeights } = settings;
 		return JSON.stringify([
-			...[modelPath, draftModelPath, threads, contextTokens, kernels, backend, rope, cacheType],
+			...[modelPath, draftModelPath, threads, contextTokens, kernels, backend, matrixUnits, rope, cacheType],
 			...[speculation, repackWeights],
 		]);
 	}
@@ -244,6 +244,7 @@ export class ModelHost {
 			threads: settings.threads,
 			kernels: settings.kernels,
 			backend: settings.backend,
+			matrixUnits: settings.matrixUnits,
 			onBackendNote: (note) => {
 				log(note);
 				this.#changed();

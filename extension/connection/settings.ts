@@ -18,6 +18,7 @@ export function engineSettings(read: SettingReader, homeDirectory: string): Engi
 		contextTokens: integer(read('contextTokens'), 8192, 512, 131_072),
 		kernels: oneOf(read('kernels'), ['auto', 'reference', 'portable', 'avx2', 'avx512', 'neon']),
 		backend: oneOf(read('backend'), ['auto', 'metal', 'cpu']),
+		matrixUnits: flag(read('matrixUnits'), false),
 		rope: oneOf(read('rope'), ['reference', 'llamacpp']),
 		cacheType: oneOf(read('cacheType'), ['f16', 'q8_0']),
 		speculation: flag(read('speculation'), true),

@@ -92,6 +92,7 @@ Napi::Value open_model(const Napi::CallbackInfo& call) {
     if (!kernels.IsUndefined()) options.kernels = kernels.ToString();
     if (!draft_head.IsUndefined()) options.draft_head = draft_head.ToString();
     if (!backend.IsUndefined()) options.backend = backend.ToString();
+    options.matrix_units = object.Get("matrixUnits").ToBoolean();
   }
   auto* task = new OpenModel(call.Env(), path_argument(call), options);
   task->Queue();

@@ -20,7 +20,7 @@ std::unique_ptr<Backend> make_backend(const Model& model, ThreadPool& pool, cons
   if (options.backend != "cpu" && (asked || (metal::on_this_system() && options.kernels == "auto"))) {
     try {
       if (options.kernels != "auto") fail("the kernels \"%s\" are the CPU's", printable(options.kernels).c_str());
-      return metal::make_backend(model, options.rope, asked);
+      return metal::make_backend(model, options.rope, options.matrix_units, asked);
     } catch (const Error& error) {
       note = std::string("the CPU computes, not Metal: ") + error.what();
     }

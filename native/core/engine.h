@@ -23,6 +23,8 @@ struct EngineOptions {
   /// "auto": Metal where this machine and build have it, unless certain CPU kernels are asked for; "metal": the same, and
   /// backend_note() says why where it cannot be; "cpu".
   std::string backend = "auto";
+  /// Metal: long steps on the GPU's matrix units. Faster, but a row's last bits then depend on the step's size.
+  bool matrix_units = false;
 };
 
 class Engine {

@@ -8,6 +8,7 @@
 #include <memory>
 #include <vector>
 
+#include "../core/dequantize.h"
 #include "../core/model.h"
 #include "kernels.h"
 
@@ -43,24 +44,29 @@ uint16_t to_half(float value) {
   return half;
 }
 
-constexpr int kDoubledFp4[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
-
-/// Value i of a block as GGUF stores it.
-double weight(bool mxfp4, const uint8_t* block, int i) {
-  if (mxfp4) return std::ldexp(kDoubledFp4[i < 16 ? block[1 + i] & 15 : block[1 + i - 16] >> 4], block[0] - 128);
-  uint16_t d;
-  std::memcpy(&d, block, 2);
-  return static_cast<double>(half_to_float(d)) * static_cast<int8_t>(block[2 + i]);
-}
+/// A format's name, its ggml type, and where its unit has scales as halves.
+struct FormatInfo {
+  Format format;
+  TensorType type;
+  int halves[2];
+};
+constexpr FormatInfo kFormatInfos[] = {
+    {Format::mxfp4, TensorType::MXFP4, {-1, -1}}, {Format::q8_0, TensorType::Q8_0, {0, -1}}, {Format::q4_0, TensorType::Q4_0, {0, -1}},
+    {Format::q4_1, TensorType::Q4_1, {0, 2}},     {Format::q5_0, TensorType::Q5_0, {0, -1}}, {Format::q5_1, TensorType::Q5_1, {0, 2}},
+    {Format::q4_k, TensorType::Q4_K, {0, 2}},     {Format::q5_k, TensorType::Q5_K, {0, 2}},  {Format::q6_k, TensorType::Q6_K, {208, -1}}};
+static_assert(std::size(kFormatInfos) == kFormats);
 
 /// A quantised matrix times `columns` rows of activations, in groups of 16 weight rows as the backend cuts it.
-Case quantised(bool mxfp4, bool packed, int rows, int blocks, int columns, Random& random) {
-  const size_t block_bytes = mxfp4 ? 17 : 34, row_bytes = block_bytes * static_cast<size_t>(blocks);
+Case quantised(const FormatInfo& info, bool packed, int rows, int blocks, int columns, Random& random) {
+  const Unit unit = unit_of(info.format);
+  blocks = (blocks + unit.blocks - 1) / unit.blocks * unit.blocks;
+  const size_t row_bytes = unit.bytes * static_cast<size_t>(blocks / unit.blocks);
   auto weights = std::make_shared<std::vector<uint8_t>>(row_bytes * static_cast<size_t>(rows));
   for (uint8_t& byte : *weights) byte = static_cast<uint8_t>(random.bits());
-  for (size_t i = 0; i < weights->size(); i += block_bytes) {
-    if (mxfp4) (*weights)[i] = static_cast<uint8_t>(random.integer(115, 125));
-    else (*weights)[i + 1] = static_cast<uint8_t>(random.integer(0x10, 0x24));
+  for (size_t i = 0; i < weights->size(); i += unit.bytes) {
+    if (info.format == Format::mxfp4) (*weights)[i] = static_cast<uint8_t>(random.integer(115, 125));
+    for (const int half : info.halves)
+      if (half >= 0) (*weights)[i + static_cast<size_t>(half) + 1] = static_cast<uint8_t>(random.integer(0x10, 0x24));
   }
   const int k = blocks * kBlock;
   std::vector<float> x(static_cast<size_t>(columns * k));
@@ -81,20 +87,21 @@ Case quantised(bool mxfp4, bool packed, int rows, int blocks, int columns, Rando
     plain.pack_tile(q.data(), scales.data(), sums.data(), k, &order[static_cast<size_t>(first)], std::min(kTileRows, columns - first),
                     tiles->data() + static_cast<size_t>(first / kTileRows) * tile_bytes(kTileRows, blocks));
 
-  Case out{packed ? "group_mxfp4_packed" : mxfp4 ? "group_mxfp4" : "group_q8_0",
+  Case out{std::string(type_traits(info.type)->name) + (packed ? " products, packed" : " products"),
            text("%d x %d, %d rows", rows, k, columns), 2e-6 * std::sqrt(blocks),
            static_cast<double>(weights->size()), 2.0 * rows * k * columns, nullptr, nullptr, {}, {}};
+  const Matrix matrix{info.type, weights->data(), rows, k, row_bytes};
+  std::vector<std::vector<float>> values(static_cast<size_t>(rows), std::vector<float>(static_cast<size_t>(k)));
+  for (int r = 0; r < rows; r++) dequantize_row(matrix, r, values[static_cast<size_t>(r)].data());
   for (int c = 0; c < columns; c++)
-    for (int r = 0; r < rows; r++) {
+    for (const std::vector<float>& row : values) {
       double sum = 0, magnitude = 0;
-      for (int b = 0; b < blocks; b++)
-        for (int i = 0; i < kBlock; i++) {
-          const auto at = static_cast<size_t>(c * blocks + b);
-          const double term = weight(mxfp4, &(*weights)[static_cast<size_t>(r) * row_bytes + static_cast<size_t>(b) * block_bytes], i) *
-                              q[at * kBlock + static_cast<size_t>(i)] * static_cast<double>(scales[at]);
-          sum += term;
-          magnitude += std::fabs(term);
-        }
+      for (int i = 0; i < k; i++) {
+        const auto at = static_cast<size_t>(c * k + i);
+        const double term = static_cast<double>(row[static_cast<size_t>(i)]) * q[at] * static_cast<double>(scales[at / kBlock]);
+        sum += term;
+        magnitude += std::fabs(term);
+      }
       out.wanted.push_back(sum);
       out.scale.push_back(magnitude);
     }
@@ -110,6 +117,7 @@ Case quantised(bool mxfp4, bool packed, int rows, int blocks, int columns, Rando
   auto scratch = std::make_shared<Memory>(), repacked = std::make_shared<Memory>();
   const int groups = (rows + kGroupRows - 1) / kGroupRows;
   out.present = [packed](const Kernels& kernels) { return !packed || kernels.pack_group_mxfp4 != nullptr; };
+  const Format format = info.format;
   out.run = [=](const Kernels& kernels, std::vector<float>& y) {
     const auto rows_of = [&](int g) { return std::min(kGroupRows, rows - g * kGroupRows); };
     const size_t group_bytes = packed ? packed_group_bytes(blocks) : row_bytes * kGroupRows;
@@ -125,7 +133,7 @@ Case quantised(bool mxfp4, bool packed, int rows, int blocks, int columns, Rando
     for (int g = 0; g < groups; g++) {
       QuantGroup group{from + static_cast<size_t>(g) * group_bytes, packed ? group_bytes : row_bytes, rows_of(g), blocks, tiles->data(),
                        columns, y.data() + g * kGroupRows, static_cast<size_t>(rows), weights->data() + weights->size(), scratch->aligned};
-      (packed ? kernels.group_mxfp4_packed : mxfp4 ? kernels.group_mxfp4 : kernels.group_q8_0)(group);
+      (packed ? kernels.group_mxfp4_packed : quant_group(kernels, format))(group);
     }
   };
   return out;
@@ -197,6 +205,19 @@ Case swiglu(int n, Random& random) {
   out.run = [=](const Kernels& kernels, std::vector<float>& y) {
     kernels.swiglu(gate->data(), up->data(), n, kSwigluAlpha, kSwigluLimit, y.data());
   };
+  return out;
+}
+
+Case silu(int n, Random& random) {
+  auto gate = std::make_shared<std::vector<float>>(static_cast<size_t>(n)), up = std::make_shared<std::vector<float>>(static_cast<size_t>(n));
+  random.fill(*gate, 12);
+  random.fill(*up, 12);
+  Case out{"silu_glu", text("%d", n), 4e-6, 12.0 * n, 6.0 * n, [](const Kernels&) { return true; }, nullptr, {}, {}};
+  for (size_t i = 0; i < gate->size(); i++) {
+    out.wanted.push_back((*gate)[i] / (1 + std::exp(-static_cast<double>((*gate)[i]))) * (*up)[i]);
+    out.scale.push_back(std::fabs(out.wanted.back()) + 1e-3);
+  }
+  out.run = [=](const Kernels& kernels, std::vector<float>& y) { kernels.silu_glu(gate->data(), up->data(), n, y.data()); };
   return out;
 }
 
@@ -331,12 +352,19 @@ std::vector<std::function<Case(Random&)>> cases(bool full) {
   const int width = full ? 2880 : 96, rows = full ? 2880 : 37, blocks = width / kBlock;
   std::vector<std::function<Case(Random&)>> list;
   for (const int columns : {1, 4, 33})
-    for (const int kind : {0, 1, 2})
-      list.push_back([=](Random& random) { return quantised(kind < 2, kind == 1, columns == 33 ? rows / 4 : rows, blocks, columns, random); });
+    for (const FormatInfo& info : kFormatInfos)
+      for (const bool packed : {false, true}) {
+        // gpt-oss's own formats in all sizes; others, and large batches, on a part of the rows.
+        const bool own = info.format == Format::mxfp4 || info.format == Format::q8_0;
+        if ((packed && info.format != Format::mxfp4) || (!own && columns == 4)) continue;
+        const int share = columns == 33 || !own ? rows / 4 : rows;
+        list.push_back([=, &info](Random& random) { return quantised(info, packed, share, blocks, columns, random); });
+      }
   for (const Floats type : {Floats::f32, Floats::f16, Floats::bf16})
     list.push_back([=](Random& random) { return floats(type, full ? 1024 : 32, width + 5, 3, random); });
   list.push_back([=](Random& random) { return norm(width, random); });
   list.push_back([=](Random& random) { return swiglu(width + 3, random); });
+  list.push_back([=](Random& random) { return silu(width + 3, random); });
   list.push_back([=](Random& random) { return axpy(width + 3, random); });
   list.push_back([=](Random& random) { return half_conversion(width + 3, random); });
   list.push_back([=](Random& random) { return quantisation(width, random); });

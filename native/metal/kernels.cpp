@@ -33,7 +33,7 @@ std::string source_of(std::string_view kernel) {
 }
 
 bool reduces_a_row(std::string_view kernel) {
-  return kernel == "norm" || kernel == "router" || kernel.substr(0, 14) == "attention_rows";
+  return kernel == "norm" || kernel == "router" || kernel.substr(0, 14) == "attention_rows" || kernel.substr(0, 12) == "attention_mm";
 }
 
 }  // namespace

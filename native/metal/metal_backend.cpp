@@ -26,6 +26,8 @@ constexpr int kHeadRows = 64;
 constexpr int kLongStep = 64;
 /// Layers of a command buffer in a short step; the first holds one, so that the GPU starts at once.
 constexpr int kLayersPerCommand = 12;
+/// Threads of the kernels on matrix units.
+constexpr uint32_t kMatrixThreads = 128;
 uint32_t u32(size_t n) { return static_cast<uint32_t>(n); }
 uint32_t u32(int n) { return static_cast<uint32_t>(n); }
 uint32_t ceil_div(uint32_t a, uint32_t b) { return (a + b - 1) / b; }
@@ -44,6 +46,10 @@ std::string unsupported(const Model& model) {
   if (architecture != "gpt-oss") return "Metal runs gpt-oss only, not " + printable(architecture);
   if (u32(c.experts) > gpu::kMaxExperts || u32(c.experts_used) > gpu::kMaxExpertsUsed) return "its experts are too many for the Metal kernels";
   if (u32(c.head_length) > gpu::kMaxHeadLength) return "its heads are too long for the Metal kernels";
+  if (c.rope_length != c.head_length) return "the Metal kernels rotate whole heads only";
+  for (const Layer& layer : model.layers())
+    if (layer.q_norm || layer.k_norm || !layer.q_bias || !layer.sinks || !layer.router_bias || !layer.attention_output_bias)
+      return "its layers are not made as gpt-oss's are";
   std::vector<const Matrix*> matrices = {&model.embedding(), &model.output()};
   for (const Layer& layer : model.layers())
     matrices.insert(matrices.end(), {&layer.q, &layer.k, &layer.v, &layer.attention_output, &layer.router, &layer.gate, &layer.up, &layer.down});
@@ -81,8 +87,8 @@ struct Binding {
 
 class MetalBackend final : public Backend {
  public:
-  MetalBackend(const Model& model, RopeMode rope, std::shared_ptr<gpu::Device> device)
-      : model_(model), config_(model.config()), rope_(config_, rope), device_(std::move(device)),
+  MetalBackend(const Model& model, RopeMode rope, bool matrix_units, std::shared_ptr<gpu::Device> device)
+      : model_(model), config_(model.config()), matrix_units_(matrix_units), rope_(config_, rope), device_(std::move(device)),
         residency_(std::make_shared<Residency>(device_)), kernels_(device_), stop_(device_->buffer(sizeof(uint32_t))),
         weights_(*device_, model.gguf().file().data(), model.gguf().file().size(), longest_tensor(model.gguf())) {
     stop_word() = 0;
@@ -138,7 +144,8 @@ class MetalBackend final : public Backend {
       norm(x_.view(), layer.attention_norm, h_.view(), rows_, nullptr);
       const auto columns = static_cast<uint32_t>(columns_for(rows_)), quads = u32((config_.heads + 2 * config_.heads_kv) * config_.head_length / 4);
       const gpu::QkvArgs args{u32(E), u32(rows_), u32(config_.heads), u32(config_.heads_kv), u32(config_.head_length), cache_info()};
-      const std::string kernel = "qkv_c" + std::to_string(columns);
+      const bool matrices = by_matrices(rows_);
+      const std::string kernel = matrices ? "qkv_mm" : "qkv_c" + std::to_string(columns);
       const Constants set = Constants({{kType, type_of(layer.q)}, {kTypeB, type_of(layer.k)}, {kTypeC, type_of(layer.v)}, {kColumns, u32(E)}});
       const uint32_t passes = ceil_div(u32(rows_), columns * gpu::kSharedTiles);
       launch(kernel, set, args,
@@ -146,7 +153,7 @@ class MetalBackend final : public Backend {
               {4, vector(layer.q_bias, config_.q_length())}, {5, vector(layer.k_bias, config_.kv_length())},
               {6, vector(layer.v_bias, config_.kv_length())}, {7, h_.view()}, {8, rope_table_.view()}, {9, row_infos_.view()},
               {10, tables_.view()}, {11, q_.view()}, {12, cache_->layer(n)}},
-             {gpu::product_groups(quads, u32(rows_), columns, kernels_.simdgroups(kernel, set)), 1, 1}, 0,
+             matrices ? matrix_grid(4 * quads, u32(rows_)) : gpu::Size{gpu::product_groups(quads, u32(rows_), columns, kernels_.simdgroups(kernel, set)), 1, 1}, threads_of(matrices),
              {static_cast<double>(layer.q.bytes() + layer.k.bytes() + layer.v.bytes()) + 4.0 * (config_.q_length() + 2 * config_.kv_length()),
               static_cast<double>(passes), 4.0 * rows_ * config_.kv_length(), floats(rows_, E) + floats(rows_, config_.q_length())});
     });
@@ -162,7 +169,9 @@ class MetalBackend final : public Backend {
       const Constants both = Constants({{kHeadLength, u32(config_.head_length)}, {kGroup, u32(config_.heads / config_.heads_kv)}});
       if (row_tile_count_ > 0) {
         args.rows = u32(rows_);
-        launch(config_.head_length <= 64 ? "attention_rows_d64" : "attention_rows_d128", both, args,
+        const bool matrices = by_matrices(rows_) && config_.heads / config_.heads_kv % 8 == 0;
+        const std::string kernel = std::string(matrices ? "attention_mm_d" : "attention_rows_d") + (config_.head_length <= 64 ? "64" : "128");
+        launch(kernel, both, args,
                {{1, q_.view()}, {2, cache_->layer(n)}, {3, row_infos_.view()}, {4, tables_.view()},
                 {5, vector(layer.sinks, config_.heads)}, {6, a_.view()}, {7, row_tiles_.view()}},
                {u32(row_tile_count_), groups, 1}, kReduceThreads,
@@ -349,7 +358,9 @@ class MetalBackend final : public Backend {
   /// each size is planned, which names them all.
   void prepare_pipelines() {
     MetalCache cache(residency_, config_, 2);
-    for (const int rows : {1, 2, 4, 8}) {
+    std::vector<int> sizes = {1, 2, 4, 8};
+    if (matrix_units_) sizes.push_back(static_cast<int>(gpu::kMatrixColumns));
+    for (const int rows : sizes) {
       Batch batch;
       batch.block_tables = {{0, 1}};
       batch.outputs = {};
@@ -581,22 +592,31 @@ class MetalBackend final : public Backend {
 
   void linear(const Matrix& weights, const float* bias, gpu::View x, gpu::View y, int rows, bool residual) {
     const auto columns = static_cast<uint32_t>(columns_for(rows)), passes = ceil_div(u32(rows), columns * gpu::kSharedTiles);
-    const std::string kernel = "linear_c" + std::to_string(columns);
+    const bool matrices = by_matrices(rows);
+    const std::string kernel = matrices ? "linear_mm" : "linear_c" + std::to_string(columns);
     const Constants set = Constants({{kType, type_of(weights)}, {kColumns, u32(weights.columns)}, {kHasBias, bias ? 1u : 0u}, {kResidual, residual ? 1u : 0u}});
     const gpu::LinearArgs args{u32(weights.columns), u32(rows), u32(static_cast<size_t>(weights.rows))};
     const uint32_t quads = ceil_div(args.outputs, gpu::kOutputsPerSimdgroup);
-    const gpu::Size grid{gpu::product_groups(quads, u32(rows), columns, kernels_.simdgroups(kernel, set)), 1, 1};
+    const gpu::Size grid = matrices ? matrix_grid(args.outputs, u32(rows))
+                                    : gpu::Size{gpu::product_groups(quads, u32(rows), columns, kernels_.simdgroups(kernel, set)), 1, 1};
     const int outputs = static_cast<int>(weights.rows);
     const Cost cost{static_cast<double>(weights.bytes()) + (bias ? 4.0 * outputs : 0), static_cast<double>(passes), 0,
                     floats(rows, weights.columns) + (residual ? 2 : 1) * floats(rows, outputs)};
-    launch(kernel, set, args, {{1, matrix(weights)}, {2, bias ? vector(bias, outputs) : unused()}, {3, x}, {4, y}}, grid, 0, cost);
+    launch(kernel, set, args, {{1, matrix(weights)}, {2, bias ? vector(bias, outputs) : unused()}, {3, x}, {4, y}}, grid, threads_of(matrices), cost);
   }
 
   gpu::ExpertArgs expert_args(int columns, int outputs) const {
     return {u32(columns), u32(outputs), u32(rows_), u32(config_.experts_used), kSwigluAlpha, kSwigluLimit};
   }
+  /// Whether so many rows go through the matrix units, whose sums have an order of the hardware's own.
+  bool by_matrices(int rows) const { return matrix_units_ && rows >= static_cast<int>(gpu::kMatrixColumns); }
+  static gpu::Size matrix_grid(uint32_t outputs, uint32_t rows) {
+    return {ceil_div(outputs, gpu::kMatrixOutputs), ceil_div(rows, gpu::kMatrixColumns), 1};
+  }
+  static uint32_t threads_of(bool matrices) { return matrices ? kMatrixThreads : 0; }
+  uint32_t expert_tile() const { return by_matrices(rows_) ? gpu::kMatrixColumns + 0u : gpu::kExpertTile + 0u; }
   int expert_tiles() const {
-    return static_cast<int>(gpu::max_expert_tiles(u32(rows_), u32(config_.experts), u32(config_.experts_used), gpu::kExpertTile));
+    return static_cast<int>(gpu::max_expert_tiles(u32(rows_), u32(config_.experts), u32(config_.experts_used), expert_tile()));
   }
   /// Experts that the rows touch on average where each chooses independently, and the tiles of `tile` rows that they make.
   double expected_experts() const {
@@ -632,9 +652,10 @@ class MetalBackend final : public Backend {
   void experts_of_rows(const Layer& layer) {
     const int E = config_.embedding, F = config_.feed_forward, U = config_.experts_used, X = config_.experts;
     const auto columns = static_cast<uint32_t>(columns_for(rows_)), tiles = u32(expert_tiles());
-    const std::string suffix = "_c" + std::to_string(columns), gate_up = "gate_up" + suffix, down = "down" + suffix;
-    const double share = expected_experts() / X, passes = expected_tiles(gpu::kExpertTile) / expected_experts();
-    launch("expert_lists", {}, gpu::ExpertListsArgs{u32(rows_), u32(X), u32(U), gpu::kExpertTile},
+    const bool matrices = by_matrices(rows_);
+    const std::string suffix = matrices ? "_mm" : "_c" + std::to_string(columns), gate_up = "gate_up" + suffix, down = "down" + suffix;
+    const double share = expected_experts() / X, passes = expected_tiles(static_cast<int>(expert_tile())) / expected_experts();
+    launch("expert_lists", {}, gpu::ExpertListsArgs{u32(rows_), u32(X), u32(U), expert_tile()},
            {{1, choices_.view()}, {2, lists_.view()}, {3, tiles_.view()}, {4, tile_count_.view()}}, {1, 1, 1}, kReduceThreads,
            {0, 1, 0, 12.0 * rows_ * U + 12.0 * tiles});
     const Constants gate_set = Constants({{kType, type_of(layer.gate)}, {kTypeB, type_of(layer.up)}, {kColumns, u32(E)}, {kDirect, 0}});
@@ -642,14 +663,14 @@ class MetalBackend final : public Backend {
            {{1, matrix(layer.gate)}, {2, matrix(layer.up)}, {3, vector(layer.gate_bias, int64_t{X} * F)},
             {4, vector(layer.up_bias, int64_t{X} * F)}, {5, h_.view()}, {6, choices_.view()}, {7, lists_.view()}, {8, tiles_.view()},
             {9, tile_count_.view()}, {10, act_.view()}},
-           {ceil_div(u32(F), 2 * kernels_.simdgroups(gate_up, gate_set)), tiles, 1}, 0,
+           {matrices ? ceil_div(u32(F), gpu::kMatrixOutputs / 2) : ceil_div(u32(F), 2 * kernels_.simdgroups(gate_up, gate_set)), tiles, 1}, threads_of(matrices),
            {share * (static_cast<double>(layer.gate.bytes() + layer.up.bytes()) + 8.0 * X * F), passes, 0,
             floats(rows_ * U, E) + floats(rows_ * U, F)});
     const Constants down_set = Constants({{kType, type_of(layer.down)}, {kColumns, u32(F)}});
     launch(down, down_set, expert_args(F, E),
            {{1, matrix(layer.down)}, {2, vector(layer.down_bias, int64_t{X} * E)}, {3, act_.view()}, {4, lists_.view()}, {5, tiles_.view()},
             {6, tile_count_.view()}, {7, out_.view()}},
-           {ceil_div(u32(E), gpu::kOutputsPerSimdgroup * kernels_.simdgroups(down, down_set)), tiles, 1}, 0,
+           {matrices ? ceil_div(u32(E), gpu::kMatrixOutputs) : ceil_div(u32(E), gpu::kOutputsPerSimdgroup * kernels_.simdgroups(down, down_set)), tiles, 1}, threads_of(matrices),
            {share * (static_cast<double>(layer.down.bytes()) + 4.0 * X * E), passes, 0, floats(rows_ * U, F) + floats(rows_ * U, E)});
     launch("expert_sum", {}, expert_args(F, E), {{1, out_.view()}, {2, choices_.view()}, {3, x_.view()}},
            {ceil_div(u32(E), gpu::kSimdWidth * kernels_.simdgroups("expert_sum", {})), u32(rows_), 1}, 0,
@@ -683,6 +704,7 @@ class MetalBackend final : public Backend {
 
   const Model& model_;
   const Config& config_;
+  const bool matrix_units_;
   Rope rope_;
   std::shared_ptr<gpu::Device> device_;
   std::shared_ptr<Residency> residency_;
@@ -722,13 +744,13 @@ Probe probe() {
   }
 }
 
-std::unique_ptr<Backend> make_backend(const Model& model, RopeMode rope, bool whatever_the_size) {
+std::unique_ptr<Backend> make_backend(const Model& model, RopeMode rope, bool matrix_units, bool whatever_the_size) {
   if (const std::string why = unsupported(model); !why.empty()) fail("%s", why.c_str());
   std::shared_ptr<gpu::Device> device = open_usable_device();
   const size_t limit = device->info().working_set_bytes, size = model.gguf().file().size();
   if (size > limit && !whatever_the_size)
     fail("the model's %.1f GB are more than the %.1f GB this Mac lets its GPU hold", static_cast<double>(size) / 1e9, static_cast<double>(limit) / 1e9);
-  return std::make_unique<MetalBackend>(model, rope, std::move(device));
+  return std::make_unique<MetalBackend>(model, rope, matrix_units, std::move(device));
 }
 
 }  // namespace hearth::metal

@@ -18,9 +18,9 @@ struct Probe {
 };
 Probe probe();
 
-/// Compiles the kernels, maps the weights for the GPU and returns the backend. `model` must outlive it. Throws Error where there is
+/// Compiles the kernels (with `matrix_units` those too that give up the determinism of batch sizes for speed), maps the weights for the GPU and returns the backend. `model` must outlive it. Throws Error where there is
 /// no usable device, the kernels do not compile, the model has something the kernels do not know, or (unless `whatever_the_size`)
 /// is larger than what the GPU may hold, saying which.
-std::unique_ptr<Backend> make_backend(const Model& model, RopeMode rope, bool whatever_the_size);
+std::unique_ptr<Backend> make_backend(const Model& model, RopeMode rope, bool matrix_units, bool whatever_the_size);
 
 }  // namespace hearth::metal

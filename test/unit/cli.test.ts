@@ -173,7 +173,7 @@ describe('hearth selftest', () => {
 		expect(report.models.map(({ ok }) => ok)).toEqual([true, true, true]);
 		const markdown = readFileSync(file, 'utf8');
 		expect(markdown).toMatch(/^# Hearth self-test\n\nAll \d+ checks passed\./);
-		expect(markdown).toMatch(/\| cpu portable +\| +group_mxfp4 \|.*\| +ok \|/);
+		expect(markdown).toMatch(/\| cpu portable +\| +MXFP4 products \|.*\| +ok \|/);
 	});
 
 	test('asked for Metal where there is none, says why the CPU computes', async () => {

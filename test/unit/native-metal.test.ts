@@ -115,6 +115,14 @@ describe.runIf(metalTools())('Metal, emulated', () => {
 			cache.close();
 		});
 
+		test('on matrix units, too, logits are those of the reference', async () => {
+			const other = await native.openModel(file, { backend: 'metal', threads: 1, matrixUnits: true });
+			const result = distances(whole, await forward(other, tokens), vocabulary);
+			other.close();
+			// The order of sums is the hardware's: close, not equal.
+			expect(mean(result.map(({ kl }) => kl))).toBeLessThan(2e-3);
+		});
+
 		test('a copied and then overwritten block continues another text', async () => {
 			const cache = model.createCache({ blocks: 8 });
 			await forward(model, tokens.subarray(0, 50), { cache, blockTable: Int32Array.of(0, 1), positions: [] });
@@ -270,6 +278,7 @@ describe.runIf(metalTools())('Metal, emulated', () => {
 		expect(step('decode').askedBytes).toBe(step('decode').weightBytes);
 		expect(step('20 streams').askedBytes / step('20 streams').weightBytes).toBeLessThan(1.02);
 		for (const { threadgroupBytes } of kernels) expect(threadgroupBytes).toBeLessThanOrEqual(32_768);
+		expect(kernels.find(({ kernel }) => kernel === 'attention')!.threadgroupBytes).toBeGreaterThan(0);
 	});
 
 	describe('the command line', () => {

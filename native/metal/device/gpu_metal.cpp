@@ -62,11 +62,10 @@ class MetalPipeline final : public Pipeline {
       : state_(std::move(state)),
         name_(std::move(name)),
         max_threads_(static_cast<uint32_t>(send<"maxTotalThreadsPerThreadgroup", NSUInteger>(state_.get()))),
-        simd_width_(static_cast<uint32_t>(send<"threadExecutionWidth", NSUInteger>(state_.get()))),
-        threadgroup_bytes_(send<"staticThreadgroupMemoryLength", NSUInteger>(state_.get())) {}
+        simd_width_(static_cast<uint32_t>(send<"threadExecutionWidth", NSUInteger>(state_.get()))) {}
   uint32_t max_threads() const override { return max_threads_; }
   uint32_t simd_width() const override { return simd_width_; }
-  size_t threadgroup_bytes() const override { return threadgroup_bytes_; }
+  size_t threadgroup_bytes() const override { return send<"staticThreadgroupMemoryLength", NSUInteger>(state_.get()); }
   const std::string& name() const override { return name_; }
   id state() const { return state_.get(); }
 
@@ -74,7 +73,6 @@ class MetalPipeline final : public Pipeline {
   Owned state_;
   std::string name_;
   uint32_t max_threads_, simd_width_;
-  size_t threadgroup_bytes_;
 };
 
 class MetalLibrary final : public Library {
