@@ -45,6 +45,7 @@ std::string unsupported(const Model& model) {
   const auto architecture = model.gguf().string("general.architecture");
   if (architecture != "gpt-oss") return "Metal runs gpt-oss only, not " + printable(architecture);
   if (u32(c.experts) > gpu::kMaxExperts || u32(c.experts_used) > gpu::kMaxExpertsUsed) return "its experts are too many for the Metal kernels";
+  if (c.rope_length != c.head_length) return "its heads turn in part only";
   if (u32(c.head_length) > gpu::kMaxHeadLength) return "its heads are too long for the Metal kernels";
   if (c.rope_length != c.head_length) return "the Metal kernels rotate whole heads only";
   for (const Layer& layer : model.layers())
