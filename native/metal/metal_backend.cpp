@@ -47,7 +47,6 @@ std::string unsupported(const Model& model) {
   if (u32(c.experts) > gpu::kMaxExperts || u32(c.experts_used) > gpu::kMaxExpertsUsed) return "its experts are too many for the Metal kernels";
   if (c.rope_length != c.head_length) return "its heads turn in part only";
   if (u32(c.head_length) > gpu::kMaxHeadLength) return "its heads are too long for the Metal kernels";
-  if (c.rope_length != c.head_length) return "the Metal kernels rotate whole heads only";
   for (const Layer& layer : model.layers())
     if (layer.q_norm || layer.k_norm || !layer.q_bias || !layer.sinks || !layer.router_bias || !layer.attention_output_bias)
       return "its layers are not made as gpt-oss's are";
