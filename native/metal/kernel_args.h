@@ -15,7 +15,8 @@
 //
 // ---- Every kernel
 // buffer(0)   its argument struct.
-// buffer(30)  stop word, uint: where it is not 0 the kernel returns at once. The host may set it while commands run.
+// buffer(30)  stop word, uint: where it is not 0 the kernel returns at once. Only latch_stop writes it while commands run: a word that
+//             changed within a threadgroup would part its threads at a barrier.
 // Rows or outputs past the end are never read or written: grids are rounded up freely.
 // Threads: a threadgroup is 32·S × 1 × 1 threads; "S any" means results do not depend on it: choose S from
 // maxTotalThreadsPerThreadgroup (4 is good). "256 threads" is exact.
@@ -97,6 +98,8 @@ struct EmbedArgs {
 };
 
 // --------------------------------------------------------------------------------------------------------------------- norm.metal
+/// latch_stop: *stop = *request, which the host may set at any time. buffers: 1 uint request, 30 (written). grid: 1 × 1; 32 threads.
+///
 /// norm: y[i] = x[r]·w / sqrt(mean(x[r]²) + epsilon) with r = i, or rows[i] where `gather` is true. constants: gather, columns.
 /// buffers: 1 float x[][stride(E)], 2 float w[E], 3 float y[R][stride(E)], 4 uint rows[R] (gather only).
 /// grid: R × 1; 256 threads. Threadgroup memory 32 B. Reads (R + 1)·E·4 bytes.

@@ -25,7 +25,7 @@ std::string source_of(std::string_view kernel) {
   static constexpr struct {
     std::string_view prefix;
     const char* file;
-  } kFiles[] = {{"embed", "embedding"}, {"norm", "norm"},   {"qkv", "qkv"},           {"attention", "attention"},
+  } kFiles[] = {{"embed", "embedding"}, {"norm", "norm"},   {"latch", "norm"}, {"qkv", "qkv"},           {"attention", "attention"},
                 {"linear", "linear"},   {"router", "router"}, {"expert_lists", "router"}, {"sample", "sample"}};
   for (const auto& [prefix, file] : kFiles)
     if (kernel.substr(0, prefix.size()) == prefix) return std::string(file) + ".metal";

@@ -45,8 +45,8 @@ std::string unsupported(const Model& model) {
   const auto architecture = model.gguf().string("general.architecture");
   if (architecture != "gpt-oss") return "Metal runs gpt-oss only, not " + printable(architecture);
   if (u32(c.experts) > gpu::kMaxExperts || u32(c.experts_used) > gpu::kMaxExpertsUsed) return "its experts are too many for the Metal kernels";
+  if (c.rope_length != c.head_length) return "its heads turn in part only";
   if (u32(c.head_length) > gpu::kMaxHeadLength) return "its heads are too long for the Metal kernels";
-  if (c.rope_length != c.head_length) return "the Metal kernels rotate whole heads only";
   for (const Layer& layer : model.layers())
     if (layer.q_norm || layer.k_norm || !layer.q_bias || !layer.sinks || !layer.router_bias || !layer.attention_output_bias)
       return "its layers are not made as gpt-oss's are";
@@ -89,9 +89,10 @@ class MetalBackend final : public Backend {
  public:
   MetalBackend(const Model& model, RopeMode rope, bool matrix_units, std::shared_ptr<gpu::Device> device)
       : model_(model), config_(model.config()), matrix_units_(matrix_units), rope_(config_, rope), device_(std::move(device)),
-        residency_(std::make_shared<Residency>(device_)), kernels_(device_), stop_(device_->buffer(sizeof(uint32_t))),
+        residency_(std::make_shared<Residency>(device_)), kernels_(device_), request_(device_->buffer(sizeof(uint32_t))), stop_(device_->buffer(sizeof(uint32_t))),
         weights_(*device_, model.gguf().file().data(), model.gguf().file().size(), longest_tensor(model.gguf())) {
-    stop_word() = 0;
+    stop_request() = 0;
+    *static_cast<uint32_t*>(stop_->contents()) = 0;
     copy_converted_vectors();
     residency_->add(weights_.buffers());
     prepare_pipelines();
@@ -270,7 +271,7 @@ class MetalBackend final : public Backend {
     end_step();
   }
 
-  void abort() override { __atomic_store_n(&stop_word(), 1u, __ATOMIC_RELAXED); }
+  void abort() override { __atomic_store_n(&stop_request(), 1u, __ATOMIC_RELAXED); }
 
   StepCount count(const Batch& batch, KvCache& cache) override {
     counting_ = true;
@@ -304,7 +305,8 @@ class MetalBackend final : public Backend {
   static uint32_t type_of(const Matrix& matrix) { return static_cast<uint32_t>(matrix.type); }
   static double floats(int rows, int width) { return 4.0 * rows * width; }
 
-  uint32_t& stop_word() { return *static_cast<uint32_t*>(stop_->contents()); }
+  /// What abort() sets; the first kernel of each command buffer takes it over into the word that the others look at.
+  uint32_t& stop_request() { return *static_cast<uint32_t*>(request_->contents()); }
 
   static size_t longest_tensor(const Gguf& gguf) {
     uint64_t longest = 1;
@@ -380,6 +382,7 @@ class MetalBackend final : public Backend {
   void open_commands() {
     if (!counting_) commands_ = device_->command_buffer();
     first_of_commands_ = true;
+    launch("latch_stop", {}, uint32_t{0}, {{1, {request_.get(), 0, sizeof(uint32_t)}}}, {1, 1, 1}, gpu::kSimdWidth, {});
   }
 
   void commit() {
@@ -430,7 +433,7 @@ class MetalBackend final : public Backend {
   }
 
   void end_step() {
-    if (!counting_ && __atomic_load_n(&stop_word(), __ATOMIC_RELAXED) != 0) fail("the model is being closed");
+    if (!counting_ && __atomic_load_n(&stop_request(), __ATOMIC_RELAXED) != 0) fail("the model is being closed");
   }
 
   /// One kernel over a grid of threadgroups, after everything before it unless `beside` the last.
@@ -709,7 +712,7 @@ class MetalBackend final : public Backend {
   std::shared_ptr<gpu::Device> device_;
   std::shared_ptr<Residency> residency_;
   KernelSet kernels_;
-  std::unique_ptr<gpu::Buffer> stop_;
+  std::unique_ptr<gpu::Buffer> request_, stop_;
   gpu::MappedMemory weights_;
   std::map<const float*, std::unique_ptr<gpu::Buffer>> converted_;
 

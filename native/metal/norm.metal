@@ -19,3 +19,8 @@ kernel void norm(
   const uint from = fc_gather ? rows[row] : row;
   rms_norm(x + ulong(from) * activation_stride(n), weight, y + ulong(row) * activation_stride(n), n, args.epsilon, partial, tid, lane, simdgroup);
 }
+
+/// Every thread of a later kernel reads the same word, whenever the host writes its request.
+kernel void latch_stop(device const uint * request [[buffer(1)]], device uint * stop [[buffer(30)]], uint i [[thread_position_in_grid]]) {
+  if (i == 0u) *stop = *request;
+}

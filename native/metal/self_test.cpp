@@ -24,8 +24,11 @@ using self_test::Random;
 struct Shape {
   int E, H, K, D, F, X, U, V;
 };
-constexpr Shape kFull = {2880, 64, 8, 64, 2880, 32, 4, 50257}, kSmall = {96, 6, 2, 32, 64, 8, 3, 300};
+constexpr Shape kFull = {2880, 64, 8, 64, 2880, 32, 4, 50257}, kSmall = {96, 8, 1, 32, 64, 8, 3, 300};
 
+/// Threads of the kernels on matrix units, and what their sums may deviate: their order is the hardware's.
+constexpr uint32_t kMatrixThreads = 128;
+constexpr double kMatrixTolerance = 2e-4;
 constexpr double kProductTolerance = 2e-5, kAttentionTolerance = 2e-4, kExactTolerance = 0;
 
 uint32_t u32(int n) { return static_cast<uint32_t>(n); }
@@ -243,16 +246,21 @@ void test_norm(Bench& bench) {
   }
 }
 
+gpu::Size matrix_grid(uint32_t outputs, uint32_t rows) {
+  return {ceil_div(outputs, gpu::kMatrixOutputs), ceil_div(rows, gpu::kMatrixColumns), 1};
+}
+
 void test_linear(Bench& bench) {
   const Shape& s = bench.shape;
   struct Case {
     TensorType type;
     int rows, outputs;
-    bool bias, residual;
+    bool bias, residual, matrices = false;
   };
   const Case cases[] = {{TensorType::Q8_0, 1, s.E, true, true},  {TensorType::Q8_0, 2, s.E, true, false}, {TensorType::Q8_0, 4, s.E, false, false},
                         {TensorType::Q8_0, 20, s.E, true, true}, {TensorType::Q8_0, 1, s.V, false, false}, {TensorType::F32, 3, s.X + 1, true, false},
-                        {TensorType::F16, 1, s.E, false, true},  {TensorType::BF16, 8, s.E, true, false},  {TensorType::MXFP4, 1, s.E, false, false}};
+                        {TensorType::F16, 1, s.E, false, true},  {TensorType::BF16, 8, s.E, true, false},  {TensorType::MXFP4, 1, s.E, false, false},
+                        {TensorType::Q8_0, 40, s.E, true, true, true},    {TensorType::F16, 33, s.E - 3, false, false, true}};
   for (const Case& c : cases) {
     if (bench.stopped()) return;
     const int width = s.H * s.D;
@@ -260,15 +268,17 @@ void test_linear(Bench& bench) {
     const auto bias = bench.floats(c.outputs), x = bench.rows(c.rows, width), y = bench.rows(c.rows, c.outputs);
     const std::vector<float> before(y.data<float>(), y.data<float>() + y.bytes / 4);
     const int columns = columns_for(c.rows);
-    const std::string kernel = "linear" + suffix(columns);
+    const std::string kernel = c.matrices ? "linear_mm" : "linear" + suffix(columns);
     const Constants set = {{kType, u32(static_cast<int>(c.type))}, {kColumns, u32(width)}, {kHasBias, c.bias}, {kResidual, c.residual}};
     std::vector<Bench::Binding> bindings = {{1, w.memory.view()}, {3, x.view()}, {4, y.view()}};
     bindings.push_back({2, c.bias ? bias.view() : bench.unused()});
-    const uint32_t groups = bench.simdgroups(kernel, set);
-    bench.check(kernel, std::string(name_of(c.type)) + ", " + std::to_string(c.outputs) + " x " + std::to_string(width) + ", " + rows_text(c.rows), kProductTolerance,
+    const uint32_t groups = c.matrices ? kMatrixThreads / gpu::kSimdWidth : bench.simdgroups(kernel, set);
+    const gpu::Size grid = c.matrices ? matrix_grid(u32(c.outputs), u32(c.rows))
+                                      : gpu::Size{gpu::product_groups(ceil_div(u32(c.outputs), gpu::kOutputsPerSimdgroup), u32(c.rows), u32(columns), groups), 1, 1};
+    bench.check(kernel, std::string(name_of(c.type)) + ", " + std::to_string(c.outputs) + " x " + std::to_string(width) + ", " + rows_text(c.rows), c.matrices ? kMatrixTolerance : kProductTolerance,
                 static_cast<double>(w.matrix.bytes()), 2.0 * c.rows * c.outputs * width,
                 {bench.launch(kernel, set, gpu::LinearArgs{u32(width), u32(c.rows), u32(c.outputs)}, bindings,
-                              {gpu::product_groups(ceil_div(u32(c.outputs), gpu::kOutputsPerSimdgroup), u32(c.rows), u32(columns), groups), 1, 1}, groups * gpu::kSimdWidth)},
+                              grid, groups * gpu::kSimdWidth)},
                 [&] {
                   double worst = 0;
                   std::vector<float> scratch;
@@ -320,8 +330,9 @@ Sequence sequence(Bench& bench, int positions, int first, int rows) {
 
 void test_qkv(Bench& bench) {
   const Shape& s = bench.shape;
-  for (const int rows : {1, 2, 3, 9}) {
+  for (const int rows : {1, 2, 3, 9, 34}) {
     if (bench.stopped()) return;
+    const bool matrices = rows >= static_cast<int>(gpu::kMatrixColumns);
     const int q_length = s.H * s.D, kv_length = s.K * s.D, first = 30;
     const auto wq = bench.weights(TensorType::Q8_0, q_length, s.E), wk = bench.weights(TensorType::Q8_0, kv_length, s.E),
                wv = bench.weights(TensorType::Q8_0, kv_length, s.E);
@@ -329,17 +340,18 @@ void test_qkv(Bench& bench) {
     const auto h = bench.rows(rows, s.E, 0.1f), q = bench.rows(rows, q_length), rope = bench.floats(rows * s.D);
     const Sequence seq = sequence(bench, first + rows, first, rows);
     const int columns = columns_for(rows);
-    const std::string kernel = "qkv" + suffix(columns);
+    const std::string kernel = matrices ? "qkv_mm" : "qkv" + suffix(columns);
     const uint32_t type = u32(static_cast<int>(TensorType::Q8_0));
     const Constants set = {{kType, type}, {kTypeB, type}, {kTypeC, type}, {kColumns, u32(s.E)}};
-    const uint32_t groups = bench.simdgroups(kernel, set);
+    const uint32_t groups = matrices ? kMatrixThreads / gpu::kSimdWidth : bench.simdgroups(kernel, set), outputs = u32((s.H + 2 * s.K) * s.D);
+    const gpu::Size grid = matrices ? matrix_grid(outputs, u32(rows)) : gpu::Size{gpu::product_groups(outputs / 4, u32(rows), u32(columns), groups), 1, 1};
     const gpu::QkvArgs args{u32(s.E), u32(rows), u32(s.H), u32(s.K), u32(s.D), seq.info};
     bench.check(kernel, "Q8_0, " + std::to_string(q_length + 2 * kv_length) + " x " + std::to_string(s.E) + ", " + rows_text(rows), 1e-3,
                 static_cast<double>(wq.matrix.bytes() + wk.matrix.bytes() + wv.matrix.bytes()), 2.0 * rows * (q_length + 2 * kv_length) * s.E,
                 {bench.launch(kernel, set, args,
                               {{1, wq.memory.view()}, {2, wk.memory.view()}, {3, wv.memory.view()}, {4, bq.view()}, {5, bk.view()}, {6, bv.view()},
                                {7, h.view()}, {8, rope.view()}, {9, seq.infos.view()}, {10, seq.tables.view()}, {11, q.view()}, {12, seq.cache.view()}},
-                              {gpu::product_groups(u32((s.H + 2 * s.K) * s.D / 4), u32(rows), u32(columns), groups), 1, 1}, groups * gpu::kSimdWidth)},
+                              grid, groups * gpu::kSimdWidth)},
                 [&] {
                   double worst = 0;
                   std::vector<float> scratch;
@@ -408,10 +420,12 @@ void test_attention(Bench& bench, bool full) {
   const Shape& s = bench.shape;
   struct Case {
     int first, rows, window;
-    bool tiled;
+    bool tiled, matrices = false;
   };
   const int far = full ? 4095 : 290;
-  for (const Case& c : {Case{far, 1, 0, false}, {far, 1, 128, false}, {far - 3, 3, 0, false}, {0, 1, 0, false}, {far - 20, 19, 0, true}, {far - 20, 19, 128, true}, {0, 9, 128, true}}) {
+  for (const Case& c : {Case{far, 1, 0, false}, {far - 20, 33, 0, true, true}, {far - 20, 33, 128, true, true}, {far, 1, 128, false}, {far - 3, 3, 0, false}, {0, 1, 0, false}, {far - 20, 19, 0, true}, {far - 20, 19, 128, true}, {0, 9, 128, true}}) {
+    // Only where eight query heads share a KV head.
+    if (c.matrices && s.H / s.K % 8 != 0) continue;
     if (bench.stopped()) return;
     const int q_length = s.H * s.D;
     const auto q = bench.rows(c.rows, q_length), a = bench.rows(c.rows, q_length), sinks = bench.floats(s.H, 2);
@@ -427,7 +441,7 @@ void test_attention(Bench& bench, bool full) {
     for (int r = 0; r < c.rows; r += static_cast<int>(gpu::kAttentionRowTile)) list.push_back({u32(r), std::min<uint32_t>(gpu::kAttentionRowTile, u32(c.rows - r))});
     const auto tiles = bench.copy(list);
     if (c.tiled) {
-      launches = {bench.launch(s.D <= 64 ? "attention_rows_d64" : "attention_rows_d128", both, args,
+      launches = {bench.launch(std::string(c.matrices ? "attention_mm_d" : "attention_rows_d") + (s.D <= 64 ? "64" : "128"), both, args,
                                {{1, q.view()}, {2, seq.cache.view()}, {3, seq.infos.view()}, {4, seq.tables.view()}, {5, sinks.view()}, {6, a.view()}, {7, tiles.view()}},
                                {u32(static_cast<int>(list.size())), groups, 1}, kReduceThreads)};
     } else {
@@ -440,7 +454,7 @@ void test_attention(Bench& bench, bool full) {
     }
     double keys = 0;
     for (int r = 0; r < c.rows; r++) keys += c.window > 0 ? std::min(c.window, c.first + r + 1) : c.first + r + 1;
-    bench.check(c.tiled ? "attention_rows" : "attention, attention_merge",
+    bench.check(c.matrices ? "attention_mm" : c.tiled ? "attention_rows" : "attention, attention_merge",
                 rows_text(c.rows) + " at " + std::to_string(c.first) + ", window " + std::to_string(c.window), kAttentionTolerance,
                 keys / (c.tiled ? 8 : 1) * s.K * s.D * 4.0, 4.0 * keys * q_length, launches, [&] {
                   double worst = 0;
@@ -509,9 +523,11 @@ void test_experts(Bench& bench) {
   const auto gate = bench.weights(TensorType::MXFP4, int64_t{s.X} * s.F, s.E), up = bench.weights(TensorType::MXFP4, int64_t{s.X} * s.F, s.E),
              down = bench.weights(TensorType::MXFP4, int64_t{s.X} * s.E, s.F);
   const auto gate_bias = bench.floats(s.X * s.F), up_bias = bench.floats(s.X * s.F), down_bias = bench.floats(s.X * s.E);
-  for (const int rows : {1, 2, 4, 20}) {
+  for (const int rows : {1, 2, 4, 20, 33}) {
     if (bench.stopped()) return;
-    const int count = rows * s.U, columns = columns_for(rows), tile = gpu::kExpertTile;
+    const bool matrices = rows >= static_cast<int>(gpu::kMatrixColumns);
+    const int count = rows * s.U, columns = columns_for(rows), tile = matrices ? gpu::kMatrixColumns : gpu::kExpertTile;
+    const std::string ending = matrices ? "_mm" : suffix(columns);
     const auto h = bench.rows(rows, s.E, 0.05f), x = bench.rows(rows, s.E);
     std::vector<gpu::Choice> chosen;
     for (int r = 0; r < rows; r++) {
@@ -551,15 +567,15 @@ void test_experts(Bench& bench) {
                   });
 
     const bool direct = rows == 1;
-    const std::string gate_up = "gate_up" + suffix(columns);
+    const std::string gate_up = "gate_up" + ending;
     const Constants gate_set = {{kType, type}, {kTypeB, type}, {kColumns, u32(s.E)}, {kDirect, direct}};
     std::vector<Bench::Binding> bindings = {{1, gate.memory.view()}, {2, up.memory.view()}, {3, gate_bias.view()}, {4, up_bias.view()},
                                             {5, h.view()}, {6, choices.view()}, {10, act.view()}};
     bindings.insert(bindings.end(), {{7, direct ? bench.unused() : lists.view()}, {8, direct ? bench.unused() : tiles.view()}, {9, direct ? bench.unused() : tile_count.view()}});
-    const uint32_t gate_groups = bench.simdgroups(gate_up, gate_set);
+    const uint32_t gate_groups = matrices ? kMatrixThreads / gpu::kSimdWidth : bench.simdgroups(gate_up, gate_set);
     std::vector<float> scratch;
-    bench.check(gate_up, text, 1e-4, distinct / s.X * static_cast<double>(gate.matrix.bytes() + up.matrix.bytes()), 4.0 * count * s.F * s.E,
-                {bench.launch(gate_up, gate_set, up_args, bindings, {ceil_div(u32(s.F), 2 * gate_groups), direct ? u32(count) : most, 1}, gate_groups * gpu::kSimdWidth)},
+    bench.check(gate_up, text, matrices ? 1e-3 : 1e-4, distinct / s.X * static_cast<double>(gate.matrix.bytes() + up.matrix.bytes()), 4.0 * count * s.F * s.E,
+                {bench.launch(gate_up, gate_set, up_args, bindings, {ceil_div(u32(s.F), matrices ? gpu::kMatrixOutputs / 2 : 2 * gate_groups), direct ? u32(count) : most, 1}, gate_groups * gpu::kSimdWidth)},
                 [&] {
                   double worst = 0;
                   for (int i = 0; i < count; i++) {
@@ -607,12 +623,12 @@ void test_experts(Bench& bench) {
                   sums);
       continue;
     }
-    const std::string down_kernel = "down" + suffix(columns);
-    const uint32_t down_groups = bench.simdgroups(down_kernel, down_set);
-    bench.check(down_kernel, text, kProductTolerance, down_bytes, 2.0 * count * s.F * s.E,
+    const std::string down_kernel = "down" + ending;
+    const uint32_t down_groups = matrices ? kMatrixThreads / gpu::kSimdWidth : bench.simdgroups(down_kernel, down_set);
+    bench.check(down_kernel, text, matrices ? kMatrixTolerance : kProductTolerance, down_bytes, 2.0 * count * s.F * s.E,
                 {bench.launch(down_kernel, down_set, down_args,
                               {{1, down.memory.view()}, {2, down_bias.view()}, {3, act.view()}, {4, lists.view()}, {5, tiles.view()}, {6, tile_count.view()}, {7, out.view()}},
-                              {ceil_div(u32(s.E), gpu::kOutputsPerSimdgroup * down_groups), most, 1}, down_groups * gpu::kSimdWidth)},
+                              {ceil_div(u32(s.E), matrices ? gpu::kMatrixOutputs + 0u : gpu::kOutputsPerSimdgroup * down_groups), most, 1}, down_groups * gpu::kSimdWidth)},
                 [&] {
                   double worst = 0;
                   for (int i = 0; i < count; i++)

@@ -257,6 +257,15 @@ describe('what a step costs', () => {
 		expect(multiplyAddsPerToken * 1024).toBeCloseTo(1024 * multiplyAdds(toyCost, false) + 1000, 6);
 	});
 
+	test('a dense model: every weight in each step, every key in each layer, no router', () => {
+		const info = { ...toyCost.info, expertCount: 0, expertUsedCount: 0, slidingWindow: 0 };
+		const dense: ModelCost = { ...toyCost, info, weights: { expertBytes: 0, headBytes: 200 } };
+		expect([1, 7].map((rows) => stepWeightBytes(dense, rows))).toEqual([1500, 1500]);
+		expect(stepWeightBytes(dense, 7, false)).toBe(1300);
+		expect(attentionBytes(dense, 19)).toBe(4 * 20 * 10);
+		expect(multiplyAdds(dense, false)).toBe(4 * (2 * 10 * 5 * 3 + 10 * 3 * 20));
+	});
+
 	test('shares of the ceilings; none where there is no ceiling', () => {
 		const work = { bytesPerToken: 200, multiplyAddsPerToken: 30 };
 		expect(sharesOf(work, 10, { readBytesPerSecond: 4000, multiplyAddsPerSecond: 400 })).toEqual({

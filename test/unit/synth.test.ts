@@ -120,9 +120,11 @@ describe('sizes', () => {
 		[{ heads: 3, headsKv: 1, headLength: 8 }, '--heads 3 × --head-length 8 = 24: Q8_0 needs a multiple of 32'],
 		[{ experts: 2, expertsUsed: 3 }, '--experts-used 3 is more than --experts 2'],
 		[{ experts: 513 }, '--experts must be an integer from 1 to 512, not 513'],
+		[{ feedForwardType: 'Q4_K' }, '--embedding 96: Q4_K needs a multiple of 256'],
+		[{ tied: true }, '--tied is not for gpt-oss'],
 		[{ layers: 0 }, '--layers must be an integer from 1 to 512, not 0'],
 		[{ slidingWindow: 1.5 }, '--window must be an integer from 1 to 16777216, not 1.5'],
-	])('that cannot be are refused: %j', async (shape, message) => {
+	] as const)('that cannot be are refused: %j', async (shape, message) => {
 		await expect(synthesize(path.join(folder, 'refused.gguf'), { shape })).rejects.toThrow(message);
 		expect(readdirSync(folder)).not.toContain('refused.gguf');
 	});

@@ -12,13 +12,13 @@ const wrongAt = (every: number) => (tokens: number[]) => (tokens.length % every 
 
 function setUp(wrongEvery: number, options: EngineOptions = {}) {
 	const turns = new StepArbiter().join();
-	// Verifying costs little more than one row, drafting a tenth: drafts pay.
+	// Verifying many rows costs little more than one, and drafting, whose time is really measured, nothing beside it: drafts pay.
 	const small = new FakeModel({ next: wrongAt(wrongEvery), cost: () => 0.1 });
 	const draft = new ModelDraft(
 		new Engine(small, { turns: onBehalfOf(turns), speculation: false, repack: false }),
 		1000,
 	);
-	const large = new FakeModel({ next, cost: (rows) => 1 + 0.01 * rows });
+	const large = new FakeModel({ next, cost: (rows) => 10_000 + rows });
 	const engine = new Engine(large, { ...options, turns, draftSources: [draft], repack: false });
 	return { engine, small, large };
 }
