@@ -13,6 +13,7 @@
 #include <cstring>
 #include <functional>
 #include <memory>
+#include <new>
 #include <string>
 #include <thread>
 #include <vector>
@@ -56,8 +57,9 @@ double time_parts(int threads, const std::function<void(int)>& part) {
   return *std::max_element(times.begin(), times.end());
 }
 
+constexpr size_t kHugePage = 2 << 20;
+
 uint8_t* allocate(size_t bytes) {
-  constexpr size_t kHugePage = 2 << 20;
   bytes = (bytes + kHugePage - 1) / kHugePage * kHugePage;
   auto* p = static_cast<uint8_t*>(::operator new(bytes, std::align_val_t{kHugePage}));
 #ifdef __linux__
@@ -65,6 +67,7 @@ uint8_t* allocate(size_t bytes) {
 #endif
   return p;
 }
+void release(uint8_t* p) { ::operator delete(p, std::align_val_t{kHugePage}); }
 
 uint32_t random_state = 1;
 uint32_t random_bits() { return random_state = random_state * 1664525u + 1013904223u, random_state >> 8; }
@@ -120,7 +123,7 @@ struct QuantBench {
     }
     for (size_t m = 1; m < kMatrices; m++) std::memcpy(weights + matrix_bytes * m, weights, matrix_bytes);
   }
-  ~QuantBench() { std::free(weights); }
+  ~QuantBench() { release(weights); }
   QuantBench(const QuantBench&) = delete;
   QuantBench& operator=(const QuantBench&) = delete;
 
@@ -341,6 +344,6 @@ int main(int count, char** arguments) {
     if (job.multiply_adds > 0 && peak > 0) std::printf(" %4.0f%% of int8 peak", 100 * arithmetic / peak);
     std::printf("\n");
   }
-  std::free(halves);
+  release(halves);
   return 0;
 }

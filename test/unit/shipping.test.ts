@@ -2,7 +2,7 @@
 // those for Arm Linux and for this machine run as well.
 // HEARTH_TARGETS: the platforms to check (default: the two that most users have besides this one), or `all`.
 import { execFile } from 'node:child_process';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import path from 'node:path';
 import { promisify } from 'node:util';
@@ -124,6 +124,21 @@ describe.runIf(zig).each(only('win32'))('the addon for %s', (target) => {
 		expect(addon.libraries.filter((name) => !system.test(name))).toEqual([]);
 		expect(addon.imports.filter(({ name }) => isNodeApi(name))).toEqual([]);
 		for (const name of nodeApi) expect(bytes.includes(`${name}\0`), name).toBe(true);
+	});
+
+	// A call by the plain name links as well, and ends the program that loads the addon.
+	test('calls Node-API through its import table', () => {
+		const objects = path.join(root, 'dist', 'native', target, 'objects');
+		const callers = readdirSync(objects).filter(
+			(file) => /^addon_[a-z_]+\.cpp\.o$/.test(file) && !file.includes('windows'),
+		);
+		const names = callers.flatMap((file) =>
+			[...readFileSync(path.join(objects, file), 'latin1').matchAll(/\0((?:__imp_)?napi_\w+)(?=\0)/g)].map(
+				([, name]) => name!,
+			),
+		);
+		expect(names.filter((name) => name.startsWith('__imp_')).length).toBeGreaterThan(20);
+		expect(names.filter(isNodeApi)).toEqual([]);
 	});
 });
 
