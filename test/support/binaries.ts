@@ -214,3 +214,21 @@ export function readPe(bytes: Buffer): Library {
 	}
 	return library;
 }
+
+/** Names that an object file for Windows takes from others ("PE Format", COFF Symbol Table). */
+export function coffImports(bytes: Buffer): string[] {
+	const symbols = bytes.readUInt32LE(8);
+	const count = bytes.readUInt32LE(12);
+	const strings = symbols + 18 * count;
+	const names: string[] = [];
+	for (let i = 0; i < count; i++) {
+		const at = symbols + 18 * i;
+		const UNDEFINED = 0;
+		const isLong = bytes.readUInt32LE(at) === 0;
+		const short = bytes.toString('latin1', at, at + 8).replace(/\0+$/, '');
+		const name = isLong ? text(bytes, strings + bytes.readUInt32LE(at + 4)) : short;
+		if (bytes.readInt16LE(at + 12) === UNDEFINED) names.push(name);
+		i += bytes.readUInt8(at + 17); // records that belong to this one
+	}
+	return names;
+}

@@ -13,7 +13,7 @@ import { HOST, TARGETS } from '../../native/targets.mjs';
 import { packageExtension } from '../../scripts/package.mjs';
 import { setupZig } from '../../scripts/setup-zig.mjs';
 import { armNode, armTools, emulators } from '../support/arm';
-import { type Library, readElf, readMachO, readPe } from '../support/binaries';
+import { coffImports, type Library, readElf, readMachO, readPe } from '../support/binaries';
 import { makeModel, temporaryFolder } from '../support/models';
 import { readZip } from '../support/zip';
 
@@ -132,12 +132,8 @@ describe.runIf(zig).each(only('win32'))('the addon for %s', (target) => {
 		const callers = readdirSync(objects).filter(
 			(file) => /^addon_[a-z_]+\.cpp\.o$/.test(file) && !file.includes('windows'),
 		);
-		const names = callers.flatMap((file) =>
-			[...readFileSync(path.join(objects, file), 'latin1').matchAll(/\0((?:__imp_)?napi_\w+)(?=\0)/g)].map(
-				([, name]) => name!,
-			),
-		);
-		expect(names.filter((name) => name.startsWith('__imp_')).length).toBeGreaterThan(20);
+		const names = callers.flatMap((file) => coffImports(readFileSync(path.join(objects, file))));
+		expect(names.filter((name) => name.startsWith('__imp_napi_')).length).toBeGreaterThan(20);
 		expect(names.filter(isNodeApi)).toEqual([]);
 	});
 });
