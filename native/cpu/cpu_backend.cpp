@@ -209,9 +209,22 @@ class CpuBackend final : public Backend {
     const Product products[] = {{&layer.q, layer.q_bias, q_.data(), q, false},
                                 {&layer.k, layer.k_bias, k_.data(), kv, false},
                                 {&layer.v, layer.v_bias, v_.data(), kv, false}};
-    multiply(products, prepare(in, rows_, layer.q.columns, needs_tiles(products)));
-    for (const Run& run : runs_)
-      for_rows(run.rows, [&](int i, int) { rotate_and_store(n, run, i); });
+    const Activations activations = prepare(in, rows_, layer.q.columns, needs_tiles(products));
+    // A task takes heads from their weights to their place in the cache: Q first, then K, then V.
+    const int D = config_.head_length, heads = std::max(1, kGroupRows / D);
+    const int q_tasks = (config_.heads + heads - 1) / heads, kv_tasks = (config_.heads_kv + heads - 1) / heads;
+    pool_.run(q_tasks + 2 * kv_tasks, [&](int task, int thread) {
+      const int p = task < q_tasks ? 0 : task < q_tasks + kv_tasks ? 1 : 2;
+      const int first = heads * (p == 0 ? task : (task - q_tasks) % kv_tasks);
+      const int end = std::min(first + heads, p == 0 ? config_.heads : config_.heads_kv);
+      group_product(*products[p].matrix, products[p], activations, static_cast<int64_t>(first) * D, (end - first) * D, thread);
+      for (int r = 0; r < rows_; r++)
+        for (int head = first; head < end; head++) {
+          float* values = products[p].y + area(r, static_cast<int64_t>(products[p].ldy)) + head * D;
+          if (p < 2) norm_and_rotate(values, p == 0 ? layer.q_norm : layer.k_norm, r);
+          if (p > 0) store(n, values, p == 1, head, r);
+        }
+    });
   }
 
   void attention(int n) override {
@@ -556,35 +569,25 @@ class CpuBackend final : public Backend {
       }
   }
 
-  void rotate_and_store(int n, const Run& run, int i) {
-    const Layer& layer = model_.layers()[static_cast<size_t>(n)];
-    const int D = config_.head_length, KV = config_.kv_length(), half = config_.rope_length / 2;
-    const int r = run.first_row + i, position = run.first_position + i, slot = position % kCacheBlock;
-    const int block = (*run.blocks)[static_cast<size_t>(position / kCacheBlock)];
-    const float *cos = cos_.data() + area(r, half), *sin = sin_.data() + area(r, half);
-    const auto norm_and_rotate = [&](float* head, const float* norm) {
-      if (norm) kernels_.rms_norm(head, norm, D, config_.rms_epsilon, head);
-      rotate(head, config_.rope_length, config_.architecture->rope_layout, cos, sin);
-    };
-    for (int head = 0; head < config_.heads; head++)
-      norm_and_rotate(q_.data() + area(r, config_.q_length()) + head * D, layer.q_norm);
-    const bool quantised = cache_->type() == CacheType::q8_0;
-    uint16_t half_row[kMaxHeadLength];
-    for (int head = 0; head < config_.heads_kv; head++) {
-      float *key = k_.data() + area(r, KV) + head * D, *value = v_.data() + area(r, KV) + head * D;
-      norm_and_rotate(key, layer.k_norm);
-      clamp_to_half(key, D);
-      clamp_to_half(value, D);
-      if (quantised) {
-        store_quantised(key, cache_->keys(n, block, head), slot, 1, kCacheBlock);
-        store_quantised(value, cache_->values(n, block, head), slot, D, 1);
-        continue;
-      }
-      kernels_.to_f16(key, D, half_row);
-      auto* keys = reinterpret_cast<uint16_t*>(cache_->keys(n, block, head));
-      for (int d = 0; d < D; d++) keys[d * kCacheBlock + slot] = half_row[d];
-      kernels_.to_f16(value, D, reinterpret_cast<uint16_t*>(cache_->values(n, block, head)) + slot * D);
-    }
+  void norm_and_rotate(float* head, const float* norm, int r) const {
+    const int half = config_.rope_length / 2;
+    if (norm) kernels_.rms_norm(head, norm, config_.head_length, config_.rms_epsilon, head);
+    rotate(head, config_.rope_length, config_.architecture->rope_layout, cos_.data() + area(r, half), sin_.data() + area(r, half));
+  }
+
+  /// Writes row r's key or value of a KV head into the cache.
+  void store(int n, float* x, bool is_key, int head, int r) const {
+    const int D = config_.head_length, position = batch_->positions[static_cast<size_t>(r)], slot = position % kCacheBlock;
+    const auto& table = batch_->block_tables[static_cast<size_t>(batch_->sequences[static_cast<size_t>(r)])];
+    const int block = table[static_cast<size_t>(position / kCacheBlock)];
+    uint8_t* to = is_key ? cache_->keys(n, block, head) : cache_->values(n, block, head);
+    clamp_to_half(x, D);
+    if (cache_->type() == CacheType::q8_0) return store_quantised(x, to, slot, is_key ? 1 : D, is_key ? kCacheBlock : 1);
+    auto* halves = reinterpret_cast<uint16_t*>(to);
+    if (!is_key) return kernels_.to_f16(x, D, halves + slot * D);
+    uint16_t row[kMaxHeadLength];
+    kernels_.to_f16(x, D, row);
+    for (int d = 0; d < D; d++) halves[d * kCacheBlock + slot] = row[d];
   }
 
   /// Writes a row of D keys or values to position `slot` of a head's part of a Q8_0 block: element d at

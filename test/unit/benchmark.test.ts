@@ -294,7 +294,7 @@ describe('everything', () => {
 		const named = (test: string) => report.results.find((result) => result.test === test)!;
 		expect(named('verify8').acceptance).toBe(1);
 		// The file is in the prompt, so lookup guesses most of it.
-		expect(named('edit').acceptance).toBeGreaterThan(0.5);
+		expect(named('edit').acceptance).toBeGreaterThan(0.3); // rows cost nothing here, so drafts are as long as they may be
 		expect(named('edit-plain').acceptance).toBeUndefined();
 		expect(Object.keys(report.ratios!)).toEqual([
 			...['tg6@d200 / d0', 'verify8 / step1', 'edit / edit-plain', 'first-token-warm / cold'],
