@@ -1,4 +1,4 @@
-import { describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { checkBars } from '../../engine/benchmark/bars';
 import { runBenchmark, sharesOf, statistics } from '../../engine/benchmark/benchmark';
 import {
@@ -24,12 +24,21 @@ import { compareReports, ratiosOf } from '../../engine/benchmark/ratios';
 import { EDIT_RECORDING } from '../../engine/benchmark/recording';
 import { renderBars, renderMarkdown, renderReport } from '../../engine/benchmark/table';
 import type { BenchmarkReport, BenchmarkResult } from '../../engine/protocol';
+import { seededRandom } from './support/fake-native';
 import { fakeOpenedModel } from './support/fake-opened-model';
 
 const options: BenchmarkOptions = {
 	...BENCHMARK_DEFAULTS,
 	...{ prompt: [40], generate: 6, batch: [5], length: 8, repeat: 2 },
 };
+
+// The toy vocabulary is so small that random tokens can begin like cached ones.
+beforeEach(() => {
+	vi.spyOn(Math, 'random').mockImplementation(seededRandom(1));
+});
+afterEach(() => {
+	vi.restoreAllMocks();
+});
 
 function setUp(modelOptions: Parameters<typeof fakeOpenedModel>[1] = {}) {
 	const model = fakeOpenedModel(() => 'x', modelOptions);

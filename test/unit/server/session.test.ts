@@ -203,7 +203,9 @@ describe('a session', () => {
 
 	test('streams a chat and can stop it', async () => {
 		const text = `<|channel|>analysis<|message|>Hm.<|end|><|start|>assistant<|channel|>final<|message|>${'word '.repeat(900)}`;
-		const { client } = start({ own: '/a.gguf', script: answers(text), model: { onStep: () => tick() } });
+		// Without drafts, of which every one would be right: the answer would be over before anyone is told that it has begun.
+		const model = { onStep: () => tick(), speculation: false };
+		const { client } = start({ own: '/a.gguf', script: answers(text), model });
 		await client.initialize();
 		await client.until(ready);
 		const deltas: ChatDelta[] = [];
