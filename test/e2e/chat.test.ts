@@ -89,6 +89,7 @@ describe('chat', () => {
 		// The demo model's answers are over too soon; random weights ramble until someone stops them.
 		await window.runCommand('Hearth: Select Model…');
 		await window.enterModelPath(inject('hearth').ramblingModel);
+		await window.page.locator('.quick-input-list .monaco-list-row', { hasText: 'Chat and completions' }).click();
 		await window.toast('is ready');
 		const answer = await ask('Who are you?');
 		await answer.locator('.waiting').waitFor({ state: 'hidden' });
