@@ -83,7 +83,7 @@ export class Completions implements vscode.Disposable {
 		if (!this.#canAsk || !this.enabledFor(document)) return undefined;
 		// Asked for by a command, it comes at once; while typing, only a pause is worth the model's time.
 		if (context.triggerKind === vscode.InlineCompletionTriggerKind.Automatic) {
-			await pause(configuration(document).get('delay', 100), token);
+			await pause(configuration(document).get('delay', 50), token);
 		}
 		if (token.isCancellationRequested) return undefined;
 		this.#pending++;
