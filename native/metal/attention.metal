@@ -89,7 +89,6 @@ static inline void sum_lanes(thread Heads & state, uint heads, thread float * su
   for (uint g = 0; g < heads; g++) sums[g] = simd_shuffle(own, ushort(g * (32u / kHeads)));
 }
 
-static inline uint head_length_of(uint given) { return is_function_constant_defined(fc_head_length) ? fc_head_length : given; }
 static inline uint group_of(uint heads, uint heads_kv) { return is_function_constant_defined(fc_group) ? fc_group : heads / heads_kv; }
 
 kernel void attention(

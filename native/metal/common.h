@@ -23,6 +23,9 @@ constant bool fc_direct [[function_constant(6)]];
 constant bool fc_gather [[function_constant(7)]];
 constant uint fc_head_length [[function_constant(8)]];
 constant uint fc_group [[function_constant(9)]];
+constant bool fc_interleaved [[function_constant(10)]];
+constant bool fc_raw [[function_constant(11)]];
+constant bool fc_has_norm [[function_constant(12)]];
 
 static inline uint columns_of(uint given) { return is_function_constant_defined(fc_columns) ? fc_columns : given; }
 
@@ -181,3 +184,8 @@ static inline ProductUnit product_unit(uint index, uint outputs, uint rows, uint
 
 /// exp of a number ≤ 0 or so; the one used everywhere.
 static inline float exponential(float x) { return precise::exp(x); }
+
+/// x · sigmoid(alpha · x).
+static inline float swish(float x, float alpha) { return x / (1.0f + exponential(-alpha * x)); }
+
+static inline uint head_length_of(uint given) { return is_function_constant_defined(fc_head_length) ? fc_head_length : given; }

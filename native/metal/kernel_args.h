@@ -33,17 +33,22 @@
 //  1 type, 2 type_b, 3 type_c: ggml ids of weight types: 0 F32, 1 F16, 8 Q8_0, 30 BF16, 39 MXFP4
 //  4 has_bias (bool), 5 residual (bool), 6 direct (bool), 7 gather (bool)
 //  8 head_length, 9 group (= G): optional
+// 10 interleaved (bool): RoPE turns the pairs 2i, 2i + 1 of a head, not i, i + D/2
+// 11 raw (bool): q, k and v go to `heads` as they are
+// 12 has_norm (bool): RMSNorm of the query and key heads
 //
 // ---- Launch sequence of a layer. → needs a barrier before it; nothing within a layer can overlap.
 //  one row (8 launches):           norm → qkv_c1 → attention → attention_merge → linear_c1 (out) → router → gate_up_c1 (direct) → down_sum
 //  2 rows and more (10 launches):  norm → qkv_cN → attention → attention_merge → linear_cN (out) → router → expert_lists → gate_up_cN → down_cN
 //                                  → expert_sum
 //  long runs of rows (9 launches): the same with attention_rows_… instead of attention → attention_merge. Same bits.
+//  a dense feed-forward:           norm → ffn_cN → linear_cN (down) in place of router … expert_sum: 8 launches, 7 for long runs of rows
+//  norms of heads (Qwen3):         qkv_cN (raw) → heads in place of qkv_cN: one launch more
 //  Before the layers: embed. After: norm (gather) → linear_cN (head) → sample.
 // N is 1, 2, 4 or 8: columns (rows of the step) that a simdgroup computes together. Choose the smallest N ≥ R, at most 8. More rows are
 // several tiles of N columns. The kernels order them so that up to kSharedTiles tiles (64 rows) use the same weights side by side:
 // memory gives each weight once for 64 rows, whatever the grid's shape.
-// Matrix units (switch, R ≥ 32): qkv_mm, linear_mm, gate_up_mm, down_mm, attention_mm_… in place of …_cN and attention_rows_…, with the
+// Matrix units (switch, R ≥ 32): qkv_mm, linear_mm, ffn_mm, gate_up_mm, down_mm, attention_mm_… in place of …_cN and attention_rows_…, with the
 // same buffers and constants.
 #pragma once
 
@@ -109,10 +114,11 @@ struct NormArgs {
 };
 
 // ---------------------------------------------------------------------------------------------------------------------- qkv.metal
-/// qkv_c1, _c2, _c4, _c8: q, k, v = W·h + b; RoPE on q and k (pairs i, i + D/2); q to memory, k and v (clamped to ±65504) into the cache.
-/// constants: type (q), type_b (k), type_c (v), columns.
-/// buffers: 1, 2, 3 Wq [H·D][E], Wk, Wv [K·D][E]; 4, 5, 6 their biases; 7 float h[R][stride(E)]; 8 float2 rope[R][D/2] (cos, sin, both
-/// scaled by YaRN's concentration); 9 RowInfo rows[R]; 10 uint block_tables[]; 11 float q[R][stride(H·D)]; 12 the cache at this layer.
+/// qkv_c1, _c2, _c4, _c8: q, k, v = W·h (+ b); RoPE on q and k; q to memory, k and v (clamped to ±65504) into the cache.
+/// constants: type (q), type_b (k), type_c (v), columns, has_bias, interleaved, raw.
+/// buffers: 1, 2, 3 Wq [H·D][E], Wk, Wv [K·D][E]; 4, 5, 6 their biases (has_bias only); 7 float h[R][stride(E)]; 8 float2 rope[R][D/2]
+/// (cos, sin, both scaled by YaRN's concentration); 9 RowInfo rows[R]; 10 uint block_tables[]; 11 float q[R][stride(H·D)]; 12 the cache at
+/// this layer. `raw`: without RoPE, k and v go to 12 as float kv[R][stride(2·K·D)], and 8, 9, 10 are not used.
 /// grid: product_groups((H + 2K)·(D/4), R, N, S) threadgroups in any shape (x × y may be more); S any. Threadgroup memory 0. Reads the
 /// three matrices once for 64 rows, h once a simdgroup.
 /// qkv_mm: grid ceil((H + 2K)·D / 64) × ceil(R / 32), 128 threads, 12 KiB of threadgroup memory.
@@ -123,11 +129,25 @@ struct QkvArgs {
   CacheInfo cache;
 };
 
+// --------------------------------------------------------------------------------------------------------------------- heads.metal
+/// heads: what qkv (raw) leaves to do: q and k of a head become norm(q)·w, as in norm, where has_norm is true; RoPE on both; q to memory
+/// again, k and v (clamped to ±65504) into the cache. A simdgroup works on one head of one row; lane l chains x² over the elements
+/// l, l + 32, …. constants: head_length, interleaved, has_norm.
+/// buffers: 1 float q[R][stride(H·D)] (read and written), 2 float kv[R][stride(2·K·D)], 3, 4 float wq[D], wk[D] (has_norm only),
+/// 5 float2 rope[R][D/2], 6 RowInfo rows[R], 7 uint block_tables[], 8 the cache at this layer.
+/// grid: ceil((H + 2K) / S) × R; S 1..4. Threadgroup memory 4 KiB.
+struct HeadsArgs {
+  u32 heads, heads_kv, head_length;
+  float epsilon;
+  CacheInfo cache;
+};
+
 // ---------------------------------------------------------------------------------------------------------------- attention.metal
 /// The keys a row at position p sees are p − window + 1 .. p (window 0: 0 .. p). Chunk c holds positions c·128 … c·128 + 127; a row's
 /// slot 0 is the chunk of its first visible key, and a row has slots(p, window) of them.
 /// Order of the arithmetic, the same in all three kernels: in a chunk, blocks of 32 keys ascending with a running maximum (scores
-/// chain over d, values chain over keys); then the chunks ascending from the sink's state (maximum = sink, sum = 1, output 0).
+/// chain over d, values chain over keys); then the chunks ascending from the sink's state (maximum = sink, sum = 1, output 0). A model
+/// without sinks gives the least float, whose share is 0.
 ///
 /// attention: one chunk of one row for the query heads that share a KV head (8 at most at once), K and V read once for all of them.
 /// constants: head_length, group. buffers: 1 float q[R][stride(H·D)], 2 the cache at this layer, 3 RowInfo rows[R], 4 uint block_tables[],
@@ -179,6 +199,13 @@ struct LinearArgs {
   u32 outputs;
 };
 
+// ------------------------------------------------------------------------------------------------------------- feed_forward.metal
+/// ffn_c1, _c2, _c4, _c8: act[r] = silu(Wg·h + bg) · (Wu·h + bu), silu(g) = g / (1 + exp(−g)); the dense feed-forward up to its down
+/// product, which is linear's. constants: type (gate), type_b (up), columns, has_bias.
+/// buffers: 1, 2 Wg, Wu [F][E]; 3, 4 float bg, bu [F] (has_bias only); 5 float h[R][stride(E)]; 6 float act[R][stride(F)].
+/// grid: product_groups(ceil(F / 2), R, N, S) threadgroups in any shape; S any. Threadgroup memory 0. Reads the weights once for 64 rows.
+/// ffn_mm: grid ceil(F / 32) × ceil(R / 32), 128 threads, 12 KiB of threadgroup memory. The arguments are LinearArgs, F the outputs.
+
 // ------------------------------------------------------------------------------------------------------------------- router.metal
 struct Choice {
   u32 expert;
@@ -215,9 +242,9 @@ static inline u32 max_expert_tiles(u32 rows, u32 experts, u32 used, u32 tile) {
 }
 
 // ------------------------------------------------------------------------------------------------------------------ experts.metal
-/// gate_up_c1, _c2, _c4, _c8: act[choice] = SwiGLU(Wg·h + bg, Wu·h + bu) of the choice's expert and row, clamped as gpt-oss does:
-/// g = min(g, limit), u = clamp(u, ±limit), y = g / (1 + exp(−alpha·g)) · (u + 1). A tile's weights are read once for all its rows, N at a
-/// time.
+/// gate_up_c1, _c2, _c4, _c8: act[choice] = SwiGLU(Wg·h + bg, Wu·h + bu) of the choice's expert and row: g = min(g, limit),
+/// u = clamp(u, ±limit), y = g / (1 + exp(−alpha·g)) · (u + offset). gpt-oss has alpha 1.702, limit 7, offset 1; others 1, none (the largest
+/// float) and 0. A tile's weights are read once for all its rows, N at a time.
 /// constants: type (gate), type_b (up), columns, direct. `direct` (c1 only): tile y is choice y, buffers 7, 8 and 9 are not used.
 /// buffers: 1, 2 Wg, Wu [X·F][E]; 3, 4 float bg, bu [X][F]; 5 float h[R][stride(E)]; 6 Choice choices[R·U]; 7 lists; 8 tiles;
 /// 9 tile_count; 10 float act[R·U][stride(F)].
@@ -238,7 +265,7 @@ struct ExpertArgs {
   u32 outputs;  ///< F for gate_up, E for down and expert_sum
   u32 rows;     ///< R
   u32 used;     ///< U
-  float alpha, limit;
+  float alpha, limit, offset;
 };
 
 // ------------------------------------------------------------------------------------------------------------------- sample.metal

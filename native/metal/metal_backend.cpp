@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <map>
 
 #include "../core/error.h"
@@ -42,17 +43,15 @@ bool kernels_know(TensorType type) {
 /// Why the kernels cannot run this model; empty: they can.
 std::string unsupported(const Model& model) {
   const Config& c = model.config();
-  const auto architecture = model.gguf().string("general.architecture");
-  if (architecture != "gpt-oss") return "Metal runs gpt-oss only, not " + printable(architecture);
+  if (c.architecture == &kEagle3) return "Metal runs no draft heads";
   if (u32(c.experts) > gpu::kMaxExperts || u32(c.experts_used) > gpu::kMaxExpertsUsed) return "its experts are too many for the Metal kernels";
   if (c.rope_length != c.head_length) return "its heads turn in part only";
   if (u32(c.head_length) > gpu::kMaxHeadLength) return "its heads are too long for the Metal kernels";
-  for (const Layer& layer : model.layers())
-    if (layer.q_norm || layer.k_norm || !layer.q_bias || !layer.sinks || !layer.router_bias || !layer.attention_output_bias)
-      return "its layers are not made as gpt-oss's are";
   std::vector<const Matrix*> matrices = {&model.embedding(), &model.output()};
-  for (const Layer& layer : model.layers())
-    matrices.insert(matrices.end(), {&layer.q, &layer.k, &layer.v, &layer.attention_output, &layer.router, &layer.gate, &layer.up, &layer.down});
+  for (const Layer& layer : model.layers()) {
+    matrices.insert(matrices.end(), {&layer.q, &layer.k, &layer.v, &layer.attention_output, &layer.gate, &layer.up, &layer.down});
+    if (c.experts > 0) matrices.push_back(&layer.router);
+  }
   for (const Matrix* matrix : matrices)
     if (!kernels_know(matrix->type)) return std::string("there is no Metal kernel for tensors of type ") + type_traits(matrix->type)->name;
   return "";
@@ -94,6 +93,7 @@ class MetalBackend final : public Backend {
     stop_request() = 0;
     *static_cast<uint32_t*>(stop_->contents()) = 0;
     copy_converted_vectors();
+    make_neutral_vectors();
     residency_->add(weights_.buffers());
     prepare_pipelines();
   }
@@ -147,16 +147,21 @@ class MetalBackend final : public Backend {
       const gpu::QkvArgs args{u32(E), u32(rows_), u32(config_.heads), u32(config_.heads_kv), u32(config_.head_length), cache_info()};
       const bool matrices = by_matrices(rows_);
       const std::string kernel = matrices ? "qkv_mm" : "qkv_c" + std::to_string(columns);
-      const Constants set = Constants({{kType, type_of(layer.q)}, {kTypeB, type_of(layer.k)}, {kTypeC, type_of(layer.v)}, {kColumns, u32(E)}});
+      const bool biased = layer.q_bias || layer.k_bias || layer.v_bias, raw = heads_by_themselves();
+      const Constants set = Constants({{kType, type_of(layer.q)}, {kTypeB, type_of(layer.k)}, {kTypeC, type_of(layer.v)}, {kColumns, u32(E)},
+                                       {kHasBias, biased}, {kInterleaved, interleaved()}, {kRaw, raw}});
+      const int biases = biased ? config_.q_length() + 2 * config_.kv_length() : 0;
       const uint32_t passes = ceil_div(u32(rows_), columns * gpu::kSharedTiles);
       launch(kernel, set, args,
              {{1, matrix(layer.q)}, {2, matrix(layer.k)}, {3, matrix(layer.v)},
-              {4, vector(layer.q_bias, config_.q_length())}, {5, vector(layer.k_bias, config_.kv_length())},
-              {6, vector(layer.v_bias, config_.kv_length())}, {7, h_.view()}, {8, rope_table_.view()}, {9, row_infos_.view()},
-              {10, tables_.view()}, {11, q_.view()}, {12, cache_->layer(n)}},
+              {4, vector_or(layer.q_bias, config_.q_length(), *zeros_)}, {5, vector_or(layer.k_bias, config_.kv_length(), *zeros_)},
+              {6, vector_or(layer.v_bias, config_.kv_length(), *zeros_)}, {7, h_.view()}, {8, rope_table_.view()}, {9, row_infos_.view()},
+              {10, tables_.view()}, {11, q_.view()}, {12, raw ? kv_.view() : cache_->layer(n)}},
              matrices ? matrix_grid(4 * quads, u32(rows_)) : gpu::Size{gpu::product_groups(quads, u32(rows_), columns, kernels_.simdgroups(kernel, set)), 1, 1}, threads_of(matrices),
-             {static_cast<double>(layer.q.bytes() + layer.k.bytes() + layer.v.bytes()) + 4.0 * (config_.q_length() + 2 * config_.kv_length()),
-              static_cast<double>(passes), 4.0 * rows_ * config_.kv_length(), floats(rows_, E) + floats(rows_, config_.q_length())});
+             {static_cast<double>(layer.q.bytes() + layer.k.bytes() + layer.v.bytes()) + 4.0 * biases, static_cast<double>(passes),
+              raw ? 0 : 4.0 * rows_ * config_.kv_length(),
+              floats(rows_, E) + floats(rows_, config_.q_length()) + (raw ? floats(rows_, 2 * config_.kv_length()) : 0)});
+      if (raw) heads(n, layer);
     });
   }
 
@@ -174,9 +179,9 @@ class MetalBackend final : public Backend {
         const std::string kernel = std::string(matrices ? "attention_mm_d" : "attention_rows_d") + (config_.head_length <= 64 ? "64" : "128");
         launch(kernel, both, args,
                {{1, q_.view()}, {2, cache_->layer(n)}, {3, row_infos_.view()}, {4, tables_.view()},
-                {5, vector(layer.sinks, config_.heads)}, {6, a_.view()}, {7, row_tiles_.view()}},
+                {5, vector_or(layer.sinks, config_.heads, *no_sinks_)}, {6, a_.view()}, {7, row_tiles_.view()}},
                {u32(row_tile_count_), groups, 1}, kReduceThreads,
-               {4.0 * config_.heads, 1, tile_cache_bytes(window), 2 * floats(tiled_rows_, config_.q_length())});
+               {layer.sinks ? 4.0 * config_.heads : 0, 1, tile_cache_bytes(window), 2 * floats(tiled_rows_, config_.q_length())});
       }
       // Rows of different launches have nothing in common: all beside each other, as far as the scratch between the two steps goes.
       bool beside = row_tile_count_ > 0;
@@ -196,9 +201,9 @@ class MetalBackend final : public Backend {
                  {0, 1, row_cache_bytes(first, slice.rows, window), floats(slice.rows, config_.q_length()) + parts}, beside);
           const Constants one = Constants({{kHeadLength, u32(config_.head_length)}});
           launch("attention_merge", one, args,
-                 {{1, out}, {2, state}, {3, row_infos_.view()}, {4, vector(layer.sinks, config_.heads)}, {5, a_.view()}},
+                 {{1, out}, {2, state}, {3, row_infos_.view()}, {4, vector_or(layer.sinks, config_.heads, *no_sinks_)}, {5, a_.view()}},
                  {ceil_div(u32(config_.heads), kernels_.simdgroups("attention_merge", one)), u32(slice.rows), 1}, 0,
-                 {4.0 * config_.heads, 1, 0, parts + floats(slice.rows, config_.q_length())});
+                 {layer.sinks ? 4.0 * config_.heads : 0, 1, 0, parts + floats(slice.rows, config_.q_length())});
           beside = false;
           first += slice.rows;
         }
@@ -217,12 +222,13 @@ class MetalBackend final : public Backend {
     guarded([&] {
       const Layer& layer = model_.layers()[static_cast<size_t>(n)];
       const int E = config_.embedding, X = config_.experts, used = config_.experts_used;
+      if (X == 0) return feed_forward(layer);
       launch("router", Constants({{kType, type_of(layer.router)}, {kColumns, u32(E)}}),
              gpu::RouterArgs{u32(E), u32(X), u32(used), config_.rms_epsilon},
-             {{1, x_.view()}, {2, vector(layer.ffn_norm, E)}, {3, matrix(layer.router)}, {4, vector(layer.router_bias, X)},
+             {{1, x_.view()}, {2, vector(layer.ffn_norm, E)}, {3, matrix(layer.router)}, {4, vector_or(layer.router_bias, X, *zeros_)},
               {5, h_.view()}, {6, choices_.view()}},
              {u32(rows_), 1, 1}, kReduceThreads,
-             {static_cast<double>(layer.router.bytes()) + 4.0 * (E + X), static_cast<double>(rows_), 0, 2 * floats(rows_, E) + 8.0 * rows_ * used});
+             {static_cast<double>(layer.router.bytes()) + 4.0 * (E + (layer.router_bias ? X : 0)), static_cast<double>(rows_), 0, 2 * floats(rows_, E) + 8.0 * rows_ * used});
       if (rows_ == 1) experts_of_one_row(layer);
       else experts_of_rows(layer);
     });
@@ -317,6 +323,7 @@ class MetalBackend final : public Backend {
   /// Vectors that the file keeps as F16 or BF16 have been converted into memory of their own; the GPU gets copies.
   void copy_converted_vectors() {
     const auto copy = [&](const float* data, int64_t count) {
+      if (!data) return;
       const MappedFile& file = model_.gguf().file();
       const auto* bytes = reinterpret_cast<const uint8_t*>(data);
       if (bytes >= file.data() && bytes < file.end()) return;
@@ -331,14 +338,29 @@ class MetalBackend final : public Backend {
       copy(layer.q_bias, c.q_length());
       copy(layer.k_bias, c.kv_length());
       copy(layer.v_bias, c.kv_length());
+      copy(layer.q_norm, c.head_length);
+      copy(layer.k_norm, c.head_length);
       copy(layer.sinks, c.heads);
       copy(layer.attention_output_bias, c.embedding);
       copy(layer.ffn_norm, c.embedding);
       copy(layer.router_bias, c.experts);
-      copy(layer.gate_bias, int64_t{c.experts} * c.feed_forward);
-      copy(layer.up_bias, int64_t{c.experts} * c.feed_forward);
-      copy(layer.down_bias, int64_t{c.experts} * c.embedding);
+      const int64_t stack = std::max(c.experts, 1);
+      copy(layer.gate_bias, stack * c.feed_forward);
+      copy(layer.up_bias, stack * c.feed_forward);
+      copy(layer.down_bias, stack * c.embedding);
     }
+  }
+
+  /// What stands in for vectors that a layer does without and a kernel reads.
+  void make_neutral_vectors() {
+    const Config& c = config_;
+    const auto filled = [&](size_t count, float value) {
+      auto buffer = device_->buffer(count * sizeof(float));
+      std::fill_n(static_cast<float*>(buffer->contents()), count, value);
+      return buffer;
+    };
+    zeros_ = filled(static_cast<size_t>(std::max({c.q_length(), c.experts, std::max(c.experts, 1) * std::max(c.feed_forward, c.embedding)})), 0);
+    no_sinks_ = filled(static_cast<size_t>(c.heads), -std::numeric_limits<float>::max());
   }
 
   gpu::View matrix(const Matrix& matrix) const { return weights_.view(matrix.data, matrix.bytes()); }
@@ -347,6 +369,15 @@ class MetalBackend final : public Backend {
     const auto copy = converted_.find(data);
     return copy != converted_.end() ? gpu::View{copy->second.get(), 0, bytes} : weights_.view(data, bytes);
   }
+
+  /// The vector, or where there is none the one that changes nothing.
+  gpu::View vector_or(const float* data, int64_t count, const gpu::Buffer& neutral) const {
+    return data ? vector(data, count) : gpu::View{&neutral, 0, static_cast<size_t>(count) * sizeof(float)};
+  }
+
+  uint32_t interleaved() const { return config_.architecture->rope_layout == RopeLayout::interleaved; }
+  /// Whether the heads of Q, K and V are finished by a kernel of their own.
+  bool heads_by_themselves() const { return config_.architecture->head_norms; }
 
   /// For buffers a kernel names and, with these constants, does not read.
   gpu::View unused() const { return {stop_.get(), 0, sizeof(uint32_t)}; }
@@ -488,15 +519,15 @@ class MetalBackend final : public Backend {
   }
 
   void reserve() {
-    const int E = config_.embedding, U = config_.experts_used;
+    const int E = config_.embedding, U = std::max(config_.experts_used, 1);
     x_.get(matrix_bytes(rows_, E));
     h_.get(matrix_bytes(rows_, E));
     q_.get(matrix_bytes(rows_, config_.q_length()));
+    if (heads_by_themselves()) kv_.get(matrix_bytes(rows_, 2 * config_.kv_length()));
     a_.get(matrix_bytes(rows_, config_.q_length()));
-    const auto choices = static_cast<size_t>(rows_ * U);
-    choices_.get(choices * sizeof(gpu::Choice));
     act_.get(matrix_bytes(rows_ * U, config_.feed_forward));
-    if (rows_ > 1) {
+    if (config_.experts > 0) choices_.get(static_cast<size_t>(rows_ * U) * sizeof(gpu::Choice));
+    if (config_.experts > 0 && rows_ > 1) {
       lists_.get(static_cast<size_t>(config_.experts) * static_cast<size_t>(rows_) * 4);
       tiles_.get(static_cast<size_t>(expert_tiles()) * sizeof(gpu::ExpertTile));
       tile_count_.get(4);
@@ -608,8 +639,42 @@ class MetalBackend final : public Backend {
     launch(kernel, set, args, {{1, matrix(weights)}, {2, bias ? vector(bias, outputs) : unused()}, {3, x}, {4, y}}, grid, threads_of(matrices), cost);
   }
 
+  /// What heads_by_themselves() asks for.
+  void heads(int n, const Layer& layer) {
+    const Constants set = Constants({{kHeadLength, u32(config_.head_length)}, {kInterleaved, interleaved()}, {kHasNorm, layer.q_norm ? 1u : 0u}});
+    const gpu::HeadsArgs args{u32(config_.heads), u32(config_.heads_kv), u32(config_.head_length), config_.rms_epsilon, cache_info()};
+    const gpu::View q_norm = layer.q_norm ? vector(layer.q_norm, config_.head_length) : unused();
+    const gpu::View k_norm = layer.k_norm ? vector(layer.k_norm, config_.head_length) : unused();
+    launch("heads", set, args,
+           {{1, q_.view()}, {2, kv_.view()}, {3, q_norm}, {4, k_norm}, {5, rope_table_.view()}, {6, row_infos_.view()}, {7, tables_.view()}, {8, cache_->layer(n)}},
+           {ceil_div(u32(config_.heads + 2 * config_.heads_kv), kernels_.simdgroups("heads", set)), u32(rows_), 1}, 0,
+           {layer.q_norm ? 8.0 * config_.head_length : 0, 1, 4.0 * rows_ * config_.kv_length(),
+            2 * floats(rows_, config_.q_length()) + floats(rows_, 2 * config_.kv_length())});
+  }
+
+  /// The dense feed-forward, its norm and its sum with the residual.
+  void feed_forward(const Layer& layer) {
+    const int E = config_.embedding, F = config_.feed_forward;
+    norm(x_.view(), layer.ffn_norm, h_.view(), rows_, nullptr);
+    const auto columns = static_cast<uint32_t>(columns_for(rows_)), passes = ceil_div(u32(rows_), columns * gpu::kSharedTiles);
+    const bool matrices = by_matrices(rows_), biased = layer.gate_bias || layer.up_bias;
+    const std::string kernel = matrices ? "ffn_mm" : "ffn_c" + std::to_string(columns);
+    const Constants set = Constants({{kType, type_of(layer.gate)}, {kTypeB, type_of(layer.up)}, {kColumns, u32(E)}, {kHasBias, biased}});
+    const gpu::Size grid = matrices ? matrix_grid(2 * u32(F), u32(rows_))
+                                    : gpu::Size{gpu::product_groups(ceil_div(u32(F), 2), u32(rows_), columns, kernels_.simdgroups(kernel, set)), 1, 1};
+    launch(kernel, set, gpu::LinearArgs{u32(E), u32(rows_), u32(F)},
+           {{1, matrix(layer.gate)}, {2, matrix(layer.up)}, {3, vector_or(layer.gate_bias, F, *zeros_)}, {4, vector_or(layer.up_bias, F, *zeros_)},
+            {5, h_.view()}, {6, act_.view()}},
+           grid, threads_of(matrices),
+           {static_cast<double>(layer.gate.bytes() + layer.up.bytes()) + (biased ? 8.0 * F : 0), static_cast<double>(passes), 0,
+            floats(rows_, E) + floats(rows_, F)});
+    linear(layer.down, layer.down_bias, act_.view(), x_.view(), rows_, true);
+  }
+
   gpu::ExpertArgs expert_args(int columns, int outputs) const {
-    return {u32(columns), u32(outputs), u32(rows_), u32(config_.experts_used), kSwigluAlpha, kSwigluLimit};
+    const bool clamped = config_.architecture->activation == Activation::clamped_swiglu;
+    return {u32(columns), u32(outputs), u32(rows_), u32(config_.experts_used), clamped ? kSwigluAlpha : 1,
+            clamped ? kSwigluLimit : std::numeric_limits<float>::max(), clamped ? 1.0f : 0.0f};
   }
   /// Whether so many rows go through the matrix units, whose sums have an order of the hardware's own.
   bool by_matrices(int rows) const { return matrix_units_ && rows >= static_cast<int>(gpu::kMatrixColumns); }
@@ -641,15 +706,15 @@ class MetalBackend final : public Backend {
     const double share = static_cast<double>(U) / config_.experts;
     const Constants gate = Constants({{kType, type_of(layer.gate)}, {kTypeB, type_of(layer.up)}, {kColumns, u32(E)}, {kDirect, 1}});
     launch("gate_up_c1", gate, expert_args(E, F),
-           {{1, matrix(layer.gate)}, {2, matrix(layer.up)}, {3, vector(layer.gate_bias, int64_t{config_.experts} * F)},
-            {4, vector(layer.up_bias, int64_t{config_.experts} * F)}, {5, h_.view()}, {6, choices_.view()}, {7, unused()}, {8, unused()}, {9, unused()}, {10, act_.view()}},
+           {{1, matrix(layer.gate)}, {2, matrix(layer.up)}, {3, vector_or(layer.gate_bias, int64_t{config_.experts} * F, *zeros_)},
+            {4, vector_or(layer.up_bias, int64_t{config_.experts} * F, *zeros_)}, {5, h_.view()}, {6, choices_.view()}, {7, unused()}, {8, unused()}, {9, unused()}, {10, act_.view()}},
            {ceil_div(u32(F), 2 * kernels_.simdgroups("gate_up_c1", gate)), u32(U), 1}, 0,
-           {share * static_cast<double>(layer.gate.bytes() + layer.up.bytes()) + 8.0 * U * F, 1, 0, floats(1, E) + floats(U, F)});
+           {share * static_cast<double>(layer.gate.bytes() + layer.up.bytes()) + (layer.gate_bias ? 8.0 * U * F : 0), 1, 0, floats(1, E) + floats(U, F)});
     const Constants down = Constants({{kType, type_of(layer.down)}, {kColumns, u32(F)}});
     launch("down_sum", down, expert_args(F, E),
-           {{1, matrix(layer.down)}, {2, vector(layer.down_bias, int64_t{config_.experts} * E)}, {3, act_.view()}, {4, choices_.view()}, {5, x_.view()}},
+           {{1, matrix(layer.down)}, {2, vector_or(layer.down_bias, int64_t{config_.experts} * E, *zeros_)}, {3, act_.view()}, {4, choices_.view()}, {5, x_.view()}},
            {ceil_div(u32(E), gpu::kOutputsPerSimdgroup * kernels_.simdgroups("down_sum", down)), 1, 1}, 0,
-           {share * static_cast<double>(layer.down.bytes()) + 4.0 * U * E, 1, 0, floats(U, F) + 2 * floats(1, E)});
+           {share * static_cast<double>(layer.down.bytes()) + (layer.down_bias ? 4.0 * U * E : 0), 1, 0, floats(U, F) + 2 * floats(1, E)});
   }
 
   void experts_of_rows(const Layer& layer) {
@@ -663,18 +728,18 @@ class MetalBackend final : public Backend {
            {0, 1, 0, 12.0 * rows_ * U + 12.0 * tiles});
     const Constants gate_set = Constants({{kType, type_of(layer.gate)}, {kTypeB, type_of(layer.up)}, {kColumns, u32(E)}, {kDirect, 0}});
     launch(gate_up, gate_set, expert_args(E, F),
-           {{1, matrix(layer.gate)}, {2, matrix(layer.up)}, {3, vector(layer.gate_bias, int64_t{X} * F)},
-            {4, vector(layer.up_bias, int64_t{X} * F)}, {5, h_.view()}, {6, choices_.view()}, {7, lists_.view()}, {8, tiles_.view()},
+           {{1, matrix(layer.gate)}, {2, matrix(layer.up)}, {3, vector_or(layer.gate_bias, int64_t{X} * F, *zeros_)},
+            {4, vector_or(layer.up_bias, int64_t{X} * F, *zeros_)}, {5, h_.view()}, {6, choices_.view()}, {7, lists_.view()}, {8, tiles_.view()},
             {9, tile_count_.view()}, {10, act_.view()}},
            {matrices ? ceil_div(u32(F), gpu::kMatrixOutputs / 2) : ceil_div(u32(F), 2 * kernels_.simdgroups(gate_up, gate_set)), tiles, 1}, threads_of(matrices),
-           {share * (static_cast<double>(layer.gate.bytes() + layer.up.bytes()) + 8.0 * X * F), passes, 0,
+           {share * (static_cast<double>(layer.gate.bytes() + layer.up.bytes()) + (layer.gate_bias ? 8.0 * X * F : 0)), passes, 0,
             floats(rows_ * U, E) + floats(rows_ * U, F)});
     const Constants down_set = Constants({{kType, type_of(layer.down)}, {kColumns, u32(F)}});
     launch(down, down_set, expert_args(F, E),
-           {{1, matrix(layer.down)}, {2, vector(layer.down_bias, int64_t{X} * E)}, {3, act_.view()}, {4, lists_.view()}, {5, tiles_.view()},
+           {{1, matrix(layer.down)}, {2, vector_or(layer.down_bias, int64_t{X} * E, *zeros_)}, {3, act_.view()}, {4, lists_.view()}, {5, tiles_.view()},
             {6, tile_count_.view()}, {7, out_.view()}},
            {matrices ? ceil_div(u32(E), gpu::kMatrixOutputs) : ceil_div(u32(E), gpu::kOutputsPerSimdgroup * kernels_.simdgroups(down, down_set)), tiles, 1}, threads_of(matrices),
-           {share * (static_cast<double>(layer.down.bytes()) + 4.0 * X * E), passes, 0, floats(rows_ * U, F) + floats(rows_ * U, E)});
+           {share * (static_cast<double>(layer.down.bytes()) + (layer.down_bias ? 4.0 * X * E : 0)), passes, 0, floats(rows_ * U, F) + floats(rows_ * U, E)});
     launch("expert_sum", {}, expert_args(F, E), {{1, out_.view()}, {2, choices_.view()}, {3, x_.view()}},
            {ceil_div(u32(E), gpu::kSimdWidth * kernels_.simdgroups("expert_sum", {})), u32(rows_), 1}, 0,
            {0, 1, 0, floats(rows_ * U, E) + 2 * floats(rows_, E)});
@@ -715,10 +780,11 @@ class MetalBackend final : public Backend {
   std::unique_ptr<gpu::Buffer> request_, stop_;
   gpu::MappedMemory weights_;
   std::map<const float*, std::unique_ptr<gpu::Buffer>> converted_;
+  std::unique_ptr<gpu::Buffer> zeros_, no_sinks_;
 
   std::vector<const Memory*> scratch_;
   Memory tokens_{*this}, tables_{*this}, row_infos_{*this}, rope_table_{*this}, row_tiles_{*this};
-  Memory x_{*this}, h_{*this}, q_{*this}, a_{*this}, part_out_{*this}, part_state_{*this};
+  Memory x_{*this}, h_{*this}, q_{*this}, kv_{*this}, a_{*this}, part_out_{*this}, part_state_{*this};
   Memory choices_{*this}, lists_{*this}, tiles_{*this}, tile_count_{*this}, act_{*this}, out_{*this};
   Memory output_rows_{*this}, normed_{*this}, logits_{*this}, params_{*this}, results_{*this}, next_tokens_{*this};
 

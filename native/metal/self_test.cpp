@@ -342,7 +342,7 @@ void test_qkv(Bench& bench) {
     const int columns = columns_for(rows);
     const std::string kernel = matrices ? "qkv_mm" : "qkv" + suffix(columns);
     const uint32_t type = u32(static_cast<int>(TensorType::Q8_0));
-    const Constants set = {{kType, type}, {kTypeB, type}, {kTypeC, type}, {kColumns, u32(s.E)}};
+    const Constants set = {{kType, type}, {kTypeB, type}, {kTypeC, type}, {kColumns, u32(s.E)}, {kHasBias, 1}, {kInterleaved, 0}, {kRaw, 0}};
     const uint32_t groups = matrices ? kMatrixThreads / gpu::kSimdWidth : bench.simdgroups(kernel, set), outputs = u32((s.H + 2 * s.K) * s.D);
     const gpu::Size grid = matrices ? matrix_grid(outputs, u32(rows)) : gpu::Size{gpu::product_groups(outputs / 4, u32(rows), u32(columns), groups), 1, 1};
     const gpu::QkvArgs args{u32(s.E), u32(rows), u32(s.H), u32(s.K), u32(s.D), seq.info};
@@ -543,8 +543,8 @@ void test_experts(Bench& bench) {
     const auto lists = bench.buffer(static_cast<size_t>(s.X * rows) * 4), tiles = bench.buffer(most * sizeof(gpu::ExpertTile)), tile_count = bench.buffer(4);
     const auto act = bench.rows(count, s.F), out = bench.rows(count, s.E);
     const std::string text = rows_text(rows) + ", " + std::to_string(static_cast<int>(distinct)) + " experts";
-    const gpu::ExpertArgs up_args{u32(s.E), u32(s.F), u32(rows), u32(s.U), kSwigluAlpha, kSwigluLimit};
-    const gpu::ExpertArgs down_args{u32(s.F), u32(s.E), u32(rows), u32(s.U), kSwigluAlpha, kSwigluLimit};
+    const gpu::ExpertArgs up_args{u32(s.E), u32(s.F), u32(rows), u32(s.U), kSwigluAlpha, kSwigluLimit, 1};
+    const gpu::ExpertArgs down_args{u32(s.F), u32(s.E), u32(rows), u32(s.U), kSwigluAlpha, kSwigluLimit, 1};
 
     if (rows > 1)
       bench.check("expert_lists", text, kExactTolerance, 8.0 * count, 0,

@@ -8,6 +8,7 @@ import { countSteps } from '../../engine/benchmark/count';
 import { type OpenedModel, openModel } from '../../engine/runtime/model';
 import { runSelfTest } from '../../engine/selftest/selftest';
 import { turnMetalOn } from '../../engine/selftest/verdict';
+import type { ModelShape } from '../../engine/synth/architecture';
 import { synthesize } from '../../engine/synth/synthesize';
 import { buildMetalTests } from '../../native/build-metal.mjs';
 import { loadNative, type Native, type NativeModel, type Sampling } from '../../native/index';
@@ -15,12 +16,21 @@ import { distances, mean } from '../parity/distance';
 import { bundleCli } from '../support/cli';
 import { forward, randomTokens } from '../support/forward';
 import { metalTools } from '../support/metal';
-import { makeModel, shapes, temporaryFolder } from '../support/models';
+import { denseShapes, makeModel, shapes, temporaryFolder } from '../support/models';
 
 const root = path.resolve(import.meta.dirname, '..', '..');
 const addon = path.join(root, 'dist', 'native', 'metal', 'hearth.node');
 const folder = temporaryFolder();
 const greedy: Sampling = { temperature: 0, topK: 0, topP: 1, minP: 0, seed: 0 };
+const models: Record<string, Partial<ModelShape>> = {
+	...shapes,
+	...Object.fromEntries(
+		(['llama, F32', 'llama with Llama 3 scaling, F16, tied', 'qwen2, BF16'] as const).map((name) => [
+			name,
+			denseShapes[name],
+		]),
+	),
+};
 const range = (count: number, first = 0) => Array.from({ length: count }, (_, i) => first + i);
 
 describe.runIf(metalTools())('Metal, emulated', () => {
@@ -49,7 +59,7 @@ describe.runIf(metalTools())('Metal, emulated', () => {
 		}
 	};
 
-	describe.each(Object.keys(shapes) as (keyof typeof shapes)[])('%s', (name) => {
+	describe.each(Object.keys(models))('%s', (name) => {
 		const length = 141; // past the window, and a ragged end for tiles of 8, 32 and 128
 		let file: string;
 		let model: NativeModel;
@@ -58,7 +68,7 @@ describe.runIf(metalTools())('Metal, emulated', () => {
 		let vocabulary: number;
 
 		beforeAll(async () => {
-			file = await makeModel(folder, name.replaceAll(/\W+/g, '-'), { ...shapes[name], layers: 2 });
+			file = await makeModel(folder, name.replaceAll(/\W+/g, '-'), { ...models[name], layers: 2 });
 			model = await open(file);
 			vocabulary = model.info.vocabularySize;
 			tokens = randomTokens(length, vocabulary, 7);

@@ -169,6 +169,7 @@ namespace {
 struct QkvCase {
   TensorType q, k, v;
   uint32_t width, rows, heads, heads_kv, length;
+  bool has_bias = true, interleaved = false, raw = false;
 };
 
 void check_qkv(const QkvCase& c) {
@@ -190,6 +191,7 @@ void check_qkv(const QkvCase& c) {
   const uint32_t head_bytes = 32 * c.length * 2, block_bytes = 2 * c.heads_kv * head_bytes;
   std::vector<uint8_t> cache(blocks * block_bytes, 0x5a), want_cache(cache);
   std::vector<float> q = unset<float>(c.rows * activation_stride(c.heads * c.length)), want_q(q.size());
+  auto raw_kv = unset<float>(c.rows * activation_stride(2 * kv)), want_kv = raw_kv;
   for (uint32_t r = 0; r < c.rows; r++) {
     const uint32_t block = tables[info[r].table + info[r].position / 32], slot = info[r].position % 32;
     for (uint32_t head = 0; head < c.heads + 2 * c.heads_kv; head++) {
@@ -199,16 +201,13 @@ void check_qkv(const QkvCase& c) {
       const auto& bias = kind == 0 ? bq : kind == 1 ? bk : bv;
       std::vector<float> x(c.length), y(c.length);
       for (uint32_t d = 0; d < c.length; d++)
-        x[d] = ordered_dot(w.row(own * c.length + d).data(), &h[r * activation_stride(c.width)], c.width) + bias[own * c.length + d];
+        x[d] = ordered_dot(w.row(own * c.length + d).data(), &h[r * activation_stride(c.width)], c.width) + (c.has_bias ? bias[own * c.length + d] : 0.0f);
       y = x;
-      if (kind < 2)
-        for (uint32_t i = 0; i < pairs; i++) {
-          const float cos = rope[(r * pairs + i) * 2], sin = rope[(r * pairs + i) * 2 + 1];
-          y[i] = std::fma(x[i], cos, -x[i + pairs] * sin);
-          y[i + pairs] = std::fma(x[i + pairs], cos, x[i] * sin);
-        }
+      if (kind < 2 && !c.raw) turn_pairs(y, &rope[r * pairs * 2], c.interleaved);
       for (uint32_t d = 0; d < c.length; d++) {
         if (kind == 0) want_q[r * activation_stride(c.heads * c.length) + own * c.length + d] = y[d];
+        if (kind > 0) want_kv[r * activation_stride(2 * kv) + (kind - 1) * kv + own * c.length + d] = y[d];
+        if (c.raw) continue;
         const auto half = static_cast<_Float16>(y[d]);
         uint8_t* to = &want_cache[block * block_bytes + own * head_bytes];
         if (kind == 1) memcpy(to + (d * 32 + slot) * 2, &half, 2);
@@ -217,22 +216,36 @@ void check_qkv(const QkvCase& c) {
     }
   }
   const uint32_t columns = static_cast<uint32_t>(columns_for(c.rows)), simdgroups = 3;
-  Launch("qkv_c" + std::to_string(columns)).constant(1, id(c.q)).constant(2, id(c.k)).constant(3, id(c.v))
-      .bytes(0, QkvArgs{c.width, c.rows, c.heads, c.heads_kv, c.length, {block_bytes, head_bytes}})
+  const auto launch = [&](const std::string& kernel) {
+    Launch out(kernel);
+    out.constant(1, id(c.q)).constant(2, id(c.k)).constant(3, id(c.v)).constant(4, c.has_bias).constant(10, c.interleaved).constant(11, c.raw);
+    return out;
+  };
+  auto product = launch("qkv_c" + std::to_string(columns));
+  product.bytes(0, QkvArgs{c.width, c.rows, c.heads, c.heads_kv, c.length, {block_bytes, head_bytes}})
       .read(1, wq.data(), wq.bytes()).read(2, wk.data(), wk.bytes()).read(3, wv.data(), wv.bytes()).read(4, bq).read(5, bk).read(6, bv).read(7, h)
-      .read(8, rope).read(9, info).read(10, tables).write(11, q).write(12, cache).bytes(30, kGo)
+      .read(8, rope).read(9, info).read(10, tables).write(11, q).bytes(30, kGo);
+  if (c.raw) product.write(12, raw_kv);
+  else product.write(12, cache);
+  product
       .run(grid(product_groups((c.heads + 2 * c.heads_kv) * (c.length / 4), c.rows, columns, simdgroups)), {32 * simdgroups, 1, 1});
   expect_same_rows("q", q, want_q, c.rows, c.heads * c.length);
   expect_same("cache", cache, want_cache);
+  if (c.raw) expect_same_rows("k and v", raw_kv, want_kv, c.rows, 2 * kv);
 
   auto matrix_q = unset<float>(q.size());
   std::vector<uint8_t> matrix_cache(cache.size(), 0x5a);
-  Launch("qkv_mm").constant(1, id(c.q)).constant(2, id(c.k)).constant(3, id(c.v))
-      .bytes(0, QkvArgs{c.width, c.rows, c.heads, c.heads_kv, c.length, {block_bytes, head_bytes}})
+  auto matrix_kv = unset<float>(raw_kv.size());
+  auto matrix = launch("qkv_mm");
+  matrix.bytes(0, QkvArgs{c.width, c.rows, c.heads, c.heads_kv, c.length, {block_bytes, head_bytes}})
       .read(1, wq.data(), wq.bytes()).read(2, wk.data(), wk.bytes()).read(3, wv.data(), wv.bytes()).read(4, bq).read(5, bk).read(6, bv).read(7, h)
-      .read(8, rope).read(9, info).read(10, tables).write(11, matrix_q).write(12, matrix_cache).bytes(30, kGo)
+      .read(8, rope).read(9, info).read(10, tables).write(11, matrix_q).bytes(30, kGo);
+  if (c.raw) matrix.write(12, matrix_kv);
+  else matrix.write(12, matrix_cache);
+  matrix
       .run({groups((c.heads + 2 * c.heads_kv) * c.length, kMatrixOutputs), groups(c.rows, kMatrixColumns), 1}, {128, 1, 1});
   expect_rows("q, matrix units", matrix_q, want_q, c.rows, c.heads * c.length, 1e-5);
+  if (c.raw) return expect_rows("k and v, matrix units", matrix_kv, want_kv, c.rows, 2 * kv, 1e-5);
   std::vector<float> stored, want_stored;
   for (size_t i = 0; i < cache.size(); i += 2) {
     _Float16 a, b;
@@ -250,10 +263,14 @@ void check_qkv(const QkvCase& c) {
 KERNEL_TEST(qkv) {
   using enum TensorType;
   check_qkv({MXFP4, Q8_0, F16, 32, 3, 2, 1, 8});
+  check_qkv({F16, F16, Q8_0, 32, 2, 2, 1, 8, false, true});
+  check_qkv({F16, F16, Q8_0, 32, 3, 1, 1, 8, false, true, true});
   if (!all_sizes()) return;
   check_qkv({Q8_0, Q8_0, Q8_0, 2880, 1, 2, 1, 8});
   check_qkv({BF16, F32, BF16, 45, 2, 3, 3, 24});
   check_qkv({Q8_0, Q8_0, Q8_0, 96, 8, 2, 1, 64});
   check_qkv({Q8_0, F16, MXFP4, 64, 20, 4, 2, 16});
   check_qkv({F16, F16, F16, 32, 33, 1, 1, 128});
+  check_qkv({Q8_0, Q8_0, F16, 96, 20, 3, 1, 40, true, true});
+  check_qkv({BF16, BF16, BF16, 64, 33, 4, 2, 16, true, false, true});
 }

@@ -90,6 +90,15 @@ float ordered_dot(const float* w, const float* x, uint32_t n) {
   return lane_sum(lanes);
 }
 
+void turn_pairs(std::vector<float>& x, const float* rope, bool interleaved) {
+  for (size_t i = 0; i < x.size() / 2; i++) {
+    float &first = x[interleaved ? 2 * i : i], &second = x[interleaved ? 2 * i + 1 : i + x.size() / 2];
+    const float a = first, b = second;
+    first = std::fma(a, rope[2 * i], -b * rope[2 * i + 1]);
+    second = std::fma(b, rope[2 * i], a * rope[2 * i + 1]);
+  }
+}
+
 double exact_dot(const float* w, const float* x, uint32_t n) {
   double sum = 0;
   for (uint32_t k = 0; k < n; k++) sum += static_cast<double>(w[k]) * x[k];

@@ -39,6 +39,8 @@ extern const uint32_t kGo;
 float ordered_dot(const float* w, const float* x, uint32_t n);
 /// 32 values in the order of LaneTree.
 float lane_sum(const float* lanes);
+/// RoPE on a head of x.size() elements; `rope` has a (cos, sin) a pair.
+void turn_pairs(std::vector<float>& x, const float* rope, bool interleaved);
 double exact_dot(const float* w, const float* x, uint32_t n);
 
 /// Compares the first `width` values of each row.
