@@ -36,8 +36,22 @@ uint32_t ceil_div(uint32_t a, uint32_t b) { return (a + b - 1) / b; }
 size_t matrix_bytes(int rows, int width) { return static_cast<size_t>(rows) * gpu::activation_stride(u32(width)) * sizeof(float); }
 
 bool kernels_know(TensorType type) {
-  return type == TensorType::F32 || type == TensorType::F16 || type == TensorType::BF16 || type == TensorType::Q8_0 ||
-         type == TensorType::MXFP4;
+  switch (type) {
+    case TensorType::F32:
+    case TensorType::F16:
+    case TensorType::BF16:
+    case TensorType::Q4_0:
+    case TensorType::Q4_1:
+    case TensorType::Q5_0:
+    case TensorType::Q5_1:
+    case TensorType::Q8_0:
+    case TensorType::Q4_K:
+    case TensorType::Q5_K:
+    case TensorType::Q6_K:
+    case TensorType::MXFP4: return true;
+    case TensorType::I64: break;
+  }
+  return false;
 }
 
 /// Why the kernels cannot run this model; empty: they can.

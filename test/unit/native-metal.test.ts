@@ -22,14 +22,14 @@ const root = path.resolve(import.meta.dirname, '..', '..');
 const addon = path.join(root, 'dist', 'native', 'metal', 'hearth.node');
 const folder = temporaryFolder();
 const greedy: Sampling = { temperature: 0, topK: 0, topP: 1, minP: 0, seed: 0 };
+/** Of the dense shapes those that between them have every architecture, RoPE scaling and kind of block. */
+const dense: (keyof typeof denseShapes)[] = [
+	...(['llama, F32', 'llama with Llama 3 scaling, F16, tied', 'llama, Q8_0 and Q4_1, tied'] as const),
+	...(['qwen2 with YaRN, Q5_0, tied', 'qwen2, Q4_K and Q6_K', 'qwen3, Q5_K, tied', 'qwen3moe, Q4_1 and Q4_K'] as const),
+];
 const models: Record<string, Partial<ModelShape>> = {
 	...shapes,
-	...Object.fromEntries(
-		(['llama, F32', 'llama with Llama 3 scaling, F16, tied', 'qwen2, BF16'] as const).map((name) => [
-			name,
-			denseShapes[name],
-		]),
-	),
+	...Object.fromEntries(dense.map((name) => [name, denseShapes[name]])),
 };
 const range = (count: number, first = 0) => Array.from({ length: count }, (_, i) => first + i);
 

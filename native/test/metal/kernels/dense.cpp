@@ -61,6 +61,8 @@ KERNEL_TEST(ffn) {
   check_ffn({F32, BF16, 71, 33, 8, false});
   check_ffn({BF16, F32, 96, 34, 33, false});
   check_ffn({Q8_0, Q8_0, 64, 9, 130, true});
+  check_ffn({Q4_K, Q6_K, 768, 5, 3, false});
+  check_ffn({Q4_0, Q5_K, 256, 3, 1, false});
 }
 
 namespace {

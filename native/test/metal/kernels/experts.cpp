@@ -236,5 +236,6 @@ KERNEL_TEST(experts) {
   check_experts({MXFP4, MXFP4, MXFP4, 96, 32, 8, 4, 2});
   check_experts({Q8_0, MXFP4, BF16, 32, 96, 20, 5, 2});
   check_experts({F16, F32, F32, 45, 7, 33, 6, 4, false});
+  check_experts({Q4_K, Q5_K, Q5_0, 256, 64, 3, 3, 2, false});
   check_experts({MXFP4, MXFP4, MXFP4, 32, 32, 130, 12, 2});
 }

@@ -21,9 +21,9 @@ msl::Size3 grid(uint32_t count) { return count % 3 == 0 ? msl::Size3{groups(coun
 }  // namespace
 
 KERNEL_TEST(embed) {
-  for (const TensorType type : kTypes)
-    for (const uint32_t width : is_quantised(type) ? std::vector<uint32_t>{32, 96, 2880} : std::vector<uint32_t>{7, 2880}) {
-      if (!all_sizes() && width == 2880) continue;
+  for (const auto& [type, name, block, bytes, scales] : kTypes)
+    for (const uint32_t width : block == 256 ? std::vector<uint32_t>{256, 768} : block == 32 ? std::vector<uint32_t>{32, 96, 2880} : std::vector<uint32_t>{7, 2880}) {
+      if (!all_sizes() && width > 700) continue;
       const Weights table(type, 9, static_cast<int>(width), 0.1f, 2 * static_cast<size_t>(type == TensorType::F32) + 2);
       const std::vector<uint32_t> tokens = {8, 0, 3, 3};
       std::vector<float> want(tokens.size() * activation_stride(width), NAN), x = unset<float>(want.size());
@@ -35,8 +35,36 @@ KERNEL_TEST(embed) {
       Launch("embed").constant(1, id(type)).bytes(0, EmbedArgs{width}).read(1, table.data(), table.bytes()).read(2, tokens).write(3, x)
           .bytes(30, kGo).run({static_cast<uint32_t>(tokens.size()), 1, 1}, {64, 1, 1});
       for (float& value : x) value += 0.0f;
-      expect_same_rows(type_name(type), x, want, tokens.size(), width);
+      for (float& value : want) value += 0.0f;
+      expect_same_rows(name, x, want, tokens.size(), width);
     }
+}
+
+KERNEL_TEST(quantised_values) {
+  // Scales and minimums of every size and sign, subnormal ones too, with every code: what core/dequantize.h makes of them, bit for bit.
+  for (const TypeInfo& info : kTypes) {
+    if (info.block == 1 || info.type == TensorType::MXFP4) continue;
+    const uint32_t width = static_cast<uint32_t>(info.block), rows = all_sizes() ? 400 : 3;
+    Weights table(info.type, rows, info.block);
+    std::vector<uint32_t> tokens;
+    std::vector<float> want;
+    for (uint32_t r = 0; r < rows; r++) {
+      for (const int at : info.scales)
+        if (at >= 0) {
+          uint16_t half = static_cast<uint16_t>(generator()());
+          if ((half & 0x7c00) == 0x7c00) half &= 0x83ff;
+          memcpy(&table.memory[r * info.bytes + static_cast<size_t>(at)], &half, 2);
+        }
+      tokens.push_back(r);
+      const auto row = table.row(r);
+      want.insert(want.end(), row.begin(), row.end());
+    }
+    auto x = unset<float>(want.size());
+    Launch("embed").constant(0, width).constant(1, id(info.type)).bytes(0, EmbedArgs{width}).read(1, table.data(), table.bytes()).read(2, tokens)
+        .write(3, x).bytes(30, kGo).run({rows, 1, 1}, {32, 1, 1});
+    for (size_t i = 0; i < x.size(); i++) x[i] += 0.0f, want[i] += 0.0f;  // no negative zero
+    expect_same(info.name, x, want);
+  }
 }
 
 KERNEL_TEST(mxfp4_values) {
@@ -128,10 +156,16 @@ void check_linear(const LinearCase& c) {
 }  // namespace
 
 KERNEL_TEST(linear) {
-  for (const TensorType type : kTypes) {
-    const bool odd = !is_quantised(type);
+  for (const auto& [type, name, block, bytes, scales] : kTypes) {
+    const bool odd = block == 1;
     if (!all_sizes()) {
-      check_linear({type, odd ? 45u : 96u, 6, 3, true, true});
+      check_linear({type, odd ? 45u : block == 32 ? 96u : 256u, 6, 3, true, true});
+      continue;
+    }
+    if (type != TensorType::MXFP4 && type != TensorType::Q8_0 && !odd) {
+      check_linear({type, block == 32 ? 1056u : 2816u, 9, 1, true, true});
+      check_linear({type, block == 32 ? 96u : 512u, 5, 4, false, false});
+      check_linear({type, 256, 7, 33, true, false});
       continue;
     }
     check_linear({type, 2880, 9, 1, true, true});
@@ -273,4 +307,6 @@ KERNEL_TEST(qkv) {
   check_qkv({F16, F16, F16, 32, 33, 1, 1, 128});
   check_qkv({Q8_0, Q8_0, F16, 96, 20, 3, 1, 40, true, true});
   check_qkv({BF16, BF16, BF16, 64, 33, 4, 2, 16, true, false, true});
+  check_qkv({Q4_K, Q4_K, Q6_K, 256, 2, 2, 1, 16});
+  check_qkv({Q5_0, Q4_1, Q5_1, 96, 20, 2, 1, 16});
 }

@@ -1,26 +1,23 @@
 #include "support.h"
 
+#include <cstdlib>
 #include <cstring>
 
 namespace hearth::test {
 
 const uint32_t kGo = 0;
 
-const char* type_name(TensorType type) {
-  switch (type) {
-    case TensorType::MXFP4: return "MXFP4";
-    case TensorType::Q8_0: return "Q8_0";
-    case TensorType::F16: return "F16";
-    case TensorType::BF16: return "BF16";
-    case TensorType::F32: return "F32";
-  }
-  return "?";
+const TypeInfo& info_of(TensorType type) {
+  for (const TypeInfo& info : kTypes)
+    if (info.type == type) return info;
+  abort();
 }
 
 Weights::Weights(TensorType type, int64_t rows, int columns, float scale, size_t from) : shift(from) {
   auto& random = generator();
   const size_t n = static_cast<size_t>(columns);
-  const size_t row_bytes = type == TensorType::MXFP4 ? n / 32 * 17 : type == TensorType::Q8_0 ? n / 32 * 34 : type == TensorType::F32 ? n * 4 : n * 2;
+  const TypeInfo& info = info_of(type);
+  const size_t row_bytes = n / static_cast<size_t>(info.block) * info.bytes;
   memory.resize(shift + row_bytes * static_cast<size_t>(rows));
   uint8_t* to = memory.data() + shift;
   const auto half_bits = [](float value) {
@@ -33,16 +30,15 @@ Weights::Weights(TensorType type, int64_t rows, int columns, float scale, size_t
   std::normal_distribution<float> normal(0.0f, scale);
   if (is_quantised(type)) {
     const int exponent = 127 + static_cast<int>(std::lround(std::log2(scale)));
-    for (size_t block = 0; block < count / 32; block++) {
-      if (type == TensorType::MXFP4) {
-        *to++ = static_cast<uint8_t>(exponent - 4 + static_cast<int>(random() % 5));
-        for (int i = 0; i < 16; i++) *to++ = static_cast<uint8_t>(random());
-      } else {
-        const uint16_t d = half_bits(std::fabs(normal(random)) / 64 + scale / 256);
-        memcpy(to, &d, 2);
-        to += 2;
-        for (int i = 0; i < 32; i++) *to++ = static_cast<uint8_t>(random());
-      }
+    for (uint8_t* end = memory.data() + memory.size(); to < end; to += info.bytes) {
+      for (size_t i = 0; i < info.bytes; i++) to[i] = static_cast<uint8_t>(random());
+      if (type == TensorType::MXFP4) to[0] = static_cast<uint8_t>(exponent - 4 + static_cast<int>(random() % 5));
+      // K-quants multiply by a scale of 6 or 7 bits once more.
+      for (const int at : info.scales)
+        if (at >= 0) {
+          const uint16_t d = half_bits((std::fabs(normal(random)) / 64 + scale / 256) / (info.block == 256 ? 32 : 1));
+          memcpy(to + at, &d, 2);
+        }
     }
   } else {
     for (size_t i = 0; i < count; i++) {
