@@ -34,6 +34,13 @@ static inline float within_half(float value) { return clamp(value, -65504.0f, 65
 /// Element d of position `slot` of a block: keys lie transposed.
 static inline uint element_at(Head head, uint d, uint slot, uint length) { return head.matrix == 1u ? d * kPositionsPerBlock + slot : slot * length + d; }
 
+/// What a Q8_0 cache keeps of 32 values of a head's position, one a lane, and their scale; as the CPU's quantize_row.
+constant constexpr float kLeastScale = 9.094947017729282e-13f, kLargestScale = 1152921504606846976.0f;  // 2^-40, 2^60
+static inline char quantised(float value, thread float & scale) {
+  scale = min(max(simd_max(abs(value)) / 127.0f, kLeastScale), kLargestScale);
+  return char(rint(min(max(value * (1.0f / scale), -127.0f), 127.0f)));
+}
+
 static inline void store_half(float value, device uchar * block, Head head, uint d, uint slot, uint length) {
   ((device half *)block)[element_at(head, d, slot, length)] = half(within_half(value));
 }

@@ -27,6 +27,7 @@ constant uint fc_group [[function_constant(9)]];
 constant bool fc_interleaved [[function_constant(10)]];
 constant bool fc_raw [[function_constant(11)]];
 constant bool fc_has_norm [[function_constant(12)]];
+constant bool fc_q8_cache [[function_constant(13)]];
 
 static inline uint columns_of(uint given) { return is_function_constant_defined(fc_columns) ? fc_columns : given; }
 

@@ -55,5 +55,17 @@ kernel void heads(
   }
   device uchar * block = head_of_block(cache, args.cache, info[row], block_tables, head);
   const uint slot = info[row].position % kPositionsPerBlock;
-  for (uint d = lane; d < length; d += kSimdWidth) store_half(x[d], block, head, d, slot, length);
+  if (!fc_q8_cache) {
+    for (uint d = lane; d < length; d += kSimdWidth) store_half(x[d], block, head, d, slot, length);
+    return;
+  }
+  const uint scales = (length + 31u) / 32u;
+  device half * scale_of = (device half *)(block + length * kPositionsPerBlock);
+  for (uint g = 0; g < scales; g++) {
+    const uint d = g * 32u + lane;
+    float scale;
+    const char stored = quantised(d < length ? within_half(x[d]) : 0.0f, scale);
+    if (d < length) ((device char *)block)[element_at(head, d, slot, length)] = stored;
+    if (lane == 0u) scale_of[head.matrix == 1u ? g * kPositionsPerBlock + slot : slot * scales + g] = half(scale);
+  }
 }

@@ -37,6 +37,7 @@
 // 10 interleaved (bool): RoPE turns the pairs 2i, 2i + 1 of a head, not i, i + D/2
 // 11 raw (bool): q, k and v go to `heads` as they are
 // 12 has_norm (bool): RMSNorm of the query and key heads
+// 13 q8_cache (bool): the KV cache is Q8_0, not F16
 //
 // ---- Launch sequence of a layer. → needs a barrier before it; nothing within a layer can overlap.
 //  one row (8 launches):           norm → qkv_c1 → attention → attention_merge → linear_c1 (out) → router → gate_up_c1 (direct) → down_sum
@@ -44,7 +45,7 @@
 //                                  → expert_sum
 //  long runs of rows (9 launches): the same with attention_rows_… instead of attention → attention_merge. Same bits.
 //  a dense feed-forward:           norm → ffn_cN → linear_cN (down) in place of router … expert_sum: 8 launches, 7 for long runs of rows
-//  norms of heads (Qwen3):         qkv_cN (raw) → heads in place of qkv_cN: one launch more
+//  norms of heads (Qwen3), and a Q8_0 cache: qkv_cN (raw) → heads in place of qkv_cN: one launch more
 //  Before the layers: embed. After: norm (gather) → linear_cN (head) → sample.
 // N is 1, 2, 4 or 8: columns (rows of the step) that a simdgroup computes together. Choose the smallest N ≥ R, at most 8. More rows are
 // several tiles of N columns. The kernels order them so that up to kSharedTiles tiles (64 rows) use the same weights side by side:
@@ -88,11 +89,12 @@ struct RowInfo {
   u32 table;     ///< where its sequence's block numbers begin in the block tables (uint[])
 };
 
-/// A KV cache (core/cache.h, F16), bound at the first byte of the layer: block b's keys of head k begin at
-/// b * block_bytes + k * head_bytes, as half [D][32]; its values block_bytes / 2 later, as half [32][D].
+/// A KV cache (core/cache.h), bound at the first byte of the layer: block b's keys of head k begin at b * block_bytes + k * head_bytes, as
+/// half [D][32]; its values block_bytes / 2 later, as half [32][D]. Q8_0: int8 in the same order, then the half scales of 32 dimensions
+/// each, [ceil(D / 32)][32] of keys and [32][ceil(D / 32)] of values.
 struct CacheInfo {
-  u32 block_bytes;  ///< a layer's bytes of one block: 2·K·32·D·2
-  u32 head_bytes;   ///< 32·D·2
+  u32 block_bytes;  ///< a layer's bytes of one block: 2·K·head_bytes
+  u32 head_bytes;   ///< 32·D·2; Q8_0: 32·(D + 2·ceil(D / 32))
 };
 
 // ---------------------------------------------------------------------------------------------------------------- embedding.metal
@@ -133,7 +135,8 @@ struct QkvArgs {
 // --------------------------------------------------------------------------------------------------------------------- heads.metal
 /// heads: what qkv (raw) leaves to do: q and k of a head become norm(q)·w, as in norm, where has_norm is true; RoPE on both; q to memory
 /// again, k and v (clamped to ±65504) into the cache. A simdgroup works on one head of one row; lane l chains x² over the elements
-/// l, l + 32, …. constants: head_length, interleaved, has_norm.
+/// l, l + 32, …. Q8_0 as the CPU makes it: of 32 dimensions scale = clamp(max |x| / 127), int8 = rint(x · (1 / scale)) within ±127.
+/// constants: head_length, interleaved, has_norm, q8_cache.
 /// buffers: 1 float q[R][stride(H·D)] (read and written), 2 float kv[R][stride(2·K·D)], 3, 4 float wq[D], wk[D] (has_norm only),
 /// 5 float2 rope[R][D/2], 6 RowInfo rows[R], 7 uint block_tables[], 8 the cache at this layer.
 /// grid: ceil((H + 2K) / S) × R; S 1..4. Threadgroup memory 4 KiB.
@@ -151,7 +154,7 @@ struct HeadsArgs {
 /// without sinks gives the least float, whose share is 0.
 ///
 /// attention: one chunk of one row for the query heads that share a KV head (8 at most at once), K and V read once for all of them.
-/// constants: head_length, group. buffers: 1 float q[R][stride(H·D)], 2 the cache at this layer, 3 RowInfo rows[R], 4 uint block_tables[],
+/// constants: head_length, group, q8_cache. buffers: 1 float q[R][stride(H·D)], 2 the cache at this layer, 3 RowInfo rows[R], 4 uint block_tables[],
 /// 5 float part_out[R][slots][H][D] (not divided by the sum), 6 float2 part_state[R][slots][H] (maximum, sum).
 /// part_out and part_state are indexed from first_row: the host may cut R into slices to bound them.
 /// grid: ceil(slots / S) × K·ceil(G/8) × rows; S 1..4. Threadgroup memory 12 KiB. Reads each visible K and V once a KV head and 8 heads.
@@ -161,10 +164,11 @@ struct HeadsArgs {
 ///
 /// attention_rows_d64, attention_rows_d128: the same result for tiles of up to 8 adjacent rows of one sequence, which share each K and V
 /// they read; for prefill. d64 for D ≤ 64, d128 for D ≤ 128 (a D beyond that: use attention).
-/// constants: head_length, group. buffers: 1 q, 2 cache, 3 rows, 4 block_tables, 5 float sinks[H], 6 float a[R][stride(H·D)],
+/// constants: head_length, group, q8_cache. buffers: 1 q, 2 cache, 3 rows, 4 block_tables, 5 float sinks[H], 6 float a[R][stride(H·D)],
 /// 7 RowTile tiles[]. grid: tiles × K·ceil(G/8); 256 threads (one simdgroup a row). Threadgroup memory 16 or 24 KiB.
 ///
-/// attention_mm_d64, attention_mm_d128: attention_rows on simdgroup matrices, for G a multiple of 8; the same in all but the bits.
+/// attention_mm_d64, attention_mm_d128: attention_rows on simdgroup matrices, for G a multiple of 8 and an F16 cache; the same in all but
+/// the bits.
 struct AttentionArgs {
   u32 rows;       ///< attention, attention_merge: rows of this launch
   u32 first_row;  ///< the first of them

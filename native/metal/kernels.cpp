@@ -33,7 +33,7 @@ std::string source_of(std::string_view kernel) {
 }
 
 bool is_bool(uint32_t constant) {
-  return (constant >= kHasBias && constant <= kGather) || (constant >= kInterleaved && constant <= kHasNorm);
+  return (constant >= kHasBias && constant <= kGather) || (constant >= kInterleaved && constant <= kQ8Cache);
 }
 
 bool reduces_a_row(std::string_view kernel) {

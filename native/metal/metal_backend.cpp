@@ -74,8 +74,8 @@ std::string unsupported(const Model& model) {
 /// A KV cache whose memory the GPU reads and writes in place.
 class MetalCache final : public KvCache {
  public:
-  MetalCache(std::shared_ptr<Residency> residency, const Config& config, int blocks)
-      : KvCache(config, blocks, CacheType::f16), residency_(std::move(residency)),
+  MetalCache(std::shared_ptr<Residency> residency, const Config& config, int blocks, CacheType type)
+      : KvCache(config, blocks, type), residency_(std::move(residency)),
         mapped_(residency_->device(), memory(), bytes(), layer_bytes()) {
     residency_->add(mapped_.buffers());
   }
@@ -126,8 +126,8 @@ class MetalBackend final : public Backend {
   bool encodes() const override { return true; }
 
   std::shared_ptr<KvCache> make_cache(const Config& config, int blocks, CacheType type) override {
-    if (type != CacheType::f16) fail("the Metal kernels need a cache of type f16");
-    return std::make_shared<MetalCache>(residency_, config, blocks);
+    if (type == CacheType::f32) fail("the Metal kernels need a cache of type f16 or q8_0");
+    return std::make_shared<MetalCache>(residency_, config, blocks, type);
   }
 
   void begin(const Batch& batch, KvCache& cache) override {
@@ -173,7 +173,7 @@ class MetalBackend final : public Backend {
               {10, tables_.view()}, {11, q_.view()}, {12, raw ? kv_.view() : cache_->layer(n)}},
              matrices ? matrix_grid(4 * quads, u32(rows_)) : gpu::Size{gpu::product_groups(quads, u32(rows_), columns, kernels_.simdgroups(kernel, set)), 1, 1}, threads_of(matrices),
              {static_cast<double>(layer.q.bytes() + layer.k.bytes() + layer.v.bytes()) + 4.0 * biases, static_cast<double>(passes),
-              raw ? 0 : 4.0 * rows_ * config_.kv_length(),
+              raw ? 0 : rows_ * position_bytes(),
               floats(rows_, E) + floats(rows_, config_.q_length()) + (raw ? floats(rows_, 2 * config_.kv_length()) : 0)});
       if (raw) heads(n, layer);
     });
@@ -186,10 +186,10 @@ class MetalBackend final : public Backend {
       const uint32_t groups = u32(config_.heads_kv) * ceil_div(u32(config_.heads / config_.heads_kv), 8);
       gpu::AttentionArgs args{0, 0, 0, u32(config_.heads), u32(config_.heads_kv), u32(config_.head_length), u32(window),
                               static_cast<float>(1 / std::sqrt(static_cast<double>(config_.head_length))), cache_info()};
-      const Constants both = Constants({{kHeadLength, u32(config_.head_length)}, {kGroup, u32(config_.heads / config_.heads_kv)}});
+      const Constants both = Constants({{kHeadLength, u32(config_.head_length)}, {kGroup, u32(config_.heads / config_.heads_kv)}, {kQ8Cache, quantised_cache()}});
       if (row_tile_count_ > 0) {
         args.rows = u32(rows_);
-        const bool matrices = by_matrices(rows_) && config_.heads / config_.heads_kv % 8 == 0;
+        const bool matrices = by_matrices(rows_) && config_.heads / config_.heads_kv % 8 == 0 && !quantised_cache();
         const std::string kernel = std::string(matrices ? "attention_mm_d" : "attention_rows_d") + (config_.head_length <= 64 ? "64" : "128");
         launch(kernel, both, args,
                {{1, q_.view()}, {2, cache_->layer(n)}, {3, row_infos_.view()}, {4, tables_.view()},
@@ -391,20 +391,26 @@ class MetalBackend final : public Backend {
 
   uint32_t interleaved() const { return config_.architecture->rope_layout == RopeLayout::interleaved; }
   /// Whether the heads of Q, K and V are finished by a kernel of their own.
-  bool heads_by_themselves() const { return config_.architecture->head_norms; }
+  bool heads_by_themselves() const { return config_.architecture->head_norms || quantised_cache(); }
 
   /// For buffers a kernel names and, with these constants, does not read.
   gpu::View unused() const { return {stop_.get(), 0, sizeof(uint32_t)}; }
 
+  bool quantised_cache() const { return cache_->type() == CacheType::q8_0; }
+  /// Bytes of the keys and values of one position in a layer.
+  double position_bytes() const {
+    const int D = config_.head_length;
+    return 2.0 * config_.heads_kv * (quantised_cache() ? D + 2 * KvCache::scale_groups(D) : 2 * D);
+  }
   gpu::CacheInfo cache_info() const {
-    const uint32_t head = gpu::kPositionsPerBlock * u32(config_.head_length) * 2;
-    return {2 * u32(config_.heads_kv) * head, head};
+    const auto block = static_cast<uint32_t>(gpu::kPositionsPerBlock * position_bytes());
+    return {block, block / (2 * u32(config_.heads_kv))};
   }
 
   /// Compiles what the model's steps will ask for, so that a kernel the GPU refuses is known before anything depends on it. A step of
   /// each size is planned, which names them all.
   void prepare_pipelines() {
-    MetalCache cache(residency_, config_, 2);
+    MetalCache cache(residency_, config_, 2, CacheType::f16);
     std::vector<int> sizes = {1, 2, 4, 8};
     if (matrix_units_) sizes.push_back(static_cast<int>(gpu::kMatrixColumns));
     for (const int rows : sizes) {
@@ -614,7 +620,7 @@ class MetalBackend final : public Backend {
       const int seen = batch_->positions[static_cast<size_t>(r)] + 1;
       positions += window > 0 ? std::min(seen, window) : seen;
     }
-    return positions * config_.kv_length() * 4.0;
+    return positions * position_bytes();
   }
 
   /// The same for tiles of rows, each tile's anew.
@@ -624,7 +630,7 @@ class MetalBackend final : public Backend {
       const int seen = batch_->positions[tile.first_row + tile.rows - 1] + 1;
       positions += window > 0 ? std::min(seen, window + static_cast<int>(tile.rows) - 1) : seen;
     }
-    return positions * config_.kv_length() * 4.0;
+    return positions * position_bytes();
   }
 
   // ---- Operations
@@ -655,14 +661,14 @@ class MetalBackend final : public Backend {
 
   /// What heads_by_themselves() asks for.
   void heads(int n, const Layer& layer) {
-    const Constants set = Constants({{kHeadLength, u32(config_.head_length)}, {kInterleaved, interleaved()}, {kHasNorm, layer.q_norm ? 1u : 0u}});
+    const Constants set = Constants({{kHeadLength, u32(config_.head_length)}, {kInterleaved, interleaved()}, {kHasNorm, layer.q_norm ? 1u : 0u}, {kQ8Cache, quantised_cache()}});
     const gpu::HeadsArgs args{u32(config_.heads), u32(config_.heads_kv), u32(config_.head_length), config_.rms_epsilon, cache_info()};
     const gpu::View q_norm = layer.q_norm ? vector(layer.q_norm, config_.head_length) : unused();
     const gpu::View k_norm = layer.k_norm ? vector(layer.k_norm, config_.head_length) : unused();
     launch("heads", set, args,
            {{1, q_.view()}, {2, kv_.view()}, {3, q_norm}, {4, k_norm}, {5, rope_table_.view()}, {6, row_infos_.view()}, {7, tables_.view()}, {8, cache_->layer(n)}},
            {ceil_div(u32(config_.heads + 2 * config_.heads_kv), kernels_.simdgroups("heads", set)), u32(rows_), 1}, 0,
-           {layer.q_norm ? 8.0 * config_.head_length : 0, 1, 4.0 * rows_ * config_.kv_length(),
+           {layer.q_norm ? 8.0 * config_.head_length : 0, 1, rows_ * position_bytes(),
             2 * floats(rows_, config_.q_length()) + floats(rows_, 2 * config_.kv_length())});
   }
 

@@ -93,7 +93,13 @@ class Bench {
       }
       for (size_t i = 0; i < memory.bytes; i += static_cast<size_t>(traits.block_bytes)) {
         if (type == TensorType::MXFP4) data[i] = static_cast<uint8_t>(random.integer(122, 126));
-        else if (type == TensorType::Q8_0) data[i] = 0, data[i + 1] = static_cast<uint8_t>(random.integer(0x1c, 0x20));
+        else if (traits.block > 1) {
+          // Scales and minimums that make weights of at most about 1.
+          const int high = traits.block == 256 ? 0x10 : 0x20, first = type == TensorType::Q6_K ? 208 : 0;
+          const bool minimum = type == TensorType::Q4_1 || type == TensorType::Q5_1 || type == TensorType::Q4_K || type == TensorType::Q5_K;
+          for (int at = first; at <= first + (minimum ? 2 : 0); at += 2)
+            data[i + static_cast<size_t>(at)] = 0, data[i + static_cast<size_t>(at) + 1] = static_cast<uint8_t>(random.integer(high - 4, high));
+        }
         // Halves below 2, of either sign, without a hint of infinity.
         else data[i + 1] = static_cast<uint8_t>((random.bits() & 0x80) | static_cast<uint64_t>(type == TensorType::F16 ? random.integer(0x30, 0x3b) : random.integer(0x3d, 0x3f)));
       }
@@ -260,7 +266,10 @@ void test_linear(Bench& bench) {
   const Case cases[] = {{TensorType::Q8_0, 1, s.E, true, true},  {TensorType::Q8_0, 2, s.E, true, false}, {TensorType::Q8_0, 4, s.E, false, false},
                         {TensorType::Q8_0, 20, s.E, true, true}, {TensorType::Q8_0, 1, s.V, false, false}, {TensorType::F32, 3, s.X + 1, true, false},
                         {TensorType::F16, 1, s.E, false, true},  {TensorType::BF16, 8, s.E, true, false},  {TensorType::MXFP4, 1, s.E, false, false},
-                        {TensorType::Q8_0, 40, s.E, true, true, true},    {TensorType::F16, 33, s.E - 3, false, false, true}};
+                        {TensorType::Q8_0, 40, s.E, true, true, true},    {TensorType::F16, 33, s.E - 3, false, false, true},
+                        {TensorType::Q4_K, 1, s.E, false, true},  {TensorType::Q6_K, 1, s.E, false, true},  {TensorType::Q5_K, 2, s.E, false, false},
+                        {TensorType::Q4_0, 1, s.E, false, false}, {TensorType::Q4_1, 3, s.E, false, false}, {TensorType::Q5_0, 1, s.E, false, false},
+                        {TensorType::Q5_1, 2, s.E, false, false}, {TensorType::Q4_K, 20, s.E, false, true}, {TensorType::Q4_K, 40, s.E, false, true, true}};
   for (const Case& c : cases) {
     if (bench.stopped()) return;
     const int width = s.H * s.D;
@@ -288,6 +297,44 @@ void test_linear(Bench& bench) {
                       if (c.bias) sum.sum += bias.data<float>()[o];
                       if (c.residual) sum.sum += before[at(r, c.outputs, o)];
                       worst = deviation(worst, y.data<float>()[at(r, c.outputs, o)], sum.sum, sum.magnitude);
+                    }
+                  return worst;
+                });
+  }
+}
+
+void test_feed_forward(Bench& bench) {
+  const Shape& s = bench.shape;
+  struct Case {
+    TensorType gate, up;
+    int rows;
+    bool bias;
+  };
+  using enum TensorType;
+  for (const Case& c : {Case{Q8_0, Q8_0, 1, false}, {Q4_K, Q6_K, 1, false}, {F16, F16, 2, true}, {Q5_0, Q4_0, 3, false}, {Q4_K, Q4_K, 20, false}, {Q8_0, Q8_0, 40, true}}) {
+    if (bench.stopped()) return;
+    const bool matrices = c.rows >= static_cast<int>(gpu::kMatrixColumns);
+    const int width = s.H * s.D, columns = columns_for(c.rows);
+    const auto gate = bench.weights(c.gate, s.F, width), up = bench.weights(c.up, s.F, width);
+    const auto gate_bias = bench.floats(s.F), up_bias = bench.floats(s.F), h = bench.rows(c.rows, width, 0.05f), act = bench.rows(c.rows, s.F);
+    const std::string kernel = matrices ? "ffn_mm" : "ffn" + suffix(columns);
+    const Constants set = {{kType, u32(static_cast<int>(c.gate))}, {kTypeB, u32(static_cast<int>(c.up))}, {kColumns, u32(width)}, {kHasBias, c.bias}};
+    const uint32_t groups = matrices ? kMatrixThreads / gpu::kSimdWidth : bench.simdgroups(kernel, set);
+    const gpu::Size grid = matrices ? matrix_grid(2 * u32(s.F), u32(c.rows)) : gpu::Size{gpu::product_groups(ceil_div(u32(s.F), 2), u32(c.rows), u32(columns), groups), 1, 1};
+    bench.check(kernel, std::string(name_of(c.gate)) + " and " + name_of(c.up) + ", " + std::to_string(s.F) + " x " + std::to_string(width) + ", " + rows_text(c.rows),
+                matrices ? kMatrixTolerance : kProductTolerance, static_cast<double>(gate.matrix.bytes() + up.matrix.bytes()), 4.0 * c.rows * s.F * width,
+                {bench.launch(kernel, set, gpu::LinearArgs{u32(width), u32(c.rows), u32(s.F)},
+                              {{1, gate.memory.view()}, {2, up.memory.view()}, {3, gate_bias.view()}, {4, up_bias.view()}, {5, h.view()}, {6, act.view()}},
+                              grid, groups * gpu::kSimdWidth)},
+                [&] {
+                  double worst = 0;
+                  std::vector<float> scratch;
+                  for (int f = 0; f < s.F; f++)
+                    for (int r = 0; r < c.rows; r++) {
+                      const float* x = h.data<float>() + at(r, width, 0);
+                      Dot g = dot(gate.matrix, f, x, scratch), u = dot(up.matrix, f, x, scratch);
+                      if (c.bias) g.sum += gate_bias.data<float>()[f], u.sum += up_bias.data<float>()[f];
+                      worst = deviation(worst, act.data<float>()[at(r, s.F, f)], g.sum / (1 + std::exp(-g.sum)) * u.sum, 1 + g.magnitude * (1 + std::fabs(u.sum)) + u.magnitude * (1 + std::fabs(g.sum)));
                     }
                   return worst;
                 });
@@ -433,7 +480,9 @@ void test_attention(Bench& bench, bool full) {
     uint32_t slots = 1;
     for (int r = 0; r < c.rows; r++) slots = std::max(slots, gpu::chunk_slots(u32(c.first + r), u32(c.window)));
     const gpu::AttentionArgs args{u32(c.rows), 0, slots, u32(s.H), u32(s.K), u32(s.D), u32(c.window), static_cast<float>(1 / std::sqrt(static_cast<double>(s.D))), seq.info};
-    const Constants both = {{kHeadLength, u32(s.D)}, {kGroup, u32(s.H / s.K)}}, one = {{kHeadLength, u32(s.D)}};
+    Constants both = {{kHeadLength, u32(s.D)}, {kGroup, u32(s.H / s.K)}};
+    if (!c.matrices) both[kQ8Cache] = 0;
+    const Constants one = {{kHeadLength, u32(s.D)}};
     const uint32_t groups = u32(s.K) * ceil_div(u32(s.H / s.K), 8);
     std::vector<Bench::Launch> launches;
     const auto out = bench.buffer(static_cast<size_t>(c.rows) * slots * static_cast<size_t>(q_length) * 4), state = bench.buffer(static_cast<size_t>(c.rows) * slots * static_cast<size_t>(s.H) * 8);
@@ -677,6 +726,7 @@ void self_test(const SelfTestOptions& options) {
   test_embed(bench);
   test_norm(bench);
   test_linear(bench);
+  test_feed_forward(bench);
   test_qkv(bench);
   test_attention(bench, options.full);
   test_router(bench);

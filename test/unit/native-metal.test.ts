@@ -147,6 +147,35 @@ describe.runIf(metalTools())('Metal, emulated', () => {
 		});
 	});
 
+	// A cache of 8 bits turns near ties between experts around, so all of them are used.
+	const withSinks = { ...shapes['32 experts, Q8_0'], experts: 4 } as const;
+	test.each([
+		['heads with norms', denseShapes['qwen3, Q5_K, tied']],
+		['a window and sinks', withSinks],
+		['a length that is no multiple of 32', denseShapes['llama, F32']],
+	] as const)('a Q8_0 cache: %s', async (name, shape) => {
+		const file = await makeModel(folder, `q8-${name.replaceAll(' ', '-')}`, { ...shape, layers: 2 });
+		const model = await open(file);
+		const { vocabularySize } = model.info;
+		const tokens = randomTokens(141, vocabularySize, 11);
+		const whole = await forward(model, tokens, { cacheType: 'q8_0' });
+		const reference = await native.openModel(file, { kernels: 'reference', threads: 2 });
+		const result = distances(await forward(reference, tokens), whole, vocabularySize);
+		reference.close();
+		expect(mean(result.map(({ kl }) => kl))).toBeLessThan(5e-4);
+		expect(mean(result.map(({ sameTop }) => Number(sameTop)))).toBeGreaterThan(0.97);
+		expect(whole).not.toEqual(await forward(model, tokens));
+
+		expectSame(await forward(model, tokens, { cacheType: 'q8_0', chunk: 5 }), whole);
+		const cache = model.createCache({ blocks: 6, type: 'q8_0' });
+		await forward(model, tokens.subarray(0, 50), { cache, blockTable: Int32Array.of(0, 1), positions: [] });
+		cache.copyBlock(1, 5, 11); // positions 32 … 42
+		const reused = await forward(model, tokens.subarray(0, 48), { cache, blockTable: Int32Array.of(0, 5), start: 43 });
+		expectSame(reused, whole.subarray(43 * vocabularySize, 48 * vocabularySize));
+		cache.close();
+		model.close();
+	});
+
 	describe('the engine', () => {
 		let file: string;
 		let plain: OpenedModel;

@@ -69,12 +69,14 @@ namespace {
 
 struct HeadsCase {
   uint32_t rows, heads, heads_kv, length;
-  bool interleaved, has_norm;
+  bool interleaved, has_norm, q8 = false;
+  float scale = 2;
 };
 
 void check_heads(const HeadsCase& c) {
-  const uint32_t pairs = c.length / 2, kv = c.heads_kv * c.length, head_bytes = 32 * c.length * 2, block_bytes = 2 * c.heads_kv * head_bytes;
-  const auto q = random_rows(c.rows, c.heads * c.length, 2), kv_rows = random_rows(c.rows, 2 * kv, 2);
+  const CacheShape shape{c.heads_kv, c.length, c.q8};
+  const uint32_t pairs = c.length / 2, kv = c.heads_kv * c.length, head_bytes = shape.head_bytes(), block_bytes = shape.block_bytes();
+  const auto q = random_rows(c.rows, c.heads * c.length, 2), kv_rows = random_rows(c.rows, 2 * kv, c.scale);
   const auto q_norm = random_values(c.length), k_norm = random_values(c.length), rope = random_values(c.rows * c.length);
   // One sequence from position 30 on, in blocks that are in no order.
   const uint32_t blocks = groups(30 + c.rows, 32) + 1;
@@ -82,7 +84,7 @@ void check_heads(const HeadsCase& c) {
   std::vector<RowInfo> info;
   for (uint32_t b = 0; b + 1 < blocks; b++) tables.push_back(blocks - 1 - b);
   for (uint32_t r = 0; r < c.rows; r++) info.push_back({30 + r, 0});
-  std::vector<uint8_t> cache(blocks * block_bytes, 0x5a), want_cache(cache);
+  std::vector<uint8_t> cache = shape.empty(blocks), want_cache(cache);
   auto want_q = q;
   const size_t q_stride = activation_stride(c.heads * c.length), kv_stride = activation_stride(2 * kv);
   for (uint32_t r = 0; r < c.rows; r++)
@@ -97,19 +99,13 @@ void check_heads(const HeadsCase& c) {
         for (uint32_t d = 0; d < c.length; d++) x[d] = x[d] * scale * (kind == 0 ? q_norm : k_norm)[d];
       }
       if (kind < 2) turn_pairs(x, &rope[r * pairs * 2], c.interleaved);
-      const uint32_t slot = info[r].position % 32;
-      uint8_t* block = &want_cache[tables[info[r].position / 32] * block_bytes + own * head_bytes + (kind == 2 ? block_bytes / 2 : 0)];
-      for (uint32_t d = 0; d < c.length; d++) {
-        if (kind == 0) want_q[r * q_stride + own * c.length + d] = x[d];
-        const auto half = static_cast<_Float16>(x[d]);
-        if (kind == 1) memcpy(block + (d * 32 + slot) * 2, &half, 2);
-        if (kind == 2) memcpy(block + (slot * c.length + d) * 2, &half, 2);
-      }
+      if (kind == 0) std::copy(x.begin(), x.end(), want_q.begin() + static_cast<std::ptrdiff_t>(r * q_stride + own * c.length));
+      else shape.store(&want_cache[tables[info[r].position / 32] * block_bytes], own, kind == 2, info[r].position % 32, x);
     }
   auto got = q;
   Launch launch("heads");
   if (c.length % 64 == 0) launch.constant(8, c.length);
-  launch.constant(10, c.interleaved).constant(12, c.has_norm)
+  launch.constant(10, c.interleaved).constant(12, c.has_norm).constant(13, c.q8)
       .bytes(0, HeadsArgs{c.heads, c.heads_kv, c.length, 1e-6f, {block_bytes, head_bytes}})
       .write(1, got).read(2, kv_rows).read(3, q_norm).read(4, k_norm).read(5, rope).read(6, info).read(7, tables).write(8, cache).bytes(30, kGo)
       .run({groups(c.heads + 2 * c.heads_kv, 3), c.rows, 1}, {96, 1, 1});
@@ -120,10 +116,20 @@ void check_heads(const HeadsCase& c) {
 }  // namespace
 
 KERNEL_TEST(heads) {
-  if (!all_sizes()) return check_heads({3, 2, 1, 40, true, true});
+  if (!all_sizes()) {
+    check_heads({3, 2, 1, 40, true, true});
+    return check_heads({3, 2, 1, 40, false, false, true});
+  }
   check_heads({1, 4, 2, 128, false, true});
   check_heads({33, 3, 1, 64, false, true});
   check_heads({5, 2, 2, 24, true, false});
   check_heads({2, 1, 1, 256, true, true});
   check_heads({130, 1, 1, 8, false, true});
+  check_heads({33, 2, 1, 128, false, false, true});
+  check_heads({5, 3, 3, 24, true, true, true});
+  check_heads({2, 1, 1, 200, true, false, true});
+  // Beyond F16's end, and all but zero.
+  check_heads({3, 1, 1, 64, false, false, false, 1e5f});
+  check_heads({3, 1, 1, 64, false, false, true, 1e5f});
+  check_heads({3, 1, 1, 64, false, false, true, 1e-20f});
 }

@@ -1,5 +1,6 @@
 #include "support.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 
@@ -93,6 +94,37 @@ void turn_pairs(std::vector<float>& x, const float* rope, bool interleaved) {
     first = std::fma(a, rope[2 * i], -b * rope[2 * i + 1]);
     second = std::fma(b, rope[2 * i], a * rope[2 * i + 1]);
   }
+}
+
+std::vector<uint8_t> CacheShape::empty(uint32_t blocks) const { return std::vector<uint8_t>(blocks * block_bytes(), 0xff); }
+
+std::vector<float> CacheShape::store(uint8_t* block, uint32_t head, bool is_value, uint32_t slot, const std::vector<float>& x) const {
+  uint8_t* to = block + head * head_bytes() + (is_value ? block_bytes() / 2 : 0);
+  const uint32_t groups = (length + 31) / 32;
+  const auto put_half = [&](size_t at, float value) {
+    const auto half = static_cast<_Float16>(value);
+    memcpy(to + at, &half, 2);
+    return static_cast<float>(half);
+  };
+  std::vector<float> out(length);
+  for (uint32_t g = 0; g < groups; g++) {
+    float largest = 0;
+    for (uint32_t d = 32 * g; d < std::min(length, 32 * g + 32); d++) largest = std::max(largest, std::fabs(std::clamp(x[d], -65504.0f, 65504.0f)));
+    const float scale = std::max(largest / 127.0f, 0x1p-40f);
+    const float stored = q8 ? put_half(length * 32 + 2 * (is_value ? slot * groups + g : g * 32 + slot), scale) : 0;
+    for (uint32_t d = 32 * g; d < std::min(length, 32 * g + 32); d++) {
+      const float value = std::clamp(x[d], -65504.0f, 65504.0f);
+      const uint32_t at = is_value ? slot * length + d : d * 32 + slot;
+      if (!q8) {
+        out[d] = put_half(2 * at, value);
+        continue;
+      }
+      const auto code = static_cast<int8_t>(std::nearbyint(std::clamp(value * (1.0f / scale), -127.0f, 127.0f)));
+      to[at] = static_cast<uint8_t>(code);
+      out[d] = stored * static_cast<float>(code);
+    }
+  }
+  return out;
 }
 
 double exact_dot(const float* w, const float* x, uint32_t n) {

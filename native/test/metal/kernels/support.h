@@ -52,6 +52,19 @@ extern const uint32_t kGo;
 float ordered_dot(const float* w, const float* x, uint32_t n);
 /// 32 values in the order of LaneTree.
 float lane_sum(const float* lanes);
+/// The bytes of a layer's KV cache, with heads of `length`.
+struct CacheShape {
+  uint32_t heads_kv, length;
+  bool q8;
+
+  uint32_t head_bytes() const { return 32 * (q8 ? length + 2 * ((length + 31) / 32) : 2 * length); }
+  uint32_t block_bytes() const { return 2 * heads_kv * head_bytes(); }
+  /// So many blocks, all their numbers NaN (of Q8_0, the scales).
+  std::vector<uint8_t> empty(uint32_t blocks) const;
+  /// Writes a key or value of position `slot` into a block, as the cache keeps it. Returns what that stands for.
+  std::vector<float> store(uint8_t* block, uint32_t head, bool is_value, uint32_t slot, const std::vector<float>& x) const;
+};
+
 /// RoPE on a head of x.size() elements; `rope` has a (cos, sin) a pair.
 void turn_pairs(std::vector<float>& x, const float* rope, bool interleaved);
 double exact_dot(const float* w, const float* x, uint32_t n);
