@@ -268,6 +268,8 @@ describe.runIf(metalTools())('Metal, emulated', () => {
 			'qkv_c1',
 			'attention_rows',
 			'linear_c8',
+			'ffn_c1',
+			'heads',
 			'router',
 			'gate_up_c8',
 			'down_sum',
@@ -318,6 +320,34 @@ describe.runIf(metalTools())('Metal, emulated', () => {
 		expect(step('20 streams').askedBytes / step('20 streams').weightBytes).toBeLessThan(1.02);
 		for (const { threadgroupBytes } of kernels) expect(threadgroupBytes).toBeLessThanOrEqual(32_768);
 		expect(kernels.find(({ kernel }) => kernel === 'attention')!.threadgroupBytes).toBeGreaterThan(0);
+	});
+
+	test("a small dense model's shape, counted: the same bars", async () => {
+		const file = path.join(folder, '1.5b.gguf');
+		// Qwen2.5-Coder-1.5B's sizes.
+		const shape: Partial<ModelShape> = {
+			...{
+				architecture: 'qwen2',
+				layers: 28,
+				embedding: 1536,
+				feedForward: 8960,
+				heads: 12,
+				headsKv: 2,
+				headLength: 128,
+			},
+			...{ tied: true, attentionType: 'Q6_K', feedForwardType: 'Q4_K' },
+		};
+		await synthesize(file, { preset: 'tiny', vocabulary: 'o200k', shape, sparse: true });
+		const { steps, kernels } = await countSteps(file);
+		const step = (name: string) => steps.find((one) => one.name === name)!;
+		expect(step('decode')).toMatchObject({ launchesPerLayer: 8, launches: 2 + 28 * 8 + 3 });
+		expect(step('20 streams').launchesPerLayer).toBe(8);
+		expect(step('prefill 512').launchesPerLayer).toBe(7);
+		expect(step('decode').ratio).toBeLessThanOrEqual(1.02);
+		expect(step('decode').askedBytes).toBe(step('decode').weightBytes);
+		expect(kernels.map(({ kernel }) => kernel)).toEqual(
+			expect.arrayContaining(['ffn_c1', 'ffn_c8', 'attention_rows_d128']),
+		);
 	});
 
 	describe('the command line', () => {
