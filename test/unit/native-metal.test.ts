@@ -2,6 +2,7 @@
 // beside the reference's, the same bits however a step is cut, tokens that depend on nothing but prompt and seed, and the way
 // back to the CPU.
 import { spawn } from 'node:child_process';
+import { readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { countSteps } from '../../engine/benchmark/count';
@@ -174,6 +175,37 @@ describe.runIf(metalTools())('Metal, emulated', () => {
 		expectSame(reused, whole.subarray(43 * vocabularySize, 48 * vocabularySize));
 		cache.close();
 		model.close();
+	});
+
+	test('with a Q8_0 cache the engine computes on Metal; what only the CPU has is refused by name', async () => {
+		const file = await makeModel(folder, 'q8-engine', { ...denseShapes['llama, F32'], layers: 2 });
+		const notes: string[] = [];
+		const options = {
+			contextTokens: 64,
+			cacheType: 'q8_0',
+			onBackendNote: (note: string) => notes.push(note),
+		} as const;
+		const { engine } = await openModel(file, { ...options, backend: 'metal' });
+		expect(engine.info.backend).toBe('metal');
+		const result = await engine.generate({ tokens: [3, 1, 4, 1, 5], priority: 'chat', maxTokens: 4 });
+		expect(result.tokens).toHaveLength(4);
+		await engine.close();
+		expect(notes).toEqual([]);
+
+		const model = await open(file);
+		expect(() => model.createCache({ blocks: 1, type: 'f32' })).toThrow(
+			/Metal kernels need a cache of type f16 or q8_0/,
+		);
+		model.close();
+		// A head of 24 dimensions of which 16 turn.
+		const bytes = await readFile(file);
+		const key = 'llama.rope.dimension_count';
+		bytes.writeUInt32LE(16, bytes.indexOf(key) + key.length + 4);
+		const partial = path.join(folder, 'partial.gguf');
+		await writeFile(partial, bytes);
+		const other = await native.openModel(partial, { backend: 'metal' });
+		expect(other.info).toMatchObject({ backend: 'cpu', backendNote: expect.stringMatching(/heads turn in part only/) });
+		other.close();
 	});
 
 	describe('the engine', () => {
