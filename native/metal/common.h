@@ -93,19 +93,22 @@ static inline HalfBlock load_legacy(uint type, device const uchar * row, uint b,
 /// bit s of byte i of the fifth bits is element i's of sub-block s.
 static inline HalfBlock load_q45_k(bool fifth, device const uchar * row, uint b, uint h) {
   const uint s = b % 8u;
-  device const uchar * block = row + ulong(b / 8u) * (fifth ? 176u : 144u);
-  device const half * numbers = (device const half *)block;
-  device const uchar * scales = block + 4;
-  uint scale = scales[s] & 63u, minimum = scales[s + 4u] & 63u;
-  if (s >= 4u) {
-    scale = (scales[s + 4u] & 15u) | uint(scales[s - 4u] >> 6) << 4;
-    minimum = uint(scales[s + 4u] >> 4) | uint(scales[s] >> 6) << 4;
-  }
+  // Words: d and the minimums' own scale, three of scales, eight of fifth bits (Q5_K), 32 of nibbles.
+  device const uint * words = (device const uint *)(row + ulong(b / 8u) * (fifth ? 176u : 144u));
+  const uint shift = s % 4u * 8u, first = words[1] >> shift, second = words[2] >> shift, third = words[3] >> shift;
+  const uint scale = s < 4u ? first & 63u : (third & 15u) | (first >> 2 & 0x30u);
+  const uint minimum = s < 4u ? second & 63u : (third >> 4 & 15u) | (second >> 2 & 0x30u);
+  device const uint * nibbles = words + (fifth ? 12u : 4u) + s / 2u * 8u + 2u * h;
   HalfBlock out;
-  out.bits = words_at(block + (fifth ? 48u : 16u) + s / 2u * 32u + 8u * h) >> uint4(4u * (s & 1u)) & uint4(0x0f0f0f0fu);
-  if (fifth) out.bits |= (words_at(block + 16u + 8u * h) >> uint4(s) & uint4(0x01010101u)) << uint4(4u);
-  out.scale = float2(float(numbers[0]) * float(scale));
-  out.offset = float2(-(float(numbers[1]) * float(minimum)));
+  out.bits = uint4(nibbles[0], nibbles[1], nibbles[4], nibbles[5]) >> uint4(4u * (s & 1u)) & uint4(0x0f0f0f0fu);
+  if (fifth) {
+    device const uint * bits = words + 4u + 2u * h;
+    out.bits |= (uint4(bits[0], bits[1], bits[4], bits[5]) >> uint4(s) & uint4(0x01010101u)) << uint4(4u);
+  }
+  const uint head = words[0];
+  const half2 numbers = as_type<half2>(head);
+  out.scale = float2(float(numbers.x) * float(scale));
+  out.offset = float2(-(float(numbers.y) * float(minimum)));
   return out;
 }
 

@@ -10,7 +10,7 @@
 // R rows (tokens) of the step; E embedding, H query heads, K key/value heads, D head length, G = H/K, F feed-forward, X experts,
 // U experts used, V vocabulary; S simdgroups a threadgroup. A float matrix of activations of width n has rows of stride(n) floats
 // (activation_stride below); its padding may hold anything and is never used.
-// Weights are in GGUF layout at any byte offset that is a multiple of 2 (4 for F32); a stack of experts is one tensor.
+// Weights are in GGUF layout at any byte offset that is a multiple of 2 (4 for F32, Q4_K and Q5_K); a stack of experts is one tensor.
 // Vectors (biases, norms, sinks) are F32.
 //
 // ---- Every kernel

@@ -57,7 +57,6 @@ bool kernels_know(TensorType type) {
 /// Why the kernels cannot run this model; empty: they can.
 std::string unsupported(const Model& model) {
   const Config& c = model.config();
-  if (c.architecture == &kEagle3) return "Metal runs no draft heads";
   if (u32(c.experts) > gpu::kMaxExperts || u32(c.experts_used) > gpu::kMaxExpertsUsed) return "its experts are too many for the Metal kernels";
   if (c.rope_length != c.head_length) return "its heads turn in part only";
   if (u32(c.head_length) > gpu::kMaxHeadLength) return "its heads are too long for the Metal kernels";

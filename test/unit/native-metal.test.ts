@@ -197,6 +197,8 @@ describe.runIf(metalTools())('Metal, emulated', () => {
 			/Metal kernels need a cache of type f16 or q8_0/,
 		);
 		model.close();
+		const withHead = native.openModel(file, { backend: 'metal', draftHead: 'head.gguf' });
+		await expect(withHead).rejects.toThrow('head.gguf: the metal kernels run no draft heads');
 		// A head of 24 dimensions of which 16 turn.
 		const bytes = await readFile(file);
 		const key = 'llama.rope.dimension_count';

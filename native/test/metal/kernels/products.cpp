@@ -24,7 +24,7 @@ KERNEL_TEST(embed) {
   for (const auto& [type, name, block, bytes, scales] : kTypes)
     for (const uint32_t width : block == 256 ? std::vector<uint32_t>{256, 768} : block == 32 ? std::vector<uint32_t>{32, 96, 2880} : std::vector<uint32_t>{7, 2880}) {
       if (!all_sizes() && width > 700) continue;
-      const Weights table(type, 9, static_cast<int>(width), 0.1f, 2 * static_cast<size_t>(type == TensorType::F32) + 2);
+      const Weights table(type, 9, static_cast<int>(width), 0.1f, alignment_of(type));
       const std::vector<uint32_t> tokens = {8, 0, 3, 3};
       std::vector<float> want(tokens.size() * activation_stride(width), NAN), x = unset<float>(want.size());
       for (size_t r = 0; r < tokens.size(); r++) {
@@ -126,7 +126,7 @@ std::vector<float> run_linear(const LinearCase& c, const Weights& w, const std::
 }
 
 void check_linear(const LinearCase& c) {
-  const Weights w(c.type, c.outputs, static_cast<int>(c.width), 0.1f, c.type == TensorType::F32 ? 4 : 2);
+  const Weights w(c.type, c.outputs, static_cast<int>(c.width), 0.1f, alignment_of(c.type));
   const auto bias = random_values(c.outputs), x = random_rows(c.rows, c.width), y = random_rows(c.rows, c.outputs);
   std::vector<float> want(y), exact(y);
   const size_t in = activation_stride(c.width), out = activation_stride(c.outputs);

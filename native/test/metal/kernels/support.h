@@ -27,6 +27,8 @@ constexpr TypeInfo kTypes[] = {
     {TensorType::Q4_1, "Q4_1", 32, 20, {0, 2}},     {TensorType::Q5_0, "Q5_0", 32, 22, {0, -1}},  {TensorType::Q5_1, "Q5_1", 32, 24, {0, 2}},
     {TensorType::Q4_K, "Q4_K", 256, 144, {0, 2}},   {TensorType::Q5_K, "Q5_K", 256, 176, {0, 2}}, {TensorType::Q6_K, "Q6_K", 256, 210, {208, -1}}};
 const TypeInfo& info_of(TensorType type);
+/// What the address of a tensor of this type must be a multiple of, and is not a multiple of twice that in tests.
+inline size_t alignment_of(TensorType type) { return type == TensorType::F32 || type == TensorType::Q4_K || type == TensorType::Q5_K ? 4 : 2; }
 inline bool is_quantised(TensorType type) { return info_of(type).block > 1; }
 inline const char* type_name(TensorType type) { return info_of(type).name; }
 
