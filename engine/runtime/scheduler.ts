@@ -179,6 +179,19 @@ export class Scheduler<S extends Sequence> {
 		return this.#cache.grow(entry.lease, entry.end + count);
 	}
 
+	/**
+	 * How many rounds a step may have, at most `rounds`: one where anything but decoding is to be done or somebody waits, or where
+	 * the cache has no room for more without taking it from anyone who runs. Makes that room. A sequence that got more than one
+	 * token is longer: set its entry's `end` before `complete`.
+	 */
+	reserveRounds({ entries, prefillRows }: StepPlan<S>, rounds: number): number {
+		if (prefillRows > 0 || this.#waiting.length > 0) return 1;
+		const hasRoom = (count: number) => entries.every(({ lease, end }) => this.#cache.grow(lease, end + count - 1));
+		let count = rounds;
+		while (count > 1 && !hasRoom(count)) count--;
+		return Math.max(1, count);
+	}
+
 	#run(plan: StepPlan<S>, entry: Entry<S>, rows: number): number {
 		if (rows === 0) return 0;
 		const lease = entry.lease!;
