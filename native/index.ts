@@ -154,7 +154,7 @@ export interface StepBatch {
 	logits?: boolean;
 }
 
-/** Told of the rounds of a step as they finish, though not of all: the step's result has those that come last. */
+/** Told of the rounds of a step as they finish, but not of the last: the step's result has all. */
 export type RoundListener = (tokens: Int32Array, probabilities: Float32Array) => void;
 
 export interface StepResult {

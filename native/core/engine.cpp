@@ -113,8 +113,8 @@ StepResult Engine::step(KvCache& cache, const Batch& batch, const RoundDone& don
   Stopwatch watch(times, backend.encodes());
   StepResult result;
   Stops stops(batch);
-  const size_t outputs = batch.outputs.size();
-  size_t seen = 0;  // tokens that were looked at
+  const auto outputs = batch.outputs.size();
+  int told = 0;
   bool over = false;
   Batch next;
   const Batch* round = &batch;
@@ -126,13 +126,13 @@ StepResult Engine::step(KvCache& cache, const Batch& batch, const RoundDone& don
       draft_head_->observe(*round, cache);
       watch.lap("draft head");
     }
-    if (i == batch.rounds) break;
-    for (; seen < result.tokens.size(); seen += outputs) {
-      const auto tokens = std::span(result.tokens).subspan(seen, outputs);
+    for (; told + 1 < batch.rounds && static_cast<size_t>(told) * outputs < result.tokens.size(); told++) {
+      const size_t first = static_cast<size_t>(told) * outputs;
+      const auto tokens = std::span(result.tokens).subspan(first, outputs);
       over = stops.all_after(tokens);
-      if (done) done(tokens, std::span(result.probabilities).subspan(seen, outputs));
+      if (done) done(tokens, std::span(result.probabilities).subspan(first, outputs));
     }
-    if (over || ended_ >= batch.number) break;
+    if (i == batch.rounds || over || ended_ >= batch.number) break;
     if (backend.next_round()) continue;
     if (i == 1) next = batch;
     next.rounds = 1;

@@ -42,7 +42,7 @@ class Engine {
   const std::string& backend_note() const { return backend_note_; }
   int threads() const { return pool_.threads(); }
 
-  /// Told of each round as it finishes, but not of all: the result has those that come last.
+  /// Told of rounds as they finish, but not of the last: the result has all.
   using RoundDone = std::function<void(std::span<const int32_t> tokens, std::span<const float> probabilities)>;
 
   /// The forward pass as the model card gives it, then sampling; that as often as the batch has rounds. Throws Error on a bad

@@ -81,3 +81,25 @@ export class Decoder {
 		this.#cache.close();
 	}
 }
+
+/**
+ * For `openModel`: a model whose rounds claim a millisecond each, so that the engine asks for several a step whatever they take on this
+ * machine; `rounds` gets what each step was asked for.
+ */
+export function claimingSpeed(rounds: number[]): (model: NativeModel) => NativeModel {
+	return (model) =>
+		new Proxy(model, {
+			get: (target, name) => {
+				if (name === 'step') {
+					return async (...[cache, batch, onRound]: Parameters<NativeModel['step']>): Promise<StepResult> => {
+						rounds.push(batch.rounds ?? 1);
+						const result = await target.step(cache, batch, onRound);
+						const ran = batch.outputs.length > 0 ? result.tokens.length / batch.outputs.length : 1;
+						return { ...result, milliseconds: ran };
+					};
+				}
+				const value: unknown = Reflect.get(target, name, target);
+				return typeof value === 'function' ? value.bind(target) : value;
+			},
+		});
+}
