@@ -186,10 +186,14 @@ export class Scheduler<S extends Sequence> {
 	 */
 	reserveRounds({ entries, prefillRows }: StepPlan<S>, rounds: number): number {
 		if (prefillRows > 0 || this.#waiting.length > 0) return 1;
-		const hasRoom = (count: number) => entries.every(({ lease, end }) => this.#cache.grow(lease, end + count - 1));
+		const missing = (count: number) =>
+			entries
+				.map(({ lease, end }) => Math.max(0, this.#cache.blocksFor(end + count - 1) - lease.blocks.length))
+				.reduce((sum, blocks) => sum + blocks, 0);
 		let count = rounds;
-		while (count > 1 && !hasRoom(count)) count--;
-		return Math.max(1, count);
+		while (count > 1 && missing(count) > this.#cache.availableBlocks) count--;
+		for (const { lease, end } of entries) this.#cache.grow(lease, end + count - 1);
+		return count;
 	}
 
 	#run(plan: StepPlan<S>, entry: Entry<S>, rows: number): number {

@@ -298,6 +298,14 @@ describe.runIf(metalTools())('Metal, emulated', () => {
 				decoder.close();
 			});
 
+			test('a model closed in the middle of a run ends it with an error', async () => {
+				const other = await open(file);
+				const decoder = await Decoder.at(other, sequences, 8);
+				const run = decoder.step(nothing(), 7, () => other.close());
+				await expect(run).rejects.toThrow('the model is being closed');
+				decoder.close();
+			});
+
 			test('the engine: requests beside each other, cancelled, and at the end of the context', async () => {
 				const rounds: number[] = [];
 				const { engine } = await openModel(file, {
