@@ -414,7 +414,12 @@ describe.runIf(metalTools())('Metal, emulated', () => {
 		const step = (name: string) => steps.find((one) => one.name === name)!;
 		expect(model).toMatchObject({ layers: 24 });
 		expect(model.bytesPerToken / 1e9).toBeCloseTo(2.575, 2);
-		expect(step('decode')).toMatchObject({ launchesPerLayer: 8, launches: 2 + 24 * 8 + 3 });
+		expect(step('decode')).toMatchObject({ launchesPerLayer: 8, launches: 2 + 24 * 8 + 3 + 2, commandBuffers: 3 });
+		// What each of 8 tokens costs that the GPU goes through by itself: the first of them begins with a short command buffer.
+		const several = step('decode, 8 in one step');
+		expect(several).toMatchObject({ launchesPerLayer: 8, commandBuffers: (3 + 7 * 2) / 8, hostWaits: 1 / 8 });
+		expect(several.launches).toBe(1 + 24 * 8 + 3 + several.commandBuffers);
+		expect(several.weightBytes).toBe(step('decode').weightBytes);
 		for (const { launchesPerLayer } of steps) expect(launchesPerLayer).toBeLessThanOrEqual(10);
 		expect(step('decode').ratio).toBeLessThanOrEqual(1.02);
 		expect(step('20 streams').minimumBytes / 1e9).toBeCloseTo(10.8, 1);
