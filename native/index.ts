@@ -148,6 +148,8 @@ export interface StepBatch {
 	 * wanted; the tables must have room for positions below `position + rounds`. At most 64.
 	 */
 	rounds?: number;
+	/** [(rounds − 1) × rows] ids to go on with in place of what was chosen, round after round; absent: with what was chosen. */
+	forced?: Int32Array;
 	/** [outputs] ids that end what is wanted: once each sequence has met one of its own, there are no more rounds. */
 	stopIds?: Int32Array[];
 	/** Return logits of the output rows too ([outputs × vocabulary], 200,000 floats a row: tests and tools only). */

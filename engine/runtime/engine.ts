@@ -341,6 +341,8 @@ export class Engine {
 	/** How many tokens a step is to decode for each of its sequences. */
 	#roundsFor(plan: StepPlan<Request>): number {
 		const { scheduler, stepCost } = this.#running;
+		const forced = plan.entries.filter(({ sequence }) => sequence.options.forced).length;
+		if (forced > 0 && forced < plan.entries.length) return 1;
 		const wanted = Math.min(...plan.entries.map((entry) => this.#tokensAhead(entry)));
 		const rounds = roundsWithin(stepCost.milliseconds(rowCount(plan)), wanted);
 		return rounds > 1 && this.#arriving.length === 0 ? scheduler.reserveRounds(plan, rounds) : 1;
@@ -349,9 +351,10 @@ export class Engine {
 	/** Tokens that an entry can get one after another without a word from this side. */
 	#tokensAhead({ sequence: request, output, drafts }: StepEntry<Request>): number {
 		const { maxTokens, forced, drafts: fixed } = request.options;
-		if (!output || drafts.length > 0 || request.choosing || forced || fixed) return 1;
+		if (!output || drafts.length > 0 || request.choosing || fixed) return 1;
 		const generated = request.tokens.length - request.promptTokens;
-		return Math.min(maxTokens - generated, this.contextTokens - request.tokens.length);
+		const most = Math.min(maxTokens, forced?.length ?? Number.POSITIVE_INFINITY);
+		return Math.min(most - generated, this.contextTokens - request.tokens.length);
 	}
 
 	/** Whether drafts would pay by now for a sequence that is being decoded without. */
@@ -366,7 +369,7 @@ export class Engine {
 
 	/** What came or went is not to wait for more than the token that is being computed. */
 	#endRun(): void {
-		if (!this.#closed && this.#loop) this.#running.model.endRuns();
+		if (this.#loop) this.#running.model.endRuns();
 	}
 
 	#updateUrgency(): void {
@@ -737,8 +740,19 @@ function assemble(plan: StepPlan<Request>, rounds: number): StepBatch {
 		...(rounds > 1 && {
 			rounds,
 			stopIds: plan.entries.map(({ sequence }) => Int32Array.from(sequence.options.stopIds ?? [])),
+			...(plan.entries.every(({ sequence }) => sequence.options.forced) && { forced: forcedRows(plan, rounds) }),
 		}),
 	};
+}
+
+/** The rows of the rounds after the first where all sequences take forced tokens. */
+function forcedRows({ entries }: StepPlan<Request>, rounds: number): Int32Array {
+	const rows = Array.from({ length: rounds - 1 }, (_, round) =>
+		entries.map(
+			({ sequence: { options, tokens, promptTokens } }) => options.forced![tokens.length - promptTokens + round]!,
+		),
+	);
+	return Int32Array.from(rows.flat());
 }
 
 function rowCount(plan: StepPlan<Request>): number {

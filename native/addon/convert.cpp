@@ -163,6 +163,8 @@ Batch batch_from_js(const Napi::Object& object) {
       throw wrong(env, "rounds", ("a whole number from 1 to " + std::to_string(kMaxRounds)).c_str());
     batch.rounds = static_cast<int>(count);
   }
+  Napi::Value forced = object.Get("forced");
+  if (!forced.IsUndefined()) batch.forced = ints(forced, "forced");
   Napi::Value stops = object.Get("stopIds");
   if (!stops.IsUndefined()) {
     if (!stops.IsArray()) throw wrong(env, "stopIds", "an array of Int32Arrays");

@@ -27,6 +27,8 @@ void Batch::validate(const Config& config, const KvCache& cache) const {
   if (n > kMaxRows) fail("a step may have %d rows, not %d", kMaxRows, n);
   if (positions.size() != tokens.size() || sequences.size() != tokens.size())
     fail("tokens, positions and sequences of a step must have the same length");
+  for (const int32_t token : forced)
+    if (token < 0 || token >= config.vocabulary) fail("token id %d is outside the vocabulary of %d", token, config.vocabulary);
   if (rounds < 1 || rounds > kMaxRounds) fail("a step may have 1 to %d rounds, not %d", kMaxRounds, rounds);
   const int ahead = rounds - 1;
   for (size_t r = 0; r < tokens.size(); r++) {
@@ -60,6 +62,8 @@ void Batch::validate(const Config& config, const KvCache& cache) const {
   if (sampling.size() != outputs.size()) fail("there must be one sampling setting per output row");
   if (!stop_ids.empty() && stop_ids.size() != outputs.size()) fail("there must be one list of stop ids per output row");
   if (rounds > 1 && outputs.size() != tokens.size()) fail("every row of a step of several rounds must be an output");
+  if (!forced.empty() && forced.size() != static_cast<size_t>(ahead) * tokens.size())
+    fail("there must be a forced token for each row of the rounds after the first");
   if (rounds > 1 && logits) fail("a step of several rounds gives no logits");
 }
 

@@ -30,6 +30,7 @@ struct Batch {
   /// Tokens to decode for each row: the token chosen in one round is the row of the next, a position on. More than 1 only where every
   /// row is a sequence's only one and an output, and no logits are wanted.
   int rounds = 1;
+  std::vector<int32_t> forced;     ///< [rounds − 1][rows] tokens to go on with in place of the chosen ones; or empty
   std::vector<std::vector<int32_t>> stop_ids;  ///< [outputs] once each has met one of its ids, no further round is needed; or empty
   uint32_t number = kNeverEnded;   ///< of a run of several rounds, ascending; see Engine::end_runs
 

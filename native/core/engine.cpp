@@ -136,7 +136,8 @@ StepResult Engine::step(KvCache& cache, const Batch& batch, const RoundDone& don
     if (backend.next_round()) continue;
     if (i == 1) next = batch;
     next.rounds = 1;
-    next.tokens.assign(result.tokens.end() - static_cast<std::ptrdiff_t>(outputs), result.tokens.end());
+    const auto& source = batch.forced.empty() ? result.tokens : batch.forced;
+    std::copy_n(source.begin() + static_cast<std::ptrdiff_t>(outputs) * (i - 1), outputs, next.tokens.begin());
     for (int32_t& position : next.positions) position++;
     round = &next;
     backend.begin(next, cache);

@@ -41,10 +41,16 @@ class Rounds {
     }
     for (size_t o = 0; o < outputs_; o++) output_rows_.data<uint32_t>()[o] = static_cast<uint32_t>(batch.outputs[o]);
     if (batch.rounds > 1) write_stop_ids();
+    if (batch.forced.empty()) return;
+    forced_.get(*device_, batch.forced.size() * 4);
+    std::memcpy(forced_.data<uint32_t>(), batch.forced.data(), batch.forced.size() * 4);
   }
 
-  /// [R] of a round: the step's own, then what the round before has chosen.
-  gpu::View tokens(int round) const { return part(tokens_, round == 0 ? 0 : rows_ + at(round - 1, 0), rows_, 4); }
+  /// [R] of a round: the step's own, then the forced ones or what the round before has chosen.
+  gpu::View tokens(int round) const {
+    if (round > 0 && !batch_->forced.empty()) return part(forced_, at(round - 1, 0), rows_, 4);
+    return part(tokens_, round == 0 ? 0 : rows_ + at(round - 1, 0), rows_, 4);
+  }
   /// Of a round's outputs from `first` on: where their tokens go for the next round, and for the host.
   gpu::View chosen(int round, int first, int count) const { return part(tokens_, rows_ + at(round, first), static_cast<size_t>(count), 4); }
   gpu::View results(int round, int first, int count) const {
@@ -80,7 +86,7 @@ class Rounds {
   /// Memory in use for a step.
   size_t bytes() const {
     size_t sum = 0;
-    for (const Scratch* scratch : {&tokens_, &params_, &results_, &output_rows_, &stop_ids_, &ended_}) sum += scratch->view().bytes;
+    for (const Scratch* scratch : {&tokens_, &forced_, &params_, &results_, &output_rows_, &stop_ids_, &ended_}) sum += scratch->view().bytes;
     return sum;
   }
 
@@ -109,7 +115,7 @@ class Rounds {
 
   std::shared_ptr<gpu::Device> device_;
   std::unique_ptr<gpu::Buffer> request_, stop_;
-  Scratch tokens_, params_, results_, output_rows_, stop_ids_, ended_;
+  Scratch tokens_, forced_, params_, results_, output_rows_, stop_ids_, ended_;
   const Batch* batch_ = nullptr;
   size_t rows_ = 0, outputs_ = 0;
   int taken_ = 0;

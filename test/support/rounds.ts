@@ -35,11 +35,12 @@ export class Decoder {
 		return decoder;
 	}
 
-	/** The next rounds behind the prompts and what each sequence got since. */
+	/** The next rounds behind the prompts and what each sequence got since; `forced` as in StepBatch. */
 	step(
 		since: readonly (readonly number[])[],
 		rounds: number,
 		onRound?: (tokens: Int32Array) => void,
+		forced?: Int32Array,
 	): Promise<StepResult> {
 		const batch: StepBatch = {
 			tokens: Int32Array.from(this.sequences, ({ prompt }, i) => since[i]!.at(-1) ?? prompt.at(-1)!),
@@ -50,6 +51,7 @@ export class Decoder {
 			sampling: this.sequences.map(({ sampling }) => sampling),
 			stopIds: this.sequences.map(({ stopIds = [] }) => Int32Array.from(stopIds)),
 			rounds,
+			...(forced && { forced }),
 		};
 		return this.model.step(this.#cache, batch, onRound);
 	}
@@ -83,10 +85,10 @@ export class Decoder {
 }
 
 /**
- * For `openModel`: a model whose rounds claim a millisecond each, so that the engine asks for several a step whatever they take on this
- * machine; `rounds` gets what each step was asked for.
+ * For `openModel`: a model whose rounds claim to take so long each, whatever their rows and this machine: the engine's choices do not
+ * depend on it. `rounds` gets what each step was asked for.
  */
-export function claimingSpeed(rounds: number[]): (model: NativeModel) => NativeModel {
+export function claimingSpeed(rounds: number[] = [], milliseconds = 1): (model: NativeModel) => NativeModel {
 	return (model) =>
 		new Proxy(model, {
 			get: (target, name) => {
@@ -95,7 +97,7 @@ export function claimingSpeed(rounds: number[]): (model: NativeModel) => NativeM
 						rounds.push(batch.rounds ?? 1);
 						const result = await target.step(cache, batch, onRound);
 						const ran = batch.outputs.length > 0 ? result.tokens.length / batch.outputs.length : 1;
-						return { ...result, milliseconds: ran };
+						return { ...result, milliseconds: ran * milliseconds };
 					};
 				}
 				const value: unknown = Reflect.get(target, name, target);

@@ -92,6 +92,8 @@ test.each<[string, Record<string, unknown>, RegExp]>([
 		{ ...single, positions: ints(30, 0), blockTables: [ints(0, 1), ints(1)], rounds: 3 },
 		/cache block 1 would be written twice/,
 	],
+	['too few forced tokens', { ...single, rounds: 3, forced: ints(1, 2, 3) }, /a forced token for each row/],
+	['a forced token beyond the vocabulary', { ...single, rounds: 2, forced: ints(1, 1e6) }, /token id 1000000/],
 	['stop ids for too few outputs', { stopIds: [ints(1)] }, /one list of stop ids per output/],
 	['stop ids that are no Int32Array', { stopIds: [[1], [2]] }, /stopIds\[i\] must be an Int32Array/],
 ])('%s', async (_name, change, message) => {

@@ -300,12 +300,27 @@ describe('Engine', () => {
 			expect(model.batches[3]!.tokens.length).toBeGreaterThan(1);
 		});
 
-		test.each([
-			['chosen from logits', { choose: () => 5 }],
-			['forced', { forced: range(0, 30) }],
-		] as const)('tokens that are %s come one a step', async (_, options) => {
+		test('tokens that are chosen from logits come one a step', async () => {
 			const { model, generate } = setUp();
-			await generate(range(0, 10), { maxTokens: 12, ...options });
+			await generate(range(0, 10), { maxTokens: 12, choose: () => 5 });
+			expect(new Set(roundsOf(model))).toEqual(new Set([1]));
+		});
+
+		test('forced tokens are what the later rounds compute, and beside others come one a step', async () => {
+			const { model, generate } = setUp();
+			const forced = range(200, 212);
+			const { tokens } = await generate(range(0, 10), { maxTokens: 14, forced });
+			expect(tokens).toEqual([...forced, ...expectedTokens([...range(0, 10), ...forced], 2)]);
+			expect(roundsOf(model)).toEqual([1, 1, 8, 2, 1, 1]);
+			const next = await generate([...range(0, 10), ...forced, 5]);
+			expect(next).toMatchObject({ cachedTokens: 22, tokens: expectedTokens([...range(0, 10), ...forced, 5], 8) });
+			model.batches.length = 0;
+			const [alone, beside] = await Promise.all([
+				generate(range(300, 310), { maxTokens: 6, forced }),
+				generate(range(400, 410), { maxTokens: 6 }),
+			]);
+			expect(alone.tokens).toEqual(forced.slice(0, 6));
+			expect(beside.tokens).toEqual(expectedTokens(range(400, 410), 6));
 			expect(new Set(roundsOf(model))).toEqual(new Set([1]));
 		});
 	});

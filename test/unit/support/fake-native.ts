@@ -133,7 +133,7 @@ export class FakeModel implements NativeModel {
 					if (batch.stopIds?.[i]?.includes(token)) met[i] = 1;
 				});
 				if (number <= this.#ended || met.every(Boolean)) break;
-				tokens = result.tokens;
+				tokens = batch.forced?.slice(round * tokens.length, (round + 1) * tokens.length) ?? result.tokens;
 				positions = positions.map((position) => position + 1);
 			}
 			return {
