@@ -58,6 +58,8 @@ describe('a GPU that fails while it works', () => {
 	/** An engine on a toy GPU that fails at its `failAt`th step. */
 	function setUp(failAt: number, options: EngineOptions = {}) {
 		const gpu: FakeModelOptions = {
+			// Too slow for more than a token a step.
+			cost: () => 60,
 			onStep: () => {
 				if (failing.batches.length === failAt) throw deviceError();
 			},
