@@ -1,7 +1,7 @@
 // The self-test's report as Markdown: for the terminal, an editor, and to attach to a bug.
 import { table } from '../benchmark/table';
 import type { SelfTestReport } from '../protocol';
-import { failures } from './selftest';
+import { failures, namesOf } from './selftest';
 
 /** The verdict in one or two sentences. */
 export function selfTestSummary(report: SelfTestReport): string {
@@ -10,7 +10,7 @@ export function selfTestSummary(report: SelfTestReport): string {
 	const result =
 		wrong.length === 0
 			? `All ${total} checks passed.`
-			: `${wrong.length} of ${total} checks FAILED. Please attach this report to a bug.`;
+			: `${wrong.length} of ${total} checks FAILED (${namesOf(wrong)}). Please attach this report to a bug.`;
 	return `${result} ${metalLine(report.metal)}`;
 }
 

@@ -40,6 +40,7 @@ Settings& settings() {
       else if (name == "math-mode") s.math_mode = number != 0;
       else if (name == "compile-error") s.compile_error = value;
       else if (name == "failing-command-buffer") s.failing_command_buffer = static_cast<int>(number);
+      else if (name == "wrong") s.wrong.insert(value);
       else mistake("unknown setting " + item + " in HEARTH_FAKE_METAL");
       at = *end ? end + 1 : end;
     }
@@ -295,6 +296,10 @@ Object* new_function(Object* self, SEL, Object* name, Object* values, Object** e
   if (!kernel) {
     *error = make_error("Function " + as<String>(name)->text + " was not found in the library");
     return nullptr;
+  }
+  if (settings().wrong.count(as<String>(name)->text)) {
+    kernel = msl::Registry::get().find("wrong_" + as<String>(name)->text, nullptr);
+    if (!kernel) mistake("no wrong_" + as<String>(name)->text + " is linked in");
   }
   static const std::map<std::string, NSUInteger> types = {{"bool", 53}, {"float", 3},     {"int", 29},     {"uint", 33},
                                                           {"short", 37}, {"ushort", 41}, {"int32_t", 29}, {"uint32_t", 33}};
