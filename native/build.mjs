@@ -144,7 +144,8 @@ export async function buildNative({
 					: []),
 			];
 			const stamp = createHash('sha256')
-				.update(JSON.stringify([compiler.command, compiler.version, args]))
+				// With the tree's place: a copy of it elsewhere has dependency files that name the first one's sources.
+				.update(JSON.stringify([compiler.command, compiler.version, args, native]))
 				.digest('hex');
 			made.push(object);
 			if (isFresh(object, stamp)) continue;

@@ -6,7 +6,8 @@ import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { countSteps } from '../../engine/benchmark/count';
-import type { SelfTestReport } from '../../engine/protocol';
+import { renderReport } from '../../engine/benchmark/table';
+import type { BenchmarkReport, BenchmarkResult, SelfTestReport } from '../../engine/protocol';
 import { type OpenedModel, openModel } from '../../engine/runtime/model';
 import { failures, runSelfTest } from '../../engine/selftest/selftest';
 import { synthesize } from '../../engine/synth/synthesize';
@@ -309,6 +310,27 @@ describe.runIf(metalTools())('Metal, emulated', () => {
 			expect(code).toBe(0);
 			expect(stdout.length).toBeGreaterThan(0);
 			expect(stderr).toMatch(/^hearth: the CPU computes from here on: Metal failed while it worked: the GPU failed/);
+		});
+
+		test("the benchmark holds speeds against the GPU's own ceilings", async () => {
+			const args = ['bench', file, '--backend', 'metal', '--tests', 'tg', '--generate', '3', '--repeat', '1', '--json'];
+			const { code, stdout } = await command(['gpu-seconds=0.25'], args);
+			expect(code).toBe(0);
+			const report: BenchmarkReport = JSON.parse(stdout);
+			// A quarter of a second, says the fake, for all of the file as the GPU sees it, and for 64 turns of 16 on 64 x 256 threads.
+			const { readBytesPerSecond, multiplyAddsPerSecond, arithmetic } = report.machine;
+			expect(readBytesPerSecond! / 4).toBeGreaterThanOrEqual(report.model.fileBytes);
+			expect(readBytesPerSecond! / 4).toBeLessThan(report.model.fileBytes + 65536);
+			expect(multiplyAddsPerSecond! / 4).toBeCloseTo(64 * 16 * 64 * 256, 0);
+			expect(arithmetic).toBe('float');
+			const [{ tokensPerSecond, bytesPerToken, bandwidthShare, computeShare }] = report.results as [BenchmarkResult];
+			expect(bandwidthShare).toBeCloseTo((tokensPerSecond!.mean * bytesPerToken!) / readBytesPerSecond!, 6);
+			expect(computeShare).toBeGreaterThan(0);
+			expect(renderReport(report)).toMatch(/^ceilings of the GPU: reads .*, 0 G float multiply-adds\/s$/m);
+			// Where the CPU takes over in the middle, figures and ceilings would be of two kinds.
+			const failing = await command(['gpu-seconds=0.25', 'failing-command-buffer=20'], args);
+			expect(failing.code).toBe(1);
+			expect(failing.stderr).toMatch(/two kinds: the CPU computes from here on: .*the GPU failed/);
 		});
 
 		// seeded/wrong.metal has these kernels: valid, without a race, and wrong.
