@@ -86,6 +86,8 @@ export interface MemoryNeed {
 	cacheBytes: number;
 	scratchBytes: number;
 	totalBytes: number;
+	/** What of the total the model or head that guesses ahead takes; absent: there is none. */
+	draftBytes?: number;
 }
 
 /** Of the machine, or what its container allows. Available is what could be had without pushing others out. */

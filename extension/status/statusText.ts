@@ -149,7 +149,8 @@ export function statusDetails(status: EngineStatus): [string, string][] {
 	const { need } = status;
 	if (need) {
 		const parts = `weights ${formatBytes(need.weightBytes)}, cache ${formatBytes(need.cacheBytes)}, computing ${formatBytes(need.scratchBytes)}`;
-		details.push(['Needs', `${formatBytes(need.totalBytes)} at most (${parts})`]);
+		const draft = need.draftBytes === undefined ? '' : `; ${formatBytes(need.draftBytes)} of it to guess ahead`;
+		details.push(['Needs', `${formatBytes(need.totalBytes)} at most (${parts}${draft})`]);
 	}
 	for (const download of status.downloads ?? []) details.push([download.name, downloadText(download)]);
 	if (cache) {

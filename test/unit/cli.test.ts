@@ -4,7 +4,7 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, wr
 import os from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
-import type { BenchmarkReport, ModelList, SelfTestReport } from '../../engine/protocol';
+import type { BenchmarkReport, MemoryNeed, ModelList, SelfTestReport } from '../../engine/protocol';
 import { VERSION } from '../../engine/version';
 import { loadNative } from '../../native/index';
 import { bundleCli } from '../support/cli';
@@ -202,6 +202,12 @@ describe('hearth info', () => {
 		expect(stdout).toMatch(/^architecture +gpt-oss$/m);
 		expect(stdout).toMatch(/^ {2}MXFP4 +12 /m);
 		expect(stdout).toMatch(/^attention.layer_norm_rms_epsilon +0.00001$/m);
+		const alone = summary['memory'] as MemoryNeed;
+		const { memory } = await json<{ memory: MemoryNeed }>(['info', model, '--draft', model]);
+		expect(memory.totalBytes).toBe(alone.totalBytes + memory.draftBytes!);
+		expect(memory.cacheBytes).toBe(2 * alone.cacheBytes);
+		expect((await run(['info', model, '--draft', model])).stdout).toMatch(/^ {2}of it, the draft +[\d.]+ MB$/m);
+		expect(stdout).not.toContain('the draft');
 	});
 });
 

@@ -10,6 +10,7 @@ import {
 	type EngineStatus,
 	ErrorCode,
 	type FoundModel,
+	type MemoryNeed,
 	type MemoryShortage,
 } from '../../engine/protocol';
 import { ReportStore } from '../../extension/benchmark/reportStore';
@@ -372,6 +373,13 @@ describe('status', () => {
 		);
 		expect(statusText({ engine: { state: 'off' }, completionsEnabled: true }).severity).toBe('warning');
 		expect(statusText({ engine: { state: 'failed' }, completionsEnabled: true }).severity).toBe('error');
+	});
+
+	it('says what a model needs, and what of it is for guessing ahead', () => {
+		const need = { weightBytes: 12.1e9, cacheBytes: 0.5e9, scratchBytes: 0.4e9, totalBytes: 13e9 };
+		const needs = (of: MemoryNeed) => Object.fromEntries(statusDetails({ ...status, need: of }))['Needs'];
+		expect(needs(need)).toBe('13.0 GB at most (weights 12.1 GB, cache 500 MB, computing 400 MB)');
+		expect(needs({ ...need, draftBytes: 1.2e9 })).toMatch(/computing 400 MB; 1\.2 GB of it to guess ahead\)$/);
 	});
 
 	it('lists what the engine knows of itself', () => {
