@@ -6,8 +6,9 @@ import type { Fit, MemoryNeed } from '../protocol';
 import { chooseBackend } from '../runtime/backend';
 import { machineMemory } from '../runtime/machine-memory';
 import { needOfDraft, readHeader } from '../runtime/model';
+import { formatBytes } from '../units';
 import { parseCommandLine, writeJson, writeOutput } from './command';
-import { formatBytes, formatCount, printable } from './format';
+import { formatCount, printable } from './format';
 import { MEMORY_OPTIONS, MEMORY_OPTIONS_HELP, memorySettings } from './memory-options';
 
 const HELP = `usage: hearth info MODEL [options]

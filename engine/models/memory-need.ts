@@ -1,6 +1,7 @@
 // What a model will take of the memory, computed before it is loaded.
-import { formatBytes } from '../cli/format';
+
 import type { EngineSettings, Fit, MachineMemory, MemoryNeed, MemoryShortage } from '../protocol';
+import { formatBytes } from '../units';
 
 /** The sizes of a model that its memory depends on; lengths in elements. */
 export interface ModelSizes {

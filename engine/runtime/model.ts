@@ -10,7 +10,6 @@ import {
 	type NativeModel,
 	type RopeMode,
 } from '../../native/index';
-import { formatBytes } from '../cli/format';
 import { familyOf } from '../families/choose';
 import type { ModelFamily } from '../families/family';
 import { optionalString } from '../gguf/metadata';
@@ -29,6 +28,7 @@ import type { MachineMemory, MemoryLimit, MemoryNeed } from '../protocol';
 import { ModelDraft, vocabularyMismatch } from '../speculation/model-draft';
 import { PromptLookup } from '../speculation/prompt-lookup';
 import { Tokenizer } from '../tokenizer/tokenizer';
+import { formatBytes } from '../units';
 import { chooseBackend } from './backend';
 import { Engine, type EngineOptions } from './engine';
 import { onBehalfOf, StepArbiter } from './step-arbiter';

@@ -10,14 +10,13 @@
 
 #include "../core/dequantize.h"
 #include "../core/model.h"
+#include "../core/random.h"
 #include "kernels.h"
 
 namespace hearth::cpu {
 
 namespace {
 
-using self_test::deviation;
-using self_test::Random;
 
 /// One kernel of the table with its inputs, the same for every set.
 struct Case {
@@ -387,7 +386,7 @@ KernelCheck check(const Case& test, const Kernels& kernels, const std::vector<fl
   if (!(out.error <= test.tolerance)) out.problem = text("deviates from the reference by %.2g, more than %.2g", out.error, test.tolerance);
   else if (different > 0) out.problem = text("%zu of %zu values are not the portable kernel's bits", different, got.size());
   out.ok = out.problem.empty();
-  out.milliseconds = self_test::time_of([&] { test.run(kernels, got); });
+  out.milliseconds = time_of([&] { test.run(kernels, got); });
   return out;
 }
 

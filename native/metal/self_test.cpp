@@ -9,6 +9,7 @@
 #include "../core/cache.h"
 #include "../core/dequantize.h"
 #include "../core/error.h"
+#include "../core/random.h"
 #include "../core/sampler.h"
 #include "device/gpu.h"
 #include "kernel_args.h"
@@ -18,8 +19,6 @@ namespace hearth::metal {
 
 namespace {
 
-using self_test::deviation;
-using self_test::Random;
 
 struct Shape {
   int E, H, K, D, F, X, U, V;

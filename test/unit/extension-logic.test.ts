@@ -13,6 +13,7 @@ import {
 	type MemoryNeed,
 	type MemoryShortage,
 } from '../../engine/protocol';
+import { formatBytes } from '../../engine/units';
 import { ReportStore } from '../../extension/benchmark/reportStore';
 import { canAsk, languageEnabled, toggleLanguage } from '../../extension/completion/enablement';
 import { type CompletionFacts, explainCompletion } from '../../extension/completion/explain';
@@ -20,7 +21,7 @@ import { engineSettings, modelFolders, networkSettings } from '../../extension/c
 import { describeError } from '../../extension/errors';
 import { byUsefulness, downloadTerms, foundRow, memoryChoices, offeredRow } from '../../extension/model/modelItems';
 import { addRecent, cleanPath } from '../../extension/model/recentModels';
-import { downloadText, formatBytes, statusDetails, statusText } from '../../extension/status/statusText';
+import { downloadText, statusDetails, statusText } from '../../extension/status/statusText';
 import { createNonce, webviewPage } from '../../extension/webviewPage';
 
 const manifest = JSON.parse(readFileSync(path.resolve(import.meta.dirname, '../../package.json'), 'utf8'));

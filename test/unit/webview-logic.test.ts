@@ -2,10 +2,11 @@ import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 import type { BenchmarkReport } from '../../engine/protocol';
+import { formatRate } from '../../engine/units';
 import { describeTest, meanText, reportMarkdown, reportRows } from '../../webview/benchmark/report';
 import { engineNotice } from '../../webview/chat/engineNotice';
 import { hasLinkDefinitions, renderMarkdown, stableLength } from '../../webview/chat/markdown';
-import { formatDuration, formatRate, formatTokens } from '../../webview/shared/format';
+import { formatDuration, formatTokens } from '../../webview/shared/format';
 
 describe('markdown', () => {
 	it('lets no HTML of the source through', () => {

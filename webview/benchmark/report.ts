@@ -1,6 +1,6 @@
 // What the report page shows of a benchmark: rows, their change against another run, and the same as Markdown. No DOM here.
 import type { BenchmarkReport, BenchmarkResult } from '../../engine/protocol';
-import { formatBytes } from '../shared/format';
+import { formatBytes } from '../../engine/units';
 
 export interface ReportRow {
 	/** llama-bench's short name, e.g. `pp512`; with the engine's name where it is not ours. */
