@@ -142,14 +142,27 @@ export interface StepBatch {
 	 * head takes in the step's hidden states.
 	 */
 	draftSequences?: Int32Array;
+	/**
+	 * Tokens to decode for each sequence, default 1: the token chosen in one round is the row of the next, a position on, and
+	 * nothing waits for JavaScript in between. More than one where each sequence has one row, which is an output, and no logits are
+	 * wanted; the tables must have room for positions below `position + rounds`. At most 64.
+	 */
+	rounds?: number;
+	/** [(rounds − 1) × rows] ids to go on with in place of what was chosen, round after round; absent: with what was chosen. */
+	forced?: Int32Array;
+	/** [outputs] ids that end what is wanted: once each sequence has met one of its own, there are no more rounds. */
+	stopIds?: Int32Array[];
 	/** Return logits of the output rows too ([outputs × vocabulary], 200,000 floats a row: tests and tools only). */
 	logits?: boolean;
 }
 
+/** Told of the rounds of a step as they finish, but not of the last: the step's result has all. */
+export type RoundListener = (tokens: Int32Array, probabilities: Float32Array) => void;
+
 export interface StepResult {
-	/** [outputs] sampled token ids. */
+	/** [rounds that ran × outputs] sampled token ids, one round after another. */
 	tokens: Int32Array;
-	/** [outputs] probability the model gave that token at temperature 1 (softmax over the whole vocabulary). */
+	/** For each token the probability that the model gave it at temperature 1 (softmax over the whole vocabulary). */
 	probabilities: Float32Array;
 	logits?: Float32Array;
 	milliseconds: number;
@@ -199,7 +212,9 @@ export interface NativeModel {
 	 * on an id, position, block or row out of range, and before touching any cache; with the code `DEVICE_FAILED` where the
 	 * GPU gave up.
 	 */
-	step(cache: NativeCache, batch: StepBatch): Promise<StepResult>;
+	step(cache: NativeCache, batch: StepBatch, onRound?: RoundListener): Promise<StepResult>;
+	/** Steps of several rounds that were asked for so far end after the round they are at, or their first. */
+	endRuns(): void;
 	/**
 	 * Tokens the draft head guesses, at most `limit` each; none for a sequence whose position before `token` no step with
 	 * `draftSequences` has computed. In line with the steps, all sequences in one pass a token. Rejects where there is no head.
@@ -257,6 +272,7 @@ export interface KernelLaunch {
 
 export interface StepCount {
 	launches: KernelLaunch[];
+	commandBuffers: number;
 	/** Memory held for intermediates. */
 	scratchBytes: number;
 }

@@ -3,7 +3,14 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
-import { type KernelLaunch, loadNative, type NativeCache, type NativeModel, type StepBatch } from '../../native/index';
+import {
+	type KernelLaunch,
+	loadNative,
+	type NativeCache,
+	type NativeModel,
+	type StepBatch,
+	type StepCount,
+} from '../../native/index';
 import { readHeader } from '../runtime/model';
 import { synthesize } from '../synth/synthesize';
 import { stepWeightBytes } from './cost';
@@ -15,18 +22,25 @@ export interface CountedStep {
 	sequences: number;
 	rows: number;
 	context: number;
+	/** Tokens it decodes for each sequence, one after another; default 1. */
+	rounds?: number;
 }
 
 export const COUNTED_STEPS: readonly CountedStep[] = [
 	{ name: 'decode', sequences: 1, rows: 1, context: 0 },
+	{ name: 'decode, 8 in one step', sequences: 1, rows: 1, context: 0, rounds: 8 },
 	{ name: 'decode behind 4096', sequences: 1, rows: 1, context: 4096 },
 	{ name: 'verify 7 drafts', sequences: 1, rows: 8, context: 1024 },
 	{ name: '20 streams', sequences: 20, rows: 1, context: 0 },
 	{ name: 'prefill 512', sequences: 1, rows: 512, context: 0 },
 ];
 
+/** Of a step of several rounds, what one costs on average. */
 export interface StepCounts extends CountedStep {
 	launches: number;
+	commandBuffers: number;
+	/** How often the GPU has nothing to do until the host has read a token and planned what follows. */
+	hostWaits: number;
 	barriers: number;
 	/** Of one layer, the largest of all. */
 	launchesPerLayer: number;
@@ -81,8 +95,9 @@ export async function countSteps(file: string, steps: readonly CountedStep[] = C
 		const kernels = new Map<string, KernelCounts>();
 		const memory = await threadgroupMemory(steps);
 		for (const step of steps) {
-			const { launches, scratchBytes } = await countOne(model, step);
-			counted.push(countsOf(step, launches, scratchBytes, stepWeightBytes(cost, step.sequences * step.rows)));
+			const { launches, commandBuffers, scratchBytes } = await countOne(model, step);
+			const minimumBytes = stepWeightBytes(cost, step.sequences * step.rows);
+			counted.push(countsOf(step, { launches, commandBuffers, scratchBytes }, minimumBytes));
 			for (const { kernel, threads, threadgroupBytes } of launches) {
 				const used = Math.max(threadgroupBytes, memory.get(kernel) ?? 0);
 				const known = kernels.get(kernel) ?? { kernel, steps: [], threads, threadgroupBytes: used };
@@ -133,7 +148,7 @@ async function threadgroupMemory(steps: readonly CountedStep[]): Promise<Map<str
 }
 
 async function countOne(model: NativeModel, step: CountedStep): ReturnType<NativeModel['countStep']> {
-	const blocks = Math.ceil((step.context + step.rows) / 32);
+	const blocks = Math.ceil((step.context + step.rows + (step.rounds ?? 1) - 1) / 32);
 	let cache: NativeCache | undefined;
 	try {
 		cache = model.createCache({ blocks: blocks * step.sequences });
@@ -144,7 +159,7 @@ async function countOne(model: NativeModel, step: CountedStep): ReturnType<Nativ
 }
 
 /** The step as the scheduler would ask for it: outputs for each row that decodes or is verified, one for a prefill. */
-function batchOf({ sequences, rows, context }: CountedStep, blocks: number): StepBatch {
+function batchOf({ sequences, rows, context, rounds = 1 }: CountedStep, blocks: number): StepBatch {
 	const count = sequences * rows;
 	const prefill = rows > 64;
 	return {
@@ -155,21 +170,30 @@ function batchOf({ sequences, rows, context }: CountedStep, blocks: number): Ste
 			Int32Array.from({ length: blocks }, (_, block) => sequence * blocks + block),
 		),
 		outputs: prefill ? Int32Array.of(count - 1) : Int32Array.from({ length: count }, (_, i) => i),
+		rounds,
 	};
 }
 
-function countsOf(step: CountedStep, launches: KernelLaunch[], scratchBytes: number, minimumBytes: number): StepCounts {
-	const sum = (value: (launch: KernelLaunch) => number) => launches.reduce((total, launch) => total + value(launch), 0);
+function countsOf(
+	step: CountedStep,
+	{ launches, commandBuffers, scratchBytes }: StepCount,
+	minimumBytes: number,
+): StepCounts {
+	const rounds = step.rounds ?? 1;
+	const sum = (value: (launch: KernelLaunch) => number) =>
+		launches.reduce((total, launch) => total + value(launch), 0) / rounds;
 	const layers = new Map<number, KernelLaunch[]>();
 	for (const launch of launches) {
 		if (launch.layer >= 0) layers.set(launch.layer, [...(layers.get(launch.layer) ?? []), launch]);
 	}
-	const most = (value: (list: KernelLaunch[]) => number) => Math.max(0, ...[...layers.values()].map(value));
+	const most = (value: (list: KernelLaunch[]) => number) => Math.max(0, ...[...layers.values()].map(value)) / rounds;
 	const weightBytes = sum((launch) => launch.weightBytes);
 	const activationBytes = sum((launch) => launch.activationBytes);
 	return {
 		...step,
-		launches: launches.length,
+		launches: launches.length / rounds,
+		commandBuffers: commandBuffers / rounds,
+		hostWaits: 1 / rounds,
 		barriers: sum(({ barrier }) => Number(barrier)),
 		launchesPerLayer: most((list) => list.length),
 		barriersPerLayer: most((list) => list.filter(({ barrier }) => barrier).length),
@@ -200,6 +224,7 @@ const CHIPS: readonly [string, number][] = [
 export function renderCounts({ model, device, steps, kernels }: CountReport): string {
 	const megabytes = (bytes: number) => `${(bytes / 1e6).toFixed(bytes < 1e8 ? 1 : 0)} MB`;
 	const gigabytes = (bytes: number) => (bytes / 1e9).toFixed(3);
+	const count = (number: number) => String(Number(number.toFixed(number < 1 ? 3 : 1)));
 	const decode = steps.find(({ name }) => name === 'decode');
 	const batch = steps.find(({ sequences }) => sequences > 1);
 	const ceiling = (step: StepCounts | undefined, rate: number) =>
@@ -210,17 +235,18 @@ export function renderCounts({ model, device, steps, kernels }: CountReport): st
 		'',
 		...table([
 			[
-				...['step', 'launches', 'a layer', 'barriers', 'a layer', 'weights GB', 'intermediates', 'keys and values'],
-				...['moved ÷ minimum', 'asked GB', 'scratch'],
+				...['step', 'launches', 'a layer', 'barriers', 'a layer', 'command buffers', 'waits for the host'],
+				...['weights GB', 'intermediates', 'keys and values', 'moved ÷ minimum', 'asked GB', 'scratch'],
 			],
 			...steps.map((step) => [
-				...[step.name, String(step.launches), String(step.launchesPerLayer)],
-				...[String(step.barriers), String(step.barriersPerLayer)],
+				...[step.name, count(step.launches), count(step.launchesPerLayer)],
+				...[count(step.barriers), count(step.barriersPerLayer), count(step.commandBuffers), count(step.hostWaits)],
 				...[gigabytes(step.weightBytes), megabytes(step.activationBytes), megabytes(step.cacheBytes)],
 				...[step.ratio.toFixed(3), gigabytes(step.askedBytes), megabytes(step.scratchBytes)],
 			]),
 		]),
 		'',
+		'Of a step of several tokens, what each costs on average.',
 		'Moved: weights once, and intermediates read and written, over the weights that must be read; experts as independent routing',
 		'touches them on average. Asked: what threadgroups load, of which all but one reading must come from caches.',
 		'',

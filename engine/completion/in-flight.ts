@@ -18,7 +18,7 @@ export type Followed = Outcome | 'canceled' | 'diverged';
 
 /**
  * How long a run nobody waits for may go on, in milliseconds. A keystroke cancels the editor's request, and the next one
- * comes after VS Code's debounce of 50 ms and the extension's own delay, 100 ms by default.
+ * comes after VS Code's debounce of 50 ms and the extension's own delay, if the user has set one.
  */
 const GRACE = 300;
 

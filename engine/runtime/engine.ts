@@ -19,6 +19,7 @@ import { EngineClosedError } from './errors';
 import { KvCache } from './kv-cache';
 import { machineMemory } from './machine-memory';
 import { Repacker } from './repacker';
+import { roundsWithin } from './rounds';
 import { PRIORITIES, type Priority, Scheduler, type Sequence, type StepEntry, type StepPlan } from './scheduler';
 import { SpeedMeter } from './speed-meter';
 import { StepArbiter, type StepTurns } from './step-arbiter';
@@ -246,6 +247,7 @@ export class Engine {
 			}
 			signal?.addEventListener('abort', onAbort);
 			this.#arriving.push(request);
+			this.#endRun();
 			this.#running.repacker?.busy();
 			this.#loop ??= this.#run();
 		});
@@ -291,14 +293,13 @@ export class Engine {
 				plan = this.#closed ? undefined : this.#running.scheduler.plan();
 				if (!plan) break;
 				if (this.#speculation && plan.prefillRows === 0) await this.#addDrafts(plan);
-				const batch = assemble(plan);
+				const batch = assemble(plan, this.#roundsFor(plan));
 				this.#prepareSources(plan, batch);
-				const result = await this.#turns.run(() => this.#step(batch));
-				const accepted = this.#deliver(plan, result);
+				const { accepted, rounds, milliseconds } = await this.#step(plan, batch);
 				const { scheduler, stepCost } = this.#running;
-				scheduler.complete(plan, result.milliseconds);
-				this.#speed.record(plan.prefillRows, plan.decodeRows + accepted, result.milliseconds);
-				if (plan.prefillRows === 0) stepCost.observe(rowCount(plan), result.milliseconds);
+				scheduler.complete(plan, milliseconds);
+				this.#speed.record(plan.prefillRows, plan.decodeRows + accepted, milliseconds);
+				if (plan.prefillRows === 0) stepCost.observe(batch.tokens.length, milliseconds / rounds);
 			} catch (error) {
 				if (isDeviceFailure(error) && (await this.#goOnWithoutDevice(error))) continue;
 				const failed = plan ? plan.entries.map((entry) => entry.sequence) : [...this.#live];
@@ -309,10 +310,67 @@ export class Engine {
 		if (!this.#closed) this.#running.repacker?.idle();
 	}
 
-	#step(batch: StepBatch): Promise<StepResult> {
-		// Its turn may have come after the engine was closed.
+	/** Runs a step in its turn, handing tokens out as its rounds finish; `accepted` beyond one for each row that decodes. */
+	async #step(
+		plan: StepPlan<Request>,
+		batch: StepBatch,
+	): Promise<{ accepted: number; rounds: number; milliseconds: number }> {
 		const { model, nativeCache } = this.#running;
-		return this.#closed ? Promise.reject(new EngineClosedError()) : model.step(nativeCache, batch);
+		let rounds = 0;
+		let accepted = 0;
+		const deliver = (tokens: Int32Array, probabilities: Float32Array, logits?: Float32Array) => {
+			accepted += this.#deliver(plan, { tokens, probabilities, logits, round: rounds++ });
+		};
+		const run = (): Promise<StepResult> => {
+			// Its turn may have come after the engine was closed, and after something it should not keep waiting.
+			if (this.#closed) return Promise.reject(new EngineClosedError());
+			if (this.#arriving.length > 0 || this.#leaving.length > 0) batch.rounds = 1;
+			return model.step(nativeCache, batch, (tokens, probabilities) => {
+				deliver(tokens, probabilities);
+				if (this.#speculation && this.#wouldDraft(plan)) model.endRuns();
+			});
+		};
+		const result = await this.#turns.run(run, () => model.endRuns());
+		const outputs = batch.outputs.length;
+		while (rounds === 0 || rounds * outputs < result.tokens.length) {
+			const part = [rounds * outputs, (rounds + 1) * outputs] as const;
+			deliver(result.tokens.subarray(...part), result.probabilities.subarray(...part), result.logits);
+		}
+		return { accepted, rounds, milliseconds: result.milliseconds };
+	}
+
+	/** How many tokens a step is to decode for each of its sequences. */
+	#roundsFor(plan: StepPlan<Request>): number {
+		const { scheduler, stepCost } = this.#running;
+		const forced = plan.entries.filter(({ sequence }) => sequence.options.forced).length;
+		if (forced > 0 && forced < plan.entries.length) return 1;
+		const wanted = Math.min(...plan.entries.map((entry) => this.#tokensAhead(entry)));
+		const rounds = roundsWithin(stepCost.milliseconds(rowCount(plan)), wanted);
+		return rounds > 1 && this.#arriving.length === 0 ? scheduler.reserveRounds(plan, rounds) : 1;
+	}
+
+	/** Tokens that an entry can get one after another without a word from this side. */
+	#tokensAhead({ sequence: request, output, drafts }: StepEntry<Request>): number {
+		const { maxTokens, forced, drafts: fixed } = request.options;
+		if (!output || drafts.length > 0 || request.choosing || fixed) return 1;
+		const generated = request.tokens.length - request.promptTokens;
+		const most = Math.min(maxTokens, forced?.length ?? Number.POSITIVE_INFINITY);
+		return Math.min(most - generated, this.contextTokens - request.tokens.length);
+	}
+
+	/** Whether drafts would pay by now for a sequence that is being decoded without. */
+	#wouldDraft(plan: StepPlan<Request>): boolean {
+		return plan.entries.some(
+			(entry) =>
+				!entry.sequence.settled &&
+				entry.sequence.options.speculation !== false &&
+				this.#chooseSource(plan, entry, 0) !== undefined,
+		);
+	}
+
+	/** What came or went is not to wait for more than the token that is being computed. */
+	#endRun(): void {
+		if (this.#loop) this.#running.model.endRuns();
 	}
 
 	#updateUrgency(): void {
@@ -421,7 +479,7 @@ export class Engine {
 		}
 		const otherRows = rowCount(plan) - 1;
 		const choices = [...this.#draftSources].flatMap(([source, cost]) => {
-			const ground = source.ground ? source.ground(request) : ALIKE;
+			const ground = this.#groundOf(source, request);
 			if (!ground) return [];
 			return {
 				source,
@@ -430,6 +488,15 @@ export class Engine {
 			};
 		});
 		return choices.filter(({ length }) => length > 0).sort((a, b) => b.rate - a.rate)[round];
+	}
+
+	#groundOf(source: DraftSource, request: Request): DraftGround | undefined {
+		try {
+			return source.ground ? source.ground(request) : ALIKE;
+		} catch (error) {
+			this.#dropSource(source, error as Error);
+			return undefined;
+		}
 	}
 
 	async #propose(source: DraftSource, requests: DraftRequest[]): Promise<number[][]> {
@@ -461,8 +528,8 @@ export class Engine {
 		this.#onDraftFailure?.(error);
 	}
 
-	/** Hands out the tokens of a step; returns how many drafts were right. */
-	#deliver(plan: StepPlan<Request>, result: StepResult): number {
+	/** Hands out the tokens of a round; returns how many there were beside the first round's one for each row. */
+	#deliver(plan: StepPlan<Request>, result: RoundResult): number {
 		let output = 0;
 		let accepted = 0;
 		for (const entry of plan.entries) {
@@ -474,7 +541,10 @@ export class Engine {
 			}
 			const index = output;
 			output += 1 + entry.drafts.length;
+			// A later round's row is the token that the round before has chosen: computed from nothing else, if that was taken.
+			if (result.round > 0 && entry.end < request.tokens.length) entry.end++;
 			if (request.settled) continue;
+			if (result.round > 0) accepted++;
 			if (entry.drafts.length > 0) {
 				accepted += this.#verify(entry, result, index);
 				continue;
@@ -496,7 +566,7 @@ export class Engine {
 	 * drafts that are certain of themselves).
 	 * @returns how many drafts were right.
 	 */
-	#verify(entry: StepEntry<Request>, result: StepResult, first: number): number {
+	#verify(entry: StepEntry<Request>, result: RoundResult, first: number): number {
 		const { sequence: request, drafts } = entry;
 		let right = 0;
 		for (let i = 0; i <= drafts.length && !request.settled; i++) {
@@ -563,6 +633,7 @@ export class Engine {
 		request.settled = true;
 		this.#live.delete(request);
 		this.#leaving.push(request);
+		this.#endRun();
 		this.#updateUrgency();
 	}
 }
@@ -571,6 +642,16 @@ function recordOf(request: Request, source: DraftSource): DraftRecord {
 	const record = request.records.get(source) ?? new DraftRecord();
 	request.records.set(source, record);
 	return record;
+}
+
+/** What one round of a step has chosen. */
+interface RoundResult {
+	/** [outputs] */
+	tokens: Int32Array;
+	probabilities: Float32Array;
+	logits: Float32Array | undefined;
+	/** From 0. */
+	round: number;
 }
 
 /** A model on one backend, its cache, and what is known about both. */
@@ -623,7 +704,7 @@ function createCache(model: NativeModel, cacheTokens: number, type: CacheType | 
 	return model.createCache({ blocks: Math.ceil(cacheTokens / blockTokens), ...options });
 }
 
-function assemble(plan: StepPlan<Request>): StepBatch {
+function assemble(plan: StepPlan<Request>, rounds: number): StepBatch {
 	const tokens: number[] = [];
 	const positions: number[] = [];
 	const sequences: number[] = [];
@@ -657,13 +738,28 @@ function assemble(plan: StepPlan<Request>): StepBatch {
 		outputs: Int32Array.from(outputs),
 		sampling,
 		...(logits ? { logits } : {}),
+		...(rounds > 1 && {
+			rounds,
+			stopIds: plan.entries.map(({ sequence }) => Int32Array.from(sequence.options.stopIds ?? [])),
+			...(plan.entries.every(({ sequence }) => sequence.options.forced) && { forced: forcedRows(plan, rounds) }),
+		}),
 	};
+}
+
+/** The rows of the rounds after the first where all sequences take forced tokens. */
+function forcedRows({ entries }: StepPlan<Request>, rounds: number): Int32Array {
+	const rows = Array.from({ length: rounds - 1 }, (_, round) =>
+		entries.map(
+			({ sequence: { options, tokens, promptTokens } }) => options.forced![tokens.length - promptTokens + round]!,
+		),
+	);
+	return Int32Array.from(rows.flat());
 }
 
 function rowCount(plan: StepPlan<Request>): number {
 	return plan.entries.reduce((sum, entry) => sum + entry.end - entry.start + entry.drafts.length, 0);
 }
 
-function logitsRow(result: StepResult, output: number, vocabularySize: number): Float32Array | undefined {
+function logitsRow(result: RoundResult, output: number, vocabularySize: number): Float32Array | undefined {
 	return result.logits?.subarray(output * vocabularySize, (output + 1) * vocabularySize);
 }

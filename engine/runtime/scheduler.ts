@@ -179,6 +179,23 @@ export class Scheduler<S extends Sequence> {
 		return this.#cache.grow(entry.lease, entry.end + count);
 	}
 
+	/**
+	 * How many rounds a step may have, at most `rounds`: one where anything but decoding is to be done or somebody waits, or where
+	 * the cache has no room for more without taking it from anyone who runs. Makes that room. A sequence that got more than one
+	 * token is longer: set its entry's `end` before `complete`.
+	 */
+	reserveRounds({ entries, prefillRows }: StepPlan<S>, rounds: number): number {
+		if (prefillRows > 0 || this.#waiting.length > 0) return 1;
+		const missing = (count: number) =>
+			entries
+				.map(({ lease, end }) => Math.max(0, this.#cache.blocksFor(end + count - 1) - lease.blocks.length))
+				.reduce((sum, blocks) => sum + blocks, 0);
+		let count = rounds;
+		while (count > 1 && missing(count) > this.#cache.availableBlocks) count--;
+		for (const { lease, end } of entries) this.#cache.grow(lease, end + count - 1);
+		return count;
+	}
+
 	#run(plan: StepPlan<S>, entry: Entry<S>, rows: number): number {
 		if (rows === 0) return 0;
 		const lease = entry.lease!;

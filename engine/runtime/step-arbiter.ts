@@ -10,8 +10,11 @@ export interface StepTurns {
 	urgency: number | undefined;
 	/** Whether no model has anything to do. */
 	readonly idle: boolean;
-	/** Runs a step when its turn has come, and resolves or rejects as it does. */
-	run<T>(step: () => Promise<T>): Promise<T>;
+	/**
+	 * Runs a step when its turn has come, and resolves or rejects as it does. Where another model's step as urgent waits, or something
+	 * more urgent is about to ask for one, `end` is called: the running step must not go on for longer than it has to.
+	 */
+	run<T>(step: () => Promise<T>, end?: () => void): Promise<T>;
 	/** The model is closing: what still waits here starts at once, to find that out, and takes no turn. */
 	leave(): void;
 }
@@ -27,6 +30,8 @@ export class StepArbiter {
 	/** In order of arrival. */
 	#waiting: Waiting[] = [];
 	#running = false;
+	/** The running step, if it can be ended early and was not yet. */
+	#endable: { place: Place; end: () => void } | undefined;
 
 	/** A place for one more model. */
 	join(): StepTurns {
@@ -39,15 +44,23 @@ export class StepArbiter {
 		return [...this.#places].every(({ urgency }) => urgency === undefined);
 	}
 
-	async run<T>(place: Place, step: () => Promise<T>): Promise<T> {
+	async run<T>(place: Place, step: () => Promise<T>, end?: () => void): Promise<T> {
 		const hasTurn = await new Promise<boolean>((start) => {
 			this.#waiting.push({ place, start });
 			this.next();
 		});
 		try {
-			return await step();
+			const result = step();
+			if (hasTurn && end) {
+				this.#endable = { place, end };
+				this.next();
+			}
+			return await result;
 		} finally {
-			if (hasTurn) this.#running = false;
+			if (hasTurn) {
+				this.#running = false;
+				this.#endable = undefined;
+			}
 			this.next();
 		}
 	}
@@ -60,15 +73,28 @@ export class StepArbiter {
 		this.next();
 	}
 
-	/** Starts the most urgent step that waits, unless something more urgent is about to ask. */
+	/**
+	 * Starts the most urgent step that waits, unless something more urgent is about to ask; or ends the running one early for one of
+	 * these.
+	 */
 	next(): void {
-		if (this.#running) return;
 		const most = Math.min(...[...this.#places].map(rank));
+		if (this.#running) {
+			if (this.#endable) this.#endFor(this.#endable, most);
+			return;
+		}
 		const index = this.#waiting.findIndex(({ place }) => rank(place) <= most);
 		if (index < 0) return;
 		const [chosen] = this.#waiting.splice(index, 1);
 		this.#running = true;
 		chosen!.start(true);
+	}
+
+	#endFor({ place, end }: { place: Place; end: () => void }, most: number): void {
+		const own = rank(place);
+		if (most >= own && !this.#waiting.some((waiting) => rank(waiting.place) <= own)) return;
+		this.#endable = undefined;
+		end();
 	}
 }
 
@@ -91,8 +117,8 @@ class Place implements StepTurns {
 		return this.arbiter.idle;
 	}
 
-	run<T>(step: () => Promise<T>): Promise<T> {
-		return this.arbiter.run(this, step);
+	run<T>(step: () => Promise<T>, end?: () => void): Promise<T> {
+		return this.arbiter.run(this, step, end);
 	}
 
 	leave(): void {
@@ -109,7 +135,7 @@ export function onBehalfOf(turns: StepTurns): StepTurns {
 		get idle() {
 			return turns.idle;
 		},
-		run: (step) => turns.run(step),
+		run: (step, end) => turns.run(step, end),
 		leave: () => {},
 	};
 }

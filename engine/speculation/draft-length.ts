@@ -32,6 +32,11 @@ class MeasuredCost {
 		this.#overall = blend(this.#overall);
 	}
 
+	/** Undefined before the first measurement, when estimates have no unit. */
+	milliseconds(count: number): number | undefined {
+		return this.#overall === undefined ? undefined : this.estimate(count);
+	}
+
 	estimate(count: number): number {
 		return (this.#ratio[count] ?? this.#overall ?? this.unmeasured) * this.prior(count);
 	}
@@ -68,7 +73,7 @@ export const ALIKE: DraftGround = { kind: 0, prior: 0.7 };
 interface Acceptance {
 	/** Probability that the next drafted token is right, given that those before it were. */
 	probability: number;
-	/** Steps since a draft was last tried. */
+	/** Tokens since a draft was last tried. */
 	idle: number;
 }
 
@@ -109,10 +114,7 @@ export class DraftRecord {
 			}
 		}
 		// A record can only recover by trying: once in a while, one token.
-		if (length === 0 && limit > 0 && otherRows === 0 && ++record.idle >= 16) {
-			record.idle = 0;
-			length = 1;
-		}
+		if (length === 0 && limit > 0 && otherRows === 0 && ++record.idle >= 16) length = 1;
 		return { length, rate };
 	}
 

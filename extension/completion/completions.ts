@@ -81,9 +81,10 @@ export class Completions implements vscode.Disposable {
 	/** The language client's middleware: decides before any request leaves the editor. */
 	readonly provide: Provide = async (document, position, context, token, next) => {
 		if (!this.#canAsk || !this.enabledFor(document)) return undefined;
-		// Asked for by a command, it comes at once; while typing, only a pause is worth the model's time.
+		// Asked for by a command, it comes at once; while typing, VS Code's own wait is enough: a run that typing makes useless is
+		// cancelled within a step, and what it read is in the cache.
 		if (context.triggerKind === vscode.InlineCompletionTriggerKind.Automatic) {
-			await pause(configuration(document).get('delay', 50), token);
+			await pause(configuration(document).get('delay', 0), token);
 		}
 		if (token.isCancellationRequested) return undefined;
 		this.#pending++;

@@ -156,6 +156,21 @@ Batch batch_from_js(const Napi::Object& object) {
     }
   }
   batch.logits = object.Get("logits").ToBoolean();
+  Napi::Value rounds = object.Get("rounds");
+  if (!rounds.IsUndefined()) {
+    const double count = rounds.IsNumber() ? rounds.As<Napi::Number>().DoubleValue() : NAN;
+    if (!(count >= 1 && count <= kMaxRounds) || count != std::floor(count))
+      throw wrong(env, "rounds", ("a whole number from 1 to " + std::to_string(kMaxRounds)).c_str());
+    batch.rounds = static_cast<int>(count);
+  }
+  Napi::Value forced = object.Get("forced");
+  if (!forced.IsUndefined()) batch.forced = ints(forced, "forced");
+  Napi::Value stops = object.Get("stopIds");
+  if (!stops.IsUndefined()) {
+    if (!stops.IsArray()) throw wrong(env, "stopIds", "an array of Int32Arrays");
+    auto lists = stops.As<Napi::Array>();
+    for (uint32_t i = 0; i < lists.Length(); i++) batch.stop_ids.push_back(ints(lists.Get(i), "stopIds[i]"));
+  }
   return batch;
 }
 
@@ -202,6 +217,7 @@ Napi::Value count_to_js(Napi::Env env, const StepCount& count) {
   }
   auto out = Napi::Object::New(env);
   out.Set("launches", launches);
+  out.Set("commandBuffers", Napi::Number::New(env, count.command_buffers));
   out.Set("scratchBytes", Napi::Number::New(env, static_cast<double>(count.scratch_bytes)));
   return out;
 }
@@ -222,14 +238,22 @@ Napi::Value check_to_js(Napi::Env env, const KernelCheck& check) {
   return out;
 }
 
+Napi::Value tokens_to_js(Napi::Env env, const std::vector<int32_t>& tokens) {
+  auto out = Napi::Int32Array::New(env, tokens.size());
+  std::copy(tokens.begin(), tokens.end(), out.Data());
+  return out;
+}
+
+Napi::Value probabilities_to_js(Napi::Env env, const std::vector<float>& probabilities) {
+  auto out = Napi::Float32Array::New(env, probabilities.size());
+  std::copy(probabilities.begin(), probabilities.end(), out.Data());
+  return out;
+}
+
 Napi::Value result_to_js(Napi::Env env, const StepResult& result, double milliseconds) {
   auto out = Napi::Object::New(env);
-  auto tokens = Napi::Int32Array::New(env, result.tokens.size());
-  std::copy(result.tokens.begin(), result.tokens.end(), tokens.Data());
-  auto probabilities = Napi::Float32Array::New(env, result.probabilities.size());
-  std::copy(result.probabilities.begin(), result.probabilities.end(), probabilities.Data());
-  out.Set("tokens", tokens);
-  out.Set("probabilities", probabilities);
+  out.Set("tokens", tokens_to_js(env, result.tokens));
+  out.Set("probabilities", probabilities_to_js(env, result.probabilities));
   if (!result.logits.empty()) {
     auto logits = Napi::Float32Array::New(env, result.logits.size());
     std::memcpy(logits.Data(), result.logits.data(), result.logits.size() * sizeof(float));

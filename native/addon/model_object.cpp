@@ -51,6 +51,7 @@ void ModelObject::define(Napi::Env env) {
                                                           InstanceMethod<&ModelObject::create_cache>("createCache"),
                                                           InstanceMethod<&ModelObject::cache_block_bytes>("cacheBlockBytes"),
                                                           InstanceMethod<&ModelObject::step>("step"),
+                                                          InstanceMethod<&ModelObject::end_runs>("endRuns"),
                                                           InstanceMethod<&ModelObject::draft>("draft"),
                                                           InstanceMethod<&ModelObject::release_drafts>("releaseDrafts"),
                                                           InstanceMethod<&ModelObject::count_step>("countStep"),
@@ -163,13 +164,25 @@ Napi::Value ModelObject::step(const Napi::CallbackInfo& call) {
   LoadedModel& loaded = model(env);
   CacheObject* cache = CacheObject::from(call[0]);
   if (!cache || !call[1].IsObject()) throw Napi::TypeError::New(env, "step takes a cache and a batch");
+  if (!call[2].IsUndefined() && !call[2].IsFunction()) throw Napi::TypeError::New(env, "what a step tells of its rounds must be a function");
   auto batch = std::make_shared<Batch>(batch_from_js(call[1].As<Napi::Object>()));
-  return loaded.worker.run(env, [engine = loaded.engine.get(), memory = cache->cache_of(env, model_), batch]() -> Worker::Settle {
+  if (batch->rounds > 1) batch->number = loaded.engine->number_run();
+  const auto job = [engine = loaded.engine.get(), memory = cache->cache_of(env, model_), batch](const Worker::Tell& tell) -> Worker::Settle {
     auto start = std::chrono::steady_clock::now();
-    auto result = std::make_shared<StepResult>(engine->step(*memory, *batch));
+    auto result = std::make_shared<StepResult>(engine->step(*memory, *batch, [&](std::span<const int32_t> tokens, std::span<const float> probabilities) {
+      tell([round = StepResult{{tokens.begin(), tokens.end()}, {probabilities.begin(), probabilities.end()}, {}}](Napi::Env env) {
+        return std::vector<napi_value>{tokens_to_js(env, round.tokens), probabilities_to_js(env, round.probabilities)};
+      });
+    }));
     double milliseconds = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
     return [result, milliseconds](Napi::Env env) { return result_to_js(env, *result, milliseconds); };
-  });
+  };
+  return loaded.worker.run(env, job, call[2].IsFunction() ? call[2].As<Napi::Function>() : Napi::Function());
+}
+
+Napi::Value ModelObject::end_runs(const Napi::CallbackInfo& call) {
+  model(call.Env()).engine->end_runs();
+  return call.Env().Undefined();
 }
 
 Napi::Value ModelObject::draft(const Napi::CallbackInfo& call) {

@@ -30,6 +30,7 @@ class ModelObject : public Napi::ObjectWrap<ModelObject> {
   Napi::Value create_cache(const Napi::CallbackInfo& info);
   Napi::Value cache_block_bytes(const Napi::CallbackInfo& info);
   Napi::Value step(const Napi::CallbackInfo& info);
+  Napi::Value end_runs(const Napi::CallbackInfo& info);
   Napi::Value draft(const Napi::CallbackInfo& info);
   Napi::Value release_drafts(const Napi::CallbackInfo& info);
   Napi::Value count_step(const Napi::CallbackInfo& info);

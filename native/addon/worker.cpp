@@ -58,21 +58,25 @@ void Worker::deliver(std::function<void(Napi::Env)> settled) {
   done_.BlockingCall([settled = std::move(settled)](Napi::Env env, Napi::Function) { settled(env); });
 }
 
-Napi::Promise Worker::run(Napi::Env env, std::function<Settle()> job) {
+Napi::Promise Worker::run(Napi::Env env, std::function<Settle(const Tell&)> job, Napi::Function listener) {
   auto deferred = std::make_shared<Napi::Promise::Deferred>(env);
+  auto called = listener.IsEmpty() ? nullptr : std::make_shared<Napi::FunctionReference>(Napi::Persistent(listener));
   if (pending_++ == 0) done_.Ref(env);
   // The promise may settle after this object is gone: its destructor has delivered by then, and the flag says so.
-  post([this, deferred, alive = std::weak_ptr<bool>(alive_), job = std::move(job)] {
+  post([this, deferred, called = std::move(called), alive = std::weak_ptr<bool>(alive_), job = std::move(job)]() mutable {
     Settle settle;
     std::string error;
     bool device = false;
     try {
-      settle = job();
+      settle = job([&](Arguments arguments) {
+        if (called) deliver([called, arguments = std::move(arguments)](Napi::Env env) { called->Call(arguments(env)); });
+      });
     } catch (const std::exception& e) {
       error = e.what();
       device = dynamic_cast<const DeviceError*>(&e) != nullptr;
     }
-    deliver([this, deferred, alive, settle = std::move(settle), error = std::move(error), device](Napi::Env env) {
+    // The last to hold the listener, which only the JavaScript thread may let go.
+    deliver([this, deferred, called = std::move(called), alive, settle = std::move(settle), error = std::move(error), device](Napi::Env env) {
       if (!alive.expired() && --pending_ == 0) done_.Unref(env);
       if (!error.empty()) {
         Napi::Error failure = Napi::Error::New(env, error);

@@ -9,6 +9,7 @@
 #include <memory>
 #include <mutex>
 #include <thread>
+#include <vector>
 
 namespace hearth {
 
@@ -26,7 +27,15 @@ class Worker {
 
   /// Runs `job` on the worker; what it returns is called on the JavaScript thread to make the promise's value. An exception
   /// from either rejects the promise. The event loop stays alive while a job is queued or running, not longer.
-  Napi::Promise run(Napi::Env env, std::function<Settle()> job);
+  Napi::Promise run(Napi::Env env, std::function<Settle()> job) {
+    return run(env, [job = std::move(job)](const Tell&) { return job(); }, {});
+  }
+
+  /// Makes the arguments of a call on the JavaScript thread.
+  using Arguments = std::function<std::vector<napi_value>(Napi::Env)>;
+  using Tell = std::function<void(Arguments)>;
+  /// The same with a function, or none, that the job may have called while it runs: before the promise settles, in order.
+  Napi::Promise run(Napi::Env env, std::function<Settle(const Tell&)> job, Napi::Function listener);
 
   /// Runs `job` on the worker after everything queued, with nobody waiting.
   void post(std::function<void()> job);

@@ -30,6 +30,7 @@ struct Launch {
 };
 struct StepCount {
   std::vector<Launch> launches;
+  int command_buffers = 0;
   size_t scratch_bytes = 0;  ///< memory held for intermediates
 };
 
@@ -63,8 +64,10 @@ class Backend {
   /// for bit. Between steps only. Throws Error where there is no memory.
   virtual void repack(int) {}
 
-  /// A new step: `batch` and `cache` stay valid until its head() has returned.
+  /// A new step: `batch` and `cache` stay valid until its head() or finish() has returned.
   virtual void begin(const Batch& batch, KvCache& cache) = 0;
+  /// Goes on with the batch's next round, whose tokens are on the device since sample(). false: the engine begins a step with them.
+  virtual bool next_round() { return false; }
   /// x[R][E] = embedding rows of the tokens.
   virtual void embed() = 0;
   /// h = RMSNorm(x); Q, K, V = W·h + b; where the layer has them, RMSNorms of the heads of Q and K; RoPE on both; K and V go
@@ -80,13 +83,16 @@ class Backend {
   /// logits[outputs][V] = head · RMSNorm(x of the output rows). The memory is the backend's, valid until the next begin().
   virtual const float* head() = 0;
 
-  /// Head and sampling in one, where the logits need not leave the device: fills tokens and probabilities, and logits if the
-  /// batch asks for them. false: the engine takes head() and samples itself.
+  /// Head and sampling in one, where the logits need not leave the device: finish() will have the round's tokens and probabilities,
+  /// and logits if the batch asks for them. Adds those of the rounds before this one. false: the engine takes head() and samples itself.
   virtual bool sample(StepResult&) { return false; }
-  /// Ends a step that has no outputs: its keys and values are in the cache when this returns.
-  virtual void finish() {}
+  /// Ends a step: its keys and values are in the cache when this returns, and the result has every round that sample() has begun and
+  /// end_runs() or the stop ids let run.
+  virtual void finish(StepResult&) {}
   /// Makes the running step throw soon. From another thread.
   virtual void abort() {}
+  /// Runs with this number or a lower one end before their next round, whatever has been encoded. From another thread.
+  virtual void end_runs(uint32_t /*number*/) {}
   /// Whether operations only encode work for a device, so that their time says nothing.
   virtual bool encodes() const { return false; }
   /// What the step would launch, without running it; no launches: this backend has none. The step must be valid.

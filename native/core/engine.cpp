@@ -1,5 +1,6 @@
 #include "engine.h"
 
+#include <algorithm>
 #include <chrono>
 #include <utility>
 
@@ -37,6 +38,24 @@ std::unique_ptr<Backend> make_backend(const Model& model, ThreadPool& pool, cons
   return make_cpu_backend(model, pool, options.rope, *kernels);
 }
 
+/// Of a run's sequences, which have met one of their stop ids.
+class Stops {
+ public:
+  explicit Stops(const Batch& batch) : batch_(batch), met_(batch.outputs.size(), false) {}
+  /// Takes in a round; whether all have by now.
+  bool all_after(std::span<const int32_t> tokens) {
+    for (size_t o = 0; o < tokens.size(); o++)
+      if (!met_[o] && batch_.stops_at(o, tokens[o])) met_[o] = true;
+    return std::find(met_.begin(), met_.end(), false) == met_.end();
+  }
+
+ private:
+  const Batch& batch_;
+  std::vector<bool> met_;
+};
+
+}  // namespace
+
 /// Adds the time since the last lap to an operation.
 class Stopwatch {
  public:
@@ -56,8 +75,6 @@ class Stopwatch {
   const bool encodes_;
   std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
 };
-
-}  // namespace
 
 Engine::Engine(const std::string& path, const EngineOptions& options)
     : model_(path), pool_(options.threads > 0 ? options.threads : default_thread_count()),
@@ -90,13 +107,52 @@ void Engine::release_drafts(int64_t sequence) {
   if (draft_head_) draft_head_->release(sequence);
 }
 
-StepResult Engine::step(KvCache& cache, const Batch& batch) {
-  const Config& config = model_.config();
-  batch.validate(config, cache);
+StepResult Engine::step(KvCache& cache, const Batch& batch, const RoundDone& done) {
+  batch.validate(model_.config(), cache);
   std::map<std::string, double> times;
   Backend& backend = *backend_;
   Stopwatch watch(times, backend.encodes());
+  StepResult result;
+  Stops stops(batch);
+  const auto outputs = batch.outputs.size();
+  int told = 0;
+  bool over = false;
+  Batch next;
+  const Batch* round = &batch;
   backend.begin(batch, cache);
+  for (int i = 1;; i++) {
+    run_layers(*round, watch);
+    choose(*round, result, watch);
+    if (draft_head_ && !batch.draft_sequences.empty()) {
+      draft_head_->observe(*round, cache);
+      watch.lap("draft head");
+    }
+    for (; told + 1 < batch.rounds && static_cast<size_t>(told) * outputs < result.tokens.size(); told++) {
+      const size_t first = static_cast<size_t>(told) * outputs;
+      const auto tokens = std::span(result.tokens).subspan(first, outputs);
+      over = stops.all_after(tokens);
+      if (done) done(tokens, std::span(result.probabilities).subspan(first, outputs));
+    }
+    if (i == batch.rounds || over || ended_ >= batch.number) break;
+    if (backend.next_round()) continue;
+    if (i == 1) next = batch;
+    next.rounds = 1;
+    const auto& source = batch.forced.empty() ? result.tokens : batch.forced;
+    std::copy_n(source.begin() + static_cast<std::ptrdiff_t>(outputs) * (i - 1), outputs, next.tokens.begin());
+    for (int32_t& position : next.positions) position++;
+    round = &next;
+    backend.begin(next, cache);
+  }
+  backend.finish(result);
+  if (backend.encodes()) watch.wait_lap();
+  std::lock_guard lock(profile_mutex_);
+  for (auto& [operation, milliseconds] : times) profile_[operation] += milliseconds;
+  return result;
+}
+
+void Engine::run_layers(const Batch& batch, Stopwatch& watch) {
+  const Config& config = model_.config();
+  Backend& backend = *backend_;
   backend.embed();
   watch.lap("embed");
   const bool drafting = draft_head_ && !batch.draft_sequences.empty();
@@ -106,7 +162,8 @@ StepResult Engine::step(KvCache& cache, const Batch& batch) {
     for (int i = 0; drafting && i < 3; i++)
       if (draft_head_->model().head().target_layers[i] == layer) backend.read_hidden(features + i * E, 3 * static_cast<size_t>(E));
     if (aborted_) {
-      backend.finish();
+      StepResult nothing;
+      backend.finish(nothing);
       fail("the model is being closed");
     }
     backend.attention_input(layer);
@@ -118,36 +175,26 @@ StepResult Engine::step(KvCache& cache, const Batch& batch) {
     backend.experts(layer);
     watch.lap(config.experts > 0 ? "experts" : "feed-forward");
   }
-  StepResult result;
-  if (batch.outputs.empty()) {
-    backend.finish();
-    if (backend.encodes()) watch.wait_lap();
-  } else if (backend.sample(result)) {
-    watch.wait_lap();
-  } else {
-    const float* logits = backend.head();
-    watch.lap("head");
-    const auto outputs = batch.outputs.size();
-    const auto vocabulary = static_cast<size_t>(config.vocabulary);
-    result.tokens.resize(outputs);
-    result.probabilities.resize(outputs);
-    pool_.run(static_cast<int>(outputs), [&](int o, int) {
-      auto i = static_cast<size_t>(o);
-      Choice choice = sample(logits + i * vocabulary, config.vocabulary, batch.sampling[i],
-                             batch.positions[static_cast<size_t>(batch.outputs[i])] + 1);
-      result.tokens[i] = choice.token;
-      result.probabilities[i] = choice.probability;
-    });
-    if (batch.logits) result.logits.assign(logits, logits + outputs * vocabulary);
-    watch.lap("sampling");
-  }
-  if (drafting) {
-    draft_head_->observe(batch, cache);
-    watch.lap("draft head");
-  }
-  std::lock_guard lock(profile_mutex_);
-  for (auto& [operation, milliseconds] : times) profile_[operation] += milliseconds;
-  return result;
+}
+
+void Engine::choose(const Batch& batch, StepResult& result, Stopwatch& watch) {
+  if (batch.outputs.empty()) return;
+  if (backend_->sample(result)) return watch.wait_lap();
+  const float* logits = backend_->head();
+  watch.lap("head");
+  const size_t outputs = batch.outputs.size(), first = result.tokens.size();
+  const auto vocabulary = static_cast<size_t>(model_.config().vocabulary);
+  result.tokens.resize(first + outputs);
+  result.probabilities.resize(first + outputs);
+  pool_.run(static_cast<int>(outputs), [&](int o, int) {
+    auto i = static_cast<size_t>(o);
+    Choice choice = sample(logits + i * vocabulary, model_.config().vocabulary, batch.sampling[i],
+                           batch.positions[static_cast<size_t>(batch.outputs[i])] + 1);
+    result.tokens[first + i] = choice.token;
+    result.probabilities[first + i] = choice.probability;
+  });
+  if (batch.logits) result.logits.assign(logits, logits + outputs * vocabulary);
+  watch.lap("sampling");
 }
 
 StepCount Engine::count(KvCache& cache, const Batch& batch) {

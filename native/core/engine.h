@@ -2,9 +2,11 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <string>
 
 #include "backend.h"
@@ -14,6 +16,8 @@
 #include "thread_pool.h"
 
 namespace hearth {
+
+class Stopwatch;
 
 struct EngineOptions {
   int threads = 0;  ///< 0: default_thread_count()
@@ -38,9 +42,20 @@ class Engine {
   const std::string& backend_note() const { return backend_note_; }
   int threads() const { return pool_.threads(); }
 
-  /// The forward pass as the model card gives it, then sampling. Throws Error on a bad batch (cache untouched) or once
-  /// abort() was called.
-  StepResult step(KvCache& cache, const Batch& batch);
+  /// Told of rounds as they finish, but not of the last: the result has all.
+  using RoundDone = std::function<void(std::span<const int32_t> tokens, std::span<const float> probabilities)>;
+
+  /// The forward pass as the model card gives it, then sampling; that as often as the batch has rounds. Throws Error on a bad
+  /// batch (cache untouched) or once abort() was called.
+  StepResult step(KvCache& cache, const Batch& batch, const RoundDone& done = {});
+
+  /// A number for a batch of several rounds that is about to be queued.
+  uint32_t number_run() { return ++runs_; }
+  /// The runs numbered so far end after the round they are at, or after their first. From any thread.
+  void end_runs() {
+    ended_ = runs_.load();
+    backend_->end_runs(ended_);
+  }
 
   /// The model's draft head; nullptr: it has none.
   const DraftHead* draft_head() const { return draft_head_.get(); }
@@ -70,12 +85,18 @@ class Engine {
   std::map<std::string, double> take_profile();
 
  private:
+  /// Of a round: everything up to the head.
+  void run_layers(const Batch& batch, Stopwatch& watch);
+  /// The head, and a token for each output: in the result now, or where the device does both, by finish().
+  void choose(const Batch& batch, StepResult& result, Stopwatch& watch);
+
   Model model_;
   ThreadPool pool_;
   std::string backend_note_;
   std::unique_ptr<Backend> backend_;
   std::unique_ptr<DraftHead> draft_head_;
   std::atomic<bool> aborted_{false};
+  std::atomic<uint32_t> runs_{0}, ended_{0};
   std::mutex profile_mutex_;
   std::map<std::string, double> profile_;
 };

@@ -2,8 +2,8 @@
 //
 // Quantised groups: 8 weight rows lie in the 8 lanes of a register, 4 consecutive bytes of a row in each lane. Weights of few
 // bits are the unsigned operand of vpmaddubsw, offset (MXFP4: + 12 by table) and all, which is taken back by starting the sum at
-// −offset × Σ activations. Q8_0 weights + 128 would overflow its 16-bit sums, so there |w| meets activations that carry w's
-// sign; so it does for Q6_K, whose sums are of 16 elements and have no Σ.
+// −offset × Σ activations: so the sum of a block fits 16 bits in the end, whatever wraps around on the way. Q8_0 weights + 128 would
+// overflow, so there |w| meets activations that carry w's sign; so it does for Q6_K, whose sums are of 16 elements and have no Σ.
 #include "vector_kernels.h"
 
 #if defined(__AVX2__) && defined(__FMA__) && defined(__F16C__)
@@ -179,24 +179,67 @@ struct BlockWithHalves : Block {
   __m256i halves[2];
 };
 
-/// w · q for the 4 activations at q + 4j, in 16-bit pairs; w unsigned.
-HEARTH_INLINE __m256i pairs(__m256i w, const uint8_t* q, int j) {
+/// The 4 bytes at p in every lane.
+HEARTH_INLINE __m256i dword_at(const uint8_t* p) {
   int32_t bytes;
-  memcpy(&bytes, q + 4 * j, 4);
-  return _mm256_maddubs_epi16(w, _mm256_set1_epi32(bytes));
+  memcpy(&bytes, p, 4);
+  return _mm256_set1_epi32(bytes);
 }
+/// w · q for 4 activations, in 16-bit pairs; w unsigned.
+HEARTH_INLINE __m256i pairs(__m256i w, __m256i q) { return _mm256_maddubs_epi16(w, q); }
 /// The same with w signed, as an unsigned byte |w| ≤ 128 and activations within ±127: a pair of products fits 16 bits.
-HEARTH_INLINE __m256i signed_pairs(__m256i w, const uint8_t* q, int j) {
-  int32_t bytes;
-  memcpy(&bytes, q + 4 * j, 4);
-  return _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(_mm256_set1_epi32(bytes), w));
-}
-HEARTH_INLINE __m256i add4(__m256i a, __m256i b, __m256i c, __m256i d) {
-  return _mm256_add_epi16(_mm256_add_epi16(a, b), _mm256_add_epi16(c, d));
+HEARTH_INLINE __m256i signed_pairs(__m256i w, __m256i q) { return _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(q, w)); }
+
+/// to[c] = add(to[c], j, activations 4j..4j+3 of column c) for j from `begin` to `end`, N columns beside each other; sums of 16 bits
+/// or of 32, as Add has it.
+template <int N, class Add>
+HEARTH_INLINE void add_dwords(const uint8_t* q, int begin, int end, __m256i to[N], Add add) {
+  if constexpr (N == 1) {
+    // Two chains of additions, as no other columns fill the time.
+    __m256i odd = _mm256_setzero_si256();
+#pragma GCC unroll 4
+    for (int j = begin; j < end; j += 2) {
+      to[0] = add(to[0], j, dword_at(q + 4 * j));
+      asm volatile("" : "+x"(to[0]));
+      odd = add(odd, j + 1, dword_at(q + 4 * j + 4));
+      asm volatile("" : "+x"(odd));
+    }
+    to[0] = Add::plus(to[0], odd);
+  } else {
+#pragma GCC unroll 8
+    for (int j = begin; j < end; j++)
+#pragma GCC unroll 4
+      for (int c = 0; c < N; c++) {
+        to[c] = add(to[c], j, dword_at(q + kBlock * c + 4 * j));
+        // In this order: with more products under way than registers, compilers move weights to the stack (a third slower).
+        asm volatile("" : "+x"(to[c]));
+      }
+  }
 }
 
-// A format: unpack(rows, offset, use) calls use(block) for each block of the unit at `offset`, in order; dot(block, q) is the
-// integer dot product with 32 activations, + kOffset × their sum.
+/// Adds unsigned weights times activations.
+struct AddPairs {
+  const __m256i* weights;
+  HEARTH_INLINE __m256i operator()(__m256i sum, int j, __m256i q) const { return plus(sum, pairs(weights[j], q)); }
+  static HEARTH_INLINE __m256i plus(__m256i a, __m256i b) { return _mm256_add_epi16(a, b); }
+};
+/// Signed ones.
+struct AddSignedPairs {
+  const __m256i* weights;
+  HEARTH_INLINE __m256i operator()(__m256i sum, int j, __m256i q) const { return plus(sum, signed_pairs(weights[j], q)); }
+  static HEARTH_INLINE __m256i plus(__m256i a, __m256i b) { return _mm256_add_epi16(a, b); }
+};
+/// Signed ones, four products in 32 bits.
+struct AddSignedQuads {
+  const __m256i* weights;
+  HEARTH_INLINE __m256i operator()(__m256i sum, int j, __m256i q) const {
+    return plus(sum, _mm256_madd_epi16(signed_pairs(weights[j], q), _mm256_set1_epi16(1)));
+  }
+  static HEARTH_INLINE __m256i plus(__m256i a, __m256i b) { return _mm256_add_epi32(a, b); }
+};
+
+// A format: unpack(rows, offset, use) calls use(block) for each block of the unit at `offset`, in order; dots<N>(block, q, sums, dot)
+// puts the integer dot products with N columns of 32 activations into dot; `sums` are the columns' half sums.
 
 /// What formats whose scale is a float have in common.
 struct FloatScale {
@@ -206,28 +249,31 @@ struct FloatScale {
     return _mm256_mul_ps(scale, _mm256_set1_ps(s));
   }
 };
-/// Weights 0..31: four pairs of products fit 16 bits.
-struct FiveBits {
-  static HEARTH_INLINE __m256i dot(const __m256i weights[8], const uint8_t* q) {
+/// Weights 0..kMaximum, of which kOffset is to be taken back.
+template <int kOffset, int kMaximum> struct Unsigned : FloatScale {
+  template <int N, class Block>
+  static HEARTH_INLINE void dots(const Block& block, const uint8_t* q, const uint8_t* sums, __m256i dot[N]) {
     const __m256i one = _mm256_set1_epi16(1);
-    const __m256i a = add4(pairs(weights[0], q, 0), pairs(weights[1], q, 1), pairs(weights[2], q, 2), pairs(weights[3], q, 3));
-    const __m256i b = add4(pairs(weights[4], q, 4), pairs(weights[5], q, 5), pairs(weights[6], q, 6), pairs(weights[7], q, 7));
-    return _mm256_add_epi32(_mm256_madd_epi16(a, one), _mm256_madd_epi16(b, one));
-  }
-};
-/// Weights 0..15: eight pairs do.
-struct FourBits {
-  static HEARTH_INLINE __m256i dot(const __m256i weights[8], const uint8_t* q) {
-    const __m256i a = add4(pairs(weights[0], q, 0), pairs(weights[1], q, 1), pairs(weights[2], q, 2), pairs(weights[3], q, 3));
-    const __m256i b = add4(pairs(weights[4], q, 4), pairs(weights[5], q, 5), pairs(weights[6], q, 6), pairs(weights[7], q, 7));
-    return _mm256_madd_epi16(_mm256_add_epi16(a, b), _mm256_set1_epi16(1));
+    const AddPairs add{block.weights};
+    // Eight pairs of products with signed weights up to 16 fit 16 bits, 8 · 2 · 16 · 127 < 2^15; four do up to 31.
+    constexpr bool kFits = kOffset <= 16 && kMaximum - kOffset <= 16;
+    __m256i pair[N];
+    for (int c = 0; c < N; c++)
+      pair[c] = kOffset == 0 ? _mm256_setzero_si256() : _mm256_mullo_epi16(dword_at(sums + 4 * c), _mm256_set1_epi16(-kOffset));
+    add_dwords<N>(q, 0, kFits ? 8 : 4, pair, add);
+    for (int c = 0; c < N; c++) dot[c] = _mm256_madd_epi16(pair[c], one);
+    if constexpr (!kFits) {
+      for (int c = 0; c < N; c++) pair[c] = _mm256_setzero_si256();
+      add_dwords<N>(q, 4, 8, pair, add);
+      for (int c = 0; c < N; c++) dot[c] = _mm256_add_epi32(dot[c], _mm256_madd_epi16(pair[c], one));
+    }
   }
 };
 
-struct Mxfp4 {
+struct Mxfp4 : Unsigned<12, 24> {
   using Block = BlockOfExponents;
   static constexpr Unit kUnit = unit_of(Format::mxfp4);
-  static constexpr int kOffset = 12;
+  static constexpr int kBeside = 4;
   static constexpr bool kMinimum = false;
 
   /// From nibbles lane by lane, elements 4j..4j+3 and 16+4j..19+4j in packed[j], and exponents within the clamp.
@@ -258,14 +304,12 @@ struct Mxfp4 {
     memcpy(&bits, activation_scale, 4);
     return _mm256_castsi256_ps(_mm256_add_epi32(scale, _mm256_set1_epi32(bits)));
   }
-  /// Weights up to 24.
-  static HEARTH_INLINE __m256i dot(const Block& block, const uint8_t* q) { return FiveBits::dot(block.weights, q); }
 };
 
 struct Q8_0 : FloatScale {
   using Block = cpu::Block;
   static constexpr Unit kUnit = unit_of(Format::q8_0);
-  static constexpr int kOffset = 0;
+  static constexpr int kBeside = 4;
   static constexpr bool kMinimum = false;
 
   template <class Use> static HEARTH_INLINE void unpack(const Rows& rows, size_t offset, Use use) {
@@ -275,19 +319,16 @@ struct Q8_0 : FloatScale {
     block.scale = load_halves(rows, offset);
     use(block);
   }
-  static HEARTH_INLINE __m256i dot(const Block& block, const uint8_t* q) {
-    const __m256i one = _mm256_set1_epi16(1);
-    const auto quads = [&](int j) { return _mm256_madd_epi16(signed_pairs(block.weights[j], q, j), one); };
-    const __m256i a = _mm256_add_epi32(_mm256_add_epi32(quads(0), quads(1)), _mm256_add_epi32(quads(2), quads(3)));
-    const __m256i b = _mm256_add_epi32(_mm256_add_epi32(quads(4), quads(5)), _mm256_add_epi32(quads(6), quads(7)));
-    return _mm256_add_epi32(a, b);
+  template <int N> static HEARTH_INLINE void dots(const Block& block, const uint8_t* q, const uint8_t*, __m256i dot[N]) {
+    for (int c = 0; c < N; c++) dot[c] = _mm256_setzero_si256();
+    add_dwords<N>(q, 0, 8, dot, AddSignedQuads{block.weights});
   }
 };
 
-struct Q4_0 : FloatScale {
+struct Q4_0 : Unsigned<8, 15> {
   using Block = cpu::Block;
   static constexpr Unit kUnit = unit_of(Format::q4_0);
-  static constexpr int kOffset = 8;
+  static constexpr int kBeside = 4;
   static constexpr bool kMinimum = false;
 
   template <class Use> static HEARTH_INLINE void unpack(const Rows& rows, size_t offset, Use use) {
@@ -306,13 +347,12 @@ struct Q4_0 : FloatScale {
       weights[j + 4] = high_nibbles(packed[j]);
     }
   }
-  static HEARTH_INLINE __m256i dot(const Block& block, const uint8_t* q) { return FourBits::dot(block.weights, q); }
 };
 
-struct Q4_1 : FloatScale {
+struct Q4_1 : Unsigned<0, 15> {
   using Block = BlockWithMinimum;
   static constexpr Unit kUnit = unit_of(Format::q4_1);
-  static constexpr int kOffset = 0;
+  static constexpr int kBeside = 1;
   static constexpr bool kMinimum = true;
 
   template <class Use> static HEARTH_INLINE void unpack(const Rows& rows, size_t offset, Use use) {
@@ -321,13 +361,12 @@ struct Q4_1 : FloatScale {
     load_half_pairs(rows, offset, block.scale, block.minimum);
     use(block);
   }
-  static HEARTH_INLINE __m256i dot(const Block& block, const uint8_t* q) { return FourBits::dot(block.weights, q); }
 };
 
-struct Q5_0 : FloatScale {
+struct Q5_0 : Unsigned<16, 31> {
   using Block = cpu::Block;
   static constexpr Unit kUnit = unit_of(Format::q5_0);
-  static constexpr int kOffset = 16;
+  static constexpr int kBeside = 4;
   static constexpr bool kMinimum = false;
 
   template <class Use> static HEARTH_INLINE void unpack(const Rows& rows, size_t offset, Use use) {
@@ -349,13 +388,12 @@ struct Q5_0 : FloatScale {
       weights[j] = _mm256_or_si256(weights[j], _mm256_and_si256(set, _mm256_set1_epi8(16)));
     }
   }
-  static HEARTH_INLINE __m256i dot(const Block& block, const uint8_t* q) { return FiveBits::dot(block.weights, q); }
 };
 
-struct Q5_1 : FloatScale {
+struct Q5_1 : Unsigned<0, 31> {
   using Block = BlockWithMinimum;
   static constexpr Unit kUnit = unit_of(Format::q5_1);
-  static constexpr int kOffset = 0;
+  static constexpr int kBeside = 1;
   static constexpr bool kMinimum = true;
 
   template <class Use> static HEARTH_INLINE void unpack(const Rows& rows, size_t offset, Use use) {
@@ -365,7 +403,6 @@ struct Q5_1 : FloatScale {
     load_half_pairs(rows, offset, block.scale, block.minimum);
     use(block);
   }
-  static HEARTH_INLINE __m256i dot(const Block& block, const uint8_t* q) { return FiveBits::dot(block.weights, q); }
 };
 
 /// The scales and minima of a Q4_K or Q5_K super-block of 8 rows: those of sub-blocks 4i..4i+3 in the bytes of a row's dword i.
@@ -392,10 +429,10 @@ struct ScalesK {
   }
 };
 
-struct Q4_K : FloatScale {
+struct Q4_K : Unsigned<0, 15> {
   using Block = BlockWithMinimum;
   static constexpr Unit kUnit = unit_of(Format::q4_k);
-  static constexpr int kOffset = 0;
+  static constexpr int kBeside = 1;
   static constexpr bool kMinimum = true;
 
   template <class Use> static HEARTH_INLINE void unpack(const Rows& rows, size_t offset, Use use) {
@@ -416,13 +453,12 @@ struct Q4_K : FloatScale {
       use(block);
     }
   }
-  static HEARTH_INLINE __m256i dot(const Block& block, const uint8_t* q) { return FourBits::dot(block.weights, q); }
 };
 
-struct Q5_K : FloatScale {
+struct Q5_K : Unsigned<0, 31> {
   using Block = BlockWithMinimum;
   static constexpr Unit kUnit = unit_of(Format::q5_k);
-  static constexpr int kOffset = 0;
+  static constexpr int kBeside = 1;
   static constexpr bool kMinimum = true;
 
   template <class Use> static HEARTH_INLINE void unpack(const Rows& rows, size_t offset, Use use) {
@@ -451,13 +487,12 @@ struct Q5_K : FloatScale {
       use(block);
     }
   }
-  static HEARTH_INLINE __m256i dot(const Block& block, const uint8_t* q) { return FiveBits::dot(block.weights, q); }
 };
 
 struct Q6_K : FloatScale {
   using Block = BlockWithHalves;
   static constexpr Unit kUnit = unit_of(Format::q6_k);
-  static constexpr int kOffset = 0;
+  static constexpr int kBeside = 1;
   static constexpr bool kMinimum = false;
 
   template <class Use> static HEARTH_INLINE void unpack(const Rows& rows, size_t offset, Use use) {
@@ -496,37 +531,66 @@ struct Q6_K : FloatScale {
     }
   }
   /// |w| ≤ 32: four pairs of products fit 16 bits, and times a scale 32.
-  static HEARTH_INLINE __m256i dot(const Block& block, const uint8_t* q) {
-    const auto half = [&](int j) {
-      return add4(signed_pairs(block.weights[j], q, j), signed_pairs(block.weights[j + 1], q, j + 1),
-                  signed_pairs(block.weights[j + 2], q, j + 2), signed_pairs(block.weights[j + 3], q, j + 3));
-    };
-    return _mm256_add_epi32(_mm256_madd_epi16(half(0), block.halves[0]), _mm256_madd_epi16(half(4), block.halves[1]));
+  template <int N> static HEARTH_INLINE void dots(const Block& block, const uint8_t* q, const uint8_t*, __m256i dot[N]) {
+    for (int half = 0; half < 2; half++) {
+      __m256i pair[N];
+      for (int c = 0; c < N; c++) pair[c] = _mm256_setzero_si256();
+      add_dwords<N>(q, 4 * half, 4 * half + 4, pair, AddSignedPairs{block.weights});
+      for (int c = 0; c < N; c++) {
+        const __m256i scaled = _mm256_madd_epi16(pair[c], block.halves[half]);
+        dot[c] = half == 0 ? scaled : _mm256_add_epi32(dot[c], scaled);
+      }
+    }
   }
 };
 
-/// One block times a tile's columns. The weights stay in registers, which leaves room for one column at a time; its sum
-/// stays in memory, one access for eight multiplications.
+/// Scales × sums of activations, from half sums.
+HEARTH_INLINE __m256 weighted(__m256 scales, __m256i halves) {
+  return _mm256_mul_ps(scales, _mm256_cvtepi32_ps(_mm256_madd_epi16(halves, _mm256_set1_epi16(1))));
+}
+
+/// One block times N columns of a tile: the dot products. The weights stay in registers; a column's sum stays in memory, one access for
+/// eight multiplications.
+template <class Format, int N>
+HEARTH_INLINE void add_columns(const typename Format::Block& block, const uint8_t* q, const uint8_t* scales, const uint8_t* sums, __m256* y) {
+  __m256i dot[N];
+  Format::template dots<N>(block, q, sums, dot);
+  for (int c = 0; c < N; c++)
+    y[c] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot[c]), Format::combine(block.scale, scales + 4 * c), y[c]);
+}
+
+/// One block times a tile's columns, kBeside of them beside each other: four are a fifth faster than one by one where the weights
+/// are simple, and slower where the code for a unit's many blocks would grow too long by it.
 template <class Format>
 HEARTH_INLINE void add_block(const typename Format::Block& block, const uint8_t* tile, int columns, __m256* y) {
   const uint8_t* scales = tile + kBlock * columns;
   const uint8_t* sums = scales + 4 * columns;
-  int32_t start[kTileRows];
-  float weighted[kTileRows];
-  for (int c = 0; (Format::kOffset != 0 || Format::kMinimum) && c < columns; c++) {
-    int32_t sum;
-    float scale;
-    memcpy(&sum, sums + 4 * c, 4);
-    memcpy(&scale, scales + 4 * c, 4);
-    start[c] = sum * -Format::kOffset;
-    weighted[c] = scale * static_cast<float>(sum);
+  int c = 0;
+  if constexpr (Format::kMinimum) {
+    static_assert(Format::kBeside == 1);
+#pragma GCC unroll 1
+    for (; c + 8 <= columns; c += 8) {
+      alignas(32) float of_sums[8];
+      const __m256i halves = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(sums + 4 * c));
+      _mm256_store_ps(of_sums, weighted(_mm256_loadu_ps(reinterpret_cast<const float*>(scales + 4 * c)), halves));
+#pragma GCC unroll 1
+      for (int i = 0; i < 8; i++) {
+        add_columns<Format, 1>(block, tile + kBlock * (c + i), scales + 4 * (c + i), sums + 4 * (c + i), y + c + i);
+        y[c + i] = _mm256_fmadd_ps(block.minimum, _mm256_set1_ps(of_sums[i]), y[c + i]);
+      }
+    }
+  } else if constexpr (Format::kBeside > 1) {
+#pragma GCC unroll 1
+    for (; c + Format::kBeside <= columns; c += Format::kBeside)
+      add_columns<Format, Format::kBeside>(block, tile + kBlock * c, scales + 4 * c, sums + 4 * c, y + c);
   }
 #pragma GCC unroll 1
-  for (int c = 0; c < columns; c++) {
-    __m256i dot = Format::dot(block, tile + kBlock * c);
-    if constexpr (Format::kOffset != 0) dot = _mm256_add_epi32(dot, _mm256_set1_epi32(start[c]));
-    y[c] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot), Format::combine(block.scale, scales + 4 * c), y[c]);
-    if constexpr (Format::kMinimum) y[c] = _mm256_fmadd_ps(block.minimum, _mm256_set1_ps(weighted[c]), y[c]);
+  for (; c < columns; c++) {
+    add_columns<Format, 1>(block, tile + kBlock * c, scales + 4 * c, sums + 4 * c, y + c);
+    if constexpr (Format::kMinimum) {
+      const __m256 scale = _mm256_castsi256_ps(dword_at(scales + 4 * c));
+      y[c] = _mm256_fmadd_ps(block.minimum, weighted(scale, dword_at(sums + 4 * c)), y[c]);
+    }
   }
 }
 
@@ -634,13 +698,32 @@ void group_packed(const QuantGroup& g) {
   }
 }
 
+/// Tiles with half sums.
+void pack_tile(const int8_t* q, const float* scales, const int32_t* sums, int k, const int32_t* rows, int columns, uint8_t* tile) {
+  cpu::pack_tile<Avx2>(q, scales, sums, k, rows, columns, tile);
+  for (int b = 0; b < k / kBlock; b++, tile += kPackedBlockBytes * static_cast<size_t>(columns))
+    for (int c = 0; c < columns; c++) {
+      const __m256i v = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(tile + kBlock * c));
+      const __m256i of_pairs = _mm256_maddubs_epi16(_mm256_set1_epi8(1), v);
+      __m128i sum = _mm_add_epi16(_mm256_castsi256_si128(of_pairs), _mm256_extracti128_si256(of_pairs, 1));
+      sum = _mm_add_epi16(sum, _mm_shuffle_epi32(sum, 0b01'00'11'10));
+      const int32_t halves = _mm_cvtsi128_si32(_mm_add_epi16(sum, _mm_shuffle_epi32(sum, 0b10'11'00'01)));
+      memcpy(tile + (kBlock + 4) * columns + 4 * c, &halves, 4);
+    }
+}
+
 }  // namespace
 
 const Kernels* avx2_kernels() {
-  static constexpr Kernels kernels = make_kernels<Avx2>(
-      "avx2", {{group_quantised<Mxfp4>, group_quantised<Q8_0>, group_quantised<Q4_0>, group_quantised<Q4_1>,
-                group_quantised<Q5_0>, group_quantised<Q5_1>, group_quantised<Q4_K>, group_quantised<Q5_K>, group_quantised<Q6_K>}},
-      pack_group, group_packed);
+  static constexpr Kernels kernels = [] {
+    Kernels set = make_kernels<Avx2>(
+        "avx2", {{group_quantised<Mxfp4>, group_quantised<Q8_0>, group_quantised<Q4_0>, group_quantised<Q4_1>,
+                  group_quantised<Q5_0>, group_quantised<Q5_1>, group_quantised<Q4_K>, group_quantised<Q5_K>, group_quantised<Q6_K>}},
+        pack_group, group_packed);
+    set.half_sums = true;
+    set.pack_tile = pack_tile;
+    return set;
+  }();
   return &kernels;
 }
 

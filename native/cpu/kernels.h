@@ -72,7 +72,8 @@ struct QuantGroup {
   int rows;                 ///< 1..16; rows past it may not be read
   int blocks;               ///< of 32 along k; a multiple of the format's Unit
   /// Tile t holds columns 16t .. min(16t + 16, columns) - 1 and begins at tiles + t * tile_bytes(16, blocks). In a tile of
-  /// n columns, per block: int8 q[n][32] | float scale[n] | int32 sum[n]  (as Kernels::pack_tile writes it).
+  /// n columns, per block: int8 q[n][32] | float scale[n] | int32 sum[n]; in a set with half_sums int16 sums[n][2] instead of the
+  /// last, of the elements ≡ 0 and 1 (mod 4) and of those ≡ 2 and 3. The set's pack_tile writes it.
   const uint8_t* tiles;
   int columns;              ///< any number ≥ 1
   float* y;                 ///< [columns][ldy]; only y[c*ldy + 0..rows-1] may be written
@@ -149,6 +150,8 @@ struct QuantGroups {
 
 struct Kernels {
   const char* name;
+  /// How the tiles say their sums: QuantGroup::tiles.
+  bool half_sums;
 
   /// Quantises one row of k floats (k a multiple of 32) in blocks of 32: d = clamp(max|x| / 127), q = round-to-nearest-even
   /// (x * (1/d)) clamped to ±127. Writes int8 q[k], float d[k/32], int32 sum-of-q[k/32].

@@ -74,7 +74,6 @@ Case quantised(const FormatInfo& info, bool packed, int rows, int blocks, int co
   std::vector<float> scales(static_cast<size_t>(columns * blocks));
   std::vector<int32_t> sums(scales.size());
   std::vector<int32_t> order(static_cast<size_t>(columns));
-  auto tiles = std::make_shared<std::vector<uint8_t>>(tile_bytes(columns, blocks));
   const Kernels& plain = *portable_kernels();
   for (int c = 0; c < columns; c++) {
     const auto at = static_cast<size_t>(c);
@@ -82,9 +81,6 @@ Case quantised(const FormatInfo& info, bool packed, int rows, int blocks, int co
     plain.quantize_row(&x[at * static_cast<size_t>(k)], k, &q[at * static_cast<size_t>(k)], &scales[at * static_cast<size_t>(blocks)],
                        &sums[at * static_cast<size_t>(blocks)]);
   }
-  for (int first = 0; first < columns; first += kTileRows)
-    plain.pack_tile(q.data(), scales.data(), sums.data(), k, &order[static_cast<size_t>(first)], std::min(kTileRows, columns - first),
-                    tiles->data() + static_cast<size_t>(first / kTileRows) * tile_bytes(kTileRows, blocks));
 
   Case out{std::string(type_traits(info.type)->name) + (packed ? " products, packed" : " products"),
            text("%d x %d, %d row%s", rows, k, columns, columns == 1 ? "" : "s"), 2e-6 * std::sqrt(blocks),
@@ -113,7 +109,7 @@ Case quantised(const FormatInfo& info, bool packed, int rows, int blocks, int co
       return aligned = bytes.data() + (64 - reinterpret_cast<uintptr_t>(bytes.data()) % 64) % 64;
     }
   };
-  auto scratch = std::make_shared<Memory>(), repacked = std::make_shared<Memory>();
+  auto scratch = std::make_shared<Memory>(), repacked = std::make_shared<Memory>(), tiles = std::make_shared<Memory>();
   const int groups = (rows + kGroupRows - 1) / kGroupRows;
   out.present = [packed](const Kernels& kernels) { return !packed || kernels.pack_group_mxfp4 != nullptr; };
   const Format format = info.format;
@@ -128,9 +124,16 @@ Case quantised(const FormatInfo& info, bool packed, int rows, int blocks, int co
       repacked->owner = &kernels;
     }
     const uint8_t* from = packed ? repacked->aligned : weights->data();
+    if (tiles->owner != &kernels) {
+      uint8_t* to = tiles->get(tile_bytes(columns, blocks));
+      for (int first = 0; first < columns; first += kTileRows)
+        kernels.pack_tile(q.data(), scales.data(), sums.data(), k, &order[static_cast<size_t>(first)], std::min(kTileRows, columns - first),
+                          to + tile_bytes(first, blocks));
+      tiles->owner = &kernels;
+    }
     if (!scratch->aligned) scratch->get(scratch_bytes(blocks));
     for (int g = 0; g < groups; g++) {
-      QuantGroup group{from + static_cast<size_t>(g) * group_bytes, packed ? group_bytes : row_bytes, rows_of(g), blocks, tiles->data(),
+      QuantGroup group{from + static_cast<size_t>(g) * group_bytes, packed ? group_bytes : row_bytes, rows_of(g), blocks, tiles->aligned,
                        columns, y.data() + g * kGroupRows, static_cast<size_t>(rows), weights->data() + weights->size(), scratch->aligned};
       (packed ? kernels.group_mxfp4_packed : quant_group(kernels, format))(group);
     }

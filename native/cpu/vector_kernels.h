@@ -516,6 +516,7 @@ constexpr Kernels make_kernels(const char* name, const QuantGroups& quant_groups
                                void (*pack_group_mxfp4)(const uint8_t*, size_t, int, int, uint8_t*) = nullptr,
                                void (*group_mxfp4_packed)(const QuantGroup&) = nullptr) {
   return {.name = name,
+          .half_sums = false,
           .quantize_row = quantize_row<V>,
           .pack_tile = pack_tile<V>,
           .quant_groups = quant_groups,

@@ -15,7 +15,7 @@
 //
 // ---- Every kernel
 // buffer(0)   its argument struct.
-// buffer(30)  stop word, uint: where it is not 0 the kernel returns at once. Only latch_stop writes it while commands run: a word that
+// buffer(30)  stop word, uint: where it is not 0 the kernel returns at once. Only latch_stop sets it while commands run: a word that
 //             changed within a threadgroup would part its threads at a barrier.
 // Rows or outputs past the end are never read or written: grids are rounded up freely.
 // Threads: a threadgroup is 32·S × 1 × 1 threads; "S any" means results do not depend on it: choose S from
@@ -99,7 +99,14 @@ struct EmbedArgs {
 };
 
 // --------------------------------------------------------------------------------------------------------------------- norm.metal
-/// latch_stop: *stop = *request, which the host may set at any time. buffers: 1 uint request, 30 (written). grid: 1 × 1; 32 threads.
+/// latch_stop: the first launch of each command buffer. Sets *stop, which stays set, where *request, which the host may raise at any
+/// time, is `number` or more; and where each of `rows` rows has met one of its stop ids by now, which it looks for at the beginning of
+/// a round but the first. buffers: 1 uint request, 2 uint tokens[rows], what the round before has chosen, 3 uint stop_ids[]: those of row r
+/// are at stop_ids[r] … stop_ids[r + 1] − 1 of this array, 4 uint ended[rows] (read and written), 30 (written). grid: 1 × 1; 32 threads.
+struct LatchArgs {
+  u32 number;  ///< of the run, at the beginning of a round; else ~0
+  u32 rows;    ///< 0 within a round: buffers 2, 3 and 4 are not used
+};
 ///
 /// norm: y[i] = x[r]·w / sqrt(mean(x[r]²) + epsilon) with r = i, or rows[i] where `gather` is true. constants: gather, columns.
 /// buffers: 1 float x[][stride(E)], 2 float w[E], 3 float y[R][stride(E)], 4 uint rows[R] (gather only).
@@ -247,7 +254,7 @@ struct ExpertArgs {
 /// the same hash of seed and position. Sums are in fixed point (2^-40), so the order of addition and S do not matter; a choice differs
 /// from the CPU's only where a float exp does, about once in 10^7.
 /// buffers: 1 float logits[][stride(V)], 2 SampleParams params[outputs], 3 SampleResult results[outputs] (written), 4 uint tokens[outputs]
-/// (written: may be the next step's `tokens`). grid: outputs × 1; S any (32 if the pipeline allows). Threadgroup memory 12.3 KiB.
+/// (written: the `tokens` of the next round). grid: outputs × 1; S any (32 if the pipeline allows). Threadgroup memory 12.3 KiB.
 /// Reads a row of logits 2 times (greedy) or 4 times; 17 times more for a top-k or top-p that hundreds of tokens near the best do not fill.
 struct SampleArgs {
   u32 vocabulary;

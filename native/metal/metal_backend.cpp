@@ -1,10 +1,12 @@
 // The step's launches in the order kernel_args.h gives, into command buffers: the GPU works on the first while the CPU encodes the
-// next. The CPU writes what a step needs (tokens, positions, block tables) before its first command, and reads tokens after its last.
+// next. The CPU writes what a step needs (tokens, positions, block tables) before its first command, of all rounds: the GPU goes on
+// from one token to the next by itself, and the CPU reads those that are done.
 #include "metal_backend.h"
 
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <deque>
 #include <map>
 
 #include "../core/error.h"
@@ -12,6 +14,7 @@
 #include "ceilings.h"
 #include "gpu_memory.h"
 #include "kernels.h"
+#include "rounds.h"
 
 namespace hearth::metal {
 
@@ -90,10 +93,8 @@ class MetalBackend final : public Backend {
  public:
   MetalBackend(const Model& model, RopeMode rope, bool matrix_units, std::shared_ptr<gpu::Device> device)
       : model_(model), config_(model.config()), matrix_units_(matrix_units), rope_(config_, rope), device_(std::move(device)),
-        residency_(std::make_shared<Residency>(device_)), kernels_(device_), request_(device_->buffer(sizeof(uint32_t))), stop_(device_->buffer(sizeof(uint32_t))),
+        residency_(std::make_shared<Residency>(device_)), kernels_(device_), rounds_(device_),
         weights_(*device_, model.gguf().file().data(), model.gguf().file().size(), longest_tensor(model.gguf())) {
-    stop_request() = 0;
-    *static_cast<uint32_t*>(stop_->contents()) = 0;
     copy_converted_vectors();
     residency_->add(weights_.buffers());
     prepare_pipelines();
@@ -129,6 +130,8 @@ class MetalBackend final : public Backend {
       batch_ = &batch;
       cache_ = &dynamic_cast<MetalCache&>(cache);
       rows_ = batch.rows();
+      round_ = 0;
+      rounds_.begin(batch);
       write_inputs();
       reserve();
       plan_attention();
@@ -136,11 +139,17 @@ class MetalBackend final : public Backend {
     });
   }
 
+  bool next_round() override {
+    round_++;
+    guarded([&] { open_commands(); });
+    return true;
+  }
+
   void embed() override {
     guarded([&] {
       const Matrix& table = model_.embedding();
       launch("embed", Constants({{kType, type_of(table)}, {kColumns, u32(config_.embedding)}}), gpu::EmbedArgs{u32(config_.embedding)},
-             {{1, matrix(table)}, {2, tokens_.view()}, {3, x_.view()}}, {u32(rows_), 1, 1}, kReduceThreads,
+             {{1, matrix(table)}, {2, rounds_.tokens(round_)}, {3, x_.view()}}, {u32(rows_), 1, 1}, kReduceThreads,
              {static_cast<double>(rows_) * static_cast<double>(table.row_bytes), 1, 0, floats(rows_, config_.embedding)});
     });
   }
@@ -234,8 +243,8 @@ class MetalBackend final : public Backend {
       if (rows_ == 1) experts_of_one_row(layer);
       else experts_of_rows(layer);
     });
-    end_layer(n);
     layer_ = -1;
+    end_layer(n);
   }
 
   /// The head's part is sample()'s, which leaves the logits where they are.
@@ -244,58 +253,56 @@ class MetalBackend final : public Backend {
   bool sample(StepResult& result) override {
     guarded([&] {
       const auto count = static_cast<int>(batch_->outputs.size());
-      const int V = config_.vocabulary;
-      result.tokens.resize(static_cast<size_t>(count));
-      result.probabilities.resize(static_cast<size_t>(count));
-      if (batch_->logits) result.logits.resize(static_cast<size_t>(count) * static_cast<size_t>(V));
+      const auto V = static_cast<size_t>(config_.vocabulary);
       for (int first = 0; first < count; first += kHeadRows) {
         const int rows = std::min(kHeadRows, count - first);
         head_rows(first, rows);
-        if (counting_) continue;
+        if (counting_ || !batch_->logits) continue;
         commit();
-        drain();
-        const auto* chosen = results_.data<gpu::SampleResult>();
-        for (int i = 0; i < rows; i++) {
-          result.tokens[static_cast<size_t>(first + i)] = static_cast<int32_t>(chosen[i].token);
-          result.probabilities[static_cast<size_t>(first + i)] = chosen[i].probability;
-          if (batch_->logits)
-            std::memcpy(&result.logits[static_cast<size_t>(first + i) * static_cast<size_t>(V)],
-                        logits_.data<float>() + static_cast<size_t>(i) * gpu::activation_stride(u32(V)), static_cast<size_t>(V) * sizeof(float));
-        }
+        drain(round_);
+        const size_t stride = gpu::activation_stride(u32(config_.vocabulary));
+        for (size_t i = 0; i < static_cast<size_t>(rows); i++)
+          result.logits.insert(result.logits.end(), logits_.data<float>() + i * stride, logits_.data<float>() + i * stride + V);
         if (first + rows < count) open_commands();
       }
+      // The GPU has the round before this one to finish, then this one, while the next is encoded: never more than that is in vain.
+      commit();
+      drain(round_ - 1);
+      if (!counting_) rounds_.take(round_ - 1, result);
     });
-    end_step();
     return true;
   }
 
-  void finish() override {
+  void finish(StepResult& result) override {
     guarded([&] {
-      if (!counting_) {
-        commit();
-        drain();
-      }
+      commit();
+      drain(round_);
+      if (!counting_) rounds_.take(round_, result);
     });
-    end_step();
+    if (!counting_ && rounds_.all_ended()) fail("the model is being closed");
   }
 
-  void abort() override { __atomic_store_n(&stop_request(), 1u, __ATOMIC_RELAXED); }
+  void abort() override { rounds_.end_through(kNeverEnded); }
+  void end_runs(uint32_t number) override { rounds_.end_through(number); }
 
   StepCount count(const Batch& batch, KvCache& cache) override {
     counting_ = true;
     counted_ = {};
     StepResult nothing;
     begin(batch, cache);
-    embed();
-    for (int n = 0; n < config_.layers; n++) {
-      attention_input(n);
-      attention(n);
-      attention_output(n);
-      experts(n);
+    for (int round = 0; round < batch.rounds; round++) {
+      if (round > 0) next_round();
+      embed();
+      for (int n = 0; n < config_.layers; n++) {
+        attention_input(n);
+        attention(n);
+        attention_output(n);
+        experts(n);
+      }
+      if (!batch.outputs.empty()) sample(nothing);
     }
-    if (batch.outputs.empty()) finish();
-    else sample(nothing);
     counting_ = false;
+    counted_.scratch_bytes += rounds_.bytes();
     for (const Memory* scratch : scratch_) counted_.scratch_bytes += scratch->view().bytes;
     return std::move(counted_);
   }
@@ -312,9 +319,6 @@ class MetalBackend final : public Backend {
 
   static uint32_t type_of(const Matrix& matrix) { return static_cast<uint32_t>(matrix.type); }
   static double floats(int rows, int width) { return 4.0 * rows * width; }
-
-  /// What abort() sets; the first kernel of each command buffer takes it over into the word that the others look at.
-  uint32_t& stop_request() { return *static_cast<uint32_t*>(request_->contents()); }
 
   static size_t longest_tensor(const Gguf& gguf) {
     uint64_t longest = 1;
@@ -357,7 +361,7 @@ class MetalBackend final : public Backend {
   }
 
   /// For buffers a kernel names and, with these constants, does not read.
-  gpu::View unused() const { return {stop_.get(), 0, sizeof(uint32_t)}; }
+  gpu::View unused() const { return rounds_.stop_word(); }
 
   gpu::CacheInfo cache_info() const {
     const uint32_t head = gpu::kPositionsPerBlock * u32(config_.head_length) * 2;
@@ -387,29 +391,36 @@ class MetalBackend final : public Backend {
 
   // ---- Commands
 
-  void open_commands() {
-    if (!counting_) commands_ = device_->command_buffer();
+  /// `begins`: a round, whose tokens and stop ids may end the run.
+  void open_commands(bool begins = true) {
+    if (counting_) counted_.command_buffers++;
+    else commands_ = device_->command_buffer();
     first_of_commands_ = true;
-    launch("latch_stop", {}, uint32_t{0}, {{1, {request_.get(), 0, sizeof(uint32_t)}}}, {1, 1, 1}, gpu::kSimdWidth, {});
+    const bool may_end = begins && round_ > 0;
+    const int before = std::max(0, round_ - 1);
+    launch("latch_stop", {}, gpu::LatchArgs{may_end ? batch_->number : kNeverEnded, may_end ? u32(rows_) : 0},
+           {{1, rounds_.request_word()}, {2, may_end ? rounds_.chosen(before, 0, rows_) : unused()}, {3, may_end ? rounds_.stop_ids() : unused()},
+            {4, may_end ? rounds_.ended() : unused()}},
+           {1, 1, 1}, gpu::kSimdWidth, {});
   }
 
   void commit() {
     if (!commands_) return;
     commands_->commit();
-    flying_.push_back(std::move(commands_));
+    flying_.push_back({round_, std::move(commands_)});
   }
 
-  /// Waits for all that was committed. Throws DeviceError if some of it failed.
-  void drain() {
+  /// Waits for what was committed up to a round. Throws DeviceError if some of it failed.
+  void drain(int last) {
     std::string problem;
-    for (auto& commands : flying_) {
+    while (!flying_.empty() && flying_.front().round <= last) {
       try {
-        commands->wait();
+        flying_.front().commands->wait();
       } catch (const Error& error) {
         if (problem.empty()) problem = error.what();
       }
+      flying_.pop_front();
     }
-    flying_.clear();
     if (!problem.empty()) throw DeviceError(problem);
   }
 
@@ -422,7 +433,7 @@ class MetalBackend final : public Backend {
       counting_ = false;
       std::string problem = error.what();
       try {
-        drain();
+        drain(round_);
       } catch (const DeviceError& first) {
         problem = first.what();
       }
@@ -431,17 +442,12 @@ class MetalBackend final : public Backend {
   }
 
   void end_layer(int n) {
-    if (counting_) return;
-    const bool due = rows_ >= kLongStep || n == 0 || (n + 1) % kLayersPerCommand == 0;
+    const bool due = rows_ >= kLongStep || (n == 0 && round_ == 0) || (n + 1) % kLayersPerCommand == 0;
     if (!due || n + 1 == config_.layers) return;
     guarded([&] {
       commit();
-      open_commands();
+      open_commands(false);
     });
-  }
-
-  void end_step() {
-    if (!counting_ && __atomic_load_n(&stop_request(), __ATOMIC_RELAXED) != 0) fail("the model is being closed");
   }
 
   /// One kernel over a grid of threadgroups, after everything before it unless `beside` the last.
@@ -461,7 +467,7 @@ class MetalBackend final : public Backend {
     commands_->pipeline(made);
     commands_->bytes(0, &args, sizeof args);
     for (const Binding& binding : bindings) commands_->buffer(static_cast<int>(binding.index), binding.view);
-    commands_->buffer(gpu::kStopBuffer, {stop_.get(), 0, sizeof(uint32_t)});
+    commands_->buffer(gpu::kStopBuffer, rounds_.stop_word());
     commands_->dispatch(grid, {wanted, 1, 1});
   }
 
@@ -470,8 +476,6 @@ class MetalBackend final : public Backend {
   void write_inputs() {
     const auto rows = static_cast<size_t>(rows_);
     const auto half = static_cast<size_t>(config_.head_length / 2);
-    tokens_.get(rows * 4);
-    std::memcpy(tokens_.data<uint32_t>(), batch_->tokens.data(), rows * 4);
     std::vector<uint32_t> starts;
     size_t total = 0;
     for (const auto& table : batch_->block_tables) {
@@ -485,12 +489,14 @@ class MetalBackend final : public Backend {
     rope_table_.get(rows * half * 8);
     cos_.resize(half);
     sin_.resize(half);
-    for (size_t r = 0; r < rows; r++) {
-      row_infos_.data<gpu::RowInfo>()[r] = {u32(batch_->positions[r]), starts[static_cast<size_t>(batch_->sequences[r])]};
-      rope_.table(batch_->positions[r], cos_.data(), sin_.data());
+    for (size_t n = 0; n < rows * static_cast<size_t>(batch_->rounds); n++) {
+      const size_t r = n % rows;
+      const int position = batch_->positions[r] + static_cast<int>(n / rows);
+      row_infos_.data<gpu::RowInfo>()[n] = {u32(position), starts[static_cast<size_t>(batch_->sequences[r])]};
+      rope_.table(position, cos_.data(), sin_.data());
       for (size_t i = 0; i < half; i++) {
-        rope_table_.data<float>()[(r * half + i) * 2] = cos_[i];
-        rope_table_.data<float>()[(r * half + i) * 2 + 1] = sin_[i];
+        rope_table_.data<float>()[(n * half + i) * 2] = cos_[i];
+        rope_table_.data<float>()[(n * half + i) * 2 + 1] = sin_[i];
       }
     }
   }
@@ -514,10 +520,6 @@ class MetalBackend final : public Backend {
     if (outputs > 0) {
       normed_.get(matrix_bytes(static_cast<int>(outputs), E));
       logits_.get(matrix_bytes(static_cast<int>(outputs), config_.vocabulary));
-      params_.get(outputs * sizeof(gpu::SampleParams));
-      results_.get(outputs * sizeof(gpu::SampleResult));
-      output_rows_.get(outputs * 4);
-      next_tokens_.get(outputs * 4);
     }
   }
 
@@ -544,13 +546,16 @@ class MetalBackend final : public Backend {
     }
     // The largest slice of any layer, now: memory may not move once commands are encoded.
     size_t cells = 0;
-    for (const int window : {config_.window, 0})
-      for (const Span& span : spans_)
-        for (int first = span.first; first < span.first + span.rows;) {
-          const Slice slice = slice_of(first, span.first + span.rows, window);
-          cells = std::max(cells, static_cast<size_t>(slice.rows) * slice.slots);
-          first += slice.rows;
-        }
+    for (round_ = batch_->rounds - 1;; round_--) {
+      for (const int window : {config_.window, 0})
+        for (const Span& span : spans_)
+          for (int first = span.first; first < span.first + span.rows;) {
+            const Slice slice = slice_of(first, span.first + span.rows, window);
+            cells = std::max(cells, static_cast<size_t>(slice.rows) * slice.slots);
+            first += slice.rows;
+          }
+      if (round_ == 0) break;
+    }
     if (cells > 0) {
       cells *= static_cast<size_t>(config_.heads);
       part_out_.get(cells * static_cast<size_t>(config_.head_length) * 4);
@@ -558,12 +563,14 @@ class MetalBackend final : public Backend {
     }
   }
 
+  int position(int row) const { return batch_->positions[static_cast<size_t>(row)] + round_; }
+
   /// The rows from `first` on, at most up to `end`, that the scratch of the split holds.
   Slice slice_of(int first, int end, int window) const {
     const size_t cell = static_cast<size_t>(config_.heads * config_.head_length) * 4;
     Slice slice{0, 1};
     for (int r = first; r < end; r++) {
-      const uint32_t slots = std::max(slice.slots, gpu::chunk_slots(u32(batch_->positions[static_cast<size_t>(r)]), u32(window)));
+      const uint32_t slots = std::max(slice.slots, gpu::chunk_slots(u32(position(r)), u32(window)));
       if (slice.rows > 0 && static_cast<size_t>(slice.rows + 1) * slots * cell > kPartsBytes) break;
       slice = {slice.rows + 1, slots};
     }
@@ -574,7 +581,7 @@ class MetalBackend final : public Backend {
   double row_cache_bytes(int first, int rows, int window) const {
     double positions = 0;
     for (int r = first; r < first + rows; r++) {
-      const int seen = batch_->positions[static_cast<size_t>(r)] + 1;
+      const int seen = position(r) + 1;
       positions += window > 0 ? std::min(seen, window) : seen;
     }
     return positions * config_.kv_length() * 4.0;
@@ -592,13 +599,13 @@ class MetalBackend final : public Backend {
 
   // ---- Operations
 
-  void norm(gpu::View x, const float* weight, gpu::View y, int rows, const Scratch* gather) {
+  void norm(gpu::View x, const float* weight, gpu::View y, int rows, const gpu::View* gather) {
     const int E = config_.embedding;
     const Constants set = Constants({{kGather, gather ? 1u : 0u}, {kColumns, u32(E)}});
     const gpu::NormArgs args{u32(E), config_.rms_epsilon};
     const gpu::Size grid{u32(rows), 1, 1};
     const Cost cost{4.0 * E, 1, 0, 2 * floats(rows, E)};
-    launch("norm", set, args, {{1, x}, {2, vector(weight, E)}, {3, y}, {4, gather ? gather->view() : unused()}}, grid, kReduceThreads, cost);
+    launch("norm", set, args, {{1, x}, {2, vector(weight, E)}, {3, y}, {4, gather ? *gather : unused()}}, grid, kReduceThreads, cost);
   }
 
   void linear(const Matrix& weights, const float* bias, gpu::View x, gpu::View y, int rows, bool residual) {
@@ -690,16 +697,13 @@ class MetalBackend final : public Backend {
 
   /// Logits and tokens of the outputs first .. first + rows − 1.
   void head_rows(int first, int rows) {
-    for (int i = 0; i < rows; i++) {
-      const auto o = static_cast<size_t>(first + i);
-      const auto row = static_cast<size_t>(batch_->outputs[o]);
-      output_rows_.data<uint32_t>()[i] = u32(row);
-      params_.data<gpu::SampleParams>()[i] = sample_params(batch_->sampling[o], batch_->positions[row] + 1);
-    }
-    norm(x_.view(), model_.output_norm(), normed_.view(), rows, &output_rows_);
+    const gpu::View wanted = rounds_.output_rows(first, rows);
+    norm(x_.view(), model_.output_norm(), normed_.view(), rows, &wanted);
     linear(model_.output(), nullptr, normed_.view(), logits_.view(), rows, false);
     launch("sample", {}, gpu::SampleArgs{u32(config_.vocabulary)},
-           {{1, logits_.view()}, {2, params_.view()}, {3, results_.view()}, {4, next_tokens_.view()}}, {u32(rows), 1, 1}, 1024,
+           {{1, logits_.view()}, {2, rounds_.params(round_, first, rows)}, {3, rounds_.results(round_, first, rows)},
+            {4, rounds_.chosen(round_, first, rows)}},
+           {u32(rows), 1, 1}, 1024,
            {0, 1, 0, 2 * floats(rows, config_.vocabulary)});
   }
 
@@ -709,8 +713,22 @@ class MetalBackend final : public Backend {
     explicit Memory(MetalBackend& owner) : owner_(owner) { owner.scratch_.push_back(this); }
     gpu::View get(size_t bytes) { return Scratch::get(*owner_.device_, bytes); }
 
-   private:
+   protected:
     MetalBackend& owner_;
+  };
+
+  /// Scratch of which each round has a part that is written before the first.
+  class EachRound : public Memory {
+   public:
+    using Memory::Memory;
+    gpu::View get(size_t bytes) {
+      bytes_ = bytes;
+      return Memory::get(bytes * static_cast<size_t>(owner_.batch_->rounds));
+    }
+    gpu::View view() const { return {Memory::view().buffer, bytes_ * static_cast<size_t>(owner_.round_), bytes_}; }
+
+   private:
+    size_t bytes_ = 0;
   };
 
   const Model& model_;
@@ -720,25 +738,30 @@ class MetalBackend final : public Backend {
   std::shared_ptr<gpu::Device> device_;
   std::shared_ptr<Residency> residency_;
   KernelSet kernels_;
-  std::unique_ptr<gpu::Buffer> request_, stop_;
+  Rounds rounds_;
   gpu::MappedMemory weights_;
   std::map<const float*, std::unique_ptr<gpu::Buffer>> converted_;
 
   std::vector<const Memory*> scratch_;
-  Memory tokens_{*this}, tables_{*this}, row_infos_{*this}, rope_table_{*this}, row_tiles_{*this};
+  Memory tables_{*this}, row_tiles_{*this};
+  EachRound row_infos_{*this}, rope_table_{*this};
   Memory x_{*this}, h_{*this}, q_{*this}, a_{*this}, part_out_{*this}, part_state_{*this};
   Memory choices_{*this}, lists_{*this}, tiles_{*this}, tile_count_{*this}, act_{*this}, out_{*this};
-  Memory output_rows_{*this}, normed_{*this}, logits_{*this}, params_{*this}, results_{*this}, next_tokens_{*this};
+  Memory normed_{*this}, logits_{*this};
 
   const Batch* batch_ = nullptr;
   MetalCache* cache_ = nullptr;
-  int rows_ = 0;
+  int rows_ = 0, round_ = 0;
   std::vector<float> cos_, sin_;
   std::vector<Span> spans_;
   std::vector<gpu::RowTile> row_tile_list_;
   int row_tile_count_ = 0, tiled_rows_ = 0;
   std::unique_ptr<gpu::CommandBuffer> commands_;
-  std::vector<std::unique_ptr<gpu::CommandBuffer>> flying_;
+  struct Flying {
+    int round;
+    std::unique_ptr<gpu::CommandBuffer> commands;
+  };
+  std::deque<Flying> flying_;
   bool first_of_commands_ = true;
   bool counting_ = false;
   StepCount counted_;

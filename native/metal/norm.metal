@@ -21,6 +21,22 @@ kernel void norm(
 }
 
 /// Every thread of a later kernel reads the same word, whenever the host writes its request.
-kernel void latch_stop(device const uint * request [[buffer(1)]], device uint * stop [[buffer(30)]], uint i [[thread_position_in_grid]]) {
-  if (i == 0u) *stop = *request;
+[[max_total_threads_per_threadgroup(32)]]
+kernel void latch_stop(
+    constant LatchArgs & args [[buffer(0)]],
+    device const uint * request [[buffer(1)]],
+    device const uint * tokens [[buffer(2)]],
+    device const uint * stop_ids [[buffer(3)]],
+    device uint * ended [[buffer(4)]],
+    device uint * stop [[buffer(30)]],
+    uint lane [[thread_index_in_simdgroup]]) {
+  bool open = args.rows == 0u;
+  for (uint r = lane; r < args.rows; r += kSimdWidth) {
+    bool met = ended[r] != 0u;
+    for (uint i = stop_ids[r]; i < stop_ids[r + 1u] && !met; i++) met = stop_ids[i] == tokens[r];
+    if (met) ended[r] = 1u;
+    open = open || !met;
+  }
+  open = simd_any(open);
+  if (lane == 0u && (!open || *request >= args.number)) *stop = 1u;
 }

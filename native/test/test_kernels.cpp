@@ -198,13 +198,11 @@ struct QuantData {
   std::vector<int8_t> q;
   std::vector<float> scales;
   std::vector<int32_t> sums;
-  Guarded<uint8_t> tiles;
 
   QuantData(const QuantCase& quant_case, Random& random)
       : c(quant_case),
         row_bytes(static_cast<size_t>(c.blocks / unit_of(c.format).blocks) * unit_of(c.format).bytes),
-        weights(row_bytes * static_cast<size_t>(c.rows)),
-        tiles(tile_bytes(c.columns, c.blocks)) {
+        weights(row_bytes * static_cast<size_t>(c.rows)) {
     for (uint8_t& byte : weights) byte = static_cast<uint8_t>(random.bits());
     const Unit unit = unit_of(c.format);
     for (size_t i = 0; i < weights.size(); i += unit.bytes) {
@@ -237,12 +235,15 @@ struct QuantData {
       const int power = c.range == Range::usual ? random.integer(-12, 0) : random.integer(-40, 59);
       scales[b] = std::ldexp(1.0f + std::fabs(random.uniform()) * 0.99f, power);
     }
+  }
+
+  /// The activations in tiles, as a kernel set packs them for itself.
+  void pack_tiles(const Kernels& kernels, uint8_t* tiles) const {
     std::vector<int32_t> order(static_cast<size_t>(c.columns));
     for (int i = 0; i < c.columns; i++) order[static_cast<size_t>(i)] = i;
     for (int first = 0; first < c.columns; first += kTileRows)
-      portable().pack_tile(q.data(), scales.data(), sums.data(), k, &order[static_cast<size_t>(first)],
-                           std::min(kTileRows, c.columns - first),
-                           tiles.data() + static_cast<size_t>(first / kTileRows) * tile_bytes(kTileRows, c.blocks));
+      kernels.pack_tile(q.data(), scales.data(), sums.data(), c.blocks * kBlock, &order[static_cast<size_t>(first)],
+                        std::min(kTileRows, c.columns - first), tiles + tile_bytes(first, c.blocks));
   }
 };
 
@@ -260,12 +261,14 @@ std::vector<float> run_group(const Kernels& kernels, const QuantData& data, bool
   uint8_t* aligned = scratch.data() + (64 - reinterpret_cast<uintptr_t>(scratch.data()) % 64) % 64;
   std::fill(scratch.begin(), scratch.end(), 0xEE);
   const Guarded<uint8_t>& weights = repacked ? packed : data.weights;
+  Guarded<uint8_t> tiles(tile_bytes(c.columns, c.blocks));
+  data.pack_tiles(kernels, tiles.data());
   const auto group = repacked ? kernels.group_mxfp4_packed : quant_group(kernels, c.format);
   group({.weights = weights.data(),
          .row_bytes = repacked ? packed.size() : data.row_bytes,
          .rows = c.rows,
          .blocks = c.blocks,
-         .tiles = data.tiles.data(),
+         .tiles = tiles.data(),
          .columns = c.columns,
          .y = y.data(),
          .ldy = ldy,
@@ -494,11 +497,14 @@ void check_pack(const Kernels& kernels) {
     kernels.pack_tile(q.data(), scales.data(), sums.data(), k, rows, columns, tile.data());
     for (int b = 0; b < blocks; b++)
       for (int c = 0; c < columns; c++) {
-        const uint8_t* block = tile.data() + static_cast<size_t>(b * columns) * kPackedBlockBytes;
+        const uint8_t* block = tile.data() + tile_bytes(columns, b);
         const auto from = static_cast<size_t>(rows[c] * blocks + b);
+        int16_t halves[2] = {};
+        for (size_t i = 0; i < 32; i++) halves[i % 4 / 2] = static_cast<int16_t>(halves[i % 4 / 2] + q[from * 32 + i]);
+        const void* sum = kernels.half_sums ? static_cast<const void*>(halves) : &sums[from];
         check(std::memcmp(block + c * 32, &q[from * 32], 32) == 0 &&
                   std::memcmp(block + columns * 32 + c * 4, &scales[from], 4) == 0 &&
-                  std::memcmp(block + columns * 36 + c * 4, &sums[from], 4) == 0,
+                  std::memcmp(block + columns * 36 + c * 4, sum, 4) == 0,
               "%s pack_tile: column %d of %d, block %d", kernels.name, c, columns, b);
       }
   }

@@ -24,6 +24,11 @@ export const HANG_MILLISECONDS = 10 * 60_000;
 /** One try of something that is tried again until it works. */
 const ATTEMPT_MILLISECONDS = 10_000;
 
+/** Parts of a suggestion. Not `.suggest-preview-text`: it has no height, so it never counts as visible. */
+const GHOST_TEXT = ['.ghost-text-decoration', '.ghost-text-decoration-preview', '.ghost-text']
+	.map((name) => `.editor-instance .monaco-editor ${name}`)
+	.join(', ');
+
 /** What makes typing and screenshots the same every time. */
 const steadySettings = {
 	'workbench.colorTheme': 'Default Dark Modern',
@@ -199,15 +204,11 @@ export class VsCode {
 }
 
 export class Window {
-	/** The suggestion shown at the cursor. Not `.suggest-preview-text`: it has no height, so it never counts as visible. */
+	/** The suggestion shown at the cursor. */
 	readonly ghostText: Locator;
 
 	constructor(readonly page: Page) {
-		this.ghostText = page.locator(
-			['.ghost-text-decoration', '.ghost-text-decoration-preview', '.ghost-text']
-				.map((name) => `.editor-instance .monaco-editor ${name}`)
-				.join(', '),
-		);
+		this.ghostText = page.locator(GHOST_TEXT);
 	}
 
 	/** Waits until our status bar item says `summary` (what a screen reader reads). */
@@ -278,6 +279,43 @@ export class Window {
 				if (Date.now() > giveUp) throw error;
 			}
 		}
+	}
+
+	/**
+	 * Milliseconds from the last key to the first frame with ghost text, by the page's own clock: what a test's round trips to
+	 * the browser take is not in it. Called before the keys are pressed; the result waits for the ghost text.
+	 */
+	async timeGhostText(): Promise<() => Promise<number>> {
+		const timer = await this.page.evaluateHandle((selector) => {
+			let keyAt = Number.NaN;
+			let shown: (milliseconds: number) => void = () => {};
+			let done = new Promise<number>(() => {});
+			const look = () => {
+				if (!document.querySelector(selector)) return;
+				const since = keyAt;
+				requestAnimationFrame(() => {
+					if (since === keyAt) shown(performance.now() - since);
+				});
+			};
+			const observer = new MutationObserver(look);
+			const onKey = (event: KeyboardEvent) => {
+				keyAt = event.timeStamp;
+				done = new Promise((resolve) => {
+					shown = resolve;
+				});
+			};
+			window.addEventListener('keydown', onKey, true);
+			observer.observe(document.body, { subtree: true, childList: true, attributes: true });
+			return {
+				async wait() {
+					const milliseconds = await done;
+					observer.disconnect();
+					window.removeEventListener('keydown', onKey, true);
+					return milliseconds;
+				},
+			};
+		}, GHOST_TEXT);
+		return () => timer.evaluate((running) => running.wait());
 	}
 
 	async waitForNoGhostText(): Promise<void> {

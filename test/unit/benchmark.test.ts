@@ -53,8 +53,12 @@ describe('runBenchmark', () => {
 		const batches = model.native.batches;
 		expect(model.native.rowsRun).toBe(2 * (1 + 40 + 6 + 5 * 8) + 40); // and a warm-up before the prompts
 		const wide = batches.filter((batch) => batch.blockTables.length === 5);
-		expect(wide.length).toBe(2 * 8);
-		for (const { tokens } of wide) expect(new Set(tokens).size).toBeGreaterThan(1);
+		expect(wide.reduce((sum, { rounds = 1 }) => sum + rounds, 0)).toBe(2 * 8);
+		for (const { tokens, forced = [] } of wide) {
+			for (let round = 0; round < forced.length / 5; round++)
+				expect(new Set(forced.slice(5 * round, 5 * round + 5)).size).toBeGreaterThan(1);
+			expect(new Set(tokens).size).toBeGreaterThan(1);
+		}
 	});
 
 	test('skips tests of no tokens', async () => {

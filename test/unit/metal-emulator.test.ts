@@ -58,6 +58,7 @@ const hostMistakes: Record<string, { mode?: Mode; message: string }> = {
 	host_bug_over_release: { message: 'a message to a freed MTLDevice: release' },
 	host_bug_buffer_freed_in_flight: { message: 'buffer 1 was freed before the command buffer ran' },
 	host_bug_result_read_before_wait: { message: 'y[1]: 1 instead of 2' },
+	host_bug_later_round_read: { message: 'y[1]: 2 instead of 3' },
 	host_bug_other_text: { message: 'is not the text these kernels were compiled from' },
 };
 

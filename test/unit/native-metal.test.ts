@@ -19,6 +19,7 @@ import { bundleCli } from '../support/cli';
 import { forward, randomTokens } from '../support/forward';
 import { metalTools } from '../support/metal';
 import { makeModel, shapes, temporaryFolder } from '../support/models';
+import { claimingSpeed, Decoder, type Decoding } from '../support/rounds';
 
 const root = path.resolve(import.meta.dirname, '..', '..');
 const addon = path.join(root, 'dist', 'native', 'metal', 'hearth.node');
@@ -210,6 +211,165 @@ describe.runIf(metalTools())('Metal, emulated', () => {
 			}
 		});
 
+		describe('several tokens a step', () => {
+			let model: NativeModel;
+			let sequences: Decoding[];
+			let plainly: Awaited<ReturnType<Decoder['decode']>>;
+			const nothing = () => sequences.map(() => []);
+
+			beforeAll(async () => {
+				model = await open(file);
+				// Ends in the middle of a block; at the end of one, of a chunk of keys and beyond the window; and at the beginning.
+				sequences = [27, 126, 1].map((length, i) => ({
+					prompt: randomTokens(length, model.info.vocabularySize, 20 + i),
+					sampling: { ...greedy, temperature: i === 0 ? 0 : 1, topP: 0.9, seed: i },
+				}));
+				const decoder = await Decoder.at(model, sequences, 8);
+				plainly = await decoder.decode(7, 1);
+				expect(plainly.told).toBe(0);
+				decoder.close();
+			});
+			afterAll(() => model.close());
+
+			test.each([2, 7])('%i rounds have the bits of as many steps, for one sequence and for three', async (rounds) => {
+				const together = await Decoder.at(model, sequences, 8);
+				const { tokens, probabilities, told } = await together.decode(7, rounds);
+				together.close();
+				expect({ tokens, probabilities }).toEqual({ tokens: plainly.tokens, probabilities: plainly.probabilities });
+				expect(told).toBe(7 - Math.ceil(7 / rounds));
+				const alone = await Decoder.at(model, sequences.slice(1, 2), 8);
+				expect(await alone.decode(7, rounds)).toMatchObject({
+					tokens: [plainly.tokens[1]],
+					probabilities: [plainly.probabilities[1]],
+				});
+				alone.close();
+			});
+
+			test('forced tokens are the rows of later rounds', async () => {
+				const decoder = await Decoder.at(model, sequences, 8);
+				const forced = randomTokens(9, model.info.vocabularySize, 5);
+				const { tokens, probabilities } = await decoder.step(nothing(), 4, undefined, forced);
+				for (let round = 0; round < 4; round++) {
+					const since = sequences.map((_, i) => range(round).map((r) => forced[3 * r + i]!));
+					const alone = await decoder.step(since, 1);
+					expect(tokens.subarray(3 * round, 3 * round + 3)).toEqual(alone.tokens);
+					expect(probabilities.subarray(3 * round, 3 * round + 3)).toEqual(alone.probabilities);
+				}
+				decoder.close();
+			});
+
+			test('more sequences than the head takes at once', async () => {
+				const many = Array.from({ length: 66 }, (_, i) => ({
+					prompt: randomTokens(1 + (i % 2), model.info.vocabularySize, i),
+					sampling: { ...greedy, temperature: i % 3, seed: i },
+				}));
+				const decoder = await Decoder.at(model, many, 4);
+				expect(await decoder.decode(2, 2)).toMatchObject(
+					await decoder.decode(2, 1).then(({ told: _, ...rest }) => rest),
+				);
+				decoder.close();
+			});
+
+			test.each([0, 1, 4])('end once each has met a stop id, in round %i at the latest', async (round) => {
+				const stopping = sequences.map((sequence, i) => ({
+					...sequence,
+					stopIds: [vocabularyEnd(), plainly.tokens[i]!.at(Math.max(0, round - i))!],
+				}));
+				const ends = stopping.map(({ stopIds }, i) => plainly.tokens[i]!.findIndex((token) => stopIds.includes(token)));
+				const decoder = await Decoder.at(model, stopping, 8);
+				const { tokens } = await decoder.step(nothing(), 7);
+				decoder.close();
+				expect(tokens.length).toBe(3 * (1 + Math.max(...ends)));
+				expect([...tokens]).toEqual(range(tokens.length).map((i) => plainly.tokens[i % 3]![Math.floor(i / 3)]));
+			});
+
+			test('a run that is ended before it begins has its first token, and the next run all of its', async () => {
+				const decoder = await Decoder.at(model, sequences, 8);
+				const [first, last] = [decoder.step(nothing(), 7), decoder.step(nothing(), 7)];
+				model.endRuns();
+				const next = decoder.step(nothing(), 7);
+				expect((await last).tokens).toEqual(Int32Array.from(plainly.tokens, (tokens) => tokens[0]!));
+				expect((await first).tokens[0]).toBe(plainly.tokens[0]![0]);
+				expect((await next).tokens.length).toBe(21);
+				decoder.close();
+			});
+
+			test('a run that is ended in the middle has the tokens until then, and its cache goes on from any of them', async () => {
+				const decoder = await Decoder.at(model, sequences.slice(1, 2), 8);
+				const expected = plainly.tokens[1]!;
+				const lengths: number[] = [];
+				for (let after = 1; after < 6; after++) {
+					let told = 0;
+					const { tokens } = await decoder.step([[]], 7, () => {
+						if (++told === after) model.endRuns();
+					});
+					lengths.push(tokens.length);
+					expect(tokens.length).toBeGreaterThanOrEqual(after);
+					// The round that was encoded ahead sees on the GPU that it is not wanted: the fake runs it as late as possible.
+					if (tokens.length < 7) expect(tokens.length).toBe(told);
+					expect([...tokens]).toEqual(expected.slice(0, tokens.length));
+					// What was computed beyond is overwritten, as after drafts that were wrong.
+					const rest = await decoder.step([expected.slice(0, after)], 7 - after);
+					expect([...rest.tokens]).toEqual(expected.slice(after));
+				}
+				expect(Math.min(...lengths)).toBeLessThan(7);
+				decoder.close();
+			});
+
+			test('a model closed in the middle of a run ends it with an error', async () => {
+				const other = await open(file);
+				const decoder = await Decoder.at(other, sequences, 8);
+				const run = decoder.step(nothing(), 7, () => other.close());
+				await expect(run).rejects.toThrow('the model is being closed');
+				decoder.close();
+			});
+
+			test('the engine: requests beside each other, cancelled, and at the end of the context', async () => {
+				const rounds: number[] = [];
+				const { engine } = await openModel(file, {
+					...{ backend: 'metal', contextTokens: 132, cacheTokens: 1024 },
+					instrument: claimingSpeed(rounds),
+				});
+				const options = (i: number) => ({
+					...{ tokens: sequences[i]!.prompt, sampling: sequences[i]!.sampling },
+					priority: 'chat' as const,
+				});
+				try {
+					const result = await engine.generate({ ...options(1), maxTokens: 20 });
+					expect(result.stopReason).toBe('context');
+					expect(result.tokens).toEqual(plainly.tokens[1]!.slice(0, 6));
+					expect(Math.max(...rounds)).toBe(4);
+					const controller = new AbortController();
+					const [first, cancelled] = await Promise.all([
+						engine.generate({ ...options(0), maxTokens: 7 }),
+						engine.generate({
+							...options(2),
+							maxTokens: 100,
+							signal: controller.signal,
+							onToken: (token) => {
+								if (token === plainly.tokens[2]![3]) controller.abort();
+								return undefined;
+							},
+						}),
+					]);
+					expect(first.tokens).toEqual(plainly.tokens[0]);
+					expect(cancelled.tokens).toEqual(plainly.tokens[2]!.slice(0, 4));
+					// What both left in the cache is that of their tokens.
+					const again = await engine.generate({
+						...options(2),
+						tokens: [...sequences[2]!.prompt, ...cancelled.tokens],
+						maxTokens: 3,
+					});
+					expect(again.tokens).toEqual(plainly.tokens[2]!.slice(4));
+					expect(again.cachedTokens).toBeGreaterThan(2);
+				} finally {
+					await engine.close();
+				}
+			});
+
+			const vocabularyEnd = () => model.info.vocabularySize - 1;
+		});
+
 		test('a model closed while it computes ends the step with an error', async () => {
 			const model = await open(file);
 			const cache = model.createCache({ blocks: 4 });
@@ -227,7 +387,12 @@ describe.runIf(metalTools())('Metal, emulated', () => {
 		const step = (name: string) => steps.find((one) => one.name === name)!;
 		expect(model).toMatchObject({ layers: 24 });
 		expect(model.bytesPerToken / 1e9).toBeCloseTo(2.575, 2);
-		expect(step('decode')).toMatchObject({ launchesPerLayer: 8, launches: 2 + 24 * 8 + 3 });
+		expect(step('decode')).toMatchObject({ launchesPerLayer: 8, launches: 2 + 24 * 8 + 3 + 2, commandBuffers: 3 });
+		// What each of 8 tokens costs that the GPU goes through by itself: the first of them begins with a short command buffer.
+		const several = step('decode, 8 in one step');
+		expect(several).toMatchObject({ launchesPerLayer: 8, commandBuffers: (3 + 7 * 2) / 8, hostWaits: 1 / 8 });
+		expect(several.launches).toBe(1 + 24 * 8 + 3 + several.commandBuffers);
+		expect(several.weightBytes).toBe(step('decode').weightBytes);
 		for (const { launchesPerLayer } of steps) expect(launchesPerLayer).toBeLessThanOrEqual(10);
 		expect(step('decode').ratio).toBeLessThanOrEqual(1.02);
 		expect(step('20 streams').minimumBytes / 1e9).toBeCloseTo(10.8, 1);

@@ -31,6 +31,10 @@ const good = (): StepBatch => ({
 /** Also a batch that breaks the types, as plain JavaScript could. */
 const step = async (change: Record<string, unknown>) => model.step(cache, { ...good(), ...change } as StepBatch);
 
+/** A row for each of two sequences, and what is near the end of the context. */
+const single = { tokens: ints(1, 2), positions: ints(0, 0), sequences: ints(0, 1), outputs: ints(0, 1) };
+const late = { ...single, positions: ints(98, 0), blockTables: [ints(0, 2, 3, 3), ints(1)] };
+
 const greedy = { temperature: 0, topK: 0, topP: 1, minP: 0, seed: 1 };
 
 test.each<[string, Record<string, unknown>, RegExp]>([
@@ -75,6 +79,23 @@ test.each<[string, Record<string, unknown>, RegExp]>([
 	['a negative top-k', { sampling: [{ ...greedy, topK: -1 }, greedy] }, /sampling\.topK/],
 	['a top-p above 1', { sampling: [{ ...greedy, topP: 1.5 }, greedy] }, /sampling\.topP/],
 	['a seed beyond 2^53', { sampling: [{ ...greedy, seed: 2 ** 53 }, greedy] }, /sampling\.seed/],
+	['no rounds', { rounds: 0 }, /batch\.rounds must be a whole number from 1 to 64/],
+	['half a round', { rounds: 1.5 }, /batch\.rounds/],
+	['too many rounds', { rounds: 65 }, /batch\.rounds/],
+	['rounds behind several rows', { rounds: 2 }, /a sequence of a step of several rounds has one row, not 2/],
+	['rounds behind a row without output', { ...single, outputs: ints(1), rounds: 2 }, /every row .* must be an output/],
+	['rounds with logits', { ...single, logits: true, rounds: 2 }, /several rounds gives no logits/],
+	['rounds beyond the context', { ...late, rounds: 3 }, /position 100 is outside the model's context of 100/],
+	['rounds without a block', { ...single, positions: ints(30, 0), rounds: 3 }, /position 32 has no cache block/],
+	[
+		'rounds into a block of another sequence',
+		{ ...single, positions: ints(30, 0), blockTables: [ints(0, 1), ints(1)], rounds: 3 },
+		/cache block 1 would be written twice/,
+	],
+	['too few forced tokens', { ...single, rounds: 3, forced: ints(1, 2, 3) }, /a forced token for each row/],
+	['a forced token beyond the vocabulary', { ...single, rounds: 2, forced: ints(1, 1e6) }, /token id 1000000/],
+	['stop ids for too few outputs', { stopIds: [ints(1)] }, /one list of stop ids per output/],
+	['stop ids that are no Int32Array', { stopIds: [[1], [2]] }, /stopIds\[i\] must be an Int32Array/],
 ])('%s', async (_name, change, message) => {
 	await expect(step(change)).rejects.toThrow(message);
 	const { tokens } = await step({});
@@ -96,6 +117,10 @@ test('a refused step leaves the cache as it was', async () => {
 		}),
 	).rejects.toThrow(/output rows/);
 	expect(await forward(model, tokens, { cache, start: 59 })).toEqual(expected);
+});
+
+test('what is told of the rounds must be a function', async () => {
+	await expect(async () => model.step(cache, good(), 1 as unknown as () => void)).rejects.toThrow(/must be a function/);
 });
 
 test('what is no cache, and a cache of another model', async () => {

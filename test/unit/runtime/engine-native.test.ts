@@ -7,6 +7,7 @@ import { type OpenedModel, openModel } from '../../../engine/runtime/model';
 import type { DraftSource } from '../../../engine/speculation/draft-source';
 import { synthesize } from '../../../engine/synth/synthesize';
 import type { Sampling } from '../../../native/index';
+import { claimingSpeed } from '../../support/rounds';
 import { seededRandom } from '../support/fake-native';
 
 const directory = mkdtempSync(path.join(os.tmpdir(), 'hearth-engine-'));
@@ -117,7 +118,12 @@ describe('Engine on the native addon', () => {
 					);
 				}),
 		};
-		const drafting = await openModel(file, { contextTokens: 512, cacheTokens: 4096, draftSources: [oracle] });
+		// Rows of a draft cost nothing, as far as the engine can tell.
+		const instrument = claimingSpeed([], 20);
+		const drafting = await openModel(file, {
+			...{ contextTokens: 512, cacheTokens: 4096 },
+			...{ draftSources: [oracle], instrument },
+		});
 		try {
 			const total = { proposed: 0, accepted: 0 };
 			const run = async ({ prompt, count, sampling }: Job, priority: 'chat' | 'completion') => {

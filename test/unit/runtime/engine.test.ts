@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { Engine, type EngineOptions, type GenerateOptions } from '../../../engine/runtime/engine';
+import type { DraftSource } from '../../../engine/speculation/draft-source';
 import type { StepBatch } from '../../../native/index';
 import { expectedTokens, FakeModel, type FakeModelOptions, seededRandom } from '../support/fake-native';
 
@@ -61,7 +62,8 @@ describe('Engine', () => {
 			},
 		});
 		expect(result.tokens).toEqual([11, 12, ...expectedTokens([...range(0, 5), 11, 12], 3)]);
-		expect(model.batches.map((batch) => batch.logits ?? false)).toEqual([true, true, true, false, false]);
+		expect(model.batches.map((batch) => batch.logits ?? false)).toEqual([true, true, true, false]);
+		expect(model.batches.at(-1)!.rounds).toBe(2);
 	});
 
 	test('fills the cache without output when no tokens are wanted', async () => {
@@ -150,6 +152,177 @@ describe('Engine', () => {
 		await refused;
 		expect(model.closed).toBe(true);
 		await expect(generate([1])).rejects.toThrow('unloaded');
+	});
+
+	describe('several tokens a step', () => {
+		/** Rounds of the steps that decoded nothing but one row a sequence. */
+		const roundsOf = (model: FakeModel) => model.batches.map((batch) => batch.rounds ?? 1);
+		/** Waits for a certain round of a certain step, which then stays under way until it is let go. */
+		const holdAt = (step: number, round: number) => {
+			let steps = 0;
+			let reached = () => {};
+			let release = () => {};
+			const held = new Promise<void>((resolve) => (release = resolve));
+			const arrived = new Promise<void>((resolve) => (reached = resolve));
+			const onStep: FakeModelOptions['onStep'] = (_, at) => {
+				if (at === 0) steps++;
+				if (steps !== step || at !== round) return;
+				reached();
+				return held;
+			};
+			return { onStep, arrived, release };
+		};
+
+		test.each([
+			[10, [1, 1, 5, 5, 5, 3]], // the prompt, a token that is measured, then 50 ms at a time
+			[3, [1, 1, 8, 8, 2]],
+			[26, Array.from({ length: 20 }, () => 1)],
+		])('as many as a step of %i ms a token may go on for', async (milliseconds, expected) => {
+			const { model, generate } = setUp({ cost: () => milliseconds });
+			const { tokens } = await generate(range(0, 10), { maxTokens: 20 });
+			expect(roundsOf(model)).toEqual(expected);
+			expect(tokens).toEqual(expectedTokens(range(0, 10), 20));
+		});
+
+		test('are handed out one by one, and what follows begins with what they left in the cache', async () => {
+			const seen: number[] = [];
+			let already = 0;
+			const { model, generate } = setUp({
+				onStep: (_, round) => {
+					if (round > 0) expect(seen.length).toBe(already + round);
+					else already = seen.length;
+				},
+			});
+			const first = await generate(range(0, 10), { onToken: (token) => void seen.push(token) });
+			expect(roundsOf(model)).toEqual([1, 1, 6]);
+			const second = await generate([...range(0, 10), ...first.tokens, 1], {
+				onToken: (token) => void seen.push(token),
+			});
+			expect(second.cachedTokens).toBe(17);
+			expect(second.tokens).toEqual(expectedTokens([...range(0, 10), ...first.tokens, 1], 8));
+		});
+
+		test.each([0, 1, 2, 3])('end with a stop id, a stop rule and the context in round %i', async (round) => {
+			const prompt = range(0, 10);
+			const expected = expectedTokens(prompt, 20);
+			const count = 2 + round;
+			for (const [options, settings, tokens] of [
+				[{ stopIds: new Set([expected[count]!]) }, {}, count],
+				[{ onToken: (token: number) => (token === expected[count] ? 'stop' : undefined) }, {}, count + 1],
+				[{}, { contextTokens: prompt.length + count + 1 }, count + 1],
+			] as const) {
+				const { model, generate } = setUp({}, settings);
+				const result = await generate(prompt, { maxTokens: 20, ...options });
+				expect(result.tokens).toEqual(expected.slice(0, tokens));
+				// At most one round is computed in vain.
+				expect(model.rowsRun).toBeLessThanOrEqual(prompt.length + count + 2);
+				if ('contextTokens' in settings) continue;
+				const again = [...prompt, ...result.tokens];
+				const next = await generate([...again, 7]);
+				expect(next.cachedTokens).toBeGreaterThanOrEqual(again.length - 1);
+				expect(next.tokens).toEqual(expectedTokens([...again, 7], 8));
+			}
+		});
+
+		test('a sequence that ends in a run of several leaves the others as they are', async () => {
+			const prompts = range(0, 4).map((i) => range(100 * i, 100 * i + 9));
+			const { engine, generate } = setUp();
+			const results = await Promise.all(
+				prompts.map((prompt, i) =>
+					generate(prompt, { maxTokens: 20, stopIds: new Set([expectedTokens(prompt, 20)[3 + i]!]) }),
+				),
+			);
+			results.forEach(({ tokens }, i) => {
+				expect(tokens).toEqual(expectedTokens(prompts[i]!, 3 + i));
+			});
+			expect(engine.busy).toBe(false);
+		});
+
+		test('an arrival waits for the token that is being computed, not for the others', async () => {
+			const { onStep, arrived, release } = holdAt(3, 1);
+			const { model, generate } = setUp({ onStep });
+			const long = generate(range(0, 10), { maxTokens: 30 });
+			await arrived;
+			const completion = generate(range(50, 60), { priority: 'completion', maxTokens: 3 });
+			release();
+			expect((await completion).tokens).toEqual(expectedTokens(range(50, 60), 3));
+			expect((await long).tokens).toEqual(expectedTokens(range(0, 10), 30));
+			// Two of 8 rounds, then the step that has the completion's prompt.
+			expect(model.batches[2]!.rounds).toBe(8);
+			expect(model.batches[3]!.tokens.length).toBe(11);
+			expect(model.batches[3]!.positions[0]).toBe(13);
+		});
+
+		test('a cancelled sequence keeps the tokens it had, and its cache is that of these', async () => {
+			const { onStep, arrived, release } = holdAt(3, 2);
+			const { model, generate } = setUp({ onStep });
+			const controller = new AbortController();
+			const cancelled = generate(range(0, 10), { maxTokens: 30, signal: controller.signal });
+			await arrived;
+			controller.abort();
+			const { tokens } = await cancelled;
+			expect(tokens).toEqual(expectedTokens(range(0, 10), 4));
+			release();
+			const next = await generate([...range(0, 10), ...tokens, 5]);
+			expect(next).toMatchObject({ cachedTokens: 14, tokens: expectedTokens([...range(0, 10), ...tokens, 5], 8) });
+			expect(model.rowsRun).toBe(10 + 1 + 3 + 1 + 7);
+		});
+
+		test('a step that fails in a later round fails its requests, and the next ones work', async () => {
+			let fail = true;
+			const { generate } = setUp({
+				onStep: (_, round) => {
+					if (fail && round === 2) throw new Error('out of memory');
+				},
+			});
+			await expect(generate(range(0, 10))).rejects.toThrow('out of memory');
+			fail = false;
+			expect((await generate(range(0, 10))).tokens).toEqual(expectedTokens(range(0, 10), 8));
+		});
+
+		test('drafts that begin to pay end a run, and tokens stay', async () => {
+			const prompt = range(0, 10);
+			const expected = expectedTokens(prompt, 30);
+			const known = (tokens: readonly number[]) => tokens.length - prompt.length;
+			const source: DraftSource = {
+				// Has an idea from the 6th token on.
+				ground: ({ tokens }) => (known(tokens) >= 6 ? { kind: 0, prior: 0.9 } : undefined),
+				propose: (requests) =>
+					requests.map(({ sequence, limit }) => expected.slice(known(sequence.tokens)).slice(0, limit)),
+			};
+			const { model, generate } = setUp({ cost: () => 5 }, { draftSources: [source] });
+			const { tokens, drafts } = await generate(prompt, { maxTokens: 30 });
+			expect(tokens).toEqual(expected);
+			expect(drafts.accepted).toBeGreaterThan(10);
+			expect(model.batches[2]!.rounds).toBe(8);
+			// 2 tokens before it and 4 until drafts pay, the last of which it has not computed.
+			expect(model.batches[3]!.positions[0]).toBe(prompt.length + 5);
+			expect(model.batches[3]!.tokens.length).toBeGreaterThan(1);
+		});
+
+		test('tokens that are chosen from logits come one a step', async () => {
+			const { model, generate } = setUp();
+			await generate(range(0, 10), { maxTokens: 12, choose: () => 5 });
+			expect(new Set(roundsOf(model))).toEqual(new Set([1]));
+		});
+
+		test('forced tokens are what the later rounds compute, and beside others come one a step', async () => {
+			const { model, generate } = setUp();
+			const forced = range(200, 212);
+			const { tokens } = await generate(range(0, 10), { maxTokens: 14, forced });
+			expect(tokens).toEqual([...forced, ...expectedTokens([...range(0, 10), ...forced], 2)]);
+			expect(roundsOf(model)).toEqual([1, 1, 8, 2, 1, 1]);
+			const next = await generate([...range(0, 10), ...forced, 5]);
+			expect(next).toMatchObject({ cachedTokens: 22, tokens: expectedTokens([...range(0, 10), ...forced, 5], 8) });
+			model.batches.length = 0;
+			const [alone, beside] = await Promise.all([
+				generate(range(300, 310), { maxTokens: 6, forced }),
+				generate(range(400, 410), { maxTokens: 6 }),
+			]);
+			expect(alone.tokens).toEqual(forced.slice(0, 6));
+			expect(beside.tokens).toEqual(expectedTokens(range(400, 410), 6));
+			expect(new Set(roundsOf(model))).toEqual(new Set([1]));
+		});
 	});
 
 	test.each([1, 2, 3])(

@@ -18,8 +18,14 @@ class Simulation {
 	now = 0;
 	readonly scheduler: Scheduler<Job>;
 	readonly cache: KvCache;
-	readonly steps: { start: number; end: number; prefillRows: number; decodeRows: number; rows: Map<string, number> }[] =
-		[];
+	readonly steps: {
+		start: number;
+		end: number;
+		prefillRows: number;
+		decodeRows: number;
+		rows: Map<string, number>;
+		rounds: number;
+	}[] = [];
 	#serial = 1_000_000;
 
 	constructor(
@@ -38,17 +44,25 @@ class Simulation {
 	}
 
 	/** One step; false if there was nothing to run. */
-	step(): boolean {
+	step(wanted = 1): boolean {
 		const plan = this.scheduler.plan();
 		if (!plan) return false;
+		const rounds = this.scheduler.reserveRounds(plan, wanted);
 		const start = this.now;
 		const rows = new Map(plan.entries.map((entry) => [entry.sequence.name, entry.end - entry.start]));
 		const total = plan.prefillRows + plan.decodeRows;
 		expect(total).toBe([...rows.values()].reduce((sum, count) => sum + count, 0));
 		expect(total).toBeGreaterThan(0);
-		this.now += this.cost(total);
+		this.now += rounds * this.cost(total);
+		for (const entry of plan.entries) {
+			for (let round = 1; round < rounds; round++, entry.end++) {
+				expect(entry.lease.blocks.length * 16).toBeGreaterThan(entry.end);
+				entry.sequence.tokens.push(this.#serial++);
+				entry.sequence.generated++;
+			}
+		}
 		this.scheduler.complete(plan, this.now - start);
-		this.steps.push({ start, end: this.now, prefillRows: plan.prefillRows, decodeRows: plan.decodeRows, rows });
+		this.steps.push({ start, end: this.now, prefillRows: plan.prefillRows, decodeRows: plan.decodeRows, rows, rounds });
 		for (const { sequence, output, end } of plan.entries) {
 			if (output) {
 				sequence.firstTokenAt ??= this.now;
@@ -211,6 +225,44 @@ describe('Scheduler', () => {
 		expect(completion.generated).toBe(1);
 		simulation.runAll();
 		expect(simulation.scheduler.runningCount).toBe(0);
+	});
+
+	test('several rounds a step only where all decode and nobody waits', () => {
+		const simulation = new Simulation(linear, { maxRunning: 3 });
+		const last = () => simulation.steps.at(-1)!.rounds;
+		const long = simulation.job('long', 'chat', 40, 100);
+		simulation.step(8);
+		expect(last()).toBe(1); // a prefill
+		simulation.step(8);
+		expect(last()).toBe(8);
+		const second = simulation.job('second', 'chat', 40, 100);
+		simulation.step(8);
+		expect(last()).toBe(1);
+		simulation.step(8);
+		expect(last()).toBe(8);
+		simulation.job('third', 'chat', 40, 100);
+		simulation.job('waits', 'chat', 40, 5);
+		simulation.step(8);
+		simulation.step(8);
+		expect(simulation.scheduler.waitingCount).toBe(1);
+		expect(last()).toBe(1);
+		expect([long.generated, second.generated]).toEqual([20, 11]);
+	});
+
+	test("rounds take free and cached blocks, and nobody else's", () => {
+		// 8 blocks of 16: the first sequence fills 6 of them and then shares what is left with the second.
+		const simulation = new Simulation(linear, { blocks: 8, contextTokens: 128 });
+		const cached = simulation.job('cached', 'chat', 30, 1);
+		simulation.runUntil(() => cached.doneAt !== undefined);
+		simulation.job('first', 'chat', 92, 30);
+		simulation.job('second', 'chat', 14, 10);
+		simulation.step(8);
+		const before = simulation.cache.usedBlocks;
+		expect(before).toBe(8);
+		// The first is 3 tokens before the end of its block, the second 1.
+		simulation.step(8);
+		expect(simulation.steps.at(-1)!.rounds).toBe(4);
+		expect(simulation.scheduler.runningCount).toBe(2);
 	});
 
 	test('refuses a prompt longer than the context, naming both', () => {

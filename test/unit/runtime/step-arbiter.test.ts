@@ -56,6 +56,52 @@ describe('StepArbiter', () => {
 		expect(results.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled', 'fulfilled']);
 	});
 
+	it('ends a running step early for what is as urgent and waits, or more urgent and about to ask, once', async () => {
+		const arbiter = new StepArbiter();
+		const [chat, other, completion, warmup] = [arbiter.join(), arbiter.join(), arbiter.join(), arbiter.join()];
+		chat.urgency = 1;
+		let ended = 0;
+		const long = async () => {
+			const step = held();
+			const running = chat.run(
+				() => step.ended,
+				() => ended++,
+			);
+			await settle();
+			return async () => {
+				step.end();
+				await running;
+			};
+		};
+		let finish = await long();
+		warmup.urgency = 3;
+		const idle = warmup.run(async () => {});
+		other.urgency = 1;
+		await settle();
+		expect(ended).toBe(0); // nobody waits but what is less urgent
+		const equal = other.run(async () => {});
+		const second = other.run(async () => {});
+		expect(ended).toBe(1);
+		await finish();
+		await equal;
+		await second;
+		other.urgency = undefined;
+		finish = await long();
+		completion.urgency = 0;
+		expect(ended).toBe(2);
+		await finish();
+		// It is the completion's turn now; a step that begins while somebody waits is ended as it begins.
+		const ahead = long();
+		other.urgency = 1;
+		const beside = other.run(async () => {});
+		completion.urgency = undefined;
+		finish = await ahead;
+		expect(ended).toBe(3);
+		for (const place of [chat, other, warmup]) place.urgency = undefined;
+		await finish();
+		await Promise.all([beside, idle]);
+	});
+
 	it('gives a place that drafts for another the same turn', async () => {
 		const arbiter = new StepArbiter();
 		const target = arbiter.join();

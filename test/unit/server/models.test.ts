@@ -175,9 +175,10 @@ describe('downloads', () => {
 		const { client } = start();
 		await client.initialize();
 		expect(await send(client, 'downloadSize')).toEqual({ fileBytes: model.length });
-		server.bytesPerSecond = 4_000_000;
+		// Slow enough that no machine misses the middle of it.
+		server.bytesPerSecond = 200_000;
 		expect(await send(client, 'startDownload')).toMatchObject({ name: 'M', state: 'connecting' });
-		await client.until((status) => (of(status)?.receivedBytes ?? 0) > 400_000);
+		await client.until((status) => (of(status)?.receivedBytes ?? 0) > 0 && of(status)!.bytesPerSecond > 0);
 		await send(client, 'stopDownload', { discard: false });
 		const paused = of(await client.status())!;
 		expect(paused).toMatchObject({ state: 'paused', totalBytes: model.length, bytesPerSecond: 0 });
@@ -196,7 +197,6 @@ describe('downloads', () => {
 		expect(done).toMatchObject({ path: path.join(folder, 'model.gguf'), receivedBytes: model.length });
 		expect(readFileSync(done.path!).equals(model)).toBe(true);
 		expect(server.requests.filter(({ method }) => method === 'GET').length).toBe(2);
-		expect(client.statuses.some((status) => (of(status)?.bytesPerSecond ?? 0) > 0)).toBe(true);
 	});
 
 	test('that fail say why, and what has arrived can be discarded', async () => {
@@ -231,9 +231,9 @@ describe('downloads', () => {
 		rmSync(path.join(folder, 'model.gguf'), { force: true });
 		const first = start();
 		await first.client.initialize();
-		server.bytesPerSecond = 4_000_000;
+		server.bytesPerSecond = 200_000;
 		await send(first.client, 'startDownload');
-		await first.client.until((status) => (of(status)?.receivedBytes ?? 0) > 400_000);
+		await first.client.until((status) => (of(status)?.receivedBytes ?? 0) > 100_000);
 		await end?.();
 		server.bytesPerSecond = undefined;
 		const second = start();

@@ -100,7 +100,11 @@ describe('draft length', () => {
 	it('drafts nothing where drafts are wrong, and tries one now and then', () => {
 		const wrong = record(0, 4);
 		const cost = new StepCost();
-		const lengths = Array.from({ length: 64 }, () => wrong.best(cost, 0, 8).length);
+		const lengths = Array.from({ length: 64 }, () => {
+			const { length } = wrong.best(cost, 0, 8);
+			if (length > 0) wrong.observe(length, 0);
+			return length;
+		});
 		expect(lengths.filter((length) => length === 0).length).toBe(60);
 		expect(lengths.filter((length) => length === 1).length).toBe(4);
 	});

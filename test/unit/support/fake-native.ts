@@ -1,6 +1,14 @@
 // A deterministic toy in the native addon's place. It stores tokens where a K/V cache would store keys and values, and
 // its next token is a function of exactly what it finds there: a wrong block, position or copy shows as a wrong token.
-import type { ModelInfo, NativeCache, NativeModel, Sampling, StepBatch, StepResult } from '../../../native/index';
+import type {
+	ModelInfo,
+	NativeCache,
+	NativeModel,
+	RoundListener,
+	Sampling,
+	StepBatch,
+	StepResult,
+} from '../../../native/index';
 
 export interface FakeModelOptions {
 	vocabularySize?: number;
@@ -8,10 +16,10 @@ export interface FakeModelOptions {
 	blockTokens?: number;
 	/** The next token after `tokens`; default: a hash of them. */
 	next?: (tokens: number[]) => number;
-	/** Milliseconds a step claims to have taken; default 1. */
+	/** Milliseconds a round of a step claims to have taken; default 1. */
 	cost?: (rows: number) => number;
-	/** Awaited while a step "runs"; may throw to make the step fail. */
-	onStep?: (batch: StepBatch) => Promise<void> | void;
+	/** Awaited while a round of a step "runs"; may throw to make the step fail. */
+	onStep?: (batch: StepBatch, round: number) => Promise<void> | void;
 }
 
 const EMPTY = -1;
@@ -52,6 +60,9 @@ export class FakeModel implements NativeModel {
 	readonly #options: FakeModelOptions;
 	#running = false;
 	#profiled = 0;
+	/** Steps asked for, and how many of them end after the round they are at. */
+	#asked = 0;
+	#ended = 0;
 
 	constructor(options: FakeModelOptions = {}) {
 		this.#options = options;
@@ -87,9 +98,7 @@ export class FakeModel implements NativeModel {
 	}
 
 	/** Rows run so far, prefill and decode. */
-	get rowsRun(): number {
-		return this.batches.reduce((sum, batch) => sum + batch.tokens.length, 0);
-	}
+	rowsRun = 0;
 
 	createCache(options: { blocks: number }): NativeCache {
 		const cache = new FakeCache(options.blocks, this.#blockTokens);
@@ -101,7 +110,8 @@ export class FakeModel implements NativeModel {
 		return this.#blockTokens * 4;
 	}
 
-	async step(nativeCache: NativeCache, batch: StepBatch): Promise<StepResult> {
+	async step(nativeCache: NativeCache, batch: StepBatch, onRound?: RoundListener): Promise<StepResult> {
+		const number = ++this.#asked;
 		const cache = nativeCache as FakeCache;
 		if (this.closed || cache.closed) throw new Error('a step after close');
 		if (this.#running) throw new Error('two steps at once');
@@ -109,13 +119,37 @@ export class FakeModel implements NativeModel {
 		this.batches.push(batch);
 		for (const table of batch.blockTables) for (const block of table) cache.inUse.add(block);
 		try {
-			await this.#options.onStep?.(batch);
-			await new Promise((resolve) => setImmediate(resolve));
-			return this.#compute(cache, batch);
+			let { tokens, positions } = batch;
+			const results: StepResult[] = [];
+			const met = batch.outputs.map(() => 0);
+			for (let round = 0; ; round++) {
+				await this.#options.onStep?.(batch, round);
+				await new Promise((resolve) => setImmediate(resolve));
+				const result = this.#compute(cache, { ...batch, tokens, positions });
+				results.push(result);
+				if (round + 1 === (batch.rounds ?? 1)) break;
+				onRound?.(result.tokens, result.probabilities);
+				result.tokens.forEach((token, i) => {
+					if (batch.stopIds?.[i]?.includes(token)) met[i] = 1;
+				});
+				if (number <= this.#ended || met.every(Boolean)) break;
+				tokens = batch.forced?.slice(round * tokens.length, (round + 1) * tokens.length) ?? result.tokens;
+				positions = positions.map((position) => position + 1);
+			}
+			return {
+				...results[0]!,
+				tokens: Int32Array.from(results.flatMap((result) => [...result.tokens])),
+				probabilities: Float32Array.from(results.flatMap((result) => [...result.probabilities])),
+				milliseconds: results.reduce((sum, { milliseconds }) => sum + milliseconds, 0),
+			};
 		} finally {
 			cache.inUse.clear();
 			this.#running = false;
 		}
+	}
+
+	endRuns(): void {
+		this.#ended = this.#asked;
 	}
 
 	draft(): Promise<Int32Array[]> {
@@ -125,7 +159,7 @@ export class FakeModel implements NativeModel {
 	releaseDrafts(): void {}
 
 	countStep(): ReturnType<NativeModel['countStep']> {
-		return Promise.resolve({ launches: [], scratchBytes: 0 });
+		return Promise.resolve({ launches: [], commandBuffers: 0, scratchBytes: 0 });
 	}
 
 	readonly repackBytes = 0;
@@ -152,6 +186,7 @@ export class FakeModel implements NativeModel {
 
 	#compute(cache: FakeCache, batch: StepBatch): StepResult {
 		const rows = batch.tokens.length;
+		this.rowsRun += rows;
 		// All writes first, as every layer does: then a later row of the step reads what an earlier one wrote.
 		for (let row = 0; row < rows; row++) {
 			if (row > 0 && batch.sequences[row] === batch.sequences[row - 1]) {

@@ -1,4 +1,4 @@
-// sample against the CPU's sampler: the same tokens from the same logits, settings, seeds and positions.
+// sample against the CPU's sampler: the same tokens from the same logits, settings, seeds and positions; and what ends a run of rounds.
 #include <algorithm>
 
 #include "core/sampler.h"
@@ -92,4 +92,43 @@ KERNEL_TEST(sample_odd_logits) {
   logits.back()[77] = INFINITY;
   settings.push_back({1, 3, 0.9f, 0, 1});
   check_samples(logits, settings, 96);
+}
+
+KERNEL_TEST(latch_stop) {
+  constexpr uint32_t kAlways = ~0u;
+  const auto latch = [](uint32_t request, LatchArgs args, const std::vector<uint32_t>& tokens, const std::vector<uint32_t>& ids,
+                        std::vector<uint32_t>& ended, uint32_t before) {
+    std::vector<uint32_t> stop = {before};
+    Launch("latch_stop").bytes(0, args).bytes(1, request).read(2, tokens).read(3, ids).write(4, ended).write(30, stop).run({1, 1, 1}, {32, 1, 1});
+    return stop[0];
+  };
+  std::vector<uint32_t> none = {0};
+  const struct {
+    uint32_t request, number, before, want;
+  } words[] = {{0, kAlways, 0, 0}, {6, kAlways, 0, 0}, {kAlways, kAlways, 0, 1}, {6, 7, 0, 0}, {7, 7, 0, 1}, {8, 7, 0, 1}, {kAlways, 7, 0, 1},
+               {0, 7, 1, 1}, {0, kAlways, 1, 1}};  // once stopped, it stays so
+  for (const auto& [request, number, before, want] : words)
+    if (const uint32_t got = latch(request, {number, 0}, none, none, none, before); got != want)
+      fail_test("request %u, number %u, stop %u: %u", request, number, before, got);
+
+  for (const uint32_t rows : all_sizes() ? std::vector<uint32_t>{1, 2, 31, 32, 33, 70} : std::vector<uint32_t>{1, 34}) {
+    // Row r's ids are 10·r … 10·r + r % 4 − 1: none for some, when the run never ends by itself.
+    for (const bool with_none : {false, true}) {
+      std::vector<uint32_t> ids(rows + 1, rows + 1), ended(rows, 0), tokens(rows, kAlways - 1);
+      for (uint32_t r = 0; r < rows; r++) {
+        for (uint32_t i = 0; i < (with_none ? r % 4 : 1 + r % 4); i++) ids.push_back(10 * r + i);
+        ids[r + 1] = static_cast<uint32_t>(ids.size());
+      }
+      for (uint32_t r = 0; r < rows; r++) {
+        // One row a round meets its last id; another's id is none of its own.
+        std::fill(tokens.begin(), tokens.end(), kAlways - 1);
+        tokens[r] = ids[r + 1] > ids[r] ? ids[ids[r + 1] - 1] : 10 * r;
+        if (r + 1 < rows) tokens[r + 1] = 10 * r;
+        const uint32_t got = latch(0, {7, rows}, tokens, ids, ended, 0), want = r + 1 == rows && !with_none ? 1 : 0;
+        if (got != want) fail_test("%u rows, round %u: stop is %u", rows, r, got);
+        for (uint32_t i = 0; i < rows; i++)
+          if ((ended[i] != 0) != (i <= r && ids[i + 1] > ids[i])) fail_test("%u rows, round %u: ended[%u] is %u", rows, r, i, ended[i]);
+      }
+    }
+  }
 }

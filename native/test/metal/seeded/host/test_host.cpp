@@ -233,6 +233,20 @@ KERNEL_TEST(host_bug_result_read_before_wait) {
   a.expect(1);
   a.commands->wait();
 }
+KERNEL_TEST(host_bug_later_round_read) {
+  Addition a;
+  a.bind();
+  a.dispatch();
+  const auto first = std::move(a.commands);
+  first->commit();
+  a.commands = a.device->command_buffer();
+  a.bind();
+  a.dispatch();
+  a.commands->commit();
+  first->wait();
+  a.expect(2);
+  a.commands->wait();
+}
 KERNEL_TEST(host_bug_other_text) {
   const auto device = open();
   device->library("correct.metal", "kernel void add_f32() {}");

@@ -1,0 +1,16 @@
+// How many tokens a decode step goes on for by itself. In between nothing waits for JavaScript, and a GPU not for its host; any
+// arrival, cancel or stop ends the step after the token it is at, so what a longer one costs is a token that nobody wants, at times.
+
+/** Milliseconds a step may go on for: not much longer than a reader or a request would wait if nothing could end it. */
+const PATIENCE = 50;
+/** More only gain what is between two steps, a smaller and smaller part of them. */
+const MAX_ROUNDS = 8;
+
+/**
+ * @param milliseconds what a round takes; undefined: nobody knows yet.
+ * @param limit tokens that are wanted at most.
+ */
+export function roundsWithin(milliseconds: number | undefined, limit: number): number {
+	if (milliseconds === undefined) return 1;
+	return Math.max(1, Math.min(limit, MAX_ROUNDS, Math.floor(PATIENCE / milliseconds)));
+}
