@@ -441,12 +441,13 @@ describe('hearth serve', () => {
 		const client = new TestClient(child.stdout!, child.stdin!);
 		await client.initialize();
 		await client.until(({ state }) => state === 'ready');
-		const lowered = Math.max(os.getPriority(), os.constants.priority.PRIORITY_BELOW_NORMAL);
-		expect(os.getPriority(child.pid)).toBe(lowered);
+		// Whoever runs the tests may have lowered both further, and at any time.
+		const { PRIORITY_BELOW_NORMAL: lowered } = os.constants.priority;
+		expect(os.getPriority(child.pid)).toBeGreaterThanOrEqual(lowered);
 		if (process.platform === 'linux') {
 			// Here each thread has its own; those that were there before JavaScript ran are the garbage collector's.
 			const threads = readdirSync(`/proc/${child.pid}/task`).map((id) => os.getPriority(Number(id)));
-			expect(threads.filter((priority) => priority === lowered).length).toBeGreaterThanOrEqual(1 + 2);
+			expect(threads.filter((priority) => priority >= lowered).length).toBeGreaterThanOrEqual(1 + 2);
 		}
 		child.stdin!.destroy();
 		await new Promise((resolve) => child.once('close', resolve));
