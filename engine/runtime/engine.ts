@@ -2,6 +2,7 @@
 // back; caching, batching and chunking happen behind it and never change a token.
 import type {
 	CacheType,
+	Ceilings,
 	ModelInfo,
 	NativeCache,
 	NativeModel,
@@ -266,8 +267,8 @@ export class Engine {
 		return (await this.#running.repacker?.finish()) ?? false;
 	}
 
-	/** What this machine can do at most; see `NativeModel.measureCeilings`. Best asked for while nothing else runs. */
-	measureCeilings(): ReturnType<NativeModel['measureCeilings']> {
+	/** What the hardware that computes can do at most; see `NativeModel.measureCeilings`. Best asked for while nothing else runs. */
+	measureCeilings(): Promise<Ceilings> {
 		return this.#running.model.measureCeilings();
 	}
 
