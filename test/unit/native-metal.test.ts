@@ -609,15 +609,19 @@ describe.runIf(metalTools())('Metal, emulated', () => {
 			test('names a wrong kernel and turns Metal off; --turn-on turns it on', async () => {
 				const { code, stdout, stderr } = await selftest(['wrong=norm']);
 				expect(code).toBe(1);
-				expect(stderr).toMatch(/^hearth selftest: 3 checks failed/);
+				expect(stderr).toMatch(/^hearth selftest: 5 checks failed/);
 				expect(stdout).toMatch(/\d+ of \d+ checks FAILED \(norm, a small model, .*Metal is turned off/);
 				// Of all kernels only this one, of this one only the case that is wrong, and what follows from it.
 				expect(wrongLines(stdout)).toEqual([
 					expect.stringMatching(
 						/^- metal .*, norm, 3 rows, gathered: deviates from the reference by \S+, more than \S+$/,
 					),
-					expect.stringMatching(/^- metal, a small model: its logits diverge/),
-					expect.stringMatching(/^- metal, the same in steps of 11 tokens: \d+ of \d+ logits are others$/),
+					...['a small model', 'a small dense model'].flatMap((name) => [
+						expect.stringMatching(new RegExp(`^- metal, ${name}: its logits diverge`)),
+						expect.stringMatching(
+							new RegExp(`^- metal, ${name}, the same in steps of 11 tokens: \\d+ of \\d+ logits are others$`),
+						),
+					]),
 				]);
 				expect(stdout).toMatch(/\| norm +\| +3 rows, gathered \| WRONG \|/);
 
@@ -660,7 +664,7 @@ describe.runIf(metalTools())('Metal, emulated', () => {
 
 			test.each([
 				['a kernel', 5, /^- metal .*, linear_c\d, .*: the GPU failed: /],
-				['a model', 60, /^- metal, a small model: the GPU failed: /],
+				['a model', 81, /^- metal, a small model: the GPU failed: /],
 			])('a GPU that fails under %s is named, too', async (_what, number, line) => {
 				const { code, stdout } = await selftest([`failing-command-buffer=${number}`]);
 				expect(code).toBe(1);
