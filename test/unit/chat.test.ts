@@ -86,7 +86,7 @@ describe('Chat', () => {
 		const { model, ask } = setUp(`<|channel|>final<|message|>${'word '.repeat(50)}`, {});
 		const controller = new AbortController();
 		const answer = ask([user('Go on')], {}, controller.signal);
-		while (model.native.batches.length < 20) await new Promise((resolve) => setImmediate(resolve));
+		while (model.native.batches.length < 5) await new Promise((resolve) => setImmediate(resolve));
 		controller.abort();
 		const result = await answer;
 		expect(result.stopReason).toBe('canceled');

@@ -55,11 +55,11 @@ describe('the choice', () => {
 describe('a GPU that fails while it works', () => {
 	const deviceError = () => Object.assign(new Error('out of GPU memory'), { code: DEVICE_FAILED });
 
-	/** An engine on a toy GPU that fails at its `failAt`th step. */
-	function setUp(failAt: number, options: EngineOptions = {}) {
+	/** An engine on a toy GPU that fails at its `failAt`th step, in the given round of it. */
+	function setUp(failAt: number, options: EngineOptions = {}, failRound = 0) {
 		const gpu: FakeModelOptions = {
-			onStep: () => {
-				if (failing.batches.length === failAt) throw deviceError();
+			onStep: (_, round) => {
+				if (failing.batches.length === failAt && round === failRound) throw deviceError();
 			},
 		};
 		const failing = new FakeModel(gpu);
@@ -73,8 +73,14 @@ describe('a GPU that fails while it works', () => {
 		return { engine, failing, cpu, notes };
 	}
 
-	test.each([1, 2, 5])('at step %i: all requests go on with the same tokens on the CPU', async (failAt) => {
-		const { engine, failing, cpu, notes } = setUp(failAt);
+	test.each([
+		[1, 0],
+		[2, 0],
+		[3, 0],
+		[3, 5],
+		[4, 1],
+	])('at step %i, round %i: all requests go on with the same tokens on the CPU', async (failAt, round) => {
+		const { engine, failing, cpu, notes } = setUp(failAt, {}, round);
 		const prompts = [1, 2, 3].map((first) => Array.from({ length: 40 }, (_, i) => first * 100 + i));
 		const seen: number[][] = prompts.map(() => []);
 		const results = await Promise.all(
