@@ -86,6 +86,8 @@ export interface MemoryNeed {
 	cacheBytes: number;
 	scratchBytes: number;
 	totalBytes: number;
+	/** What of the total the model or head that guesses ahead takes; absent: there is none. */
+	draftBytes?: number;
 }
 
 /** Of the machine, or what its container allows. Available is what could be had without pushing others out. */
@@ -345,9 +347,14 @@ export interface BenchmarkReport {
 		memoryBytes: number;
 		platform: string;
 		features: string[];
-		/** Means of what was measured before and after the tests; the latter 0 where the CPU has no int8 instruction. */
+		/**
+		 * What the hardware that computed, the CPU or the GPU, can do at most: means of what was measured before and after the
+		 * tests. The latter is 0 where the CPU has no int8 instruction.
+		 */
 		readBytesPerSecond?: number;
 		multiplyAddsPerSecond?: number;
+		/** Of those multiply-adds; absent: `int8`, as on any CPU. */
+		arithmetic?: 'int8' | 'float';
 	};
 	model: { name: string; path: string; fileBytes: number; parameterCount: number; bytesPerToken: number };
 	backend: 'cpu' | 'metal';

@@ -221,7 +221,7 @@ async function fakeAddon(log) {
 		target: path.join(output, 'hearth.node'),
 		objects: [
 			...(await addonObjects(log, /^(?!metal_device_objc_runtime)/)),
-			...generateKernels(metalSources()).map((file) => kernelObject(file, 'plain')),
+			...generateKernels([...metalSources(), seeded('wrong.metal')]).map((file) => kernelObject(file, 'plain')),
 			...objectsOf([...emulation, ...cpp('test/metal/fake')], 'plain'),
 		],
 		args: ['-shared', '-pthread', '-fuse-ld=lld'],

@@ -76,8 +76,11 @@ export function writeIfChanged(file, text) {
 	if (!existsSync(file) || readFileSync(file, 'utf8') !== text) writeFileSync(file, text);
 }
 
-/** Whether an object is newer than everything its dependency file names, and was made by the same command. */
-function isFresh(object, stamp) {
+/**
+ * Whether an object is newer than everything its dependency file names, and was made from this source by the same command: in
+ * a copied tree these files name the sources of the first one.
+ */
+function isFresh(object, source, stamp) {
 	if (!existsSync(object) || !existsSync(`${object}.d`) || !existsSync(`${object}.cmd`)) return false;
 	if (readFileSync(`${object}.cmd`, 'utf8') !== stamp) return false;
 	const made = statSync(object).mtimeMs;
@@ -85,10 +88,8 @@ function isFresh(object, stamp) {
 		.replace(/^[^:]*:(?=\s)/, '')
 		.replace(/\\\r?\n/g, ' ')
 		.match(/(?:\\ |\S)+/g);
-	return (files ?? []).every((file) => {
-		const name = file.replace(/\\ /g, ' ');
-		return existsSync(name) && statSync(name).mtimeMs <= made;
-	});
+	const names = (files ?? []).map((file) => file.replace(/\\ /g, ' '));
+	return names.includes(source) && names.every((name) => existsSync(name) && statSync(name).mtimeMs <= made);
 }
 
 async function inParallel(jobs, limit) {
@@ -147,7 +148,7 @@ export async function buildNative({
 				.update(JSON.stringify([compiler.command, compiler.version, args]))
 				.digest('hex');
 			made.push(object);
-			if (isFresh(object, stamp)) continue;
+			if (isFresh(object, path.join(native, file), stamp)) continue;
 			jobs.push(async () => {
 				const outputs = ['-MMD', '-MF', `${object}.d`, '-o', object];
 				await compile([...args, ...outputs, '-c', path.join(native, file)]).catch((error) => {

@@ -192,6 +192,15 @@ export interface NativeCache {
 	close(): void;
 }
 
+/** What the CPU, with the model's threads, or the GPU can do at most. */
+export interface Ceilings {
+	readBytesPerSecond: number;
+	/** 0 where the CPU has no instruction for them. */
+	multiplyAddsPerSecond: number;
+	/** Of what: the CPU's kernels multiply int8 values, the GPU's floats. */
+	arithmetic: 'int8' | 'float';
+}
+
 export interface NativeModel {
 	readonly info: ModelInfo;
 	/** Throws if memory for it cannot be had. */
@@ -222,11 +231,8 @@ export interface NativeModel {
 	 * exist once either way. Results stay the same bit for bit. Rejects where there is no memory; the layer then stays.
 	 */
 	repack(layer: number): Promise<void>;
-	/**
-	 * Measures what this machine can do at most with the model's threads: reading memory, and int8 multiply-adds (0 where the
-	 * CPU has no instruction for them). Takes about a second and 512 MB, in line with the steps.
-	 */
-	measureCeilings(): Promise<{ readBytesPerSecond: number; multiplyAddsPerSecond: number }>;
+	/** Measures what the hardware of the model's backend can do at most. Takes about a second, and on the CPU 512 MB, in line with the steps. */
+	measureCeilings(): Promise<Ceilings>;
 	/** Where a step's time went since the last call, in milliseconds by operation. */
 	takeProfile(): Record<string, number>;
 	/** Unmaps the file and ends the threads, after running steps have ended. Later calls throw. */

@@ -27,7 +27,9 @@ const bar = (what: string, least: boolean, limit: number, unit: Bar['unit'], val
 
 const BARS: readonly Bar[] = [
 	bar('prefill 512 vs llama.cpp', true, 5, '×', ratio(/^pp512 vs/)),
-	bar('prefill 512 of the int8 peak', true, 65, '%', (report) => percent(result(/^pp512$/)(report)?.computeShare)),
+	bar('prefill 512 of the int8 peak', true, 65, '%', (report) =>
+		report.machine.arithmetic === 'float' ? undefined : percent(result(/^pp512$/)(report)?.computeShare),
+	),
 	bar('prefill 4096 vs llama.cpp', true, 5, '×', ratio(/^pp4096 vs/)),
 	bar('decode, 1 stream, vs llama.cpp', true, 1.4, '×', ratio(/^tg\d+ vs/)),
 	bar('decode of the read bandwidth', true, 90, '%', (report) => percent(result(/^tg\d+$/)(report)?.bandwidthShare)),

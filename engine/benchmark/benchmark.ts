@@ -2,6 +2,7 @@
 // needs beside them.
 import { setMaxListeners } from 'node:events';
 import os from 'node:os';
+import type { Ceilings } from '../../native/index';
 import type { BenchmarkReport, BenchmarkResult, BenchmarkTest, Measured } from '../protocol';
 import type { Engine, GenerateOptions, GenerateResult } from '../runtime/engine';
 import type { OpenedModel } from '../runtime/model';
@@ -63,6 +64,7 @@ export async function runBenchmark(run: BenchmarkRun): Promise<BenchmarkReport> 
 	run.onProgress?.(0, 'preparing');
 	const repacked = options.repack && (await engine.finishRepacking());
 	signal.throwIfAborted();
+	const { backend } = engine.info;
 	const before = await engine.measureCeilings();
 	const tests = planTests(model, options, signal);
 	const memory = new MemorySampler();
@@ -85,12 +87,14 @@ export async function runBenchmark(run: BenchmarkRun): Promise<BenchmarkReport> 
 	}
 	signal.throwIfAborted();
 	const after = await engine.measureCeilings();
-	const ceilings = {
+	const { info } = engine;
+	if (info.backend !== backend) throw new Error(`what was measured is of two kinds: ${info.backendNote}; run it again`);
+	const ceilings: Ceilings = {
 		readBytesPerSecond: (before.readBytesPerSecond + after.readBytesPerSecond) / 2,
 		multiplyAddsPerSecond: (before.multiplyAddsPerSecond + after.multiplyAddsPerSecond) / 2,
+		arithmetic: after.arithmetic,
 	};
 	results.push(...measured.map(({ test, samples }) => resultOf(test, samples, ceilings)));
-	const { info } = engine;
 	return {
 		createdAt: new Date().toISOString(),
 		version: VERSION,
@@ -121,11 +125,7 @@ export async function runBenchmark(run: BenchmarkRun): Promise<BenchmarkReport> 
 	};
 }
 
-function resultOf(
-	{ name, tokens, work }: Test,
-	samples: Sample[],
-	ceilings: Awaited<ReturnType<Engine['measureCeilings']>>,
-): BenchmarkResult {
+function resultOf({ name, tokens, work }: Test, samples: Sample[], ceilings: Ceilings): BenchmarkResult {
 	const times = samples.map(({ milliseconds }) => milliseconds);
 	const tokensPerSecond = statistics(times.map((time) => (tokens / time) * 1000));
 	const proposed = samples.reduce((sum, { drafts }) => sum + (drafts?.proposed ?? 0), 0);
@@ -141,7 +141,7 @@ function resultOf(
 export function sharesOf(
 	work: Work,
 	tokensPerSecond: number,
-	ceilings: { readBytesPerSecond: number; multiplyAddsPerSecond: number },
+	ceilings: Omit<Ceilings, 'arithmetic'>,
 ): Pick<BenchmarkResult, 'bytesPerToken' | 'bandwidthShare' | 'computeShare'> {
 	const { readBytesPerSecond, multiplyAddsPerSecond } = ceilings;
 	return {

@@ -33,9 +33,9 @@ function facts(report: BenchmarkReport): string[] {
 		`peak ${gigabytes(used.peakBytes)}, average ${gigabytes(used.averageBytes)}`;
 	const ceilings = machine.readBytesPerSecond
 		? [
-				`ceilings: reads ${gigabytes(machine.readBytesPerSecond)}/s` +
+				`ceilings of the ${report.backend === 'metal' ? 'GPU' : 'CPU'}: reads ${gigabytes(machine.readBytesPerSecond)}/s` +
 					(machine.multiplyAddsPerSecond
-						? `, ${(machine.multiplyAddsPerSecond / 1e9).toFixed(0)} G int8 multiply-adds/s`
+						? `, ${(machine.multiplyAddsPerSecond / 1e9).toFixed(0)} G ${arithmeticOf(report)} multiply-adds/s`
 						: ''),
 			]
 		: [];
@@ -48,6 +48,11 @@ function facts(report: BenchmarkReport): string[] {
 		`memory: ${memoryLine(memory)}, ${gigabytes(memory.mappedBytes)} of it mapped from the file at most`,
 		...(peer ? [`${peer.engine} ${peer.version}: memory: ${memoryLine(peer.memory)}`] : []),
 	];
+}
+
+/** What the peak is of that shares are held against; the CPU's in reports of earlier versions. */
+function arithmeticOf({ machine }: BenchmarkReport): string {
+	return machine.arithmetic ?? 'int8';
 }
 
 /** What computed, in words; reports kept by earlier versions name no device. */
@@ -66,7 +71,7 @@ function body(report: BenchmarkReport, earlier: BenchmarkReport | undefined): st
 		['ms', ({ milliseconds }) => spread(milliseconds, 1)],
 		['GB/s', (result) => rate(result)],
 		['% of bandwidth', ({ bandwidthShare }) => percent(bandwidthShare)],
-		['% of int8 peak', ({ computeShare }) => percent(computeShare)],
+		[`% of ${arithmeticOf(report)} peak`, ({ computeShare }) => percent(computeShare)],
 		['drafts right', ({ acceptance }) => percent(acceptance)],
 		[
 			'llama.cpp',
@@ -105,7 +110,7 @@ const rate = ({ bytesPerToken, tokensPerSecond }: BenchmarkResult) =>
 /** Lines of a Markdown table; the first row is its head. */
 export function table(rows: string[][]): string[] {
 	const columns = [...rows[0]!.keys()];
-	const widths = columns.map((column) => Math.max(...rows.map((row) => [...row[column]!].length)));
+	const widths = columns.map((column) => Math.max(1, ...rows.map((row) => [...row[column]!].length)));
 	const line = (row: string[]) =>
 		`| ${row.map((cell, column) => (column === 0 ? cell.padEnd(widths[0]!) : cell.padStart(widths[column]!))).join(' | ')} |`;
 	const rule = widths.map((width, column) => (column === 0 ? '-'.repeat(width) : `${'-'.repeat(width - 1)}:`));

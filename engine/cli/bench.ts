@@ -35,7 +35,8 @@ const HELP = `usage: hearth bench MODEL [options]
        hearth bench [MODEL] --backend metal --count [--json]
 
 Measures load time, one forward pass, prefill, decode, a batch of streams with random tokens, and memory; in the same run
-the machine's read bandwidth and int8 peak. Prints a table in llama-bench's manner: mean ± standard deviation.
+the read bandwidth and the arithmetic peak of what computes, the CPU or the GPU. Prints a table in llama-bench's manner:
+mean ± standard deviation.
 
   --all            measure everything: also time by prompt and batch size, decoding behind a long context, steps that
                    verify drafts, a recorded code edit with speculation, and the first token with a warm cache

@@ -4,8 +4,8 @@ import { catalogueEntry, totalBytes } from '../models/catalogue';
 import type { DownloadProgress } from '../models/download';
 import { downloadModel } from '../models/downloads';
 import { downloadFolder } from '../models/list';
+import { formatBytes } from '../units';
 import { parseCommandLine, UsageError, withInterrupt, writeJson, writeOutput } from './command';
-import { formatBytes } from './format';
 
 const HELP = `usage: hearth fetch NAME [options]
 

@@ -1,17 +1,5 @@
 // Numbers as people read them.
 
-/** 12.1 GB, 604 MB… in decimal units, as file managers and memory vendors count. */
-export function formatBytes(bytes: number): string {
-	const units = ['B', 'KB', 'MB', 'GB', 'TB'];
-	let value = bytes;
-	let unit = 0;
-	while (value >= 1000 && unit < units.length - 1) {
-		value /= 1000;
-		unit++;
-	}
-	return `${unit === 0 || value >= 100 ? Math.round(value) : value.toFixed(1)} ${units[unit]}`;
-}
-
 /** 20.9 B, 350 M… as model sizes are given. */
 export function formatCount(count: number): string {
 	if (count >= 1e9) return `${(count / 1e9).toFixed(2)} B`;

@@ -1,13 +1,14 @@
 // `hearth info MODEL`: what a model file holds, without loading its weights.
 import { type GgufHeader, loadNative, type MetadataValue, type StringTable } from '../../native/index';
 import { describeModel } from '../models/describe';
-import { fitOf, type MemorySettings, needWith } from '../models/memory-need';
+import { fitOf, type MemorySettings, needWith, withDraft } from '../models/memory-need';
 import type { Fit, MemoryNeed } from '../protocol';
 import { chooseBackend } from '../runtime/backend';
 import { machineMemory } from '../runtime/machine-memory';
-import { readHeader } from '../runtime/model';
+import { needOfDraft, readHeader } from '../runtime/model';
+import { formatBytes } from '../units';
 import { parseCommandLine, writeJson, writeOutput } from './command';
-import { formatBytes, formatCount, printable } from './format';
+import { formatCount, printable } from './format';
 import { MEMORY_OPTIONS, MEMORY_OPTIONS_HELP, memorySettings } from './memory-options';
 
 const HELP = `usage: hearth info MODEL [options]
@@ -16,6 +17,7 @@ Prints a GGUF file's architecture, sizes, tensors by type, context and tokenizer
 the memory, and what would compute here. Reads the header only.
 
 ${MEMORY_OPTIONS_HELP}
+  --draft FILE     count a draft head, or a smaller model, that guesses ahead for it, too
   --json           print it as JSON
 `;
 
@@ -40,16 +42,17 @@ interface Summary {
 	backend: { name: 'cpu' | 'metal'; device?: string; kernels?: string; note?: string };
 }
 
+const OPTIONS = { ...MEMORY_OPTIONS, draft: { type: 'string' }, json: { type: 'boolean' } } as const;
+
 export async function info(args: string[]): Promise<void> {
-	const { values, positionals } = parseCommandLine(args, HELP, { ...MEMORY_OPTIONS, json: { type: 'boolean' } }, [
-		'MODEL',
-	]);
+	const { values, positionals } = parseCommandLine(args, HELP, OPTIONS, ['MODEL']);
 	const file = positionals[0]!;
-	const summary = summarize(file, await readHeader(file), memorySettings(values));
+	const draft = values.draft === undefined ? undefined : await readHeader(values.draft);
+	const summary = summarize(file, await readHeader(file), memorySettings(values), draft);
 	await (values.json ? writeJson(summary) : writeOutput(render(summary)));
 }
 
-function summarize(file: string, header: GgufHeader, settings: MemorySettings): Summary {
+function summarize(file: string, header: GgufHeader, settings: MemorySettings, draft: GgufHeader | undefined): Summary {
 	const { metadata, tensors } = header;
 	const architecture = text(metadata.get('general.architecture'));
 	const hyperparameters: Summary['hyperparameters'] = {};
@@ -67,7 +70,9 @@ function summarize(file: string, header: GgufHeader, settings: MemorySettings): 
 	}
 	const { context_length: contextLength } = hyperparameters;
 	const { sizes, problem } = describeModel(header);
-	const need = sizes && needWith(sizes, settings);
+	const own = sizes && needWith(sizes, settings);
+	const beside = draft && needOfDraft(draft, header, settings);
+	const need = own && beside ? withDraft(own, beside) : own;
 	const machine = machineMemory();
 	return {
 		path: file,
@@ -145,6 +150,9 @@ function memoryRows(memory: NonNullable<Summary['memory']>): [string, string][] 
 		['  weights', formatBytes(memory.weightBytes)],
 		['  KV cache', formatBytes(memory.cacheBytes)],
 		['  the rest', formatBytes(memory.scratchBytes)],
+		...(memory.draftBytes === undefined
+			? []
+			: [['  of it, the draft', formatBytes(memory.draftBytes)] as [string, string]]),
 	];
 }
 

@@ -4,8 +4,9 @@ import { ModelFinder } from '../models/find';
 import { listModels } from '../models/list';
 import type { CatalogueModel, FoundModel, MemoryNeed, ModelList } from '../protocol';
 import { machineMemory } from '../runtime/machine-memory';
+import { formatBytes } from '../units';
 import { parseCommandLine, withInterrupt, writeJson, writeOutput } from './command';
-import { formatBytes, formatCount, printable } from './format';
+import { formatCount, printable } from './format';
 import { MEMORY_OPTIONS, MEMORY_OPTIONS_HELP, memorySettings } from './memory-options';
 
 const HELP = `usage: hearth models [options]

@@ -62,5 +62,6 @@ export async function selftest(args: string[]): Promise<void> {
 	if (values.json) await writeJson(report);
 	else await writeOutput(markdown);
 	const wrong = failures(report).length;
-	if (wrong > 0) throw new Error(`${wrong} checks failed; please attach the report to a bug`);
+	if (wrong > 0)
+		throw new Error(`${wrong} ${wrong === 1 ? 'check' : 'checks'} failed; please attach the report to a bug`);
 }

@@ -28,6 +28,7 @@ const ARCHITECTURES: Record<string, Architecture> = {
 	LlamaForCausalLM: { name: 'llama', plan: planDense },
 	Qwen2ForCausalLM: { name: 'qwen2', plan: planDense },
 	Qwen3ForCausalLM: { name: 'qwen3', plan: planDense },
+	Qwen3MoeForCausalLM: { name: 'qwen3moe', plan: planDense },
 };
 
 const MAX_LENGTH = 2 ** 24;
@@ -178,8 +179,10 @@ function planEmbeddings(plan: Plan, config: JsonObject, { vocabulary, embedding 
 	plan.ignore(/\.rotary_emb\.inv_freq$/);
 }
 
+/** llama and its like: they differ in biases, norms of the heads, and experts in place of the dense feed-forward. */
 function planDense(plan: Plan, config: JsonObject, sizes: Sizes): void {
 	const { name } = architectureOf(config);
+	const experts = name === 'qwen3moe' ? readExperts(plan, config) : undefined;
 	const { embedding, feedForward, headLength } = sizes;
 	const q = sizes.heads * headLength;
 	const kv = sizes.headsKv * headLength;
@@ -207,14 +210,56 @@ function planDense(plan: Plan, config: JsonObject, sizes: Sizes): void {
 			if (name !== 'qwen2' && !plan.has(source)) continue;
 			plan.vector(`${to}.attn_${bias}.bias`, source, length, bias === 'v' ? undefined : order);
 		}
-		if (name === 'qwen3') {
+		if (name === 'qwen3' || name === 'qwen3moe') {
 			plan.vector(`${to}.attn_q_norm.weight`, `${from}.self_attn.q_norm.weight`, headLength);
 			plan.vector(`${to}.attn_k_norm.weight`, `${from}.self_attn.k_norm.weight`, headLength);
 		}
 		plan.vector(`${to}.ffn_norm.weight`, `${from}.post_attention_layernorm.weight`, embedding);
+		if (experts) {
+			planExperts(plan, layer, embedding, experts);
+			continue;
+		}
 		plan.matrix(`${to}.ffn_gate.weight`, `${from}.mlp.gate_proj.weight`, [feedForward, embedding]);
 		plan.matrix(`${to}.ffn_up.weight`, `${from}.mlp.up_proj.weight`, [feedForward, embedding]);
 		plan.matrix(`${to}.ffn_down.weight`, `${from}.mlp.down_proj.weight`, [embedding, feedForward]);
+	}
+}
+
+interface Experts {
+	count: number;
+	/** Of one expert. */
+	feedForward: number;
+}
+
+/** Qwen3-MoE's experts, in every layer. */
+function readExperts(plan: Plan, config: JsonObject): Experts {
+	const experts = {
+		count: config.integer('num_experts', 1, 1024),
+		feedForward: config.integer('moe_intermediate_size', 1, 1 << 18),
+	};
+	const u32 = (key: string, value: number) => plan.metadata.set(`qwen3moe.${key}`, { type: 'u32', value });
+	u32('expert_count', experts.count);
+	u32('expert_used_count', config.integer('num_experts_per_tok', 1, Math.min(64, experts.count)));
+	u32('expert_feed_forward_length', experts.feedForward);
+	expect(config, 'norm_topk_prob', true, false);
+	expect(config, 'decoder_sparse_step', 1);
+	if (config.has('mlp_only_layers') && config.array('mlp_only_layers').length > 0) {
+		throw new Error(`${config.file}: mlp_only_layers, layers without experts, are not supported`);
+	}
+	return experts;
+}
+
+function planExperts(plan: Plan, layer: number, embedding: number, { count, feedForward }: Experts): void {
+	const from = `model.layers.${layer}.mlp`;
+	const to = `blk.${layer}`;
+	plan.matrix(`${to}.ffn_gate_inp.weight`, `${from}.gate.weight`, [count, embedding], { type: 'F32' });
+	for (const [name, rows, columns] of [
+		['gate', feedForward, embedding],
+		['up', feedForward, embedding],
+		['down', embedding, feedForward],
+	] as const) {
+		const sources = Array.from({ length: count }, (_, expert) => `${from}.experts.${expert}.${name}_proj.weight`);
+		plan.stack(`${to}.ffn_${name}_exps.weight`, sources, [rows, columns]);
 	}
 }
 

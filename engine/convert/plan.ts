@@ -45,6 +45,8 @@ export function interleavedHeads(headLength: number): RowOrder {
 interface RowOutput {
 	index: number;
 	order: RowOrder;
+	/** Row of the output that the first one becomes; 0 where it is not given. */
+	firstRow?: number;
 }
 
 export class Plan {
@@ -90,6 +92,15 @@ export class Plan {
 		const source = this.take(name, [rows, columns], ['F32', 'F16', 'BF16']);
 		const written = type ?? this.weightType(source, columns);
 		this.rows(source, columns, [{ index: this.#tensor(output, written, [columns, rows]), order }]);
+	}
+
+	/** Matrices [rows][columns] of their own in the folder, one behind the other in the file. */
+	stack(output: string, names: readonly string[], [rows, columns]: readonly [number, number]): void {
+		const sources = names.map((name) => this.take(name, [rows, columns], ['F32', 'F16', 'BF16']));
+		const index = this.#tensor(output, this.weightType(sources[0]!, columns), [columns, rows, sources.length]);
+		sources.forEach((source, n) => {
+			this.rows(source, columns, [{ index, order: IN_ORDER, firstRow: n * rows }]);
+		});
 	}
 
 	/** A norm, bias or other vector, as F32. */
@@ -278,11 +289,11 @@ export class Plan {
 					signal?.throwIfAborted();
 					const count = Math.min(step, rows - first);
 					await readTensor(source, first * rowBytes, count * rowBytes, raw);
-					for (const [t, { index, order }] of targets.entries()) {
+					for (const [t, { index, order, firstRow = 0 }] of targets.entries()) {
 						const type = types[t]!;
 						const bytes = bytesOfRow(type, columns);
 						const made = (count / unit) * order.take.length;
-						const start = (first / unit) * order.take.length * bytes;
+						const start = (firstRow + (first / unit) * order.take.length) * bytes;
 						if (type === dtype && order === IN_ORDER) {
 							await output.write(index, start, raw.subarray(0, count * rowBytes));
 							continue;

@@ -101,12 +101,13 @@ function sizesOf(header: GgufHeader, architecture: string): ModelSizes | undefin
 	const heads = number('attention.head_count');
 	if (layers === undefined || embedding === undefined || heads === undefined) return undefined;
 	const length = embedding / heads;
+	const rows = (tensor: string) => header.tensors.find(({ name }) => name === tensor)?.shape[1];
 	return {
 		weightBytes: header.fileBytes,
 		layers,
 		embedding,
 		heads,
-		vocabulary: header.tensors.find(({ name }) => name === 'token_embd.weight')?.shape[1] ?? 0,
+		vocabulary: rows('token_embd.weight') ?? rows('output.weight') ?? 0,
 		headsKv: number('attention.head_count_kv') ?? heads,
 		keyLength: number('attention.key_length') ?? length,
 		valueLength: number('attention.value_length') ?? length,

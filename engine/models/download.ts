@@ -5,8 +5,8 @@
 import { createHash, type Hash } from 'node:crypto';
 import { type FileHandle, mkdir, open, readFile, rename, rm, stat, statfs, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { formatBytes } from '../cli/format';
 import type { NetworkSettings } from '../protocol';
+import { formatBytes } from '../units';
 import { takeLock } from './lock';
 import { type Answer, type Checksum, connectionError, LastingError, Network, PassingError } from './network';
 

@@ -1,6 +1,7 @@
 // What a model will take of the memory, computed before it is loaded.
-import { formatBytes } from '../cli/format';
+
 import type { EngineSettings, Fit, MachineMemory, MemoryNeed, MemoryShortage } from '../protocol';
+import { formatBytes } from '../units';
 
 /** The sizes of a model that its memory depends on; lengths in elements. */
 export interface ModelSizes {
@@ -58,6 +59,42 @@ export function memoryNeed(sizes: ModelSizes, { cacheTokens, cacheType }: CacheC
 	const { weightBytes } = sizes;
 	const scratchBytes = Math.round(activationBytes(sizes) + PROCESS_BYTES + TOKENIZER_BYTES * sizes.vocabulary);
 	return { weightBytes, cacheBytes, scratchBytes, totalBytes: weightBytes + cacheBytes + scratchBytes };
+}
+
+/** What a smaller model takes that guesses ahead: Node and the addon are there already. */
+export function draftModelNeed(sizes: ModelSizes, settings: MemorySettings): MemoryNeed {
+	const need = needWith(sizes, settings);
+	const scratchBytes = need.scratchBytes - PROCESS_BYTES;
+	return { ...need, scratchBytes, totalBytes: need.totalBytes - PROCESS_BYTES };
+}
+
+/**
+ * What an EAGLE-3 head takes beside its target: its weights, keys and values in as many blocks as the target's, and what a step
+ * passes on to it, three layers' inputs a row (native/core/draft_head.h).
+ */
+export function draftHeadNeed(sizes: ModelSizes, target: ModelSizes, settings: MemorySettings): MemoryNeed {
+	const like = { ...sizes, vocabulary: sizes.vocabulary || target.vocabulary, contextLength: target.contextLength };
+	const { weightBytes, cacheBytes } = needWith(like, settings);
+	const features = 4 * STEP_ROWS * (3 * target.embedding + 3 * sizes.embedding);
+	const scratchBytes = Math.round(activationBytes(like) + features);
+	return { weightBytes, cacheBytes, scratchBytes, totalBytes: weightBytes + cacheBytes + scratchBytes };
+}
+
+/** Of a model together with what guesses ahead for it. */
+export function withDraft(need: MemoryNeed, draft: MemoryNeed): MemoryNeed {
+	return { ...addNeeds(need, draft), draftBytes: draft.totalBytes };
+}
+
+/** Of two models. */
+export function addNeeds(a: MemoryNeed, b: MemoryNeed): MemoryNeed {
+	const draftBytes = (a.draftBytes ?? 0) + (b.draftBytes ?? 0);
+	return {
+		weightBytes: a.weightBytes + b.weightBytes,
+		cacheBytes: a.cacheBytes + b.cacheBytes,
+		scratchBytes: a.scratchBytes + b.scratchBytes,
+		totalBytes: a.totalBytes + b.totalBytes,
+		...(draftBytes > 0 && { draftBytes }),
+	};
 }
 
 /** Activations of the largest step, in F32 and quantised, and the logits of its outputs. */

@@ -2,6 +2,7 @@
 // back; caching, batching and chunking happen behind it and never change a token.
 import type {
 	CacheType,
+	Ceilings,
 	ModelInfo,
 	NativeCache,
 	NativeModel,
@@ -266,8 +267,8 @@ export class Engine {
 		return (await this.#running.repacker?.finish()) ?? false;
 	}
 
-	/** What this machine can do at most; see `NativeModel.measureCeilings`. Best asked for while nothing else runs. */
-	measureCeilings(): ReturnType<NativeModel['measureCeilings']> {
+	/** What the hardware that computes can do at most; see `NativeModel.measureCeilings`. Best asked for while nothing else runs. */
+	measureCeilings(): Promise<Ceilings> {
 		return this.#running.model.measureCeilings();
 	}
 
@@ -294,7 +295,12 @@ export class Engine {
 				if (this.#speculation && plan.prefillRows === 0) await this.#addDrafts(plan);
 				const batch = assemble(plan, this.#roundsFor(plan));
 				this.#prepareSources(plan, batch);
-				const { accepted, rounds, milliseconds } = await this.#step(plan, batch);
+				const handedOut: HandedOut = { rounds: 0, accepted: 0 };
+				const step = () => this.#step(plan!, batch, handedOut);
+				const result = await this.#turns.run(step, () => this.#running.model.endRuns());
+				this.#handOutRest(plan, batch, result, handedOut);
+				const { rounds, accepted } = handedOut;
+				const { milliseconds } = result;
 				const { scheduler, stepCost } = this.#running;
 				scheduler.complete(plan, milliseconds);
 				this.#speed.record(plan.prefillRows, plan.decodeRows + accepted, milliseconds);
@@ -309,33 +315,30 @@ export class Engine {
 		if (!this.#closed) this.#running.repacker?.idle();
 	}
 
-	/** Runs a step in its turn, handing tokens out as its rounds finish; `accepted` beyond one for each row that decodes. */
-	async #step(
-		plan: StepPlan<Request>,
-		batch: StepBatch,
-	): Promise<{ accepted: number; rounds: number; milliseconds: number }> {
+	/** Runs a step whose turn has come, handing out the tokens of all rounds but the last as they finish. */
+	#step(plan: StepPlan<Request>, batch: StepBatch, handedOut: HandedOut): Promise<StepResult> {
 		const { model, nativeCache } = this.#running;
-		let rounds = 0;
-		let accepted = 0;
-		const deliver = (tokens: Int32Array, probabilities: Float32Array, logits?: Float32Array) => {
-			accepted += this.#deliver(plan, { tokens, probabilities, logits, round: rounds++ });
-		};
-		const run = (): Promise<StepResult> => {
-			// Its turn may have come after the engine was closed, and after something it should not keep waiting.
-			if (this.#closed) return Promise.reject(new EngineClosedError());
-			const changed = this.#arriving.length > 0 || this.#leaving.length > 0;
-			return model.step(nativeCache, changed ? oneRound(batch) : batch, (tokens, probabilities) => {
-				deliver(tokens, probabilities);
-				if (this.#speculation && this.#wouldDraft(plan)) model.endRuns();
-			});
-		};
-		const result = await this.#turns.run(run, () => model.endRuns());
+		// Its turn may have come after the engine was closed, and after something it should not keep waiting.
+		if (this.#closed) return Promise.reject(new EngineClosedError());
+		const changed = this.#arriving.length > 0 || this.#leaving.length > 0;
+		return model.step(nativeCache, changed ? oneRound(batch) : batch, (tokens, probabilities) => {
+			this.#handOut(plan, { tokens, probabilities, logits: undefined }, handedOut);
+			if (this.#speculation && this.#wouldDraft(plan)) model.endRuns();
+		});
+	}
+
+	/** Hands out what a finished step has beyond the rounds that were. */
+	#handOutRest(plan: StepPlan<Request>, batch: StepBatch, result: StepResult, handedOut: HandedOut): void {
 		const outputs = batch.outputs.length;
-		while (rounds === 0 || rounds * outputs < result.tokens.length) {
-			const part = [rounds * outputs, (rounds + 1) * outputs] as const;
-			deliver(result.tokens.subarray(...part), result.probabilities.subarray(...part), result.logits);
+		while (handedOut.rounds === 0 || handedOut.rounds * outputs < result.tokens.length) {
+			const part = [handedOut.rounds * outputs, (handedOut.rounds + 1) * outputs] as const;
+			const [tokens, probabilities] = [result.tokens.subarray(...part), result.probabilities.subarray(...part)];
+			this.#handOut(plan, { tokens, probabilities, logits: result.logits }, handedOut);
 		}
-		return { accepted, rounds, milliseconds: result.milliseconds };
+	}
+
+	#handOut(plan: StepPlan<Request>, part: Omit<RoundResult, 'round'>, handedOut: HandedOut): void {
+		handedOut.accepted += this.#deliver(plan, { ...part, round: handedOut.rounds++ });
 	}
 
 	/** How many tokens a step is to decode for each of its sequences. */
@@ -651,6 +654,13 @@ interface RoundResult {
 	logits: Float32Array | undefined;
 	/** From 0. */
 	round: number;
+}
+
+/** What of a step's tokens has been handed out. */
+interface HandedOut {
+	rounds: number;
+	/** Tokens beyond one for each row that decodes. */
+	accepted: number;
 }
 
 /** A model on one backend, its cache, and what is known about both. */

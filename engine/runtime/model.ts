@@ -14,11 +14,21 @@ import { familyOf } from '../families/choose';
 import type { ModelFamily } from '../families/family';
 import { optionalString } from '../gguf/metadata';
 import { describeModel } from '../models/describe';
-import { alternatives, limitBytes, type MemorySettings, NotEnoughMemoryError, needWith } from '../models/memory-need';
+import {
+	alternatives,
+	draftHeadNeed,
+	draftModelNeed,
+	limitBytes,
+	type MemorySettings,
+	NotEnoughMemoryError,
+	needWith,
+	withDraft,
+} from '../models/memory-need';
 import type { MachineMemory, MemoryLimit, MemoryNeed } from '../protocol';
 import { ModelDraft, vocabularyMismatch } from '../speculation/model-draft';
 import { PromptLookup } from '../speculation/prompt-lookup';
 import { Tokenizer } from '../tokenizer/tokenizer';
+import { formatBytes } from '../units';
 import { chooseBackend } from './backend';
 import { Engine, type EngineOptions } from './engine';
 import { onBehalfOf, StepArbiter } from './step-arbiter';
@@ -76,9 +86,8 @@ export async function openModel(file: string, options: OpenOptions = {}): Promis
 		...(options.rope !== undefined && { rope: options.rope }),
 		...(options.matrixUnits && { matrixUnits: true }),
 	};
-	const draftFile = options.speculation === false ? undefined : options.draftModelPath;
-	const head = draftFile !== undefined && (await isDraftHead(draftFile)) ? draftFile : undefined;
-	const { model, problem: headProblem } = await openNative(file, { ...nativeOptions, backend }, head);
+	const draft = await planDraft(options, header, need);
+	const { model, problem: headProblem } = await openNative(file, { ...nativeOptions, backend }, draft.head?.file);
 	const backendNote = note ?? model.info.backendNote;
 	try {
 		const tokenizer = Tokenizer.fromGguf(header);
@@ -91,13 +100,15 @@ export async function openModel(file: string, options: OpenOptions = {}): Promis
 		const { contextTokens, instrument, memory: _checked, draftModelPath: _opened, ...engineOptions } = options;
 		const positions = typeof contextTokens === 'function' ? contextTokens({ tokenizer, family }) : contextTokens;
 		const turns = options.turns ?? new StepArbiter().join();
-		const drafting: Drafting = head
-			? headProblem
-				? { problem: headProblem }
-				: { name: optionalString(await readHeader(head), 'general.name') ?? path.basename(head) }
-			: draftFile
-				? await openDraft(draftFile, tokenizer, { ...options, turns: onBehalfOf(turns) }, need)
-				: {};
+		const problem = draft.problem ?? headProblem;
+		const drafting: Drafting =
+			problem !== undefined
+				? { problem }
+				: draft.head
+					? { name: draft.head.name }
+					: draft.model !== undefined
+						? await openDraft(draft.model, tokenizer, { ...options, turns: onBehalfOf(turns) })
+						: {};
 		const engine = new Engine(instrument?.(model) ?? model, {
 			...engineOptions,
 			turns,
@@ -114,7 +125,7 @@ export async function openModel(file: string, options: OpenOptions = {}): Promis
 			loadMilliseconds: performance.now() - started,
 			weights: { expertBytes: tensorBytes(header, /_exps\./), headBytes: headBytes(header) },
 			cpuFeatures: native.cpuInfo().features,
-			...(need && { need }),
+			...(need && { need: draft.need && drafting.problem === undefined ? withDraft(need, draft.need) : need }),
 			...(drafting.name !== undefined && { draft: drafting.name }),
 			...(drafting.problem !== undefined && { draftProblem: drafting.problem }),
 		};
@@ -140,13 +151,44 @@ async function openNative(
 	}
 }
 
-/** Whether a file is a draft head; false too of one that cannot be read, which opening it then tells. */
-async function isDraftHead(file: string): Promise<boolean> {
-	try {
-		return optionalString(await readHeader(file), 'general.architecture') === 'eagle3';
-	} catch {
-		return false;
+/** What is to guess ahead for a model, before anything is opened. */
+interface DraftPlan {
+	head?: { file: string; name: string };
+	/** The file of a model of its own, or one that opening it will say something about. */
+	model?: string;
+	/** What it will take, where memory is watched. */
+	need?: MemoryNeed;
+	/** Why nothing will. */
+	problem?: string;
+}
+
+async function planDraft(
+	{ speculation, draftModelPath: file, memory }: OpenOptions,
+	target: GgufHeader,
+	targetNeed: MemoryNeed | undefined,
+): Promise<DraftPlan> {
+	if (speculation === false || file === undefined) return {};
+	const header = await readHeader(file).catch(() => undefined);
+	if (!header) return { model: file };
+	const need = memory && targetNeed && needOfDraft(header, target, memory.settings);
+	if (need && targetNeed.totalBytes + need.totalBytes > limitBytes(memory.limit, memory.available)) {
+		const more = formatBytes(need.totalBytes);
+		return { problem: `${file} would take another ${more} of memory, which are not left beside the model` };
 	}
+	const name = optionalString(header, 'general.name') ?? path.basename(file);
+	return { ...(isDraftHead(header) ? { head: { file, name } } : { model: file }), ...(need && { need }) };
+}
+
+function isDraftHead(header: GgufHeader): boolean {
+	return optionalString(header, 'general.architecture') === 'eagle3';
+}
+
+/** What a draft of a model takes beside it; undefined where the headers do not tell. */
+export function needOfDraft(draft: GgufHeader, target: GgufHeader, settings: MemorySettings): MemoryNeed | undefined {
+	const { sizes } = describeModel(draft);
+	const { sizes: targetSizes } = describeModel(target);
+	if (!sizes || !targetSizes) return undefined;
+	return isDraftHead(draft) ? draftHeadNeed(sizes, targetSizes, settings) : draftModelNeed(sizes, settings);
 }
 
 /** What drafts for a model with its name, or why nothing does. `source`: a model of its own; absent: a head. */
@@ -157,28 +199,10 @@ interface Drafting {
 }
 
 /** Opens a model that guesses ahead for another one. Never rejects: without it the other one works as well. */
-async function openDraft(
-	file: string,
-	target: Tokenizer,
-	options: OpenOptions,
-	targetNeed: MemoryNeed | undefined,
-): Promise<Drafting> {
-	const { draftModelPath: _itself, instrument: _others, onBackendNote: _main, memory, ...rest } = options;
-	const taken = targetNeed?.totalBytes ?? 0;
+async function openDraft(file: string, target: Tokenizer, options: OpenOptions): Promise<Drafting> {
+	const { draftModelPath: _itself, instrument: _others, onBackendNote: _main, memory: _checked, ...rest } = options;
 	try {
-		const { engine, tokenizer } = await openModel(file, {
-			...rest,
-			...(memory && {
-				memory: {
-					...memory,
-					available: {
-						totalBytes: memory.available.totalBytes - taken,
-						availableBytes: memory.available.availableBytes - taken,
-					},
-				},
-			}),
-			speculation: false,
-		});
+		const { engine, tokenizer } = await openModel(file, { ...rest, speculation: false });
 		const mismatch = vocabularyMismatch(target, tokenizer);
 		if (mismatch === undefined) {
 			return { source: new ModelDraft(engine, target.vocabularySize), name: engine.info.name };

@@ -61,12 +61,12 @@ export class Repacker {
 		this.#paused = true;
 	}
 
-	/** Moves everything that is left, now; for benchmarks. Resolves with false where memory does not allow it. */
+	/** Moves everything that is left, now; for benchmarks. Resolves with false where memory does not allow it, or nothing can move. */
 	async finish(): Promise<boolean> {
 		this.busy();
 		await this.#running;
 		await this.#work(() => true);
-		return this.#next >= this.#layers;
+		return this.#layers > 0 && this.#next >= this.#layers;
 	}
 
 	async stop(): Promise<void> {

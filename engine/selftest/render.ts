@@ -1,17 +1,29 @@
 // The self-test's report as Markdown: for the terminal, an editor, and to attach to a bug.
+import type { KernelCheck } from '../../native/index';
 import { table } from '../benchmark/table';
 import type { SelfTestReport } from '../protocol';
-import { failures } from './selftest';
+import { failures, namesOf } from './selftest';
 
 /** The verdict in one or two sentences. */
 export function selfTestSummary(report: SelfTestReport): string {
 	const wrong = failures(report);
 	const total = report.kernels.length + report.models.length;
+	const sets = [...kernelSets(report).keys()];
 	const result =
 		wrong.length === 0
-			? `All ${total} checks passed.`
-			: `${wrong.length} of ${total} checks FAILED. Please attach this report to a bug.`;
+			? `All ${total} checks of ${sets.join(' and ')} passed.`
+			: `${wrong.length} of ${total} checks FAILED (${namesOf(wrong)}). Please attach this report to a bug.`;
 	return `${result} ${metalLine(report.metal)}`;
+}
+
+/** The checks of each set of kernels, under the set's name, in the order of the report. */
+function kernelSets({ kernels }: SelfTestReport): Map<string, KernelCheck[]> {
+	const sets = new Map<string, KernelCheck[]>();
+	for (const check of kernels) {
+		const name = check.backend === 'cpu' ? `the CPU's ${check.set} kernels` : `Metal on ${check.set}`;
+		sets.set(name, [...(sets.get(name) ?? []), check]);
+	}
+	return sets;
 }
 
 function metalLine({ state, device, reason }: SelfTestReport['metal']): string {
@@ -30,15 +42,8 @@ function metalLine({ state, device, reason }: SelfTestReport['metal']): string {
 }
 
 export function renderSelfTest(report: SelfTestReport): string {
-	const { machine, kernels, models } = report;
-	const speed = (amount: number, milliseconds: number) =>
-		amount > 0 && milliseconds > 0 ? (amount / milliseconds / 1e6).toFixed(1) : '';
-	const kernelRows = kernels.map((check) => [
-		...[`${check.backend} ${check.set}`, check.kernel, check.shape, check.ok ? 'ok' : 'WRONG'],
-		...[check.error.toExponential(1), check.tolerance.toExponential(1)],
-		check.milliseconds > 0 ? check.milliseconds.toPrecision(3) : '',
-		...[speed(check.bytes, check.milliseconds), speed(check.operations, check.milliseconds)],
-	]);
+	const { machine, models } = report;
+	const sets = [...kernelSets(report)];
 	const modelRows = models.map(({ backend, what, ok, divergence }) => [
 		...[backend, what, ok ? 'ok' : 'WRONG', divergence === undefined ? '' : divergence.toExponential(1)],
 	]);
@@ -52,6 +57,7 @@ export function renderSelfTest(report: SelfTestReport): string {
 		`- ${machine.cpu}, ${machine.cores} cores, ${(machine.memoryBytes / 1e9).toFixed(1)} GB, ${machine.platform}`,
 		`- CPU features: ${machine.features.join(', ') || 'none that matter'}`,
 		...(report.metal.device === undefined ? [] : [`- GPU: ${report.metal.device}`]),
+		...sets.map(([name, checks]) => `- ${name}: ${checks.filter(({ ok }) => ok).length} of ${checks.length} right`),
 		...(wrong.length === 0 ? [] : ['', '## Wrong', '']),
 		...wrong.map((check) =>
 			'kernel' in check
@@ -62,13 +68,32 @@ export function renderSelfTest(report: SelfTestReport): string {
 		'## Kernels',
 		'',
 		'Each against a plain computation in double precision; the error is relative to the size of what was summed up. CPU kernels on',
-		'one thread. Speeds are of the fastest of a few runs.',
+		'one thread. Speeds are of the fastest of a few runs; Gop/s are 10⁹ multiplications and additions a second.',
 		'',
-		...table([['backend', 'kernel', 'shape', '', 'error', 'allowed', 'ms', 'GB/s', 'G operations/s'], ...kernelRows]),
-		'',
+		...sets.flatMap(([name, checks]) => [
+			`### ${name[0]?.toUpperCase()}${name.slice(1)}`,
+			'',
+			...kernelTable(checks),
+			'',
+		]),
 		'## Whole models',
 		'',
 		...table([['backend', 'what', '', 'divergence (nats)'], ...modelRows]),
 		'',
 	].join('\n');
+}
+
+function kernelTable(checks: readonly KernelCheck[]): string[] {
+	const speed = (amount: number, milliseconds: number) => {
+		if (!(amount > 0 && milliseconds > 0)) return '';
+		const rate = amount / milliseconds / 1e6;
+		return rate < 1 ? rate.toPrecision(2) : rate.toFixed(1);
+	};
+	const rows = checks.map((check) => [
+		...[check.kernel, check.shape, check.ok ? 'ok' : 'WRONG'],
+		...[check.error.toExponential(1), check.tolerance.toExponential(1)],
+		check.milliseconds > 0 ? check.milliseconds.toPrecision(3) : '',
+		...[speed(check.bytes, check.milliseconds), speed(check.operations, check.milliseconds)],
+	]);
+	return table([['kernel', 'shape', '', 'error', 'allowed', 'ms', 'GB/s', 'Gop/s'], ...rows]);
 }

@@ -112,8 +112,7 @@ function judge(
 	const all = [...kernels, ...models].filter(({ backend }) => backend === 'metal');
 	const wrong = all.filter(({ ok }) => !ok);
 	if (wrong.length > 0) {
-		const names = [...new Set(wrong.map((check) => ('kernel' in check ? check.kernel : check.what)))];
-		const reason = `${wrong.length} of ${all.length} checks of Metal wrong (${names.slice(0, 5).join(', ')}${names.length > 5 ? ', …' : ''})`;
+		const reason = `${wrong.length} of ${all.length} checks of Metal wrong (${namesOf(wrong)})`;
 		turnMetalOff(device, reason);
 		return { state: 'off', device, reason };
 	}
@@ -125,4 +124,10 @@ function judge(
 /** Checks that failed, in either list. */
 export function failures(report: SelfTestReport): (KernelCheck | WholeModelCheck)[] {
 	return [...report.kernels, ...report.models].filter(({ ok }) => !ok);
+}
+
+/** What was checked, each name once and only the first few. */
+export function namesOf(checks: readonly (KernelCheck | WholeModelCheck)[]): string {
+	const names = [...new Set(checks.map((check) => ('kernel' in check ? check.kernel : check.what)))];
+	return `${names.slice(0, 5).join(', ')}${names.length > 5 ? ', …' : ''}`;
 }

@@ -1,4 +1,5 @@
 // Whole models in the self-test: a backend's logits beside the reference's, and the promise that how a step is cut changes no bit.
+import path from 'node:path';
 import type { Native, NativeCache, NativeModel } from '../../native/index';
 import type { WholeModelCheck } from '../protocol';
 
@@ -18,8 +19,9 @@ export async function checkModel(
 	signal: AbortSignal | undefined,
 ): Promise<WholeModelCheck[]> {
 	const reference = await native.openModel(file, { kernels: 'reference', backend: 'cpu' });
-	const model = await native.openModel(file, { backend });
+	let model: NativeModel | undefined;
 	try {
+		model = await native.openModel(file, { backend });
 		if (model.info.backend !== backend) return [unusable(backend, model.info.backendNote)];
 		const vocabulary = model.info.vocabularySize;
 		const tokens = Array.from({ length: TOKENS }, (_, i) => (i * 7919 + 13) % vocabulary);
@@ -33,9 +35,12 @@ export async function checkModel(
 			sameness(backend, 'the same in steps of one token', first(got, 40), first(pieces, 40)),
 			sameness(backend, 'the same in steps of 11 tokens', got, batch),
 		];
+	} catch (error) {
+		signal?.throwIfAborted();
+		return [failed(backend, 'a small model', error)];
 	} finally {
 		reference.close();
-		model.close();
+		model?.close();
 	}
 }
 
@@ -45,8 +50,9 @@ export async function checkUserModel(
 	file: string,
 	signal: AbortSignal | undefined,
 ): Promise<WholeModelCheck> {
-	const model = await native.openModel(file, { backend: 'metal' });
+	let model: NativeModel | undefined;
 	try {
+		model = await native.openModel(file, { backend: 'metal' });
 		const { info } = model;
 		if (info.backend !== 'metal') return unusable('metal', info.backendNote);
 		const cpu = await native.openModel(file, { backend: 'cpu' });
@@ -59,8 +65,11 @@ export async function checkUserModel(
 		} finally {
 			cpu.close();
 		}
+	} catch (error) {
+		signal?.throwIfAborted();
+		return failed('metal', path.basename(file), error);
 	} finally {
-		model.close();
+		model?.close();
 	}
 }
 
@@ -128,6 +137,11 @@ function sameness(backend: 'cpu' | 'metal', what: string, one: Float32Array, oth
 	for (let i = 0; i < one.length; i++) if (!Object.is(one[i], other[i])) different++;
 	const problem = `${different} of ${one.length} logits are others`;
 	return { backend, what, ok: different === 0, ...(different > 0 && { problem }) };
+}
+
+/** A GPU that fails is as wrong as one that miscalculates. */
+function failed(backend: 'cpu' | 'metal', what: string, error: unknown): WholeModelCheck {
+	return { backend, what, ok: false, problem: (error as Error).message };
 }
 
 function unusable(backend: 'cpu' | 'metal', note: string | undefined): WholeModelCheck {

@@ -3,15 +3,8 @@ import { runBenchmark } from '../benchmark/benchmark';
 import type { BenchmarkOptions } from '../benchmark/options';
 import { Downloads } from '../models/downloads';
 import { ModelFinder } from '../models/find';
-import type {
-	BenchmarkReport,
-	EngineState,
-	EngineStatus,
-	MachineMemory,
-	MemoryNeed,
-	ModelRole,
-	SelfTestResult,
-} from '../protocol';
+import { addNeeds } from '../models/memory-need';
+import type { BenchmarkReport, EngineState, EngineStatus, MachineMemory, ModelRole, SelfTestResult } from '../protocol';
 import type { Engine } from '../runtime/engine';
 import { machineMemory } from '../runtime/machine-memory';
 import { StepArbiter } from '../runtime/step-arbiter';
@@ -279,13 +272,4 @@ export class SharedEngine {
 function withSummary(key: 'model' | 'completionModel', { model, state }: ModelHost): Partial<EngineStatus> {
 	const summary = model?.summary ?? (state.state === 'unloaded' ? state.summary : undefined);
 	return summary ? { [key]: summary } : {};
-}
-
-function addNeeds(a: MemoryNeed, b: MemoryNeed): MemoryNeed {
-	return {
-		weightBytes: a.weightBytes + b.weightBytes,
-		cacheBytes: a.cacheBytes + b.cacheBytes,
-		scratchBytes: a.scratchBytes + b.scratchBytes,
-		totalBytes: a.totalBytes + b.totalBytes,
-	};
 }

@@ -55,18 +55,20 @@ export class Benchmarks implements vscode.Disposable {
 				{ location: vscode.ProgressLocation.Notification, title: 'Hearth benchmark', cancellable: true },
 				(progress, cancellation) => this.#measure(progress, cancellation),
 			);
-			if (!report) return;
-			const id = await this.#store.save(report);
-			await this.#show(id, report);
+			if (report) await this.#show(await this.#store.save(report), report);
 		} catch (error) {
-			const choice = await vscode.window.showErrorMessage(
-				`Hearth: the benchmark failed. ${describeError(error).message}`,
-				'Show Log',
-			);
-			if (choice) this.#engine.log.show();
+			void this.#sayWhyNot(error);
 		} finally {
 			this.#running = false;
 		}
+	}
+
+	async #sayWhyNot(error: unknown): Promise<void> {
+		const choice = await vscode.window.showErrorMessage(
+			`Hearth: the benchmark failed. ${describeError(error).message}`,
+			'Show Log',
+		);
+		if (choice) this.#engine.log.show();
 	}
 
 	/** Undefined when the user cancelled. */

@@ -11,10 +11,11 @@ import {
 	StartDownloadRequest,
 	StopDownloadRequest,
 } from '../../engine/protocol';
+import { formatBytes } from '../../engine/units';
 import type { Engine } from '../connection/engine';
 import { modelFolders } from '../connection/settings';
 import { describeError } from '../errors';
-import { downloadText, formatBytes, isActive, percentDone } from '../status/statusText';
+import { downloadText, isActive, percentDone } from '../status/statusText';
 import { downloadTerms } from './modelItems';
 
 /** The download that was begun and neither finished nor given up: offered again when VS Code starts. */

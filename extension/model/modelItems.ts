@@ -7,7 +7,7 @@ import type {
 	MemoryShortage,
 	ModelSource,
 } from '../../engine/protocol';
-import { formatBytes } from '../status/statusText';
+import { formatBytes } from '../../engine/units';
 
 /** A row of the list, without what happens when it is chosen. */
 export interface ModelRow {

@@ -14,10 +14,10 @@ import {
 	type MemoryShortage,
 	type ModelList,
 } from '../../engine/protocol';
+import { formatBytes } from '../../engine/units';
 import type { Engine } from '../connection/engine';
 import { modelFolders } from '../connection/settings';
 import { describeError } from '../errors';
-import { formatBytes } from '../status/statusText';
 import { chooseFolder, convertFolder } from './convertFolder';
 import { Downloads } from './downloads';
 import { byUsefulness, foundRow, memoryChoices, offeredRow } from './modelItems';

@@ -1,5 +1,7 @@
-// "Self-Test": runs the engine's self-test with progress, shows its verdict and, on request, the report to attach to a bug.
+// "Self-Test": runs the engine's self-test with progress, shows its verdict and the report, which can be copied or saved to be
+// attached to a bug.
 import { randomUUID } from 'node:crypto';
+import { homedir } from 'node:os';
 import * as vscode from 'vscode';
 import {
 	WorkDoneProgress,
@@ -11,18 +13,30 @@ import { SelfTestRequest, type SelfTestResult } from '../../engine/protocol';
 import type { Engine } from '../connection/engine';
 import { describeError } from '../errors';
 
+/** The report's document: VS Code shows it as any Markdown, and has nothing of it to save. */
+const REPORT = vscode.Uri.parse('hearth-selftest:/Hearth Self-Test.md');
+
 export class SelfTest implements vscode.Disposable {
 	readonly #engine: Engine;
-	readonly #command: vscode.Disposable;
+	readonly #reportChanged = new vscode.EventEmitter<vscode.Uri>();
+	readonly #subscriptions: vscode.Disposable[];
+	#report = '';
 	#running = false;
 
 	constructor(engine: Engine) {
 		this.#engine = engine;
-		this.#command = vscode.commands.registerCommand('hearth.selfTest', () => this.#run());
+		this.#subscriptions = [
+			this.#reportChanged,
+			vscode.commands.registerCommand('hearth.selfTest', () => this.#run()),
+			vscode.workspace.registerTextDocumentContentProvider(REPORT.scheme, {
+				onDidChange: this.#reportChanged.event,
+				provideTextDocumentContent: () => this.#report,
+			}),
+		];
 	}
 
 	dispose(): void {
-		this.#command.dispose();
+		for (const subscription of this.#subscriptions) subscription.dispose();
 	}
 
 	async #run(): Promise<void> {
@@ -31,21 +45,19 @@ export class SelfTest implements vscode.Disposable {
 			return;
 		}
 		this.#running = true;
+		let result: SelfTestResult | undefined;
 		try {
-			const result = await vscode.window.withProgress(
+			result = await vscode.window.withProgress(
 				{ location: vscode.ProgressLocation.Notification, title: 'Hearth self-test', cancellable: true },
 				(progress, cancellation) => this.#test(progress, cancellation),
 			);
-			if (result) await show(result);
 		} catch (error) {
-			const choice = await vscode.window.showErrorMessage(
-				`Hearth: the self-test could not run. ${describeError(error).message}`,
-				'Show Log',
-			);
-			if (choice) this.#engine.log.show();
+			void this.#sayWhyNot(error);
 		} finally {
+			// What follows waits for answers that may never come.
 			this.#running = false;
 		}
+		if (result) await this.#show(result);
 	}
 
 	/** Undefined when the user cancelled. */
@@ -69,14 +81,45 @@ export class SelfTest implements vscode.Disposable {
 			throw error;
 		}
 	}
+	async #show({ passed, summary, markdown }: SelfTestResult): Promise<void> {
+		this.#report = markdown;
+		this.#reportChanged.fire(REPORT);
+		try {
+			await vscode.commands.executeCommand('markdown.showPreview', REPORT);
+		} catch {
+			// VS Code's own Markdown extension is turned off.
+			await vscode.window.showTextDocument(REPORT);
+		}
+		const show = passed ? vscode.window.showInformationMessage : vscode.window.showErrorMessage;
+		const choice = await show(`Hearth: ${summary}`, 'Copy Report', 'Save Report…');
+		if (choice === 'Copy Report') {
+			await vscode.env.clipboard.writeText(markdown);
+			vscode.window.setStatusBarMessage('Hearth: the report is in the clipboard.', 5000);
+		} else if (choice === 'Save Report…') {
+			await saveReport(markdown);
+		}
+	}
+
+	async #sayWhyNot(error: unknown): Promise<void> {
+		const choice = await vscode.window.showErrorMessage(
+			`Hearth: the self-test could not run. ${describeError(error).message}`,
+			'Show Log',
+		);
+		if (choice) this.#engine.log.show();
+	}
 }
 
-async function show({ passed, summary, markdown }: SelfTestResult): Promise<void> {
-	const message = `Hearth: ${summary}`;
-	const choice = passed
-		? await vscode.window.showInformationMessage(message, 'Show Report')
-		: await vscode.window.showErrorMessage(message, 'Show Report');
-	if (!choice) return;
-	const document = await vscode.workspace.openTextDocument({ language: 'markdown', content: markdown });
-	await vscode.window.showTextDocument(document);
+async function saveReport(markdown: string): Promise<void> {
+	const folder = vscode.workspace.workspaceFolders?.[0]?.uri ?? vscode.Uri.file(homedir());
+	const file = await vscode.window.showSaveDialog({
+		title: 'Save the self-test’s report',
+		defaultUri: vscode.Uri.joinPath(folder, 'hearth-selftest.md'),
+		filters: { Markdown: ['md'] },
+	});
+	if (!file) return;
+	try {
+		await vscode.workspace.fs.writeFile(file, new TextEncoder().encode(markdown));
+	} catch (error) {
+		void vscode.window.showErrorMessage(`Hearth: the report could not be saved. ${describeError(error).message}`);
+	}
 }

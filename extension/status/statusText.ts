@@ -1,5 +1,6 @@
 // What the status bar says about the engine. No VS Code in here.
 import type { DownloadStatus, EngineStatus, ModelSummary } from '../../engine/protocol';
+import { formatBytes, formatRate } from '../../engine/units';
 import type { EngineView } from '../../webview/messages';
 
 const MAX_NAME = 24;
@@ -149,7 +150,8 @@ export function statusDetails(status: EngineStatus): [string, string][] {
 	const { need } = status;
 	if (need) {
 		const parts = `weights ${formatBytes(need.weightBytes)}, cache ${formatBytes(need.cacheBytes)}, computing ${formatBytes(need.scratchBytes)}`;
-		details.push(['Needs', `${formatBytes(need.totalBytes)} at most (${parts})`]);
+		const draft = need.draftBytes === undefined ? '' : `; ${formatBytes(need.draftBytes)} of it to guess ahead`;
+		details.push(['Needs', `${formatBytes(need.totalBytes)} at most (${parts}${draft})`]);
 	}
 	for (const download of status.downloads ?? []) details.push([download.name, downloadText(download)]);
 	if (cache) {
@@ -168,22 +170,6 @@ export function statusDetails(status: EngineStatus): [string, string][] {
 
 function describe({ name, architecture, fileBytes }: ModelSummary): string {
 	return `${name} (${architecture}, ${formatBytes(fileBytes)})`;
-}
-
-/** Bytes in the unit a person reads them in, decimal like disk sizes: 12.1 GB. */
-export function formatBytes(bytes: number): string {
-	const units = ['B', 'KB', 'MB', 'GB', 'TB'];
-	let value = bytes;
-	let unit = 0;
-	while (value >= 1000 && unit < units.length - 1) {
-		value /= 1000;
-		unit++;
-	}
-	return `${unit === 0 || value >= 100 ? Math.round(value) : value.toFixed(1)} ${units[unit]}`;
-}
-
-export function formatRate(tokensPerSecond: number): string {
-	return tokensPerSecond >= 100 ? String(Math.round(tokensPerSecond)) : tokensPerSecond.toFixed(1);
 }
 
 /** Both models where there are two: the one that completes works more often, the one that chats is the larger. */

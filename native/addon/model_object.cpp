@@ -7,7 +7,6 @@
 #endif
 
 #include "../core/error.h"
-#include "../cpu/ceilings.h"
 #include "convert.h"
 
 namespace hearth {
@@ -240,11 +239,12 @@ Napi::Value ModelObject::repack(const Napi::CallbackInfo& call) {
 
 Napi::Value ModelObject::measure_ceilings(const Napi::CallbackInfo& call) {
   return model(call.Env()).worker.run(call.Env(), [engine = model(call.Env()).engine.get()]() -> Worker::Settle {
-    const cpu::Ceilings ceilings = cpu::measure_ceilings(engine->pool());
+    const Ceilings ceilings = engine->measure_ceilings();
     return [ceilings](Napi::Env env) {
       auto out = Napi::Object::New(env);
       out.Set("readBytesPerSecond", Napi::Number::New(env, ceilings.read_bytes_per_second));
       out.Set("multiplyAddsPerSecond", Napi::Number::New(env, ceilings.multiply_adds_per_second));
+      out.Set("arithmetic", Napi::String::New(env, ceilings.arithmetic));
       return Napi::Value(out);
     };
   });

@@ -34,6 +34,13 @@ struct StepCount {
   size_t scratch_bytes = 0;  ///< memory held for intermediates
 };
 
+/// What the hardware that computes can do at most, measured.
+struct Ceilings {
+  double read_bytes_per_second = 0;
+  double multiply_adds_per_second = 0;  ///< 0: not known
+  const char* arithmetic = "int8";      ///< of those multiply-adds: "int8" or "float"
+};
+
 class Backend {
  public:
   virtual ~Backend() = default;
@@ -90,6 +97,9 @@ class Backend {
   virtual bool encodes() const { return false; }
   /// What the step would launch, without running it; no launches: this backend has none. The step must be valid.
   virtual StepCount count(const Batch&, KvCache&) { return {}; }
+
+  /// Fills in the ceilings of the device it computes on. false: that is the CPU, whose are measured elsewhere. Between steps only.
+  virtual bool measure_ceilings(Ceilings&) { return false; }
 
   // What draft heads need; a backend may do without, and is asked first.
   virtual bool runs_draft_heads() const { return false; }

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <utility>
 
+#include "../cpu/ceilings.h"
 #include "../cpu/cpu_backend.h"
 #include "../cpu/kernels.h"
 #include "../cpu/reference_backend.h"
@@ -204,6 +205,11 @@ StepCount Engine::count(KvCache& cache, const Batch& batch) {
 void Engine::repack(int layer) {
   if (layer < 0 || layer >= model_.config().layers) fail("the model has no layer %d", layer);
   if (!aborted_) backend_->repack(layer);
+}
+
+Ceilings Engine::measure_ceilings() {
+  Ceilings ceilings;
+  return backend_->measure_ceilings(ceilings) ? ceilings : cpu::measure_ceilings(pool_);
 }
 
 std::map<std::string, double> Engine::take_profile() {

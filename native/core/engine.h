@@ -72,7 +72,8 @@ class Engine {
   /// See Backend::repack. Throws Error for a layer out of range.
   void repack(int layer);
 
-  ThreadPool& pool() { return pool_; }
+  /// Of the hardware that the backend computes on. Between steps; throws Error where there is no memory to measure with.
+  Ceilings measure_ceilings();
 
   /// Makes the running step and all later ones throw, at the next layer.
   void abort() {

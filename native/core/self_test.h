@@ -3,7 +3,6 @@
 #pragma once
 
 #include <atomic>
-#include <bit>
 #include <chrono>
 #include <cmath>
 #include <cstdint>
@@ -46,29 +45,6 @@ namespace metal {
 void self_test(const SelfTestOptions& options);
 }  // namespace metal
 
-namespace self_test {
-
-/// SplitMix64 (Steele, Lea, Flood 2014).
-class Random {
- public:
-  explicit Random(uint64_t seed) : state_(seed) {}
-  uint64_t bits() {
-    uint64_t z = state_ += 0x9E3779B97F4A7C15u;
-    z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9u;
-    z = (z ^ z >> 27) * 0x94D049BB133111EBu;
-    return z ^ z >> 31;
-  }
-  int integer(int low, int high) { return low + static_cast<int>(bits() % static_cast<uint64_t>(high - low + 1)); }
-  /// −1..1
-  float uniform() { return static_cast<float>(static_cast<double>(bits() >> 11) * 0x1p-52 - 1.0); }
-  template <class Values> void fill(Values& values, float scale = 1) {
-    for (auto& value : values) value = uniform() * scale;
-  }
-
- private:
-  uint64_t state_;
-};
-
 /// Milliseconds of one run: the fastest of a few after a first one.
 template <class Run> double time_of(const Run& run) {
   using Clock = std::chrono::steady_clock;
@@ -88,7 +64,5 @@ inline double deviation(double worst, double got, double wanted, double scale) {
   if (!std::isfinite(got)) return INFINITY;
   return std::max(worst, std::fabs(got - wanted) / std::max(scale, 1e-30));
 }
-
-}  // namespace self_test
 
 }  // namespace hearth

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "../core/backend.h"
 #include "../core/thread_pool.h"
 
 namespace hearth::cpu {
@@ -17,12 +18,8 @@ bool has_dot_instructions();
 /// Runs `turns` turns of a loop of nothing but that instruction on independent registers; gives the multiply-adds done.
 double dot_instructions(long turns);
 
-struct Ceilings {
-  double read_bytes_per_second;
-  double multiply_adds_per_second;  ///< int8; 0 where the CPU has no instruction for it
-};
-
-/// Median of several short rounds on all threads of the pool, about a second in all. Takes 512 MB for that time. Throws
+/// Reading memory, and int8 multiply-adds (0 where the CPU has no instruction for them): the median of several short rounds on all
+/// threads of the pool, about a second in all. Takes 512 MB for that time. Throws
 /// Error where they cannot be had.
 Ceilings measure_ceilings(ThreadPool& pool);
 

@@ -10,14 +10,13 @@
 
 #include "../core/dequantize.h"
 #include "../core/model.h"
+#include "../core/random.h"
 #include "kernels.h"
 
 namespace hearth::cpu {
 
 namespace {
 
-using self_test::deviation;
-using self_test::Random;
 
 /// One kernel of the table with its inputs, the same for every set.
 struct Case {
@@ -84,7 +83,7 @@ Case quantised(const FormatInfo& info, bool packed, int rows, int blocks, int co
   }
 
   Case out{std::string(type_traits(info.type)->name) + (packed ? " products, packed" : " products"),
-           text("%d x %d, %d rows", rows, k, columns), 2e-6 * std::sqrt(blocks),
+           text("%d x %d, %d row%s", rows, k, columns, columns == 1 ? "" : "s"), 2e-6 * std::sqrt(blocks),
            static_cast<double>(weights->size()), 2.0 * rows * k * columns, nullptr, nullptr, {}, {}};
   const Matrix matrix{info.type, weights->data(), rows, k, row_bytes};
   std::vector<std::vector<float>> values(static_cast<size_t>(rows), std::vector<float>(static_cast<size_t>(k)));
@@ -159,7 +158,7 @@ Case floats(Floats type, int rows, int k, int columns, Random& random) {
   auto x = std::make_shared<std::vector<float>>(static_cast<size_t>(columns * k));
   random.fill(*x);
   const char* name = type == Floats::f32 ? "group_f32" : type == Floats::f16 ? "group_f16" : "group_bf16";
-  Case out{name, text("%d x %d, %d rows", rows, k, columns), 2e-6 * std::sqrt(k / 16.0), static_cast<double>(weights->size()),
+  Case out{name, text("%d x %d, %d row%s", rows, k, columns, columns == 1 ? "" : "s"), 2e-6 * std::sqrt(k / 16.0), static_cast<double>(weights->size()),
            2.0 * rows * k * columns, [](const Kernels&) { return true; }, nullptr, {}, {}};
   for (int c = 0; c < columns; c++)
     for (int r = 0; r < rows; r++) {
@@ -390,7 +389,7 @@ KernelCheck check(const Case& test, const Kernels& kernels, const std::vector<fl
   if (!(out.error <= test.tolerance)) out.problem = text("deviates from the reference by %.2g, more than %.2g", out.error, test.tolerance);
   else if (different > 0) out.problem = text("%zu of %zu values are not the portable kernel's bits", different, got.size());
   out.ok = out.problem.empty();
-  out.milliseconds = self_test::time_of([&] { test.run(kernels, got); });
+  out.milliseconds = time_of([&] { test.run(kernels, got); });
   return out;
 }
 

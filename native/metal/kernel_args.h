@@ -66,6 +66,7 @@ enum : u32 {
   kMaxExperts = 1024,
   kMaxExpertsUsed = 64,
   kMaxHeadLength = 256,
+  kCeilingChains = 4,       ///< of four values each, independent of one another
 };
 
 /// Floats from one row of activations of this width to the next.
@@ -270,6 +271,17 @@ struct SampleParams {
 struct SampleResult {
   u32 token;
   float probability;  ///< under softmax(logits)
+};
+
+// ----------------------------------------------------------------------------------------------------------------- ceilings.metal
+/// ceiling_read: sums[i] = the sum, modulo 2^32, of all words that simdgroup i read; all together read `count` uint4s once.
+/// buffers: 1 uint4 data[count], 2 uint sums[simdgroups]. grid: any × 1; S any.
+///
+/// ceiling_multiply_add: `count` turns of v = fma(v, factor, addend) on kCeilingChains float4s a thread; sums[i] = their sum over simdgroup
+/// i. buffers: 1 float sums[simdgroups]. grid: any × 1; S any.
+struct CeilingArgs {
+  u32 count;
+  float factor, addend;
 };
 
 }  // namespace gpu

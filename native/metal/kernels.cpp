@@ -26,7 +26,8 @@ std::string source_of(std::string_view kernel) {
     std::string_view prefix;
     const char* file;
   } kFiles[] = {{"embed", "embedding"}, {"norm", "norm"},   {"latch", "norm"}, {"qkv", "qkv"},           {"attention", "attention"},
-                {"linear", "linear"},   {"router", "router"}, {"expert_lists", "router"}, {"sample", "sample"}};
+                {"linear", "linear"},   {"router", "router"}, {"expert_lists", "router"}, {"sample", "sample"},
+                {"ceiling", "ceilings"}};
   for (const auto& [prefix, file] : kFiles)
     if (kernel.substr(0, prefix.size()) == prefix) return std::string(file) + ".metal";
   return "experts.metal";

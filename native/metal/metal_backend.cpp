@@ -11,6 +11,7 @@
 
 #include "../core/error.h"
 #include "../core/rope.h"
+#include "ceilings.h"
 #include "gpu_memory.h"
 #include "kernels.h"
 #include "rounds.h"
@@ -111,6 +112,13 @@ class MetalBackend final : public Backend {
   std::string device() const override { return device_->info().name; }
   CacheType cache_type() const override { return CacheType::f16; }
   bool encodes() const override { return true; }
+  bool measure_ceilings(Ceilings& ceilings) override {
+    guarded([&] {
+      const gpu::Buffer* weights = weights_.buffers().front();
+      ceilings = metal::measure_ceilings(*device_, kernels_, {weights, 0, weights->bytes()});
+    });
+    return true;
+  }
 
   std::shared_ptr<KvCache> make_cache(const Config& config, int blocks, CacheType type) override {
     if (type != CacheType::f16) fail("the Metal kernels need a cache of type f16");

@@ -9,6 +9,7 @@
 #include "../core/cache.h"
 #include "../core/dequantize.h"
 #include "../core/error.h"
+#include "../core/random.h"
 #include "../core/sampler.h"
 #include "device/gpu.h"
 #include "kernel_args.h"
@@ -18,8 +19,6 @@ namespace hearth::metal {
 
 namespace {
 
-using self_test::deviation;
-using self_test::Random;
 
 struct Shape {
   int E, H, K, D, F, X, U, V;
@@ -670,6 +669,28 @@ void test_sample(Bench& bench) {
               });
 }
 
+void test_ceilings(Bench& bench, bool full) {
+  const uint32_t groups = full ? 1024 : 3, threads = 256, sums = groups * threads / gpu::kSimdWidth, turns = full ? 512 : 40;
+  const auto words = bench.buffer((full ? size_t{256} << 20 : size_t{20} << 10) + 48), out = bench.buffer(size_t{sums} * 4);
+  for (size_t i = 0; i < words.bytes / 4; i++) words.data<uint32_t>()[i] = u32(static_cast<size_t>(bench.random.bits() >> 32));
+  bench.check("ceiling_read", std::to_string(words.bytes >> 10) + " KiB", kExactTolerance, static_cast<double>(words.bytes), 0,
+              {bench.launch("ceiling_read", {}, gpu::CeilingArgs{u32(words.bytes / 16), 0, 0}, {{1, words.view()}, {2, out.view()}}, {groups, 1, 1}, threads)},
+              [&] {
+                uint32_t wanted = 0, got = 0;
+                for (size_t i = 0; i < words.bytes / 4; i++) wanted += words.data<uint32_t>()[i];
+                for (uint32_t i = 0; i < sums; i++) got += out.data<uint32_t>()[i];
+                return static_cast<double>(wanted - got);
+              });
+  const double chains = 4.0 * gpu::kCeilingChains;
+  bench.check("ceiling_multiply_add", std::to_string(turns) + " turns", kExactTolerance, 4.0 * sums, 2.0 * chains * turns * groups * threads,
+              {bench.launch("ceiling_multiply_add", {}, gpu::CeilingArgs{turns, 0.5f, 1.0f}, {{1, out.view()}}, {groups, 1, 1}, threads)}, [&] {
+                // Every chain has come to 2, however it began.
+                double worst = 0;
+                for (uint32_t i = 0; i < sums; i++) worst = deviation(worst, out.data<float>()[i], 2 * chains * gpu::kSimdWidth, 1);
+                return worst;
+              });
+}
+
 }  // namespace
 
 void self_test(const SelfTestOptions& options) {
@@ -682,6 +703,7 @@ void self_test(const SelfTestOptions& options) {
   test_router(bench);
   test_experts(bench);
   test_sample(bench);
+  test_ceilings(bench, options.full);
 }
 
 }  // namespace hearth::metal

@@ -21,6 +21,7 @@
 #include <string>
 #include <vector>
 
+#include "../core/random.h"
 #include "../cpu/kernels.h"
 #include "guarded.h"
 
@@ -42,20 +43,9 @@ int failures = 0;
   va_end(arguments);
 }
 
-/// SplitMix64. Calls stand in statements of their own, never two in one expression, whose order would be the compiler's.
-class Random {
+class Random : public hearth::Random {
  public:
-  explicit Random(uint64_t seed) : state_(seed) {}
-  uint64_t bits() {
-    uint64_t z = state_ += 0x9E3779B97F4A7C15u;
-    z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9u;
-    z = (z ^ z >> 27) * 0x94D049BB133111EBu;
-    return z ^ z >> 31;
-  }
-  /// low..high, both included.
-  int integer(int low, int high) { return low + static_cast<int>(bits() % static_cast<uint64_t>(high - low + 1)); }
-  /// −1..1.
-  float uniform() { return static_cast<float>(static_cast<double>(bits() >> 11) * 0x1p-52 - 1.0); }
+  using hearth::Random::Random;
   /// About normal, with some outliers, as activations are.
   float normal() {
     float sum = 0;
@@ -68,9 +58,6 @@ class Random {
     return bits() & 1 ? magnitude | 0x8000 : magnitude;
   }
   template <size_t N> int pick(const int (&choices)[N]) { return choices[bits() % N]; }
-
- private:
-  uint64_t state_;
 };
 
 bool same_bits(float a, float b) {

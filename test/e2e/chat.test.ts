@@ -1,7 +1,7 @@
 // The chat in the side bar: an answer streams in, code goes to the editor and the clipboard, Stop stops.
 import type { FrameLocator } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
-import { recordMilliseconds, stepsOf, VsCode, type Window } from './workbench';
+import { HANG_MILLISECONDS, recordMilliseconds, stepsOf, VsCode, type Window } from './workbench';
 
 describe('chat', () => {
 	let vscode: VsCode;
@@ -64,7 +64,8 @@ describe('chat', () => {
 	test('its code goes to the clipboard and into the editor', async () => {
 		const block = chat.locator('.message.assistant[data-last] .code-block').first();
 		await block.locator('.copy-code').click();
-		await expect.poll(() => window.page.evaluate(() => navigator.clipboard.readText())).toContain('fibonacci');
+		const clipboard = () => window.page.evaluate(() => navigator.clipboard.readText());
+		await expect.poll(clipboard, { timeout: HANG_MILLISECONDS }).toContain('fibonacci');
 		await block.locator('.insert-code').click();
 		await window.page.locator('.tab.active.dirty', { hasText: 'numbers.ts' }).waitFor();
 		await window.save();

@@ -388,9 +388,20 @@ export class Window {
 		return toast;
 	}
 
-	/** The page inside a webview of the extension: the one that has `selector`. */
-	async webview(selector: string): Promise<FrameLocator> {
-		const frames = this.page.locator('iframe.webview.ready[src*="extensionId=hearth.hearth&"]');
+	/** A notification whose text matches, in the list of all: messages without an answer go there after a while. */
+	async listedNotification(text: string | RegExp): Promise<Locator> {
+		await this.runCommand('Notifications: Show Notifications');
+		const item = this.page
+			.locator('.notifications-center.visible .notification-list-item')
+			.filter({ hasText: text })
+			.first();
+		await item.waitFor();
+		return item;
+	}
+
+	/** The page inside a webview of the extension, or of another one: the page that has `selector`. */
+	async webview(selector: string, extension = 'hearth.hearth'): Promise<FrameLocator> {
+		const frames = this.page.locator(`iframe.webview.ready[src*="extensionId=${extension}&"]`);
 		for (;;) {
 			for (let i = 0; i < (await frames.count()); i++) {
 				const inner = frames.nth(i).contentFrame().frameLocator('iframe#active-frame');

@@ -1,4 +1,4 @@
-// llama, qwen2 and qwen3 as Hugging Face's transformers computes them (`modeling_llama.py` and its like), in plain loops and
+// llama, qwen2, qwen3 and qwen3moe as Hugging Face's transformers computes them (`modeling_llama.py` and its like), in plain loops and
 // doubles, from tensors by their names there. What a converted file is compared with.
 
 export interface PlainConfig {
@@ -12,6 +12,8 @@ export interface PlainConfig {
 	epsilon: number;
 	/** Angle a position, by i of D/2. */
 	frequencies: readonly number[];
+	/** Experts of a token, where a layer has experts. */
+	expertsUsed?: number;
 	/** Factor of cos and sin: YaRN's. */
 	concentration?: number;
 }
@@ -67,6 +69,15 @@ export function feedForward(x: readonly number[], gate: Float32Array, up: Float3
 	);
 }
 
+/** The softmax over all experts, its `used` largest, and their share of one (`norm_topk_prob`). */
+function chosenExperts(scores: readonly number[], used: number): { expert: number; weight: number }[] {
+	const largest = Math.max(...scores);
+	const all = scores.map((score, expert) => ({ expert, weight: Math.exp(score - largest) }));
+	const best = all.sort((a, b) => b.weight - a.weight).slice(0, used);
+	const total = best.reduce((sum, { weight }) => sum + weight, 0);
+	return best.map(({ expert, weight }) => ({ expert, weight: weight / total }));
+}
+
 /** `logits` of every position, [tokens][vocabulary]; `inputs` of every layer, [layers][tokens][embedding]. */
 export function plainForward(
 	config: PlainConfig,
@@ -103,9 +114,16 @@ export function plainForward(
 			});
 			const after = add(row, multiply(w('self_attn.o_proj.weight'), attended));
 			const normed = rmsNorm(after, w('post_attention_layernorm.weight'), config.epsilon);
-			return add(
+			const network = (at: string) =>
+				feedForward(normed, w(`${at}.gate_proj.weight`), w(`${at}.up_proj.weight`), w(`${at}.down_proj.weight`));
+			if (!w('mlp.gate.weight')) return add(after, network('mlp'));
+			return chosenExperts(multiply(w('mlp.gate.weight'), normed), config.expertsUsed!).reduce(
+				(sum, { expert, weight }) =>
+					add(
+						sum,
+						network(`mlp.experts.${expert}`).map((value) => weight * value),
+					),
 				after,
-				feedForward(normed, w('mlp.gate_proj.weight'), w('mlp.up_proj.weight'), w('mlp.down_proj.weight')),
 			);
 		});
 	}

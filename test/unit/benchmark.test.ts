@@ -314,6 +314,9 @@ describe('everything', () => {
 			...['tg6@d200 / d0', 'verify8 / step1', 'edit / edit-plain', 'first-token-warm / cold'],
 		]);
 		expect(report.machine).toMatchObject({ readBytesPerSecond: 1e6, multiplyAddsPerSecond: 1e9 });
+		// The toy's weights have no faster layout.
+		expect(report.repacked).toBe(false);
+		expect(renderReport(report)).toMatch(/^model: .*, weights as in the file$/m);
 		const decode = named('tg6');
 		expect(decode.bandwidthShare).toBeCloseTo((decode.bytesPerToken! * decode.tokensPerSecond!.mean) / 1e6, 3);
 		expect(Object.keys(JSON.parse(JSON.stringify(report)))).toEqual(

@@ -4,7 +4,7 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, wr
 import os from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
-import type { BenchmarkReport, ModelList, SelfTestReport } from '../../engine/protocol';
+import type { BenchmarkReport, MemoryNeed, ModelList, SelfTestReport } from '../../engine/protocol';
 import { VERSION } from '../../engine/version';
 import { loadNative } from '../../native/index';
 import { bundleCli } from '../support/cli';
@@ -172,8 +172,8 @@ describe('hearth selftest', () => {
 		for (const { milliseconds, bytes } of report.kernels) expect(Math.min(milliseconds, bytes)).toBeGreaterThan(0);
 		expect(report.models.map(({ ok }) => ok)).toEqual([true, true, true]);
 		const markdown = readFileSync(file, 'utf8');
-		expect(markdown).toMatch(/^# Hearth self-test\n\nAll \d+ checks passed\./);
-		expect(markdown).toMatch(/\| cpu portable +\| +MXFP4 products \|.*\| +ok \|/);
+		expect(markdown).toMatch(/^# Hearth self-test\n\nAll \d+ checks of the CPU's .*portable kernels passed\./);
+		expect(markdown).toMatch(/### The CPU's portable kernels\n\n\| kernel .*\n.*\n\| MXFP4 products +\|.*\| ok \|/);
 	});
 
 	test('asked for Metal where there is none, says why the CPU computes', async () => {
@@ -202,6 +202,12 @@ describe('hearth info', () => {
 		expect(stdout).toMatch(/^architecture +gpt-oss$/m);
 		expect(stdout).toMatch(/^ {2}MXFP4 +12 /m);
 		expect(stdout).toMatch(/^attention.layer_norm_rms_epsilon +0.00001$/m);
+		const alone = summary['memory'] as MemoryNeed;
+		const { memory } = await json<{ memory: MemoryNeed }>(['info', model, '--draft', model]);
+		expect(memory.totalBytes).toBe(alone.totalBytes + memory.draftBytes!);
+		expect(memory.cacheBytes).toBe(2 * alone.cacheBytes);
+		expect((await run(['info', model, '--draft', model])).stdout).toMatch(/^ {2}of it, the draft +[\d.]+ MB$/m);
+		expect(stdout).not.toContain('the draft');
 	});
 });
 
@@ -435,12 +441,13 @@ describe('hearth serve', () => {
 		const client = new TestClient(child.stdout!, child.stdin!);
 		await client.initialize();
 		await client.until(({ state }) => state === 'ready');
-		const lowered = Math.max(os.getPriority(), os.constants.priority.PRIORITY_BELOW_NORMAL);
-		expect(os.getPriority(child.pid)).toBe(lowered);
+		// Whoever runs the tests may have lowered both further, and at any time.
+		const { PRIORITY_BELOW_NORMAL: lowered } = os.constants.priority;
+		expect(os.getPriority(child.pid)).toBeGreaterThanOrEqual(lowered);
 		if (process.platform === 'linux') {
 			// Here each thread has its own; those that were there before JavaScript ran are the garbage collector's.
 			const threads = readdirSync(`/proc/${child.pid}/task`).map((id) => os.getPriority(Number(id)));
-			expect(threads.filter((priority) => priority === lowered).length).toBeGreaterThanOrEqual(1 + 2);
+			expect(threads.filter((priority) => priority >= lowered).length).toBeGreaterThanOrEqual(1 + 2);
 		}
 		child.stdin!.destroy();
 		await new Promise((resolve) => child.once('close', resolve));

@@ -56,6 +56,14 @@ async function tensorsOf(file: string): Promise<Map<string, { type: string; shap
 	);
 }
 
+/** What a GGUF's tokenizer was made from. */
+const vocabularyOf = (header: GgufHeader) => ({
+	tokens: requireStrings(header, 'tokenizer.ggml.tokens'),
+	tokenTypes: header.metadata.get('tokenizer.ggml.token_type') as Int32Array,
+	merges: requireStrings(header, 'tokenizer.ggml.merges'),
+	...{ bosId: 0, eosId: 0, paddingId: 0 },
+});
+
 async function logitsOf(
 	file: string,
 	tokens: Int32Array,
@@ -180,7 +188,7 @@ describe('gpt-oss', () => {
 			experted(`${to}.mlp.experts.gate_up_proj`, gateUp, 2 * feedForward, embedding);
 			experted(`${to}.mlp.experts.down_proj`, [`blk.${n}.ffn_down_exps.weight`], embedding, feedForward);
 		}
-		const small = trainedVocabularyOf(header);
+		const small = vocabularyOf(header);
 		return writeFolder(
 			folder,
 			name,
@@ -197,13 +205,6 @@ describe('gpt-oss', () => {
 			shards,
 		);
 	}
-
-	const trainedVocabularyOf = (header: GgufHeader) => ({
-		tokens: requireStrings(header, 'tokenizer.ggml.tokens'),
-		tokenTypes: header.metadata.get('tokenizer.ggml.token_type') as Int32Array,
-		merges: requireStrings(header, 'tokenizer.ggml.merges'),
-		...{ bosId: 0, eosId: 0, paddingId: 0 },
-	});
 
 	test('a sharded folder with MXFP4 experts becomes the GGUF it was made from, bit for bit', async () => {
 		const direct = await makeModel(folder, 'direct', shape);
@@ -282,7 +283,13 @@ describe('dense models', () => {
 		},
 	};
 
-	function weightsOf(options: { bias?: boolean; norms?: boolean; tied?: boolean; headLength?: number }): PlainWeights {
+	function weightsOf(options: {
+		bias?: boolean;
+		norms?: boolean;
+		tied?: boolean;
+		headLength?: number;
+		experts?: number;
+	}): PlainWeights {
 		const { embedding, heads: h, headsKv, feedForward } = sizes;
 		const headLength = options.headLength ?? sizes.headLength;
 		const weights: PlainWeights = {};
@@ -310,9 +317,15 @@ describe('dense models', () => {
 				add(`${at}.self_attn.k_norm.weight`, headLength, 0.25, 1);
 			}
 			add(`${at}.self_attn.o_proj.weight`, embedding * h * headLength, 0.125);
-			add(`${at}.mlp.gate_proj.weight`, feedForward * embedding, 0.25);
-			add(`${at}.mlp.up_proj.weight`, feedForward * embedding, 0.25);
-			add(`${at}.mlp.down_proj.weight`, embedding * feedForward, 0.125);
+			if (options.experts) add(`${at}.mlp.gate.weight`, options.experts * embedding, 0.25);
+			const networks = options.experts
+				? Array.from({ length: options.experts }, (_, expert) => `${at}.mlp.experts.${expert}`)
+				: [`${at}.mlp`];
+			for (const network of networks) {
+				add(`${network}.gate_proj.weight`, feedForward * embedding, 0.25);
+				add(`${network}.up_proj.weight`, feedForward * embedding, 0.25);
+				add(`${network}.down_proj.weight`, embedding * feedForward, 0.125);
+			}
 		}
 		return weights;
 	}
@@ -362,6 +375,15 @@ describe('dense models', () => {
 			frequencies: Array.from({ length: 16 }, (_, i) => base ** (-i / 16)),
 			config: { ...common, architectures: ['Qwen3ForCausalLM'], head_dim: 32, tie_word_embeddings: true },
 		},
+		'qwen3moe with an expert a tensor, BF16, four shards': {
+			...{ name: 'qwen3moe', pre: 'qwen2', options: { norms: true, experts: 6 }, store: bf16, shards: 4 },
+			frequencies: plain,
+			config: {
+				...{ ...common, architectures: ['Qwen3MoeForCausalLM'], intermediate_size: 160, mlp_only_layers: [] },
+				...{ num_experts: 6, num_experts_per_tok: 2, moe_intermediate_size: 96, norm_topk_prob: true },
+				decoder_sparse_step: 1,
+			},
+		},
 	} as const;
 
 	test.each(Object.entries(cases))('%s', async (title, { name, pre, options, store, shards, frequencies, config }) => {
@@ -383,15 +405,86 @@ describe('dense models', () => {
 		const tokens = randomTokens(24, vocabularySize, 11);
 		const plainConfig: PlainConfig = {
 			...{ ...sizes, headLength: 'headLength' in options ? options.headLength : 16 },
-			...{ epsilon: 1e-5, frequencies },
+			...{ epsilon: 1e-5, frequencies, expertsUsed: 2 },
 		};
 		const published = plainForward(plainConfig, weights, tokens).logits;
 		const positions = [0, 5, 23];
 		const [theirs] = await llamaLogits(file, [{ tokens, positions }], vocabularySize);
+		const ours = await logitsOf(file, tokens, 'reference');
 		for (const [i, position] of positions.entries()) {
-			const row = theirs!.subarray(i * vocabularySize, (i + 1) * vocabularySize);
-			expect(correlation(row, published[position]!), `position ${position}`).toBeGreaterThan(0.9995);
+			const row = (logits: Float32Array, at: number) => logits.subarray(at * vocabularySize, (at + 1) * vocabularySize);
+			const wanted = published[position]!;
+			expect(correlation(row(theirs!, i), wanted), `llama.cpp, position ${position}`).toBeGreaterThan(0.9995);
+			expect(correlation(row(ours, position), wanted), `position ${position}`).toBeGreaterThan(0.9999);
 		}
+	});
+
+	test('qwen3moe: stacked again, the experts are the GGUF they were taken from, bit for bit', async () => {
+		const experts = 5;
+		const shape = { experts, expertsUsed: 2, feedForward: 64, attentionType: 'BF16', feedForwardType: 'BF16' } as const;
+		const direct = await makeModel(folder, 'qwen3moe', { architecture: 'qwen3moe', ...shape, tied: false });
+		const header = await native.readGguf(direct);
+		const wanted = await tensorsOf(direct);
+		const number = (key: string) => Number(header.metadata.get(`qwen3moe.${key}`));
+		const tensors: Tensors = {};
+		const names: Record<string, string> = {
+			...{ 'token_embd.weight': 'model.embed_tokens.weight', 'output.weight': 'lm_head.weight' },
+			...{ 'output_norm.weight': 'model.norm.weight', attn_norm: 'input_layernorm' },
+			...{ ffn_norm: 'post_attention_layernorm', attn_output: 'self_attn.o_proj', ffn_gate_inp: 'mlp.gate' },
+			...{ attn_q: 'self_attn.q_proj', attn_k: 'self_attn.k_proj', attn_v: 'self_attn.v_proj' },
+			...{ attn_q_norm: 'self_attn.q_norm', attn_k_norm: 'self_attn.k_norm' },
+		};
+		for (const [name, { type, shape: dims, bytes }] of wanted) {
+			const [, layer, part] = /^blk\.(\d+)\.(\w+)\.weight$/.exec(name) ?? [];
+			const store = (to: string, data: Uint8Array, of: number[]) => {
+				tensors[to] = { dtype: type, shape: [...of].reverse(), bytes: data };
+			};
+			const stacked = /^ffn_(gate|up|down)_exps$/.exec(part ?? '')?.[1];
+			if (stacked !== undefined) {
+				const each = bytes.length / experts;
+				for (let e = 0; e < experts; e++) {
+					const to = `model.layers.${layer}.mlp.experts.${e}.${stacked}_proj.weight`;
+					store(to, bytes.subarray(e * each, (e + 1) * each), dims.slice(0, 2));
+				}
+			} else if (part !== undefined) store(`model.layers.${layer}.${names[part]}.weight`, bytes, dims);
+			else store(names[name]!, bytes, dims);
+		}
+		const config = {
+			...{ architectures: ['Qwen3MoeForCausalLM'], hidden_act: 'silu', tie_word_embeddings: false },
+			...{ num_hidden_layers: number('block_count'), hidden_size: number('embedding_length') },
+			...{ num_attention_heads: number('attention.head_count'), head_dim: number('attention.key_length') },
+			...{ num_key_value_heads: number('attention.head_count_kv'), max_position_embeddings: number('context_length') },
+			...{ intermediate_size: 64, moe_intermediate_size: 64, num_experts: experts, num_experts_per_tok: 2 },
+			...{ norm_topk_prob: true, rms_norm_eps: 1e-5, rope_theta: number('rope.freq_base') },
+			vocab_size: wanted.get('token_embd.weight')!.shape[1]!,
+		};
+		const files = { 'config.json': config, 'tokenizer.json': tokenizerJson(vocabularyOf(header), 'qwen2') };
+		const from = writeFolder(folder, 'qwen3moe-folder', tensors, files, 3);
+		const file = `${from}.gguf`;
+		await convertFolder(from, file);
+		const made = await tensorsOf(file);
+		expect([...made.keys()].sort()).toEqual([...wanted.keys()].sort());
+		for (const [name, { type, shape: dims, bytes }] of wanted) {
+			expect(made.get(name), name).toMatchObject({ type, shape: dims });
+			expect(made.get(name)!.bytes.equals(bytes), name).toBe(true);
+		}
+		const tokens = randomTokens(20, config.vocab_size, 3);
+		expect(await logitsOf(file, tokens)).toEqual(await logitsOf(direct, tokens));
+
+		// What the architecture does not do is refused, and so is a folder that lacks an expert.
+		for (const [change, message] of [
+			[{ norm_topk_prob: false }, 'norm_topk_prob is "false", which is not supported'],
+			[{ decoder_sparse_step: 2 }, 'decoder_sparse_step is "2", which is not supported'],
+			[{ mlp_only_layers: [0] }, 'mlp_only_layers, layers without experts, are not supported'],
+			[{ num_experts: experts + 1 }, 'has the shape'],
+			[{ num_experts_per_tok: experts + 1 }, 'num_experts_per_tok is 6, which is outside'],
+		] as const) {
+			writeFileSync(path.join(from, 'config.json'), JSON.stringify({ ...config, ...change }));
+			await expect(convertFolder(from, file), message).rejects.toThrow(message);
+		}
+		const { 'model.layers.0.mlp.experts.3.up_proj.weight': _missing, ...others } = tensors;
+		const lacking = writeFolder(folder, 'qwen3moe-lacking', others, files);
+		await expect(convertFolder(lacking, file)).rejects.toThrow('lacks the tensor model.layers.0.mlp.experts.3.up_proj');
 	});
 });
 

@@ -1,9 +1,12 @@
 // EAGLE-3 draft heads: the native forward pass against plain loops, and the engine with a head against the engine without.
+import { statSync } from 'node:fs';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { convertFolder } from '../../engine/convert/convert';
+import { cacheTokens } from '../../engine/models/memory-need';
 import { Engine, type GenerateOptions } from '../../engine/runtime/engine';
 import { openModel } from '../../engine/runtime/model';
+import { DEFAULT_SETTINGS } from '../../engine/server/settings';
 import type { DraftSource } from '../../engine/speculation/draft-source';
 import { HeadDrafts } from '../../engine/speculation/head-drafts';
 import { demoCorpus } from '../../engine/synth/demo-text';
@@ -391,6 +394,41 @@ describe('a model opened with a draft', () => {
 		expect(strange.draft).toBeUndefined();
 		expect(strange.engine.info.draftHead).toBeUndefined();
 		await strange.engine.close();
+	});
+
+	test('counts the head in the memory it needs, and leaves it where there is none for it', async () => {
+		const targetGguf = path.join(folder, 'gpt-oss.gguf');
+		const draftModelPath = path.join(folder, 'gpt-oss-head.gguf');
+		const settings = { ...DEFAULT_SETTINGS, contextTokens: 1000 };
+		const open = (availableBytes: number, draft = true) =>
+			openModel(targetGguf, {
+				...{ threads: 1, contextTokens: 1000, cacheTokens: cacheTokens(settings), cacheType: 'f16' },
+				...(draft && { draftModelPath }),
+				memory: { settings, limit: 'available', available: { totalBytes: 64e9, availableBytes } },
+			});
+		const without = await open(32e9, false);
+		const alone = without.need!;
+		expect(alone.cacheBytes).toBe(without.engine.cacheBytes);
+		expect(alone.draftBytes).toBeUndefined();
+		await without.engine.close();
+
+		const both = await open(32e9);
+		const { cacheBytes, weightBytes, scratchBytes, totalBytes, draftBytes } = both.need!;
+		// The head's keys and values lie beside the target's.
+		expect(cacheBytes).toBe(both.engine.cacheBytes);
+		expect(cacheBytes).toBeGreaterThan(alone.cacheBytes);
+		expect(weightBytes).toBe(alone.weightBytes + statSync(draftModelPath).size);
+		expect(scratchBytes).toBeGreaterThan(alone.scratchBytes);
+		expect(totalBytes).toBe(weightBytes + cacheBytes + scratchBytes);
+		expect(draftBytes).toBe(totalBytes - alone.totalBytes);
+		await both.engine.close();
+
+		const short = await open(totalBytes - 1);
+		expect(short.draft).toBeUndefined();
+		expect(short.draftProblem).toMatch(/gpt-oss-head\.gguf would take another [\d.]+ MB of memory, which are not left/);
+		expect(short.need).toEqual(alone);
+		expect(short.engine.info.draftHead).toBeUndefined();
+		await short.engine.close();
 	});
 });
 

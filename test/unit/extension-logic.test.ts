@@ -10,8 +10,10 @@ import {
 	type EngineStatus,
 	ErrorCode,
 	type FoundModel,
+	type MemoryNeed,
 	type MemoryShortage,
 } from '../../engine/protocol';
+import { formatBytes } from '../../engine/units';
 import { ReportStore } from '../../extension/benchmark/reportStore';
 import { canAsk, languageEnabled, toggleLanguage } from '../../extension/completion/enablement';
 import { type CompletionFacts, explainCompletion } from '../../extension/completion/explain';
@@ -19,7 +21,7 @@ import { engineSettings, modelFolders, networkSettings } from '../../extension/c
 import { describeError } from '../../extension/errors';
 import { byUsefulness, downloadTerms, foundRow, memoryChoices, offeredRow } from '../../extension/model/modelItems';
 import { addRecent, cleanPath } from '../../extension/model/recentModels';
-import { downloadText, formatBytes, statusDetails, statusText } from '../../extension/status/statusText';
+import { downloadText, statusDetails, statusText } from '../../extension/status/statusText';
 import { createNonce, webviewPage } from '../../extension/webviewPage';
 
 const manifest = JSON.parse(readFileSync(path.resolve(import.meta.dirname, '../../package.json'), 'utf8'));
@@ -372,6 +374,13 @@ describe('status', () => {
 		);
 		expect(statusText({ engine: { state: 'off' }, completionsEnabled: true }).severity).toBe('warning');
 		expect(statusText({ engine: { state: 'failed' }, completionsEnabled: true }).severity).toBe('error');
+	});
+
+	it('says what a model needs, and what of it is for guessing ahead', () => {
+		const need = { weightBytes: 12.1e9, cacheBytes: 0.5e9, scratchBytes: 0.4e9, totalBytes: 13e9 };
+		const needs = (of: MemoryNeed) => Object.fromEntries(statusDetails({ ...status, need: of }))['Needs'];
+		expect(needs(need)).toBe('13.0 GB at most (weights 12.1 GB, cache 500 MB, computing 400 MB)');
+		expect(needs({ ...need, draftBytes: 1.2e9 })).toMatch(/computing 400 MB; 1\.2 GB of it to guess ahead\)$/);
 	});
 
 	it('lists what the engine knows of itself', () => {

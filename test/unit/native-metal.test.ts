@@ -2,15 +2,18 @@
 // beside the reference's, the same bits however a step is cut, tokens that depend on nothing but prompt and seed, and the way
 // back to the CPU.
 import { spawn } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { countSteps } from '../../engine/benchmark/count';
+import { renderReport } from '../../engine/benchmark/table';
+import type { BenchmarkReport, BenchmarkResult, SelfTestReport } from '../../engine/protocol';
 import { type OpenedModel, openModel } from '../../engine/runtime/model';
-import { runSelfTest } from '../../engine/selftest/selftest';
-import { turnMetalOn } from '../../engine/selftest/verdict';
+import { failures, runSelfTest } from '../../engine/selftest/selftest';
 import { synthesize } from '../../engine/synth/synthesize';
 import { buildMetalTests } from '../../native/build-metal.mjs';
 import { loadNative, type Native, type NativeModel, type Sampling } from '../../native/index';
+import { metalSources } from '../../native/metal-sources.mjs';
 import { distances, mean } from '../parity/distance';
 import { bundleCli } from '../support/cli';
 import { forward, randomTokens } from '../support/forward';
@@ -377,51 +380,6 @@ describe.runIf(metalTools())('Metal, emulated', () => {
 		});
 	});
 
-	test('the self-test finds nothing wrong with the backends', async () => {
-		const report = await runSelfTest({ backend: 'metal', quick: true, native });
-		expect(report.kernels.filter(({ ok }) => !ok)).toEqual([]);
-		expect(report.models.filter(({ ok }) => !ok)).toEqual([]);
-		expect(report.metal.state).toBe('ok');
-		const tested = new Set(report.kernels.map(({ kernel }) => kernel));
-		for (const kernel of [
-			'embed',
-			'norm',
-			'qkv_c1',
-			'attention_rows',
-			'linear_c8',
-			'router',
-			'gate_up_c8',
-			'down_sum',
-			'sample',
-		]) {
-			expect(tested).toContain(kernel);
-		}
-	});
-
-	test('a wrong kernel turns Metal off, and a self-test that passes turns it on', async () => {
-		const wrong: Native = {
-			...native,
-			selfTest: async ({ report }) => {
-				report({
-					...{ backend: 'metal', set: 'GPU', kernel: 'norm', shape: '3 rows', error: 1, tolerance: 1e-5, ok: false },
-					...{ problem: 'deviates', milliseconds: 0, bytes: 1, operations: 1 },
-				});
-			},
-		};
-		const report = await runSelfTest({ backend: 'metal', quick: true, native: wrong });
-		expect(report.metal).toMatchObject({ state: 'off', reason: expect.stringContaining('norm') });
-		const file = await makeModel(folder, 'verdict', { layers: 2 });
-		const notes: string[] = [];
-		const model = await openModel(file, { contextTokens: 64, onBackendNote: (note) => notes.push(note) });
-		expect(model.engine.info.backend).toBe('cpu');
-		expect(notes).toEqual([expect.stringMatching(/self-test .* found .*norm/)]);
-		await model.engine.close();
-		turnMetalOn();
-		const again = await openModel(file, { contextTokens: 64 });
-		expect(again.engine.info).toMatchObject({ backend: 'metal' });
-		await again.engine.close();
-	});
-
 	test("gpt-oss-20b's shape, counted: launches, bytes and memory within the bars", async () => {
 		const file = path.join(folder, '20b.gguf');
 		await synthesize(file, { preset: '20b', sparse: true });
@@ -457,19 +415,8 @@ describe.runIf(metalTools())('Metal, emulated', () => {
 			expected = (await run([], 'cpu')).stdout;
 		});
 
-		/** Generates on a backend, on fake Metal with these settings. */
-		function run(fake: string[], backend: string): Promise<{ code: number | null; stdout: string; stderr: string }> {
-			const args = [
-				'generate',
-				file,
-				'--prompt',
-				'function add(',
-				'--max-tokens',
-				'12',
-				'--no-stop',
-				'--backend',
-				backend,
-			];
+		/** Runs `hearth` on fake Metal with these settings. */
+		function command(fake: string[], args: string[]): Promise<{ code: number | null; stdout: string; stderr: string }> {
 			const env = { ...process.env, HEARTH_NATIVE: addon, HEARTH_FAKE_METAL: fake.join(',') };
 			const child = spawn(process.execPath, [hearth, ...args], { env });
 			const text = { stdout: '', stderr: '' };
@@ -480,6 +427,12 @@ describe.runIf(metalTools())('Metal, emulated', () => {
 			}
 			child.stdin.end();
 			return new Promise((resolve) => child.once('close', (code) => resolve({ code, ...text })));
+		}
+
+		/** Generates on a backend. */
+		function run(fake: string[], backend: string) {
+			const options = ['--prompt', 'function add(', '--max-tokens', '12', '--no-stop', '--backend', backend];
+			return command(fake, ['generate', file, ...options]);
 		}
 
 		test('computes on Metal, without a word about it', async () => {
@@ -522,6 +475,97 @@ describe.runIf(metalTools())('Metal, emulated', () => {
 			expect(code).toBe(0);
 			expect(stdout.length).toBeGreaterThan(0);
 			expect(stderr).toMatch(/^hearth: the CPU computes from here on: Metal failed while it worked: the GPU failed/);
+		});
+
+		test("the benchmark holds speeds against the GPU's own ceilings", async () => {
+			const args = ['bench', file, '--backend', 'metal', '--tests', 'tg', '--generate', '3', '--repeat', '1', '--json'];
+			const { code, stdout } = await command(['gpu-seconds=0.25'], args);
+			expect(code).toBe(0);
+			const report: BenchmarkReport = JSON.parse(stdout);
+			// A quarter of a second, says the fake, for all of the file as the GPU sees it, and for 64 turns of 16 on 64 x 256 threads.
+			const { readBytesPerSecond, multiplyAddsPerSecond, arithmetic } = report.machine;
+			expect(readBytesPerSecond! / 4).toBeGreaterThanOrEqual(report.model.fileBytes);
+			expect(readBytesPerSecond! / 4).toBeLessThan(report.model.fileBytes + 65536);
+			expect(multiplyAddsPerSecond! / 4).toBeCloseTo(64 * 16 * 64 * 256, 0);
+			expect(arithmetic).toBe('float');
+			const [{ tokensPerSecond, bytesPerToken, bandwidthShare, computeShare }] = report.results as [BenchmarkResult];
+			expect(bandwidthShare).toBeCloseTo((tokensPerSecond!.mean * bytesPerToken!) / readBytesPerSecond!, 6);
+			expect(computeShare).toBeGreaterThan(0);
+			expect(renderReport(report)).toMatch(/^ceilings of the GPU: reads .*, 0 G float multiply-adds\/s$/m);
+			// Where the CPU takes over in the middle, figures and ceilings would be of two kinds.
+			const failing = await command(['gpu-seconds=0.25', 'failing-command-buffer=20'], args);
+			expect(failing.code).toBe(1);
+			expect(failing.stderr).toMatch(/two kinds: the CPU computes from here on: .*the GPU failed/);
+		});
+
+		// seeded/wrong.metal has these kernels: valid, without a race, and wrong.
+		describe('the self-test', () => {
+			const selftest = (fake: string[], ...options: string[]) =>
+				command(fake, ['selftest', '--backend', 'metal', '--quick', ...options]);
+			/** The report's lines about what is wrong. */
+			const wrongLines = (report: string) => /\n## Wrong\n\n((?:- .*\n)+)/.exec(report)?.[1]?.trimEnd().split('\n');
+
+			test('names a wrong kernel and turns Metal off; --turn-on turns it on', async () => {
+				const { code, stdout, stderr } = await selftest(['wrong=norm']);
+				expect(code).toBe(1);
+				expect(stderr).toMatch(/^hearth selftest: 3 checks failed/);
+				expect(stdout).toMatch(/\d+ of \d+ checks FAILED \(norm, a small model, .*Metal is turned off/);
+				// Of all kernels only this one, of this one only the case that is wrong, and what follows from it.
+				expect(wrongLines(stdout)).toEqual([
+					expect.stringMatching(
+						/^- metal .*, norm, 3 rows, gathered: deviates from the reference by \S+, more than \S+$/,
+					),
+					expect.stringMatching(/^- metal, a small model: its logits diverge/),
+					expect.stringMatching(/^- metal, the same in steps of 11 tokens: \d+ of \d+ logits are others$/),
+				]);
+				expect(stdout).toMatch(/\| norm +\| +3 rows, gathered \| WRONG \|/);
+
+				// From here on the CPU computes, and says why.
+				const off = await run([], 'auto');
+				expect(off).toMatchObject({ code: 0, stdout: expected });
+				expect(off.stderr).toMatch(/^hearth: the CPU computes, not Metal: the self-test of [\d-]+ found .*\(norm, /);
+				expect(await run([], 'metal')).toMatchObject({ code: 0, stderr: '' });
+
+				expect((await command([], ['selftest', '--turn-on'])).stdout).toMatch(/forgotten; auto uses Metal on/);
+				expect(await run([], 'auto')).toMatchObject({ code: 0, stderr: '' });
+			});
+
+			test('that passes again turns Metal on, with every kernel tested', async () => {
+				const saved = path.join(folder, 'selftest.json');
+				const { code } = await selftest(['wrong=expert_sum'], '--save', saved);
+				expect(code).toBe(1);
+				const wrong: SelfTestReport = JSON.parse(readFileSync(saved, 'utf8'));
+				expect(wrong.metal).toMatchObject({ state: 'off', reason: expect.stringMatching(/\(expert_sum, /) });
+				const kernels = wrong.kernels.filter(({ ok }) => !ok).map(({ kernel }) => kernel);
+				expect(new Set(kernels)).toEqual(new Set(['expert_sum']));
+				const notes: string[] = [];
+				const off = await openModel(file, { contextTokens: 64, onBackendNote: (note) => notes.push(note) });
+				expect(off.engine.info.backend).toBe('cpu');
+				expect(notes).toEqual([expect.stringMatching(/self-test .* found .*expert_sum/)]);
+				await off.engine.close();
+
+				const report = await runSelfTest({ backend: 'metal', quick: true, native });
+				expect(failures(report)).toEqual([]);
+				expect(report.metal.state).toBe('on-again');
+				const on = await openModel(file, { contextTokens: 64 });
+				expect(on.engine.info.backend).toBe('metal');
+				await on.engine.close();
+				const family = (kernel: string) => kernel.replace(/_[cd]\d+$/, '');
+				const tested = new Set(report.kernels.flatMap(({ kernel }) => kernel.split(', ')).map(family));
+				const shipped = metalSources().flatMap(({ text }) => [...text.matchAll(/\bkernel void (\w+)/g)]);
+				// latch_stop, the word that ends a step, computes nothing.
+				expect(tested).toEqual(new Set(shipped.map(([, name]) => name!).filter((name) => name !== 'latch_stop')));
+			});
+
+			test.each([
+				['a kernel', 5, /^- metal .*, linear_c\d, .*: the GPU failed: /],
+				['a model', 60, /^- metal, a small model: the GPU failed: /],
+			])('a GPU that fails under %s is named, too', async (_what, number, line) => {
+				const { code, stdout } = await selftest([`failing-command-buffer=${number}`]);
+				expect(code).toBe(1);
+				expect(wrongLines(stdout)).toEqual([expect.stringMatching(line)]);
+				expect(stdout).toContain('Metal is turned off');
+			});
 		});
 	});
 });

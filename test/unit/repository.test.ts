@@ -35,6 +35,7 @@ const forbidden: [string, string][] = [
 	['extension/chat/a.ts', '../../native/index'],
 	['extension/chat/b.ts', '../../engine/server/server'],
 	['extension/a.ts', '../engine/version'],
+	['webview/chat/g.ts', '../../engine/cli/format'],
 	['webview/chat/b.ts', 'node:fs/promises'],
 	['webview/chat/c.ts', 'vscode-languageclient/node'],
 	['webview/chat/d.ts', '../../native/index'],
@@ -50,6 +51,8 @@ const allowed: [string, string][] = [
 	['engine/server/n.ts', 'vscode-languageserver/node'],
 	['webview/chat/m.ts', '../messages'],
 	['webview/chat/n.ts', '../../engine/protocol'],
+	['extension/chat/q.ts', '../../engine/units'],
+	['webview/chat/o.ts', '../../engine/units'],
 ];
 
 describe('the lint keeps the layers apart', () => {

@@ -2,10 +2,11 @@ import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 import type { BenchmarkReport } from '../../engine/protocol';
+import { formatRate } from '../../engine/units';
 import { describeTest, meanText, reportMarkdown, reportRows } from '../../webview/benchmark/report';
 import { engineNotice } from '../../webview/chat/engineNotice';
 import { hasLinkDefinitions, renderMarkdown, stableLength } from '../../webview/chat/markdown';
-import { formatDuration, formatRate, formatTokens } from '../../webview/shared/format';
+import { formatDuration, formatTokens } from '../../webview/shared/format';
 
 describe('markdown', () => {
 	it('lets no HTML of the source through', () => {
@@ -149,7 +150,15 @@ describe('benchmark report', () => {
 		expect(reportRows(report)[1]).toMatchObject({ bandwidth: '4.7 %', compute: '71.2 %' });
 		const text = reportMarkdown(report, run(40, 1000, 'then'));
 		expect(text).toContain('| pp512 | 80.00 ± 0.50 | 6400 ± 1 | 4.7 % | 71.2 % | 2.00× |');
-		expect(text).toContain('- Measured ceilings: reads 27.0 GB a second, 195 G int8 multiply-adds a second');
+		expect(text).toContain('- Measured ceilings of the CPU: reads 27.0 GB a second, 195 G int8 multiply-adds a second');
+		expect(text).toContain(' % of bandwidth | % of int8 peak |');
+		const metal = {
+			...report,
+			backend: 'metal' as const,
+			machine: { ...report.machine, arithmetic: 'float' as const },
+		};
+		expect(reportMarkdown(metal)).toContain('- Measured ceilings of the GPU: reads 27.0 GB a second, 195 G float');
+		expect(reportMarkdown(metal)).toContain(' % of bandwidth | % of float peak |');
 		expect(text).toContain('- Ratios: edit / edit-plain: 2.50×');
 		const table = text.split('\n').filter((line) => /^\|(?!.*A \\\|)/.test(line));
 		expect(new Set(table.map((line) => line.split('|').length)).size).toBe(1);

@@ -9,7 +9,7 @@ import { confirmOn, element, icon } from '../shared/dom';
 import { connectHost } from '../shared/host';
 import './benchmark.css';
 import { speedChart } from './chart';
-import { hasShares, meanText, ratioText, reportFacts, reportMarkdown, reportRows } from './report';
+import { arithmeticOf, hasShares, meanText, ratioText, reportFacts, reportMarkdown, reportRows } from './report';
 
 /** A change below this is within what repeated runs differ by. */
 const NOTABLE_CHANGE = 0.03;
@@ -89,7 +89,7 @@ function table(shown: BenchmarkReport): HTMLElement {
 				heading('Tokens a second', true),
 				heading('Milliseconds', true),
 				shares && heading('Of bandwidth', true),
-				shares && heading('Of int8 peak', true),
+				shares && heading(`Of ${arithmeticOf(shown)} peak`, true),
 				compared && heading('Against', true),
 			),
 		),

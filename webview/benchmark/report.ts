@@ -1,6 +1,6 @@
 // What the report page shows of a benchmark: rows, their change against another run, and the same as Markdown. No DOM here.
 import type { BenchmarkReport, BenchmarkResult } from '../../engine/protocol';
-import { formatBytes } from '../shared/format';
+import { formatBytes } from '../../engine/units';
 
 export interface ReportRow {
 	/** llama-bench's short name, e.g. `pp512`; with the engine's name where it is not ours. */
@@ -81,9 +81,10 @@ export function reportFacts(report: BenchmarkReport): [string, string][] {
 	if (memory.mappedBytes > 0) facts.push(['Mapped file', formatBytes(memory.mappedBytes)]);
 	if (machine.readBytesPerSecond) {
 		const peak = machine.multiplyAddsPerSecond
-			? `, ${(machine.multiplyAddsPerSecond / 1e9).toFixed(0)} G int8 multiply-adds a second`
+			? `, ${(machine.multiplyAddsPerSecond / 1e9).toFixed(0)} G ${arithmeticOf(report)} multiply-adds a second`
 			: '';
-		facts.push(['Measured ceilings', `reads ${formatBytes(machine.readBytesPerSecond)} a second${peak}`]);
+		const of = report.backend === 'metal' ? 'GPU' : 'CPU';
+		facts.push([`Measured ceilings of the ${of}`, `reads ${formatBytes(machine.readBytesPerSecond)} a second${peak}`]);
 	}
 	if (report.repacked !== undefined) {
 		facts.push(['Weights', report.repacked ? 'in the faster layout' : 'as the file has them']);
@@ -106,7 +107,7 @@ export function reportMarkdown(report: BenchmarkReport, baseline?: BenchmarkRepo
 		...reportFacts(report).map(([label, value]) => `- ${label}: ${cell(value)}`),
 		...(compared && baseline ? [`- Compared with: ${cell(baseline.model.name)}, ${baseline.createdAt}`] : []),
 		'',
-		`| test | tok/s | ms |${shares ? ' % of bandwidth | % of int8 peak |' : ''}${compared ? ' against |' : ''}`,
+		`| test | tok/s | ms |${shares ? ` % of bandwidth | % of ${arithmeticOf(report)} peak |` : ''}${compared ? ' against |' : ''}`,
 		`|---|--:|--:|${shares ? '--:|--:|' : ''}${compared ? '--:|' : ''}`,
 		...rows.map(
 			(row) =>
@@ -116,6 +117,11 @@ export function reportMarkdown(report: BenchmarkReport, baseline?: BenchmarkRepo
 		),
 	];
 	return `${lines.join('\n')}\n`;
+}
+
+/** What the peak is of that shares are held against; the CPU's in reports of earlier versions. */
+export function arithmeticOf({ machine }: BenchmarkReport): string {
+	return machine.arithmetic ?? 'int8';
 }
 
 /** Whether any row tells what part of the machine's ceilings it reached. */

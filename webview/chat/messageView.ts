@@ -1,8 +1,10 @@
 // One message of the conversation on the page: the user's with what was attached, the model's with its reasoning, answer,
 // figures and errors.
+
+import { formatRate } from '../../engine/units';
 import type { AssistantEntry, ChatEntry, ErrorAction, ReasoningDisplay, UserEntry } from '../messages';
 import { element, icon, iconButton, textButton } from '../shared/dom';
-import { formatDuration, formatRate, formatTokens } from '../shared/format';
+import { formatDuration, formatTokens } from '../shared/format';
 import { MarkdownView } from './markdownView';
 
 export interface MessageEvents {

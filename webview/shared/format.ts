@@ -5,11 +5,6 @@ export function formatTokens(tokens: number): string {
 	return tokens < 1000 ? String(tokens) : `${(tokens / 1000).toFixed(tokens < 100_000 ? 1 : 0)}k`;
 }
 
-/** Tokens a second, with the digits that mean something. */
-export function formatRate(tokensPerSecond: number): string {
-	return tokensPerSecond >= 100 ? String(Math.round(tokensPerSecond)) : tokensPerSecond.toFixed(1);
-}
-
 /** `0.8 s`, `12 s`, `1 min 5 s` */
 export function formatDuration(milliseconds: number): string {
 	const seconds = milliseconds / 1000;
@@ -17,16 +12,4 @@ export function formatDuration(milliseconds: number): string {
 	if (seconds < 60) return `${Math.round(seconds)} s`;
 	const whole = Math.round(seconds);
 	return `${Math.floor(whole / 60)} min ${whole % 60} s`;
-}
-
-/** Decimal units, as for files: `12.1 GB`. */
-export function formatBytes(bytes: number): string {
-	const units = ['B', 'KB', 'MB', 'GB', 'TB'];
-	let value = bytes;
-	let unit = 0;
-	while (value >= 1000 && unit < units.length - 1) {
-		value /= 1000;
-		unit++;
-	}
-	return `${unit === 0 || value >= 100 ? Math.round(value) : value.toFixed(1)} ${units[unit]}`;
 }

@@ -12,6 +12,7 @@ import {
 	NotEnoughMemoryError,
 	needWith,
 } from '../../../engine/models/memory-need';
+import type { MemoryNeed } from '../../../engine/protocol';
 import { availableOfVmStat, linuxMemory } from '../../../engine/runtime/machine-memory';
 import { openModel, readHeader } from '../../../engine/runtime/model';
 import { DEFAULT_SETTINGS } from '../../../engine/server/settings';
@@ -57,6 +58,39 @@ describe('what a model needs', () => {
 			await engine.close();
 			expect(engine.heldBytes).toBe(0);
 		}
+	});
+
+	test('counts a smaller model that guesses ahead, without what both share', async () => {
+		const file = await makeModel(folder, 'large', { contextLength: 4096 });
+		const draftModelPath = await makeModel(folder, 'small', { contextLength: 2048, layers: 1 });
+		const settings = { ...DEFAULT_SETTINGS, contextTokens: 3000 };
+		const open = (path: string, availableBytes: number, draft?: string) =>
+			openModel(path, {
+				...{ contextTokens: 3000, cacheTokens: cacheTokens(settings), cacheType: 'f16', threads: 1 },
+				...(draft !== undefined && { draftModelPath: draft }),
+				memory: { settings, limit: 'available', available: { totalBytes: 64e9, availableBytes } },
+			});
+		const needs: MemoryNeed[] = [];
+		for (const path of [file, draftModelPath]) {
+			const { engine, need } = await open(path, 32e9);
+			needs.push(need!);
+			await engine.close();
+		}
+		const [large, small] = needs as [MemoryNeed, MemoryNeed];
+		const both = await open(file, 32e9, draftModelPath);
+		expect(both.draftProblem).toBeUndefined();
+		const { weightBytes, cacheBytes, scratchBytes, totalBytes, draftBytes } = both.need!;
+		expect(weightBytes).toBe(large.weightBytes + small.weightBytes);
+		expect(cacheBytes).toBe(large.cacheBytes + small.cacheBytes);
+		expect(totalBytes).toBe(weightBytes + cacheBytes + scratchBytes);
+		expect(totalBytes).toBe(large.totalBytes + draftBytes!);
+		expect(draftBytes).toBeLessThan(small.totalBytes);
+		await both.engine.close();
+
+		const short = await open(file, totalBytes - 1, draftModelPath);
+		expect(short.draftProblem).toMatch(/small\.gguf would take another .* of memory/);
+		expect(short.need).toEqual(large);
+		await short.engine.close();
 	});
 
 	test('grows with the context by 48 KB a token for gpt-oss-20b, by about half of that with q8_0, and not past the model’s own', () => {

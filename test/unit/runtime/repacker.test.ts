@@ -70,4 +70,11 @@ describe('Repacker', () => {
 		);
 		expect(await repacker.finish()).toBe(true);
 	});
+
+	it('does not claim to have moved what has no faster layout', async () => {
+		const dense = { ...model(3, async () => expect.fail('nothing to move')), repackBytes: 0 };
+		const repacker = new Repacker(dense, () => PLENTY);
+		expect(await repacker.finish()).toBe(false);
+		expect(repacker.done).toBe(0);
+	});
 });

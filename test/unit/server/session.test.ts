@@ -203,8 +203,9 @@ describe('a session', () => {
 
 	test('streams a chat and can stop it', async () => {
 		const text = `<|channel|>analysis<|message|>Hm.<|end|><|start|>assistant<|channel|>final<|message|>${'word '.repeat(900)}`;
-		// Without drafts, of which every one would be right: the answer would be over before anyone is told that it has begun.
-		const model = { onStep: () => tick(), speculation: false };
+		// The answer waits in its middle until it has been stopped: no machine misses it.
+		const gate = holdAt(300);
+		const model = { onStep: gate.onStep, speculation: false };
 		const { client } = start({ own: '/a.gguf', script: answers(text), model });
 		await client.initialize();
 		await client.until(ready);
@@ -221,6 +222,7 @@ describe('a session', () => {
 		const told = () => client.statuses.some((status) => status.state === 'busy' && status.active.chat === 1);
 		await client.until(() => deltas.length > 10 && told());
 		cancellation.cancel();
+		gate.open();
 		const result = await answer;
 		expect(result).toMatchObject({ stopReason: 'canceled', reasoning: 'Hm.' });
 		expect(deltas.map((delta) => delta.text).join('')).toBe(`Hm.${result.content}`);
@@ -299,16 +301,18 @@ describe('a session', () => {
 	});
 
 	test('a client that goes in the middle of an answer leaves nothing running', async () => {
+		const gate = holdAt(20);
 		const { client, input, served, models } = start({
 			own: '/a.gguf',
 			script: answers(`<|channel|>final<|message|>${'word '.repeat(300)}`),
-			model: { onStep: () => tick() },
+			model: { onStep: gate.onStep, speculation: false },
 		});
 		await client.initialize();
 		await client.until(ready);
 		client.connection.sendRequest('hearth/chat', chatParams('Hi')).catch(() => {});
 		await client.until((status) => status.active.chat === 1);
 		input.end();
+		gate.open();
 		expect(await served).toBe(false);
 		expect(models[0]!.engine.busy).toBe(false);
 		expect(models[0]!.native.closed).toBe(true);
@@ -317,6 +321,16 @@ describe('a session', () => {
 
 function chatParams(content: string): object {
 	return { conversationId: 'one', messages: [{ role: 'user', content }], temperature: 0 };
+}
+
+/** Steps of a millisecond; the `count`th and all later ones wait until opened. */
+function holdAt(count: number): { onStep: () => Promise<void>; open: () => void } {
+	let open = () => {};
+	const opened = new Promise<void>((resolve) => {
+		open = resolve;
+	});
+	let steps = 0;
+	return { onStep: () => (++steps < count ? tick() : opened.then(tick)), open };
 }
 
 function tick(): Promise<void> {

@@ -142,7 +142,7 @@ describe.skipIf(process.platform === 'win32')('the socket', () => {
 
 	test('a client that comes back in time keeps it', async () => {
 		const file = path.join(directory, 'engine.sock');
-		const { models } = serve(file, 30);
+		const { models } = serve(file, 3600);
 		const first = await connect(file);
 		await first.client.initialize({ modelPath: '/a.gguf' });
 		await first.client.until((status) => status.state === 'ready');

@@ -78,7 +78,8 @@ test('a model for completions comes and goes without a reload of the other', asy
 	await client.until((status) => status.completionModel !== undefined);
 	await configure({ modelPath: '/chat-code.gguf', completionModelPath: '', completion });
 	await client.until((status) => status.completionModel === undefined);
-	expect(models.get('/code.gguf')!.native.closed).toBe(true);
+	// The status tells before the last step has ended.
+	await client.until(() => models.get('/code.gguf')!.native.closed);
 	expect(models.get('/chat-code.gguf')!.native.closed).toBe(false);
 	expect(opened.map(({ file }) => file)).toEqual(['/chat-code.gguf', '/code.gguf']);
 	await client.insert(URI, 1, 0, 'function add(');

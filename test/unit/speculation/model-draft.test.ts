@@ -72,7 +72,7 @@ describe('a draft model', () => {
 	it('is closed with the larger model, at once', async () => {
 		const { engine, small } = setUp(1000);
 		const endless = engine.generate({ tokens: [1, 2], priority: 'chat', maxTokens: 3000 });
-		await new Promise((resolve) => setTimeout(resolve, 20));
+		while (small.batches.length < 3) await new Promise((resolve) => setImmediate(resolve));
 		await Promise.all([engine.close(), expect(endless).rejects.toThrow('the model was unloaded')]);
 		await new Promise((resolve) => setImmediate(resolve));
 		expect(small.closed).toBe(true);

@@ -169,7 +169,7 @@ export class FakeModel implements NativeModel {
 	}
 
 	measureCeilings(): ReturnType<NativeModel['measureCeilings']> {
-		return Promise.resolve({ readBytesPerSecond: 1e6, multiplyAddsPerSecond: 1e9 });
+		return Promise.resolve({ readBytesPerSecond: 1e6, multiplyAddsPerSecond: 1e9, arithmetic: 'int8' as const });
 	}
 
 	/** As the native one: what passed since the last call. */

@@ -3,6 +3,7 @@
 
 #include <unistd.h>
 
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -40,6 +41,8 @@ Settings& settings() {
       else if (name == "math-mode") s.math_mode = number != 0;
       else if (name == "compile-error") s.compile_error = value;
       else if (name == "failing-command-buffer") s.failing_command_buffer = static_cast<int>(number);
+      else if (name == "gpu-seconds") s.gpu_seconds = strtod(value.c_str(), nullptr);
+      else if (name == "wrong") s.wrong.insert(value);
       else mistake("unknown setting " + item + " in HEARTH_FAKE_METAL");
       at = *end ? end + 1 : end;
     }
@@ -119,6 +122,7 @@ struct CommandBuffer : Object {
   int polls = 0, interval = 0;
   std::vector<Dispatch> dispatches;
   std::string error;
+  double started = 0, ended = 0;  ///< seconds
   void end() override {
     if (encoding) mistake("a command buffer was released before endEncoding");
     if (status == kCommitted) mistake("a command buffer without retained references was released in flight");
@@ -140,6 +144,8 @@ uint64_t hash(const char* text) {  // FNV-1a, as generate.mjs
   for (; *text; text++) value = (value ^ static_cast<unsigned char>(*text)) * 1099511628211ull;
   return value;
 }
+
+double seconds() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
 msl::Arguments bind(const Dispatch& d) {
   const msl::KernelInfo& kernel = *d.pipeline->kernel;
@@ -166,6 +172,7 @@ msl::Arguments bind(const Dispatch& d) {
 }
 void run(CommandBuffer* commands) {
   counts().command_buffers++;
+  commands->started = commands->ended = seconds();
   if (commands->number == settings().failing_command_buffer) {
     commands->status = kFailed;
     commands->error = "Caused GPU Hang Error (as the settings of fake Metal ask for)";
@@ -197,6 +204,7 @@ void run(CommandBuffer* commands) {
     }
   }
   commands->status = kCompleted;
+  commands->ended = settings().gpu_seconds > 0 ? commands->started + settings().gpu_seconds : seconds();
 }
 /// Runs what was committed, in order, up to and with `last`.
 void run_until(CommandBuffer* last) {
@@ -295,6 +303,10 @@ Object* new_function(Object* self, SEL, Object* name, Object* values, Object** e
   if (!kernel) {
     *error = make_error("Function " + as<String>(name)->text + " was not found in the library");
     return nullptr;
+  }
+  if (settings().wrong.count(as<String>(name)->text)) {
+    kernel = msl::Registry::get().find("wrong_" + as<String>(name)->text, nullptr);
+    if (!kernel) mistake("no wrong_" + as<String>(name)->text + " is linked in");
   }
   static const std::map<std::string, NSUInteger> types = {{"bool", 53}, {"float", 3},     {"int", 29},     {"uint", 33},
                                                           {"short", 37}, {"ushort", 41}, {"int32_t", 29}, {"uint32_t", 33}};
@@ -442,10 +454,13 @@ Object* command_buffer_error(Object* self, SEL) {
   auto* commands = as<CommandBuffer>(self);
   return commands->status == kFailed ? make_error(commands->error) : nullptr;
 }
-double gpu_time(Object* self, SEL) {
-  if (as<CommandBuffer>(self)->status < kCompleted) mistake("GPU times before the command buffer has finished");
-  return 0;
+const CommandBuffer& finished(Object* self) {
+  const auto* commands = as<CommandBuffer>(self);
+  if (commands->status < kCompleted) mistake("GPU times before the command buffer has finished");
+  return *commands;
 }
+double start_time(Object* self, SEL) { return finished(self).started; }
+double end_time(Object* self, SEL) { return finished(self).ended; }
 void buffer_extent(objc::id self, NSUInteger index, size_t bytes) {
   open_encoder(reinterpret_cast<Object*>(self))->next.buffers[index].extent = bytes;
 }
@@ -505,8 +520,8 @@ void declare_classes() {
   method<wait_until_completed>(commands, "waitUntilCompleted", "v@:");
   method<status>(commands, "status", "Q@:");
   method<command_buffer_error>(commands, "error", "@@:");
-  method<gpu_time>(commands, "GPUStartTime", "d@:");
-  method<gpu_time>(commands, "GPUEndTime", "d@:");
+  method<start_time>(commands, "GPUStartTime", "d@:");
+  method<end_time>(commands, "GPUEndTime", "d@:");
   const char* encoder = "MTLComputeCommandEncoder";
   method<set_pipeline>(encoder, "setComputePipelineState:", "v@:@");
   method<set_buffer>(encoder, "setBuffer:offset:atIndex:", "v@:@QQ");

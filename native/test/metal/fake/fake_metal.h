@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <set>
 #include <string>
 
 #include "../emulator/executor.h"
@@ -23,9 +24,12 @@ struct Settings {
   bool residency_sets = true, math_mode = true;  ///< false: as on macOS 13
   std::string compile_error;               ///< the Metal compiler rejects every text with this
   int failing_command_buffer = -1;         ///< the one with this number, from 0, fails
+  double gpu_seconds = 0;                  ///< what each command buffer says it took; 0: what it did
+  std::set<std::string> wrong;             ///< kernels in whose place wrong_… of seeded/wrong.metal run
 };
 /// Read at first use from HEARTH_FAKE_METAL, a comma-separated list of order=natural|reverse|random, seed=, max-threads=,
-/// max-buffer=, page=, family=, device=0, residency-sets=0, math-mode=0, compile-error=, failing-command-buffer=.
+/// max-buffer=, page=, family=, device=0, residency-sets=0, math-mode=0, compile-error=, failing-command-buffer=,
+/// gpu-seconds=, wrong= (may be repeated).
 Settings& settings();
 
 struct Counts {
