@@ -12,6 +12,7 @@ import {
 	type StepCount,
 } from '../../native/index';
 import { readHeader } from '../runtime/model';
+import type { ModelShape } from '../synth/architecture';
 import { synthesize } from '../synth/synthesize';
 import { stepWeightBytes } from './cost';
 import { table } from './table';
@@ -93,7 +94,10 @@ export async function countSteps(file: string, steps: readonly CountedStep[] = C
 		};
 		const counted: StepCounts[] = [];
 		const kernels = new Map<string, KernelCounts>();
-		const memory = await threadgroupMemory(steps);
+		const memory = await threadgroupMemory(steps, {
+			architecture: info.architecture as ModelShape['architecture'],
+			headLength: info.headLength,
+		});
 		for (const step of steps) {
 			const { launches, commandBuffers, scratchBytes } = await countOne(model, step);
 			const minimumBytes = stepWeightBytes(cost, step.sequences * step.rows);
@@ -118,14 +122,17 @@ export async function countSteps(file: string, steps: readonly CountedStep[] = C
 
 /**
  * Threadgroup memory by kernel. It does not depend on a model's size but for the length of heads, and emulated devices know it of
- * kernels that have run only: so a small model runs such steps.
+ * kernels that have run only: so a small model of the same kind runs such steps.
  */
-async function threadgroupMemory(steps: readonly CountedStep[]): Promise<Map<string, number>> {
+async function threadgroupMemory(
+	steps: readonly CountedStep[],
+	kind: Pick<ModelShape, 'architecture' | 'headLength'>,
+): Promise<Map<string, number>> {
 	const folder = await mkdtemp(path.join(os.tmpdir(), 'hearth-count-'));
 	const memory = new Map<string, number>();
 	try {
 		const file = path.join(folder, 'small.gguf');
-		await synthesize(file, { preset: 'tiny', shape: { layers: 1, heads: 8, headsKv: 1, headLength: 64 } });
+		await synthesize(file, { preset: 'tiny', shape: { layers: 1, heads: 8, headsKv: 1, ...kind } });
 		const model = await loadNative().openModel(file, { backend: 'metal' });
 		const cache = model.createCache({ blocks: Math.max(...steps.map(({ sequences }) => sequences)) });
 		try {

@@ -13,7 +13,7 @@ export interface Backend {
 /** What to ask of the native core, and why where that differs from `asked`. */
 export function chooseBackend(asked: BackendChoice, metal: MetalInfo, cacheType: CacheType | undefined): Backend {
 	if (asked === 'cpu' || !metal.onThisSystem) return { backend: asked };
-	if (cacheType !== undefined && cacheType !== 'f16') {
+	if (cacheType === 'f32') {
 		return { backend: 'cpu', note: `the CPU computes, not Metal: a KV cache of type ${cacheType} is the CPU's only` };
 	}
 	const verdict = asked === 'auto' ? readVerdict(metal.device) : undefined;

@@ -6,6 +6,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { type BackendChoice, type KernelCheck, loadNative, type Native } from '../../native/index';
 import type { SelfTestReport, WholeModelCheck } from '../protocol';
+import type { ModelShape } from '../synth/architecture';
 import { synthesize } from '../synth/synthesize';
 import { VERSION } from '../version';
 import { readVerdict, turnMetalOff, turnMetalOn } from './verdict';
@@ -24,6 +25,18 @@ export interface SelfTestOptions {
 	onProgress?: (what: string, checksDone: number) => void;
 	native?: Native;
 }
+
+/** gpt-oss's kind with experts, and the kind of the small models that complete code. */
+const SMALL_MODELS: readonly [string, Partial<ModelShape>][] = [
+	['a small model', {}],
+	[
+		'a small dense model',
+		{
+			...{ architecture: 'qwen3', layers: 2, embedding: 256, feedForward: 256, heads: 4, headsKv: 2, headLength: 64 },
+			...{ tied: true, attentionType: 'Q6_K', feedForwardType: 'Q4_K' },
+		},
+	],
+];
 
 /**
  * Runs the self-test and remembers its verdict on Metal.
@@ -65,11 +78,13 @@ export async function runSelfTest(options: SelfTestOptions): Promise<SelfTestRep
 	);
 	const file = path.join(os.tmpdir(), `hearth-selftest-${randomUUID()}.gguf`);
 	try {
-		progress('a small model');
-		await synthesize(file, { preset: 'tiny', seed, ...(signal && { signal }) });
-		for (const backend of backends) {
-			progress(`a small model on ${backend}`);
-			models.push(...(await checkModel(native, file, backend, signal)));
+		for (const [name, shape] of SMALL_MODELS) {
+			progress(name);
+			await synthesize(file, { preset: 'tiny', shape, seed, ...(signal && { signal }) });
+			for (const backend of backends) {
+				progress(`${name} on ${backend}`);
+				models.push(...(await checkModel(native, file, name, backend, signal)));
+			}
 		}
 	} finally {
 		await rm(file, { force: true });

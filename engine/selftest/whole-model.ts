@@ -15,6 +15,7 @@ const USER_MODEL_TOKENS = 48;
 export async function checkModel(
 	native: Native,
 	file: string,
+	name: string,
 	backend: 'cpu' | 'metal',
 	signal: AbortSignal | undefined,
 ): Promise<WholeModelCheck[]> {
@@ -31,9 +32,9 @@ export async function checkModel(
 		const batch = await run(model, tokens, 11, signal);
 		const first = (logits: Float32Array, rows: number) => logits.subarray(0, rows * vocabulary);
 		return [
-			closeness(backend, 'a small model', meanDivergence(wanted, got, vocabulary), SMALL_MODEL_LIMIT[backend]),
-			sameness(backend, 'the same in steps of one token', first(got, 40), first(pieces, 40)),
-			sameness(backend, 'the same in steps of 11 tokens', got, batch),
+			closeness(backend, name, meanDivergence(wanted, got, vocabulary), SMALL_MODEL_LIMIT[backend]),
+			sameness(backend, `${name}, the same in steps of one token`, first(got, 40), first(pieces, 40)),
+			sameness(backend, `${name}, the same in steps of 11 tokens`, got, batch),
 		];
 	} catch (error) {
 		signal?.throwIfAborted();

@@ -25,19 +25,44 @@ static inline void clear(thread Heads & state, uint heads, uint pairs) {
   }
 }
 
+/// A head's keys and values in a block of the cache: F16, or int8 times a scale, which is exact in float.
+template <typename H, typename H2, typename C, typename C2> struct Block {
+  H keys;
+  H2 values;
+  C key_codes;
+  C2 value_codes;
+  H key_scales, value_scales;
+};
+typedef Block<device const half *, device const half2 *, device const char *, device const char2 *> DeviceBlock;
+typedef Block<threadgroup const half *, threadgroup const half2 *, threadgroup const char *, threadgroup const char2 *> SharedBlock;
+
+/// Dimensions d .. d + 3 of the lane's key.
+template <typename B> static float4 key_of(thread const B & block, uint d, uint lane) {
+  const uint at = d * 32u + lane;
+  if (!fc_q8_cache) return float4(block.keys[at], block.keys[at + 32u], block.keys[at + 64u], block.keys[at + 96u]);
+  return float4(block.key_codes[at], block.key_codes[at + 32u], block.key_codes[at + 64u], block.key_codes[at + 96u]) *
+         float(block.key_scales[d / 32u * 32u + lane]);
+}
+/// Dimensions d and d + 1 of value j.
+template <typename B> static float2 value_of(thread const B & block, uint d, uint j, uint length) {
+  const uint at = (j * length + d) / 2u;
+  if (!fc_q8_cache) return float2(block.values[at]);
+  return float2(block.value_codes[at]) * float(block.value_scales[j * ((length + 31u) / 32u) + d / 32u]);
+}
+
 /// One block of 32 keys, of which `first` .. `last` are visible: scores by an FMA chain over the dimensions, the new maximum, and values by an
 /// FMA chain over the keys. Hidden keys and values may hold anything. `shared` is the simdgroup's own, 32 × 8 floats.
-template <typename Q, typename K, typename V>
-static void attend(thread Heads & state, Q q, K keys, V values, uint heads, uint length, uint first, uint last, float scale,
+template <typename Q, typename B>
+static void attend(thread Heads & state, Q q, thread const B & block, uint heads, uint length, uint first, uint last, float scale,
                    threadgroup float * shared, uint lane) {
   const bool visible = lane >= first && lane <= last;
   float score[kHeads];
   for (uint g = 0; g < heads; g++) score[g] = 0.0f;
   for (uint d = 0; d < length; d += 4u) {
-    const float k0 = keys[d * 32u + lane], k1 = keys[(d + 1u) * 32u + lane], k2 = keys[(d + 2u) * 32u + lane], k3 = keys[(d + 3u) * 32u + lane];
+    const float4 k = key_of(block, d, lane);
     for (uint g = 0; g < heads; g++) {
       const float4 v = q[(g * length + d) / 4u];
-      score[g] = fma(v.w, k3, fma(v.z, k2, fma(v.y, k1, fma(v.x, k0, score[g]))));
+      score[g] = fma(v.w, k.w, fma(v.z, k.z, fma(v.y, k.y, fma(v.x, k.x, score[g]))));
     }
   }
   float shrink[kHeads];
@@ -56,7 +81,7 @@ static void attend(thread Heads & state, Q q, K keys, V values, uint heads, uint
     if (d >= length) break;
     for (uint g = 0; g < heads; g++) state.out[g][t] *= shrink[g];
     for (uint j = first; j <= last; j++) {
-      const float2 v = float2(values[(j * length + d) / 2u]);
+      const float2 v = value_of(block, d, j, length);
       for (uint g = 0; g < heads; g++) state.out[g][t] = fma(float2(shared[j * kHeads + g]), v, state.out[g][t]);
     }
   }
@@ -89,7 +114,6 @@ static inline void sum_lanes(thread Heads & state, uint heads, thread float * su
   for (uint g = 0; g < heads; g++) sums[g] = simd_shuffle(own, ushort(g * (32u / kHeads)));
 }
 
-static inline uint head_length_of(uint given) { return is_function_constant_defined(fc_head_length) ? fc_head_length : given; }
 static inline uint group_of(uint heads, uint heads_kv) { return is_function_constant_defined(fc_group) ? fc_group : heads / heads_kv; }
 
 kernel void attention(
@@ -127,8 +151,10 @@ kernel void attention(
     uint first, last;
     if (!visible_keys(b, position, args.window, first, last)) continue;
     device const uchar * block = cache + ulong(block_tables[table + b]) * args.cache.block_bytes + head_kv * args.cache.head_bytes;
-    attend(state, (threadgroup const float4 *)shared_q, (device const half *)block, (device const half2 *)(block + args.cache.block_bytes / 2u),
-           heads, length, first, last, args.scale, shared + simdgroup * 32u * kHeads, lane);
+    device const uchar * values = block + args.cache.block_bytes / 2u;
+    const DeviceBlock own = {(device const half *)block, (device const half2 *)values, (device const char *)block, (device const char2 *)values,
+                             (device const half *)(block + length * 32u), (device const half *)(values + length * 32u)};
+    attend(state, (threadgroup const float4 *)shared_q, own, heads, length, first, last, args.scale, shared + simdgroup * 32u * kHeads, lane);
   }
   float sums[kHeads];
   sum_lanes(state, heads, sums, lane);
@@ -227,15 +253,17 @@ kernel void attention_rows(
       device const uchar * block = cache + ulong(block_tables[table + b]) * args.cache.block_bytes + head_kv * args.cache.head_bytes;
       device const uint4 * keys = (device const uint4 *)block;
       device const uint4 * values = (device const uint4 *)(block + args.cache.block_bytes / 2u);
-      for (uint i = tid; i < length * 4u; i += kAttentionRowTile * kSimdWidth) {
+      for (uint i = tid; i < (fc_q8_cache ? args.cache.head_bytes / 16u : length * 4u); i += kAttentionRowTile * kSimdWidth) {
         shared_keys[i] = keys[i];
         shared_values[i] = values[i];
       }
       threadgroup_barrier(mem_flags::mem_threadgroup);
       if (has_row && visible_keys(b, position, args.window, first, last)) {
         any_visible = true;
-        attend(state, own_q, (threadgroup const half *)shared_keys, (threadgroup const half2 *)shared_values, heads, length, first, last,
-               args.scale, shared + simdgroup * 32u * kHeads, lane);
+        const SharedBlock own = {(threadgroup const half *)shared_keys, (threadgroup const half2 *)shared_values, (threadgroup const char *)shared_keys,
+                                 (threadgroup const char2 *)shared_values, (threadgroup const half *)(shared_keys + length * 2u),
+                                 (threadgroup const half *)(shared_values + length * 2u)};
+        attend(state, own_q, own, heads, length, first, last, args.scale, shared + simdgroup * 32u * kHeads, lane);
       }
       threadgroup_barrier(mem_flags::mem_threadgroup);
     }

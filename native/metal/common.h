@@ -1,9 +1,10 @@
 // What every kernel shares: reading weights in GGUF layout, the one order in which products are summed, and small tools.
 //
 // A product W·x of width n is cut into half blocks: half block i covers the elements b·32 + 8h + {0..7, 16..23} with b = i / 2,
-// h = i % 2 (what 8 bytes of MXFP4 hold). Lane l chains acc = fma(w[k], x[k], acc) from 0 over its half blocks l, l + 32, …, k ascending;
-// then the lanes are added pairwise: l and l xor 16, then 8, 4, 2, 1. Weights are exact in float for every type, so this defines the bits.
-// Sums are written as fma() so that no compiler's contraction can change them.
+// h = i % 2 (what 8 bytes of MXFP4 or Q4_0 hold). Lane l chains acc = fma(w[k], x[k], acc) from 0 over its half blocks l, l + 32, …, k ascending;
+// then the lanes are added pairwise: l and l xor 16, then 8, 4, 2, 1. A weight is the float nearest to what its type says (exact but for
+// the types with a minimum, scale · q − minimum, where both products are exact and the difference is rounded once), so this defines the
+// bits. Sums are written as fma() so that no compiler's contraction can change them.
 #pragma once
 #include <metal_stdlib>
 #include <metal_simdgroup>
@@ -23,27 +24,113 @@ constant bool fc_direct [[function_constant(6)]];
 constant bool fc_gather [[function_constant(7)]];
 constant uint fc_head_length [[function_constant(8)]];
 constant uint fc_group [[function_constant(9)]];
+constant bool fc_interleaved [[function_constant(10)]];
+constant bool fc_raw [[function_constant(11)]];
+constant bool fc_has_norm [[function_constant(12)]];
+constant bool fc_q8_cache [[function_constant(13)]];
 
 static inline uint columns_of(uint given) { return is_function_constant_defined(fc_columns) ? fc_columns : given; }
 
 // ggml's tensor type ids.
-constant constexpr uint kF32 = 0, kF16 = 1, kQ8_0 = 8, kBF16 = 30, kMXFP4 = 39;
+constant constexpr uint kF32 = 0, kF16 = 1, kQ4_0 = 2, kQ4_1 = 3, kQ5_0 = 6, kQ5_1 = 7, kQ8_0 = 8, kQ4_K = 12, kQ5_K = 13, kQ6_K = 14, kBF16 = 30,
+                        kMXFP4 = 39;
 
 static inline ulong row_bytes(uint type, uint n) {
-  return type == kMXFP4 ? ulong(n / 32) * 17 : type == kQ8_0 ? ulong(n / 32) * 34 : type == kF32 ? ulong(n) * 4 : ulong(n) * 2;
+  switch (type) {
+    case kF32: return ulong(n) * 4;
+    case kMXFP4: return ulong(n / 32) * 17;
+    case kQ4_0: return ulong(n / 32) * 18;
+    case kQ4_1: return ulong(n / 32) * 20;
+    case kQ5_0: return ulong(n / 32) * 22;
+    case kQ5_1: return ulong(n / 32) * 24;
+    case kQ8_0: return ulong(n / 32) * 34;
+    case kQ4_K: return ulong(n / 256) * 144;
+    case kQ5_K: return ulong(n / 256) * 176;
+    case kQ6_K: return ulong(n / 256) * 210;
+    default: return ulong(n) * 2;
+  }
 }
 
-/// The 16 weights of a quantised half block as they are stored; nothing for other types.
+/// The 16 weights of a quantised half block; nothing for other types. MXFP4: as they are stored, and scale.x. Q8_0: int8, a word a quarter,
+/// and scale.x. Others: unsigned bytes, a word a quarter, of which scale · byte + offset is the weight; x for quarters 0 and 1, y for 2 and 3.
 struct HalfBlock {
   uint4 bits;
-  float scale;
+  float2 scale, offset;
 };
+
+/// Four bytes at an even address.
+static inline uint word_at(device const uchar * from) {
+  device const ushort * words = (device const ushort *)from;
+  return uint(words[0]) | uint(words[1]) << 16;
+}
+/// The bytes that a half block of K-quants has in an array of a byte for each of 32 elements.
+static inline uint4 words_at(device const uchar * from) { return uint4(word_at(from), word_at(from + 4), word_at(from + 16), word_at(from + 20)); }
+
+/// The lowest four bits as the lowest bits of four bytes.
+static inline uint spread(uint bits) { return (bits & 15u) * 0x00204081u & 0x01010101u; }
+
+/// Q4_0, Q4_1, Q5_0, Q5_1 (ggml, ggml-quants.c): element i of 16 in the low half of byte i, i + 16 in the high one; the fifth bits in a word.
+static inline HalfBlock load_legacy(uint type, device const uchar * row, uint b, uint h) {
+  const bool fifth = type == kQ5_0 || type == kQ5_1, minimum = type == kQ4_1 || type == kQ5_1;
+  const uint head = minimum ? 4u : 2u, bytes = head + (fifth ? 20u : 16u);
+  device const uchar * block = row + ulong(b) * bytes;
+  device const half * numbers = (device const half *)block;
+  device const uchar * nibbles = block + bytes - 16u + 8u * h;
+  const uint a = word_at(nibbles), c = word_at(nibbles + 4);
+  HalfBlock out;
+  out.bits = uint4(a, c, a >> 4, c >> 4) & uint4(0x0f0f0f0fu);
+  if (fifth) {
+    const uint bits = word_at(block + head) >> (8u * h);
+    out.bits |= uint4(spread(bits), spread(bits >> 4), spread(bits >> 16), spread(bits >> 20)) << uint4(4u);
+  }
+  const float d = float(numbers[0]);
+  out.scale = float2(d);
+  out.offset = float2(minimum ? float(numbers[1]) : d * (fifth ? -16.0f : -8.0f));
+  return out;
+}
+
+/// Q4_K, Q5_K: of 256 elements, 8 sub-blocks of 32, two to 32 bytes, with 6-bit scales and minimums (the last four of each in two pieces);
+/// bit s of byte i of the fifth bits is element i's of sub-block s.
+static inline HalfBlock load_q45_k(bool fifth, device const uchar * row, uint b, uint h) {
+  const uint s = b % 8u;
+  // Words: d and the minimums' own scale, three of scales, eight of fifth bits (Q5_K), 32 of nibbles.
+  device const uint * words = (device const uint *)(row + ulong(b / 8u) * (fifth ? 176u : 144u));
+  const uint shift = s % 4u * 8u, first = words[1] >> shift, second = words[2] >> shift, third = words[3] >> shift;
+  const uint scale = s < 4u ? first & 63u : (third & 15u) | (first >> 2 & 0x30u);
+  const uint minimum = s < 4u ? second & 63u : (third >> 4 & 15u) | (second >> 2 & 0x30u);
+  device const uint * nibbles = words + (fifth ? 12u : 4u) + s / 2u * 8u + 2u * h;
+  HalfBlock out;
+  out.bits = uint4(nibbles[0], nibbles[1], nibbles[4], nibbles[5]) >> uint4(4u * (s & 1u)) & uint4(0x0f0f0f0fu);
+  if (fifth) {
+    device const uint * bits = words + 4u + 2u * h;
+    out.bits |= (uint4(bits[0], bits[1], bits[4], bits[5]) >> uint4(s) & uint4(0x01010101u)) << uint4(4u);
+  }
+  const uint head = words[0];
+  const half2 numbers = as_type<half2>(head);
+  out.scale = float2(float(numbers.x) * float(scale));
+  out.offset = float2(-(float(numbers.y) * float(minimum)));
+  return out;
+}
+
+/// Q6_K: of each 128 elements, 64 bytes of low halves and 32 of high pairs of bits; an int8 scale for 16 elements.
+static inline HalfBlock load_q6_k(device const uchar * row, uint b, uint h) {
+  const uint part = b % 8u / 4u, piece = b % 4u;
+  device const uchar * block = row + ulong(b / 8u) * 210u;
+  device const char * scales = (device const char *)(block + 192u + b % 8u * 2u);
+  HalfBlock out;
+  out.bits = words_at(block + 64u * part + 32u * (piece % 2u) + 8u * h) >> uint4(piece / 2u * 4u) & uint4(0x0f0f0f0fu);
+  out.bits |= (words_at(block + 128u + 32u * part + 8u * h) >> uint4(2u * piece) & uint4(0x03030303u)) << uint4(4u);
+  out.scale = float(*(device const half *)(block + 208u)) * float2(float(scales[0]), float(scales[1]));
+  out.offset = out.scale * -32.0f;
+  return out;
+}
 
 /// `w` is the tensor, which begins at an even address; `at` the byte offset of the row.
 static inline HalfBlock load_half_block(uint type, device const uchar * w, ulong at, uint half_block) {
   HalfBlock out;
   out.bits = uint4(0u);
-  out.scale = 0.0f;
+  out.scale = float2(0.0f);
+  out.offset = float2(0.0f);
   const uint b = half_block >> 1, h = half_block & 1u;
   if (type == kMXFP4) {
     const ulong block = at + ulong(b) * 17, first = block + 1 + 8 * h;
@@ -55,13 +142,17 @@ static inline HalfBlock load_half_block(uint type, device const uchar * w, ulong
     out.bits.x = odd != 0u ? low >> 8 | high << 24 : low;
     out.bits.y = odd != 0u ? high >> 8 | last << 24 : high;
     // value = k · 2^(e − 128), and quarter() gives k · 2^−15: the factor 2^(e − 113) is a normal number for every exponent in use.
-    out.scale = as_type<float>((min(uint(w[block]), 240u) + 14u) << 23);
+    out.scale.x = as_type<float>((min(uint(w[block]), 240u) + 14u) << 23);
   } else if (type == kQ8_0) {
     device const uchar * block = w + at + ulong(b) * 34;
-    device const ushort * words = (device const ushort *)(block + 2 + 8 * h);
-    out.bits = uint4(uint(words[0]) | uint(words[1]) << 16, uint(words[2]) | uint(words[3]) << 16, uint(words[8]) | uint(words[9]) << 16,
-                     uint(words[10]) | uint(words[11]) << 16);
-    out.scale = float(*(device const half *)block);
+    out.bits = words_at(block + 2 + 8 * h);
+    out.scale.x = float(*(device const half *)block);
+  } else if (type == kQ4_K || type == kQ5_K) {
+    out = load_q45_k(type == kQ5_K, w + at, b, h);
+  } else if (type == kQ6_K) {
+    out = load_q6_k(w + at, b, h);
+  } else if (type == kQ4_0 || type == kQ4_1 || type == kQ5_0 || type == kQ5_1) {
+    out = load_legacy(type, w + at, b, h);
   }
   return out;
 }
@@ -72,7 +163,6 @@ static inline float4 e2m1(uint even, uint odd) {
   return float4(float(a.x), float(b.x), float(a.y), float(b.y));
 }
 
-static inline float4 int8x4(uint bits) { return float4(as_type<char4>(bits)); }
 
 /// Where quarter q of a half block begins, from the half block's first element.
 static inline uint quarter_offset(uint q) { return q < 2u ? q * 4u : q * 4u + 8u; }
@@ -83,10 +173,12 @@ static inline float4 quarter(uint type, HalfBlock stored, device const uchar * w
     const uint word = (q & 1u) != 0u ? stored.bits.y : stored.bits.x;
     const float4 value = q < 2u ? e2m1((word << 12 & 0x80008000u) | (word << 9 & 0x0e000e00u), (word << 4 & 0x80008000u) | (word << 1 & 0x0e000e00u))
                                 : e2m1((word << 8 & 0x80008000u) | (word << 5 & 0x0e000e00u), (word & 0x80008000u) | (word >> 3 & 0x0e000e00u));
-    return value * stored.scale;
+    return value * stored.scale.x;
   }
-  if (type == kQ8_0)
-    return int8x4(q == 0u ? stored.bits.x : q == 1u ? stored.bits.y : q == 2u ? stored.bits.z : stored.bits.w) * stored.scale;
+  const uint bytes = q == 0u ? stored.bits.x : q == 1u ? stored.bits.y : q == 2u ? stored.bits.z : stored.bits.w;
+  if (type == kQ8_0) return float4(as_type<char4>(bytes)) * stored.scale.x;
+  if (type != kF16 && type != kBF16 && type != kF32)
+    return fma(float4(as_type<uchar4>(bytes)), float4(q < 2u ? stored.scale.x : stored.scale.y), float4(q < 2u ? stored.offset.x : stored.offset.y));
   if (type == kF16) return float4(half4(*(device const packed_half4 *)(w + at + ulong(k) * 2)));
   if (type == kBF16) return as_type<float4>(uint4(ushort4(*(device const packed_ushort4 *)(w + at + ulong(k) * 2))) << 16);
   return float4(*(device const packed_float4 *)(w + at + ulong(k) * 4));
@@ -181,3 +273,8 @@ static inline ProductUnit product_unit(uint index, uint outputs, uint rows, uint
 
 /// exp of a number ≤ 0 or so; the one used everywhere.
 static inline float exponential(float x) { return precise::exp(x); }
+
+/// x · sigmoid(alpha · x).
+static inline float swish(float x, float alpha) { return x / (1.0f + exponential(-alpha * x)); }
+
+static inline uint head_length_of(uint given) { return is_function_constant_defined(fc_head_length) ? fc_head_length : given; }

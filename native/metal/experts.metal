@@ -2,10 +2,9 @@
 // which the expert's weights are read once.
 #include "matrix.h"
 
-/// gpt-oss's clamped SwiGLU (openai/gpt-oss, gpt_oss/torch/model.py).
-static inline float swiglu(float gate, float up, float alpha, float limit) {
-  const float g = min(gate, limit), u = clamp(up, -limit, limit);
-  return g / (1.0f + exponential(-alpha * g)) * (u + 1.0f);
+/// gpt-oss's clamped SwiGLU (openai/gpt-oss, gpt_oss/torch/model.py), or the plain one.
+static inline float swiglu(float gate, float up, constant ExpertArgs & args) {
+  return swish(min(gate, args.limit), args.alpha) * (clamp(up, -args.limit, args.limit) + args.offset);
 }
 
 template <int C> kernel void gate_up(
@@ -61,7 +60,7 @@ template <int C> kernel void gate_up(
     uint number = numbers[0];
     for (int c = 1; c < C; c++) number = column == uint(c) ? numbers[c] : number;
     if (lane % kLanes == 0u && r < 2u && output < args.outputs && begin + column < count)
-      act[ulong(number) * activation_stride(args.outputs) + output] = swiglu(value, up, args.alpha, args.limit);
+      act[ulong(number) * activation_stride(args.outputs) + output] = swiglu(value, up, args);
   }
 }
 
@@ -153,7 +152,7 @@ kernel void gate_up_mm(
     if (output >= args.outputs || column >= count) continue;
     const float gate = shared[column * kMatrixOutputs + i % 32u] + gate_bias[expert * args.outputs + output];
     const float up = shared[column * kMatrixOutputs + 32u + i % 32u] + up_bias[expert * args.outputs + output];
-    act[ulong(list[column]) * activation_stride(args.outputs) + output] = swiglu(gate, up, args.alpha, args.limit);
+    act[ulong(list[column]) * activation_stride(args.outputs) + output] = swiglu(gate, up, args);
   }
 }
 

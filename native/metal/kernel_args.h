@@ -10,7 +10,7 @@
 // R rows (tokens) of the step; E embedding, H query heads, K key/value heads, D head length, G = H/K, F feed-forward, X experts,
 // U experts used, V vocabulary; S simdgroups a threadgroup. A float matrix of activations of width n has rows of stride(n) floats
 // (activation_stride below); its padding may hold anything and is never used.
-// Weights are in GGUF layout at any byte offset that is a multiple of 2 (4 for F32); a stack of experts is one tensor.
+// Weights are in GGUF layout at any byte offset that is a multiple of 2 (4 for F32, Q4_K and Q5_K); a stack of experts is one tensor.
 // Vectors (biases, norms, sinks) are F32.
 //
 // ---- Every kernel
@@ -30,20 +30,27 @@
 //
 // ---- Function constants (uint unless stated; set only what a kernel names; "optional": absent means taken from the arguments)
 //  0 columns   optional: n of the products, for loops of fixed length (2880 = 90 blocks of 32)
-//  1 type, 2 type_b, 3 type_c: ggml ids of weight types: 0 F32, 1 F16, 8 Q8_0, 30 BF16, 39 MXFP4
+//  1 type, 2 type_b, 3 type_c: ggml ids of weight types: 0 F32, 1 F16, 2 Q4_0, 3 Q4_1, 6 Q5_0, 7 Q5_1, 8 Q8_0, 12 Q4_K, 13 Q5_K,
+//    14 Q6_K, 30 BF16, 39 MXFP4
 //  4 has_bias (bool), 5 residual (bool), 6 direct (bool), 7 gather (bool)
 //  8 head_length, 9 group (= G): optional
+// 10 interleaved (bool): RoPE turns the pairs 2i, 2i + 1 of a head, not i, i + D/2
+// 11 raw (bool): q, k and v go to `heads` as they are
+// 12 has_norm (bool): RMSNorm of the query and key heads
+// 13 q8_cache (bool): the KV cache is Q8_0, not F16
 //
 // ---- Launch sequence of a layer. → needs a barrier before it; nothing within a layer can overlap.
 //  one row (8 launches):           norm → qkv_c1 → attention → attention_merge → linear_c1 (out) → router → gate_up_c1 (direct) → down_sum
 //  2 rows and more (10 launches):  norm → qkv_cN → attention → attention_merge → linear_cN (out) → router → expert_lists → gate_up_cN → down_cN
 //                                  → expert_sum
 //  long runs of rows (9 launches): the same with attention_rows_… instead of attention → attention_merge. Same bits.
+//  a dense feed-forward:           norm → ffn_cN → linear_cN (down) in place of router … expert_sum: 8 launches, 7 for long runs of rows
+//  norms of heads (Qwen3), and a Q8_0 cache: qkv_cN (raw) → heads in place of qkv_cN: one launch more
 //  Before the layers: embed. After: norm (gather) → linear_cN (head) → sample.
 // N is 1, 2, 4 or 8: columns (rows of the step) that a simdgroup computes together. Choose the smallest N ≥ R, at most 8. More rows are
 // several tiles of N columns. The kernels order them so that up to kSharedTiles tiles (64 rows) use the same weights side by side:
 // memory gives each weight once for 64 rows, whatever the grid's shape.
-// Matrix units (switch, R ≥ 32): qkv_mm, linear_mm, gate_up_mm, down_mm, attention_mm_… in place of …_cN and attention_rows_…, with the
+// Matrix units (switch, R ≥ 32): qkv_mm, linear_mm, ffn_mm, gate_up_mm, down_mm, attention_mm_… in place of …_cN and attention_rows_…, with the
 // same buffers and constants.
 #pragma once
 
@@ -83,11 +90,12 @@ struct RowInfo {
   u32 table;     ///< where its sequence's block numbers begin in the block tables (uint[])
 };
 
-/// A KV cache (core/cache.h, F16), bound at the first byte of the layer: block b's keys of head k begin at
-/// b * block_bytes + k * head_bytes, as half [D][32]; its values block_bytes / 2 later, as half [32][D].
+/// A KV cache (core/cache.h), bound at the first byte of the layer: block b's keys of head k begin at b * block_bytes + k * head_bytes, as
+/// half [D][32]; its values block_bytes / 2 later, as half [32][D]. Q8_0: int8 in the same order, then the half scales of 32 dimensions
+/// each, [ceil(D / 32)][32] of keys and [32][ceil(D / 32)] of values.
 struct CacheInfo {
-  u32 block_bytes;  ///< a layer's bytes of one block: 2·K·32·D·2
-  u32 head_bytes;   ///< 32·D·2
+  u32 block_bytes;  ///< a layer's bytes of one block: 2·K·head_bytes
+  u32 head_bytes;   ///< 32·D·2; Q8_0: 32·(D + 2·ceil(D / 32))
 };
 
 // ---------------------------------------------------------------------------------------------------------------- embedding.metal
@@ -117,10 +125,11 @@ struct NormArgs {
 };
 
 // ---------------------------------------------------------------------------------------------------------------------- qkv.metal
-/// qkv_c1, _c2, _c4, _c8: q, k, v = W·h + b; RoPE on q and k (pairs i, i + D/2); q to memory, k and v (clamped to ±65504) into the cache.
-/// constants: type (q), type_b (k), type_c (v), columns.
-/// buffers: 1, 2, 3 Wq [H·D][E], Wk, Wv [K·D][E]; 4, 5, 6 their biases; 7 float h[R][stride(E)]; 8 float2 rope[R][D/2] (cos, sin, both
-/// scaled by YaRN's concentration); 9 RowInfo rows[R]; 10 uint block_tables[]; 11 float q[R][stride(H·D)]; 12 the cache at this layer.
+/// qkv_c1, _c2, _c4, _c8: q, k, v = W·h (+ b); RoPE on q and k; q to memory, k and v (clamped to ±65504) into the cache.
+/// constants: type (q), type_b (k), type_c (v), columns, has_bias, interleaved, raw.
+/// buffers: 1, 2, 3 Wq [H·D][E], Wk, Wv [K·D][E]; 4, 5, 6 their biases (has_bias only); 7 float h[R][stride(E)]; 8 float2 rope[R][D/2]
+/// (cos, sin, both scaled by YaRN's concentration); 9 RowInfo rows[R]; 10 uint block_tables[]; 11 float q[R][stride(H·D)]; 12 the cache at
+/// this layer. `raw`: without RoPE, k and v go to 12 as float kv[R][stride(2·K·D)], and 8, 9, 10 are not used.
 /// grid: product_groups((H + 2K)·(D/4), R, N, S) threadgroups in any shape (x × y may be more); S any. Threadgroup memory 0. Reads the
 /// three matrices once for 64 rows, h once a simdgroup.
 /// qkv_mm: grid ceil((H + 2K)·D / 64) × ceil(R / 32), 128 threads, 12 KiB of threadgroup memory.
@@ -131,14 +140,29 @@ struct QkvArgs {
   CacheInfo cache;
 };
 
+// --------------------------------------------------------------------------------------------------------------------- heads.metal
+/// heads: what qkv (raw) leaves to do: q and k of a head become norm(q)·w, as in norm, where has_norm is true; RoPE on both; q to memory
+/// again, k and v (clamped to ±65504) into the cache. A simdgroup works on one head of one row; lane l chains x² over the elements
+/// l, l + 32, …. Q8_0 as the CPU makes it: of 32 dimensions scale = clamp(max |x| / 127), int8 = rint(x · (1 / scale)) within ±127.
+/// constants: head_length, interleaved, has_norm, q8_cache.
+/// buffers: 1 float q[R][stride(H·D)] (read and written), 2 float kv[R][stride(2·K·D)], 3, 4 float wq[D], wk[D] (has_norm only),
+/// 5 float2 rope[R][D/2], 6 RowInfo rows[R], 7 uint block_tables[], 8 the cache at this layer.
+/// grid: ceil((H + 2K) / S) × R; S 1..4. Threadgroup memory 4 KiB.
+struct HeadsArgs {
+  u32 heads, heads_kv, head_length;
+  float epsilon;
+  CacheInfo cache;
+};
+
 // ---------------------------------------------------------------------------------------------------------------- attention.metal
 /// The keys a row at position p sees are p − window + 1 .. p (window 0: 0 .. p). Chunk c holds positions c·128 … c·128 + 127; a row's
 /// slot 0 is the chunk of its first visible key, and a row has slots(p, window) of them.
 /// Order of the arithmetic, the same in all three kernels: in a chunk, blocks of 32 keys ascending with a running maximum (scores
-/// chain over d, values chain over keys); then the chunks ascending from the sink's state (maximum = sink, sum = 1, output 0).
+/// chain over d, values chain over keys); then the chunks ascending from the sink's state (maximum = sink, sum = 1, output 0). A model
+/// without sinks gives the least float, whose share is 0.
 ///
 /// attention: one chunk of one row for the query heads that share a KV head (8 at most at once), K and V read once for all of them.
-/// constants: head_length, group. buffers: 1 float q[R][stride(H·D)], 2 the cache at this layer, 3 RowInfo rows[R], 4 uint block_tables[],
+/// constants: head_length, group, q8_cache. buffers: 1 float q[R][stride(H·D)], 2 the cache at this layer, 3 RowInfo rows[R], 4 uint block_tables[],
 /// 5 float part_out[R][slots][H][D] (not divided by the sum), 6 float2 part_state[R][slots][H] (maximum, sum).
 /// part_out and part_state are indexed from first_row: the host may cut R into slices to bound them.
 /// grid: ceil(slots / S) × K·ceil(G/8) × rows; S 1..4. Threadgroup memory 12 KiB. Reads each visible K and V once a KV head and 8 heads.
@@ -148,10 +172,11 @@ struct QkvArgs {
 ///
 /// attention_rows_d64, attention_rows_d128: the same result for tiles of up to 8 adjacent rows of one sequence, which share each K and V
 /// they read; for prefill. d64 for D ≤ 64, d128 for D ≤ 128 (a D beyond that: use attention).
-/// constants: head_length, group. buffers: 1 q, 2 cache, 3 rows, 4 block_tables, 5 float sinks[H], 6 float a[R][stride(H·D)],
+/// constants: head_length, group, q8_cache. buffers: 1 q, 2 cache, 3 rows, 4 block_tables, 5 float sinks[H], 6 float a[R][stride(H·D)],
 /// 7 RowTile tiles[]. grid: tiles × K·ceil(G/8); 256 threads (one simdgroup a row). Threadgroup memory 16 or 24 KiB.
 ///
-/// attention_mm_d64, attention_mm_d128: attention_rows on simdgroup matrices, for G a multiple of 8; the same in all but the bits.
+/// attention_mm_d64, attention_mm_d128: attention_rows on simdgroup matrices, for G a multiple of 8 and an F16 cache; the same in all but
+/// the bits.
 struct AttentionArgs {
   u32 rows;       ///< attention, attention_merge: rows of this launch
   u32 first_row;  ///< the first of them
@@ -186,6 +211,13 @@ struct LinearArgs {
   u32 rows;     ///< R
   u32 outputs;
 };
+
+// ------------------------------------------------------------------------------------------------------------- feed_forward.metal
+/// ffn_c1, _c2, _c4, _c8: act[r] = silu(Wg·h + bg) · (Wu·h + bu), silu(g) = g / (1 + exp(−g)); the dense feed-forward up to its down
+/// product, which is linear's. constants: type (gate), type_b (up), columns, has_bias.
+/// buffers: 1, 2 Wg, Wu [F][E]; 3, 4 float bg, bu [F] (has_bias only); 5 float h[R][stride(E)]; 6 float act[R][stride(F)].
+/// grid: product_groups(ceil(F / 2), R, N, S) threadgroups in any shape; S any. Threadgroup memory 0. Reads the weights once for 64 rows.
+/// ffn_mm: grid ceil(F / 32) × ceil(R / 32), 128 threads, 12 KiB of threadgroup memory. The arguments are LinearArgs, F the outputs.
 
 // ------------------------------------------------------------------------------------------------------------------- router.metal
 struct Choice {
@@ -223,9 +255,9 @@ static inline u32 max_expert_tiles(u32 rows, u32 experts, u32 used, u32 tile) {
 }
 
 // ------------------------------------------------------------------------------------------------------------------ experts.metal
-/// gate_up_c1, _c2, _c4, _c8: act[choice] = SwiGLU(Wg·h + bg, Wu·h + bu) of the choice's expert and row, clamped as gpt-oss does:
-/// g = min(g, limit), u = clamp(u, ±limit), y = g / (1 + exp(−alpha·g)) · (u + 1). A tile's weights are read once for all its rows, N at a
-/// time.
+/// gate_up_c1, _c2, _c4, _c8: act[choice] = SwiGLU(Wg·h + bg, Wu·h + bu) of the choice's expert and row: g = min(g, limit),
+/// u = clamp(u, ±limit), y = g / (1 + exp(−alpha·g)) · (u + offset). gpt-oss has alpha 1.702, limit 7, offset 1; others 1, none (the largest
+/// float) and 0. A tile's weights are read once for all its rows, N at a time.
 /// constants: type (gate), type_b (up), columns, direct. `direct` (c1 only): tile y is choice y, buffers 7, 8 and 9 are not used.
 /// buffers: 1, 2 Wg, Wu [X·F][E]; 3, 4 float bg, bu [X][F]; 5 float h[R][stride(E)]; 6 Choice choices[R·U]; 7 lists; 8 tiles;
 /// 9 tile_count; 10 float act[R·U][stride(F)].
@@ -246,7 +278,7 @@ struct ExpertArgs {
   u32 outputs;  ///< F for gate_up, E for down and expert_sum
   u32 rows;     ///< R
   u32 used;     ///< U
-  float alpha, limit;
+  float alpha, limit, offset;
 };
 
 // ------------------------------------------------------------------------------------------------------------------- sample.metal

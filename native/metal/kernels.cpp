@@ -27,10 +27,14 @@ std::string source_of(std::string_view kernel) {
     const char* file;
   } kFiles[] = {{"embed", "embedding"}, {"norm", "norm"},   {"latch", "norm"}, {"qkv", "qkv"},           {"attention", "attention"},
                 {"linear", "linear"},   {"router", "router"}, {"expert_lists", "router"}, {"sample", "sample"},
-                {"ceiling", "ceilings"}};
+                {"heads", "heads"},     {"ffn", "feed_forward"}, {"ceiling", "ceilings"}};
   for (const auto& [prefix, file] : kFiles)
     if (kernel.substr(0, prefix.size()) == prefix) return std::string(file) + ".metal";
   return "experts.metal";
+}
+
+bool is_bool(uint32_t constant) {
+  return (constant >= kHasBias && constant <= kGather) || (constant >= kInterleaved && constant <= kQ8Cache);
 }
 
 bool reduces_a_row(std::string_view kernel) {
@@ -44,7 +48,7 @@ gpu::Pipeline& KernelSet::pipeline(const std::string& kernel, const Constants& c
   if (slot) return *slot;
   std::vector<gpu::Constant> list;
   for (const auto& [index, value] : constants) {
-    if (index >= kHasBias && index <= kGather) list.emplace_back(static_cast<int>(index), value != 0);
+    if (is_bool(index)) list.emplace_back(static_cast<int>(index), value != 0);
     else list.emplace_back(static_cast<int>(index), value);
   }
   slot = library(source_of(kernel)).pipeline(kernel, list);

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstring>
 #include <deque>
+#include <limits>
 #include <map>
 
 #include "../core/error.h"
@@ -39,24 +40,35 @@ uint32_t ceil_div(uint32_t a, uint32_t b) { return (a + b - 1) / b; }
 size_t matrix_bytes(int rows, int width) { return static_cast<size_t>(rows) * gpu::activation_stride(u32(width)) * sizeof(float); }
 
 bool kernels_know(TensorType type) {
-  return type == TensorType::F32 || type == TensorType::F16 || type == TensorType::BF16 || type == TensorType::Q8_0 ||
-         type == TensorType::MXFP4;
+  switch (type) {
+    case TensorType::F32:
+    case TensorType::F16:
+    case TensorType::BF16:
+    case TensorType::Q4_0:
+    case TensorType::Q4_1:
+    case TensorType::Q5_0:
+    case TensorType::Q5_1:
+    case TensorType::Q8_0:
+    case TensorType::Q4_K:
+    case TensorType::Q5_K:
+    case TensorType::Q6_K:
+    case TensorType::MXFP4: return true;
+    case TensorType::I64: break;
+  }
+  return false;
 }
 
 /// Why the kernels cannot run this model; empty: they can.
 std::string unsupported(const Model& model) {
   const Config& c = model.config();
-  const auto architecture = model.gguf().string("general.architecture");
-  if (architecture != "gpt-oss") return "Metal runs gpt-oss only, not " + printable(architecture);
   if (u32(c.experts) > gpu::kMaxExperts || u32(c.experts_used) > gpu::kMaxExpertsUsed) return "its experts are too many for the Metal kernels";
   if (c.rope_length != c.head_length) return "its heads turn in part only";
   if (u32(c.head_length) > gpu::kMaxHeadLength) return "its heads are too long for the Metal kernels";
-  for (const Layer& layer : model.layers())
-    if (layer.q_norm || layer.k_norm || !layer.q_bias || !layer.sinks || !layer.router_bias || !layer.attention_output_bias)
-      return "its layers are not made as gpt-oss's are";
   std::vector<const Matrix*> matrices = {&model.embedding(), &model.output()};
-  for (const Layer& layer : model.layers())
-    matrices.insert(matrices.end(), {&layer.q, &layer.k, &layer.v, &layer.attention_output, &layer.router, &layer.gate, &layer.up, &layer.down});
+  for (const Layer& layer : model.layers()) {
+    matrices.insert(matrices.end(), {&layer.q, &layer.k, &layer.v, &layer.attention_output, &layer.gate, &layer.up, &layer.down});
+    if (c.experts > 0) matrices.push_back(&layer.router);
+  }
   for (const Matrix* matrix : matrices)
     if (!kernels_know(matrix->type)) return std::string("there is no Metal kernel for tensors of type ") + type_traits(matrix->type)->name;
   return "";
@@ -65,8 +77,8 @@ std::string unsupported(const Model& model) {
 /// A KV cache whose memory the GPU reads and writes in place.
 class MetalCache final : public KvCache {
  public:
-  MetalCache(std::shared_ptr<Residency> residency, const Config& config, int blocks)
-      : KvCache(config, blocks, CacheType::f16), residency_(std::move(residency)),
+  MetalCache(std::shared_ptr<Residency> residency, const Config& config, int blocks, CacheType type)
+      : KvCache(config, blocks, type), residency_(std::move(residency)),
         mapped_(residency_->device(), memory(), bytes(), layer_bytes()) {
     residency_->add(mapped_.buffers());
   }
@@ -96,6 +108,7 @@ class MetalBackend final : public Backend {
         residency_(std::make_shared<Residency>(device_)), kernels_(device_), rounds_(device_),
         weights_(*device_, model.gguf().file().data(), model.gguf().file().size(), longest_tensor(model.gguf())) {
     copy_converted_vectors();
+    make_neutral_vectors();
     residency_->add(weights_.buffers());
     prepare_pipelines();
   }
@@ -121,8 +134,8 @@ class MetalBackend final : public Backend {
   }
 
   std::shared_ptr<KvCache> make_cache(const Config& config, int blocks, CacheType type) override {
-    if (type != CacheType::f16) fail("the Metal kernels need a cache of type f16");
-    return std::make_shared<MetalCache>(residency_, config, blocks);
+    if (type == CacheType::f32) fail("the Metal kernels need a cache of type f16 or q8_0");
+    return std::make_shared<MetalCache>(residency_, config, blocks, type);
   }
 
   void begin(const Batch& batch, KvCache& cache) override {
@@ -164,16 +177,21 @@ class MetalBackend final : public Backend {
       const gpu::QkvArgs args{u32(E), u32(rows_), u32(config_.heads), u32(config_.heads_kv), u32(config_.head_length), cache_info()};
       const bool matrices = by_matrices(rows_);
       const std::string kernel = matrices ? "qkv_mm" : "qkv_c" + std::to_string(columns);
-      const Constants set = Constants({{kType, type_of(layer.q)}, {kTypeB, type_of(layer.k)}, {kTypeC, type_of(layer.v)}, {kColumns, u32(E)}});
+      const bool biased = layer.q_bias || layer.k_bias || layer.v_bias, raw = heads_by_themselves();
+      const Constants set = Constants({{kType, type_of(layer.q)}, {kTypeB, type_of(layer.k)}, {kTypeC, type_of(layer.v)}, {kColumns, u32(E)},
+                                       {kHasBias, biased}, {kInterleaved, interleaved()}, {kRaw, raw}});
+      const int biases = biased ? config_.q_length() + 2 * config_.kv_length() : 0;
       const uint32_t passes = ceil_div(u32(rows_), columns * gpu::kSharedTiles);
       launch(kernel, set, args,
              {{1, matrix(layer.q)}, {2, matrix(layer.k)}, {3, matrix(layer.v)},
-              {4, vector(layer.q_bias, config_.q_length())}, {5, vector(layer.k_bias, config_.kv_length())},
-              {6, vector(layer.v_bias, config_.kv_length())}, {7, h_.view()}, {8, rope_table_.view()}, {9, row_infos_.view()},
-              {10, tables_.view()}, {11, q_.view()}, {12, cache_->layer(n)}},
+              {4, vector_or(layer.q_bias, config_.q_length(), *zeros_)}, {5, vector_or(layer.k_bias, config_.kv_length(), *zeros_)},
+              {6, vector_or(layer.v_bias, config_.kv_length(), *zeros_)}, {7, h_.view()}, {8, rope_table_.view()}, {9, row_infos_.view()},
+              {10, tables_.view()}, {11, q_.view()}, {12, raw ? kv_.view() : cache_->layer(n)}},
              matrices ? matrix_grid(4 * quads, u32(rows_)) : gpu::Size{gpu::product_groups(quads, u32(rows_), columns, kernels_.simdgroups(kernel, set)), 1, 1}, threads_of(matrices),
-             {static_cast<double>(layer.q.bytes() + layer.k.bytes() + layer.v.bytes()) + 4.0 * (config_.q_length() + 2 * config_.kv_length()),
-              static_cast<double>(passes), 4.0 * rows_ * config_.kv_length(), floats(rows_, E) + floats(rows_, config_.q_length())});
+             {static_cast<double>(layer.q.bytes() + layer.k.bytes() + layer.v.bytes()) + 4.0 * biases, static_cast<double>(passes),
+              raw ? 0 : rows_ * position_bytes(),
+              floats(rows_, E) + floats(rows_, config_.q_length()) + (raw ? floats(rows_, 2 * config_.kv_length()) : 0)});
+      if (raw) heads(n, layer);
     });
   }
 
@@ -184,16 +202,16 @@ class MetalBackend final : public Backend {
       const uint32_t groups = u32(config_.heads_kv) * ceil_div(u32(config_.heads / config_.heads_kv), 8);
       gpu::AttentionArgs args{0, 0, 0, u32(config_.heads), u32(config_.heads_kv), u32(config_.head_length), u32(window),
                               static_cast<float>(1 / std::sqrt(static_cast<double>(config_.head_length))), cache_info()};
-      const Constants both = Constants({{kHeadLength, u32(config_.head_length)}, {kGroup, u32(config_.heads / config_.heads_kv)}});
+      const Constants both = Constants({{kHeadLength, u32(config_.head_length)}, {kGroup, u32(config_.heads / config_.heads_kv)}, {kQ8Cache, quantised_cache()}});
       if (row_tile_count_ > 0) {
         args.rows = u32(rows_);
-        const bool matrices = by_matrices(rows_) && config_.heads / config_.heads_kv % 8 == 0;
+        const bool matrices = by_matrices(rows_) && config_.heads / config_.heads_kv % 8 == 0 && !quantised_cache();
         const std::string kernel = std::string(matrices ? "attention_mm_d" : "attention_rows_d") + (config_.head_length <= 64 ? "64" : "128");
         launch(kernel, both, args,
                {{1, q_.view()}, {2, cache_->layer(n)}, {3, row_infos_.view()}, {4, tables_.view()},
-                {5, vector(layer.sinks, config_.heads)}, {6, a_.view()}, {7, row_tiles_.view()}},
+                {5, vector_or(layer.sinks, config_.heads, *no_sinks_)}, {6, a_.view()}, {7, row_tiles_.view()}},
                {u32(row_tile_count_), groups, 1}, kReduceThreads,
-               {4.0 * config_.heads, 1, tile_cache_bytes(window), 2 * floats(tiled_rows_, config_.q_length())});
+               {layer.sinks ? 4.0 * config_.heads : 0, 1, tile_cache_bytes(window), 2 * floats(tiled_rows_, config_.q_length())});
       }
       // Rows of different launches have nothing in common: all beside each other, as far as the scratch between the two steps goes.
       bool beside = row_tile_count_ > 0;
@@ -213,9 +231,9 @@ class MetalBackend final : public Backend {
                  {0, 1, row_cache_bytes(first, slice.rows, window), floats(slice.rows, config_.q_length()) + parts}, beside);
           const Constants one = Constants({{kHeadLength, u32(config_.head_length)}});
           launch("attention_merge", one, args,
-                 {{1, out}, {2, state}, {3, row_infos_.view()}, {4, vector(layer.sinks, config_.heads)}, {5, a_.view()}},
+                 {{1, out}, {2, state}, {3, row_infos_.view()}, {4, vector_or(layer.sinks, config_.heads, *no_sinks_)}, {5, a_.view()}},
                  {ceil_div(u32(config_.heads), kernels_.simdgroups("attention_merge", one)), u32(slice.rows), 1}, 0,
-                 {4.0 * config_.heads, 1, 0, parts + floats(slice.rows, config_.q_length())});
+                 {layer.sinks ? 4.0 * config_.heads : 0, 1, 0, parts + floats(slice.rows, config_.q_length())});
           beside = false;
           first += slice.rows;
         }
@@ -234,12 +252,13 @@ class MetalBackend final : public Backend {
     guarded([&] {
       const Layer& layer = model_.layers()[static_cast<size_t>(n)];
       const int E = config_.embedding, X = config_.experts, used = config_.experts_used;
+      if (X == 0) return feed_forward(layer);
       launch("router", Constants({{kType, type_of(layer.router)}, {kColumns, u32(E)}}),
              gpu::RouterArgs{u32(E), u32(X), u32(used), config_.rms_epsilon},
-             {{1, x_.view()}, {2, vector(layer.ffn_norm, E)}, {3, matrix(layer.router)}, {4, vector(layer.router_bias, X)},
+             {{1, x_.view()}, {2, vector(layer.ffn_norm, E)}, {3, matrix(layer.router)}, {4, vector_or(layer.router_bias, X, *zeros_)},
               {5, h_.view()}, {6, choices_.view()}},
              {u32(rows_), 1, 1}, kReduceThreads,
-             {static_cast<double>(layer.router.bytes()) + 4.0 * (E + X), static_cast<double>(rows_), 0, 2 * floats(rows_, E) + 8.0 * rows_ * used});
+             {static_cast<double>(layer.router.bytes()) + 4.0 * (E + (layer.router_bias ? X : 0)), static_cast<double>(rows_), 0, 2 * floats(rows_, E) + 8.0 * rows_ * used});
       if (rows_ == 1) experts_of_one_row(layer);
       else experts_of_rows(layer);
     });
@@ -329,6 +348,7 @@ class MetalBackend final : public Backend {
   /// Vectors that the file keeps as F16 or BF16 have been converted into memory of their own; the GPU gets copies.
   void copy_converted_vectors() {
     const auto copy = [&](const float* data, int64_t count) {
+      if (!data) return;
       const MappedFile& file = model_.gguf().file();
       const auto* bytes = reinterpret_cast<const uint8_t*>(data);
       if (bytes >= file.data() && bytes < file.end()) return;
@@ -343,14 +363,29 @@ class MetalBackend final : public Backend {
       copy(layer.q_bias, c.q_length());
       copy(layer.k_bias, c.kv_length());
       copy(layer.v_bias, c.kv_length());
+      copy(layer.q_norm, c.head_length);
+      copy(layer.k_norm, c.head_length);
       copy(layer.sinks, c.heads);
       copy(layer.attention_output_bias, c.embedding);
       copy(layer.ffn_norm, c.embedding);
       copy(layer.router_bias, c.experts);
-      copy(layer.gate_bias, int64_t{c.experts} * c.feed_forward);
-      copy(layer.up_bias, int64_t{c.experts} * c.feed_forward);
-      copy(layer.down_bias, int64_t{c.experts} * c.embedding);
+      const int64_t stack = std::max(c.experts, 1);
+      copy(layer.gate_bias, stack * c.feed_forward);
+      copy(layer.up_bias, stack * c.feed_forward);
+      copy(layer.down_bias, stack * c.embedding);
     }
+  }
+
+  /// What stands in for vectors that a layer does without and a kernel reads.
+  void make_neutral_vectors() {
+    const Config& c = config_;
+    const auto filled = [&](size_t count, float value) {
+      auto buffer = device_->buffer(count * sizeof(float));
+      std::fill_n(static_cast<float*>(buffer->contents()), count, value);
+      return buffer;
+    };
+    zeros_ = filled(static_cast<size_t>(std::max({c.q_length(), c.experts, std::max(c.experts, 1) * std::max(c.feed_forward, c.embedding)})), 0);
+    no_sinks_ = filled(static_cast<size_t>(c.heads), -std::numeric_limits<float>::max());
   }
 
   gpu::View matrix(const Matrix& matrix) const { return weights_.view(matrix.data, matrix.bytes()); }
@@ -360,18 +395,33 @@ class MetalBackend final : public Backend {
     return copy != converted_.end() ? gpu::View{copy->second.get(), 0, bytes} : weights_.view(data, bytes);
   }
 
+  /// The vector, or where there is none the one that changes nothing.
+  gpu::View vector_or(const float* data, int64_t count, const gpu::Buffer& neutral) const {
+    return data ? vector(data, count) : gpu::View{&neutral, 0, static_cast<size_t>(count) * sizeof(float)};
+  }
+
+  uint32_t interleaved() const { return config_.architecture->rope_layout == RopeLayout::interleaved; }
+  /// Whether the heads of Q, K and V are finished by a kernel of their own.
+  bool heads_by_themselves() const { return config_.architecture->head_norms || quantised_cache(); }
+
   /// For buffers a kernel names and, with these constants, does not read.
   gpu::View unused() const { return rounds_.stop_word(); }
 
+  bool quantised_cache() const { return cache_->type() == CacheType::q8_0; }
+  /// Bytes of the keys and values of one position in a layer.
+  double position_bytes() const {
+    const int D = config_.head_length;
+    return 2.0 * config_.heads_kv * (quantised_cache() ? D + 2 * KvCache::scale_groups(D) : 2 * D);
+  }
   gpu::CacheInfo cache_info() const {
-    const uint32_t head = gpu::kPositionsPerBlock * u32(config_.head_length) * 2;
-    return {2 * u32(config_.heads_kv) * head, head};
+    const auto block = static_cast<uint32_t>(gpu::kPositionsPerBlock * position_bytes());
+    return {block, block / (2 * u32(config_.heads_kv))};
   }
 
   /// Compiles what the model's steps will ask for, so that a kernel the GPU refuses is known before anything depends on it. A step of
   /// each size is planned, which names them all.
   void prepare_pipelines() {
-    MetalCache cache(residency_, config_, 2);
+    MetalCache cache(residency_, config_, 2, CacheType::f16);
     std::vector<int> sizes = {1, 2, 4, 8};
     if (matrix_units_) sizes.push_back(static_cast<int>(gpu::kMatrixColumns));
     for (const int rows : sizes) {
@@ -502,15 +552,15 @@ class MetalBackend final : public Backend {
   }
 
   void reserve() {
-    const int E = config_.embedding, U = config_.experts_used;
+    const int E = config_.embedding, U = std::max(config_.experts_used, 1);
     x_.get(matrix_bytes(rows_, E));
     h_.get(matrix_bytes(rows_, E));
     q_.get(matrix_bytes(rows_, config_.q_length()));
+    if (heads_by_themselves()) kv_.get(matrix_bytes(rows_, 2 * config_.kv_length()));
     a_.get(matrix_bytes(rows_, config_.q_length()));
-    const auto choices = static_cast<size_t>(rows_ * U);
-    choices_.get(choices * sizeof(gpu::Choice));
     act_.get(matrix_bytes(rows_ * U, config_.feed_forward));
-    if (rows_ > 1) {
+    if (config_.experts > 0) choices_.get(static_cast<size_t>(rows_ * U) * sizeof(gpu::Choice));
+    if (config_.experts > 0 && rows_ > 1) {
       lists_.get(static_cast<size_t>(config_.experts) * static_cast<size_t>(rows_) * 4);
       tiles_.get(static_cast<size_t>(expert_tiles()) * sizeof(gpu::ExpertTile));
       tile_count_.get(4);
@@ -584,7 +634,7 @@ class MetalBackend final : public Backend {
       const int seen = position(r) + 1;
       positions += window > 0 ? std::min(seen, window) : seen;
     }
-    return positions * config_.kv_length() * 4.0;
+    return positions * position_bytes();
   }
 
   /// The same for tiles of rows, each tile's anew.
@@ -594,7 +644,7 @@ class MetalBackend final : public Backend {
       const int seen = batch_->positions[tile.first_row + tile.rows - 1] + 1;
       positions += window > 0 ? std::min(seen, window + static_cast<int>(tile.rows) - 1) : seen;
     }
-    return positions * config_.kv_length() * 4.0;
+    return positions * position_bytes();
   }
 
   // ---- Operations
@@ -623,8 +673,42 @@ class MetalBackend final : public Backend {
     launch(kernel, set, args, {{1, matrix(weights)}, {2, bias ? vector(bias, outputs) : unused()}, {3, x}, {4, y}}, grid, threads_of(matrices), cost);
   }
 
+  /// What heads_by_themselves() asks for.
+  void heads(int n, const Layer& layer) {
+    const Constants set = Constants({{kHeadLength, u32(config_.head_length)}, {kInterleaved, interleaved()}, {kHasNorm, layer.q_norm ? 1u : 0u}, {kQ8Cache, quantised_cache()}});
+    const gpu::HeadsArgs args{u32(config_.heads), u32(config_.heads_kv), u32(config_.head_length), config_.rms_epsilon, cache_info()};
+    const gpu::View q_norm = layer.q_norm ? vector(layer.q_norm, config_.head_length) : unused();
+    const gpu::View k_norm = layer.k_norm ? vector(layer.k_norm, config_.head_length) : unused();
+    launch("heads", set, args,
+           {{1, q_.view()}, {2, kv_.view()}, {3, q_norm}, {4, k_norm}, {5, rope_table_.view()}, {6, row_infos_.view()}, {7, tables_.view()}, {8, cache_->layer(n)}},
+           {ceil_div(u32(config_.heads + 2 * config_.heads_kv), kernels_.simdgroups("heads", set)), u32(rows_), 1}, 0,
+           {layer.q_norm ? 8.0 * config_.head_length : 0, 1, rows_ * position_bytes(),
+            2 * floats(rows_, config_.q_length()) + floats(rows_, 2 * config_.kv_length())});
+  }
+
+  /// The dense feed-forward, its norm and its sum with the residual.
+  void feed_forward(const Layer& layer) {
+    const int E = config_.embedding, F = config_.feed_forward;
+    norm(x_.view(), layer.ffn_norm, h_.view(), rows_, nullptr);
+    const auto columns = static_cast<uint32_t>(columns_for(rows_)), passes = ceil_div(u32(rows_), columns * gpu::kSharedTiles);
+    const bool matrices = by_matrices(rows_), biased = layer.gate_bias || layer.up_bias;
+    const std::string kernel = matrices ? "ffn_mm" : "ffn_c" + std::to_string(columns);
+    const Constants set = Constants({{kType, type_of(layer.gate)}, {kTypeB, type_of(layer.up)}, {kColumns, u32(E)}, {kHasBias, biased}});
+    const gpu::Size grid = matrices ? matrix_grid(2 * u32(F), u32(rows_))
+                                    : gpu::Size{gpu::product_groups(ceil_div(u32(F), 2), u32(rows_), columns, kernels_.simdgroups(kernel, set)), 1, 1};
+    launch(kernel, set, gpu::LinearArgs{u32(E), u32(rows_), u32(F)},
+           {{1, matrix(layer.gate)}, {2, matrix(layer.up)}, {3, vector_or(layer.gate_bias, F, *zeros_)}, {4, vector_or(layer.up_bias, F, *zeros_)},
+            {5, h_.view()}, {6, act_.view()}},
+           grid, threads_of(matrices),
+           {static_cast<double>(layer.gate.bytes() + layer.up.bytes()) + (biased ? 8.0 * F : 0), static_cast<double>(passes), 0,
+            floats(rows_, E) + floats(rows_, F)});
+    linear(layer.down, layer.down_bias, act_.view(), x_.view(), rows_, true);
+  }
+
   gpu::ExpertArgs expert_args(int columns, int outputs) const {
-    return {u32(columns), u32(outputs), u32(rows_), u32(config_.experts_used), kSwigluAlpha, kSwigluLimit};
+    const bool clamped = config_.architecture->activation == Activation::clamped_swiglu;
+    return {u32(columns), u32(outputs), u32(rows_), u32(config_.experts_used), clamped ? kSwigluAlpha : 1,
+            clamped ? kSwigluLimit : std::numeric_limits<float>::max(), clamped ? 1.0f : 0.0f};
   }
   /// Whether so many rows go through the matrix units, whose sums have an order of the hardware's own.
   bool by_matrices(int rows) const { return matrix_units_ && rows >= static_cast<int>(gpu::kMatrixColumns); }
@@ -656,15 +740,15 @@ class MetalBackend final : public Backend {
     const double share = static_cast<double>(U) / config_.experts;
     const Constants gate = Constants({{kType, type_of(layer.gate)}, {kTypeB, type_of(layer.up)}, {kColumns, u32(E)}, {kDirect, 1}});
     launch("gate_up_c1", gate, expert_args(E, F),
-           {{1, matrix(layer.gate)}, {2, matrix(layer.up)}, {3, vector(layer.gate_bias, int64_t{config_.experts} * F)},
-            {4, vector(layer.up_bias, int64_t{config_.experts} * F)}, {5, h_.view()}, {6, choices_.view()}, {7, unused()}, {8, unused()}, {9, unused()}, {10, act_.view()}},
+           {{1, matrix(layer.gate)}, {2, matrix(layer.up)}, {3, vector_or(layer.gate_bias, int64_t{config_.experts} * F, *zeros_)},
+            {4, vector_or(layer.up_bias, int64_t{config_.experts} * F, *zeros_)}, {5, h_.view()}, {6, choices_.view()}, {7, unused()}, {8, unused()}, {9, unused()}, {10, act_.view()}},
            {ceil_div(u32(F), 2 * kernels_.simdgroups("gate_up_c1", gate)), u32(U), 1}, 0,
-           {share * static_cast<double>(layer.gate.bytes() + layer.up.bytes()) + 8.0 * U * F, 1, 0, floats(1, E) + floats(U, F)});
+           {share * static_cast<double>(layer.gate.bytes() + layer.up.bytes()) + (layer.gate_bias ? 8.0 * U * F : 0), 1, 0, floats(1, E) + floats(U, F)});
     const Constants down = Constants({{kType, type_of(layer.down)}, {kColumns, u32(F)}});
     launch("down_sum", down, expert_args(F, E),
-           {{1, matrix(layer.down)}, {2, vector(layer.down_bias, int64_t{config_.experts} * E)}, {3, act_.view()}, {4, choices_.view()}, {5, x_.view()}},
+           {{1, matrix(layer.down)}, {2, vector_or(layer.down_bias, int64_t{config_.experts} * E, *zeros_)}, {3, act_.view()}, {4, choices_.view()}, {5, x_.view()}},
            {ceil_div(u32(E), gpu::kOutputsPerSimdgroup * kernels_.simdgroups("down_sum", down)), 1, 1}, 0,
-           {share * static_cast<double>(layer.down.bytes()) + 4.0 * U * E, 1, 0, floats(U, F) + 2 * floats(1, E)});
+           {share * static_cast<double>(layer.down.bytes()) + (layer.down_bias ? 4.0 * U * E : 0), 1, 0, floats(U, F) + 2 * floats(1, E)});
   }
 
   void experts_of_rows(const Layer& layer) {
@@ -678,18 +762,18 @@ class MetalBackend final : public Backend {
            {0, 1, 0, 12.0 * rows_ * U + 12.0 * tiles});
     const Constants gate_set = Constants({{kType, type_of(layer.gate)}, {kTypeB, type_of(layer.up)}, {kColumns, u32(E)}, {kDirect, 0}});
     launch(gate_up, gate_set, expert_args(E, F),
-           {{1, matrix(layer.gate)}, {2, matrix(layer.up)}, {3, vector(layer.gate_bias, int64_t{X} * F)},
-            {4, vector(layer.up_bias, int64_t{X} * F)}, {5, h_.view()}, {6, choices_.view()}, {7, lists_.view()}, {8, tiles_.view()},
+           {{1, matrix(layer.gate)}, {2, matrix(layer.up)}, {3, vector_or(layer.gate_bias, int64_t{X} * F, *zeros_)},
+            {4, vector_or(layer.up_bias, int64_t{X} * F, *zeros_)}, {5, h_.view()}, {6, choices_.view()}, {7, lists_.view()}, {8, tiles_.view()},
             {9, tile_count_.view()}, {10, act_.view()}},
            {matrices ? ceil_div(u32(F), gpu::kMatrixOutputs / 2) : ceil_div(u32(F), 2 * kernels_.simdgroups(gate_up, gate_set)), tiles, 1}, threads_of(matrices),
-           {share * (static_cast<double>(layer.gate.bytes() + layer.up.bytes()) + 8.0 * X * F), passes, 0,
+           {share * (static_cast<double>(layer.gate.bytes() + layer.up.bytes()) + (layer.gate_bias ? 8.0 * X * F : 0)), passes, 0,
             floats(rows_ * U, E) + floats(rows_ * U, F)});
     const Constants down_set = Constants({{kType, type_of(layer.down)}, {kColumns, u32(F)}});
     launch(down, down_set, expert_args(F, E),
-           {{1, matrix(layer.down)}, {2, vector(layer.down_bias, int64_t{X} * E)}, {3, act_.view()}, {4, lists_.view()}, {5, tiles_.view()},
+           {{1, matrix(layer.down)}, {2, vector_or(layer.down_bias, int64_t{X} * E, *zeros_)}, {3, act_.view()}, {4, lists_.view()}, {5, tiles_.view()},
             {6, tile_count_.view()}, {7, out_.view()}},
            {matrices ? ceil_div(u32(E), gpu::kMatrixOutputs) : ceil_div(u32(E), gpu::kOutputsPerSimdgroup * kernels_.simdgroups(down, down_set)), tiles, 1}, threads_of(matrices),
-           {share * (static_cast<double>(layer.down.bytes()) + 4.0 * X * E), passes, 0, floats(rows_ * U, F) + floats(rows_ * U, E)});
+           {share * (static_cast<double>(layer.down.bytes()) + (layer.down_bias ? 4.0 * X * E : 0)), passes, 0, floats(rows_ * U, F) + floats(rows_ * U, E)});
     launch("expert_sum", {}, expert_args(F, E), {{1, out_.view()}, {2, choices_.view()}, {3, x_.view()}},
            {ceil_div(u32(E), gpu::kSimdWidth * kernels_.simdgroups("expert_sum", {})), u32(rows_), 1}, 0,
            {0, 1, 0, floats(rows_ * U, E) + 2 * floats(rows_, E)});
@@ -741,11 +825,12 @@ class MetalBackend final : public Backend {
   Rounds rounds_;
   gpu::MappedMemory weights_;
   std::map<const float*, std::unique_ptr<gpu::Buffer>> converted_;
+  std::unique_ptr<gpu::Buffer> zeros_, no_sinks_;
 
   std::vector<const Memory*> scratch_;
   Memory tables_{*this}, row_tiles_{*this};
   EachRound row_infos_{*this}, rope_table_{*this};
-  Memory x_{*this}, h_{*this}, q_{*this}, a_{*this}, part_out_{*this}, part_state_{*this};
+  Memory x_{*this}, h_{*this}, q_{*this}, kv_{*this}, a_{*this}, part_out_{*this}, part_state_{*this};
   Memory choices_{*this}, lists_{*this}, tiles_{*this}, tile_count_{*this}, act_{*this}, out_{*this};
   Memory normed_{*this}, logits_{*this};
 

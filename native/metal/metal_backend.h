@@ -1,4 +1,4 @@
-// The Metal backend: gpt-oss on an Apple GPU, behind the operations of core/backend.h. Compiled everywhere; where the system has no
+// The Metal backend: models on an Apple GPU, behind the operations of core/backend.h. Compiled everywhere; where the system has no
 // Metal it says so.
 #pragma once
 

@@ -92,7 +92,13 @@ class Bench {
       }
       for (size_t i = 0; i < memory.bytes; i += static_cast<size_t>(traits.block_bytes)) {
         if (type == TensorType::MXFP4) data[i] = static_cast<uint8_t>(random.integer(122, 126));
-        else if (type == TensorType::Q8_0) data[i] = 0, data[i + 1] = static_cast<uint8_t>(random.integer(0x1c, 0x20));
+        else if (traits.block > 1) {
+          // Scales and minimums that make weights of at most about 1.
+          const int high = traits.block == 256 ? 0x10 : 0x20, first = type == TensorType::Q6_K ? 208 : 0;
+          const bool minimum = type == TensorType::Q4_1 || type == TensorType::Q5_1 || type == TensorType::Q4_K || type == TensorType::Q5_K;
+          for (int at = first; at <= first + (minimum ? 2 : 0); at += 2)
+            data[i + static_cast<size_t>(at)] = 0, data[i + static_cast<size_t>(at) + 1] = static_cast<uint8_t>(random.integer(high - 4, high));
+        }
         // Halves below 2, of either sign, without a hint of infinity.
         else data[i + 1] = static_cast<uint8_t>((random.bits() & 0x80) | static_cast<uint64_t>(type == TensorType::F16 ? random.integer(0x30, 0x3b) : random.integer(0x3d, 0x3f)));
       }
@@ -259,7 +265,10 @@ void test_linear(Bench& bench) {
   const Case cases[] = {{TensorType::Q8_0, 1, s.E, true, true},  {TensorType::Q8_0, 2, s.E, true, false}, {TensorType::Q8_0, 4, s.E, false, false},
                         {TensorType::Q8_0, 20, s.E, true, true}, {TensorType::Q8_0, 1, s.V, false, false}, {TensorType::F32, 3, s.X + 1, true, false},
                         {TensorType::F16, 1, s.E, false, true},  {TensorType::BF16, 8, s.E, true, false},  {TensorType::MXFP4, 1, s.E, false, false},
-                        {TensorType::Q8_0, 40, s.E, true, true, true},    {TensorType::F16, 33, s.E - 3, false, false, true}};
+                        {TensorType::Q8_0, 40, s.E, true, true, true},    {TensorType::F16, 33, s.E - 3, false, false, true},
+                        {TensorType::Q4_K, 1, s.E, false, true},  {TensorType::Q6_K, 1, s.E, false, true},  {TensorType::Q5_K, 2, s.E, false, false},
+                        {TensorType::Q4_0, 1, s.E, false, false}, {TensorType::Q4_1, 3, s.E, false, false}, {TensorType::Q5_0, 1, s.E, false, false},
+                        {TensorType::Q5_1, 2, s.E, false, false}, {TensorType::Q4_K, 20, s.E, false, true}, {TensorType::Q4_K, 40, s.E, false, true, true}};
   for (const Case& c : cases) {
     if (bench.stopped()) return;
     const int width = s.H * s.D;
@@ -293,33 +302,88 @@ void test_linear(Bench& bench) {
   }
 }
 
+void test_feed_forward(Bench& bench) {
+  const Shape& s = bench.shape;
+  struct Case {
+    TensorType gate, up;
+    int rows;
+    bool bias;
+  };
+  using enum TensorType;
+  for (const Case& c : {Case{Q8_0, Q8_0, 1, false}, {Q4_K, Q6_K, 1, false}, {F16, F16, 2, true}, {Q5_0, Q4_0, 3, false}, {Q4_K, Q4_K, 20, false}, {Q8_0, Q8_0, 40, true}}) {
+    if (bench.stopped()) return;
+    const bool matrices = c.rows >= static_cast<int>(gpu::kMatrixColumns);
+    const int width = s.H * s.D, columns = columns_for(c.rows);
+    const auto gate = bench.weights(c.gate, s.F, width), up = bench.weights(c.up, s.F, width);
+    const auto gate_bias = bench.floats(s.F), up_bias = bench.floats(s.F), h = bench.rows(c.rows, width, 0.05f), act = bench.rows(c.rows, s.F);
+    const std::string kernel = matrices ? "ffn_mm" : "ffn" + suffix(columns);
+    const Constants set = {{kType, u32(static_cast<int>(c.gate))}, {kTypeB, u32(static_cast<int>(c.up))}, {kColumns, u32(width)}, {kHasBias, c.bias}};
+    const uint32_t groups = matrices ? kMatrixThreads / gpu::kSimdWidth : bench.simdgroups(kernel, set);
+    const gpu::Size grid = matrices ? matrix_grid(2 * u32(s.F), u32(c.rows)) : gpu::Size{gpu::product_groups(ceil_div(u32(s.F), 2), u32(c.rows), u32(columns), groups), 1, 1};
+    bench.check(kernel, std::string(name_of(c.gate)) + " and " + name_of(c.up) + ", " + std::to_string(s.F) + " x " + std::to_string(width) + ", " + rows_text(c.rows),
+                matrices ? kMatrixTolerance : kProductTolerance, static_cast<double>(gate.matrix.bytes() + up.matrix.bytes()), 4.0 * c.rows * s.F * width,
+                {bench.launch(kernel, set, gpu::LinearArgs{u32(width), u32(c.rows), u32(s.F)},
+                              {{1, gate.memory.view()}, {2, up.memory.view()}, {3, gate_bias.view()}, {4, up_bias.view()}, {5, h.view()}, {6, act.view()}},
+                              grid, groups * gpu::kSimdWidth)},
+                [&] {
+                  double worst = 0;
+                  std::vector<float> scratch;
+                  for (int f = 0; f < s.F; f++)
+                    for (int r = 0; r < c.rows; r++) {
+                      const float* x = h.data<float>() + at(r, width, 0);
+                      Dot g = dot(gate.matrix, f, x, scratch), u = dot(up.matrix, f, x, scratch);
+                      if (c.bias) g.sum += gate_bias.data<float>()[f], u.sum += up_bias.data<float>()[f];
+                      worst = deviation(worst, act.data<float>()[at(r, s.F, f)], g.sum / (1 + std::exp(-g.sum)) * u.sum, 1 + g.magnitude * (1 + std::fabs(u.sum)) + u.magnitude * (1 + std::fabs(g.sum)));
+                    }
+                  return worst;
+                });
+  }
+}
+
 /// A cache of one layer with a sequence in shuffled blocks.
 struct Sequence {
   Bench::Memory cache, tables, infos;
   std::vector<uint32_t> blocks;
   gpu::CacheInfo info;
+  bool q8 = false;
 
-  static uint32_t head_bytes(const Shape& s) { return u32(32 * s.D * 2); }
-  size_t key(const Shape& s, int position, int head, int d) const {
-    return static_cast<size_t>(blocks[static_cast<size_t>(position / 32)]) * info.block_bytes / 2 + static_cast<size_t>(head) * info.head_bytes / 2 +
-           static_cast<size_t>(d * 32 + position % 32) + 0 * static_cast<size_t>(s.D);
+  static uint32_t head_bytes(const Shape& s, bool q8) { return u32(32 * (q8 ? s.D + 2 * KvCache::scale_groups(s.D) : 2 * s.D)); }
+  double key(const Shape& s, int position, int head, int d) const {
+    return element(s, position, head, 0, d * 32 + position % 32, d / KvCache::kScaled * 32 + position % 32);
   }
-  size_t value(const Shape& s, int position, int head, int d) const {
-    return static_cast<size_t>(blocks[static_cast<size_t>(position / 32)]) * info.block_bytes / 2 + info.block_bytes / 4 +
-           static_cast<size_t>(head) * info.head_bytes / 2 + static_cast<size_t>((position % 32) * s.D + d);
+  double value(const Shape& s, int position, int head, int d) const {
+    return element(s, position, head, info.block_bytes / 2, position % 32 * s.D + d, position % 32 * KvCache::scale_groups(s.D) + d / KvCache::kScaled);
+  }
+
+ private:
+  double element(const Shape& s, int position, int head, uint32_t part, int number, int scale) const {
+    const uint8_t* from = cache.data<uint8_t>() + static_cast<size_t>(blocks[static_cast<size_t>(position / 32)]) * info.block_bytes + part +
+                          static_cast<size_t>(head) * info.head_bytes;
+    const auto half = [&](size_t at) {
+      uint16_t bits;
+      std::memcpy(&bits, from + at, 2);
+      return half_to_float(bits);
+    };
+    if (!q8) return half(2 * static_cast<size_t>(number));
+    return static_cast<double>(static_cast<int8_t>(from[number])) * half(static_cast<size_t>(32 * s.D + 2 * scale));
   }
 };
-Sequence sequence(Bench& bench, int positions, int first, int rows) {
+Sequence sequence(Bench& bench, int positions, int first, int rows, bool q8 = false) {
   const Shape& s = bench.shape;
   Sequence out;
   const int blocks = (positions + 31) / 32;
   for (int b = 0; b < blocks; b++) out.blocks.push_back(u32((b * 7 + 3) % blocks == b ? b : b));
   for (size_t b = out.blocks.size(); b > 1; b--) std::swap(out.blocks[b - 1], out.blocks[bench.random.bits() % b]);
-  out.info = {2 * u32(s.K) * Sequence::head_bytes(s), Sequence::head_bytes(s)};
+  out.q8 = q8;
+  out.info = {2 * u32(s.K) * Sequence::head_bytes(s, q8), Sequence::head_bytes(s, q8)};
   out.cache = bench.buffer(static_cast<size_t>(blocks) * out.info.block_bytes);
   // Halves of ±0.125 to ±1, and beyond the sequence's end no numbers.
   for (size_t i = 0; i < out.cache.bytes / 2; i++)
     out.cache.data<uint16_t>()[i] = static_cast<uint16_t>((bench.random.bits() & 0x83ff) | static_cast<uint64_t>(bench.random.integer(12, 14) << 10));
+  // Of Q8_0 any bytes, and scales that make the same of them.
+  for (size_t head = 0; q8 && head < out.cache.bytes; head += out.info.head_bytes)
+    for (size_t i = head + static_cast<size_t>(32 * s.D); i < head + out.info.head_bytes; i += 2)
+      out.cache.data<uint16_t>()[i / 2] = static_cast<uint16_t>((bench.random.bits() & 0x03ff) | static_cast<uint64_t>(bench.random.integer(5, 7) << 10));
   out.tables = bench.copy(out.blocks);
   std::vector<gpu::RowInfo> infos;
   for (int r = 0; r < rows; r++) infos.push_back({u32(first + r), 0});
@@ -331,7 +395,8 @@ void test_qkv(Bench& bench) {
   const Shape& s = bench.shape;
   for (const int rows : {1, 2, 3, 9, 34}) {
     if (bench.stopped()) return;
-    const bool matrices = rows >= static_cast<int>(gpu::kMatrixColumns);
+    // gpt-oss's kind of heads, and Llama's.
+    const bool matrices = rows >= static_cast<int>(gpu::kMatrixColumns), llama = rows == 3;
     const int q_length = s.H * s.D, kv_length = s.K * s.D, first = 30;
     const auto wq = bench.weights(TensorType::Q8_0, q_length, s.E), wk = bench.weights(TensorType::Q8_0, kv_length, s.E),
                wv = bench.weights(TensorType::Q8_0, kv_length, s.E);
@@ -341,7 +406,7 @@ void test_qkv(Bench& bench) {
     const int columns = columns_for(rows);
     const std::string kernel = matrices ? "qkv_mm" : "qkv" + suffix(columns);
     const uint32_t type = u32(static_cast<int>(TensorType::Q8_0));
-    const Constants set = {{kType, type}, {kTypeB, type}, {kTypeC, type}, {kColumns, u32(s.E)}};
+    const Constants set = {{kType, type}, {kTypeB, type}, {kTypeC, type}, {kColumns, u32(s.E)}, {kHasBias, !llama}, {kInterleaved, llama}, {kRaw, 0}};
     const uint32_t groups = matrices ? kMatrixThreads / gpu::kSimdWidth : bench.simdgroups(kernel, set), outputs = u32((s.H + 2 * s.K) * s.D);
     const gpu::Size grid = matrices ? matrix_grid(outputs, u32(rows)) : gpu::Size{gpu::product_groups(outputs / 4, u32(rows), u32(columns), groups), 1, 1};
     const gpu::QkvArgs args{u32(s.E), u32(rows), u32(s.H), u32(s.K), u32(s.D), seq.info};
@@ -358,11 +423,13 @@ void test_qkv(Bench& bench) {
                     const float* x = h.data<float>() + at(r, s.E, 0);
                     const auto value = [&](const Bench::Weights& w, const Bench::Memory& b, int o) {
                       Dot sum = dot(w.matrix, o, x, scratch);
-                      sum.sum += b.data<float>()[o];
+                      if (!llama) sum.sum += b.data<float>()[o];
                       return sum;
                     };
+                    const auto lower = [&](int i) { return llama ? 2 * i : i; };
+                    const auto upper = [&](int i) { return llama ? 2 * i + 1 : i + s.D / 2; };
                     const auto pair = [&](const Bench::Weights& w, const Bench::Memory& b, int head, int i, double& low, double& high, double& scale) {
-                      const Dot a = value(w, b, head * s.D + i), c = value(w, b, head * s.D + i + s.D / 2);
+                      const Dot a = value(w, b, head * s.D + lower(i)), c = value(w, b, head * s.D + upper(i));
                       const float* turn = rope.data<float>() + (static_cast<size_t>(r) * static_cast<size_t>(s.D / 2) + static_cast<size_t>(i)) * 2;
                       low = a.sum * turn[0] - c.sum * turn[1];
                       high = c.sum * turn[0] + a.sum * turn[1];
@@ -372,22 +439,71 @@ void test_qkv(Bench& bench) {
                       for (int i = 0; i < s.D / 2; i++) {
                         double low, high, scale;
                         pair(wq, bq, head, i, low, high, scale);
-                        worst = deviation(worst, q.data<float>()[at(r, q_length, head * s.D + i)], low, scale);
-                        worst = deviation(worst, q.data<float>()[at(r, q_length, head * s.D + i + s.D / 2)], high, scale);
+                        worst = deviation(worst, q.data<float>()[at(r, q_length, head * s.D + lower(i))], low, scale);
+                        worst = deviation(worst, q.data<float>()[at(r, q_length, head * s.D + upper(i))], high, scale);
                       }
-                    const auto* cache = seq.cache.data<uint16_t>();
                     for (int head = 0; head < s.K; head++)
                       for (int i = 0; i < s.D; i++) {
                         if (i < s.D / 2) {
                           double low, high, scale;
                           pair(wk, bk, head, i, low, high, scale);
-                          worst = deviation(worst, half_to_float(cache[seq.key(s, first + r, head, i)]), low, scale);
-                          worst = deviation(worst, half_to_float(cache[seq.key(s, first + r, head, i + s.D / 2)]), high, scale);
+                          worst = deviation(worst, seq.key(s, first + r, head, lower(i)), low, scale);
+                          worst = deviation(worst, seq.key(s, first + r, head, upper(i)), high, scale);
                         }
                         const Dot v = value(wv, bv, head * s.D + i);
-                        worst = deviation(worst, half_to_float(cache[seq.value(s, first + r, head, i)]), v.sum, v.magnitude);
+                        worst = deviation(worst, seq.value(s, first + r, head, i), v.sum, v.magnitude);
                       }
                   }
+                  return worst;
+                });
+  }
+}
+
+void test_heads(Bench& bench) {
+  const Shape& s = bench.shape;
+  struct Case {
+    int rows;
+    bool interleaved, norm, q8;
+  };
+  for (const Case& c : {Case{1, false, true, false}, {9, true, true, false}, {9, false, false, true}, {33, true, true, true}}) {
+    if (bench.stopped()) return;
+    const int q_length = s.H * s.D, kv_length = s.K * s.D, first = 30;
+    const auto q = bench.rows(c.rows, q_length), kv = bench.rows(c.rows, 2 * kv_length), q_norm = bench.floats(s.D), k_norm = bench.floats(s.D);
+    const auto rope = bench.floats(c.rows * s.D);
+    const std::vector<float> before(q.data<float>(), q.data<float>() + q.bytes / 4);
+    const Sequence seq = sequence(bench, first + c.rows, first, c.rows, c.q8);
+    const Constants set = {{kHeadLength, u32(s.D)}, {kInterleaved, c.interleaved}, {kHasNorm, c.norm}, {kQ8Cache, c.q8}};
+    const uint32_t groups = bench.simdgroups("heads", set);
+    bench.check("heads", rows_text(c.rows) + (c.norm ? ", with norms" : "") + (c.q8 ? ", Q8_0 cache" : ""), c.q8 ? 5e-3 : 1e-3,
+                c.rows * (8.0 * q_length + 8.0 * kv_length + seq.info.block_bytes / 32), 0,
+                {bench.launch("heads", set, gpu::HeadsArgs{u32(s.H), u32(s.K), u32(s.D), 1e-5f, seq.info},
+                              {{1, q.view()}, {2, kv.view()}, {3, q_norm.view()}, {4, k_norm.view()}, {5, rope.view()}, {6, seq.infos.view()},
+                               {7, seq.tables.view()}, {8, seq.cache.view()}},
+                              {ceil_div(u32(s.H + 2 * s.K), groups), u32(c.rows), 1}, groups * gpu::kSimdWidth)},
+                [&] {
+                  double worst = 0;
+                  for (int r = 0; r < c.rows; r++)
+                    for (int head = 0; head < s.H + 2 * s.K; head++) {
+                      const int kind = head < s.H ? 0 : head < s.H + s.K ? 1 : 2, own = kind == 0 ? head : (head - s.H) % s.K;
+                      const float* from = kind == 0 ? &before[at(r, q_length, own * s.D)] : kv.data<float>() + at(r, 2 * kv_length, (kind - 1) * kv_length + own * s.D);
+                      Values x(from, from + s.D);
+                      if (c.norm && kind < 2) x = normed(from, (kind == 0 ? q_norm : k_norm).data<float>(), s.D);
+                      for (int i = 0; kind < 2 && i < s.D / 2; i++) {
+                        double &a = x[static_cast<size_t>(c.interleaved ? 2 * i : i)], &b = x[static_cast<size_t>(c.interleaved ? 2 * i + 1 : i + s.D / 2)];
+                        const float* turn = rope.data<float>() + (static_cast<size_t>(r) * static_cast<size_t>(s.D / 2) + static_cast<size_t>(i)) * 2;
+                        const double low = a * turn[0] - b * turn[1];
+                        b = b * turn[0] + a * turn[1];
+                        a = low;
+                      }
+                      for (int d = 0; d < s.D; d++) {
+                        const double got = kind == 0 ? q.data<float>()[at(r, q_length, own * s.D + d)]
+                                                     : kind == 1 ? seq.key(s, first + r, own, d) : seq.value(s, first + r, own, d);
+                        // What shares a scale shares its rounding.
+                        double largest = 1;
+                        for (int i = d / 32 * 32; i < std::min(d / 32 * 32 + 32, s.D); i++) largest = std::max(largest, std::fabs(x[static_cast<size_t>(i)]));
+                        worst = deviation(worst, got, x[static_cast<size_t>(d)], largest);
+                      }
+                    }
                   return worst;
                 });
   }
@@ -397,12 +513,11 @@ void test_qkv(Bench& bench) {
 Values attended(const Bench& bench, const Sequence& seq, const float* q, int position, int window, int head, float sink) {
   const Shape& s = bench.shape;
   const int first = window > 0 ? std::max(0, position - window + 1) : 0, kv = head / (s.H / s.K);
-  const auto* cache = seq.cache.data<uint16_t>();
   Values scores;
   double top = sink;
   for (int j = first; j <= position; j++) {
     double sum = 0;
-    for (int d = 0; d < s.D; d++) sum += static_cast<double>(q[d]) * half_to_float(cache[seq.key(s, j, kv, d)]);
+    for (int d = 0; d < s.D; d++) sum += static_cast<double>(q[d]) * seq.key(s, j, kv, d);
     scores.push_back(sum / std::sqrt(static_cast<double>(s.D)));
     top = std::max(top, scores.back());
   }
@@ -411,7 +526,7 @@ Values attended(const Bench& bench, const Sequence& seq, const float* q, int pos
   Values out(static_cast<size_t>(s.D));
   for (int j = first; j <= position; j++)
     for (int d = 0; d < s.D; d++)
-      out[static_cast<size_t>(d)] += scores[static_cast<size_t>(j - first)] / total * half_to_float(cache[seq.value(s, j, kv, d)]);
+      out[static_cast<size_t>(d)] += scores[static_cast<size_t>(j - first)] / total * seq.value(s, j, kv, d);
   return out;
 }
 
@@ -419,20 +534,23 @@ void test_attention(Bench& bench, bool full) {
   const Shape& s = bench.shape;
   struct Case {
     int first, rows, window;
-    bool tiled, matrices = false;
+    bool tiled, matrices = false, q8 = false;
   };
   const int far = full ? 4095 : 290;
-  for (const Case& c : {Case{far, 1, 0, false}, {far - 20, 33, 0, true, true}, {far - 20, 33, 128, true, true}, {far, 1, 128, false}, {far - 3, 3, 0, false}, {0, 1, 0, false}, {far - 20, 19, 0, true}, {far - 20, 19, 128, true}, {0, 9, 128, true}}) {
+  for (const Case& c : {Case{far, 1, 0, false}, {far - 20, 33, 0, true, true}, {far - 20, 33, 128, true, true}, {far, 1, 128, false}, {far - 3, 3, 0, false}, {0, 1, 0, false}, {far - 20, 19, 0, true}, {far - 20, 19, 128, true}, {0, 9, 128, true},
+                      {far, 1, 0, false, false, true}, {far - 20, 19, 128, true, false, true}}) {
     // Only where eight query heads share a KV head.
     if (c.matrices && s.H / s.K % 8 != 0) continue;
     if (bench.stopped()) return;
     const int q_length = s.H * s.D;
     const auto q = bench.rows(c.rows, q_length), a = bench.rows(c.rows, q_length), sinks = bench.floats(s.H, 2);
-    const Sequence seq = sequence(bench, c.first + c.rows, c.first, c.rows);
+    const Sequence seq = sequence(bench, c.first + c.rows, c.first, c.rows, c.q8);
     uint32_t slots = 1;
     for (int r = 0; r < c.rows; r++) slots = std::max(slots, gpu::chunk_slots(u32(c.first + r), u32(c.window)));
     const gpu::AttentionArgs args{u32(c.rows), 0, slots, u32(s.H), u32(s.K), u32(s.D), u32(c.window), static_cast<float>(1 / std::sqrt(static_cast<double>(s.D))), seq.info};
-    const Constants both = {{kHeadLength, u32(s.D)}, {kGroup, u32(s.H / s.K)}}, one = {{kHeadLength, u32(s.D)}};
+    Constants both = {{kHeadLength, u32(s.D)}, {kGroup, u32(s.H / s.K)}};
+    if (!c.matrices) both[kQ8Cache] = c.q8;
+    const Constants one = {{kHeadLength, u32(s.D)}};
     const uint32_t groups = u32(s.K) * ceil_div(u32(s.H / s.K), 8);
     std::vector<Bench::Launch> launches;
     const auto out = bench.buffer(static_cast<size_t>(c.rows) * slots * static_cast<size_t>(q_length) * 4), state = bench.buffer(static_cast<size_t>(c.rows) * slots * static_cast<size_t>(s.H) * 8);
@@ -454,8 +572,8 @@ void test_attention(Bench& bench, bool full) {
     double keys = 0;
     for (int r = 0; r < c.rows; r++) keys += c.window > 0 ? std::min(c.window, c.first + r + 1) : c.first + r + 1;
     bench.check(c.matrices ? "attention_mm" : c.tiled ? "attention_rows" : "attention, attention_merge",
-                rows_text(c.rows) + " at " + std::to_string(c.first) + ", window " + std::to_string(c.window), kAttentionTolerance,
-                keys / (c.tiled ? 8 : 1) * s.K * s.D * 4.0, 4.0 * keys * q_length, launches, [&] {
+                rows_text(c.rows) + " at " + std::to_string(c.first) + ", window " + std::to_string(c.window) + (c.q8 ? ", Q8_0 cache" : ""), kAttentionTolerance,
+                keys / (c.tiled ? 8 : 1) * seq.info.block_bytes / 32, 4.0 * keys * q_length, launches, [&] {
                   double worst = 0;
                   for (int r = 0; r < c.rows; r++)
                     for (int head = 0; head < s.H; head++) {
@@ -542,8 +660,8 @@ void test_experts(Bench& bench) {
     const auto lists = bench.buffer(static_cast<size_t>(s.X * rows) * 4), tiles = bench.buffer(most * sizeof(gpu::ExpertTile)), tile_count = bench.buffer(4);
     const auto act = bench.rows(count, s.F), out = bench.rows(count, s.E);
     const std::string text = rows_text(rows) + ", " + std::to_string(static_cast<int>(distinct)) + " experts";
-    const gpu::ExpertArgs up_args{u32(s.E), u32(s.F), u32(rows), u32(s.U), kSwigluAlpha, kSwigluLimit};
-    const gpu::ExpertArgs down_args{u32(s.F), u32(s.E), u32(rows), u32(s.U), kSwigluAlpha, kSwigluLimit};
+    const gpu::ExpertArgs up_args{u32(s.E), u32(s.F), u32(rows), u32(s.U), kSwigluAlpha, kSwigluLimit, 1};
+    const gpu::ExpertArgs down_args{u32(s.F), u32(s.E), u32(rows), u32(s.U), kSwigluAlpha, kSwigluLimit, 1};
 
     if (rows > 1)
       bench.check("expert_lists", text, kExactTolerance, 8.0 * count, 0,
@@ -698,7 +816,9 @@ void self_test(const SelfTestOptions& options) {
   test_embed(bench);
   test_norm(bench);
   test_linear(bench);
+  test_feed_forward(bench);
   test_qkv(bench);
+  test_heads(bench);
   test_attention(bench, options.full);
   test_router(bench);
   test_experts(bench);

@@ -3,6 +3,7 @@
 // back to the CPU.
 import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
+import { readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { countSteps } from '../../engine/benchmark/count';
@@ -10,6 +11,7 @@ import { renderReport } from '../../engine/benchmark/table';
 import type { BenchmarkReport, BenchmarkResult, SelfTestReport } from '../../engine/protocol';
 import { type OpenedModel, openModel } from '../../engine/runtime/model';
 import { failures, runSelfTest } from '../../engine/selftest/selftest';
+import type { ModelShape } from '../../engine/synth/architecture';
 import { synthesize } from '../../engine/synth/synthesize';
 import { buildMetalTests } from '../../native/build-metal.mjs';
 import { loadNative, type Native, type NativeModel, type Sampling } from '../../native/index';
@@ -18,13 +20,22 @@ import { distances, mean } from '../parity/distance';
 import { bundleCli } from '../support/cli';
 import { forward, randomTokens } from '../support/forward';
 import { metalTools } from '../support/metal';
-import { makeModel, shapes, temporaryFolder } from '../support/models';
+import { denseShapes, makeModel, shapes, temporaryFolder } from '../support/models';
 import { claimingSpeed, Decoder, type Decoding } from '../support/rounds';
 
 const root = path.resolve(import.meta.dirname, '..', '..');
 const addon = path.join(root, 'dist', 'native', 'metal', 'hearth.node');
 const folder = temporaryFolder();
 const greedy: Sampling = { temperature: 0, topK: 0, topP: 1, minP: 0, seed: 0 };
+/** Of the dense shapes those that between them have every architecture, RoPE scaling and kind of block. */
+const dense: (keyof typeof denseShapes)[] = [
+	...(['llama, F32', 'llama with Llama 3 scaling, F16, tied', 'llama, Q8_0 and Q4_1, tied'] as const),
+	...(['qwen2 with YaRN, Q5_0, tied', 'qwen2, Q4_K and Q6_K', 'qwen3, Q5_K, tied', 'qwen3moe, Q4_1 and Q4_K'] as const),
+];
+const models: Record<string, Partial<ModelShape>> = {
+	...shapes,
+	...Object.fromEntries(dense.map((name) => [name, denseShapes[name]])),
+};
 const range = (count: number, first = 0) => Array.from({ length: count }, (_, i) => first + i);
 
 describe.runIf(metalTools())('Metal, emulated', () => {
@@ -53,7 +64,7 @@ describe.runIf(metalTools())('Metal, emulated', () => {
 		}
 	};
 
-	describe.each(Object.keys(shapes) as (keyof typeof shapes)[])('%s', (name) => {
+	describe.each(Object.keys(models))('%s', (name) => {
 		const length = 141; // past the window, and a ragged end for tiles of 8, 32 and 128
 		let file: string;
 		let model: NativeModel;
@@ -62,7 +73,7 @@ describe.runIf(metalTools())('Metal, emulated', () => {
 		let vocabulary: number;
 
 		beforeAll(async () => {
-			file = await makeModel(folder, name.replaceAll(/\W+/g, '-'), { ...shapes[name], layers: 2 });
+			file = await makeModel(folder, name.replaceAll(/\W+/g, '-'), { ...models[name], layers: 2 });
 			model = await open(file);
 			vocabulary = model.info.vocabularySize;
 			tokens = randomTokens(length, vocabulary, 7);
@@ -139,6 +150,68 @@ describe.runIf(metalTools())('Metal, emulated', () => {
 			expectSame(cut, rows(whole, 40, 8));
 			cache.close();
 		});
+	});
+
+	// A cache of 8 bits turns near ties between experts around, so all of them are used.
+	const withSinks = { ...shapes['32 experts, Q8_0'], experts: 4 } as const;
+	test.each([
+		['heads with norms', denseShapes['qwen3, Q5_K, tied']],
+		['a window and sinks', withSinks],
+		['a length that is no multiple of 32', denseShapes['llama, F32']],
+	] as const)('a Q8_0 cache: %s', async (name, shape) => {
+		const file = await makeModel(folder, `q8-${name.replaceAll(' ', '-')}`, { ...shape, layers: 2 });
+		const model = await open(file);
+		const { vocabularySize } = model.info;
+		const tokens = randomTokens(141, vocabularySize, 11);
+		const whole = await forward(model, tokens, { cacheType: 'q8_0' });
+		const reference = await native.openModel(file, { kernels: 'reference', threads: 2 });
+		const result = distances(await forward(reference, tokens), whole, vocabularySize);
+		reference.close();
+		expect(mean(result.map(({ kl }) => kl))).toBeLessThan(5e-4);
+		expect(mean(result.map(({ sameTop }) => Number(sameTop)))).toBeGreaterThan(0.97);
+		expect(whole).not.toEqual(await forward(model, tokens));
+
+		expectSame(await forward(model, tokens, { cacheType: 'q8_0', chunk: 5 }), whole);
+		const cache = model.createCache({ blocks: 6, type: 'q8_0' });
+		await forward(model, tokens.subarray(0, 50), { cache, blockTable: Int32Array.of(0, 1), positions: [] });
+		cache.copyBlock(1, 5, 11); // positions 32 … 42
+		const reused = await forward(model, tokens.subarray(0, 48), { cache, blockTable: Int32Array.of(0, 5), start: 43 });
+		expectSame(reused, whole.subarray(43 * vocabularySize, 48 * vocabularySize));
+		cache.close();
+		model.close();
+	});
+
+	test('with a Q8_0 cache the engine computes on Metal; what only the CPU has is refused by name', async () => {
+		const file = await makeModel(folder, 'q8-engine', { ...denseShapes['llama, F32'], layers: 2 });
+		const notes: string[] = [];
+		const options = {
+			contextTokens: 64,
+			cacheType: 'q8_0',
+			onBackendNote: (note: string) => notes.push(note),
+		} as const;
+		const { engine } = await openModel(file, { ...options, backend: 'metal' });
+		expect(engine.info.backend).toBe('metal');
+		const result = await engine.generate({ tokens: [3, 1, 4, 1, 5], priority: 'chat', maxTokens: 4 });
+		expect(result.tokens).toHaveLength(4);
+		await engine.close();
+		expect(notes).toEqual([]);
+
+		const model = await open(file);
+		expect(() => model.createCache({ blocks: 1, type: 'f32' })).toThrow(
+			/Metal kernels need a cache of type f16 or q8_0/,
+		);
+		model.close();
+		const withHead = native.openModel(file, { backend: 'metal', draftHead: 'head.gguf' });
+		await expect(withHead).rejects.toThrow('head.gguf: the metal kernels run no draft heads');
+		// A head of 24 dimensions of which 16 turn.
+		const bytes = await readFile(file);
+		const key = 'llama.rope.dimension_count';
+		bytes.writeUInt32LE(16, bytes.indexOf(key) + key.length + 4);
+		const partial = path.join(folder, 'partial.gguf');
+		await writeFile(partial, bytes);
+		const other = await native.openModel(partial, { backend: 'metal' });
+		expect(other.info).toMatchObject({ backend: 'cpu', backendNote: expect.stringMatching(/heads turn in part only/) });
+		other.close();
 	});
 
 	describe('the engine', () => {
@@ -402,6 +475,34 @@ describe.runIf(metalTools())('Metal, emulated', () => {
 		expect(step('20 streams').askedBytes / step('20 streams').weightBytes).toBeLessThan(1.02);
 		for (const { threadgroupBytes } of kernels) expect(threadgroupBytes).toBeLessThanOrEqual(32_768);
 		expect(kernels.find(({ kernel }) => kernel === 'attention')!.threadgroupBytes).toBeGreaterThan(0);
+	});
+
+	test("a small dense model's shape, counted: the same bars", async () => {
+		const file = path.join(folder, '1.5b.gguf');
+		// Qwen2.5-Coder-1.5B's sizes.
+		const shape: Partial<ModelShape> = {
+			...{
+				architecture: 'qwen2',
+				layers: 28,
+				embedding: 1536,
+				feedForward: 8960,
+				heads: 12,
+				headsKv: 2,
+				headLength: 128,
+			},
+			...{ tied: true, attentionType: 'Q6_K', feedForwardType: 'Q4_K' },
+		};
+		await synthesize(file, { preset: 'tiny', vocabulary: 'o200k', shape, sparse: true });
+		const { steps, kernels } = await countSteps(file);
+		const step = (name: string) => steps.find((one) => one.name === name)!;
+		expect(step('decode')).toMatchObject({ launchesPerLayer: 8, launches: 2 + 28 * 8 + 3 + 3, commandBuffers: 4 });
+		expect(step('20 streams').launchesPerLayer).toBe(8);
+		expect(step('prefill 512').launchesPerLayer).toBe(7);
+		expect(step('decode').ratio).toBeLessThanOrEqual(1.02);
+		expect(step('decode').askedBytes).toBe(step('decode').weightBytes);
+		expect(kernels.map(({ kernel }) => kernel)).toEqual(
+			expect.arrayContaining(['ffn_c1', 'ffn_c8', 'attention_rows_d128']),
+		);
 	});
 
 	describe('the command line', () => {

@@ -26,10 +26,12 @@ describe('the choice', () => {
 	});
 
 	test('is the CPU for a cache that Metal has no kernels for', () => {
-		expect(chooseBackend('auto', metal, 'f16')).toEqual({ backend: 'auto' });
-		const { backend, note } = chooseBackend('metal', metal, 'q8_0');
+		for (const type of ['f16', 'q8_0'] as const) {
+			expect(chooseBackend('auto', metal, type)).toEqual({ backend: 'auto' });
+		}
+		const { backend, note } = chooseBackend('metal', metal, 'f32');
 		expect(backend).toBe('cpu');
-		expect(note).toMatch(/q8_0/);
+		expect(note).toMatch(/f32/);
 	});
 
 	test('is the CPU after a failed self-test, until one passes or Metal is asked for by name', () => {

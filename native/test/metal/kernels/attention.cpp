@@ -18,11 +18,12 @@ struct Sequence {
 struct AttentionCase {
   uint32_t heads, heads_kv, length, window;
   std::vector<Sequence> sequences;
+  bool q8 = false;
 };
 
 void check_attention(const AttentionCase& c) {
-  using Half = _Float16;
-  const uint32_t head_bytes = 32 * c.length * 2, block_bytes = 2 * c.heads_kv * head_bytes, per_group = c.heads / c.heads_kv;
+  const CacheShape shape{c.heads_kv, c.length, c.q8};
+  const uint32_t head_bytes = shape.head_bytes(), block_bytes = shape.block_bytes(), per_group = c.heads / c.heads_kv;
   std::vector<RowInfo> info;
   std::vector<uint32_t> tables, block_of;
   std::vector<RowTile> tiles;
@@ -43,18 +44,16 @@ void check_attention(const AttentionCase& c) {
   const auto rows = static_cast<uint32_t>(info.size()), width = c.heads * c.length, stride = activation_stride(width);
 
   // Keys and values no row may see are NaN.
-  std::vector<Half> cache(blocks * block_bytes / 2, static_cast<Half>(NAN));
+  std::vector<uint8_t> cache = shape.empty(blocks);
+  std::vector<std::vector<float>> keys(blocks * 32 * c.heads_kv), values(keys.size());
+  const auto cell = [&](const RowInfo& row, uint32_t p, uint32_t head) { return (tables[row.table + p / 32] * 32 + p % 32) * c.heads_kv + head; };
   for (const RowInfo& row : info)
     for (uint32_t p = c.window && row.position >= c.window ? row.position - c.window + 1 : 0; p <= row.position; p++)
       for (uint32_t head = 0; head < c.heads_kv; head++) {
-        Half* keys = &cache[(tables[row.table + p / 32] * block_bytes + head * head_bytes) / 2];
-        Half* values = keys + block_bytes / 4;
-        if (!std::isnan(static_cast<float>(values[p % 32 * c.length]))) continue;
-        const auto random = random_values(2 * c.length);
-        for (uint32_t d = 0; d < c.length; d++) {
-          keys[d * 32 + p % 32] = static_cast<Half>(random[d]);
-          values[p % 32 * c.length + d] = static_cast<Half>(random[c.length + d]);
-        }
+        const uint32_t at = cell(row, p, head);
+        if (!keys[at].empty()) continue;
+        keys[at] = shape.store(&cache[tables[row.table + p / 32] * block_bytes], head, false, p % 32, random_values(c.length));
+        values[at] = shape.store(&cache[tables[row.table + p / 32] * block_bytes], head, true, p % 32, random_values(c.length));
       }
   const auto q = random_rows(rows, width), sinks = random_values(c.heads);
   const AttentionArgs args{rows, 0, slots, c.heads, c.heads_kv, c.length, c.window, 1 / std::sqrt(static_cast<float>(c.length)), {block_bytes, head_bytes}};
@@ -63,12 +62,12 @@ void check_attention(const AttentionCase& c) {
   for (uint32_t r = 0; r < rows; r++)
     for (uint32_t head = 0; head < c.heads; head++) {
       const uint32_t position = info[r].position, first = c.window && position >= c.window ? position - c.window + 1 : 0;
-      const auto keys = [&](uint32_t p) { return &cache[(tables[info[r].table + p / 32] * block_bytes + head / per_group * head_bytes) / 2]; };
+      const auto at = [&](uint32_t p) { return cell(info[r], p, head / per_group); };
       std::vector<double> score;
       double largest = sinks[head];
       for (uint32_t p = first; p <= position; p++) {
         double s = 0;
-        for (uint32_t d = 0; d < c.length; d++) s += static_cast<double>(q[r * stride + head * c.length + d]) * static_cast<double>(keys(p)[d * 32 + p % 32]);
+        for (uint32_t d = 0; d < c.length; d++) s += static_cast<double>(q[r * stride + head * c.length + d]) * static_cast<double>(keys[at(p)][d]);
         score.push_back(s * args.scale);
         largest = std::max(largest, score.back());
       }
@@ -77,12 +76,13 @@ void check_attention(const AttentionCase& c) {
       for (uint32_t p = first; p <= position; p++) {
         const double share = std::exp(score[p - first] - largest);
         total += share;
-        for (uint32_t d = 0; d < c.length; d++) out[d] += share * static_cast<double>(keys(p)[block_bytes / 4 + p % 32 * c.length + d]);
+        for (uint32_t d = 0; d < c.length; d++) out[d] += share * static_cast<double>(values[at(p)][d]);
       }
       for (uint32_t d = 0; d < c.length; d++) want[r * stride + head * c.length + d] = static_cast<float>(out[d] / total);
     }
 
-  const auto constants = [&](Launch& launch) -> Launch& {
+  const auto constants = [&](Launch& launch, bool matrices = false) -> Launch& {
+    if (!matrices) launch.constant(13, c.q8);
     if (c.length == 64) launch.constant(8, c.length).constant(9, per_group);
     return launch;
   };
@@ -116,10 +116,10 @@ void check_attention(const AttentionCase& c) {
   constants(launch).bytes(0, args).read(1, q).read(2, cache).read(3, info).read(4, tables).read(5, sinks).write(6, a).read(7, tiles).bytes(30, kGo)
       .run({static_cast<uint32_t>(tiles.size()), c.heads_kv * slices, 1}, {256, 1, 1});
   expect_same_rows("attention_rows", a, split, rows, width);
-  if (per_group % 8 != 0) return;
+  if (per_group % 8 != 0 || c.q8) return;
   a = unset<float>(rows * stride);
   Launch matrix(c.length <= 64 ? "attention_mm_d64" : "attention_mm_d128");
-  constants(matrix).bytes(0, args).read(1, q).read(2, cache).read(3, info).read(4, tables).read(5, sinks).write(6, a).read(7, tiles).bytes(30, kGo)
+  constants(matrix, true).bytes(0, args).read(1, q).read(2, cache).read(3, info).read(4, tables).read(5, sinks).write(6, a).read(7, tiles).bytes(30, kGo)
       .run({static_cast<uint32_t>(tiles.size()), c.heads_kv * slices, 1}, {256, 1, 1});
   expect_rows("attention on matrix units", a, want, rows, width, 1e-5);
 }
@@ -129,6 +129,7 @@ void check_attention(const AttentionCase& c) {
 KERNEL_TEST(attention) {
   if (!all_sizes()) {
     check_attention({4, 2, 8, 0, {{2, 1}, {30, 3}, {129, 1}}});
+    check_attention({2, 1, 40, 0, {{30, 3}}, true});
     return check_attention({8, 1, 8, 40, {{60, 2}}});
   }
   check_attention({8, 1, 64, 0, {{0, 1}, {31, 1}, {32, 1}, {127, 1}, {128, 1}, {300, 8}}});
@@ -141,4 +142,8 @@ KERNEL_TEST(attention) {
   check_attention({2, 1, 64, 0, {{4200, 2}}});
   check_attention({1, 1, 16, 0, {{0, 130}}});
   check_attention({1, 1, 32, 4100, {{4150, 2}}});
+  check_attention({6, 2, 128, 0, {{0, 1}, {127, 2}, {300, 9}}, true});
+  check_attention({8, 1, 64, 128, {{5, 1}, {255, 1}, {700, 33}}, true});
+  check_attention({3, 1, 24, 0, {{40, 2}, {4150, 1}}, true});
+  check_attention({2, 1, 200, 50, {{64, 3}}, true});
 }

@@ -1,5 +1,6 @@
 // router, expert_lists, gate_up, down, down_sum and expert_sum: against references and each other, bit for bit where the order is ours.
 #include <algorithm>
+#include <limits>
 #include <numeric>
 
 #include "support.h"
@@ -127,9 +128,11 @@ namespace {
 struct ExpertCase {
   TensorType gate, up, down;
   uint32_t width, hidden, rows, experts, used;
+  bool clamped = true;
 };
 
-float swiglu(float gate, float up) {
+float swiglu(float gate, float up, bool clamped) {
+  if (!clamped) return gate / (1.0f + std::exp(-gate)) * up;
   const float g = std::min(gate, 7.0f), u = std::clamp(up, -7.0f, 7.0f);
   return g / (1.0f + std::exp(-1.702f * g)) * (u + 1.0f);
 }
@@ -147,9 +150,10 @@ void check_experts(const ExpertCase& c) {
     for (uint32_t o = 0; o < c.hidden; o++) {
       const int64_t row = choices[i].expert * c.hidden + o;
       want_act[i * mid + o] = swiglu(ordered_dot(gate.row(row).data(), &h[i / c.used * in], c.width) + gate_bias[static_cast<size_t>(row)],
-                                     ordered_dot(up.row(row).data(), &h[i / c.used * in], c.width) + up_bias[static_cast<size_t>(row)]);
+                                     ordered_dot(up.row(row).data(), &h[i / c.used * in], c.width) + up_bias[static_cast<size_t>(row)], c.clamped);
     }
-  const ExpertArgs first{c.width, c.hidden, c.rows, c.used, 1.702f, 7.0f}, second{c.hidden, c.width, c.rows, c.used, 0, 0};
+  const ExpertArgs first{c.width, c.hidden, c.rows, c.used, c.clamped ? 1.702f : 1.0f, c.clamped ? 7.0f : std::numeric_limits<float>::max(), c.clamped ? 1.0f : 0.0f},
+      second{c.hidden, c.width, c.rows, c.used, 0, 0, 0};
 
   const auto run_gate_up = [&](int columns, const Lists* lists, std::vector<float>& act) {
     const Lists none{{0}, {{}}, {0}};
@@ -231,6 +235,7 @@ KERNEL_TEST(experts) {
   check_experts({MXFP4, MXFP4, MXFP4, 32, 2880, 2, 2, 1});
   check_experts({MXFP4, MXFP4, MXFP4, 96, 32, 8, 4, 2});
   check_experts({Q8_0, MXFP4, BF16, 32, 96, 20, 5, 2});
-  check_experts({F16, F32, F32, 45, 7, 33, 6, 4});
+  check_experts({F16, F32, F32, 45, 7, 33, 6, 4, false});
+  check_experts({Q4_K, Q5_K, Q5_0, 256, 64, 3, 3, 2, false});
   check_experts({MXFP4, MXFP4, MXFP4, 32, 32, 130, 12, 2});
 }

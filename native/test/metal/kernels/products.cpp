@@ -21,10 +21,10 @@ msl::Size3 grid(uint32_t count) { return count % 3 == 0 ? msl::Size3{groups(coun
 }  // namespace
 
 KERNEL_TEST(embed) {
-  for (const TensorType type : kTypes)
-    for (const uint32_t width : is_quantised(type) ? std::vector<uint32_t>{32, 96, 2880} : std::vector<uint32_t>{7, 2880}) {
-      if (!all_sizes() && width == 2880) continue;
-      const Weights table(type, 9, static_cast<int>(width), 0.1f, 2 * static_cast<size_t>(type == TensorType::F32) + 2);
+  for (const auto& [type, name, block, bytes, scales] : kTypes)
+    for (const uint32_t width : block == 256 ? std::vector<uint32_t>{256, 768} : block == 32 ? std::vector<uint32_t>{32, 96, 2880} : std::vector<uint32_t>{7, 2880}) {
+      if (!all_sizes() && width > 700) continue;
+      const Weights table(type, 9, static_cast<int>(width), 0.1f, alignment_of(type));
       const std::vector<uint32_t> tokens = {8, 0, 3, 3};
       std::vector<float> want(tokens.size() * activation_stride(width), NAN), x = unset<float>(want.size());
       for (size_t r = 0; r < tokens.size(); r++) {
@@ -35,8 +35,36 @@ KERNEL_TEST(embed) {
       Launch("embed").constant(1, id(type)).bytes(0, EmbedArgs{width}).read(1, table.data(), table.bytes()).read(2, tokens).write(3, x)
           .bytes(30, kGo).run({static_cast<uint32_t>(tokens.size()), 1, 1}, {64, 1, 1});
       for (float& value : x) value += 0.0f;
-      expect_same_rows(type_name(type), x, want, tokens.size(), width);
+      for (float& value : want) value += 0.0f;
+      expect_same_rows(name, x, want, tokens.size(), width);
     }
+}
+
+KERNEL_TEST(quantised_values) {
+  // Scales and minimums of every size and sign, subnormal ones too, with every code: what core/dequantize.h makes of them, bit for bit.
+  for (const TypeInfo& info : kTypes) {
+    if (info.block == 1 || info.type == TensorType::MXFP4) continue;
+    const uint32_t width = static_cast<uint32_t>(info.block), rows = all_sizes() ? 400 : 3;
+    Weights table(info.type, rows, info.block);
+    std::vector<uint32_t> tokens;
+    std::vector<float> want;
+    for (uint32_t r = 0; r < rows; r++) {
+      for (const int at : info.scales)
+        if (at >= 0) {
+          uint16_t half = static_cast<uint16_t>(generator()());
+          if ((half & 0x7c00) == 0x7c00) half &= 0x83ff;
+          memcpy(&table.memory[r * info.bytes + static_cast<size_t>(at)], &half, 2);
+        }
+      tokens.push_back(r);
+      const auto row = table.row(r);
+      want.insert(want.end(), row.begin(), row.end());
+    }
+    auto x = unset<float>(want.size());
+    Launch("embed").constant(0, width).constant(1, id(info.type)).bytes(0, EmbedArgs{width}).read(1, table.data(), table.bytes()).read(2, tokens)
+        .write(3, x).bytes(30, kGo).run({rows, 1, 1}, {32, 1, 1});
+    for (size_t i = 0; i < x.size(); i++) x[i] += 0.0f, want[i] += 0.0f;  // no negative zero
+    expect_same(info.name, x, want);
+  }
 }
 
 KERNEL_TEST(mxfp4_values) {
@@ -98,7 +126,7 @@ std::vector<float> run_linear(const LinearCase& c, const Weights& w, const std::
 }
 
 void check_linear(const LinearCase& c) {
-  const Weights w(c.type, c.outputs, static_cast<int>(c.width), 0.1f, c.type == TensorType::F32 ? 4 : 2);
+  const Weights w(c.type, c.outputs, static_cast<int>(c.width), 0.1f, alignment_of(c.type));
   const auto bias = random_values(c.outputs), x = random_rows(c.rows, c.width), y = random_rows(c.rows, c.outputs);
   std::vector<float> want(y), exact(y);
   const size_t in = activation_stride(c.width), out = activation_stride(c.outputs);
@@ -128,10 +156,16 @@ void check_linear(const LinearCase& c) {
 }  // namespace
 
 KERNEL_TEST(linear) {
-  for (const TensorType type : kTypes) {
-    const bool odd = !is_quantised(type);
+  for (const auto& [type, name, block, bytes, scales] : kTypes) {
+    const bool odd = block == 1;
     if (!all_sizes()) {
-      check_linear({type, odd ? 45u : 96u, 6, 3, true, true});
+      check_linear({type, odd ? 45u : block == 32 ? 96u : 256u, 6, 3, true, true});
+      continue;
+    }
+    if (type != TensorType::MXFP4 && type != TensorType::Q8_0 && !odd) {
+      check_linear({type, block == 32 ? 1056u : 2816u, 9, 1, true, true});
+      check_linear({type, block == 32 ? 96u : 512u, 5, 4, false, false});
+      check_linear({type, 256, 7, 33, true, false});
       continue;
     }
     check_linear({type, 2880, 9, 1, true, true});
@@ -169,6 +203,7 @@ namespace {
 struct QkvCase {
   TensorType q, k, v;
   uint32_t width, rows, heads, heads_kv, length;
+  bool has_bias = true, interleaved = false, raw = false;
 };
 
 void check_qkv(const QkvCase& c) {
@@ -190,6 +225,7 @@ void check_qkv(const QkvCase& c) {
   const uint32_t head_bytes = 32 * c.length * 2, block_bytes = 2 * c.heads_kv * head_bytes;
   std::vector<uint8_t> cache(blocks * block_bytes, 0x5a), want_cache(cache);
   std::vector<float> q = unset<float>(c.rows * activation_stride(c.heads * c.length)), want_q(q.size());
+  auto raw_kv = unset<float>(c.rows * activation_stride(2 * kv)), want_kv = raw_kv;
   for (uint32_t r = 0; r < c.rows; r++) {
     const uint32_t block = tables[info[r].table + info[r].position / 32], slot = info[r].position % 32;
     for (uint32_t head = 0; head < c.heads + 2 * c.heads_kv; head++) {
@@ -199,16 +235,13 @@ void check_qkv(const QkvCase& c) {
       const auto& bias = kind == 0 ? bq : kind == 1 ? bk : bv;
       std::vector<float> x(c.length), y(c.length);
       for (uint32_t d = 0; d < c.length; d++)
-        x[d] = ordered_dot(w.row(own * c.length + d).data(), &h[r * activation_stride(c.width)], c.width) + bias[own * c.length + d];
+        x[d] = ordered_dot(w.row(own * c.length + d).data(), &h[r * activation_stride(c.width)], c.width) + (c.has_bias ? bias[own * c.length + d] : 0.0f);
       y = x;
-      if (kind < 2)
-        for (uint32_t i = 0; i < pairs; i++) {
-          const float cos = rope[(r * pairs + i) * 2], sin = rope[(r * pairs + i) * 2 + 1];
-          y[i] = std::fma(x[i], cos, -x[i + pairs] * sin);
-          y[i + pairs] = std::fma(x[i + pairs], cos, x[i] * sin);
-        }
+      if (kind < 2 && !c.raw) turn_pairs(y, &rope[r * pairs * 2], c.interleaved);
       for (uint32_t d = 0; d < c.length; d++) {
         if (kind == 0) want_q[r * activation_stride(c.heads * c.length) + own * c.length + d] = y[d];
+        if (kind > 0) want_kv[r * activation_stride(2 * kv) + (kind - 1) * kv + own * c.length + d] = y[d];
+        if (c.raw) continue;
         const auto half = static_cast<_Float16>(y[d]);
         uint8_t* to = &want_cache[block * block_bytes + own * head_bytes];
         if (kind == 1) memcpy(to + (d * 32 + slot) * 2, &half, 2);
@@ -217,22 +250,36 @@ void check_qkv(const QkvCase& c) {
     }
   }
   const uint32_t columns = static_cast<uint32_t>(columns_for(c.rows)), simdgroups = 3;
-  Launch("qkv_c" + std::to_string(columns)).constant(1, id(c.q)).constant(2, id(c.k)).constant(3, id(c.v))
-      .bytes(0, QkvArgs{c.width, c.rows, c.heads, c.heads_kv, c.length, {block_bytes, head_bytes}})
+  const auto launch = [&](const std::string& kernel) {
+    Launch out(kernel);
+    out.constant(1, id(c.q)).constant(2, id(c.k)).constant(3, id(c.v)).constant(4, c.has_bias).constant(10, c.interleaved).constant(11, c.raw);
+    return out;
+  };
+  auto product = launch("qkv_c" + std::to_string(columns));
+  product.bytes(0, QkvArgs{c.width, c.rows, c.heads, c.heads_kv, c.length, {block_bytes, head_bytes}})
       .read(1, wq.data(), wq.bytes()).read(2, wk.data(), wk.bytes()).read(3, wv.data(), wv.bytes()).read(4, bq).read(5, bk).read(6, bv).read(7, h)
-      .read(8, rope).read(9, info).read(10, tables).write(11, q).write(12, cache).bytes(30, kGo)
+      .read(8, rope).read(9, info).read(10, tables).write(11, q).bytes(30, kGo);
+  if (c.raw) product.write(12, raw_kv);
+  else product.write(12, cache);
+  product
       .run(grid(product_groups((c.heads + 2 * c.heads_kv) * (c.length / 4), c.rows, columns, simdgroups)), {32 * simdgroups, 1, 1});
   expect_same_rows("q", q, want_q, c.rows, c.heads * c.length);
   expect_same("cache", cache, want_cache);
+  if (c.raw) expect_same_rows("k and v", raw_kv, want_kv, c.rows, 2 * kv);
 
   auto matrix_q = unset<float>(q.size());
   std::vector<uint8_t> matrix_cache(cache.size(), 0x5a);
-  Launch("qkv_mm").constant(1, id(c.q)).constant(2, id(c.k)).constant(3, id(c.v))
-      .bytes(0, QkvArgs{c.width, c.rows, c.heads, c.heads_kv, c.length, {block_bytes, head_bytes}})
+  auto matrix_kv = unset<float>(raw_kv.size());
+  auto matrix = launch("qkv_mm");
+  matrix.bytes(0, QkvArgs{c.width, c.rows, c.heads, c.heads_kv, c.length, {block_bytes, head_bytes}})
       .read(1, wq.data(), wq.bytes()).read(2, wk.data(), wk.bytes()).read(3, wv.data(), wv.bytes()).read(4, bq).read(5, bk).read(6, bv).read(7, h)
-      .read(8, rope).read(9, info).read(10, tables).write(11, matrix_q).write(12, matrix_cache).bytes(30, kGo)
+      .read(8, rope).read(9, info).read(10, tables).write(11, matrix_q).bytes(30, kGo);
+  if (c.raw) matrix.write(12, matrix_kv);
+  else matrix.write(12, matrix_cache);
+  matrix
       .run({groups((c.heads + 2 * c.heads_kv) * c.length, kMatrixOutputs), groups(c.rows, kMatrixColumns), 1}, {128, 1, 1});
   expect_rows("q, matrix units", matrix_q, want_q, c.rows, c.heads * c.length, 1e-5);
+  if (c.raw) return expect_rows("k and v, matrix units", matrix_kv, want_kv, c.rows, 2 * kv, 1e-5);
   std::vector<float> stored, want_stored;
   for (size_t i = 0; i < cache.size(); i += 2) {
     _Float16 a, b;
@@ -250,10 +297,16 @@ void check_qkv(const QkvCase& c) {
 KERNEL_TEST(qkv) {
   using enum TensorType;
   check_qkv({MXFP4, Q8_0, F16, 32, 3, 2, 1, 8});
+  check_qkv({F16, F16, Q8_0, 32, 2, 2, 1, 8, false, true});
+  check_qkv({F16, F16, Q8_0, 32, 3, 1, 1, 8, false, true, true});
   if (!all_sizes()) return;
   check_qkv({Q8_0, Q8_0, Q8_0, 2880, 1, 2, 1, 8});
   check_qkv({BF16, F32, BF16, 45, 2, 3, 3, 24});
   check_qkv({Q8_0, Q8_0, Q8_0, 96, 8, 2, 1, 64});
   check_qkv({Q8_0, F16, MXFP4, 64, 20, 4, 2, 16});
   check_qkv({F16, F16, F16, 32, 33, 1, 1, 128});
+  check_qkv({Q8_0, Q8_0, F16, 96, 20, 3, 1, 40, true, true});
+  check_qkv({BF16, BF16, BF16, 64, 33, 4, 2, 16, true, false, true});
+  check_qkv({Q4_K, Q4_K, Q6_K, 256, 2, 2, 1, 16});
+  check_qkv({Q5_0, Q4_1, Q5_1, 96, 20, 2, 1, 16});
 }

@@ -1,26 +1,24 @@
 #include "support.h"
 
+#include <algorithm>
+#include <cstdlib>
 #include <cstring>
 
 namespace hearth::test {
 
 const uint32_t kGo = 0;
 
-const char* type_name(TensorType type) {
-  switch (type) {
-    case TensorType::MXFP4: return "MXFP4";
-    case TensorType::Q8_0: return "Q8_0";
-    case TensorType::F16: return "F16";
-    case TensorType::BF16: return "BF16";
-    case TensorType::F32: return "F32";
-  }
-  return "?";
+const TypeInfo& info_of(TensorType type) {
+  for (const TypeInfo& info : kTypes)
+    if (info.type == type) return info;
+  abort();
 }
 
 Weights::Weights(TensorType type, int64_t rows, int columns, float scale, size_t from) : shift(from) {
   auto& random = generator();
   const size_t n = static_cast<size_t>(columns);
-  const size_t row_bytes = type == TensorType::MXFP4 ? n / 32 * 17 : type == TensorType::Q8_0 ? n / 32 * 34 : type == TensorType::F32 ? n * 4 : n * 2;
+  const TypeInfo& info = info_of(type);
+  const size_t row_bytes = n / static_cast<size_t>(info.block) * info.bytes;
   memory.resize(shift + row_bytes * static_cast<size_t>(rows));
   uint8_t* to = memory.data() + shift;
   const auto half_bits = [](float value) {
@@ -33,16 +31,15 @@ Weights::Weights(TensorType type, int64_t rows, int columns, float scale, size_t
   std::normal_distribution<float> normal(0.0f, scale);
   if (is_quantised(type)) {
     const int exponent = 127 + static_cast<int>(std::lround(std::log2(scale)));
-    for (size_t block = 0; block < count / 32; block++) {
-      if (type == TensorType::MXFP4) {
-        *to++ = static_cast<uint8_t>(exponent - 4 + static_cast<int>(random() % 5));
-        for (int i = 0; i < 16; i++) *to++ = static_cast<uint8_t>(random());
-      } else {
-        const uint16_t d = half_bits(std::fabs(normal(random)) / 64 + scale / 256);
-        memcpy(to, &d, 2);
-        to += 2;
-        for (int i = 0; i < 32; i++) *to++ = static_cast<uint8_t>(random());
-      }
+    for (uint8_t* end = memory.data() + memory.size(); to < end; to += info.bytes) {
+      for (size_t i = 0; i < info.bytes; i++) to[i] = static_cast<uint8_t>(random());
+      if (type == TensorType::MXFP4) to[0] = static_cast<uint8_t>(exponent - 4 + static_cast<int>(random() % 5));
+      // K-quants multiply by a scale of 6 or 7 bits once more.
+      for (const int at : info.scales)
+        if (at >= 0) {
+          const uint16_t d = half_bits((std::fabs(normal(random)) / 64 + scale / 256) / (info.block == 256 ? 32 : 1));
+          memcpy(to + at, &d, 2);
+        }
     }
   } else {
     for (size_t i = 0; i < count; i++) {
@@ -88,6 +85,46 @@ float ordered_dot(const float* w, const float* x, uint32_t n) {
     lane = std::fma(w[k], x[k], lane);
   }
   return lane_sum(lanes);
+}
+
+void turn_pairs(std::vector<float>& x, const float* rope, bool interleaved) {
+  for (size_t i = 0; i < x.size() / 2; i++) {
+    float &first = x[interleaved ? 2 * i : i], &second = x[interleaved ? 2 * i + 1 : i + x.size() / 2];
+    const float a = first, b = second;
+    first = std::fma(a, rope[2 * i], -b * rope[2 * i + 1]);
+    second = std::fma(b, rope[2 * i], a * rope[2 * i + 1]);
+  }
+}
+
+std::vector<uint8_t> CacheShape::empty(uint32_t blocks) const { return std::vector<uint8_t>(blocks * block_bytes(), 0xff); }
+
+std::vector<float> CacheShape::store(uint8_t* block, uint32_t head, bool is_value, uint32_t slot, const std::vector<float>& x) const {
+  uint8_t* to = block + head * head_bytes() + (is_value ? block_bytes() / 2 : 0);
+  const uint32_t groups = (length + 31) / 32;
+  const auto put_half = [&](size_t at, float value) {
+    const auto half = static_cast<_Float16>(value);
+    memcpy(to + at, &half, 2);
+    return static_cast<float>(half);
+  };
+  std::vector<float> out(length);
+  for (uint32_t g = 0; g < groups; g++) {
+    float largest = 0;
+    for (uint32_t d = 32 * g; d < std::min(length, 32 * g + 32); d++) largest = std::max(largest, std::fabs(std::clamp(x[d], -65504.0f, 65504.0f)));
+    const float scale = std::max(largest / 127.0f, 0x1p-40f);
+    const float stored = q8 ? put_half(length * 32 + 2 * (is_value ? slot * groups + g : g * 32 + slot), scale) : 0;
+    for (uint32_t d = 32 * g; d < std::min(length, 32 * g + 32); d++) {
+      const float value = std::clamp(x[d], -65504.0f, 65504.0f);
+      const uint32_t at = is_value ? slot * length + d : d * 32 + slot;
+      if (!q8) {
+        out[d] = put_half(2 * at, value);
+        continue;
+      }
+      const auto code = static_cast<int8_t>(std::nearbyint(std::clamp(value * (1.0f / scale), -127.0f, 127.0f)));
+      to[at] = static_cast<uint8_t>(code);
+      out[d] = stored * static_cast<float>(code);
+    }
+  }
+  return out;
 }
 
 double exact_dot(const float* w, const float* x, uint32_t n) {
