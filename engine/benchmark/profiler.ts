@@ -1,6 +1,7 @@
 // Times every step of a model by operation, between the engine and the native core, and writes what it saw as a table or
 // as a trace.
-import type { NativeCache, NativeModel, RoundListener, StepBatch, StepResult } from '../../native/index';
+import type { NativeCache, NativeModel, StepBatch, StepResult } from '../../native/index';
+import { oneRound } from '../runtime/rounds';
 
 export interface ProfiledStep {
 	/** Milliseconds since the profiler was made. */
@@ -18,11 +19,11 @@ export class Profiler {
 	readonly steps: ProfiledStep[] = [];
 	readonly #origin = performance.now();
 
-	/** `model` with its steps recorded. One step must end before the next is asked for, as the engine does. */
+	/** `model` with its steps recorded, a token each. One step must end before the next is asked for, as the engine does. */
 	instrument(model: NativeModel): NativeModel {
-		const step = async (cache: NativeCache, batch: StepBatch, onRound?: RoundListener): Promise<StepResult> => {
+		const step = async (cache: NativeCache, batch: StepBatch): Promise<StepResult> => {
 			const start = performance.now() - this.#origin;
-			const result = await model.step(cache, batch, onRound);
+			const result = await model.step(cache, oneRound(batch));
 			this.steps.push({
 				...{ start, milliseconds: performance.now() - this.#origin - start },
 				...{ rows: batch.tokens.length, sequences: batch.blockTables.length, outputs: batch.outputs.length },

@@ -19,7 +19,7 @@ import { EngineClosedError } from './errors';
 import { KvCache } from './kv-cache';
 import { machineMemory } from './machine-memory';
 import { Repacker } from './repacker';
-import { roundsWithin } from './rounds';
+import { oneRound, roundsWithin } from './rounds';
 import { PRIORITIES, type Priority, Scheduler, type Sequence, type StepEntry, type StepPlan } from './scheduler';
 import { SpeedMeter } from './speed-meter';
 import { StepArbiter, type StepTurns } from './step-arbiter';
@@ -320,8 +320,8 @@ export class Engine {
 		const { model, nativeCache } = this.#running;
 		// Its turn may have come after the engine was closed, and after something it should not keep waiting.
 		if (this.#closed) return Promise.reject(new EngineClosedError());
-		if (this.#arriving.length > 0 || this.#leaving.length > 0) batch.rounds = 1;
-		return model.step(nativeCache, batch, (tokens, probabilities) => {
+		const changed = this.#arriving.length > 0 || this.#leaving.length > 0;
+		return model.step(nativeCache, changed ? oneRound(batch) : batch, (tokens, probabilities) => {
 			this.#handOut(plan, { tokens, probabilities, logits: undefined }, handedOut);
 			if (this.#speculation && this.#wouldDraft(plan)) model.endRuns();
 		});

@@ -1,6 +1,8 @@
 // How many tokens a decode step goes on for by itself. In between nothing waits for JavaScript, and a GPU not for its host; any
 // arrival, cancel or stop ends the step after the token it is at, so what a longer one costs is a token that nobody wants, at times.
 
+import type { StepBatch } from '../../native/index';
+
 /** Milliseconds a step may go on for: not much longer than a reader or a request would wait if nothing could end it. */
 const PATIENCE = 50;
 /** More only gain what is between two steps, a smaller and smaller part of them. */
@@ -13,4 +15,9 @@ const MAX_ROUNDS = 8;
 export function roundsWithin(milliseconds: number | undefined, limit: number): number {
 	if (milliseconds === undefined) return 1;
 	return Math.max(1, Math.min(limit, MAX_ROUNDS, Math.floor(PATIENCE / milliseconds)));
+}
+
+/** The first round of a step alone. */
+export function oneRound({ rounds: _rounds, forced: _forced, stopIds: _stopIds, ...batch }: StepBatch): StepBatch {
+	return batch;
 }

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { Engine, type EngineOptions, type GenerateOptions } from '../../../engine/runtime/engine';
+import type { StepTurns } from '../../../engine/runtime/step-arbiter';
 import type { DraftSource } from '../../../engine/speculation/draft-source';
 import type { StepBatch } from '../../../native/index';
 import { expectedTokens, FakeModel, type FakeModelOptions, seededRandom } from '../support/fake-native';
@@ -298,6 +299,29 @@ describe('Engine', () => {
 			// 2 tokens before it and 4 until drafts pay, the last of which it has not computed.
 			expect(model.batches[3]!.positions[0]).toBe(prompt.length + 5);
 			expect(model.batches[3]!.tokens.length).toBeGreaterThan(1);
+		});
+
+		test('what came while a step waited for its turn makes it a step of one token', async () => {
+			let hold = Promise.resolve();
+			const turns: StepTurns = {
+				...{ urgency: undefined, idle: true, leave: () => {} },
+				run: async (step) => {
+					await hold;
+					return step();
+				},
+			};
+			const { model, generate } = setUp({}, { turns });
+			const first = generate(range(0, 10), { maxTokens: 12, forced: range(200, 212) });
+			while (model.batches.length < 2) await new Promise((resolve) => setImmediate(resolve));
+			let release = () => {};
+			hold = new Promise((resolve) => (release = resolve));
+			for (let i = 0; i < 9; i++) await new Promise((resolve) => setImmediate(resolve));
+			const second = generate(range(50, 60), { maxTokens: 3 });
+			release();
+			expect((await first).tokens).toEqual(range(200, 212));
+			expect((await second).tokens).toEqual(expectedTokens(range(50, 60), 3));
+			expect(model.batches[2]).not.toHaveProperty('forced');
+			expect(roundsOf(model).slice(0, 4)).toEqual([1, 1, 1, 1]);
 		});
 
 		test('tokens that are chosen from logits come one a step', async () => {
