@@ -38,7 +38,7 @@ export async function checkModel(
 		];
 	} catch (error) {
 		signal?.throwIfAborted();
-		return [failed(backend, 'a small model', error)];
+		return [failed(backend, name, error)];
 	} finally {
 		reference.close();
 		model?.close();
