@@ -1,4 +1,4 @@
-// Seeded random numbers for tests and the self-test: the same everywhere.
+// Seeded random numbers for sampling, tests and the self-test: the same everywhere.
 #pragma once
 
 #include <cstdint>

@@ -6,21 +6,16 @@
 #include <cmath>
 #include <vector>
 
+#include "random.h"
+
 namespace hearth {
 
 namespace {
 
-/// splitmix64's finaliser (Steele, Lea, Flood 2014): a bijection that mixes every bit.
-uint64_t mix(uint64_t x) {
-  x += 0x9E3779B97F4A7C15ull;
-  x = (x ^ x >> 30) * 0xBF58476D1CE4E5B9ull;
-  x = (x ^ x >> 27) * 0x94D049BB133111EBull;
-  return x ^ x >> 31;
-}
-
-/// Uniform in [0, 1), 53 bits.
+/// Uniform in [0, 1), 53 bits: a hash of both.
 double uniform(uint64_t seed, int position) {
-  return static_cast<double>(mix(mix(seed) + static_cast<uint64_t>(position)) >> 11) * 0x1p-53;
+  const uint64_t mixed = Random(seed).bits();
+  return static_cast<double>(Random(mixed + static_cast<uint64_t>(position)).bits() >> 11) * 0x1p-53;
 }
 
 /// exp(x) for x ≤ 0 with a relative error below 3e-7; 0 below −87 and for NaN. Without branches or calls, so that compilers compute

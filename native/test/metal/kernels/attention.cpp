@@ -10,8 +10,6 @@ using namespace hearth::gpu;
 
 namespace {
 
-uint32_t groups(uint32_t count, uint32_t each) { return (count + each - 1) / each; }
-
 struct Sequence {
   uint32_t first_position, rows;
 };

@@ -10,9 +10,6 @@ using namespace hearth::gpu;
 
 namespace {
 
-uint32_t id(TensorType type) { return static_cast<uint32_t>(type); }
-uint32_t groups(uint32_t count, uint32_t each) { return (count + each - 1) / each; }
-
 struct FfnCase {
   TensorType gate, up;
   uint32_t width, hidden, rows;

@@ -11,9 +11,6 @@ using namespace hearth::gpu;
 
 namespace {
 
-uint32_t id(TensorType type) { return static_cast<uint32_t>(type); }
-uint32_t groups(uint32_t count, uint32_t each) { return (count + each - 1) / each; }
-
 /// U different experts for each row.
 std::vector<Choice> random_choices(uint32_t rows, uint32_t experts, uint32_t used) {
   std::vector<Choice> out;

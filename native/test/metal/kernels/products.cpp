@@ -10,11 +10,8 @@ using namespace hearth::gpu;
 
 namespace {
 
-uint32_t id(TensorType type) { return static_cast<uint32_t>(type); }
-
 /// Kernel variant for so many rows: the smallest that takes them all at once.
 int columns_for(uint32_t rows) { return rows >= 5 ? 8 : rows >= 3 ? 4 : static_cast<int>(rows); }
-uint32_t groups(uint32_t count, uint32_t each) { return (count + each - 1) / each; }
 /// So many threadgroups in one row or in two.
 msl::Size3 grid(uint32_t count) { return count % 3 == 0 ? msl::Size3{groups(count, 2), 2, 1} : msl::Size3{count, 1, 1}; }
 

@@ -32,6 +32,11 @@ inline size_t alignment_of(TensorType type) { return type == TensorType::F32 || 
 inline bool is_quantised(TensorType type) { return info_of(type).block > 1; }
 inline const char* type_name(TensorType type) { return info_of(type).name; }
 
+/// A type as kernels' constants name it.
+inline uint32_t id(TensorType type) { return static_cast<uint32_t>(type); }
+/// Threadgroups for `count` things of which each does so many.
+inline uint32_t groups(uint32_t count, uint32_t each) { return (count + each - 1) / each; }
+
 /// A random weight matrix. The tensor begins `shift` bytes into its memory, which ends with it.
 struct Weights {
   Weights(TensorType type, int64_t rows, int columns, float scale = 0.1f, size_t shift = 0);
