@@ -15,7 +15,7 @@ export interface EngineSettings {
 	threads: number;
 	/** Positions a conversation or completion may span. */
 	contextTokens: number;
-	kernels: 'auto' | 'reference' | 'portable' | 'avx2' | 'avx512' | 'neon';
+	kernels: 'auto' | 'reference' | 'portable' | 'avx2' | 'avx512' | 'amx' | 'neon';
 	/** What computes; `auto`: Metal where there is a usable one, else the CPU. */
 	backend: 'auto' | 'metal' | 'cpu';
 	/** Metal: prompts on the GPU's matrix units; faster, but tokens may then depend on how a prompt was cut into steps. */
@@ -353,6 +353,8 @@ export interface BenchmarkReport {
 		 */
 		readBytesPerSecond?: number;
 		multiplyAddsPerSecond?: number;
+		/** Of int8, by a tile unit (AMX) that the CPU has beside its vectors; shares are of the vectors' peak. */
+		tileMultiplyAddsPerSecond?: number;
 		/** Of those multiply-adds; absent: `int8`, as on any CPU. */
 		arithmetic?: 'int8' | 'float';
 	};

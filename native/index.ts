@@ -12,7 +12,7 @@ export type RopeMode = 'reference' | 'llamacpp';
  * `reference`: plain loops over F32-dequantised weights, the oracle. `portable`: plain C++ with the arithmetic (and so the
  * bits) of the fast kernels. The others are instruction sets; `auto` is the best this CPU has.
  */
-export type KernelSet = 'auto' | 'reference' | 'portable' | 'avx2' | 'avx512' | 'neon';
+export type KernelSet = 'auto' | 'reference' | 'portable' | 'avx2' | 'avx512' | 'amx' | 'neon';
 /** `auto`: Metal where this build and machine have it, else the CPU. */
 export type BackendChoice = 'auto' | 'metal' | 'cpu';
 /** The `code` of a step's error after which its backend, and every cache of its model, must not be used again. */
@@ -197,6 +197,8 @@ export interface Ceilings {
 	readBytesPerSecond: number;
 	/** 0 where the CPU has no instruction for them. */
 	multiplyAddsPerSecond: number;
+	/** Of int8, by a tile unit (AMX) that the CPU has beside its vectors. */
+	tileMultiplyAddsPerSecond?: number;
 	/** Of what: the CPU's kernels multiply int8 values, the GPU's floats. */
 	arithmetic: 'int8' | 'float';
 }
@@ -224,13 +226,16 @@ export interface NativeModel {
 	releaseDrafts(sequence: number): void;
 	/** What a step would launch on the GPU, without running it; on the CPU no launches. Rejects as `step` does. */
 	countStep(cache: NativeCache, batch: StepBatch): Promise<StepCount>;
-	/** Memory that `repack` of one layer takes, in bytes; 0: the weights are best as the file has them. */
-	readonly repackBytes: number;
 	/**
-	 * Moves a layer's expert weights into a faster layout, in line with the steps, and gives the file's pages back: weights
-	 * exist once either way. Results stay the same bit for bit. Rejects where there is no memory; the layer then stays.
+	 * Memory that `repack` of each part takes, in bytes: the layers, then the output matrix. Empty: the weights are best as the
+	 * file has them.
 	 */
-	repack(layer: number): Promise<void>;
+	readonly repackBytes: readonly number[];
+	/**
+	 * Moves a part's weights into a faster layout, in line with the steps, and gives the file's pages back: weights exist once
+	 * either way. Results stay the same bit for bit. Rejects where there is no memory; what has not moved then stays.
+	 */
+	repack(part: number): Promise<void>;
 	/** Measures what the hardware of the model's backend can do at most. Takes about a second, and on the CPU 512 MB, in line with the steps. */
 	measureCeilings(): Promise<Ceilings>;
 	/** Where a step's time went since the last call, in milliseconds by operation. */

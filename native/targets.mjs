@@ -61,14 +61,17 @@ const FLAGS = [
 	...['-ffp-contract=off', '-fno-math-errno', '-Wall', '-Wextra'],
 ];
 
+const AVX512 = [
+	...['-mavx512f', '-mavx512bw', '-mavx512dq', '-mavx512vl', '-mavx512vbmi', '-mavx512vnni'],
+	...['-mavx2', '-mfma', '-mf16c'],
+];
+
 /** Extra flags by file name; files of another architecture compile to nothing. */
 export const INSTRUCTION_SETS = {
 	x64: {
 		'avx2.cpp': ['-mavx2', '-mfma', '-mf16c'],
-		'avx512.cpp': [
-			...['-mavx512f', '-mavx512bw', '-mavx512dq', '-mavx512vl', '-mavx512vbmi', '-mavx512vnni'],
-			...['-mavx2', '-mfma', '-mf16c'],
-		],
+		'avx512.cpp': AVX512,
+		'amx.cpp': [...AVX512, '-mamx-tile', '-mamx-int8'],
 	},
 	arm64: { 'neon.cpp': ['-march=armv8.2-a+dotprod+fp16'] },
 };

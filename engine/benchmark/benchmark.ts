@@ -93,6 +93,10 @@ export async function runBenchmark(run: BenchmarkRun): Promise<BenchmarkReport> 
 		readBytesPerSecond: (before.readBytesPerSecond + after.readBytesPerSecond) / 2,
 		multiplyAddsPerSecond: (before.multiplyAddsPerSecond + after.multiplyAddsPerSecond) / 2,
 		arithmetic: after.arithmetic,
+		...(before.tileMultiplyAddsPerSecond !== undefined &&
+			after.tileMultiplyAddsPerSecond !== undefined && {
+				tileMultiplyAddsPerSecond: (before.tileMultiplyAddsPerSecond + after.tileMultiplyAddsPerSecond) / 2,
+			}),
 	};
 	results.push(...measured.map(({ test, samples }) => resultOf(test, samples, ceilings)));
 	return {

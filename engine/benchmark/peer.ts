@@ -79,13 +79,18 @@ export function mergeRounds(ours: readonly BenchmarkReport[], theirs: readonly P
 		peakBytes: Math.max(...list.map(({ memory }) => memory.peakBytes)),
 		averageBytes: Math.round(statistics(list.map(({ memory }) => memory.averageBytes)).mean),
 	});
-	const ceiling = (name: 'readBytesPerSecond' | 'multiplyAddsPerSecond') => {
+	const ceiling = (name: 'readBytesPerSecond' | 'multiplyAddsPerSecond' | 'tileMultiplyAddsPerSecond') => {
 		const values = ours.flatMap(({ machine }) => machine[name] ?? []);
 		return values.length > 0 ? { [name]: statistics(values).mean } : {};
 	};
 	return {
 		...first,
-		machine: { ...first.machine, ...ceiling('readBytesPerSecond'), ...ceiling('multiplyAddsPerSecond') },
+		machine: {
+			...first.machine,
+			...ceiling('readBytesPerSecond'),
+			...ceiling('multiplyAddsPerSecond'),
+			...ceiling('tileMultiplyAddsPerSecond'),
+		},
 		...(first.repacked !== undefined && { repacked: ours.every(({ repacked }) => repacked) }),
 		results,
 		ratios: ratiosOf(results),

@@ -36,6 +36,9 @@ function facts(report: BenchmarkReport): string[] {
 				`ceilings of the ${report.backend === 'metal' ? 'GPU' : 'CPU'}: reads ${gigabytes(machine.readBytesPerSecond)}/s` +
 					(machine.multiplyAddsPerSecond
 						? `, ${(machine.multiplyAddsPerSecond / 1e9).toFixed(0)} G ${arithmeticOf(report)} multiply-adds/s`
+						: '') +
+					(machine.tileMultiplyAddsPerSecond
+						? ` by vectors (what shares are of), ${(machine.tileMultiplyAddsPerSecond / 1e9).toFixed(0)} G by tiles`
 						: ''),
 			]
 		: [];

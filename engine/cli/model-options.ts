@@ -1,10 +1,9 @@
 // The options of all commands that run a model.
-import type { CacheType, KernelSet } from '../../native/index';
-import { BACKENDS } from '../runtime/backend';
+import type { CacheType } from '../../native/index';
+import { BACKENDS, KERNEL_SETS } from '../runtime/backend';
 import type { OpenOptions } from '../runtime/model';
 import { choiceOption, integerOption } from './command';
 
-export const KERNEL_SETS = ['auto', 'reference', 'portable', 'avx2', 'avx512', 'neon'] as const satisfies KernelSet[];
 export const CACHE_TYPES = ['f16', 'q8_0', 'f32'] as const satisfies CacheType[];
 
 export const MODEL_OPTIONS = {

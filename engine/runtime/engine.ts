@@ -185,8 +185,7 @@ export class Engine {
 	get heldBytes(): number {
 		if (this.#closed) return 0;
 		const { usedTokens, capacityTokens } = this.cacheUse;
-		const { repacker, model } = this.#running;
-		const repacked = (repacker?.done ?? 0) * model.repackBytes;
+		const repacked = this.#running.repacker?.movedBytes ?? 0;
 		return Math.round((this.cacheBytes * usedTokens) / Math.max(1, capacityTokens)) + repacked;
 	}
 

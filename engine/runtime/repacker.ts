@@ -1,12 +1,12 @@
-// Moves expert weights into the kernels' faster layout while nobody waits: layer by layer, stopping for every request.
-// Since both layouts give the same bits, no one can tell when a layer has moved.
+// Moves weights into the kernels' faster layout while nobody waits: layer by layer and then the output matrix, stopping for every
+// request. Since both layouts give the same bits, no one can tell when a layer has moved.
 import type { NativeModel } from '../../native/index';
 import type { MachineMemory } from '../protocol';
 import { machineMemory } from './machine-memory';
 
-/** Quiet time before a layer moves: between keystrokes of someone who types, nothing starts. */
+/** Quiet time before something moves: between keystrokes of someone who types, nothing starts. */
 const QUIET_MILLISECONDS = 1500;
-/** What must stay available to everything else on the machine once all layers have moved. */
+/** What must stay available to everything else on the machine once all has moved. */
 const LEAST_LEFT_BYTES = 4 * 2 ** 30;
 const LEAST_LEFT_SHARE = 0.25;
 
@@ -16,9 +16,14 @@ export function mayRepack(bytes: number, memory: MachineMemory): boolean {
 	return left >= Math.max(LEAST_LEFT_BYTES, memory.totalBytes * LEAST_LEFT_SHARE);
 }
 
+function total(parts: readonly number[]): number {
+	return parts.reduce((sum, bytes) => sum + bytes, 0);
+}
+
 export class Repacker {
 	readonly #model: NativeModel;
-	readonly #layers: number;
+	/** Bytes of each part. */
+	readonly #parts: readonly number[];
 	readonly #memory: () => MachineMemory;
 	readonly #quiet: () => boolean;
 	#next = 0;
@@ -32,17 +37,17 @@ export class Repacker {
 		this.#model = model;
 		this.#memory = memory;
 		this.#quiet = quiet;
-		this.#layers = model.repackBytes > 0 ? model.info.layers : 0;
+		this.#parts = model.repackBytes;
 	}
 
-	/** Layers that have moved. */
-	get done(): number {
-		return this.#next;
+	/** Of the weights that have moved. */
+	get movedBytes(): number {
+		return total(this.#parts.slice(0, this.#next));
 	}
 
 	/** The engine has nothing to do: begin after a quiet moment. */
 	idle(): void {
-		if (this.#stopped || this.#timer || this.#next >= this.#layers) return;
+		if (this.#stopped || this.#timer || this.#next >= this.#parts.length) return;
 		this.#timer = setTimeout(() => {
 			this.#timer = undefined;
 			this.#running ??= this.#work(this.#quiet).finally(() => {
@@ -54,7 +59,7 @@ export class Repacker {
 		this.#timer.unref();
 	}
 
-	/** A request has come: the layer at hand is finished (a fraction of a second), then nothing until idle again. */
+	/** A request has come: what is at hand is finished (a fraction of a second), then nothing until idle again. */
 	busy(): void {
 		clearTimeout(this.#timer);
 		this.#timer = undefined;
@@ -66,7 +71,7 @@ export class Repacker {
 		this.busy();
 		await this.#running;
 		await this.#work(() => true);
-		return this.#layers > 0 && this.#next >= this.#layers;
+		return this.#parts.length > 0 && this.#next >= this.#parts.length;
 	}
 
 	async stop(): Promise<void> {
@@ -77,9 +82,8 @@ export class Repacker {
 
 	async #work(quiet: () => boolean): Promise<void> {
 		this.#paused = false;
-		while (this.#next < this.#layers && !this.#paused && quiet()) {
-			const left = (this.#layers - this.#next) * this.#model.repackBytes;
-			if (!mayRepack(left, this.#memory())) {
+		while (this.#next < this.#parts.length && !this.#paused && quiet()) {
+			if (!mayRepack(total(this.#parts.slice(this.#next)), this.#memory())) {
 				this.#giveUp();
 				return;
 			}
@@ -87,7 +91,7 @@ export class Repacker {
 				await this.#model.repack(this.#next);
 				this.#next++;
 			} catch {
-				// No memory after all: the layers that have not moved stay in the file, where they work as well.
+				// No memory after all: what has not moved stays in the file, where it works as well.
 				this.#giveUp();
 			}
 		}

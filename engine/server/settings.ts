@@ -1,5 +1,6 @@
 // Settings as a client sends them: anything may be missing or wrong, and then the default holds.
 import type { EngineSettings } from '../protocol';
+import { KERNEL_SETS } from '../runtime/backend';
 
 export const DEFAULT_SETTINGS: EngineSettings = {
 	modelPath: '',
@@ -36,7 +37,7 @@ export function readSettings(given: unknown, base: EngineSettings): EngineSettin
 		draftModelPath: text(settings['draftModelPath'], base.draftModelPath),
 		threads: integer(settings['threads'], base.threads, 0, 1024),
 		contextTokens: integer(settings['contextTokens'], base.contextTokens, 64, 2 ** 24),
-		kernels: choice(settings['kernels'], base.kernels, ['auto', 'reference', 'portable', 'avx2', 'avx512', 'neon']),
+		kernels: choice(settings['kernels'], base.kernels, KERNEL_SETS),
 		backend: choice(settings['backend'], base.backend, ['auto', 'metal', 'cpu']),
 		matrixUnits: flag(settings['matrixUnits'], base.matrixUnits),
 		rope: choice(settings['rope'], base.rope, ['reference', 'llamacpp']),

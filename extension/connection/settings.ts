@@ -16,7 +16,7 @@ export function engineSettings(read: SettingReader, homeDirectory: string): Engi
 		draftModelPath: expandHome(text(read('draftModelPath')), homeDirectory),
 		threads: integer(read('threads'), 0, 0, 1024),
 		contextTokens: integer(read('contextTokens'), 8192, 512, 131_072),
-		kernels: oneOf(read('kernels'), ['auto', 'reference', 'portable', 'avx2', 'avx512', 'neon']),
+		kernels: oneOf(read('kernels'), ['auto', 'reference', 'portable', 'avx2', 'avx512', 'amx', 'neon']),
 		backend: oneOf(read('backend'), ['auto', 'metal', 'cpu']),
 		matrixUnits: flag(read('matrixUnits'), false),
 		rope: oneOf(read('rope'), ['reference', 'llamacpp']),

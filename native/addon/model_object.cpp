@@ -225,14 +225,17 @@ Napi::Value ModelObject::count_step(const Napi::CallbackInfo& call) {
 }
 
 Napi::Value ModelObject::repack_bytes(const Napi::CallbackInfo& call) {
-  return Napi::Number::New(call.Env(), static_cast<double>(model(call.Env()).engine->backend().repack_bytes()));
+  auto parts = Napi::Array::New(call.Env());
+  for (const size_t bytes : model(call.Env()).engine->backend().repack_bytes())
+    parts.Set(parts.Length(), Napi::Number::New(call.Env(), static_cast<double>(bytes)));
+  return parts;
 }
 
 Napi::Value ModelObject::repack(const Napi::CallbackInfo& call) {
   LoadedModel& loaded = model(call.Env());
-  const int layer = static_cast<int>(whole_number(call[0], 0, loaded.engine->model().config().layers - 1, "the layer"));
-  return loaded.worker.run(call.Env(), [engine = loaded.engine.get(), layer]() -> Worker::Settle {
-    engine->repack(layer);
+  const int part = static_cast<int>(whole_number(call[0], 0, loaded.engine->model().config().layers, "the part"));
+  return loaded.worker.run(call.Env(), [engine = loaded.engine.get(), part]() -> Worker::Settle {
+    engine->repack(part);
     return [](Napi::Env env) { return env.Undefined(); };
   });
 }
@@ -245,6 +248,8 @@ Napi::Value ModelObject::measure_ceilings(const Napi::CallbackInfo& call) {
       out.Set("readBytesPerSecond", Napi::Number::New(env, ceilings.read_bytes_per_second));
       out.Set("multiplyAddsPerSecond", Napi::Number::New(env, ceilings.multiply_adds_per_second));
       out.Set("arithmetic", Napi::String::New(env, ceilings.arithmetic));
+      if (ceilings.tile_multiply_adds_per_second > 0)
+        out.Set("tileMultiplyAddsPerSecond", Napi::Number::New(env, ceilings.tile_multiply_adds_per_second));
       return Napi::Value(out);
     };
   });

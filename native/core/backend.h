@@ -39,6 +39,7 @@ struct Ceilings {
   double read_bytes_per_second = 0;
   double multiply_adds_per_second = 0;  ///< 0: not known
   const char* arithmetic = "int8";      ///< of those multiply-adds: "int8" or "float"
+  double tile_multiply_adds_per_second = 0;  ///< int8, by a tile unit (AMX) that the CPU has beside its vectors; 0: none
 };
 
 class Backend {
@@ -58,11 +59,12 @@ class Backend {
     return std::make_shared<KvCache>(config, blocks, type);
   }
 
-  /// Bytes of memory that repack(layer) takes; 0: this backend reads weights best as the file has them.
-  virtual size_t repack_bytes() const { return 0; }
-  /// Moves a layer's expert weights into a faster layout and gives their pages of the file back. Results stay the same bit
-  /// for bit. Between steps only. Throws Error where there is no memory.
-  virtual void repack(int) {}
+  /// Bytes of memory that repack(part) takes, for each layer and, after them, the output matrix; none: this backend reads weights
+  /// best as the file has them.
+  virtual std::vector<size_t> repack_bytes() const { return {}; }
+  /// Moves a part's weights into a faster layout and gives their pages of the file back. Results stay the same bit for bit.
+  /// Between steps only. Throws Error where there is no memory.
+  virtual void repack(int /*part*/) {}
 
   /// A new step: `batch` and `cache` stay valid until its head() or finish() has returned.
   virtual void begin(const Batch& batch, KvCache& cache) = 0;

@@ -202,9 +202,9 @@ StepCount Engine::count(KvCache& cache, const Batch& batch) {
   return backend_->count(batch, cache);
 }
 
-void Engine::repack(int layer) {
-  if (layer < 0 || layer >= model_.config().layers) fail("the model has no layer %d", layer);
-  if (!aborted_) backend_->repack(layer);
+void Engine::repack(int part) {
+  if (part < 0 || part > model_.config().layers) fail("the model has no part %d to repack", part);
+  if (!aborted_) backend_->repack(part);
 }
 
 Ceilings Engine::measure_ceilings() {

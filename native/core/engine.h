@@ -69,8 +69,8 @@ class Engine {
   /// What the step would launch on a GPU. Throws Error on a bad batch.
   StepCount count(KvCache& cache, const Batch& batch);
 
-  /// See Backend::repack. Throws Error for a layer out of range.
-  void repack(int layer);
+  /// See Backend::repack. Throws Error for a part out of range.
+  void repack(int part);
 
   /// Of the hardware that the backend computes on. Between steps; throws Error where there is no memory to measure with.
   Ceilings measure_ceilings();

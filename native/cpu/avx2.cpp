@@ -655,7 +655,7 @@ constexpr size_t kPackedNibbles = 128, kPackedExponents = 8;
 
 void pack_group(const uint8_t* weights, size_t row_bytes, int rows, int blocks, uint8_t* packed) {
   const size_t count = static_cast<size_t>(blocks);
-  memset(packed, 0, packed_group_bytes(blocks));
+  memset(packed, 0, packed_group_bytes(Format::mxfp4, blocks));
   for (int row = 0; row < rows; row++) {
     const size_t half = static_cast<size_t>(row / kLaneRows), lane = static_cast<size_t>(row % kLaneRows);
     uint8_t* nibbles = packed + half * kPackedNibbles * count + 4 * lane;
@@ -719,7 +719,7 @@ const Kernels* avx2_kernels() {
     Kernels set = make_kernels<Avx2>(
         "avx2", {{group_quantised<Mxfp4>, group_quantised<Q8_0>, group_quantised<Q4_0>, group_quantised<Q4_1>,
                   group_quantised<Q5_0>, group_quantised<Q5_1>, group_quantised<Q4_K>, group_quantised<Q5_K>, group_quantised<Q6_K>}},
-        pack_group, group_packed);
+        {{{pack_group, group_packed}}});
     set.half_sums = true;
     set.pack_tile = pack_tile;
     return set;

@@ -191,7 +191,7 @@ template <class Format, int N, bool Save> __attribute__((noinline)) void group_n
   const auto prefetch = [&](size_t i) __attribute__((always_inline)) {
 #pragma GCC unroll 1
     for (size_t line = kLines * i / kBatch; line < kLines * (i + 1) / kBatch; line++)
-      _mm_prefetch(reinterpret_cast<const char*>(next + 64 * line), _MM_HINT_T1);
+      prefetch_paired(next + 64 * line);
   };
   int b = 0;
   for (; b + kBatch <= g.blocks; b += kBatch, next += 64 * kLines) {
@@ -275,58 +275,63 @@ template <class Format> void group_quantised(const QuantGroup& g) {
   }
 }
 
-// ---- MXFP4 repacked -------------------------------------------------------------------------------------------------
-//
-// A group of 16 rows: per block 4 vectors of nibbles, dword j of row r in lane r of vector j; then per block the 16 rows'
-// exponent bytes, clamped. What group_native transposes on every pass is done once.
+// ---- the packed layout ------------------------------------------------------------------------------------------------
 
 /// Rows ahead that packed groups are prefetched into L2.
 constexpr size_t kPackedPrefetchRows = 24;
 
+template <class Format, cpu::Format kFormat>
 void pack_group(const uint8_t* weights, size_t row_bytes, int rows, int blocks, uint8_t* packed) {
-  uint8_t* exponents = packed + 256 * static_cast<size_t>(blocks);
-  memset(packed, 0, packed_group_bytes(blocks));
-  for (int b = 0; b < blocks; b++)
-    for (int r = 0; r < rows; r++) {
-      const uint8_t* p = weights + r * row_bytes + b * Mxfp4::kBlockBytes;
-      for (int j = 0; j < 4; j++) memcpy(packed + 256 * b + 64 * j + 4 * r, p + 1 + 4 * j, 4);
-      exponents[16 * b + r] = p[0] < kMinExponent ? kMinExponent : p[0] > kMaxExponent ? kMaxExponent : p[0];
+  uint8_t* scales = packed + packed_scales_at<Format>(blocks);
+  memset(packed, 0, packed_group_bytes(kFormat, blocks));
+  for (int b = 0; b < blocks; b++, weights += Format::kBlockBytes, packed += 64 * Format::kStored, scales += Format::kPackedScaleBytes) {
+    if (rows == kGroupRows) {
+      __m512i stored[Format::kStored];
+      Format::load_lanewise(weights, row_bytes, stored);
+      for (int j = 0; j < Format::kStored; j++) _mm512_storeu_si512(packed + 64 * j, stored[j]);
     }
+    for (int r = 0; r < rows; r++) {
+      const uint8_t* p = weights + static_cast<size_t>(r) * row_bytes;
+      uint8_t unused[4 * kGroupRows];
+      if (rows < kGroupRows) Format::store_row(p, packed, unused, r);
+      Format::pack_scale(p, scales, r);
+    }
+  }
 }
 
 /// Prefetch: bring what follows the group to L2 on the way, for the first tile of a group.
-template <int N, bool Prefetch>
+template <class Format, int N, bool Prefetch>
 __attribute__((noinline)) void group_packed_tile(const uint8_t* packed, int blocks, const uint8_t* tile, __mmask16 rows,
                                                  float* to, size_t ldy) {
-  const size_t ahead = static_cast<size_t>(blocks) * Mxfp4::kBlockBytes * kPackedPrefetchRows;
-  const uint8_t* exponents = packed + 256 * static_cast<size_t>(blocks);
+  constexpr int kStored = Format::kStored;
+  constexpr size_t kScaleBytes = Format::kPackedScaleBytes;
+  const size_t ahead = static_cast<size_t>(blocks) * Format::kBlockBytes * kPackedPrefetchRows;
+  const uint8_t* scales = packed + packed_scales_at<Format>(blocks);
   __m512 y[N];
   clear(y);
-  for (int b = 0; b < blocks; b++, packed += 256, exponents += 16, tile += kPackedBlockBytes * N) {
-    __m512i stored[4], bytes[8];
+  for (int b = 0; b < blocks; b++, packed += 64 * kStored, scales += kScaleBytes, tile += kPackedBlockBytes * N) {
+    __m512i stored[kStored], bytes[8];
     if constexpr (Prefetch) {
-#pragma GCC unroll 4
-      for (size_t j = 0; j < 4; j++) _mm_prefetch(reinterpret_cast<const char*>(packed + ahead + 64 * j), _MM_HINT_T1);
-      if (b % 4 == 0) _mm_prefetch(reinterpret_cast<const char*>(exponents + ahead), _MM_HINT_T1);
+#pragma GCC unroll 8
+      for (size_t j = 0; j < kStored; j++) prefetch_paired(packed + ahead + 64 * j);
+      if (b % (64 / kScaleBytes) == 0) prefetch_paired(scales + ahead);
     }
-#pragma GCC unroll 4
-    for (int j = 0; j < 4; j++) stored[j] = _mm512_load_si512(packed + 64 * j);
-    Mxfp4::expand(stored, bytes);
-    const __m512i e = _mm512_cvtepu8_epi32(_mm_load_si128(reinterpret_cast<const __m128i*>(exponents)));
-    const __m512i scale = _mm512_slli_epi32(_mm512_sub_epi32(e, _mm512_set1_epi32(128)), 23);
-    add_block<Mxfp4, N>(bytes, scale, tile, y);
+#pragma GCC unroll 8
+    for (int j = 0; j < kStored; j++) stored[j] = _mm512_load_si512(packed + 64 * j);
+    Format::expand(stored, bytes);
+    add_block<Format, N>(bytes, Format::load_packed_scale(scales), tile, y);
   }
   store_columns(y, rows, to, ldy);
 }
 
-template <bool Prefetch, int... I>
-constexpr std::array<Instances<Mxfp4>::Stored, kTileRows> packed_tiles(std::integer_sequence<int, I...>) {
-  return {group_packed_tile<I + 1, Prefetch>...};
+template <class Format, bool Prefetch, int... I>
+constexpr std::array<typename Instances<Format>::Stored, kTileRows> packed_tiles(std::integer_sequence<int, I...>) {
+  return {group_packed_tile<Format, I + 1, Prefetch>...};
 }
 
-void group_packed(const QuantGroup& g) {
-  static constexpr auto kFirst = packed_tiles<true>(std::make_integer_sequence<int, kTileRows>{});
-  static constexpr auto kOther = packed_tiles<false>(std::make_integer_sequence<int, kTileRows>{});
+template <class Format> void group_packed(const QuantGroup& g) {
+  static constexpr auto kFirst = packed_tiles<Format, true>(std::make_integer_sequence<int, kTileRows>{});
+  static constexpr auto kOther = packed_tiles<Format, false>(std::make_integer_sequence<int, kTileRows>{});
   const __mmask16 rows = static_cast<__mmask16>((1u << g.rows) - 1);
   for (int c = 0; c < g.columns; c += kTileRows) {
     const int columns = g.columns - c < kTileRows ? g.columns - c : kTileRows;
@@ -344,7 +349,10 @@ const Kernels* avx512_kernels() {
     QuantGroups groups = avx2.quant_groups;
     groups.of[static_cast<int>(Format::mxfp4)] = group_quantised<Mxfp4>;
     groups.of[static_cast<int>(Format::q8_0)] = group_quantised<Q8_0>;
-    Kernels set = make_kernels<Avx512>("avx512", groups, pack_group, group_packed);
+    PackedLayouts packed{};
+    packed.of[static_cast<int>(Format::mxfp4)] = {pack_group<Mxfp4, Format::mxfp4>, group_packed<Mxfp4>};
+    packed.of[static_cast<int>(Format::q8_0)] = {pack_group<Q8_0, Format::q8_0>, group_packed<Q8_0>};
+    Kernels set = make_kernels<Avx512>("avx512", groups, packed);
     set.half_sums = avx2.half_sums;
     set.pack_tile = avx2.pack_tile;
     return set;

@@ -81,6 +81,23 @@ double dot_instructions(long turns) {
   return has_feature("avx512vnni") ? vnni_instructions(turns) : avx2_instructions(turns);
 }
 bool has_dot_instructions() { return has_feature("avx512vnni") || has_feature("avx2"); }
+
+/// Whole tiles: 16 rows of 64 bytes each.
+__attribute__((target("amx-tile,amx-int8"))) static double amx_instructions(long turns) {
+  struct alignas(64) {
+    uint8_t palette = 1, unused[15] = {};
+    uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
+    uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
+  } shapes;
+  asm volatile("ldtilecfg %0" ::"m"(shapes));
+  for (long t = 0; t < turns; t++)
+    asm volatile(
+        "tdpbssd %tmm7, %tmm6, %tmm0\n\ttdpbssd %tmm7, %tmm6, %tmm1\n\t"
+        "tdpbssd %tmm7, %tmm6, %tmm2\n\ttdpbssd %tmm7, %tmm6, %tmm3");
+  asm volatile("tilerelease");
+  return static_cast<double>(turns) * 4 * 16 * 16 * 64;
+}
+double tile_instructions(long turns) { return has_feature("amxint8") ? amx_instructions(turns) : 0; }
 #elif defined(__aarch64__)
 double dot_instructions(long turns) {
   for (long t = 0; t < turns; t++)
@@ -90,9 +107,11 @@ double dot_instructions(long turns) {
   return static_cast<double>(turns) * 16 * 16;
 }
 bool has_dot_instructions() { return has_feature("dotprod"); }
+double tile_instructions(long) { return 0; }
 #else
 double dot_instructions(long) { return 0; }
 bool has_dot_instructions() { return false; }
+double tile_instructions(long) { return 0; }
 #endif
 
 Ceilings measure_ceilings(ThreadPool& pool) {
@@ -111,11 +130,13 @@ Ceilings measure_ceilings(ThreadPool& pool) {
   });
   ceilings.read_bytes_per_second = static_cast<double>(kMemory) / read;
   ::operator delete(memory, std::align_val_t{size_t{2} << 20});
-  if (has_dot_instructions()) {
+  const auto rate_of = [&](double (*instructions)(long), long turns) {
     const int parts = 16 * threads;
-    const double dot = median_time([&] { pool.run(parts, [](int, int) { dot_instructions(kTurns / 8); }); });
-    ceilings.multiply_adds_per_second = dot_instructions(1) * (kTurns / 8) * parts / dot;
-  }
+    const double time = median_time([&] { pool.run(parts, [&](int, int) { instructions(turns); }); });
+    return instructions(1) * static_cast<double>(turns) * parts / time;
+  };
+  if (has_dot_instructions()) ceilings.multiply_adds_per_second = rate_of(dot_instructions, kTurns / 8);
+  if (tile_instructions(1) > 0) ceilings.tile_multiply_adds_per_second = rate_of(tile_instructions, kTurns / 32);
   return ceilings;
 }
 

@@ -18,7 +18,10 @@ bool has_dot_instructions();
 /// Runs `turns` turns of a loop of nothing but that instruction on independent registers; gives the multiply-adds done.
 double dot_instructions(long turns);
 
-/// Reading memory, and int8 multiply-adds (0 where the CPU has no instruction for them): the median of several short rounds on all
+/// The same of the tile unit's instruction for int8, AMX's tdpbssd; 0: this CPU has none, or may not use it.
+double tile_instructions(long turns);
+
+/// Reading memory, and int8 multiply-adds, by vectors and by tiles (0 where the CPU has no instruction for them): the median of several short rounds on all
 /// threads of the pool, about a second in all. Takes 512 MB for that time. Throws
 /// Error where they cannot be had.
 Ceilings measure_ceilings(ThreadPool& pool);

@@ -31,6 +31,10 @@ using cpu::Kernels;
 constexpr int kKeyChunk = 1024;
 /// Query rows that share one pass over the keys.
 constexpr int kAttentionRows = 16;
+/// Activation rows that a task's weight groups go through together, in whole tiles: 0.9 MB of a 2880-wide matrix, which stay in L2
+/// from one group to the next.
+constexpr int kColumnsTogether = 256;
+static_assert(kColumnsTogether % kTileRows == 0);
 
 /// Memory that only grows; contents are not kept.
 template <class T>
@@ -80,6 +84,16 @@ struct Activations {
   const uint8_t* tiles = nullptr;   ///< packed int8 tiles; nullptr if no matrix needs them
   int count = 0;
   int width = 0;
+
+  /// Calls body(first, rows) for parts of kColumnsTogether rows.
+  template <class Body>
+  void each_part(const Body& body) const {
+    for (int first = 0; first < count; first += kColumnsTogether) {
+      const int n = std::min(kColumnsTogether, count - first);
+      body(first, Activations{rows ? rows + area(first, width) : nullptr,
+                              tiles ? tiles + cpu::tile_bytes(first, width / kBlock) : nullptr, n, width});
+    }
+  }
 };
 
 /// Rows quantised to int8 in blocks of 32.
@@ -105,6 +119,7 @@ struct Quantised {
 /// One matrix product of a phase: y[row][·] = W·x + bias, or += for a residual.
 struct Product {
   const Matrix* matrix;
+  const uint8_t* packed;   ///< the matrix's first group in the kernels' layout; nullptr: only in the file
   const float* bias;   ///< nullptr: none
   float* y;
   size_t ldy;
@@ -114,7 +129,8 @@ struct Product {
 /// What each thread keeps for itself.
 struct ThreadScratch {
   Scratch<uint8_t> kernel;       ///< QuantGroup::scratch
-  Scratch<float> a, b;           ///< [rows][16] results of a weight group
+  Scratch<float> a, b;           ///< [rows][…] results of a task's weight rows
+  Scratch<float> heads;          ///< [rows] of some heads' queries, keys or values
   Scratch<float> attention, max, sum, state;
   std::vector<const uint8_t*> keys, values;
 };
@@ -124,26 +140,26 @@ class CpuBackend final : public Backend {
   CpuBackend(const Model& model, ThreadPool& pool, RopeMode rope, const Kernels& kernels)
       : model_(model), config_(model.config()), pool_(pool), rope_(config_, rope), kernels_(kernels),
         threads_(static_cast<size_t>(pool.threads())),
-        packed_(static_cast<size_t>(config_.layers)) {}
+        packed_(static_cast<size_t>(config_.layers) + 1) {}
 
   const char* name() const override { return kernels_.name; }
   CacheType cache_type() const override { return CacheType::f16; }
 
-  size_t repack_bytes() const override {
-    const Layer& layer = model_.layers()[0];
-    if (!kernels_.pack_group_mxfp4 || config_.experts == 0 || !can_pack(layer)) return 0;
-    return 2 * PackedStack::bytes_for(config_.experts, config_.feed_forward, config_.embedding) +
-           PackedStack::bytes_for(config_.experts, config_.embedding, config_.feed_forward);
+  std::vector<size_t> repack_bytes() const override {
+    std::vector<size_t> parts(static_cast<size_t>(config_.layers) + 1);
+    for (size_t i = 0; i < parts.size(); i++)
+      for_packable(static_cast<int>(i), [&](const Matrix& matrix, int experts, cpu::Format format, auto) {
+        parts[i] += PackedStack::bytes_for(matrix, experts, format);
+      });
+    return std::any_of(parts.begin(), parts.end(), [](size_t bytes) { return bytes > 0; }) ? parts : std::vector<size_t>{};
   }
 
-  void repack(int n) override {
-    const Layer& layer = model_.layers()[static_cast<size_t>(n)];
-    PackedLayer& packed = packed_[static_cast<size_t>(n)];
-    if (repack_bytes() == 0 || !can_pack(layer)) return;
-    const MappedFile& file = model_.gguf().file();
-    if (!packed.gate) packed.gate.fill(layer.gate, config_.experts, kernels_, pool_, file);
-    if (!packed.up) packed.up.fill(layer.up, config_.experts, kernels_, pool_, file);
-    if (!packed.down) packed.down.fill(layer.down, config_.experts, kernels_, pool_, file);
+  void repack(int part) override {
+    PackedLayer& packed = packed_[static_cast<size_t>(part)];
+    for_packable(part, [&](const Matrix& matrix, int experts, cpu::Format format, PackedStack PackedLayer::*member) {
+      PackedStack& stack = packed.*member;
+      if (!stack) stack.fill(matrix, experts, format, kernels_, pool_, model_.gguf().file());
+    });
   }
 
   void begin(const Batch& batch, KvCache& cache) override {
@@ -156,8 +172,6 @@ class CpuBackend final : public Backend {
     x_.get(area(rows_, config_.embedding));
     h_.get(area(rows_, config_.embedding));
     q_.get(area(rows_, config_.q_length()));
-    k_.get(area(rows_, config_.kv_length()));
-    v_.get(area(rows_, config_.kv_length()));
     a_.get(area(rows_, config_.q_length()));
     cos_.get(area(rows_, half));
     sin_.get(area(rows_, half));
@@ -197,7 +211,7 @@ class CpuBackend final : public Backend {
 
   void project(const Matrix& matrix, const float* x, int rows, float* y) override {
     number_rows(rows);
-    const Product products[] = {{&matrix, nullptr, y, static_cast<size_t>(matrix.rows), false}};
+    const Product products[] = {{&matrix, nullptr, nullptr, y, static_cast<size_t>(matrix.rows), false}};
     multiply(products, prepare(x, rows, matrix.columns, needs_tiles(products)));
   }
 
@@ -205,24 +219,32 @@ class CpuBackend final : public Backend {
     const Layer& layer = model_.layers()[static_cast<size_t>(n)];
     if (!layer.hidden_norm) norm_rows(x_.data(), layer.attention_norm, h_.data(), rows_);
     const float* in = layer.hidden_norm ? pairs_.data() : h_.data();
-    const auto q = static_cast<size_t>(config_.q_length()), kv = static_cast<size_t>(config_.kv_length());
-    const Product products[] = {{&layer.q, layer.q_bias, q_.data(), q, false},
-                                {&layer.k, layer.k_bias, k_.data(), kv, false},
-                                {&layer.v, layer.v_bias, v_.data(), kv, false}};
-    const Activations activations = prepare(in, rows_, layer.q.columns, needs_tiles(products));
-    // A task takes heads from their weights to their place in the cache: Q first, then K, then V.
+    const PackedLayer& packed = packed_[static_cast<size_t>(n)];
+    const Matrix* const matrices[] = {&layer.q, &layer.k, &layer.v};
+    const PackedStack* const stacks[] = {&packed.q, &packed.k, &packed.v};
+    const float* const biases[] = {layer.q_bias, layer.k_bias, layer.v_bias};
+    const bool tiles = std::any_of(std::begin(matrices), std::end(matrices), [](const Matrix* m) { return is_quantised(m->type); });
+    const Activations activations = prepare(in, rows_, layer.q.columns, tiles);
+    // A task takes heads from their weights to their place in the cache: Q first, then K, then V. In between they lie close
+    // together: rows of Q, some power of two apart, would compete for few sets of the caches.
     const int D = config_.head_length, heads = std::max(1, kGroupRows / D);
     const int q_tasks = (config_.heads + heads - 1) / heads, kv_tasks = (config_.heads_kv + heads - 1) / heads;
     pool_.run(q_tasks + 2 * kv_tasks, [&](int task, int thread) {
       const int p = task < q_tasks ? 0 : task < q_tasks + kv_tasks ? 1 : 2;
       const int first = heads * (p == 0 ? task : (task - q_tasks) % kv_tasks);
-      const int end = std::min(first + heads, p == 0 ? config_.heads : config_.heads_kv);
-      group_product(*products[p].matrix, products[p], activations, static_cast<int64_t>(first) * D, (end - first) * D, thread);
+      const int count = std::min(heads, (p == 0 ? config_.heads : config_.heads_kv) - first);
+      const size_t width = area(count, D);
+      float* values = threads_[static_cast<size_t>(thread)].heads.get(area(rows_, count * D));
+      const int64_t first_row = static_cast<int64_t>(first) * D;
+      const uint8_t* groups = *stacks[p] ? stacks[p]->group(0, static_cast<int>(first_row) / kGroupRows) : nullptr;
+      const Product product{matrices[p], groups, biases[p] ? biases[p] + first_row : nullptr, values, width, false};
+      group_product(matrices[p]->slice(first_row, count * D), product, activations, 0, count * D, thread);
       for (int r = 0; r < rows_; r++)
-        for (int head = first; head < end; head++) {
-          float* values = products[p].y + area(r, static_cast<int64_t>(products[p].ldy)) + head * D;
-          if (p < 2) norm_and_rotate(values, p == 0 ? layer.q_norm : layer.k_norm, r);
-          if (p > 0) store(n, values, p == 1, head, r);
+        for (int head = 0; head < count; head++) {
+          float* value = values + static_cast<size_t>(r) * width + area(head, D);
+          if (p < 2) norm_and_rotate(value, p == 0 ? layer.q_norm : layer.k_norm, r);
+          if (p == 0) std::memcpy(q_.data() + area(r, config_.q_length()) + area(first + head, D), value, static_cast<size_t>(D) * sizeof(float));
+          else store(n, value, p == 1, first + head, r);
         }
     });
   }
@@ -241,18 +263,19 @@ class CpuBackend final : public Backend {
 
   void attention_output(int n) override {
     const Layer& layer = model_.layers()[static_cast<size_t>(n)];
-    const Product products[] = {{&layer.attention_output, layer.attention_output_bias, x_.data(),
-                                 static_cast<size_t>(config_.embedding), true}};
+    const Product products[] = {{&layer.attention_output, packed_[static_cast<size_t>(n)].attention_output.first(),
+                                 layer.attention_output_bias, x_.data(), static_cast<size_t>(config_.embedding), true}};
     multiply(products, prepare(a_.data(), rows_, config_.q_length(), needs_tiles(products)));
   }
 
   void experts(int n) override {
     const Layer& layer = model_.layers()[static_cast<size_t>(n)];
-    if (config_.experts == 0) return feed_forward(layer);
+    const PackedLayer& packed = packed_[static_cast<size_t>(n)];
+    if (config_.experts == 0) return feed_forward(layer, packed);
     const int E = config_.embedding, F = config_.feed_forward, X = config_.experts, used = config_.experts_used;
     norm_rows(x_.data(), layer.ffn_norm, h_.data(), rows_);
     float* scores = scores_.get(area(rows_, X));
-    const Product router[] = {{&layer.router, layer.router_bias, scores, static_cast<size_t>(X), false}};
+    const Product router[] = {{&layer.router, nullptr, layer.router_bias, scores, static_cast<size_t>(X), false}};
     multiply(router, prepare(h_.data(), rows_, E, needs_tiles(router)));
     route(scores);
 
@@ -262,10 +285,10 @@ class CpuBackend final : public Backend {
     const bool floats = !is_quantised(layer.gate.type) || !is_quantised(layer.up.type);
     if (tiles) {
       if (!is_quantised(layer.router.type)) quantise(h_.data(), rows_, E);
-      expert_tiles_.get(area(assigned, E / kBlock) * cpu::kPackedBlockBytes);
+      reserve_tiles(expert_tiles_, expert_tile_list_.size(), E);
       for_rows(static_cast<int>(expert_tile_list_.size()), [&](int t, int) {
         const ExpertTile& tile = expert_tile_list_[static_cast<size_t>(t)];
-        quantised_.pack(kernels_, &assigned_rows_[static_cast<size_t>(tile.first)], tile.count, E, tile_at(expert_tiles_, tile.first, E));
+        quantised_.pack(kernels_, &assigned_rows_[static_cast<size_t>(tile.first)], tile.count, E, tile_at(expert_tiles_, t, E));
       });
     }
     if (floats) {
@@ -277,9 +300,8 @@ class CpuBackend final : public Backend {
     }
 
     activated_.get(area(assigned, F));
-    const PackedLayer& packed = packed_[static_cast<size_t>(n)];
     expert_tasks(F, [&](const Expert& expert, int first_row, int rows, int thread) {
-      const Activations in{gathered_.data() + area(expert.first, E), tile_at(expert_tiles_, expert.first, E), expert.count, E};
+      const Activations in{gathered_.data() + area(expert.first, E), tile_at(expert_tiles_, expert.first_tile, E), expert.count, E};
       const int64_t first = static_cast<int64_t>(expert.index) * F;
       const GateAndUp weights{layer.gate.slice(first, F), layer.up.slice(first, F),
                               layer.gate_bias ? layer.gate_bias + first : nullptr,
@@ -292,7 +314,7 @@ class CpuBackend final : public Backend {
     const bool down_tiles = is_quantised(layer.down.type);
     if (down_tiles) {
       quantised_activated_.reserve(assigned, F);
-      expert_tiles_.get(area(assigned, F / kBlock) * cpu::kPackedBlockBytes);
+      reserve_tiles(expert_tiles_, expert_tile_list_.size(), F);
       for_rows(static_cast<int>(expert_tile_list_.size()), [&](int t, int) {
         const ExpertTile& tile = expert_tile_list_[static_cast<size_t>(t)];
         int32_t rows[kTileRows];
@@ -300,17 +322,17 @@ class CpuBackend final : public Backend {
           rows[c] = tile.first + c;
           quantised_activated_.row(kernels_, activated_.data() + area(rows[c], F), rows[c], F);
         }
-        quantised_activated_.pack(kernels_, rows, tile.count, F, tile_at(expert_tiles_, tile.first, F));
+        quantised_activated_.pack(kernels_, rows, tile.count, F, tile_at(expert_tiles_, t, F));
       });
     }
     expert_out_.get(area(assigned, E));
     expert_tasks(E, [&](const Expert& expert, int first_row, int rows, int thread) {
-      Activations in{activated_.data() + area(expert.first, F), down_tiles ? tile_at(expert_tiles_, expert.first, F) : nullptr,
+      Activations in{activated_.data() + area(expert.first, F), down_tiles ? tile_at(expert_tiles_, expert.first_tile, F) : nullptr,
                      expert.count, F};
-      Product down{nullptr, layer.down_bias ? layer.down_bias + area(expert.index, E) : nullptr,
-                   expert_out_.data() + area(expert.first, E), static_cast<size_t>(E), false};
-      group_product(layer.down.slice(static_cast<int64_t>(expert.index) * E, E), down, in, first_row, rows, thread,
-                    packed.down ? packed.down.group(expert.index, 0) : nullptr);
+      Product down{nullptr, packed.down ? packed.down.group(expert.index, 0) : nullptr,
+                   layer.down_bias ? layer.down_bias + area(expert.index, E) : nullptr, expert_out_.data() + area(expert.first, E),
+                   static_cast<size_t>(E), false};
+      group_product(layer.down.slice(static_cast<int64_t>(expert.index) * E, E), down, in, first_row, rows, thread);
     });
 
     for_rows(rows_, [&](int r, int) {
@@ -328,7 +350,8 @@ class CpuBackend final : public Backend {
       kernels_.rms_norm(x_.data() + area(batch_->outputs[static_cast<size_t>(o)], E), model_.output_norm(), E,
                         config_.rms_epsilon, h_.data() + area(o, E));
     });
-    const Product products[] = {{&model_.output(), nullptr, logits, static_cast<size_t>(config_.vocabulary), false}};
+    const Product products[] = {{&model_.output(), packed_.back().output.first(), nullptr, logits,
+                                 static_cast<size_t>(config_.vocabulary), false}};
     multiply(products, prepare(h_.data(), count, E, needs_tiles(products)));
     return logits;
   }
@@ -338,12 +361,36 @@ class CpuBackend final : public Backend {
     const Run* run;
     int first, rows;
   };
-  /// A layer's experts once they are out of the file.
+  /// A layer's matrices, or the output's, once they are out of the file.
   struct PackedLayer {
-    PackedStack gate, up, down;
+    PackedStack q, k, v, attention_output, gate, up, down, output;
   };
-  static bool can_pack(const Layer& layer) {
-    return layer.gate.type == TensorType::MXFP4 && layer.up.type == TensorType::MXFP4 && layer.down.type == TensorType::MXFP4;
+
+  /// Calls body(matrix, experts, format, member of PackedLayer) for each matrix of a layer, or after the layers of the output,
+  /// that the kernels have a layout for.
+  template <class Body>
+  void for_packable(int part, const Body& body) const {
+    const auto offer = [&](const Matrix& matrix, int experts, PackedStack PackedLayer::*member) {
+      const std::optional<cpu::Format> format = format_of(matrix.type);
+      if (matrix.data && format && packed_layout(kernels_, *format).pack) body(matrix, experts, *format, member);
+    };
+    if (part == config_.layers) {
+      // A tied matrix is read by the rows of tokens, too.
+      if (model_.output().data != model_.embedding().data) offer(model_.output(), 1, &PackedLayer::output);
+      return;
+    }
+    const Layer& layer = model_.layers()[static_cast<size_t>(part)];
+    const int experts = std::max(config_.experts, 1);
+    // Tasks of attention_input begin with whole heads, which then must be whole groups.
+    if (config_.head_length % kGroupRows == 0) {
+      offer(layer.q, 1, &PackedLayer::q);
+      offer(layer.k, 1, &PackedLayer::k);
+      offer(layer.v, 1, &PackedLayer::v);
+    }
+    offer(layer.attention_output, 1, &PackedLayer::attention_output);
+    offer(layer.gate, experts, &PackedLayer::gate);
+    offer(layer.up, experts, &PackedLayer::up);
+    offer(layer.down, experts, &PackedLayer::down);
   }
   /// The first two matrices of a feed-forward, of one expert or of a dense layer.
   struct GateAndUp {
@@ -353,6 +400,7 @@ class CpuBackend final : public Backend {
   };
   struct Expert {
     int index, first, count;  ///< assignments first .. first + count - 1 are its rows
+    int first_tile;           ///< in expert_tile_list_
   };
   struct ExpertTile {
     int first, count;
@@ -367,9 +415,12 @@ class CpuBackend final : public Backend {
       pool_.run(rows, body);
   }
 
-  /// Where the packed tile that begins with row `first` of a contiguous set lies: rows before it take the same bytes each.
-  static uint8_t* tile_at(const Scratch<uint8_t>& tiles, int first, int width) {
-    return tiles.data() + area(first, width / kBlock) * cpu::kPackedBlockBytes;
+  /// Packed tile number t. Each begins with a cache line, whatever the one before holds: kernels read whole rows of it at once.
+  static uint8_t* tile_at(const Scratch<uint8_t>& tiles, int t, int width) {
+    return tiles.data() + static_cast<size_t>(t) * cpu::tile_bytes(kTileRows, width / kBlock);
+  }
+  static void reserve_tiles(Scratch<uint8_t>& tiles, size_t count, int width) {
+    tiles.get(count * cpu::tile_bytes(kTileRows, width / kBlock));
   }
 
   void number_rows(int rows) {
@@ -395,12 +446,12 @@ class CpuBackend final : public Backend {
     Activations out{x, nullptr, rows, width};
     if (!tiles) return out;
     quantise(x, rows, width);
-    tiles_memory_.get(area(rows, width / kBlock) * cpu::kPackedBlockBytes);
     const int count = (rows + kTileRows - 1) / kTileRows;
+    reserve_tiles(tiles_memory_, static_cast<size_t>(count), width);
     for_rows(count, [&](int t, int) {
       const int first = t * kTileRows;
       quantised_.pack(kernels_, &identity_[static_cast<size_t>(first)], std::min(kTileRows, rows - first), width,
-                      tile_at(tiles_memory_, first, width));
+                      tile_at(tiles_memory_, t, width));
     });
     out.tiles = tiles_memory_.data();
     return out;
@@ -430,63 +481,68 @@ class CpuBackend final : public Backend {
     });
   }
 
-  /// Rows [first, first + rows) (one group) of a matrix times all activation rows; result [column][16]. `packed`: the
-  /// matrix's first group in the packed layout, nullptr to read it from the file.
-  void group(const Matrix& matrix, const uint8_t* packed, const Activations& in, int64_t first, int rows, float* y, int thread) {
-    if (packed) {
-      const int blocks = matrix.columns / kBlock;
-      const size_t bytes = cpu::packed_group_bytes(blocks);
-      const uint8_t* weights = packed + static_cast<size_t>(first / kGroupRows) * bytes;
-      kernels_.group_mxfp4_packed({weights, bytes, rows, blocks, in.tiles, in.count, y, kGroupRows, nullptr, nullptr});
-    } else if (const std::optional<cpu::Format> format = format_of(matrix.type)) {
-      const int blocks = matrix.columns / kBlock;
+  /// Rows [first, first + rows) (one group) of a matrix times activation rows; result [column][ldy]. `packed`: the matrix's
+  /// first group in the packed layout, nullptr to read it from the file.
+  void group(const Matrix& matrix, const uint8_t* packed, const Activations& in, int64_t first, int rows, float* y, size_t ldy,
+             int thread) {
+    const int blocks = matrix.columns / kBlock;
+    if (const std::optional<cpu::Format> format = format_of(matrix.type)) {
       uint8_t* scratch = threads_[static_cast<size_t>(thread)].kernel.get(cpu::scratch_bytes(blocks));
-      const cpu::QuantGroup group{matrix.row(first), matrix.row_bytes, rows, blocks, in.tiles, in.count, y, kGroupRows,
+      if (packed) {
+        const size_t bytes = cpu::packed_group_bytes(*format, blocks);
+        const uint8_t* weights = packed + static_cast<size_t>(first / kGroupRows) * bytes;
+        packed_layout(kernels_, *format).group({weights, bytes, rows, blocks, in.tiles, in.count, y, ldy, nullptr, scratch});
+        return;
+      }
+      const cpu::QuantGroup group{matrix.row(first), matrix.row_bytes, rows, blocks, in.tiles, in.count, y, ldy,
                                   model_.end_of(matrix.data), scratch};
       quant_group(kernels_, *format)(group);
     } else {
       const cpu::FloatGroup group{matrix.row(first), matrix.row_bytes, rows, matrix.columns, in.rows,
-                                  static_cast<size_t>(in.width), in.count, y, kGroupRows};
+                                  static_cast<size_t>(in.width), in.count, y, ldy};
       (matrix.type == TensorType::F32 ? kernels_.group_f32 : matrix.type == TensorType::F16 ? kernels_.group_f16 : kernels_.group_bf16)(group);
     }
   }
 
-  void group_product(const Matrix& matrix, const Product& product, const Activations& in, int64_t first, int rows, int thread,
-                     const uint8_t* packed = nullptr) {
-    float* y = threads_[static_cast<size_t>(thread)].a.get(area(in.count, kGroupRows));
-    for (int done = 0; done < rows; done += kGroupRows) {
-      const int64_t row = first + done;
-      const int n = std::min(kGroupRows, rows - done);
-      group(matrix, packed, in, row, n, y, thread);
-      for (int c = 0; c < in.count; c++) {
-        const float* from = y + area(c, kGroupRows);
-        float* to = product.y + area(c, static_cast<int64_t>(product.ldy)) + row;
-        for (int r = 0; r < n; r++) {
-          const float value = product.bias ? from[r] + product.bias[row + r] : from[r];
+  /// Rows [first, first + rows) of a matrix times activation rows; result [column][rows].
+  void groups(const Matrix& matrix, const uint8_t* packed, const Activations& in, int64_t first, int rows, float* y, int thread) {
+    for (int done = 0; done < rows; done += kGroupRows)
+      group(matrix, packed, in, first + done, std::min(kGroupRows, rows - done), y + done, static_cast<size_t>(rows), thread);
+  }
+
+  void group_product(const Matrix& matrix, const Product& product, const Activations& in, int64_t first, int rows, int thread) {
+    in.each_part([&](int first_column, const Activations& part) {
+      float* y = threads_[static_cast<size_t>(thread)].a.get(area(part.count, rows));
+      groups(matrix, product.packed, part, first, rows, y, thread);
+      for (int c = 0; c < part.count; c++) {
+        const float* from = y + area(c, rows);
+        float* to = product.y + area(first_column + c, static_cast<int64_t>(product.ldy)) + first;
+        for (int r = 0; r < rows; r++) {
+          const float value = product.bias ? from[r] + product.bias[first + r] : from[r];
           to[r] = product.add ? to[r] + value : value;
         }
       }
-    }
+    });
   }
 
-  /// Rows first_row .. first_row + rows - 1 of activated [in.count][F] = act(gate · x + bias, up · x + bias).
-  void gate_and_up(const GateAndUp& weights, const Activations& in, float* activated, int first_row, int rows, int thread) {
+  /// Rows first .. first + rows - 1 of activated [in.count][F] = act(gate · x + bias, up · x + bias).
+  void gate_and_up(const GateAndUp& weights, const Activations& in, float* activated, int first, int rows, int thread) {
     ThreadScratch& own = threads_[static_cast<size_t>(thread)];
-    float *gate = own.a.get(area(in.count, kGroupRows)), *up = own.b.get(area(in.count, kGroupRows));
-    const auto add_bias = [&](float* y, const float* bias, int n) {
-      for (int c = 0; bias && c < in.count; c++)
-        for (int r = 0; r < n; r++) y[c * kGroupRows + r] += bias[r];
-    };
-    for (int done = 0; done < rows; done += kGroupRows) {
-      const int row = first_row + done, n = std::min(kGroupRows, rows - done);
-      group(weights.gate, weights.packed_gate, in, row, n, gate, thread);
-      group(weights.up, weights.packed_up, in, row, n, up, thread);
-      add_bias(gate, weights.gate_bias ? weights.gate_bias + row : nullptr, n);
-      add_bias(up, weights.up_bias ? weights.up_bias + row : nullptr, n);
-      activate(gate, up, in.count * kGroupRows);
-      for (int c = 0; c < in.count; c++)
-        std::memcpy(activated + area(c, config_.feed_forward) + row, gate + area(c, kGroupRows), static_cast<size_t>(n) * sizeof(float));
-    }
+    in.each_part([&](int first_column, const Activations& part) {
+      float *gate = own.a.get(area(part.count, rows)), *up = own.b.get(area(part.count, rows));
+      const auto add_bias = [&](float* y, const float* bias) {
+        for (int c = 0; bias && c < part.count; c++)
+          for (int r = 0; r < rows; r++) y[c * rows + r] += bias[first + r];
+      };
+      groups(weights.gate, weights.packed_gate, part, first, rows, gate, thread);
+      groups(weights.up, weights.packed_up, part, first, rows, up, thread);
+      add_bias(gate, weights.gate_bias);
+      add_bias(up, weights.up_bias);
+      activate(gate, up, part.count * rows);
+      for (int c = 0; c < part.count; c++)
+        std::memcpy(activated + area(first_column + c, config_.feed_forward) + first, gate + area(c, rows),
+                    static_cast<size_t>(rows) * sizeof(float));
+    });
   }
 
   void activate(float* gate, const float* up, int n) const {
@@ -497,17 +553,17 @@ class CpuBackend final : public Backend {
   }
 
   /// x += down · act(gate · h, up · h), h = RMSNorm(x).
-  void feed_forward(const Layer& layer) {
+  void feed_forward(const Layer& layer, const PackedLayer& packed) {
     const int E = config_.embedding, F = config_.feed_forward;
     norm_rows(x_.data(), layer.ffn_norm, h_.data(), rows_);
     const Activations in = prepare(h_.data(), rows_, E, is_quantised(layer.gate.type) || is_quantised(layer.up.type));
-    const GateAndUp weights{layer.gate, layer.up, layer.gate_bias, layer.up_bias, nullptr, nullptr};
+    const GateAndUp weights{layer.gate, layer.up, layer.gate_bias, layer.up_bias, packed.gate.first(), packed.up.first()};
     float* activated = activated_.get(area(rows_, F));
     const int step = rows_per_task(F);
     pool_.run((F + step - 1) / step, [&](int task, int thread) {
       gate_and_up(weights, in, activated, task * step, std::min(step, F - task * step), thread);
     });
-    const Product down[] = {{&layer.down, layer.down_bias, x_.data(), static_cast<size_t>(E), true}};
+    const Product down[] = {{&layer.down, packed.down.first(), layer.down_bias, x_.data(), static_cast<size_t>(E), true}};
     multiply(down, prepare(activated, rows_, F, needs_tiles(down)));
   }
 
@@ -557,7 +613,7 @@ class CpuBackend final : public Backend {
       const auto i = static_cast<size_t>(e);
       const int first = counts_[i], count = counts_[i + 1];
       counts_[i + 1] += first;
-      if (count > 0) expert_list_.push_back({e, first, count});
+      if (count > 0) expert_list_.push_back({e, first, count, static_cast<int>(expert_tile_list_.size())});
       for (int c = 0; c < count; c += kTileRows) expert_tile_list_.push_back({first + c, std::min(kTileRows, count - c)});
     }
     for (int r = 0; r < rows_; r++)
@@ -751,8 +807,8 @@ class CpuBackend final : public Backend {
   int rows_ = 0;
   std::vector<int32_t> identity_;
 
-  // Activations: x residual, h normed, pairs a draft head's input, q/k/v, a attention's output.
-  Scratch<float> x_, h_, pairs_, q_, k_, v_, a_, cos_, sin_, scores_, logits_;
+  // Activations: x residual, h normed, pairs a draft head's input, q queries, a attention's output.
+  Scratch<float> x_, h_, pairs_, q_, a_, cos_, sin_, scores_, logits_;
   Quantised quantised_, quantised_activated_;
   Scratch<uint8_t> tiles_memory_, expert_tiles_;
   Scratch<float> gathered_, activated_, expert_out_;

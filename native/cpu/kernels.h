@@ -48,8 +48,11 @@ static constexpr size_t tile_bytes(int columns, int blocks) {
 /// Bytes of QuantGroup::scratch for rows of `blocks` blocks: 16 unpacked rows, so that each further tile finds them in L2.
 static constexpr size_t scratch_bytes(int blocks) { return 576 * static_cast<size_t>(blocks); }
 
-/// Bytes of 16 rows of MXFP4 in a kernel set's own layout: 256 of nibbles and 16 of exponents a block, in whole cache lines.
-static constexpr size_t packed_group_bytes(int blocks) { return (272 * static_cast<size_t>(blocks) + 63) / 64 * 64; }
+/// Bytes of 16 rows in a kernel set's own layout: what they take in the file, in whole cache lines.
+static constexpr size_t packed_group_bytes(Format format, int blocks) {
+  const Unit unit = unit_of(format);
+  return (kGroupRows * unit.bytes * static_cast<size_t>(blocks / unit.blocks) + 63) / 64 * 64;
+}
 
 /// 16 (or fewer) rows of a weight matrix times any number of quantised activation rows (columns), packed in tiles.
 ///
@@ -148,6 +151,18 @@ struct QuantGroups {
   void (*of[kFormats])(const QuantGroup&);
 };
 
+/// A layout of a set's own for 16 rows of a format, faster to read, with the same results; both nullptr: none.
+struct PackedLayout {
+  /// Packs up to 16 rows into packed_group_bytes(format, blocks) bytes, 64-byte aligned; missing rows are zeros.
+  void (*pack)(const uint8_t* weights, size_t row_bytes, int rows, int blocks, uint8_t* packed);
+  /// QuantGroup with `weights` a packed group; row_bytes is the group's bytes, end is not used.
+  void (*group)(const QuantGroup&);
+};
+/// For every Format, in its order.
+struct PackedLayouts {
+  PackedLayout of[kFormats];
+};
+
 struct Kernels {
   const char* name;
   /// How the tiles say their sums: QuantGroup::tiles.
@@ -164,11 +179,7 @@ struct Kernels {
 
   QuantGroups quant_groups;
 
-  /// MXFP4 in a layout of the set's own that is faster to read, with the same results; both nullptr where there is none.
-  /// Packs up to 16 rows into packed_group_bytes(blocks) bytes, 64-byte aligned; missing rows are zeros.
-  void (*pack_group_mxfp4)(const uint8_t* weights, size_t row_bytes, int rows, int blocks, uint8_t* packed);
-  /// QuantGroup with `weights` a packed group; row_bytes is the group's bytes, end and scratch are not used.
-  void (*group_mxfp4_packed)(const QuantGroup&);
+  PackedLayouts packed_layouts;
 
   void (*group_f32)(const FloatGroup&);
   void (*group_f16)(const FloatGroup&);
@@ -197,6 +208,9 @@ struct Kernels {
 static inline void (*quant_group(const Kernels& kernels, Format format))(const QuantGroup&) {
   return kernels.quant_groups.of[static_cast<int>(format)];
 }
+static inline const PackedLayout& packed_layout(const Kernels& kernels, Format format) {
+  return kernels.packed_layouts.of[static_cast<int>(format)];
+}
 
 /// exp with relative error below 2e-7 on [−87, 88], 0 below, exp(88) above; the same bits in every kernel set.
 float exp_f32(float x);
@@ -205,6 +219,7 @@ float exp_f32(float x);
 const Kernels* portable_kernels();
 const Kernels* avx2_kernels();     ///< needs AVX2, FMA, F16C
 const Kernels* avx512_kernels();   ///< needs AVX-512 F, BW, DQ, VL, VBMI, VNNI
+const Kernels* amx_kernels();      ///< needs what avx512 needs, AMX-INT8, and that the operating system let this process use it
 const Kernels* neon_kernels();     ///< Arm with dotprod and FP16; i8mm used where present
 
 /// The kernel sets this CPU can run, best first, ended by nullptr; the last is portable.

@@ -16,11 +16,20 @@
 namespace hearth {
 
 namespace {
-int groups_of(int rows) { return (rows + cpu::kGroupRows - 1) / cpu::kGroupRows; }
+
+/// Of one expert's matrix.
+int groups_of(const Matrix& stack, int experts) {
+  return static_cast<int>((stack.rows / experts + cpu::kGroupRows - 1) / cpu::kGroupRows);
+}
+
+/// Weights that are in memory twice while they move.
+constexpr size_t kMovedAtOnce = size_t{64} << 20;
+
 }  // namespace
 
-size_t PackedStack::bytes_for(int experts, int rows, int columns) {
-  return static_cast<size_t>(experts) * static_cast<size_t>(groups_of(rows)) * cpu::packed_group_bytes(columns / cpu::kBlock);
+size_t PackedStack::bytes_for(const Matrix& stack, int experts, cpu::Format format) {
+  return static_cast<size_t>(experts) * static_cast<size_t>(groups_of(stack, experts)) *
+         cpu::packed_group_bytes(format, stack.columns / cpu::kBlock);
 }
 
 PackedStack::~PackedStack() {
@@ -32,11 +41,12 @@ PackedStack::~PackedStack() {
 #endif
 }
 
-void PackedStack::fill(const Matrix& stack, int experts, const cpu::Kernels& kernels, ThreadPool& pool, const MappedFile& file) {
+void PackedStack::fill(const Matrix& stack, int experts, cpu::Format format, const cpu::Kernels& kernels, ThreadPool& pool,
+                       const MappedFile& file) {
   const int rows = static_cast<int>(stack.rows / experts), blocks = stack.columns / cpu::kBlock;
-  groups_ = groups_of(rows);
-  group_bytes_ = cpu::packed_group_bytes(blocks);
-  bytes_ = bytes_for(experts, rows, stack.columns);
+  groups_ = groups_of(stack, experts);
+  group_bytes_ = cpu::packed_group_bytes(format, blocks);
+  bytes_ = bytes_for(stack, experts, format);
 #ifdef _WIN32
   void* memory = VirtualAlloc(nullptr, bytes_, MEM_RESERVE | MEM_COMMIT, PAGE_READWRITE);
 #else
@@ -49,13 +59,18 @@ void PackedStack::fill(const Matrix& stack, int experts, const cpu::Kernels& ker
 #endif
   if (!memory) fail("no memory to repack %zu MB of weights; they stay as the file has them", bytes_ >> 20);
   base_ = static_cast<uint8_t*>(memory);
-  pool.run(experts * groups_, [&](int task, int) {
-    const int expert = task / groups_, group = task % groups_, first = group * cpu::kGroupRows;
-    const int64_t row = static_cast<int64_t>(expert) * rows + first;
-    kernels.pack_group_mxfp4(stack.row(row), stack.row_bytes, std::min(cpu::kGroupRows, rows - first), blocks,
-                             base_ + static_cast<size_t>(task) * group_bytes_);
-  });
-  file.release(stack.data, stack.bytes());
+  const auto row_of = [&](int task) { return static_cast<int64_t>(task / groups_) * rows + task % groups_ * cpu::kGroupRows; };
+  const int tasks = experts * groups_, step = std::max(1, static_cast<int>(kMovedAtOnce / group_bytes_));
+  for (int done = 0; done < tasks; done += step) {
+    const int end = std::min(done + step, tasks);
+    pool.run(end - done, [&](int i, int) {
+      const int task = done + i, first = task % groups_ * cpu::kGroupRows;
+      packed_layout(kernels, format).pack(stack.row(row_of(task)), stack.row_bytes, std::min(cpu::kGroupRows, rows - first), blocks,
+                                          base_ + static_cast<size_t>(task) * group_bytes_);
+    });
+    const uint8_t* from = stack.row(row_of(done));
+    file.release(from, static_cast<size_t>((end < tasks ? stack.row(row_of(end)) : stack.data + stack.bytes()) - from));
+  }
 }
 
 }  // namespace hearth

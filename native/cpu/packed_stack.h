@@ -1,4 +1,4 @@
-// A stack of expert matrices in the kernels' own MXFP4 layout (Kernels::pack_group_mxfp4), outside the file.
+// A matrix, or a stack of experts' matrices, in the kernels' own layout (PackedLayout), outside the file.
 #pragma once
 
 #include "../core/mapped_file.h"
@@ -15,17 +15,19 @@ class PackedStack {
   PackedStack(const PackedStack&) = delete;
   PackedStack& operator=(const PackedStack&) = delete;
 
-  /// Bytes for a stack of `experts` matrices of `rows` rows and `columns` columns.
-  static size_t bytes_for(int experts, int rows, int columns);
+  /// Bytes for a stack of `experts` matrices.
+  static size_t bytes_for(const Matrix& stack, int experts, cpu::Format format);
 
   /// Copies the stack out of the file and gives the file's pages back. Throws Error where there is no memory.
-  void fill(const Matrix& stack, int experts, const cpu::Kernels& kernels, ThreadPool& pool, const MappedFile& file);
+  void fill(const Matrix& stack, int experts, cpu::Format format, const cpu::Kernels& kernels, ThreadPool& pool, const MappedFile& file);
 
   explicit operator bool() const { return base_ != nullptr; }
-  /// Group `group` (16 rows) of an expert.
+  /// Group `group` (16 rows) of an expert; not of an empty stack.
   const uint8_t* group(int expert, int group) const {
     return base_ + (static_cast<size_t>(expert) * static_cast<size_t>(groups_) + static_cast<size_t>(group)) * group_bytes_;
   }
+  /// The first group; nullptr: an empty stack.
+  const uint8_t* first() const { return base_; }
 
  private:
   uint8_t* base_ = nullptr;

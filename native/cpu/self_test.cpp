@@ -111,15 +111,15 @@ Case quantised(const FormatInfo& info, bool packed, int rows, int blocks, int co
   };
   auto scratch = std::make_shared<Memory>(), repacked = std::make_shared<Memory>(), tiles = std::make_shared<Memory>();
   const int groups = (rows + kGroupRows - 1) / kGroupRows;
-  out.present = [packed](const Kernels& kernels) { return !packed || kernels.pack_group_mxfp4 != nullptr; };
   const Format format = info.format;
+  out.present = [packed, format](const Kernels& kernels) { return !packed || packed_layout(kernels, format).pack != nullptr; };
   out.run = [=](const Kernels& kernels, std::vector<float>& y) {
     const auto rows_of = [&](int g) { return std::min(kGroupRows, rows - g * kGroupRows); };
-    const size_t group_bytes = packed ? packed_group_bytes(blocks) : row_bytes * kGroupRows;
+    const size_t group_bytes = packed ? packed_group_bytes(format, blocks) : row_bytes * kGroupRows;
     if (packed && repacked->owner != &kernels) {
       uint8_t* to = repacked->get(group_bytes * static_cast<size_t>(groups));
       for (int g = 0; g < groups; g++)
-        kernels.pack_group_mxfp4(weights->data() + static_cast<size_t>(g * kGroupRows) * row_bytes, row_bytes, rows_of(g), blocks,
+        packed_layout(kernels, format).pack(weights->data() + static_cast<size_t>(g * kGroupRows) * row_bytes, row_bytes, rows_of(g), blocks,
                                  to + static_cast<size_t>(g) * group_bytes);
       repacked->owner = &kernels;
     }
@@ -135,7 +135,7 @@ Case quantised(const FormatInfo& info, bool packed, int rows, int blocks, int co
     for (int g = 0; g < groups; g++) {
       QuantGroup group{from + static_cast<size_t>(g) * group_bytes, packed ? group_bytes : row_bytes, rows_of(g), blocks, tiles->aligned,
                        columns, y.data() + g * kGroupRows, static_cast<size_t>(rows), weights->data() + weights->size(), scratch->aligned};
-      (packed ? kernels.group_mxfp4_packed : quant_group(kernels, format))(group);
+      (packed ? packed_layout(kernels, format).group : quant_group(kernels, format))(group);
     }
   };
   return out;
@@ -358,7 +358,7 @@ std::vector<std::function<Case(Random&)>> cases(bool full) {
       for (const bool packed : {false, true}) {
         // gpt-oss's own formats in all sizes; others, and large batches, on a part of the rows.
         const bool own = info.format == Format::mxfp4 || info.format == Format::q8_0;
-        if ((packed && info.format != Format::mxfp4) || (!own && columns == 4)) continue;
+        if ((packed && !own) || (!own && columns == 4)) continue;
         const int share = columns == 33 || !own ? rows / 4 : rows;
         list.push_back([=, &info](Random& random) { return quantised(info, packed, share, blocks, columns, random); });
       }

@@ -512,16 +512,13 @@ template <class V, class Cache> void attend(const AttendChunk& c) {
 
 /// A kernel set of V's float kernels and the given integer ones.
 template <class V>
-constexpr Kernels make_kernels(const char* name, const QuantGroups& quant_groups,
-                               void (*pack_group_mxfp4)(const uint8_t*, size_t, int, int, uint8_t*) = nullptr,
-                               void (*group_mxfp4_packed)(const QuantGroup&) = nullptr) {
+constexpr Kernels make_kernels(const char* name, const QuantGroups& quant_groups, const PackedLayouts& packed_layouts = {}) {
   return {.name = name,
           .half_sums = false,
           .quantize_row = quantize_row<V>,
           .pack_tile = pack_tile<V>,
           .quant_groups = quant_groups,
-          .pack_group_mxfp4 = pack_group_mxfp4,
-          .group_mxfp4_packed = group_mxfp4_packed,
+          .packed_layouts = packed_layouts,
           .group_f32 = group_float<V, ElementF32>,
           .group_f16 = group_float<V, ElementF16>,
           .group_bf16 = group_float<V, ElementBf16>,

@@ -29,7 +29,7 @@ using namespace hearth::cpu;
 
 namespace {
 
-constexpr int kWidth = 2880, kMatrices = 30;
+constexpr int kWidth = 2880, kMatrices = 120;
 
 /// This thread's time on a core where the system tells, so that other work on the machine counts little; else wall time.
 double thread_seconds() {
@@ -111,12 +111,12 @@ struct QuantBench {
       else if (format == Format::q6_k) matrix[i + 209] = 0x14;
       else matrix[i + 1] = matrix[i + 3] = 0x14;
     }
-    group_bytes = repacked ? packed_group_bytes(blocks) : row_bytes * kGroupRows;
+    group_bytes = repacked ? packed_group_bytes(format, blocks) : row_bytes * kGroupRows;
     matrix_bytes = group_bytes * (kWidth / kGroupRows);
     weights = allocate(matrix_bytes * kMatrices);
     if (repacked) {
       for (size_t group = 0; group < kWidth / kGroupRows; group++)
-        kernels.pack_group_mxfp4(matrix.data() + group * row_bytes * kGroupRows, row_bytes, kGroupRows, blocks,
+        packed_layout(kernels, format).pack(matrix.data() + group * row_bytes * kGroupRows, row_bytes, kGroupRows, blocks,
                                  weights + group * group_bytes);
     } else {
       std::memcpy(weights, matrix.data(), matrix_bytes);
@@ -166,7 +166,7 @@ struct QuantBench {
                                .ldy = kWidth,
                                .end = weights + matrix_bytes * kMatrices,
                                .scratch = scratch};
-            (repacked ? kernels.group_mxfp4_packed : quant_group(kernels, format))(g);
+            (repacked ? packed_layout(kernels, format).group : quant_group(kernels, format))(g);
           }
       });
     };
@@ -277,7 +277,7 @@ int main(int count, char** arguments) {
   std::vector<std::unique_ptr<QuantBench>> quantised;
   for (int f = 0; f < kFormats; f++)
     for (const bool repacked : {false, true}) {
-      if (repacked && (static_cast<Format>(f) != Format::mxfp4 || !kernels->pack_group_mxfp4)) continue;
+      if (repacked && !packed_layout(*kernels, static_cast<Format>(f)).pack) continue;
       // More than 100 MB each: only those that have a job.
       const std::string name = std::string(kNames[f]) + (repacked ? " repacked" : "");
       if (name.find(wanted.substr(0, wanted.find(" × "))) == std::string::npos) continue;
@@ -304,6 +304,10 @@ int main(int count, char** arguments) {
   if (has_dot)
     jobs.push_back({"int8 dot instruction", 0, dot_instructions(1) * kTurns * threads, [&] {
                       return time_parts(threads, [](int) { dot_instructions(kTurns); });
+                    }});
+  if (tile_instructions(1) > 0)
+    jobs.push_back({"int8 tile instruction", 0, tile_instructions(1) * kTurns / 4 * threads, [&] {
+                      return time_parts(threads, [](int) { tile_instructions(kTurns / 4); });
                     }});
   const auto ceilings = static_cast<std::ptrdiff_t>(jobs.size());
   for (const std::unique_ptr<QuantBench>& bench : quantised)

@@ -5,9 +5,10 @@
 //   CXX=c++                    F="-std=c++20 -O3 -ffp-contract=off -fno-math-errno -pthread"   O=$(mktemp -d)
 //   CXX=aarch64-linux-gnu-g++  F="$F -static"   A="-march=armv8.2-a+dotprod+fp16"
 //   X="-mavx2 -mfma -mf16c"    Y="$X -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vbmi -mavx512vnni"
+//   Z="$Y -mamx-tile -mamx-int8"
 //   for f in portable dispatch; do $CXX $F -c native/cpu/$f.cpp -o $O/$f.o; done
 //   $CXX $F $X -c native/cpu/avx2.cpp -o $O/avx2.o; $CXX $F $Y -c native/cpu/avx512.cpp -o $O/avx512.o
-//   $CXX $F $A -c native/cpu/neon.cpp -o $O/neon.o
+//   $CXX $F $Z -c native/cpu/amx.cpp -o $O/amx.o; $CXX $F $A -c native/cpu/neon.cpp -o $O/neon.o
 //   $CXX $F native/test/test_kernels.cpp $O/*.o -o $O/test_kernels && $O/test_kernels
 //   qemu-aarch64-static -cpu max $O/test_kernels; qemu-aarch64-static -cpu cortex-a76 $O/test_kernels  (without i8mm)
 // The last line's number is the same on every architecture.
@@ -249,11 +250,11 @@ struct QuantData {
 
 constexpr float kUntouched = 12345.5f;
 
-/// `repacked`: through the set's own MXFP4 layout.
+/// `repacked`: through the set's own layout.
 std::vector<float> run_group(const Kernels& kernels, const QuantData& data, bool repacked = false) {
   const QuantCase& c = data.c;
-  Guarded<uint8_t> packed(repacked ? packed_group_bytes(c.blocks) : 0);
-  if (repacked) kernels.pack_group_mxfp4(data.weights.data(), data.row_bytes, c.rows, c.blocks, packed.data());
+  Guarded<uint8_t> packed(repacked ? packed_group_bytes(c.format, c.blocks) : 0);
+  if (repacked) packed_layout(kernels, c.format).pack(data.weights.data(), data.row_bytes, c.rows, c.blocks, packed.data());
   const size_t ldy = static_cast<size_t>(c.rows) + 3;
   Guarded<float> y(ldy * static_cast<size_t>(c.columns) - 3);
   std::fill(y.begin(), y.end(), kUntouched);
@@ -263,7 +264,7 @@ std::vector<float> run_group(const Kernels& kernels, const QuantData& data, bool
   const Guarded<uint8_t>& weights = repacked ? packed : data.weights;
   Guarded<uint8_t> tiles(tile_bytes(c.columns, c.blocks));
   data.pack_tiles(kernels, tiles.data());
-  const auto group = repacked ? kernels.group_mxfp4_packed : quant_group(kernels, c.format);
+  const auto group = repacked ? packed_layout(kernels, c.format).group : quant_group(kernels, c.format);
   group({.weights = weights.data(),
          .row_bytes = repacked ? packed.size() : data.row_bytes,
          .rows = c.rows,
@@ -314,7 +315,7 @@ void check_group_against_double(const QuantData& data) {
 void check_group(const Kernels& kernels, const QuantData& data) {
   const QuantCase& c = data.c;
   const std::vector<float> expected = run_group(portable(), data);
-  const bool has_packed = c.format == Format::mxfp4 && kernels.pack_group_mxfp4;
+  const bool has_packed = packed_layout(kernels, c.format).pack;
   for (int repacked = 0; repacked <= (has_packed ? 1 : 0); repacked++) {
     const int at = first_difference(expected, run_group(kernels, data, repacked != 0));
     check(at < 0, "%s %s%s rows %d columns %d blocks %d %s: differs from portable at column %d row %d", kernels.name,

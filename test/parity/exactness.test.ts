@@ -66,13 +66,13 @@ describe.each(Object.entries(shapes))('%s', (name, shape) => {
 		other.close();
 	});
 
-	test.runIf(name in gptOssShapes).each(kernels.filter((set) => set !== 'reference'))(
-		'experts moved to the faster layout, layer by layer: %s',
+	test.each(kernels.filter((set) => set !== 'reference'))(
+		'moved to the faster layout, part by part: %s',
 		async (set) => {
 			const other = await native.openModel(file, { kernels: set, threads: 2 });
-			expect(other.repackBytes > 0).toBe(set.startsWith('avx'));
-			for (let layer = 0; layer < other.info.layers; layer++) {
-				await other.repack(layer);
+			if (name in gptOssShapes) expect(other.repackBytes.length).toBe(/^a/.test(set) ? other.info.layers + 1 : 0);
+			for (let part = 0; part <= other.info.layers; part++) {
+				await other.repack(part);
 				expectSame(await forward(other, tokens, { chunk: 40 }), expected);
 			}
 			await other.repack(0);

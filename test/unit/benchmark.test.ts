@@ -224,6 +224,10 @@ describe('renderReport', () => {
 				'',
 			].join('\n'),
 		);
+		const ceilings = { readBytesPerSecond: 27e9, multiplyAddsPerSecond: 195e9, tileMultiplyAddsPerSecond: 1500e9 };
+		expect(renderReport({ ...report, machine: { ...report.machine, ...ceilings } })).toContain(
+			'ceilings of the CPU: reads 27.00 GB/s, 195 G int8 multiply-adds/s by vectors (what shares are of), 1500 G by tiles\n',
+		);
 	});
 });
 

@@ -133,7 +133,7 @@ describe('hearth', () => {
 		[['logits', 'm', '--out', 'o'], 'hearth logits: --tokens is missing (see "hearth logits --help")'],
 		[
 			['logits', 'm', '--tokens', '1', '--out', 'o', '--kernels', 'magic'],
-			'hearth logits: --kernels takes auto, reference, portable, avx2, avx512, neon; not "magic" (see "hearth logits --help")',
+			'hearth logits: --kernels takes auto, reference, portable, avx2, avx512, amx, neon; not "magic" (see "hearth logits --help")',
 		],
 		[['serve'], 'hearth serve: give either --stdio or --socket PATH (see "hearth serve --help")'],
 	])('%j fails with one clear line', async (args, message) => {

@@ -158,6 +158,10 @@ describe('benchmark report', () => {
 			machine: { ...report.machine, arithmetic: 'float' as const },
 		};
 		expect(reportMarkdown(metal)).toContain('- Measured ceilings of the GPU: reads 27.0 GB a second, 195 G float');
+		const tiles = { ...report, machine: { ...report.machine, tileMultiplyAddsPerSecond: 1500e9 } };
+		expect(reportMarkdown(tiles)).toContain(
+			'195 G int8 multiply-adds a second by vectors (what shares are of), 1500 G by tiles',
+		);
 		expect(reportMarkdown(metal)).toContain(' % of bandwidth | % of float peak |');
 		expect(text).toContain('- Ratios: edit / edit-plain: 2.50×');
 		const table = text.split('\n').filter((line) => /^\|(?!.*A \\\|)/.test(line));

@@ -81,7 +81,7 @@ export function reportFacts(report: BenchmarkReport): [string, string][] {
 	if (memory.mappedBytes > 0) facts.push(['Mapped file', formatBytes(memory.mappedBytes)]);
 	if (machine.readBytesPerSecond) {
 		const peak = machine.multiplyAddsPerSecond
-			? `, ${(machine.multiplyAddsPerSecond / 1e9).toFixed(0)} G ${arithmeticOf(report)} multiply-adds a second`
+			? `, ${(machine.multiplyAddsPerSecond / 1e9).toFixed(0)} G ${arithmeticOf(report)} multiply-adds a second${byTiles(machine)}`
 			: '';
 		const of = report.backend === 'metal' ? 'GPU' : 'CPU';
 		facts.push([`Measured ceilings of the ${of}`, `reads ${formatBytes(machine.readBytesPerSecond)} a second${peak}`]);
@@ -94,6 +94,11 @@ export function reportFacts(report: BenchmarkReport): [string, string][] {
 		facts.push(['Ratios', ratios.map(([name, ratio]) => `${name}: ${ratioText(ratio)}`).join('; ')]);
 	if (model.bytesPerToken > 0) facts.push(['Read for each token', formatBytes(model.bytesPerToken)]);
 	return facts;
+}
+
+/** With a tile unit there are two peaks of int8: what shares are of, and the tiles'. */
+function byTiles({ tileMultiplyAddsPerSecond: tiles }: BenchmarkReport['machine']): string {
+	return tiles ? ` by vectors (what shares are of), ${(tiles / 1e9).toFixed(0)} G by tiles` : '';
 }
 
 /** The report for an issue or a chat message. */

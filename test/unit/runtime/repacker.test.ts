@@ -5,8 +5,8 @@ import type { NativeModel } from '../../../native/index';
 const GB = 2 ** 30;
 const PLENTY = { totalBytes: 64 * GB, availableBytes: 60 * GB };
 
-function model(layers: number, repack: (layer: number) => Promise<void>): NativeModel {
-	return { info: { layers }, repackBytes: GB / 2, repack } as unknown as NativeModel;
+function model(parts: number, repack: (part: number) => Promise<void>): NativeModel {
+	return { repackBytes: Array.from({ length: parts }, () => GB / 2), repack } as unknown as NativeModel;
 }
 
 describe('mayRepack', () => {
@@ -25,9 +25,9 @@ describe('Repacker', () => {
 		try {
 			const moved: number[] = [];
 			const repacker: Repacker = new Repacker(
-				model(4, async (layer) => {
-					moved.push(layer);
-					if (layer === 1) repacker.busy();
+				model(4, async (part) => {
+					moved.push(part);
+					if (part === 1) repacker.busy();
 				}),
 				() => PLENTY,
 			);
@@ -42,7 +42,7 @@ describe('Repacker', () => {
 			repacker.idle();
 			await vi.runAllTimersAsync();
 			expect(moved).toEqual([0, 1, 2, 3]);
-			expect(repacker.done).toBe(4);
+			expect(repacker.movedBytes).toBe(2 * GB);
 		} finally {
 			vi.useRealTimers();
 		}
@@ -54,12 +54,12 @@ describe('Repacker', () => {
 		expect(await short.finish()).toBe(false);
 		expect(repack).not.toHaveBeenCalled();
 
-		const failing = vi.fn(async (layer: number) => {
-			if (layer === 2) throw new Error('no memory');
+		const failing = vi.fn(async (part: number) => {
+			if (part === 2) throw new Error('no memory');
 		});
 		const repacker = new Repacker(model(4, failing), () => PLENTY);
 		expect(await repacker.finish()).toBe(false);
-		expect(repacker.done).toBe(2);
+		expect(repacker.movedBytes).toBe(GB);
 		expect(failing).toHaveBeenCalledTimes(3);
 	});
 
@@ -72,9 +72,9 @@ describe('Repacker', () => {
 	});
 
 	it('does not claim to have moved what has no faster layout', async () => {
-		const dense = { ...model(3, async () => expect.fail('nothing to move')), repackBytes: 0 };
+		const dense = { ...model(3, async () => expect.fail('nothing to move')), repackBytes: [] };
 		const repacker = new Repacker(dense, () => PLENTY);
 		expect(await repacker.finish()).toBe(false);
-		expect(repacker.done).toBe(0);
+		expect(repacker.movedBytes).toBe(0);
 	});
 });

@@ -162,7 +162,7 @@ export class FakeModel implements NativeModel {
 		return Promise.resolve({ launches: [], commandBuffers: 0, scratchBytes: 0 });
 	}
 
-	readonly repackBytes = 0;
+	readonly repackBytes = [];
 
 	repack(): Promise<void> {
 		return Promise.reject(new Error('the toy has no weights'));

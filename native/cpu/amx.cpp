@@ -1,0 +1,262 @@
+// AMX kernels (Sapphire Rapids and newer) for many activation rows; with few of them, and for everything else, the set is avx512's.
+//
+// A group's 16 weight rows are unpacked into the scratch, some blocks at a time and each as the tile unit wants its right operand:
+// 8 rows of 64 bytes, elements 4j..4j+3 of weight row r in dword r of row j; then the 16 scales as floats. A tile of activations
+// is the left operand as it lies, [columns][32] of int8, so that one tdpbssd makes the exact dot products of a block for 16 rows
+// and up to 16 columns. They are stored, and vector instructions scale and add them up, in the order of kernels.h.
+//
+// Not the tile unit bounds it, which has a block of 16 × 16 done in 16 cycles. Moving its operands and products (loads of 24 rows,
+// stores of 16) takes about 35, scaling and adding (48 vector operations, 32 loads) about 30, and they overlap by little: 55
+// together on Granite Rapids, where vpdpbusd needs 64 for the products alone. BF16 tiles, whose products are floats with
+// MXFP4's scales in them already, leave 16 of the vector operations and are no faster: their operands are twice as large.
+#include "kernels.h"
+
+#if defined(__AMX_INT8__) && defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512DQ__) && \
+    defined(__AVX512VL__) && defined(__AVX512VBMI__) && defined(__AVX512VNNI__)
+
+#include <array>
+#include <utility>
+
+#include "avx512_formats.h"
+
+namespace hearth::cpu {
+namespace {
+
+/// Columns from which on tiles are faster than vpdpbusd, measured on Granite Rapids.
+constexpr int kMinColumns = 9;
+
+constexpr size_t kStoredBytes = 8 * 64 + 64;
+static_assert(scratch_bytes(1) >= kStoredBytes);
+/// Blocks that are unpacked and then multiplied with all columns: 18 KB, which stay in L1 with a tile's share.
+constexpr int kChunk = 32;
+static_assert(kChunk % kBatch == 0);
+
+// ---- the tile unit ----------------------------------------------------------------------------------------------------
+//
+// Tile registers 0 and 1: products of a full tile of activations, [16][16] of int32. 2, 3: of the last, [columns][16]. 4, 5: those
+// activations. 6, 7: weights. So a group sets the shapes once, which takes longer than a block's products.
+
+/// Operand of ldtilecfg; layout: Intel's Software Developer's Manual, volume 1, 18.2.
+struct alignas(64) TileShapes {
+  uint8_t palette = 1, start_row = 0, reserved[14] = {};
+  uint16_t row_bytes[16] = {};
+  uint8_t rows[16] = {};
+
+  constexpr explicit TileShapes(int last_columns) {
+    for (const int product : {0, 1}) set(product, kTileRows, 64);
+    for (const int product : {2, 3}) set(product, last_columns, 64);
+    set(4, kTileRows, kBlock);
+    set(5, last_columns, kBlock);
+    for (const int weights : {6, 7}) set(weights, kBlock / 4, 64);
+  }
+  constexpr void set(int tile, int tile_rows, int bytes) {
+    rows[tile] = static_cast<uint8_t>(tile_rows);
+    row_bytes[tile] = static_cast<uint16_t>(bytes);
+  }
+};
+
+template <int... I> constexpr std::array<TileShapes, kTileRows> shapes_of(std::integer_sequence<int, I...>) {
+  return {TileShapes(I + 1)...};
+}
+constexpr std::array<TileShapes, kTileRows> kShapes = shapes_of(std::make_integer_sequence<int, kTileRows>{});
+
+/// Shapes for full tiles of activations, and for one of 1..16 columns.
+HEARTH_INLINE void configure(int last_columns) {
+  asm volatile("ldtilecfg %0" ::"m"(kShapes[static_cast<size_t>(last_columns - 1)]));
+}
+/// Without state in the tiles a switch to another thread does not save them.
+HEARTH_INLINE void release() { asm volatile("tilerelease" ::: "memory"); }
+
+/// Products number P (0 or 1) of N columns = weights × activations of one block.
+template <int P, int N> HEARTH_INLINE void multiply(const uint8_t* weights, const uint8_t* activations) {
+  constexpr bool kFull = N == kTileRows;
+  asm volatile(
+      "tileloadd (%0,%2,1), %%tmm%c4\n\t"
+      "tileloadd (%1,%3,1), %%tmm%c5\n\t"
+      "tilezero %%tmm%c6\n\t"
+      "tdpbssd %%tmm%c4, %%tmm%c5, %%tmm%c6"
+      ::"r"(weights), "r"(activations), "r"(int64_t{64}), "r"(int64_t{kBlock}), "i"(6 + P), "i"(kFull ? 4 : 5), "i"(kFull ? P : 2 + P)
+      : "memory");
+}
+template <int P, int N> HEARTH_INLINE void store(int32_t* products) {
+  asm volatile("tilestored %%tmm%c2, (%0,%1,1)" ::"r"(products), "r"(int64_t{64}), "i"(N == kTileRows ? P : 2 + P) : "memory");
+}
+
+// ---- 16 unpacked rows × N columns -------------------------------------------------------------------------------------
+
+/// Lines of the next group's weights to bring to L2 on the way: `each` a block, up to `end`.
+struct Ahead {
+  const uint8_t *next, *end;
+  int each;
+
+  HEARTH_INLINE void step() {
+    for (int i = 0; i < each && next < end; i++, next += 64) prefetch_paired(next);
+  }
+};
+
+template <int N>
+HEARTH_INLINE void add_products(const int32_t* products, __m512 weight_scales, const float* scales, __m512 (&y)[N]) {
+#pragma GCC unroll 16
+  for (int c = 0; c < N; c++) {
+    const __m512 scale = _mm512_mul_ps(weight_scales, _mm512_set1_ps(scales[c]));
+    y[c] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(_mm512_load_si512(products + 16 * c)), scale, y[c]);
+  }
+}
+
+/// Products of the next block are under way while a block's are added up.
+/// y += unpacked rows × a tile. Products of the next block are under way while a block's are added up.
+template <int N>
+__attribute__((noinline)) void multiply_tile(const uint8_t* stored, int blocks, const uint8_t* tile, Ahead& ahead, float* to,
+                                             size_t ldy) {
+  constexpr size_t kTileBytes = kPackedBlockBytes * N;
+  alignas(64) int32_t products[2][16 * N];
+  __m512 y[N];
+#pragma GCC unroll 16
+  for (int c = 0; c < N; c++) y[c] = _mm512_loadu_ps(to + c * ldy);
+  const auto add = [&](const int32_t* from) __attribute__((always_inline)) {
+    add_products<N>(from, _mm512_load_ps(reinterpret_cast<const float*>(stored + 8 * 64)),
+                    reinterpret_cast<const float*>(tile + kBlock * N), y);
+    stored += kStoredBytes;
+    tile += kTileBytes;
+    ahead.step();
+  };
+  multiply<0, N>(stored, tile);
+  int b = 0;
+  for (; b + 2 < blocks; b += 2) {
+    multiply<1, N>(stored + kStoredBytes, tile + kTileBytes);
+    store<0, N>(products[0]);
+    add(products[0]);
+    multiply<0, N>(stored + kStoredBytes, tile + kTileBytes);
+    store<1, N>(products[1]);
+    add(products[1]);
+  }
+  if (b + 2 == blocks) {
+    multiply<1, N>(stored + kStoredBytes, tile + kTileBytes);
+    store<0, N>(products[0]);
+    add(products[0]);
+    store<1, N>(products[1]);
+    add(products[1]);
+  } else {
+    store<0, N>(products[0]);
+    add(products[0]);
+  }
+#pragma GCC unroll 16
+  for (int c = 0; c < N; c++) _mm512_storeu_ps(to + c * ldy, y[c]);
+}
+
+using MultiplyTile = void (*)(const uint8_t*, int, const uint8_t*, Ahead&, float*, size_t);
+template <int... I> constexpr std::array<MultiplyTile, kTileRows> multipliers(std::integer_sequence<int, I...>) {
+  return {multiply_tile<I + 1>...};
+}
+
+/// A group of 16 rows times all columns. unpack(first, count) leaves blocks first.. in the scratch; `weight_bytes` from `next` on
+/// are wanted after this group.
+template <class Unpack> HEARTH_INLINE void multiply_group(const QuantGroup& g, const uint8_t* next, size_t weight_bytes, Unpack unpack) {
+  static constexpr auto kMultiply = multipliers(std::make_integer_sequence<int, kTileRows>{});
+  const int steps = (g.columns + kTileRows - 1) / kTileRows * g.blocks;
+  const int lines = static_cast<int>((weight_bytes + 63) / 64);
+  Ahead ahead{next, next + weight_bytes, (lines + steps - 1) / steps};
+  for (int c = 0; c < g.columns; c++) _mm512_storeu_ps(g.y + static_cast<size_t>(c) * g.ldy, _mm512_setzero_ps());
+  const int last = g.columns % kTileRows;
+  configure(last > 0 ? last : kTileRows);
+  for (int first = 0; first < g.blocks; first += kChunk) {
+    const int count = g.blocks - first < kChunk ? g.blocks - first : kChunk;
+    unpack(first, count);
+    for (int c = 0; c < g.columns; c += kTileRows) {
+      const int columns = g.columns - c < kTileRows ? g.columns - c : kTileRows;
+      const uint8_t* tile = g.tiles + static_cast<size_t>(c / kTileRows) * tile_bytes(kTileRows, g.blocks) + tile_bytes(columns, first);
+      kMultiply[static_cast<size_t>(columns - 1)](g.scratch, count, tile, ahead, g.y + static_cast<size_t>(c) * g.ldy, g.ldy);
+    }
+  }
+  release();
+}
+
+// ---- unpacking --------------------------------------------------------------------------------------------------------
+
+HEARTH_INLINE void store_block(uint8_t* to, const __m512i (&bytes)[8], __m512 scales) {
+#pragma GCC unroll 8
+  for (int j = 0; j < 8; j++) _mm512_store_si512(to + 64 * j, bytes[j]);
+  _mm512_store_ps(reinterpret_cast<float*>(to + 8 * 64), scales);
+}
+
+/// `count` blocks of 16 rows in the file's layout; they begin at w, and rows have 4 blocks or more.
+template <class Format> void unpack(const uint8_t* w, size_t row_bytes, int count, uint8_t* to) {
+  const auto block = [&](const typename Format::Scales& scales, int i) __attribute__((always_inline)) {
+    __m512i bytes[8];
+    Format::load_signed(w, row_bytes, bytes);
+    store_block(to, bytes, Format::multiplier(Format::scale(scales, w, row_bytes, i)));
+    w += Format::kBlockBytes;
+    to += kStoredBytes;
+  };
+  int b = 0;
+  for (; b + kBatch <= count; b += kBatch) {
+    const typename Format::Scales scales = Format::load_scales(w, row_bytes);
+    block(scales, 0);
+    block(scales, 1);
+    block(scales, 2);
+    block(scales, 3);
+  }
+  if (const int rest = count - b; rest > 0) {
+    const typename Format::Scales scales = Format::load_last_scales(w, row_bytes, rest);
+    block(scales, 0);
+    if (rest > 1) block(scales, 1);
+    if (rest > 2) block(scales, 2);
+  }
+}
+
+/// `count` blocks of a packed group.
+template <class Format> void unpack_packed(const uint8_t* packed, const uint8_t* scales, int count, uint8_t* to) {
+  constexpr int kStored = Format::kStored;
+  for (int b = 0; b < count; b++, packed += 64 * kStored, scales += Format::kPackedScaleBytes, to += kStoredBytes) {
+    __m512i stored[kStored], bytes[8];
+#pragma GCC unroll 8
+    for (int j = 0; j < kStored; j++) stored[j] = _mm512_load_si512(packed + 64 * j);
+    Format::expand_signed(stored, bytes);
+    store_block(to, bytes, Format::multiplier(Format::load_packed_scale(scales)));
+  }
+}
+
+template <class Format, cpu::Format kFormat> void group_quantised(const QuantGroup& g) {
+  if (g.columns < kMinColumns || g.rows < kGroupRows || g.blocks < kBatch) return quant_group(*avx512_kernels(), kFormat)(g);
+  const size_t bytes = g.row_bytes * kGroupRows;
+  multiply_group(g, g.weights + bytes, bytes, [&](int first, int count) {
+    unpack<Format>(g.weights + static_cast<size_t>(first) * Format::kBlockBytes, g.row_bytes, count, g.scratch);
+  });
+}
+
+template <class Format, cpu::Format kFormat> void group_packed(const QuantGroup& g) {
+  if (g.columns < kMinColumns || g.rows < kGroupRows) return packed_layout(*avx512_kernels(), kFormat).group(g);
+  const uint8_t* scales = g.weights + packed_scales_at<Format>(g.blocks);
+  multiply_group(g, g.weights + g.row_bytes, g.row_bytes, [&](int first, int count) {
+    const auto b = static_cast<size_t>(first);
+    unpack_packed<Format>(g.weights + 64 * Format::kStored * b, scales + Format::kPackedScaleBytes * b, count, g.scratch);
+  });
+}
+
+template <class Format, cpu::Format kFormat> void set_groups(Kernels& set) {
+  set.quant_groups.of[static_cast<int>(kFormat)] = group_quantised<Format, kFormat>;
+  set.packed_layouts.of[static_cast<int>(kFormat)].group = group_packed<Format, kFormat>;
+}
+
+}  // namespace
+
+const Kernels* amx_kernels() {
+  static const Kernels kernels = [] {
+    Kernels set = *avx512_kernels();
+    set.name = "amx";
+    set_groups<Mxfp4, Format::mxfp4>(set);
+    set_groups<Q8_0, Format::q8_0>(set);
+    return set;
+  }();
+  return &kernels;
+}
+
+}  // namespace hearth::cpu
+
+#else
+
+namespace hearth::cpu {
+const Kernels* amx_kernels() { return nullptr; }
+}  // namespace hearth::cpu
+
+#endif
