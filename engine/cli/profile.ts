@@ -1,4 +1,5 @@
 // `hearth profile MODEL`: where the time of prefill and decode steps goes, as a table and as a trace file.
+import { setMaxListeners } from 'node:events';
 import { writeFile } from 'node:fs/promises';
 import { type OperationTime, operationTimes, type ProfiledStep, Profiler, traceOf } from '../benchmark/profiler';
 import { table } from '../benchmark/table';
@@ -47,6 +48,7 @@ export async function profile(args: string[]): Promise<void> {
 	if (values.out === '') throw new UsageError('--out is empty');
 	const profiler = new Profiler();
 	await withInterrupt(async (signal) => {
+		setMaxListeners(0, signal); // one a stream
 		const stream = prompt + generate + 1;
 		const { engine } = await openModel(positionals[0]!, {
 			...modelOptions(values),
