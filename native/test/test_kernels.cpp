@@ -342,6 +342,8 @@ template <class Body> void each_quant_case(Body body) {
         body(QuantCase{format, range, 16, columns, is_k(format) ? unit : 4 + columns % 9});
       for (const int columns : {1, 2, 5, 16, 40}) body(QuantCase{format, range, 16, columns, is_k(format) ? 88 : 90});
       body(QuantCase{format, range, 9, 3, is_k(format) ? 88 : 91});
+      // Just past the 32 blocks that AMX unpacks at once.
+      for (const int blocks : {33, 34, 65}) body(QuantCase{format, range, 16, 19, is_k(format) ? 40 : blocks});
     }
 }
 
