@@ -236,7 +236,7 @@ export interface NativeModel {
 	 * either way. Results stay the same bit for bit. Rejects where there is no memory; what has not moved then stays.
 	 */
 	repack(part: number): Promise<void>;
-	/** Measures what the hardware of the model's backend can do at most. Takes about a second, and on the CPU 512 MB, in line with the steps. */
+	/** Measures what the hardware of the model's backend can do at most. Takes about a second, and on the CPU 512 MB (more with a huge L3 cache), in line with the steps. */
 	measureCeilings(): Promise<Ceilings>;
 	/** Where a step's time went since the last call, in milliseconds by operation. */
 	takeProfile(): Record<string, number>;

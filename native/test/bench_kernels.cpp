@@ -29,7 +29,7 @@ using namespace hearth::cpu;
 
 namespace {
 
-constexpr int kWidth = 2880, kMatrices = 120;
+constexpr int kWidth = 2880, kMatrices = 60;
 
 /// This thread's time on a core where the system tells, so that other work on the machine counts little; else wall time.
 double thread_seconds() {
@@ -278,7 +278,7 @@ int main(int count, char** arguments) {
   for (int f = 0; f < kFormats; f++)
     for (const bool repacked : {false, true}) {
       if (repacked && !packed_layout(*kernels, static_cast<Format>(f)).pack) continue;
-      // More than 100 MB each: only those that have a job.
+      // More than 250 MB each: only those that have a job.
       const std::string name = std::string(kNames[f]) + (repacked ? " repacked" : "");
       if (name.find(wanted.substr(0, wanted.find(" × "))) == std::string::npos) continue;
       quantised.push_back(std::make_unique<QuantBench>(*kernels, static_cast<Format>(f), repacked, threads));
