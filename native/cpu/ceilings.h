@@ -22,7 +22,7 @@ double dot_instructions(long turns);
 double tile_instructions(long turns);
 
 /// Reading memory, and int8 multiply-adds, by vectors and by tiles (0 where the CPU has no instruction for them): the median of
-/// several short rounds on all threads of the pool, about a second in all. Takes 512 MB for that time, or about three times the L3
+/// several short rounds on all threads of the pool, about a second in all. Takes 512 MB for that time, or up to three times the L3
 /// cache where that is more. Throws Error where they cannot be had.
 Ceilings measure_ceilings(ThreadPool& pool);
 
