@@ -172,10 +172,8 @@ test.each([
 	expect(() => cache.copyBlock(...(args as [number, number, number]))).toThrow(message);
 });
 
-test.each([-1, 4, 1.5, Number.NaN, '0', undefined])('repack(%s)', async (layer) => {
-	await expect(async () => model.repack(layer as number)).rejects.toThrow(
-		'the layer must be a whole number from 0 to 3',
-	);
+test.each([-1, 5, 1.5, Number.NaN, '0', undefined])('repack(%s)', async (part) => {
+	await expect(async () => model.repack(part as number)).rejects.toThrow('the part must be a whole number from 0 to 4');
 });
 
 test.each([
