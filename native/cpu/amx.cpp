@@ -103,7 +103,6 @@ HEARTH_INLINE void add_products(const int32_t* products, __m512 weight_scales, c
   }
 }
 
-/// Products of the next block are under way while a block's are added up.
 /// y += unpacked rows × a tile. Products of the next block are under way while a block's are added up.
 template <int N>
 __attribute__((noinline)) void multiply_tile(const uint8_t* stored, int blocks, const uint8_t* tile, Ahead& ahead, float* to,
@@ -130,15 +129,13 @@ __attribute__((noinline)) void multiply_tile(const uint8_t* stored, int blocks, 
     store<1, N>(products[1]);
     add(products[1]);
   }
-  if (b + 2 == blocks) {
-    multiply<1, N>(stored + kStoredBytes, tile + kTileBytes);
-    store<0, N>(products[0]);
-    add(products[0]);
+  const bool another = b + 2 == blocks;
+  if (another) multiply<1, N>(stored + kStoredBytes, tile + kTileBytes);
+  store<0, N>(products[0]);
+  add(products[0]);
+  if (another) {
     store<1, N>(products[1]);
     add(products[1]);
-  } else {
-    store<0, N>(products[0]);
-    add(products[0]);
   }
 #pragma GCC unroll 16
   for (int c = 0; c < N; c++) _mm512_storeu_ps(to + c * ldy, y[c]);

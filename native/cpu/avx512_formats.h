@@ -49,8 +49,8 @@ HEARTH_INLINE void transpose(const __m512i rows[4], __m512i columns[4]) {
 // ---- formats ----------------------------------------------------------------------------------------------------------
 //
 // `stored` is a block of 16 rows as avx512.cpp keeps it in the scratch, `bytes` are its weights, elements 4j..4j+3 in vector j:
-// unsigned by `expand`, signed by `expand_signed` and `load_signed`. A block's scales are 16 dwords that combine with an activation scale by `combine`
-// and are floats to multiply with by `multiplier`.
+// unsigned by `expand`, signed by `expand_signed` and `load_signed`. A block's scales are 16 dwords: `combine` makes of them, with an
+// activation scale, the factors of a column, `multiplier` the floats that they stand for.
 
 struct Mxfp4 {
   static constexpr size_t kBlockBytes = 17;
@@ -145,16 +145,15 @@ struct Mxfp4 {
   /// Element words of row r of a block as the scratch keeps them, one row at a time; for ragged groups.
   static void store_row(const uint8_t* p, uint8_t* stored, uint8_t* scales, int r) {
     for (int j = 0; j < 4; j++) memcpy(stored + 64 * j + 4 * r, p + 1 + 4 * j, 4);
-    int e = p[0];
-    e = e < kMinExponent ? kMinExponent : e > kMaxExponent ? kMaxExponent : e;
-    const int32_t scale = (e - 128) * (1 << 23);
+    const int32_t scale = (clamped_exponent(p) - 128) * (1 << 23);
     memcpy(scales + 4 * r, &scale, 4);
+  }
+  static int clamped_exponent(const uint8_t* p) {
+    return p[0] < kMinExponent ? kMinExponent : p[0] > kMaxExponent ? kMaxExponent : p[0];
   }
 
   static constexpr size_t kPackedScaleBytes = 16;
-  static void pack_scale(const uint8_t* p, uint8_t* scales, int r) {
-    scales[r] = p[0] < kMinExponent ? kMinExponent : p[0] > kMaxExponent ? kMaxExponent : p[0];
-  }
+  static void pack_scale(const uint8_t* p, uint8_t* scales, int r) { scales[r] = static_cast<uint8_t>(clamped_exponent(p)); }
   static HEARTH_INLINE __m512i load_packed_scale(const uint8_t* scales) {
     const __m512i e = _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(scales)));
     return _mm512_slli_epi32(_mm512_sub_epi32(e, _mm512_set1_epi32(128)), 23);

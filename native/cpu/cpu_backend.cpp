@@ -124,6 +124,7 @@ struct Product {
   float* y;
   size_t ldy;
   bool add;
+  int64_t origin = 0;      ///< the matrix's row that y begins with
 };
 
 /// What each thread keeps for itself.
@@ -220,11 +221,10 @@ class CpuBackend final : public Backend {
     if (!layer.hidden_norm) norm_rows(x_.data(), layer.attention_norm, h_.data(), rows_);
     const float* in = layer.hidden_norm ? pairs_.data() : h_.data();
     const PackedLayer& packed = packed_[static_cast<size_t>(n)];
-    const Matrix* const matrices[] = {&layer.q, &layer.k, &layer.v};
-    const PackedStack* const stacks[] = {&packed.q, &packed.k, &packed.v};
-    const float* const biases[] = {layer.q_bias, layer.k_bias, layer.v_bias};
-    const bool tiles = std::any_of(std::begin(matrices), std::end(matrices), [](const Matrix* m) { return is_quantised(m->type); });
-    const Activations activations = prepare(in, rows_, layer.q.columns, tiles);
+    const Product products[] = {{&layer.q, packed.q.first(), layer.q_bias, nullptr, 0, false},
+                                {&layer.k, packed.k.first(), layer.k_bias, nullptr, 0, false},
+                                {&layer.v, packed.v.first(), layer.v_bias, nullptr, 0, false}};
+    const Activations activations = prepare(in, rows_, layer.q.columns, needs_tiles(products));
     // A task takes heads from their weights to their place in the cache: Q first, then K, then V. In between they lie close
     // together: rows of Q, some power of two apart, would compete for few sets of the caches.
     const int D = config_.head_length, heads = std::max(1, kGroupRows / D);
@@ -235,10 +235,11 @@ class CpuBackend final : public Backend {
       const int count = std::min(heads, (p == 0 ? config_.heads : config_.heads_kv) - first);
       const size_t width = area(count, D);
       float* values = threads_[static_cast<size_t>(thread)].heads.get(area(rows_, count * D));
-      const int64_t first_row = static_cast<int64_t>(first) * D;
-      const uint8_t* groups = *stacks[p] ? stacks[p]->group(0, static_cast<int>(first_row) / kGroupRows) : nullptr;
-      const Product product{matrices[p], groups, biases[p] ? biases[p] + first_row : nullptr, values, width, false};
-      group_product(matrices[p]->slice(first_row, count * D), product, activations, 0, count * D, thread);
+      Product product = products[p];
+      product.y = values;
+      product.ldy = width;
+      product.origin = static_cast<int64_t>(first) * D;
+      group_product(*product.matrix, product, activations, product.origin, count * D, thread);
       for (int r = 0; r < rows_; r++)
         for (int head = 0; head < count; head++) {
           float* value = values + static_cast<size_t>(r) * width + area(head, D);
@@ -516,7 +517,7 @@ class CpuBackend final : public Backend {
       groups(matrix, product.packed, part, first, rows, y, thread);
       for (int c = 0; c < part.count; c++) {
         const float* from = y + area(c, rows);
-        float* to = product.y + area(first_column + c, static_cast<int64_t>(product.ldy)) + first;
+        float* to = product.y + area(first_column + c, static_cast<int64_t>(product.ldy)) + (first - product.origin);
         for (int r = 0; r < rows; r++) {
           const float value = product.bias ? from[r] + product.bias[first + r] : from[r];
           to[r] = product.add ? to[r] + value : value;

@@ -120,7 +120,7 @@ Case quantised(const FormatInfo& info, bool packed, int rows, int blocks, int co
       uint8_t* to = repacked->get(group_bytes * static_cast<size_t>(groups));
       for (int g = 0; g < groups; g++)
         packed_layout(kernels, format).pack(weights->data() + static_cast<size_t>(g * kGroupRows) * row_bytes, row_bytes, rows_of(g), blocks,
-                                 to + static_cast<size_t>(g) * group_bytes);
+                                            to + static_cast<size_t>(g) * group_bytes);
       repacked->owner = &kernels;
     }
     const uint8_t* from = packed ? repacked->aligned : weights->data();

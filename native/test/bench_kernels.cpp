@@ -117,7 +117,7 @@ struct QuantBench {
     if (repacked) {
       for (size_t group = 0; group < kWidth / kGroupRows; group++)
         packed_layout(kernels, format).pack(matrix.data() + group * row_bytes * kGroupRows, row_bytes, kGroupRows, blocks,
-                                 weights + group * group_bytes);
+                                            weights + group * group_bytes);
     } else {
       std::memcpy(weights, matrix.data(), matrix_bytes);
     }
