@@ -52,6 +52,7 @@ const knownErrors = [
 	/authentication provider 'github'/, // the built-in Copilot's
 	// A window that is closed or reloaded.
 	/Long running operations during shutdown are unsupported in the web/,
+	/Unable to read file '[^']+' \(Canceled: Canceled\)/, // read anew after a save, as the file's watcher tells
 	/IndexedDB database '[^']+' is closed/,
 	// VS Code's own limit on an extension host that is short of processor time; we take no part in saving.
 	/Aborted onWillSaveTextDocument-event after \d+ms/,
