@@ -83,13 +83,16 @@ void ThreadPool::take_tasks(int thread) {
   std::atomic<uint64_t>& own = shares_[static_cast<size_t>(thread)].open;
   do {
     uint64_t share = own.load(std::memory_order_acquire);
+    int done = 0;
     while (left_in(share) > 0) {
       const uint32_t task = first_of(share);
       if (!own.compare_exchange_weak(share, share_of(task + 1, end_of(share)), std::memory_order_acquire)) continue;
       call_(context_, static_cast<int>(task), thread);
-      done_.fetch_add(1, std::memory_order_release);
+      done++;
       share = own.load(std::memory_order_acquire);
     }
+    // Once a share: the count's cache line is the threads' only common one.
+    done_.fetch_add(done, std::memory_order_release);
   } while (take_half(thread));
 }
 

@@ -18,6 +18,7 @@
 #include <utility>
 
 #include "avx512_formats.h"
+#include "avx512_products.h"
 
 namespace hearth::cpu {
 namespace {
@@ -221,13 +222,73 @@ template <class Format, cpu::Format kFormat> void group_quantised(const QuantGro
   });
 }
 
-template <class Format, cpu::Format kFormat> void group_packed(const QuantGroup& g) {
-  if (g.columns < kMinColumns || g.rows < kGroupRows) return packed_layout(*avx512_kernels(), kFormat).group(g);
+template <class Format, cpu::Format kFormat> void one_group_packed(const QuantGroup& g) {
+  if (g.rows < kGroupRows) return packed_layout(*avx512_kernels(), kFormat).group(g);
   const uint8_t* scales = g.weights + packed_scales_at<Format>(g.blocks);
   multiply_group(g, g.weights + g.row_bytes, g.row_bytes, [&](int first, int count) {
     const auto b = static_cast<size_t>(first);
     unpack_packed<Format>(g.weights + 64 * Format::kStored * b, scales + Format::kPackedScaleBytes * b, count, g.scratch);
   });
+}
+
+/// Packed groups that a few columns go through side by side. Their four streams keep more of memory's requests under way than one
+/// (measured on Granite Rapids, 1 to 4 columns: 6 to 8 % faster; with more, arithmetic bounds, and it is slower).
+constexpr int kMaxColumnsAbreast = 4;
+template <class Format> constexpr int abreast_for(int columns) { return columns == 1 ? 32 / Format::kStored : 4; }
+/// Bytes ahead that each stream is brought to L1.
+constexpr size_t kAbreastAhead = 512;
+
+template <class Format, int N> __attribute__((noinline)) void groups_abreast(const QuantGroup& g) {
+  constexpr int kAbreast = abreast_for<Format>(N);
+  constexpr int kStored = Format::kStored;
+  constexpr size_t kBlockBytes = 64 * kStored;
+  constexpr int kBlocksAhead = kAbreastAhead / kBlockBytes;
+  const uint8_t *packed = g.weights, *scales = packed + packed_scales_at<Format>(g.blocks), *tile = g.tiles;
+  // From the last blocks on, ahead is where the next groups begin.
+  const size_t next_groups = kAbreast * g.row_bytes - static_cast<size_t>(g.blocks) * kBlockBytes;
+  __m512 y[kAbreast][N];
+#pragma GCC unroll 8
+  for (auto& columns : y) clear(columns);
+  for (int b = 0; b < g.blocks; b++, packed += kBlockBytes, scales += Format::kPackedScaleBytes, tile += kPackedBlockBytes * N) {
+    const size_t ahead = kAbreastAhead + (b + kBlocksAhead >= g.blocks ? next_groups : 0);
+#pragma GCC unroll 8
+    for (int i = 0; i < kAbreast; i++) {
+      const uint8_t *block = packed + static_cast<size_t>(i) * g.row_bytes, *scale = scales + static_cast<size_t>(i) * g.row_bytes;
+      __m512i stored[kStored], bytes[8];
+#pragma GCC unroll 8
+      for (int j = 0; j < kStored; j++) {
+        _mm_prefetch(reinterpret_cast<const char*>(block + ahead + 64 * j), _MM_HINT_T0);
+        stored[j] = _mm512_load_si512(block + 64 * j);
+      }
+      if (b % (64 / static_cast<int>(Format::kPackedScaleBytes)) == 0)
+        _mm_prefetch(reinterpret_cast<const char*>(scale + 64), _MM_HINT_T0);
+      Format::expand(stored, bytes);
+      add_block<Format, N>(bytes, Format::load_packed_scale(scale), tile, y[i]);
+    }
+  }
+#pragma GCC unroll 8
+  for (int i = 0; i < kAbreast; i++) store_columns(y[i], 0xFFFF, g.y + kGroupRows * i, g.ldy);
+}
+
+template <class Format, int... I>
+constexpr std::array<void (*)(const QuantGroup&), kMaxColumnsAbreast> abreast(std::integer_sequence<int, I...>) {
+  return {groups_abreast<Format, I + 1>...};
+}
+
+template <class Format, cpu::Format kFormat> void group_packed(const QuantGroup& g) {
+  if (g.columns <= kMaxColumnsAbreast) {
+    static constexpr auto kGroups = abreast<Format>(std::make_integer_sequence<int, kMaxColumnsAbreast>{});
+    QuantGroup some = g;
+    const int kAbreast = abreast_for<Format>(g.columns);
+    for (; some.rows >= kAbreast * kGroupRows; some.rows -= kAbreast * kGroupRows) {
+      kGroups[static_cast<size_t>(g.columns - 1)](some);
+      some.weights += static_cast<size_t>(kAbreast) * g.row_bytes;
+      some.y += kAbreast * kGroupRows;
+    }
+    return packed_layout(*avx512_kernels(), kFormat).group(some);
+  }
+  if (g.columns < kMinColumns) return packed_layout(*avx512_kernels(), kFormat).group(g);
+  each_packed_group(g, one_group_packed<Format, kFormat>);
 }
 
 template <class Format, cpu::Format kFormat> void set_groups(Kernels& set) {

@@ -670,7 +670,7 @@ void pack_group(const uint8_t* weights, size_t row_bytes, int rows, int blocks, 
   }
 }
 
-void group_packed(const QuantGroup& g) {
+void one_group_packed(const QuantGroup& g) {
   const size_t count = static_cast<size_t>(g.blocks);
   const size_t ahead = count * Mxfp4::kUnit.bytes * kPrefetchRows;
   for (int r = 0; r < g.rows; r += kLaneRows) {
@@ -697,6 +697,8 @@ void group_packed(const QuantGroup& g) {
     group_lanes<Mxfp4>(g, g.rows - r < kLaneRows ? g.rows - r : kLaneRows, g.y + r, first, load);
   }
 }
+
+void group_packed(const QuantGroup& g) { each_packed_group(g, one_group_packed); }
 
 /// Tiles with half sums.
 void pack_tile(const int8_t* q, const float* scales, const int32_t* sums, int k, const int32_t* rows, int columns, uint8_t* tile) {

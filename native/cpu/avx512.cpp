@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "avx512_formats.h"
+#include "avx512_products.h"
 
 /// Rows ahead that groups are prefetched into L2, linearly. Measured on Zen 4: 16 to 24 rows are best; prefetching to L1
 /// from memory or not at all costs half of the bandwidth.
@@ -77,53 +78,7 @@ struct Avx512 {
   }
 };
 
-// ---- 16 rows × N columns ------------------------------------------------------------------------------------------------
-
-/// acc += weights · 4 activation bytes, in every lane. Inline assembly so that every compiler folds the broadcast into the
-/// instruction: g++ 12 does not, which costs a quarter of the throughput.
-HEARTH_INLINE __m512i dot4(__m512i acc, __m512i weights, const uint8_t* activations) {
-  asm("vpdpbusd %2%{1to16%}, %1, %0" : "+v"(acc) : "v"(weights), "m"(*reinterpret_cast<const int32_t*>(activations)));
-  return acc;
-}
-
-template <int N> HEARTH_INLINE void clear(__m512 (&y)[N]) {
-#pragma GCC unroll 16
-  for (int c = 0; c < N; c++) y[c] = _mm512_setzero_ps();
-}
-template <int N> HEARTH_INLINE void store_columns(const __m512 (&acc)[N], __mmask16 rows, float* y, size_t ldy) {
-#pragma GCC unroll 16
-  for (int c = 0; c < N; c++) _mm512_mask_storeu_ps(y + c * ldy, rows, acc[c]);
-}
-
-/// One block of 16 rows in lanes times N columns of a tile.
-template <class Format, int N>
-HEARTH_INLINE void add_block(const __m512i (&bytes)[8], __m512i scale, const uint8_t* tile, __m512 (&y)[N]) {
-  constexpr int kTogether = 4;  // hides vpdpbusd's latency within the 32 registers
-  const auto* scales = reinterpret_cast<const float*>(tile + kBlock * N);
-  constexpr __mmask16 kColumns = static_cast<__mmask16>((1u << N) - 1);
-  alignas(64) int32_t start[kTileRows];
-  // Both halves of each sum at once.
-  _mm512_store_si512(start, _mm512_madd_epi16(_mm512_maskz_loadu_epi32(kColumns, tile + (kBlock + 4) * N),
-                                              _mm512_set1_epi16(-Format::kOffset)));
-  asm("" : "+m"(start));  // keeps g++ from extracting lanes by shuffles: broadcasts from memory need no vector port
-#pragma GCC unroll 16
-  for (int c0 = 0; c0 < N; c0 += kTogether) {
-    __m512i acc[kTogether];
-#pragma GCC unroll 4
-    for (int c = 0; c < kTogether; c++)
-      if (c0 + c < N) acc[c] = _mm512_set1_epi32(start[c0 + c]);
-#pragma GCC unroll 8
-    for (int j = 0; j < 8; j++)
-#pragma GCC unroll 4
-      for (int c = 0; c < kTogether; c++)
-        if (c0 + c < N) acc[c] = dot4(acc[c], bytes[j], tile + (c0 + c) * kBlock + j * 4);
-#pragma GCC unroll 4
-    for (int c = 0; c < kTogether; c++)
-      if (c0 + c < N)
-        y[c0 + c] =
-            _mm512_fmadd_ps(_mm512_cvtepi32_ps(acc[c]), Format::combine(scale, scales + c0 + c), y[c0 + c]);
-  }
-}
+// ---- 16 rows × 1 column, rows as they lie in the file -----------------------------------------------------------------
 
 /// Sums of the 4 dwords of each row of load_rows' form, rows 0..15 in lanes 0..15.
 HEARTH_INLINE __m512i sum_rows(const __m512i rows[4]) {
@@ -329,7 +284,7 @@ constexpr std::array<typename Instances<Format>::Stored, kTileRows> packed_tiles
   return {group_packed_tile<Format, I + 1, Prefetch>...};
 }
 
-template <class Format> void group_packed(const QuantGroup& g) {
+template <class Format> void one_group_packed(const QuantGroup& g) {
   static constexpr auto kFirst = packed_tiles<Format, true>(std::make_integer_sequence<int, kTileRows>{});
   static constexpr auto kOther = packed_tiles<Format, false>(std::make_integer_sequence<int, kTileRows>{});
   const __mmask16 rows = static_cast<__mmask16>((1u << g.rows) - 1);
@@ -339,6 +294,8 @@ template <class Format> void group_packed(const QuantGroup& g) {
     (c == 0 ? kFirst : kOther)[static_cast<size_t>(columns - 1)](g.weights, g.blocks, tile, rows, g.y + c * g.ldy, g.ldy);
   }
 }
+
+template <class Format> void group_packed(const QuantGroup& g) { each_packed_group(g, one_group_packed<Format>); }
 
 }  // namespace
 

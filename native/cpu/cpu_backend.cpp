@@ -4,6 +4,7 @@
 #include "cpu_backend.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -149,17 +150,17 @@ class CpuBackend final : public Backend {
   std::vector<size_t> repack_bytes() const override {
     std::vector<size_t> parts(static_cast<size_t>(config_.layers) + 1);
     for (size_t i = 0; i < parts.size(); i++)
-      for_packable(static_cast<int>(i), [&](const Matrix& matrix, int experts, cpu::Format format, auto) {
-        parts[i] += PackedStack::bytes_for(matrix, experts, format);
+      for_packable(static_cast<int>(i), [&](std::span<const Matrix> matrices, int experts, cpu::Format format, auto) {
+        parts[i] += PackedStack::bytes_for(matrices, experts, format);
       });
     return std::any_of(parts.begin(), parts.end(), [](size_t bytes) { return bytes > 0; }) ? parts : std::vector<size_t>{};
   }
 
   void repack(int part) override {
     PackedLayer& packed = packed_[static_cast<size_t>(part)];
-    for_packable(part, [&](const Matrix& matrix, int experts, cpu::Format format, PackedStack PackedLayer::*member) {
+    for_packable(part, [&](std::span<const Matrix> matrices, int experts, cpu::Format format, PackedStack PackedLayer::*member) {
       PackedStack& stack = packed.*member;
-      if (!stack) stack.fill(matrix, experts, format, kernels_, pool_, model_.gguf().file());
+      if (!stack) stack.fill(matrices, experts, format, kernels_, pool_, model_.gguf().file());
     });
   }
 
@@ -301,14 +302,13 @@ class CpuBackend final : public Backend {
     }
 
     activated_.get(area(assigned, F));
-    expert_tasks(F, [&](const Expert& expert, int first_row, int rows, int thread) {
+    expert_tasks(F, 2, [&](const Expert& expert, int first_row, int rows, int thread) {
       const Activations in{gathered_.data() + area(expert.first, E), tile_at(expert_tiles_, expert.first_tile, E), expert.count, E};
       const int64_t first = static_cast<int64_t>(expert.index) * F;
       const GateAndUp weights{layer.gate.slice(first, F), layer.up.slice(first, F),
                               layer.gate_bias ? layer.gate_bias + first : nullptr,
                               layer.up_bias ? layer.up_bias + first : nullptr,
-                              packed.gate ? packed.gate.group(expert.index, 0) : nullptr,
-                              packed.up ? packed.up.group(expert.index, 0) : nullptr};
+                              packed.gate_and_up.first(expert.index)};
       gate_and_up(weights, in, activated_.data() + area(expert.first, F), first_row, rows, thread);
     });
 
@@ -327,10 +327,10 @@ class CpuBackend final : public Backend {
       });
     }
     expert_out_.get(area(assigned, E));
-    expert_tasks(E, [&](const Expert& expert, int first_row, int rows, int thread) {
+    expert_tasks(E, 1, [&](const Expert& expert, int first_row, int rows, int thread) {
       Activations in{activated_.data() + area(expert.first, F), down_tiles ? tile_at(expert_tiles_, expert.first_tile, F) : nullptr,
                      expert.count, F};
-      Product down{nullptr, packed.down ? packed.down.group(expert.index, 0) : nullptr,
+      Product down{nullptr, packed.down.first(expert.index),
                    layer.down_bias ? layer.down_bias + area(expert.index, E) : nullptr, expert_out_.data() + area(expert.first, E),
                    static_cast<size_t>(E), false};
       group_product(layer.down.slice(static_cast<int64_t>(expert.index) * E, E), down, in, first_row, rows, thread);
@@ -364,40 +364,42 @@ class CpuBackend final : public Backend {
   };
   /// A layer's matrices, or the output's, once they are out of the file.
   struct PackedLayer {
-    PackedStack q, k, v, attention_output, gate, up, down, output;
+    PackedStack q, k, v, attention_output, gate_and_up, down, output;
   };
 
-  /// Calls body(matrix, experts, format, member of PackedLayer) for each matrix of a layer, or after the layers of the output,
-  /// that the kernels have a layout for.
+  /// Calls body(matrices, experts, format, member of PackedLayer) for the matrices of a layer, or after the layers of the output,
+  /// that the kernels have a layout for; with two where they lie in one stack.
   template <class Body>
   void for_packable(int part, const Body& body) const {
-    const auto offer = [&](const Matrix& matrix, int experts, PackedStack PackedLayer::*member) {
-      const std::optional<cpu::Format> format = format_of(matrix.type);
-      if (matrix.data && format && packed_layout(kernels_, *format).pack) body(matrix, experts, *format, member);
+    const auto offer = [&](std::initializer_list<Matrix> matrices, int experts, PackedStack PackedLayer::*member) {
+      const Matrix& first = *matrices.begin();
+      const std::optional<cpu::Format> format = format_of(first.type);
+      const bool alike = std::all_of(matrices.begin(), matrices.end(), [&](const Matrix& m) { return m.data && m.type == first.type; });
+      if (alike && format && packed_layout(kernels_, *format).pack)
+        body(std::span(matrices.begin(), matrices.size()), experts, *format, member);
     };
     if (part == config_.layers) {
       // A tied matrix is read by the rows of tokens, too.
-      if (model_.output().data != model_.embedding().data) offer(model_.output(), 1, &PackedLayer::output);
+      if (model_.output().data != model_.embedding().data) offer({model_.output()}, 1, &PackedLayer::output);
       return;
     }
     const Layer& layer = model_.layers()[static_cast<size_t>(part)];
     const int experts = std::max(config_.experts, 1);
     // Tasks of attention_input begin with whole heads, which then must be whole groups.
     if (config_.head_length % kGroupRows == 0) {
-      offer(layer.q, 1, &PackedLayer::q);
-      offer(layer.k, 1, &PackedLayer::k);
-      offer(layer.v, 1, &PackedLayer::v);
+      offer({layer.q}, 1, &PackedLayer::q);
+      offer({layer.k}, 1, &PackedLayer::k);
+      offer({layer.v}, 1, &PackedLayer::v);
     }
-    offer(layer.attention_output, 1, &PackedLayer::attention_output);
-    offer(layer.gate, experts, &PackedLayer::gate);
-    offer(layer.up, experts, &PackedLayer::up);
-    offer(layer.down, experts, &PackedLayer::down);
+    offer({layer.attention_output}, 1, &PackedLayer::attention_output);
+    offer({layer.gate, layer.up}, experts, &PackedLayer::gate_and_up);
+    offer({layer.down}, experts, &PackedLayer::down);
   }
   /// The first two matrices of a feed-forward, of one expert or of a dense layer.
   struct GateAndUp {
     Matrix gate, up;
     const float *gate_bias, *up_bias;
-    const uint8_t *packed_gate, *packed_up;
+    const uint8_t* packed;  ///< their groups in turn; nullptr: only in the file
   };
   struct Expert {
     int index, first, count;  ///< assignments first .. first + count - 1 are its rows
@@ -458,12 +460,15 @@ class CpuBackend final : public Backend {
     return out;
   }
 
-  /// Rows a task takes of a matrix with `rows` rows: enough tasks to balance. Short ones lose nothing, as a thread's next task
-  /// continues in memory where the last one ended.
-  int rows_per_task(int64_t rows) const {
+  /// Groups a task takes at most: as many as a kernel reads abreast.
+  static constexpr int kTaskGroups = 8;
+
+  /// Rows a task takes of `matrices` (wanted together) with `rows` rows: enough tasks to balance. Short ones lose little, as a
+  /// thread's next task continues in memory where the last one ended.
+  int rows_per_task(int64_t rows, int matrices = 1) const {
     const int64_t groups = (rows + kGroupRows - 1) / kGroupRows;
-    const int64_t wanted = std::clamp<int64_t>(groups / (8 * pool_.threads()), 1, 4);
-    return static_cast<int>(wanted) * kGroupRows;
+    const auto wanted = static_cast<uint64_t>(std::clamp<int64_t>(groups / (8 * pool_.threads()), 1, kTaskGroups / matrices));
+    return static_cast<int>(std::bit_floor(wanted)) * kGroupRows;
   }
 
   void multiply(std::span<const Product> products, const Activations& in) {
@@ -482,19 +487,11 @@ class CpuBackend final : public Backend {
     });
   }
 
-  /// Rows [first, first + rows) (one group) of a matrix times activation rows; result [column][ldy]. `packed`: the matrix's
-  /// first group in the packed layout, nullptr to read it from the file.
-  void group(const Matrix& matrix, const uint8_t* packed, const Activations& in, int64_t first, int rows, float* y, size_t ldy,
-             int thread) {
+  /// Rows [first, first + rows) of one group of a matrix in the file times activation rows; result [column][ldy].
+  void group(const Matrix& matrix, const Activations& in, int64_t first, int rows, float* y, size_t ldy, int thread) {
     const int blocks = matrix.columns / kBlock;
     if (const std::optional<cpu::Format> format = format_of(matrix.type)) {
       uint8_t* scratch = threads_[static_cast<size_t>(thread)].kernel.get(cpu::scratch_bytes(blocks));
-      if (packed) {
-        const size_t bytes = cpu::packed_group_bytes(*format, blocks);
-        const uint8_t* weights = packed + static_cast<size_t>(first / kGroupRows) * bytes;
-        packed_layout(kernels_, *format).group({weights, bytes, rows, blocks, in.tiles, in.count, y, ldy, nullptr, scratch});
-        return;
-      }
       const cpu::QuantGroup group{matrix.row(first), matrix.row_bytes, rows, blocks, in.tiles, in.count, y, ldy,
                                   model_.end_of(matrix.data), scratch};
       quant_group(kernels_, *format)(group);
@@ -505,10 +502,24 @@ class CpuBackend final : public Backend {
     }
   }
 
-  /// Rows [first, first + rows) of a matrix times activation rows; result [column][rows].
+  /// `rows` rows in the packed layout, groups of `type` from `packed` on, times activation rows; result [column][rows].
+  void packed_groups(TensorType type, const uint8_t* packed, const Activations& in, int rows, float* y, int thread) {
+    const cpu::Format format = *format_of(type);
+    const int blocks = in.width / kBlock;
+    packed_layout(kernels_, format)
+        .group({packed, cpu::packed_group_bytes(format, blocks), rows, blocks, in.tiles, in.count, y, static_cast<size_t>(rows), nullptr,
+                threads_[static_cast<size_t>(thread)].kernel.get(cpu::scratch_bytes(blocks))});
+  }
+
+  /// Rows [first, first + rows) of a matrix times activation rows; result [column][rows]. `packed`: the matrix's first group in the
+  /// packed layout, nullptr to read it from the file.
   void groups(const Matrix& matrix, const uint8_t* packed, const Activations& in, int64_t first, int rows, float* y, int thread) {
+    if (packed) {
+      const size_t group_bytes = cpu::packed_group_bytes(*format_of(matrix.type), matrix.columns / kBlock);
+      return packed_groups(matrix.type, packed + static_cast<size_t>(first / kGroupRows) * group_bytes, in, rows, y, thread);
+    }
     for (int done = 0; done < rows; done += kGroupRows)
-      group(matrix, packed, in, first + done, std::min(kGroupRows, rows - done), y + done, static_cast<size_t>(rows), thread);
+      group(matrix, in, first + done, std::min(kGroupRows, rows - done), y + done, static_cast<size_t>(rows), thread);
   }
 
   void group_product(const Matrix& matrix, const Product& product, const Activations& in, int64_t first, int rows, int thread) {
@@ -529,27 +540,41 @@ class CpuBackend final : public Backend {
   /// Rows first .. first + rows - 1 of activated [in.count][F] = act(gate · x + bias, up · x + bias).
   void gate_and_up(const GateAndUp& weights, const Activations& in, float* activated, int first, int rows, int thread) {
     ThreadScratch& own = threads_[static_cast<size_t>(thread)];
+    const auto add_bias = [&](float* y, const float* bias) {
+      for (int r = 0; bias && r < rows; r++) y[r] += bias[first + r];
+    };
     in.each_part([&](int first_column, const Activations& part) {
-      float *gate = own.a.get(area(part.count, rows)), *up = own.b.get(area(part.count, rows));
-      const auto add_bias = [&](float* y, const float* bias) {
-        for (int c = 0; bias && c < part.count; c++)
-          for (int r = 0; r < rows; r++) y[c * rows + r] += bias[first + r];
+      const auto finish = [&](int c, float* gate, float* up) {
+        add_bias(gate, weights.gate_bias);
+        add_bias(up, weights.up_bias);
+        activate(gate, up, rows, activated + area(first_column + c, config_.feed_forward) + first);
       };
-      groups(weights.gate, weights.packed_gate, part, first, rows, gate, thread);
-      groups(weights.up, weights.packed_up, part, first, rows, up, thread);
-      add_bias(gate, weights.gate_bias);
-      add_bias(up, weights.up_bias);
-      activate(gate, up, part.count * rows);
-      for (int c = 0; c < part.count; c++)
-        std::memcpy(activated + area(first_column + c, config_.feed_forward) + first, gate + area(c, rows),
-                    static_cast<size_t>(rows) * sizeof(float));
+      if (!weights.packed) {
+        float *gate = own.a.get(area(part.count, rows)), *up = own.b.get(area(part.count, rows));
+        groups(weights.gate, nullptr, part, first, rows, gate, thread);
+        groups(weights.up, nullptr, part, first, rows, up, thread);
+        for (int c = 0; c < part.count; c++) finish(c, gate + area(c, rows), up + area(c, rows));
+        return;
+      }
+      const int count = (rows + kGroupRows - 1) / kGroupRows, width = 2 * count * kGroupRows;
+      const size_t pair_bytes = 2 * cpu::packed_group_bytes(*format_of(weights.gate.type), in.width / kBlock);
+      float *both = own.a.get(area(part.count, width)), *gate = own.b.get(static_cast<size_t>(width)), *up = gate + width / 2;
+      packed_groups(weights.gate.type, weights.packed + static_cast<size_t>(first / kGroupRows) * pair_bytes, part, width, both, thread);
+      for (int c = 0; c < part.count; c++) {
+        const float* from = both + area(c, width);
+        for (int i = 0; i < count; i++, from += 2 * kGroupRows) {
+          std::memcpy(gate + i * kGroupRows, from, kGroupRows * sizeof(float));
+          std::memcpy(up + i * kGroupRows, from + kGroupRows, kGroupRows * sizeof(float));
+        }
+        finish(c, gate, up);
+      }
     });
   }
 
-  void activate(float* gate, const float* up, int n) const {
+  void activate(const float* gate, const float* up, int n, float* y) const {
     switch (config_.architecture->activation) {
-      case Activation::silu: return kernels_.silu_glu(gate, up, n, gate);
-      case Activation::clamped_swiglu: return kernels_.swiglu(gate, up, n, kSwigluAlpha, kSwigluLimit, gate);
+      case Activation::silu: return kernels_.silu_glu(gate, up, n, y);
+      case Activation::clamped_swiglu: return kernels_.swiglu(gate, up, n, kSwigluAlpha, kSwigluLimit, y);
     }
   }
 
@@ -558,9 +583,9 @@ class CpuBackend final : public Backend {
     const int E = config_.embedding, F = config_.feed_forward;
     norm_rows(x_.data(), layer.ffn_norm, h_.data(), rows_);
     const Activations in = prepare(h_.data(), rows_, E, is_quantised(layer.gate.type) || is_quantised(layer.up.type));
-    const GateAndUp weights{layer.gate, layer.up, layer.gate_bias, layer.up_bias, packed.gate.first(), packed.up.first()};
+    const GateAndUp weights{layer.gate, layer.up, layer.gate_bias, layer.up_bias, packed.gate_and_up.first()};
     float* activated = activated_.get(area(rows_, F));
-    const int step = rows_per_task(F);
+    const int step = rows_per_task(F, 2);
     pool_.run((F + step - 1) / step, [&](int task, int thread) {
       gate_and_up(weights, in, activated, task * step, std::min(step, F - task * step), thread);
     });
@@ -568,10 +593,10 @@ class CpuBackend final : public Backend {
     multiply(down, prepare(activated, rows_, F, needs_tiles(down)));
   }
 
-  /// Calls body(expert, first_row, rows, thread) so that together the calls cover `outputs` rows of every used expert.
+  /// Calls body(expert, first_row, rows, thread) so that together the calls cover `outputs` rows of every used expert's `matrices`.
   template <class Body>
-  void expert_tasks(int outputs, const Body& body) {
-    const int step = rows_per_task(static_cast<int64_t>(outputs) * static_cast<int64_t>(expert_list_.size()));
+  void expert_tasks(int outputs, int matrices, const Body& body) {
+    const int step = rows_per_task(static_cast<int64_t>(outputs) * static_cast<int64_t>(expert_list_.size()), matrices);
     const int per_expert = (outputs + step - 1) / step;
     pool_.run(static_cast<int>(expert_list_.size()) * per_expert, [&](int task, int thread) {
       const int first = task % per_expert * step;

@@ -155,7 +155,8 @@ struct QuantGroups {
 struct PackedLayout {
   /// Packs up to 16 rows into packed_group_bytes(format, blocks) bytes, 64-byte aligned; missing rows are zeros.
   void (*pack)(const uint8_t* weights, size_t row_bytes, int rows, int blocks, uint8_t* packed);
-  /// QuantGroup with `weights` a packed group; row_bytes is the group's bytes, end is not used.
+  /// QuantGroup of any number of rows: their packed groups follow each other from `weights` on, row_bytes is the bytes of one, end
+  /// is not used.
   void (*group)(const QuantGroup&);
 };
 /// For every Format, in its order.
@@ -214,6 +215,17 @@ static inline const PackedLayout& packed_layout(const Kernels& kernels, Format f
 
 /// exp with relative error below 2e-7 on [−87, 88], 0 below, exp(88) above; the same bits in every kernel set.
 float exp_f32(float x);
+
+/// Calls body(group) with each group of 16 rows of a packed QuantGroup, in order, from row `first` on.
+template <class Body> static inline void each_packed_group(const QuantGroup& g, Body body, int first = 0) {
+  for (; first < g.rows; first += kGroupRows) {
+    QuantGroup one = g;
+    one.weights += static_cast<size_t>(first / kGroupRows) * g.row_bytes;
+    one.rows = g.rows - first < kGroupRows ? g.rows - first : kGroupRows;
+    one.y += first;
+    body(one);
+  }
+}
 
 /// Kernel sets compiled into this binary; `nullptr` where the architecture lacks them.
 const Kernels* portable_kernels();

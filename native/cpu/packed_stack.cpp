@@ -17,9 +17,9 @@ namespace hearth {
 
 namespace {
 
-/// Of one expert's matrix.
-int groups_of(const Matrix& stack, int experts) {
-  return static_cast<int>((stack.rows / experts + cpu::kGroupRows - 1) / cpu::kGroupRows);
+/// Of one expert's matrices.
+int groups_of(std::span<const Matrix> stacks, int experts) {
+  return static_cast<int>(stacks.size()) * static_cast<int>((stacks[0].rows / experts + cpu::kGroupRows - 1) / cpu::kGroupRows);
 }
 
 /// Weights that are in memory twice while they move.
@@ -27,9 +27,9 @@ constexpr size_t kMovedAtOnce = size_t{64} << 20;
 
 }  // namespace
 
-size_t PackedStack::bytes_for(const Matrix& stack, int experts, cpu::Format format) {
-  return static_cast<size_t>(experts) * static_cast<size_t>(groups_of(stack, experts)) *
-         cpu::packed_group_bytes(format, stack.columns / cpu::kBlock);
+size_t PackedStack::bytes_for(std::span<const Matrix> stacks, int experts, cpu::Format format) {
+  return static_cast<size_t>(experts) * static_cast<size_t>(groups_of(stacks, experts)) *
+         cpu::packed_group_bytes(format, stacks[0].columns / cpu::kBlock);
 }
 
 PackedStack::~PackedStack() {
@@ -41,12 +41,12 @@ PackedStack::~PackedStack() {
 #endif
 }
 
-void PackedStack::fill(const Matrix& stack, int experts, cpu::Format format, const cpu::Kernels& kernels, ThreadPool& pool,
+void PackedStack::fill(std::span<const Matrix> stacks, int experts, cpu::Format format, const cpu::Kernels& kernels, ThreadPool& pool,
                        const MappedFile& file) {
-  const int rows = static_cast<int>(stack.rows / experts), blocks = stack.columns / cpu::kBlock;
-  groups_ = groups_of(stack, experts);
+  const int rows = static_cast<int>(stacks[0].rows / experts), blocks = stacks[0].columns / cpu::kBlock;
+  groups_ = groups_of(stacks, experts);
   group_bytes_ = cpu::packed_group_bytes(format, blocks);
-  bytes_ = bytes_for(stack, experts, format);
+  bytes_ = bytes_for(stacks, experts, format);
 #ifdef _WIN32
   void* memory = VirtualAlloc(nullptr, bytes_, MEM_RESERVE | MEM_COMMIT, PAGE_READWRITE);
 #else
@@ -59,17 +59,24 @@ void PackedStack::fill(const Matrix& stack, int experts, cpu::Format format, con
 #endif
   if (!memory) fail("no memory to repack %zu MB of weights; they stay as the file has them", bytes_ >> 20);
   base_ = static_cast<uint8_t*>(memory);
-  const auto row_of = [&](int task) { return static_cast<int64_t>(task / groups_) * rows + task % groups_ * cpu::kGroupRows; };
-  const int tasks = experts * groups_, step = std::max(1, static_cast<int>(kMovedAtOnce / group_bytes_));
+  // A task packs group number `task` of every stack, counted through all experts.
+  const int count = static_cast<int>(stacks.size()), groups = groups_ / count, tasks = experts * groups;
+  const auto row_of = [&](int task) { return static_cast<int64_t>(task / groups) * rows + task % groups * cpu::kGroupRows; };
+  const int step = std::max(1, static_cast<int>(kMovedAtOnce / (group_bytes_ * stacks.size())));
   for (int done = 0; done < tasks; done += step) {
     const int end = std::min(done + step, tasks);
     pool.run(end - done, [&](int i, int) {
-      const int task = done + i, first = task % groups_ * cpu::kGroupRows;
-      packed_layout(kernels, format).pack(stack.row(row_of(task)), stack.row_bytes, std::min(cpu::kGroupRows, rows - first), blocks,
-                                          base_ + static_cast<size_t>(task) * group_bytes_);
+      const int task = done + i, first = task % groups * cpu::kGroupRows;
+      uint8_t* to = base_ + static_cast<size_t>(task) * stacks.size() * group_bytes_;
+      for (const Matrix& stack : stacks) {
+        packed_layout(kernels, format).pack(stack.row(row_of(task)), stack.row_bytes, std::min(cpu::kGroupRows, rows - first), blocks, to);
+        to += group_bytes_;
+      }
     });
-    const uint8_t* from = stack.row(row_of(done));
-    file.release(from, static_cast<size_t>((end < tasks ? stack.row(row_of(end)) : stack.data + stack.bytes()) - from));
+    for (const Matrix& stack : stacks) {
+      const uint8_t* from = stack.row(row_of(done));
+      file.release(from, static_cast<size_t>((end < tasks ? stack.row(row_of(end)) : stack.data + stack.bytes()) - from));
+    }
   }
 }
 

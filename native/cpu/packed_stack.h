@@ -1,6 +1,8 @@
 // A matrix, or a stack of experts' matrices, in the kernels' own layout (PackedLayout), outside the file.
 #pragma once
 
+#include <span>
+
 #include "../core/mapped_file.h"
 #include "../core/model.h"
 #include "../core/thread_pool.h"
@@ -15,24 +17,24 @@ class PackedStack {
   PackedStack(const PackedStack&) = delete;
   PackedStack& operator=(const PackedStack&) = delete;
 
-  /// Bytes for a stack of `experts` matrices.
-  static size_t bytes_for(const Matrix& stack, int experts, cpu::Format format);
+  /// Bytes for stacks of `experts` matrices each.
+  static size_t bytes_for(std::span<const Matrix> stacks, int experts, cpu::Format format);
 
-  /// Copies the stack out of the file and gives the file's pages back. Throws Error where there is no memory.
-  void fill(const Matrix& stack, int experts, cpu::Format format, const cpu::Kernels& kernels, ThreadPool& pool, const MappedFile& file);
+  /// Copies stacks of one shape and type out of the file and gives the file's pages back. Those of several lie group by group in
+  /// turn, so that what is wanted together is one stream. Throws Error where there is no memory.
+  void fill(std::span<const Matrix> stacks, int experts, cpu::Format format, const cpu::Kernels& kernels, ThreadPool& pool,
+            const MappedFile& file);
 
   explicit operator bool() const { return base_ != nullptr; }
-  /// Group `group` (16 rows) of an expert; not of an empty stack.
-  const uint8_t* group(int expert, int group) const {
-    return base_ + (static_cast<size_t>(expert) * static_cast<size_t>(groups_) + static_cast<size_t>(group)) * group_bytes_;
+  /// The first group (16 rows) of an expert; nullptr: an empty stack.
+  const uint8_t* first(int expert = 0) const {
+    return base_ ? base_ + static_cast<size_t>(expert) * static_cast<size_t>(groups_) * group_bytes_ : nullptr;
   }
-  /// The first group; nullptr: an empty stack.
-  const uint8_t* first() const { return base_; }
 
  private:
   uint8_t* base_ = nullptr;
   size_t bytes_ = 0, group_bytes_ = 0;
-  int groups_ = 0;  ///< of one expert
+  int groups_ = 0;  ///< of one expert, in all stacks
 };
 
 }  // namespace hearth

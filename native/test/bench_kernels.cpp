@@ -152,13 +152,15 @@ struct QuantBench {
         const int groups = kWidth / kGroupRows, begin = groups * part / threads, end = groups * (part + 1) / threads;
         std::vector<uint8_t> memory(scratch_bytes(blocks) + 64);
         uint8_t* scratch = memory.data() + (64 - reinterpret_cast<uintptr_t>(memory.data()) % 64) % 64;
+        // A call takes a task's groups where they are repacked, as in a step.
+        const int together = repacked ? 8 : 1;
         for (int m = 0; m < count; m++)
-          for (int group = begin; group < end; group++) {
+          for (int group = begin; group < end; group += together) {
             const size_t row = static_cast<size_t>(group) * kGroupRows;
             const QuantGroup g{.weights = first + static_cast<size_t>(m) * matrix_bytes +
                                           static_cast<size_t>(group) * group_bytes,
                                .row_bytes = repacked ? group_bytes : row_bytes,
-                               .rows = kGroupRows,
+                               .rows = kGroupRows * std::min(together, end - group),
                                .blocks = blocks,
                                .tiles = tiles.data(),
                                .columns = columns,
