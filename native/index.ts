@@ -154,16 +154,18 @@ export interface StepBatch {
 	stopIds?: Int32Array[];
 	/** Return logits of the output rows too ([outputs × vocabulary], 200,000 floats a row: tests and tools only). */
 	logits?: boolean;
+	/** Return the probabilities of the chosen tokens too (a pass over 200,000 logits a row: tests and tools only). */
+	probabilities?: boolean;
 }
 
 /** Told of the rounds of a step as they finish, but not of the last: the step's result has all. */
-export type RoundListener = (tokens: Int32Array, probabilities: Float32Array) => void;
+export type RoundListener = (tokens: Int32Array) => void;
 
 export interface StepResult {
 	/** [rounds that ran × outputs] sampled token ids, one round after another. */
 	tokens: Int32Array;
 	/** For each token the probability that the model gave it at temperature 1 (softmax over the whole vocabulary). */
-	probabilities: Float32Array;
+	probabilities?: Float32Array;
 	logits?: Float32Array;
 	milliseconds: number;
 }

@@ -84,7 +84,7 @@ export interface GenerateOptions {
 	speculation?: boolean;
 	signal?: AbortSignal;
 	/** Called for each token but the stop token; returning 'stop' ends the generation after this one. */
-	onToken?: (token: number, probability: number) => 'stop' | undefined;
+	onToken?: (token: number) => 'stop' | undefined;
 }
 
 export interface GenerateResult {
@@ -320,8 +320,8 @@ export class Engine {
 		// Its turn may have come after the engine was closed, and after something it should not keep waiting.
 		if (this.#closed) return Promise.reject(new EngineClosedError());
 		const changed = this.#arriving.length > 0 || this.#leaving.length > 0;
-		return model.step(nativeCache, changed ? oneRound(batch) : batch, (tokens, probabilities) => {
-			this.#handOut(plan, { tokens, probabilities, logits: undefined }, handedOut);
+		return model.step(nativeCache, changed ? oneRound(batch) : batch, (tokens) => {
+			this.#handOut(plan, { tokens, logits: undefined }, handedOut);
 			if (this.#speculation && this.#wouldDraft(plan)) model.endRuns();
 		});
 	}
@@ -330,9 +330,8 @@ export class Engine {
 	#handOutRest(plan: StepPlan<Request>, batch: StepBatch, result: StepResult, handedOut: HandedOut): void {
 		const outputs = batch.outputs.length;
 		while (handedOut.rounds === 0 || handedOut.rounds * outputs < result.tokens.length) {
-			const part = [handedOut.rounds * outputs, (handedOut.rounds + 1) * outputs] as const;
-			const [tokens, probabilities] = [result.tokens.subarray(...part), result.probabilities.subarray(...part)];
-			this.#handOut(plan, { tokens, probabilities, logits: result.logits }, handedOut);
+			const tokens = result.tokens.subarray(handedOut.rounds * outputs, (handedOut.rounds + 1) * outputs);
+			this.#handOut(plan, { tokens, logits: result.logits }, handedOut);
 		}
 	}
 
@@ -555,7 +554,7 @@ export class Engine {
 			if (chosen === undefined) request.choosing = false;
 			const forced = request.options.forced?.[request.tokens.length - request.promptTokens];
 			const token = chosen ?? forced ?? result.tokens[index]!;
-			this.#accept(request, token, result.probabilities[index]!);
+			this.#accept(request, token);
 		}
 		return accepted;
 	}
@@ -573,7 +572,7 @@ export class Engine {
 		for (let i = 0; i <= drafts.length && !request.settled; i++) {
 			const before = request.tokens.length;
 			const token = request.options.forced?.[before - request.promptTokens] ?? result.tokens[first + i]!;
-			this.#accept(request, token, result.probabilities[first + i]!);
+			this.#accept(request, token);
 			if (i === drafts.length || token !== drafts[i] || request.tokens.length === before) break;
 			right++;
 		}
@@ -584,7 +583,7 @@ export class Engine {
 		return right;
 	}
 
-	#accept(request: Request, token: number, probability: number): void {
+	#accept(request: Request, token: number): void {
 		const { options } = request;
 		request.firstTokenAt ??= performance.now();
 		if (options.stopIds?.has(token)) {
@@ -593,7 +592,7 @@ export class Engine {
 		}
 		request.tokens.push(token);
 		try {
-			if (options.onToken?.(token, probability) === 'stop') this.#finish(request, 'stop');
+			if (options.onToken?.(token) === 'stop') this.#finish(request, 'stop');
 		} catch (error) {
 			this.#fail(request, error as Error);
 		}
@@ -649,7 +648,6 @@ function recordOf(request: Request, source: DraftSource): DraftRecord {
 interface RoundResult {
 	/** [outputs] */
 	tokens: Int32Array;
-	probabilities: Float32Array;
 	logits: Float32Array | undefined;
 	/** From 0. */
 	round: number;

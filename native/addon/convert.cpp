@@ -156,6 +156,7 @@ Batch batch_from_js(const Napi::Object& object) {
     }
   }
   batch.logits = object.Get("logits").ToBoolean();
+  batch.probabilities = object.Get("probabilities").ToBoolean();
   Napi::Value rounds = object.Get("rounds");
   if (!rounds.IsUndefined()) {
     const double count = rounds.IsNumber() ? rounds.As<Napi::Number>().DoubleValue() : NAN;
@@ -244,21 +245,19 @@ Napi::Value tokens_to_js(Napi::Env env, const std::vector<int32_t>& tokens) {
   return out;
 }
 
-Napi::Value probabilities_to_js(Napi::Env env, const std::vector<float>& probabilities) {
-  auto out = Napi::Float32Array::New(env, probabilities.size());
-  std::copy(probabilities.begin(), probabilities.end(), out.Data());
-  return out;
+/// Nothing where there are none.
+void set_floats(Napi::Object& out, const char* name, const std::vector<float>& values) {
+  if (values.empty()) return;
+  auto array = Napi::Float32Array::New(out.Env(), values.size());
+  std::memcpy(array.Data(), values.data(), values.size() * sizeof(float));
+  out.Set(name, array);
 }
 
 Napi::Value result_to_js(Napi::Env env, const StepResult& result, double milliseconds) {
   auto out = Napi::Object::New(env);
   out.Set("tokens", tokens_to_js(env, result.tokens));
-  out.Set("probabilities", probabilities_to_js(env, result.probabilities));
-  if (!result.logits.empty()) {
-    auto logits = Napi::Float32Array::New(env, result.logits.size());
-    std::memcpy(logits.Data(), result.logits.data(), result.logits.size() * sizeof(float));
-    out.Set("logits", logits);
-  }
+  set_floats(out, "probabilities", result.probabilities);
+  set_floats(out, "logits", result.logits);
   out.Set("milliseconds", Napi::Number::New(env, milliseconds));
   return out;
 }

@@ -169,10 +169,8 @@ Napi::Value ModelObject::step(const Napi::CallbackInfo& call) {
   if (batch->rounds > 1) batch->number = loaded.engine->number_run();
   const auto job = [engine = loaded.engine.get(), memory = cache->cache_of(env, model_), batch](const Worker::Tell& tell) -> Worker::Settle {
     auto start = std::chrono::steady_clock::now();
-    auto result = std::make_shared<StepResult>(engine->step(*memory, *batch, [&](std::span<const int32_t> tokens, std::span<const float> probabilities) {
-      tell([round = StepResult{{tokens.begin(), tokens.end()}, {probabilities.begin(), probabilities.end()}, {}}](Napi::Env env) {
-        return std::vector<napi_value>{tokens_to_js(env, round.tokens), probabilities_to_js(env, round.probabilities)};
-      });
+    auto result = std::make_shared<StepResult>(engine->step(*memory, *batch, [&](std::span<const int32_t> tokens) {
+      tell([round = std::vector(tokens.begin(), tokens.end())](Napi::Env env) { return std::vector<napi_value>{tokens_to_js(env, round)}; });
     }));
     double milliseconds = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
     return [result, milliseconds](Napi::Env env) { return result_to_js(env, *result, milliseconds); };

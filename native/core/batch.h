@@ -27,6 +27,7 @@ struct Batch {
   std::vector<int32_t> outputs;    ///< rows whose next token is wanted, ascending
   std::vector<Sampling> sampling;  ///< [outputs]
   bool logits = false;             ///< give the output rows' logits back
+  bool probabilities = false;      ///< and the probabilities of their tokens
   /// Tokens to decode for each row: the token chosen in one round is the row of the next, a position on. More than 1 only where every
   /// row is a sequence's only one and an output, and no logits are wanted.
   int rounds = 1;
@@ -52,7 +53,7 @@ std::vector<Run> runs_of(const Batch& batch);
 
 struct StepResult {
   std::vector<int32_t> tokens;       ///< [rounds that ran][outputs]
-  std::vector<float> probabilities;  ///< [rounds that ran][outputs]
+  std::vector<float> probabilities;  ///< [rounds that ran][outputs] or empty
   std::vector<float> logits;         ///< [outputs][V] or empty
 };
 

@@ -131,7 +131,7 @@ StepResult Engine::step(KvCache& cache, const Batch& batch, const RoundDone& don
       const size_t first = static_cast<size_t>(told) * outputs;
       const auto tokens = std::span(result.tokens).subspan(first, outputs);
       over = stops.all_after(tokens);
-      if (done) done(tokens, std::span(result.probabilities).subspan(first, outputs));
+      if (done) done(tokens);
     }
     if (i == batch.rounds || over || ended_ >= batch.number) break;
     if (backend.next_round()) continue;
@@ -185,13 +185,13 @@ void Engine::choose(const Batch& batch, StepResult& result, Stopwatch& watch) {
   const size_t outputs = batch.outputs.size(), first = result.tokens.size();
   const auto vocabulary = static_cast<size_t>(model_.config().vocabulary);
   result.tokens.resize(first + outputs);
-  result.probabilities.resize(first + outputs);
+  if (batch.probabilities) result.probabilities.resize(first + outputs);
   pool_.run(static_cast<int>(outputs), [&](int o, int) {
     auto i = static_cast<size_t>(o);
     Choice choice = sample(logits + i * vocabulary, model_.config().vocabulary, batch.sampling[i],
-                           batch.positions[static_cast<size_t>(batch.outputs[i])] + 1);
+                           batch.positions[static_cast<size_t>(batch.outputs[i])] + 1, batch.probabilities);
     result.tokens[first + i] = choice.token;
-    result.probabilities[first + i] = choice.probability;
+    if (batch.probabilities) result.probabilities[first + i] = choice.probability;
   });
   if (batch.logits) result.logits.assign(logits, logits + outputs * vocabulary);
   watch.lap("sampling");

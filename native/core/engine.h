@@ -43,7 +43,7 @@ class Engine {
   int threads() const { return pool_.threads(); }
 
   /// Told of rounds as they finish, but not of the last: the result has all.
-  using RoundDone = std::function<void(std::span<const int32_t> tokens, std::span<const float> probabilities)>;
+  using RoundDone = std::function<void(std::span<const int32_t> tokens)>;
 
   /// The forward pass as the model card gives it, then sampling; that as often as the batch has rounds. Throws Error on a bad
   /// batch (cache untouched) or once abort() was called.

@@ -94,16 +94,21 @@ struct Candidate {
 
 }  // namespace
 
-Choice sample(const float* logits, int vocabulary, const Sampling& sampling, int position) {
+Choice sample(const float* logits, int vocabulary, const Sampling& sampling, int position, bool with_probability) {
   int best = 0;
   float best_logit = -INFINITY;
   for (int i = 0; i < vocabulary; i++)
     if (logits[i] > best_logit) best_logit = logits[i], best = i;
   if (!std::isfinite(best_logit)) return {best, 0};
-  double total = 0;
-  for (int begin = 0; begin < vocabulary; begin += kPart) total += Part(logits, vocabulary, begin, best_logit, 1).sum;
+  const auto all_weights = [&] {
+    double total = 0;
+    for (int begin = 0; begin < vocabulary; begin += kPart) total += Part(logits, vocabulary, begin, best_logit, 1).sum;
+    return total;
+  };
   const auto weight = [&](float logit) { return static_cast<double>(exponential(logit - best_logit)); };
-  const auto choice = [&](int token) { return Choice{token, static_cast<float>(weight(logits[token]) / total)}; };
+  const auto choice = [&](int token) {
+    return Choice{token, with_probability ? static_cast<float>(weight(logits[token]) / all_weights()) : NAN};
+  };
   if (sampling.temperature <= 0) return choice(best);
   const double random = uniform(sampling.seed, position);
   if (sampling.top_k <= 0 && sampling.top_p >= 1 && sampling.min_p <= 0)
@@ -124,9 +129,10 @@ Choice sample(const float* logits, int vocabulary, const Sampling& sampling, int
   };
   if (sampling.top_k > 0) sort_to(keep);
   if (sampling.top_p < 1) {
-    double mass = total;
-    if (keep < list.size()) {
-      mass = 0;
+    double mass = 0;
+    if (keep == list.size()) {
+      mass = all_weights();
+    } else {
       for (size_t i = 0; i < keep; i++) mass += weight(list[i].logit);
     }
     double sum = 0;

@@ -15,12 +15,12 @@ struct Sampling {
 
 struct Choice {
   int token;
-  float probability;  ///< of that token under softmax(logits)
+  float probability;  ///< of that token under softmax(logits), if asked for; else NaN
 };
 
 /// Filters in llama.cpp's order: top-k, top-p, min-p, then temperature. The random number is a hash of the seed and
 /// `position` (that of the token being chosen), so the outcome depends on nothing but logits, seed and position.
 /// Greedy takes the lowest id among equal logits; NaN logits are never chosen.
-Choice sample(const float* logits, int vocabulary, const Sampling& sampling, int position);
+Choice sample(const float* logits, int vocabulary, const Sampling& sampling, int position, bool with_probability);
 
 }  // namespace hearth

@@ -28,8 +28,8 @@ constexpr int kMinColumns = 9;
 
 constexpr size_t kStoredBytes = 8 * 64 + 64;
 static_assert(scratch_bytes(1) >= kStoredBytes);
-/// Blocks that are unpacked and then multiplied with all columns: 18 KB, which stay in L1 with a tile's share.
-constexpr int kChunk = 32;
+/// Blocks that are unpacked and then multiplied with all columns: 12 KB, which stay in L1 with a tile's share.
+constexpr int kChunk = 20;
 static_assert(kChunk % kBatch == 0);
 
 // ---- the tile unit ----------------------------------------------------------------------------------------------------

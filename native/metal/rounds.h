@@ -74,7 +74,7 @@ class Rounds {
       if (round->token == kNone) return;  // stopped before
       for (size_t o = 0; o < outputs_; o++) {
         result.tokens.push_back(static_cast<int32_t>(round[o].token));
-        result.probabilities.push_back(round[o].probability);
+        if (batch_->probabilities) result.probabilities.push_back(round[o].probability);
       }
     }
   }

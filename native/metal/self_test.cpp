@@ -778,7 +778,7 @@ void test_sample(Bench& bench) {
               [&] {
                 double worst = 0;
                 for (int r = 0; r < rows; r++) {
-                  const Choice wanted = sample(logits.data<float>() + at(r, s.V, 0), s.V, settings[static_cast<size_t>(r)], 100 + r);
+                  const Choice wanted = sample(logits.data<float>() + at(r, s.V, 0), s.V, settings[static_cast<size_t>(r)], 100 + r, true);
                   const gpu::SampleResult& got = results.data<gpu::SampleResult>()[r];
                   if (got.token != u32(wanted.token) || tokens.data<uint32_t>()[r] != got.token) return static_cast<double>(INFINITY);
                   worst = deviation(worst, got.probability, wanted.probability, 1);

@@ -51,6 +51,7 @@ export class Decoder {
 			sampling: this.sequences.map(({ sampling }) => sampling),
 			stopIds: this.sequences.map(({ stopIds = [] }) => Int32Array.from(stopIds)),
 			rounds,
+			probabilities: true,
 			...(forced && { forced }),
 		};
 		return this.model.step(this.#cache, batch, onRound);
@@ -73,7 +74,7 @@ export class Decoder {
 			told += early.length / this.sequences.length;
 			result.tokens.forEach((token, i) => {
 				tokens[i % this.sequences.length]!.push(token);
-				probabilities[i % this.sequences.length]!.push(result.probabilities[i]!);
+				probabilities[i % this.sequences.length]!.push(result.probabilities![i]!);
 			});
 		}
 		return { tokens, probabilities, told };

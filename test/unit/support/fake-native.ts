@@ -128,7 +128,7 @@ export class FakeModel implements NativeModel {
 				const result = this.#compute(cache, { ...batch, tokens, positions });
 				results.push(result);
 				if (round + 1 === (batch.rounds ?? 1)) break;
-				onRound?.(result.tokens, result.probabilities);
+				onRound?.(result.tokens);
 				result.tokens.forEach((token, i) => {
 					if (batch.stopIds?.[i]?.includes(token)) met[i] = 1;
 				});
@@ -139,7 +139,6 @@ export class FakeModel implements NativeModel {
 			return {
 				...results[0]!,
 				tokens: Int32Array.from(results.flatMap((result) => [...result.tokens])),
-				probabilities: Float32Array.from(results.flatMap((result) => [...result.probabilities])),
 				milliseconds: results.reduce((sum, { milliseconds }) => sum + milliseconds, 0),
 			};
 		} finally {
@@ -214,7 +213,6 @@ export class FakeModel implements NativeModel {
 		});
 		return {
 			tokens,
-			probabilities: new Float32Array(tokens.length).fill(0.5),
 			...(logits && { logits }),
 			milliseconds: this.#options.cost?.(rows) ?? 1,
 		};
