@@ -83,6 +83,20 @@ int draw(const float* logits, int vocabulary, float best, float temperature, dou
   }
 }
 
+/// The largest that is a number; −INFINITY where none is. In lanes, so that compilers compare several at once.
+float maximum(const float* values, int count) {
+  std::array<float, 32> lanes;
+  lanes.fill(-INFINITY);
+  const int whole = count / 32 * 32;
+  for (int i = 0; i < whole; i += 32)
+    for (int lane = 0; lane < 32; lane++) {
+      float& most = lanes[static_cast<size_t>(lane)];
+      most = values[i + lane] > most ? values[i + lane] : most;
+    }
+  for (int i = whole; i < count; i++) lanes[0] = values[i] > lanes[0] ? values[i] : lanes[0];
+  return *std::max_element(lanes.begin(), lanes.end());
+}
+
 struct Candidate {
   float logit;
   int token;
@@ -95,10 +109,10 @@ struct Candidate {
 }  // namespace
 
 Choice sample(const float* logits, int vocabulary, const Sampling& sampling, int position, bool with_probability) {
+  const float best_logit = maximum(logits, vocabulary);
+  if (best_logit == -INFINITY) return {0, 0};
   int best = 0;
-  float best_logit = -INFINITY;
-  for (int i = 0; i < vocabulary; i++)
-    if (logits[i] > best_logit) best_logit = logits[i], best = i;
+  while (logits[best] != best_logit) best++;
   if (!std::isfinite(best_logit)) return {best, 0};
   const auto all_weights = [&] {
     double total = 0;
