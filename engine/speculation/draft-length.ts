@@ -4,20 +4,20 @@
 
 import type { DraftGround } from './draft-source';
 
-/** Rows beyond this cost about as much as they bring, even where drafts are near certain. */
-export const MAX_DRAFT = 32;
+/** Lengths to choose from: few, so that what each costs is soon known. The longest pay where processors have arithmetic to spare. */
+const LENGTHS = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64];
+export const MAX_DRAFT = LENGTHS.at(-1)!;
 
 /** Weight of the newest observation. */
 const COST_WEIGHT = 0.1;
-const ACCEPTANCE_WEIGHT = 0.1;
+const ACCEPTANCE_WEIGHT = 0.05;
 /** Before anything was measured: bytes read by a step of n rows ÷ those of one row (gpt-oss with 4 of 32 experts). */
 const ROW_COST = (rows: number) => 0.51 + 0.49 * 8 * (1 - 0.875 ** rows);
 
 /** Milliseconds by a count, learned: a prior gives the shape of the curve, measurements its height here and there. */
 class MeasuredCost {
-	/** Measured milliseconds ÷ prior, by count; the overall ratio fills the gaps. */
-	readonly #ratio: (number | undefined)[] = [];
-	#overall: number | undefined;
+	/** Measured milliseconds ÷ prior, by count; the nearest count's fills the gaps. */
+	readonly #ratios = new Map<number, number>();
 
 	constructor(
 		readonly prior: (count: number) => number,
@@ -27,18 +27,27 @@ class MeasuredCost {
 	observe(count: number, milliseconds: number): void {
 		if (count < 1 || !(milliseconds > 0)) return;
 		const ratio = milliseconds / this.prior(count);
-		const blend = (old: number | undefined) => (old === undefined ? ratio : old + COST_WEIGHT * (ratio - old));
-		this.#ratio[count] = blend(this.#ratio[count]);
-		this.#overall = blend(this.#overall);
+		const old = this.#ratios.get(count) ?? ratio;
+		this.#ratios.set(count, old + COST_WEIGHT * (ratio - old));
 	}
 
 	/** Undefined before the first measurement, when estimates have no unit. */
 	milliseconds(count: number): number | undefined {
-		return this.#overall === undefined ? undefined : this.estimate(count);
+		return this.#ratios.size === 0 ? undefined : this.estimate(count);
 	}
 
 	estimate(count: number): number {
-		return (this.#ratio[count] ?? this.#overall ?? this.unmeasured) * this.prior(count);
+		return (this.#ratios.get(count) ?? this.#nearest(count)) * this.prior(count);
+	}
+
+	#nearest(count: number): number {
+		let nearest = this.unmeasured;
+		let least = Number.POSITIVE_INFINITY;
+		for (const [measured, ratio] of this.#ratios) {
+			const distance = Math.abs(Math.log(measured / count));
+			if (distance < least) [nearest, least] = [ratio, distance];
+		}
+		return nearest;
 	}
 }
 
@@ -106,6 +115,7 @@ export class DraftRecord {
 		for (let k = 1; k <= Math.min(limit, MAX_DRAFT); k++) {
 			chance *= record.probability;
 			tokens += chance;
+			if (k < limit && !LENGTHS.includes(k)) continue;
 			// Others wait for the longer step too: their tokens count for its price.
 			const promised = (tokens + otherRows) / (cost.estimate(otherRows + 1 + k) + (drafting?.estimate(k) ?? 0));
 			if (promised > rate) {

@@ -1,36 +1,60 @@
 // Drafts from the text itself: what followed the last few tokens where they stood before, in the prompt or in what was
 // generated. Code and edits repeat themselves, so this is the cheapest draft there is: no model, no memory to speak of.
-// After Saxena, "Prompt Lookup Decoding" (2023), with the longest match instead of a fixed n-gram.
+// After Saxena, "Prompt Lookup Decoding" (2023), with the longest match instead of a fixed n-gram, and with a memory of the place
+// being copied: behind what an edit changes, copying goes on near there.
 import type { DraftGround, DraftRequest, DraftSequence, DraftSource } from './draft-source';
 
 /** Tokens that must agree before a continuation is proposed: two alone agree by chance too often. */
 const LEAST_MATCH = 3;
+/** Tokens that must agree where the text was being copied. */
+const LEAST_MATCH_NEAR = 2;
+/** How far before and behind the place where copying would have gone on it may go on, in tokens: what an edit takes away or repeats. */
+const NEAR_BEFORE = 4;
+const NEAR_BEHIND = 16;
 /** Matches are told apart by length up to this. */
-const LONGEST_MATCH = 32;
+const LONGEST_MATCH = 64;
 /** Earlier places looked at, latest first. */
 const MAX_CANDIDATES = 24;
 
 /**
- * Kinds of matches by the tokens that agree, at least: text that has gone on as before for long goes on so. The priors are from a
- * recorded code edit (engine/benchmark/recording.ts), where telling matches apart and drafting up to 32 tokens took a fifth less
- * time than one record for all and 16.
+ * Kinds of matches by the tokens that agree, at least: text that has gone on as before for long goes on so, above all where it was
+ * being copied. docs/performance.md has what telling them apart brings.
  */
-const KINDS: readonly (DraftGround & { tokens: number })[] = [
-	{ tokens: 32, kind: 5, prior: 0.95 },
-	{ tokens: 16, kind: 4, prior: 0.9 },
-	{ tokens: 10, kind: 3, prior: 0.8 },
-	{ tokens: 6, kind: 2, prior: 0.65 },
-	{ tokens: 4, kind: 1, prior: 0.55 },
-	{ tokens: LEAST_MATCH, kind: 0, prior: 0.5 },
+const KINDS: readonly (DraftGround & { near: boolean; tokens: number })[] = [
+	{ near: true, tokens: 64, kind: 12, prior: 0.98 },
+	{ near: true, tokens: 32, kind: 11, prior: 0.97 },
+	{ near: true, tokens: 16, kind: 10, prior: 0.95 },
+	{ near: true, tokens: 6, kind: 9, prior: 0.85 },
+	{ near: true, tokens: 3, kind: 8, prior: 0.65 },
+	{ near: true, tokens: LEAST_MATCH_NEAR, kind: 7, prior: 0.6 },
+	{ near: false, tokens: 64, kind: 6, prior: 0.97 },
+	{ near: false, tokens: 32, kind: 5, prior: 0.95 },
+	{ near: false, tokens: 16, kind: 4, prior: 0.9 },
+	{ near: false, tokens: 10, kind: 3, prior: 0.8 },
+	{ near: false, tokens: 6, kind: 2, prior: 0.65 },
+	{ near: false, tokens: 4, kind: 1, prior: 0.55 },
+	{ near: false, tokens: LEAST_MATCH, kind: 0, prior: 0.5 },
 ];
+
+/** An earlier place where the same tokens stand as at a sequence's end. */
+interface Match {
+	/** Length of the sequence it is for. */
+	readonly at: number;
+	/** Behind the tokens that agree; -1: there is none. */
+	readonly end: number;
+	/** Tokens that agree, up to LONGEST_MATCH. */
+	readonly length: number;
+	/** Whether it is where the text was being copied. */
+	readonly near: boolean;
+}
 
 /** Proposes for each sequence what followed the longest earlier match in its own text. */
 export class PromptLookup implements DraftSource {
 	readonly #indices = new WeakMap<DraftSequence, LookupIndex>();
 
 	ground(sequence: DraftSequence): DraftGround | undefined {
-		const { length } = this.#indexOf(sequence).match();
-		return KINDS.find(({ tokens }) => length >= tokens);
+		const match = this.#indexOf(sequence).match();
+		return KINDS.find(({ near, tokens }) => near === match.near && match.length >= tokens);
 	}
 
 	propose(requests: readonly DraftRequest[]): number[][] {
@@ -52,8 +76,9 @@ export class LookupIndex {
 	readonly #latest = new Map<number, number>();
 	/** For each position, the position before it with the same hash; -1 for none. */
 	readonly #earlier: number[] = [];
-	/** The last answer of `match`, and the length of the sequence it is for. */
-	#match = { at: -1, end: -1, length: 0 };
+	#match: Match = { at: -1, end: -1, length: 0, near: false };
+	/** Where what is being copied would go on behind the sequence's end; -1: nothing is. */
+	#copied = -1;
 
 	/** Takes in what was added to the sequence since the last call. */
 	update(tokens: readonly number[]): void {
@@ -72,21 +97,62 @@ export class LookupIndex {
 	}
 
 	/**
-	 * The longest earlier match of the sequence's end, the latest among equals, as text repeats what is near: where it ends, and the
-	 * tokens that agree, up to LONGEST_MATCH; length 0 if fewer than LEAST_MATCH do.
+	 * The longest earlier match of the sequence's end, the latest among equals, as text repeats what is near; before it one where the
+	 * text was being copied, if as many tokens agree as elsewhere or LEAST_MATCH do.
 	 */
-	match(): { end: number; length: number } {
+	match(): Match {
 		const { length: end } = this.#tokens;
 		if (this.#match.at === end) return this.#match;
-		this.#match = { at: end, end: -1, length: 0 };
-		if (end < LEAST_MATCH) return this.#match;
-		let position = this.#latest.get(this.#hash(end)) ?? -1;
-		for (let seen = 0; position >= 0 && seen < MAX_CANDIDATES && this.#match.length < LONGEST_MATCH; seen++) {
-			const length = this.#matchLength(position, end);
-			if (length >= LEAST_MATCH && length > this.#match.length) this.#match = { at: end, end: position, length };
+		this.#moveOn(end);
+		const copied = this.#longest(this.#placesNear(), LEAST_MATCH_NEAR);
+		const any = this.#longest(this.#placesAlike(), LEAST_MATCH);
+		const near = copied.length > 0 && (copied.length >= any.length || copied.length >= LEAST_MATCH);
+		this.#match = { at: end, near: near || this.#isNear(any.end), ...(near ? copied : any) };
+		return this.#match;
+	}
+
+	/** Finds out how far the tokens since the last match went on as it said: copying has come to what is behind them there. */
+	#moveOn(end: number): void {
+		const { at, end: from } = this.#match;
+		if (at < 0) return;
+		let right = 0;
+		while (from >= 0 && at + right < end && this.#tokens[from + right] === this.#tokens[at + right]) right++;
+		if (right > 0) this.#copied = from + end - at;
+		else if (this.#copied >= 0) this.#copied += end - at;
+	}
+
+	#isNear(position: number): boolean {
+		return this.#copied >= 0 && position >= this.#copied - NEAR_BEFORE && position <= this.#copied + NEAR_BEHIND;
+	}
+
+	/** The nearest first. */
+	*#placesNear(): Generator<number> {
+		if (this.#copied < 0) return;
+		for (let distance = 0; distance <= NEAR_BEHIND; distance++) {
+			yield this.#copied + distance;
+			if (distance > 0 && distance <= NEAR_BEFORE) yield this.#copied - distance;
+		}
+	}
+
+	/** The latest first: places behind the same n-gram as the end's, or one with the same hash. */
+	*#placesAlike(): Generator<number> {
+		if (this.#tokens.length < LEAST_MATCH) return;
+		let position = this.#latest.get(this.#hash(this.#tokens.length)) ?? -1;
+		for (let seen = 0; position >= 0 && seen < MAX_CANDIDATES; seen++) {
+			yield position;
 			position = this.#earlier[position] ?? -1;
 		}
-		return this.#match;
+	}
+
+	/** Of `places`, the first where most tokens agree with the end. */
+	#longest(places: Iterable<number>, least: number): { end: number; length: number } {
+		let longest = { end: -1, length: 0 };
+		for (const place of places) {
+			const length = place < this.#tokens.length ? this.#matchLength(place, this.#tokens.length) : 0;
+			if (length >= least && length > longest.length) longest = { end: place, length };
+			if (length >= LONGEST_MATCH) break;
+		}
+		return longest;
 	}
 
 	/** At most `limit` tokens that may come next. */

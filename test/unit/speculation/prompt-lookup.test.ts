@@ -14,7 +14,7 @@ function naive(tokens: number[], limit: number): number[] {
 	let bestLength = 2;
 	for (let position = tokens.length - 1; position >= 3; position--) {
 		let length = 0;
-		while (length < 32 && length < position && tokens[position - 1 - length] === tokens[tokens.length - 1 - length])
+		while (length < 64 && length < position && tokens[position - 1 - length] === tokens[tokens.length - 1 - length])
 			length++;
 		if (length > bestLength) {
 			best = position;
@@ -53,10 +53,50 @@ describe('prompt lookup', () => {
 			return source.ground({ tokens: [1, ...text, 2, 3, 4, ...text] });
 		};
 		expect(ground(2)).toBeUndefined();
-		const kinds = [3, 4, 6, 10, 16, 32].map((shared) => ground(shared)!);
-		expect(new Set(kinds.map(({ kind }) => kind)).size).toBe(6);
+		const kinds = [3, 4, 6, 10, 16, 32, 64].map((shared) => ground(shared)!);
+		expect(new Set(kinds.map(({ kind }) => kind)).size).toBe(7);
 		expect(kinds.map(({ prior }) => prior)).toEqual(kinds.map(({ prior }) => prior).sort());
 		expect(ground(15)).toEqual(ground(10));
+	});
+
+	describe('behind a change in what is being copied', () => {
+		const original = Array.from({ length: 60 }, (_, i) => 100 + i);
+		/** The first ten tokens copied, asked for guesses on the way, then `changed`. */
+		const copied = (changed: number[]) => {
+			const source = new PromptLookup();
+			const tokens = [...original, 7, ...original.slice(0, 6)];
+			const sequence = { tokens };
+			for (const token of [...original.slice(6, 10), ...changed]) {
+				source.ground(sequence);
+				tokens.push(token);
+			}
+			const next = () => source.propose([{ sequence, limit: 3, blocks: [] }])[0];
+			return { ground: source.ground(sequence), next };
+		};
+
+		it('two tokens are enough to go on near there', () => {
+			for (const changed of [
+				[50, 51, 111, 112],
+				[50, 113, 114],
+				[50, 108, 109],
+			]) {
+				const { ground, next } = copied(changed);
+				expect(ground).toMatchObject({ near: true, tokens: 2 });
+				expect(next()).toEqual([1, 2, 3].map((i) => changed.at(-1)! + i));
+			}
+		});
+
+		it('one is not, and two that stand far away are not', () => {
+			expect(copied([50, 51, 112]).ground).toBeUndefined();
+			expect(copied([50, 51, 140, 141]).ground).toBeUndefined();
+		});
+
+		it('guesses are better founded than elsewhere', () => {
+			const near = copied([50, 111, 112, 113]).ground!;
+			const far = new PromptLookup().ground({ tokens: [...original, 50, 111, 112, 113] })!;
+			expect(near.kind).not.toBe(far.kind);
+			expect(near.prior).toBeGreaterThan(far.prior);
+		});
 	});
 
 	it('agrees with the definition on random text, however the text arrived', () => {
@@ -137,6 +177,29 @@ describe('draft length', () => {
 		const crowded = good.best(cost, 12, 8).length;
 		expect(alone).toBeGreaterThan(0);
 		expect(crowded).toBeLessThanOrEqual(alone);
+	});
+
+	it('takes the price of a length that was not measured from the nearest that was', () => {
+		const cost = new StepCost();
+		cost.observe(1, 100);
+		const cheap = cost.estimate(33);
+		cost.observe(40, 5 * cost.estimate(40));
+		expect(cost.estimate(33)).toBeCloseTo(5 * cheap, 5);
+		expect(cost.estimate(2) / cost.estimate(1)).toBeLessThan(2);
+	});
+
+	it('chooses among few lengths, and the limit', () => {
+		const cost = flat();
+		const chosen = new Set(Array.from({ length: 80 }, (_, limit) => record(8, 8).best(cost, 0, limit).length));
+		expect([...chosen]).toEqual(Array.from({ length: MAX_DRAFT + 1 }, (_, i) => i));
+		const lengths = new Set<number>();
+		for (let rate = 50; rate < 100; rate++) {
+			const made = new DraftRecord();
+			made.observe(1, 1, { kind: 0, prior: rate / 100 });
+			lengths.add(made.best(new StepCost(), 0, 1000, undefined, { kind: 0, prior: rate / 100 }).length);
+		}
+		expect([...lengths].every((length) => [0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64].includes(length))).toBe(true);
+		expect(lengths.size).toBeGreaterThan(3);
 	});
 
 	it('follows measurements', () => {
