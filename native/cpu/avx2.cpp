@@ -701,17 +701,15 @@ void one_group_packed(const QuantGroup& g) {
 void group_packed(const QuantGroup& g) { each_packed_group(g, one_group_packed); }
 
 /// Tiles with half sums.
-void pack_tile(const int8_t* q, const float* scales, const int32_t* sums, int k, const int32_t* rows, int columns, uint8_t* tile) {
-  cpu::pack_tile<Avx2>(q, scales, sums, k, rows, columns, tile);
-  for (int b = 0; b < k / kBlock; b++, tile += kPackedBlockBytes * static_cast<size_t>(columns))
-    for (int c = 0; c < columns; c++) {
-      const __m256i v = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(tile + kBlock * c));
-      const __m256i of_pairs = _mm256_maddubs_epi16(_mm256_set1_epi8(1), v);
-      __m128i sum = _mm_add_epi16(_mm256_castsi256_si128(of_pairs), _mm256_extracti128_si256(of_pairs, 1));
-      sum = _mm_add_epi16(sum, _mm_shuffle_epi32(sum, 0b01'00'11'10));
-      const int32_t halves = _mm_cvtsi128_si32(_mm_add_epi16(sum, _mm_shuffle_epi32(sum, 0b10'11'00'01)));
-      memcpy(tile + (kBlock + 4) * columns + 4 * c, &halves, 4);
-    }
+void pack_tile_by_halves(const int8_t* q, const float* scales, const int32_t* sums, int k, const int32_t* rows, int columns,
+                         uint8_t* tile) {
+  pack_tile(q, scales, sums, k, rows, columns, tile, [](const int8_t* block, int32_t) {
+    const __m256i v = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(block));
+    const __m256i of_pairs = _mm256_maddubs_epi16(_mm256_set1_epi8(1), v);
+    __m128i sum = _mm_add_epi16(_mm256_castsi256_si128(of_pairs), _mm256_extracti128_si256(of_pairs, 1));
+    sum = _mm_add_epi16(sum, _mm_shuffle_epi32(sum, 0b01'00'11'10));
+    return _mm_cvtsi128_si32(_mm_add_epi16(sum, _mm_shuffle_epi32(sum, 0b10'11'00'01)));
+  });
 }
 
 }  // namespace
@@ -723,7 +721,7 @@ const Kernels* avx2_kernels() {
                   group_quantised<Q5_0>, group_quantised<Q5_1>, group_quantised<Q4_K>, group_quantised<Q5_K>, group_quantised<Q6_K>}},
         {{{pack_group, group_packed}}});
     set.half_sums = true;
-    set.pack_tile = pack_tile;
+    set.pack_tile = pack_tile_by_halves;
     return set;
   }();
   return &kernels;

@@ -150,40 +150,59 @@ template <class V> void to_f16(const float* x, int n, uint16_t* y) {
 template <class V> void quantize_row(const float* x, int k, int8_t* q, float* scales, int32_t* sums) {
   using F = typename V::F;
   const F magic = V::set1(kRoundingMagic), low = V::set1(-127.0f), high = V::set1(127.0f);
-  for (int b = 0; b < k / kBlock; b++, x += kBlock, q += kBlock) {
-    const F x0 = V::load(x), x1 = V::load(x + kLanes);
-    float d = V::maximum(V::max(V::abs(x0), V::abs(x1))) / 127.0f;
-    d = d > kMinScale ? d : kMinScale;
-    d = d < kMaxScale ? d : kMaxScale;
-    const F inverse = V::set1(1.0f / d);
-    const F c0 = V::min(V::max(V::mul(x0, inverse), low), high), c1 = V::min(V::max(V::mul(x1, inverse), low), high);
-    const F q0 = V::sub(V::add(c0, magic), magic), q1 = V::sub(V::add(c1, magic), magic);
-    V::store_int8(q, q0);
-    V::store_int8(q + kLanes, q1);
-    scales[b] = d;
-    sums[b] = static_cast<int32_t>(V::sum(V::add(q0, q1)));  // whole numbers below 2^24: exact
+  // Some blocks at a time, so that their divisions are vectors'.
+  constexpr int kTogether = 16;
+  const int blocks = k / kBlock;
+  for (int first = 0; first < blocks; first += kTogether) {
+    const int count = blocks - first < kTogether ? blocks - first : kTogether;
+    float d[kTogether] = {}, inverse[kTogether];
+    for (int b = 0; b < count; b++) {
+      const float* from = x + (first + b) * kBlock;
+      d[b] = V::maximum(V::max(V::abs(V::load(from)), V::abs(V::load(from + kLanes))));
+    }
+    for (int b = 0; b < kTogether; b++) {
+      d[b] /= 127.0f;
+      d[b] = d[b] > kMinScale ? d[b] : kMinScale;
+      d[b] = d[b] < kMaxScale ? d[b] : kMaxScale;
+      inverse[b] = 1.0f / d[b];
+    }
+    for (int b = 0; b < count; b++) {
+      const int at = (first + b) * kBlock;
+      const F factor = V::set1(inverse[b]), x0 = V::load(x + at), x1 = V::load(x + at + kLanes);
+      const F c0 = V::min(V::max(V::mul(x0, factor), low), high), c1 = V::min(V::max(V::mul(x1, factor), low), high);
+      const F q0 = V::sub(V::add(c0, magic), magic), q1 = V::sub(V::add(c1, magic), magic);
+      V::store_int8(q + at, q0);
+      V::store_int8(q + at + kLanes, q1);
+      scales[first + b] = d[b];
+      sums[first + b] = static_cast<int32_t>(V::sum(V::add(q0, q1)));  // whole numbers below 2^24: exact
+    }
   }
 }
 
-template <class V>
-void pack_tile(const int8_t* q, const float* scales, const int32_t* sums, int k, const int32_t* rows, int columns,
-               uint8_t* tile) {
-  const int blocks = k / kBlock;
-  const size_t stride = kPackedBlockBytes * static_cast<size_t>(columns);
-  for (int c = 0; c < columns; c++) {
-    const size_t row = static_cast<size_t>(rows[c]);
-    const int8_t* row_q = q + row * static_cast<size_t>(k);
-    const float* row_scales = scales + row * static_cast<size_t>(blocks);
-    const int32_t* row_sums = sums + row * static_cast<size_t>(blocks);
-    uint8_t* to_q = tile + c * kBlock;
-    uint8_t* to_scale = tile + columns * kBlock + c * 4;
-    uint8_t* to_sum = to_scale + columns * 4;
-    for (int b = 0; b < blocks; b++) {
-      memcpy(to_q + b * stride, row_q + b * kBlock, kBlock);
-      memcpy(to_scale + b * stride, row_scales + b, 4);
-      memcpy(to_sum + b * stride, row_sums + b, 4);
+/// Kernels::pack_tile; sum_of(q, sum) gives what the tile has as the sum of a block with these elements. Block by block, so that the
+/// tile, larger than L1, is written once from its beginning to its end.
+template <class SumOf>
+void pack_tile(const int8_t* q, const float* scales, const int32_t* sums, int k, const int32_t* rows, int columns, uint8_t* tile,
+               SumOf sum_of) {
+  const size_t blocks = static_cast<size_t>(k / kBlock);
+  for (size_t b = 0; b < blocks; b++) {
+    uint8_t *to_scale = tile + columns * kBlock, *to_sum = to_scale + columns * 4;
+    for (int c = 0; c < columns; c++, tile += kBlock, to_scale += 4, to_sum += 4) {
+      const size_t block = static_cast<size_t>(rows[c]) * blocks + b;
+      const int8_t* from = q + block * kBlock;
+      const int32_t sum = sum_of(from, sums[block]);
+      memcpy(tile, from, kBlock);
+      memcpy(to_scale, scales + block, 4);
+      memcpy(to_sum, &sum, 4);
     }
+    tile = to_sum;
   }
+}
+
+/// Tiles with whole sums.
+inline void pack_tile_plainly(const int8_t* q, const float* scales, const int32_t* sums, int k, const int32_t* rows, int columns,
+                              uint8_t* tile) {
+  pack_tile(q, scales, sums, k, rows, columns, tile, [](const int8_t*, int32_t sum) { return sum; });
 }
 
 // ---- float weights ----------------------------------------------------------------------------------------------------
@@ -516,7 +535,7 @@ constexpr Kernels make_kernels(const char* name, const QuantGroups& quant_groups
   return {.name = name,
           .half_sums = false,
           .quantize_row = quantize_row<V>,
-          .pack_tile = pack_tile<V>,
+          .pack_tile = pack_tile_plainly,
           .quant_groups = quant_groups,
           .packed_layouts = packed_layouts,
           .group_f32 = group_float<V, ElementF32>,
