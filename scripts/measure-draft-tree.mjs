@@ -5,8 +5,8 @@
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { buildSync } from 'esbuild';
 import { encode } from 'gpt-tokenizer/encoding/o200k_base';
+import { bundled } from './bundled.mjs';
 
 const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 const read = (file) => readFileSync(path.join(root, file), 'utf8');
@@ -40,12 +40,6 @@ const TEXTS = {
 	code: ['engine/runtime/scheduler.ts', 'engine/completion/window.ts', 'native/core/sampler.cpp'].map(halves),
 	prose: ['README.md', 'docs/architecture.md', 'docs/language-server.md'].map(halves),
 };
-
-async function bundled(file) {
-	const options = { bundle: true, write: false, format: 'esm', entryPoints: [path.join(root, file)] };
-	const { text } = buildSync(options).outputFiles[0];
-	return import(`data:text/javascript;base64,${Buffer.from(text).toString('base64')}`);
-}
 
 /** At each place of the answer: how far the best match's guess is right, and the best other one's. */
 function guesses([prompt, answer]) {

@@ -24,9 +24,10 @@ template <int N> HEARTH_INLINE void store_columns(const __m512 (&acc)[N], __mmas
   for (int c = 0; c < N; c++) _mm512_mask_storeu_ps(y + c * ldy, rows, acc[c]);
 }
 
-/// One block of 16 rows in lanes times N columns of a tile. A single column is two sums, as one would wait for itself.
-template <class Format, int N>
-HEARTH_INLINE void add_block(const __m512i (&bytes)[8], __m512i scale, const uint8_t* tile, __m512 (&y)[N]) {
+/// One block of 16 rows in lanes times N columns of a tile. A single column is two sums, as one would wait for itself. before(c, end):
+/// what to do before the columns c..end-1.
+template <class Format, int N, class Before>
+HEARTH_INLINE void add_block(const __m512i (&bytes)[8], __m512i scale, const uint8_t* tile, __m512 (&y)[N], Before before) {
   constexpr int kTogether = 4;  // hides vpdpbusd's latency within the 32 registers
   const auto* scales = reinterpret_cast<const float*>(tile + kBlock * N);
   constexpr __mmask16 kColumns = static_cast<__mmask16>((1u << N) - 1);
@@ -37,6 +38,7 @@ HEARTH_INLINE void add_block(const __m512i (&bytes)[8], __m512i scale, const uin
   asm("" : "+m"(start));  // keeps g++ from extracting lanes by shuffles: broadcasts from memory need no vector port
 #pragma GCC unroll 16
   for (int c0 = 0; c0 < N; c0 += kTogether) {
+    before(c0, c0 + kTogether < N ? c0 + kTogether : N);
     __m512i acc[kTogether];
 #pragma GCC unroll 4
     for (int c = 0; c < kTogether; c++)
@@ -54,6 +56,11 @@ HEARTH_INLINE void add_block(const __m512i (&bytes)[8], __m512i scale, const uin
         y[c0 + c] =
             _mm512_fmadd_ps(_mm512_cvtepi32_ps(acc[c]), Format::combine(scale, scales + c0 + c), y[c0 + c]);
   }
+}
+
+template <class Format, int N>
+HEARTH_INLINE void add_block(const __m512i (&bytes)[8], __m512i scale, const uint8_t* tile, __m512 (&y)[N]) {
+  add_block<Format, N>(bytes, scale, tile, y, [](int, int) __attribute__((always_inline)) {});
 }
 
 }  // namespace

@@ -132,11 +132,12 @@ Case quantised(const FormatInfo& info, bool packed, int rows, int blocks, int co
       tiles->owner = &kernels;
     }
     if (!scratch->aligned) scratch->get(scratch_bytes(blocks));
-    for (int g = 0; g < groups; g++) {
-      QuantGroup group{from + static_cast<size_t>(g) * group_bytes, packed ? group_bytes : row_bytes, rows_of(g), blocks, tiles->aligned,
-                       columns, y.data() + g * kGroupRows, static_cast<size_t>(rows), weights->data() + weights->size(), scratch->aligned};
-      (packed ? packed_layout(kernels, format).group : quant_group(kernels, format))(group);
-    }
+    const auto group = [&](int first, int count) {
+      return QuantGroup{from + static_cast<size_t>(first) * group_bytes, packed ? group_bytes : row_bytes, count, blocks, tiles->aligned,
+                        columns, y.data() + first * kGroupRows, static_cast<size_t>(rows), weights->data() + weights->size(), scratch->aligned};
+    };
+    if (packed) return packed_layout(kernels, format).group(group(0, rows));
+    for (int g = 0; g < groups; g++) quant_group(kernels, format)(group(g, rows_of(g)));
   };
   return out;
 }

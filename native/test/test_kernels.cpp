@@ -250,11 +250,16 @@ struct QuantData {
 
 constexpr float kUntouched = 12345.5f;
 
-/// `repacked`: through the set's own layout.
+/// All rows; `repacked`: through the set's own layout, whose kernels take many groups at once.
 std::vector<float> run_group(const Kernels& kernels, const QuantData& data, bool repacked = false) {
   const QuantCase& c = data.c;
-  Guarded<uint8_t> packed(repacked ? packed_group_bytes(c.format, c.blocks) : 0);
-  if (repacked) packed_layout(kernels, c.format).pack(data.weights.data(), data.row_bytes, c.rows, c.blocks, packed.data());
+  const size_t group_bytes = repacked ? packed_group_bytes(c.format, c.blocks) : kGroupRows * data.row_bytes;
+  const auto groups = static_cast<size_t>((c.rows + kGroupRows - 1) / kGroupRows);
+  const auto rows_of = [&](size_t g) { return std::min(kGroupRows, c.rows - static_cast<int>(g) * kGroupRows); };
+  Guarded<uint8_t> packed(repacked ? groups * group_bytes : 0);
+  for (size_t g = 0; repacked && g < groups; g++)
+    packed_layout(kernels, c.format)
+        .pack(data.weights.data() + g * kGroupRows * data.row_bytes, data.row_bytes, rows_of(g), c.blocks, packed.data() + g * group_bytes);
   const size_t ldy = static_cast<size_t>(c.rows) + 3;
   Guarded<float> y(ldy * static_cast<size_t>(c.columns) - 3);
   std::fill(y.begin(), y.end(), kUntouched);
@@ -264,17 +269,23 @@ std::vector<float> run_group(const Kernels& kernels, const QuantData& data, bool
   const Guarded<uint8_t>& weights = repacked ? packed : data.weights;
   Guarded<uint8_t> tiles(tile_bytes(c.columns, c.blocks));
   data.pack_tiles(kernels, tiles.data());
-  const auto group = repacked ? packed_layout(kernels, c.format).group : quant_group(kernels, c.format);
-  group({.weights = weights.data(),
-         .row_bytes = repacked ? packed.size() : data.row_bytes,
-         .rows = c.rows,
-         .blocks = c.blocks,
-         .tiles = tiles.data(),
-         .columns = c.columns,
-         .y = y.data(),
-         .ldy = ldy,
-         .end = weights.end(),
-         .scratch = aligned});
+  QuantGroup group{.weights = weights.data(),
+                   .row_bytes = repacked ? group_bytes : data.row_bytes,
+                   .rows = c.rows,
+                   .blocks = c.blocks,
+                   .tiles = tiles.data(),
+                   .columns = c.columns,
+                   .y = y.data(),
+                   .ldy = ldy,
+                   .end = weights.end(),
+                   .scratch = aligned};
+  if (repacked) packed_layout(kernels, c.format).group(group);
+  for (size_t g = 0; !repacked && g < groups; g++) {
+    group.rows = rows_of(g);
+    quant_group(kernels, c.format)(group);
+    group.weights += group_bytes;
+    group.y += kGroupRows;
+  }
   for (size_t i = 0; i < y.size(); i++)
     if (i % ldy >= static_cast<size_t>(c.rows))
       check(y[i] == kUntouched, "%s %s: wrote between columns", kernels.name, name_of(c.format));
@@ -324,14 +335,14 @@ void check_group(const Kernels& kernels, const QuantData& data) {
   }
 }
 
-/// Every count of rows and columns in a tile, tiles beyond the first, every remainder of blocks, and a 2880-wide row; of
+/// Every count of rows and columns in a tile, tiles beyond the first, every remainder of blocks, a 2880-wide row, and many groups; of
 /// K-quants, super-blocks instead.
 template <class Body> void each_quant_case(Body body) {
   for (const Format format : kAllFormats)
     for (const Range range : {Range::usual, Range::extreme}) {
       const int unit = unit_of(format).blocks;
       for (int rows = 1; rows <= 16; rows++)
-        for (const int columns : {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 20, 33}) {
+        for (const int columns : {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 20, 27, 33}) {
           static constexpr int kBlocks[] = {1, 2, 3, 4, 5, 6, 7, 8, 11, 13};
           for (int pass = 0; pass < (is_k(format) ? 1 : 2); pass++) {
             const int blocks = is_k(format) ? unit * (1 + (rows + columns) % 3) : kBlocks[(rows * 7 + columns + 5 * pass) % 10];
@@ -342,8 +353,12 @@ template <class Body> void each_quant_case(Body body) {
         body(QuantCase{format, range, 16, columns, is_k(format) ? unit : 4 + columns % 9});
       for (const int columns : {1, 2, 5, 16, 40}) body(QuantCase{format, range, 16, columns, is_k(format) ? 88 : 90});
       body(QuantCase{format, range, 9, 3, is_k(format) ? 88 : 91});
-      // Just past the 32 blocks that AMX unpacks at once.
-      for (const int blocks : {33, 34, 65}) body(QuantCase{format, range, 16, 19, is_k(format) ? 40 : blocks});
+      // Just past the 20 blocks that AMX unpacks at once.
+      for (const int blocks : {21, 22, 41}) body(QuantCase{format, range, 16, 30, is_k(format) ? 40 : blocks});
+      // Groups side by side, and what is left of them: AMX reads up to 8 abreast.
+      for (const int rows : {64, 80, 128, 131, 200})
+        for (const int columns : {1, 2, 3, 4, 5, 30})
+          for (const int blocks : {1, 7, 10}) body(QuantCase{format, range, rows, columns, is_k(format) ? unit : blocks});
     }
 }
 

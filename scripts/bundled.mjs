@@ -1,0 +1,13 @@
+// Modules of the engine for scripts, which run without the build.
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { buildSync } from 'esbuild';
+
+const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
+
+/** What the TypeScript file (from the project's root) exports. */
+export async function bundled(file) {
+	const options = { bundle: true, write: false, format: 'esm', entryPoints: [path.join(root, file)] };
+	const { text } = buildSync(options).outputFiles[0];
+	return import(`data:text/javascript;base64,${Buffer.from(text).toString('base64')}`);
+}
