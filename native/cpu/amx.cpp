@@ -1,4 +1,5 @@
-// AMX kernels (Sapphire Rapids and newer) for many activation rows; with few of them, and for everything else, the set is avx512's.
+// AMX kernels (Sapphire Rapids and newer) for many activation rows; with few of them the same vectors as avx512's, but repacked groups
+// read side by side as suits these processors; for everything else the set is avx512's.
 //
 // A group's 16 weight rows are unpacked into the scratch, some blocks at a time and each as the tile unit wants its right operand:
 // 8 rows of 64 bytes, elements 4j..4j+3 of weight row r in dword r of row j; then the 16 scales as floats. A tile of activations
@@ -232,37 +233,52 @@ template <class Format, cpu::Format kFormat> void one_group_packed(const QuantGr
   });
 }
 
-/// Packed groups that a few columns go through side by side. Their four streams keep more of memory's requests under way than one
-/// (measured on Granite Rapids, 1 to 4 columns: 6 to 8 % faster; with more, arithmetic bounds, and it is slower).
-constexpr int kMaxColumnsAbreast = 4;
-template <class Format> constexpr int abreast_for(int columns) { return columns == 1 ? 32 / Format::kStored : 4; }
-/// Bytes ahead that each stream is brought to L1.
-constexpr size_t kAbreastAhead = 512;
+// ---- packed groups side by side -----------------------------------------------------------------------------------------
+//
+// Where memory bounds: several streams keep more of its requests under way than one. On Granite Rapids 6 to 8 % faster for 1 to 4
+// columns, whose sums of all groups fit into registers, and of Q8_0, where more columns than MXFP4's hide behind the bytes, 5 to
+// 10 % for 5 to 16, whose sums are put away between the groups.
 
+constexpr int kMaxColumnsAbreast = 4;
+/// Groups that `columns` go through together, measured.
+template <class Format> constexpr int groups_for(int columns) { return columns == 1 ? 32 / Format::kStored : 4; }
+/// Bytes ahead that each stream is brought to L1.
+constexpr size_t kAbreastAhead = 512, kInTurnAhead = 1024;
+/// Blocks of a group before it is another's turn.
+constexpr int kBlocksInTurn = 2;
+
+/// What, added to a block's address, is kAhead further on in its group, or where the same group of the next `groups` has begun.
+template <class Format, size_t kAhead> HEARTH_INLINE size_t ahead_of(const QuantGroup& g, int groups, int block) {
+  constexpr size_t kBlockBytes = 64 * Format::kStored;
+  const bool within = block + static_cast<int>(kAhead / kBlockBytes) < g.blocks;
+  return kAhead + (within ? 0 : static_cast<size_t>(groups) * g.row_bytes - static_cast<size_t>(g.blocks) * kBlockBytes);
+}
+HEARTH_INLINE void prefetch_to_l1(const uint8_t* p) { _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T0); }
+/// Whether a line of scales begins with this block's.
+template <class Format> HEARTH_INLINE bool begins_scales(int block) {
+  return block % (64 / static_cast<int>(Format::kPackedScaleBytes)) == 0;
+}
+
+/// groups_for(N) whole groups.
 template <class Format, int N> __attribute__((noinline)) void groups_abreast(const QuantGroup& g) {
-  constexpr int kAbreast = abreast_for<Format>(N);
+  constexpr int kAbreast = groups_for<Format>(N);
   constexpr int kStored = Format::kStored;
-  constexpr size_t kBlockBytes = 64 * kStored;
-  constexpr int kBlocksAhead = kAbreastAhead / kBlockBytes;
   const uint8_t *packed = g.weights, *scales = packed + packed_scales_at<Format>(g.blocks), *tile = g.tiles;
-  // From the last blocks on, ahead is where the next groups begin.
-  const size_t next_groups = kAbreast * g.row_bytes - static_cast<size_t>(g.blocks) * kBlockBytes;
   __m512 y[kAbreast][N];
 #pragma GCC unroll 8
   for (auto& columns : y) clear(columns);
-  for (int b = 0; b < g.blocks; b++, packed += kBlockBytes, scales += Format::kPackedScaleBytes, tile += kPackedBlockBytes * N) {
-    const size_t ahead = kAbreastAhead + (b + kBlocksAhead >= g.blocks ? next_groups : 0);
+  for (int b = 0; b < g.blocks; b++, packed += 64 * kStored, scales += Format::kPackedScaleBytes, tile += kPackedBlockBytes * N) {
+    const size_t ahead = ahead_of<Format, kAbreastAhead>(g, kAbreast, b);
 #pragma GCC unroll 8
     for (int i = 0; i < kAbreast; i++) {
       const uint8_t *block = packed + static_cast<size_t>(i) * g.row_bytes, *scale = scales + static_cast<size_t>(i) * g.row_bytes;
       __m512i stored[kStored], bytes[8];
 #pragma GCC unroll 8
       for (int j = 0; j < kStored; j++) {
-        _mm_prefetch(reinterpret_cast<const char*>(block + ahead + 64 * j), _MM_HINT_T0);
+        prefetch_to_l1(block + ahead + 64 * j);
         stored[j] = _mm512_load_si512(block + 64 * j);
       }
-      if (b % (64 / static_cast<int>(Format::kPackedScaleBytes)) == 0)
-        _mm_prefetch(reinterpret_cast<const char*>(scale + 64), _MM_HINT_T0);
+      if (begins_scales<Format>(b)) prefetch_to_l1(scale + 64);
       Format::expand(stored, bytes);
       add_block<Format, N>(bytes, Format::load_packed_scale(scale), tile, y[i]);
     }
@@ -271,25 +287,62 @@ template <class Format, int N> __attribute__((noinline)) void groups_abreast(con
   for (int i = 0; i < kAbreast; i++) store_columns(y[i], 0xFFFF, g.y + kGroupRows * i, g.ldy);
 }
 
-template <class Format, int... I>
-constexpr std::array<void (*)(const QuantGroup&), kMaxColumnsAbreast> abreast(std::integer_sequence<int, I...>) {
-  return {groups_abreast<Format, I + 1>...};
+/// groups_for(N) whole groups, a few blocks of each in turn.
+template <class Format, int N> __attribute__((noinline)) void groups_in_turn(const QuantGroup& g) {
+  constexpr int kInTurn = groups_for<Format>(N), kStored = Format::kStored;
+  alignas(64) float sums[kInTurn][N][kGroupRows] = {};
+  for (int first = 0; first < g.blocks; first += kBlocksInTurn)
+    for (int i = 0; i < kInTurn; i++) {
+      const uint8_t* group = g.weights + static_cast<size_t>(i) * g.row_bytes;
+      __m512 y[N];
+#pragma GCC unroll 16
+      for (int c = 0; c < N; c++) y[c] = _mm512_load_ps(sums[i][c]);
+      for (int b = first; b < first + kBlocksInTurn && b < g.blocks; b++) {
+        const uint8_t* block = group + static_cast<size_t>(b) * 64 * kStored;
+        const uint8_t* scale = group + packed_scales_at<Format>(g.blocks) + static_cast<size_t>(b) * Format::kPackedScaleBytes;
+        const size_t ahead = ahead_of<Format, kInTurnAhead>(g, kInTurn, b);
+        __m512i stored[kStored], bytes[8];
+#pragma GCC unroll 8
+        for (int j = 0; j < kStored; j++) stored[j] = _mm512_load_si512(block + 64 * j);
+        Format::expand(stored, bytes);
+        add_block<Format, N>(bytes, Format::load_packed_scale(scale), g.tiles + tile_bytes(N, b), y,
+                             [&](int column, int end) __attribute__((always_inline)) {
+                               for (int j = kStored * column / N; j < kStored * end / N; j++) prefetch_to_l1(block + ahead + 64 * j);
+                               if (column == 0 && begins_scales<Format>(b)) prefetch_to_l1(scale + 64);
+                             });
+      }
+#pragma GCC unroll 16
+      for (int c = 0; c < N; c++) _mm512_store_ps(sums[i][c], y[c]);
+    }
+  for (int i = 0; i < kInTurn; i++)
+    for (int c = 0; c < N; c++) _mm512_storeu_ps(g.y + static_cast<size_t>(c) * g.ldy + kGroupRows * i, _mm512_load_ps(sums[i][c]));
+}
+
+/// The kernels for 1..16 columns; nullptr: groups one by one are as fast.
+using ManyGroups = std::array<void (*)(const QuantGroup&), kTileRows>;
+template <class Format, int N> constexpr ManyGroups::value_type many_groups_for() {
+  if constexpr (N <= kMaxColumnsAbreast) return groups_abreast<Format, N>;
+  else if constexpr (Format::kStored == 8) return groups_in_turn<Format, N>;
+  else return nullptr;
+}
+template <class Format, int... I> constexpr ManyGroups many_groups(std::integer_sequence<int, I...>) {
+  return {many_groups_for<Format, I + 1>()...};
 }
 
 template <class Format, cpu::Format kFormat> void group_packed(const QuantGroup& g) {
-  if (g.columns <= kMaxColumnsAbreast) {
-    static constexpr auto kGroups = abreast<Format>(std::make_integer_sequence<int, kMaxColumnsAbreast>{});
-    QuantGroup some = g;
-    const int kAbreast = abreast_for<Format>(g.columns);
-    for (; some.rows >= kAbreast * kGroupRows; some.rows -= kAbreast * kGroupRows) {
-      kGroups[static_cast<size_t>(g.columns - 1)](some);
-      some.weights += static_cast<size_t>(kAbreast) * g.row_bytes;
-      some.y += kAbreast * kGroupRows;
+  static constexpr ManyGroups kManyGroups = many_groups<Format>(std::make_integer_sequence<int, kTileRows>{});
+  if (g.columns >= kMinColumns<Format>) return each_packed_group(g, one_group_packed<Format, kFormat>);
+  const auto one_by_one = packed_layout(*avx512_kernels(), kFormat).group;
+  QuantGroup rest = g;
+  if (const auto kernel = g.columns <= kTileRows ? kManyGroups[static_cast<size_t>(g.columns - 1)] : nullptr) {
+    const int groups = groups_for<Format>(g.columns), rows = groups * kGroupRows;
+    for (; rest.rows >= rows; rest.rows -= rows) {
+      kernel(rest);
+      rest.weights += static_cast<size_t>(groups) * g.row_bytes;
+      rest.y += rows;
     }
-    return packed_layout(*avx512_kernels(), kFormat).group(some);
   }
-  if (g.columns < kMinColumns<Format>) return packed_layout(*avx512_kernels(), kFormat).group(g);
-  each_packed_group(g, one_group_packed<Format, kFormat>);
+  one_by_one(rest);
 }
 
 template <class Format, cpu::Format kFormat> void set_groups(Kernels& set) {

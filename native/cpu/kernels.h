@@ -216,9 +216,9 @@ static inline const PackedLayout& packed_layout(const Kernels& kernels, Format f
 /// exp with relative error below 2e-7 on [−87, 88], 0 below, exp(88) above; the same bits in every kernel set.
 float exp_f32(float x);
 
-/// Calls body(group) with each group of 16 rows of a packed QuantGroup, in order, from row `first` on.
-template <class Body> static inline void each_packed_group(const QuantGroup& g, Body body, int first = 0) {
-  for (; first < g.rows; first += kGroupRows) {
+/// Calls body(group) with each group of 16 rows of a packed QuantGroup, in order.
+template <class Body> static inline void each_packed_group(const QuantGroup& g, Body body) {
+  for (int first = 0; first < g.rows; first += kGroupRows) {
     QuantGroup one = g;
     one.weights += static_cast<size_t>(first / kGroupRows) * g.row_bytes;
     one.rows = g.rows - first < kGroupRows ? g.rows - first : kGroupRows;

@@ -357,7 +357,7 @@ template <class Body> void each_quant_case(Body body) {
       for (const int blocks : {21, 22, 41}) body(QuantCase{format, range, 16, 30, is_k(format) ? 40 : blocks});
       // Groups side by side, and what is left of them: AMX reads up to 8 abreast.
       for (const int rows : {64, 80, 128, 131, 200})
-        for (const int columns : {1, 2, 3, 4, 5, 30})
+        for (const int columns : {1, 2, 3, 4, 5, 8, 13, 16, 17, 24, 30})
           for (const int blocks : {1, 7, 10}) body(QuantCase{format, range, rows, columns, is_k(format) ? unit : blocks});
     }
 }
