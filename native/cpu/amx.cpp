@@ -6,10 +6,10 @@
 // is the left operand as it lies, [columns][32] of int8, so that one tdpbssd makes the exact dot products of a block for 16 rows
 // and up to 16 columns. They are stored, and vector instructions scale and add them up, in the order of kernels.h.
 //
-// Not the tile unit bounds it, which has a block of 16 × 16 done in 16 cycles. Moving its operands and products (loads of 24 rows,
-// stores of 16) takes about 35, scaling and adding (48 vector operations, 32 loads) about 30, and they overlap by little: 55
-// together on Granite Rapids, where vpdpbusd needs 64 for the products alone. BF16 tiles, whose products are floats with
-// MXFP4's scales in them already, leave 16 of the vector operations and are no faster: their operands are twice as large.
+// Not the tile unit bounds it. A block of 16 × 16 takes it 16 cycles, storing the products 16 more and scaling and adding them (48 vector
+// operations, 32 loads) 24; on Granite Rapids these do not overlap, and take 60 to 65 together in L1, where vpdpbusd needs 64 for the
+// products alone. BF16 tiles, whose products are floats with MXFP4's scales in them already, leave 16 of the vector operations and
+// are no faster: their operands are twice as large.
 #include "kernels.h"
 
 #if defined(__AMX_INT8__) && defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512DQ__) && \
