@@ -703,7 +703,7 @@ void group_packed(const QuantGroup& g) { each_packed_group(g, one_group_packed);
 /// Tiles with half sums.
 void pack_tile_by_halves(const int8_t* q, const float* scales, const int32_t* sums, int k, const int32_t* rows, int columns,
                          uint8_t* tile) {
-  pack_tile(q, scales, sums, k, rows, columns, tile, [](const int8_t* block, int32_t) {
+  pack_tile<Avx2>(q, scales, sums, k, rows, columns, tile, [](const int8_t* block, int32_t) {
     const __m256i v = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(block));
     const __m256i of_pairs = _mm256_maddubs_epi16(_mm256_set1_epi8(1), v);
     __m128i sum = _mm_add_epi16(_mm256_castsi256_si128(of_pairs), _mm256_extracti128_si256(of_pairs, 1));

@@ -181,7 +181,7 @@ template <class V> void quantize_row(const float* x, int k, int8_t* q, float* sc
 
 /// Kernels::pack_tile; sum_of(q, sum) gives what the tile has as the sum of a block with these elements. Block by block, so that the
 /// tile, larger than L1, is written once from its beginning to its end.
-template <class SumOf>
+template <class V, class SumOf>
 void pack_tile(const int8_t* q, const float* scales, const int32_t* sums, int k, const int32_t* rows, int columns, uint8_t* tile,
                SumOf sum_of) {
   const size_t blocks = static_cast<size_t>(k / kBlock);
@@ -200,9 +200,10 @@ void pack_tile(const int8_t* q, const float* scales, const int32_t* sums, int k,
 }
 
 /// Tiles with whole sums.
-inline void pack_tile_plainly(const int8_t* q, const float* scales, const int32_t* sums, int k, const int32_t* rows, int columns,
-                              uint8_t* tile) {
-  pack_tile(q, scales, sums, k, rows, columns, tile, [](const int8_t*, int32_t sum) { return sum; });
+template <class V>
+void pack_tile_plainly(const int8_t* q, const float* scales, const int32_t* sums, int k, const int32_t* rows, int columns,
+                       uint8_t* tile) {
+  pack_tile<V>(q, scales, sums, k, rows, columns, tile, [](const int8_t*, int32_t sum) { return sum; });
 }
 
 // ---- float weights ----------------------------------------------------------------------------------------------------
@@ -535,7 +536,7 @@ constexpr Kernels make_kernels(const char* name, const QuantGroups& quant_groups
   return {.name = name,
           .half_sums = false,
           .quantize_row = quantize_row<V>,
-          .pack_tile = pack_tile_plainly,
+          .pack_tile = pack_tile_plainly<V>,
           .quant_groups = quant_groups,
           .packed_layouts = packed_layouts,
           .group_f32 = group_float<V, ElementF32>,

@@ -6,6 +6,7 @@ import { promisify } from 'node:util';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { buildNative } from '../../native/build.mjs';
 import { loadNative } from '../../native/index';
+import { INSTRUCTION_SETS } from '../../native/targets.mjs';
 import { armTools, emulators } from '../support/arm';
 import { makeModel, shapes, temporaryFolder } from '../support/models';
 
@@ -36,6 +37,20 @@ beforeAll(async () => {
 test.each(kernels)('kernels of the set %s against portable, and those against double precision', async (set) => {
 	await run(path.join(programs, 'test_kernels'), [set]);
 });
+
+// A linker keeps one of the functions that several files have, and would give an old processor one with newer instructions.
+test.runIf(process.platform === 'linux')(
+	'nothing compiled for an instruction set can replace another file’s',
+	async () => {
+		const names = Object.keys(INSTRUCTION_SETS[process.arch as keyof typeof INSTRUCTION_SETS]);
+		const { objects } = await buildNative();
+		const special = objects.filter((object) => names.some((name) => object.endsWith(`_${name}.o`)));
+		expect(special).toHaveLength(names.length);
+		const { stdout } = await run('nm', ['--defined-only', '-C', ...special], { maxBuffer: 2 ** 28 });
+		expect(stdout).toMatch(/ t .*hearth::cpu::/);
+		expect(stdout.split('\n').filter((line) => / [Wi] /.test(line))).toEqual([]);
+	},
+);
 
 test('the thread pool runs every task once', async () => {
 	await run(path.join(programs, 'test_thread_pool'));
