@@ -37,7 +37,7 @@ void check_samples(const std::vector<std::vector<float>>& logits, const std::vec
   Launch("sample").bytes(0, SampleArgs{vocabulary}).read(1, all).read(2, params).write(3, results).write(4, tokens).bytes(30, kGo)
       .run({rows, 1, 1}, {threads, 1, 1});
   for (uint32_t r = 0; r < rows; r++) {
-    const hearth::Choice want = sample(logits[r].data(), static_cast<int>(vocabulary), settings[r], static_cast<int>(1000 + r));
+    const hearth::Choice want = sample(logits[r].data(), static_cast<int>(vocabulary), settings[r], static_cast<int>(1000 + r), true);
     const Sampling& s = settings[r];
     if (results[r].token != static_cast<uint32_t>(want.token) || tokens[r] != results[r].token)
       fail_test("vocabulary %u, row %u (temperature %g, top-k %d, top-p %g, min-p %g): token %u and %u instead of %d", vocabulary, r, double(s.temperature),
