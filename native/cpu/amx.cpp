@@ -209,8 +209,7 @@ template <class Format> void unpack_packed(const uint8_t* packed, const uint8_t*
   constexpr int kStored = Format::kStored;
   for (int b = 0; b < count; b++, packed += 64 * kStored, scales += Format::kPackedScaleBytes, to += kStoredBytes) {
     __m512i stored[kStored], bytes[8];
-#pragma GCC unroll 8
-    for (int j = 0; j < kStored; j++) stored[j] = _mm512_load_si512(packed + 64 * j);
+    load_stored<Format>(packed, stored);
     Format::expand_signed(stored, bytes);
     store_block(to, bytes, Format::multiplier(Format::load_packed_scale(scales)));
   }
@@ -254,10 +253,6 @@ template <class Format, size_t kAhead> HEARTH_INLINE size_t ahead_of(const Quant
   return kAhead + (within ? 0 : static_cast<size_t>(groups) * g.row_bytes - static_cast<size_t>(g.blocks) * kBlockBytes);
 }
 HEARTH_INLINE void prefetch_to_l1(const uint8_t* p) { _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T0); }
-/// Whether a line of scales begins with this block's.
-template <class Format> HEARTH_INLINE bool begins_scales(int block) {
-  return block % (64 / static_cast<int>(Format::kPackedScaleBytes)) == 0;
-}
 
 /// groups_for(N) whole groups.
 template <class Format, int N> __attribute__((noinline)) void groups_abreast(const QuantGroup& g) {
@@ -302,8 +297,7 @@ template <class Format, int N> __attribute__((noinline)) void groups_in_turn(con
         const uint8_t* scale = group + packed_scales_at<Format>(g.blocks) + static_cast<size_t>(b) * Format::kPackedScaleBytes;
         const size_t ahead = ahead_of<Format, kInTurnAhead>(g, kInTurn, b);
         __m512i stored[kStored], bytes[8];
-#pragma GCC unroll 8
-        for (int j = 0; j < kStored; j++) stored[j] = _mm512_load_si512(block + 64 * j);
+        load_stored<Format>(block, stored);
         Format::expand(stored, bytes);
         add_block<Format, N>(bytes, Format::load_packed_scale(scale), g.tiles + tile_bytes(N, b), y,
                              [&](int column, int end) __attribute__((always_inline)) {

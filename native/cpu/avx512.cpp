@@ -179,8 +179,7 @@ __attribute__((noinline)) void group_stored(const uint8_t* stored_rows, int bloc
   clear(y);
   for (int b = 0; b < blocks; b++, stored_rows += 64 * (Format::kStored + 1), tile += kPackedBlockBytes * N) {
     __m512i stored[Format::kStored], bytes[8];
-#pragma GCC unroll 8
-    for (int j = 0; j < Format::kStored; j++) stored[j] = _mm512_load_si512(stored_rows + 64 * j);
+    load_stored<Format>(stored_rows, stored);
     Format::expand(stored, bytes);
     add_block<Format, N>(bytes, _mm512_load_si512(stored_rows + 64 * Format::kStored), tile, y);
   }
@@ -271,8 +270,7 @@ __attribute__((noinline)) void group_packed_tile(const uint8_t* packed, int bloc
   clear(y);
   for (int b = 0; b < blocks; b++, packed += 64 * kStored, scales += kScaleBytes, tile += kPackedBlockBytes * N) {
     __m512i stored[kStored], bytes[8];
-#pragma GCC unroll 8
-    for (int j = 0; j < kStored; j++) stored[j] = _mm512_load_si512(packed + 64 * j);
+    load_stored<Format>(packed, stored);
     Format::expand(stored, bytes);
     add_block<Format, N>(bytes, Format::load_packed_scale(scales), tile, y, [&](int column, int end) __attribute__((always_inline)) {
       if constexpr (Prefetch) {
@@ -280,7 +278,7 @@ __attribute__((noinline)) void group_packed_tile(const uint8_t* packed, int bloc
           prefetch_paired(packed + ahead + 64 * j);
           if constexpr (N >= kMinColumnsToL1) _mm_prefetch(reinterpret_cast<const char*>(packed + kPackedBytesToL1 + 64 * j), _MM_HINT_T0);
         }
-        if (column == 0 && b % (64 / kScaleBytes) == 0) prefetch_paired(scales + ahead);
+        if (column == 0 && begins_scales<Format>(b)) prefetch_paired(scales + ahead);
       }
     });
   }

@@ -244,6 +244,16 @@ template <class Format> HEARTH_INLINE size_t packed_scales_at(int blocks) {
   return static_cast<size_t>(blocks) * Format::kStored * 64;
 }
 
+/// A block's `stored` vectors, as a packed group or the scratch has them.
+template <class Format> HEARTH_INLINE void load_stored(const uint8_t* block, __m512i stored[Format::kStored]) {
+#pragma GCC unroll 8
+  for (int j = 0; j < Format::kStored; j++) stored[j] = _mm512_load_si512(block + 64 * j);
+}
+/// Whether a line of scales begins with this block's.
+template <class Format> HEARTH_INLINE bool begins_scales(int block) {
+  return block % (64 / static_cast<int>(Format::kPackedScaleBytes)) == 0;
+}
+
 /// Brings a line to L2: for the lines of 8 KB in their order, those of its two pages in turn. A hardware prefetcher that follows the
 /// accesses in a page stays a bounded number of lines ahead in each; with two pages at a time that hides twice the latency (Granite
 /// Rapids: reading with arithmetic in between at 33 instead of 30 GB/s).
