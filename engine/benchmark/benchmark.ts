@@ -89,15 +89,7 @@ export async function runBenchmark(run: BenchmarkRun): Promise<BenchmarkReport> 
 	const after = await engine.measureCeilings();
 	const { info } = engine;
 	if (info.backend !== backend) throw new Error(`what was measured is of two kinds: ${info.backendNote}; run it again`);
-	const ceilings: Ceilings = {
-		readBytesPerSecond: (before.readBytesPerSecond + after.readBytesPerSecond) / 2,
-		multiplyAddsPerSecond: (before.multiplyAddsPerSecond + after.multiplyAddsPerSecond) / 2,
-		arithmetic: after.arithmetic,
-		...(before.tileMultiplyAddsPerSecond !== undefined &&
-			after.tileMultiplyAddsPerSecond !== undefined && {
-				tileMultiplyAddsPerSecond: (before.tileMultiplyAddsPerSecond + after.tileMultiplyAddsPerSecond) / 2,
-			}),
-	};
+	const ceilings = bestCeilings(before, after);
 	results.push(...measured.map(({ test, samples }) => resultOf(test, samples, ceilings)));
 	return {
 		createdAt: new Date().toISOString(),
@@ -126,6 +118,19 @@ export async function runBenchmark(run: BenchmarkRun): Promise<BenchmarkReport> 
 		results,
 		memory: { peakBytes: memory.peakBytes, averageBytes: memory.averageBytes, mappedBytes: info.fileBytes },
 		ratios: ratiosOf(results),
+	};
+}
+
+/** What the machine was seen to do at most: of two measurements the slower one tells only that something disturbed it. */
+export function bestCeilings(before: Ceilings, after: Ceilings): Ceilings {
+	const best = (name: 'readBytesPerSecond' | 'multiplyAddsPerSecond' | 'tileMultiplyAddsPerSecond') =>
+		Math.max(before[name] ?? 0, after[name] ?? 0);
+	const tiles = best('tileMultiplyAddsPerSecond');
+	return {
+		readBytesPerSecond: best('readBytesPerSecond'),
+		multiplyAddsPerSecond: best('multiplyAddsPerSecond'),
+		arithmetic: after.arithmetic,
+		...(tiles > 0 && { tileMultiplyAddsPerSecond: tiles }),
 	};
 }
 
@@ -183,8 +188,15 @@ function planTests(model: BenchmarkRun['model'], options: BenchmarkOptions, sign
 		});
 	}
 	if (asked('tg')) {
-		const work = decodeWork(cost, 1, generate);
-		tests.push({ name: `tg${generate}`, tokens: generate, work, sample: () => decode(engine, 1, generate, signal) });
+		const sample = () => decode(engine, 1, generate, signal);
+		// After the weights were repacked, each expert's first use costs half as much again: the system maps its new pages then.
+		tests.push({
+			name: `tg${generate}`,
+			tokens: generate,
+			work: decodeWork(cost, 1, generate),
+			prepare: sample,
+			sample,
+		});
 	}
 	if (asked('batch')) {
 		for (const streams of options.batch) {

@@ -67,6 +67,9 @@ async function main(): Promise<PeerAnswer> {
 	for (const prompt of prompts) await timed(`pp${prompt}`, () => prefill(sequence, prompt));
 	if (generate > 0) {
 		await sequence.clearHistory();
+		// Once unmeasured, as ours does.
+		await decode(sequence, generate);
+		await sequence.clearHistory();
 		await timed(`tg${generate}`, () => decode(sequence, generate));
 	}
 	await context.dispose();

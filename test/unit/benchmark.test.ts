@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { checkBars } from '../../engine/benchmark/bars';
-import { runBenchmark, sharesOf, statistics } from '../../engine/benchmark/benchmark';
+import { bestCeilings, runBenchmark, sharesOf, statistics } from '../../engine/benchmark/benchmark';
 import {
 	attentionBytes,
 	decodeWork,
@@ -51,7 +51,7 @@ describe('runBenchmark', () => {
 		const { model, signal } = setUp();
 		await runBenchmark({ model, options, signal });
 		const batches = model.native.batches;
-		expect(model.native.rowsRun).toBe(2 * (1 + 40 + 6 + 5 * 8) + 40); // and a warm-up before the prompts
+		expect(model.native.rowsRun).toBe(2 * (1 + 40 + 6 + 5 * 8) + 40 + 6); // and warm-ups before prompts and decoding
 		const wide = batches.filter((batch) => batch.blockTables.length === 5);
 		expect(wide.reduce((sum, { rounds = 1 }) => sum + rounds, 0)).toBe(2 * 8);
 		for (const { tokens, forced = [] } of wide) {
@@ -281,6 +281,17 @@ describe('what a step costs', () => {
 		expect(stepWeightBytes(dense, 7, false)).toBe(1300);
 		expect(attentionBytes(dense, 19)).toBe(4 * 20 * 10);
 		expect(multiplyAdds(dense, false)).toBe(4 * (2 * 10 * 5 * 3 + 10 * 3 * 20));
+	});
+
+	test('a ceiling is the best that was seen, of each kind apart', () => {
+		const slow = { readBytesPerSecond: 10, multiplyAddsPerSecond: 300, arithmetic: 'int8' as const };
+		const fast = { readBytesPerSecond: 20, multiplyAddsPerSecond: 200, arithmetic: 'int8' as const };
+		const best = { readBytesPerSecond: 20, multiplyAddsPerSecond: 300, arithmetic: 'int8' };
+		expect([bestCeilings(slow, fast), bestCeilings(fast, slow)]).toEqual([best, best]);
+		expect(bestCeilings(slow, { ...fast, tileMultiplyAddsPerSecond: 7 })).toEqual({
+			...best,
+			tileMultiplyAddsPerSecond: 7,
+		});
 	});
 
 	test('shares of the ceilings; none where there is no ceiling', () => {
