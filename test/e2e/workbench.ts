@@ -29,9 +29,13 @@ const GHOST_TEXT = ['.ghost-text-decoration', '.ghost-text-decoration-preview', 
 	.map((name) => `.editor-instance .monaco-editor ${name}`)
 	.join(', ');
 
+/** Colours of the windows; pictures of other than the usual ones have their name. */
+const USUAL_THEME = 'Default Dark Modern';
+const theme = process.env['HEARTH_E2E_THEME'] || USUAL_THEME;
+
 /** What makes typing and screenshots the same every time. */
 const steadySettings = {
-	'workbench.colorTheme': 'Default Dark Modern',
+	'workbench.colorTheme': theme,
 	'files.autoSave': 'off',
 	'files.simpleDialog.enable': true,
 	'git.enabled': false,
@@ -414,9 +418,10 @@ export class Window {
 
 	/** Keeps a picture of the window in test/output/; the README's are renewed when asked for. */
 	async screenshot(name: string, options: { forReadme?: boolean } = {}): Promise<void> {
-		const file = path.join(output, `${name}.png`);
+		const usual = theme === USUAL_THEME;
+		const file = path.join(output, usual ? `${name}.png` : `${name} (${theme}).png`);
 		await this.page.screenshot({ path: file });
-		if (options.forReadme && inject('hearth').updateImages) {
+		if (options.forReadme && usual && inject('hearth').updateImages) {
 			copyFileSync(file, path.join(root, 'docs', 'images', `${name}.png`));
 		}
 	}
