@@ -18,7 +18,7 @@ export const MODEL_OPTIONS_HELP = `  --threads N      threads (default: physical
   --kernels SET    ${KERNEL_SETS.join(', ')} (default auto)
   --backend B      ${BACKENDS.join(', ')}: what computes (default auto: Metal where there is a usable one, else the CPU)
   --matrix-units   Metal: read prompts with the GPU's matrix units; faster, but tokens may depend on how a prompt was cut
-  --rope MODE      reference or llamacpp: how YaRN's correction range is rounded (default reference)`;
+  --rope MODE      reference (the publisher's) or llamacpp: how YaRN's correction range is rounded (default reference)`;
 
 export const CACHE_OPTIONS = { 'cache-type': { type: 'string' } } as const;
 

@@ -19,11 +19,12 @@ float half_to_float(uint16_t half) {
   return std::bit_cast<float>(sign | bits);
 }
 
-// llama.cpp, src/llama-model.cpp and src/models/: each architecture's tensors and RoPE type.
+// llama.cpp, src/llama-model.cpp and src/models/: each architecture's tensors and RoPE type. What its publisher's config.json says of
+// YaRN: `truncate` is false for gpt-oss, and true where it is not named (transformers, modeling_rope_utils.py).
 const Architecture kArchitectures[5] = {
     {.name = "gpt-oss", .rope_layout = RopeLayout::halves, .activation = Activation::clamped_swiglu,
      .ffn_norm = "post_attention_norm", .output = true, .window = true, .sinks = true, .experts = true, .qkv_bias = true,
-     .other_biases = true},
+     .other_biases = true, .yarn_truncate = false},
     {.name = "llama", .rope_layout = RopeLayout::interleaved, .activation = Activation::silu, .ffn_norm = "ffn_norm"},
     {.name = "qwen2", .rope_layout = RopeLayout::halves, .activation = Activation::silu, .ffn_norm = "ffn_norm", .qkv_bias = true},
     {.name = "qwen3", .rope_layout = RopeLayout::halves, .activation = Activation::silu, .ffn_norm = "ffn_norm",
@@ -124,6 +125,7 @@ Config read_config(const Gguf& gguf, const Architecture& architecture) {
   c.rope_original_context = number("rope.scaling.original_context_length", 1, 1 << 24, static_cast<uint32_t>(c.context_length));
   c.rope_beta_fast = gguf.f32(key("rope.scaling.yarn_beta_fast"), 32.0f);
   c.rope_beta_slow = gguf.f32(key("rope.scaling.yarn_beta_slow"), 1.0f);
+  c.yarn_truncate = gguf.boolean(key("rope.scaling.yarn_truncate"), architecture.yarn_truncate);
 
   if (c.head_length != value_length) fail("%s: keys of %d and values of %d differ in length, which is not supported", file, c.head_length, value_length);
   if (c.head_length % 8) fail("%s: a head length of %d is no multiple of 8, which is not supported", file, c.head_length);

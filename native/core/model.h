@@ -31,6 +31,7 @@ struct Architecture {
   bool experts = false;         ///< required; "llama" may have them
   bool qkv_bias = false, other_biases = false;  ///< required
   bool head_norms = false;      ///< RMSNorm of each query and key head before RoPE
+  bool yarn_truncate = true;    ///< see Config; what holds where a file does not say
 };
 /// The layer of an EAGLE-3 draft head; see draft_head.h.
 extern const Architecture kEagle3;
@@ -58,6 +59,7 @@ struct Config {
   float rope_attention_factor;  ///< of cos and sin, beside YaRN's own
   int rope_original_context;
   float rope_beta_fast, rope_beta_slow;
+  bool yarn_truncate;           ///< YaRN's correction range is rounded to whole dimensions (transformers' `truncate`)
   const float* rope_divisors;   ///< [rope_length / 2], of the frequencies (Llama 3's scaling); nullptr: none
 
   int q_length() const { return heads * head_length; }

@@ -15,10 +15,12 @@ Rope::Rope(const Config& config, RopeMode mode) {
     return half * std::log(config.rope_original_context / (turns * 2 * std::numbers::pi)) / std::log(base);
   };
   double low = dimension(config.rope_beta_fast), high = dimension(config.rope_beta_slow);
-  if (mode == RopeMode::llamacpp) {
-    low = std::max(0.0, std::floor(low));
-    high = std::min(config.rope_length - 1.0, std::ceil(high));
+  if (config.yarn_truncate || mode == RopeMode::llamacpp) {
+    low = std::floor(low);
+    high = std::ceil(high);
   }
+  low = std::max(0.0, low);
+  high = std::min(config.rope_length - 1.0, high);
   for (int i = 0; i < half; i++) {
     double frequency = std::pow(base, -static_cast<double>(i) / half);
     double keep = 1 - std::clamp((i - low) / std::max(0.001, high - low), 0.0, 1.0);

@@ -9,7 +9,7 @@ namespace hearth {
 
 class Rope {
  public:
-  /// `reference` keeps YaRN's correction bounds as they are (openai/gpt-oss), `llamacpp` rounds them outwards.
+  /// `reference` rounds YaRN's correction bounds outwards where the model's publisher does, `llamacpp` always.
   Rope(const Config& config, RopeMode mode);
 
   /// cos[rope_length/2] and sin[rope_length/2] for one position, both scaled by YaRN's concentration.
