@@ -122,6 +122,8 @@ export async function buildNative({
 	const defines = [
 		`NAPI_VERSION=${NODE_API_VERSION}`,
 		'NAPI_CPP_EXCEPTIONS',
+		// The C++ library's exceptions, too: one that leaves a callback ends the process.
+		'NODE_ADDON_API_CPP_EXCEPTIONS_ALL',
 		'NODE_API_NO_EXTERNAL_BUFFERS_ALLOWED',
 		'NODE_ADDON_API_REQUIRE_CPP_EXCEPTIONS',
 	];

@@ -170,13 +170,17 @@ async function planDraft(
 	if (speculation === false || file === undefined) return {};
 	const header = await readHeader(file).catch(() => undefined);
 	if (!header) return { model: file };
-	const need = memory && targetNeed && needOfDraft(header, target, memory.settings);
-	if (need && targetNeed.totalBytes + need.totalBytes > limitBytes(memory.limit, memory.available)) {
-		const more = formatBytes(need.totalBytes);
-		return { problem: `${file} would take another ${more} of memory, which are not left beside the model` };
+	try {
+		const need = memory && targetNeed && needOfDraft(header, target, memory.settings);
+		if (need && targetNeed.totalBytes + need.totalBytes > limitBytes(memory.limit, memory.available)) {
+			const more = formatBytes(need.totalBytes);
+			return { problem: `${file} would take another ${more} of memory, which are not left beside the model` };
+		}
+		const name = optionalString(header, 'general.name') ?? path.basename(file);
+		return { ...(isDraftHead(header) ? { head: { file, name } } : { model: file }), ...(need && { need }) };
+	} catch (error) {
+		return { problem: `${file}: ${(error as Error).message}` };
 	}
-	const name = optionalString(header, 'general.name') ?? path.basename(file);
-	return { ...(isDraftHead(header) ? { head: { file, name } } : { model: file }), ...(need && { need }) };
 }
 
 function isDraftHead(header: GgufHeader): boolean {

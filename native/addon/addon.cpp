@@ -7,6 +7,7 @@
 #include "../cpu/kernels.h"
 #include "../metal/metal_backend.h"
 #include "convert.h"
+#include "failure.h"
 #include "model_object.h"
 
 namespace hearth {
@@ -26,21 +27,20 @@ class OpenTask : public Napi::AsyncWorker {
   void Execute() override {
     try {
       open(path_);
-    } catch (const std::exception& error) {
-      SetError(error.what());
+    } catch (...) {
+      failure_ = std::current_exception();
     }
   }
   void OnOK() override {
-    try {
-      deferred_.Resolve(opened(Env()));
-    } catch (const Napi::Error& error) {
-      deferred_.Reject(error.Value());
-    }
+    settle(Env(), deferred_, path_, [&] {
+      if (failure_) std::rethrow_exception(failure_);
+      return opened(Env());
+    });
   }
-  void OnError(const Napi::Error& error) override { deferred_.Reject(error.Value()); }
 
  private:
   std::string path_;
+  std::exception_ptr failure_;
   Napi::Promise::Deferred deferred_;
 };
 
@@ -128,19 +128,26 @@ class SelfTest {
     state->options.seed = static_cast<uint64_t>(options.Get("seed").ToNumber().Int64Value());
     state->options.cancelled = &state->cancelled;
     state->options.report = [raw = state.get()](const KernelCheck& check) { raw->tell(check); };
-    state->thread = std::thread([state, backend] {
-      std::string error;
-      try {
-        backend == "cpu" ? cpu::self_test(state->options) : metal::self_test(state->options);
-      } catch (const std::exception& e) {
-        error = e.what();
-      }
-      state->finish(state, error);
-    });
+    try {
+      state->thread = std::thread([state, backend] {
+        std::exception_ptr failure;
+        try {
+          backend == "cpu" ? cpu::self_test(state->options) : metal::self_test(state->options);
+        } catch (...) {
+          failure = std::current_exception();
+        }
+        state->finish(state, failure);
+      });
+    } catch (...) {
+      state->back.Release();
+      state->deferred.Reject(error_of(env, std::current_exception(), kName).Value());
+    }
     return state->deferred.Promise();
   }
 
  private:
+  static constexpr const char* kName = "the self-test";
+
   struct State {
     State(Napi::Env env, Napi::Function report)
         : deferred(env), back(Napi::ThreadSafeFunction::New(env, report, "hearth self-test", 0, 1)) {}
@@ -151,17 +158,19 @@ class SelfTest {
             try {
               Napi::Value wanted = report.Call({check_to_js(env, check)});
               if (wanted.IsBoolean() && !wanted.As<Napi::Boolean>().Value()) cancelled = true;
-            } catch (const Napi::Error&) {
+            } catch (...) {
               cancelled = true;
             }
           }) != napi_ok)
         cancelled = true;
     }
-    void finish(const std::shared_ptr<State>& self, const std::string& error) {
-      back.BlockingCall([self, error](Napi::Env env, Napi::Function) {
+    void finish(const std::shared_ptr<State>& self, const std::exception_ptr& failure) {
+      back.BlockingCall([self, failure](Napi::Env env, Napi::Function) {
         self->thread.join();
-        if (error.empty()) self->deferred.Resolve(env.Undefined());
-        else self->deferred.Reject(Napi::Error::New(env, error).Value());
+        settle(env, self->deferred, kName, [&] {
+          if (failure) std::rethrow_exception(failure);
+          return env.Undefined();
+        });
       });
       back.Release();
     }

@@ -6,7 +6,6 @@
 #include <malloc.h>
 #endif
 
-#include "../core/error.h"
 #include "convert.h"
 
 namespace hearth {
@@ -47,19 +46,19 @@ CacheType cache_type(const Napi::Value& value, const Engine& engine) {
 
 void ModelObject::define(Napi::Env env) {
   constructors(env).model = Napi::Persistent(DefineClass(env, "NativeModel",
-                                                         {InstanceAccessor<&ModelObject::info>("info"),
-                                                          InstanceMethod<&ModelObject::create_cache>("createCache"),
-                                                          InstanceMethod<&ModelObject::cache_block_bytes>("cacheBlockBytes"),
-                                                          InstanceMethod<&ModelObject::step>("step"),
-                                                          InstanceMethod<&ModelObject::end_runs>("endRuns"),
-                                                          InstanceMethod<&ModelObject::draft>("draft"),
-                                                          InstanceMethod<&ModelObject::release_drafts>("releaseDrafts"),
-                                                          InstanceMethod<&ModelObject::count_step>("countStep"),
-                                                          InstanceAccessor<&ModelObject::repack_bytes>("repackBytes"),
-                                                          InstanceMethod<&ModelObject::repack>("repack"),
-                                                          InstanceMethod<&ModelObject::measure_ceilings>("measureCeilings"),
-                                                          InstanceMethod<&ModelObject::take_profile>("takeProfile"),
-                                                          InstanceMethod<&ModelObject::close>("close")}));
+                                                         {InstanceAccessor<&ModelObject::guarded<&ModelObject::info>>("info"),
+                                                          InstanceMethod<&ModelObject::guarded<&ModelObject::create_cache>>("createCache"),
+                                                          InstanceMethod<&ModelObject::guarded<&ModelObject::cache_block_bytes>>("cacheBlockBytes"),
+                                                          InstanceMethod<&ModelObject::guarded<&ModelObject::step>>("step"),
+                                                          InstanceMethod<&ModelObject::guarded<&ModelObject::end_runs>>("endRuns"),
+                                                          InstanceMethod<&ModelObject::guarded<&ModelObject::draft>>("draft"),
+                                                          InstanceMethod<&ModelObject::guarded<&ModelObject::release_drafts>>("releaseDrafts"),
+                                                          InstanceMethod<&ModelObject::guarded<&ModelObject::count_step>>("countStep"),
+                                                          InstanceAccessor<&ModelObject::guarded<&ModelObject::repack_bytes>>("repackBytes"),
+                                                          InstanceMethod<&ModelObject::guarded<&ModelObject::repack>>("repack"),
+                                                          InstanceMethod<&ModelObject::guarded<&ModelObject::measure_ceilings>>("measureCeilings"),
+                                                          InstanceMethod<&ModelObject::guarded<&ModelObject::take_profile>>("takeProfile"),
+                                                          InstanceMethod<&ModelObject::guarded<&ModelObject::close>>("close")}));
 }
 
 Napi::Value ModelObject::create(Napi::Env env, std::unique_ptr<Engine> engine) {
@@ -85,8 +84,8 @@ Napi::Value ModelObject::info(const Napi::CallbackInfo& call) {
   auto number = [&](const char* key, double value) { out.Set(key, Napi::Number::New(env, value)); };
   auto text = [&](const char* key, std::string_view value) { out.Set(key, Napi::String::New(env, value.data(), value.size())); };
   text("path", gguf.file().path());
-  text("architecture", gguf.string("general.architecture"));
-  text("name", gguf.string("general.name", ""));
+  text("architecture", c.architecture->name);
+  text("name", model.name());
   number("fileBytes", static_cast<double>(gguf.file().size()));
   number("tensorCount", static_cast<double>(gguf.tensors().size()));
   struct Sum {
@@ -147,11 +146,7 @@ Napi::Value ModelObject::create_cache(const Napi::CallbackInfo& call) {
   if (!call[0].IsObject()) throw Napi::TypeError::New(env, "createCache takes { blocks, type? }");
   auto options = call[0].As<Napi::Object>();
   const int blocks = static_cast<int>(whole_number(options.Get("blocks"), 1, 1 << 24, "blocks"));
-  try {
-    return CacheObject::create(env, model_, loaded.engine->make_cache(blocks, cache_type(options.Get("type"), *loaded.engine)));
-  } catch (const Error& error) {
-    throw Napi::Error::New(env, error.what());
-  }
+  return CacheObject::create(env, model_, loaded.engine->make_cache(blocks, cache_type(options.Get("type"), *loaded.engine)));
 }
 
 Napi::Value ModelObject::cache_block_bytes(const Napi::CallbackInfo& call) {

@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "../core/engine.h"
+#include "failure.h"
 #include "worker.h"
 
 namespace hearth {
@@ -13,7 +14,7 @@ namespace hearth {
 /// A model with the thread that runs its steps. Destroying it aborts the running step and waits for the thread.
 struct LoadedModel {
   LoadedModel(Napi::Env env, std::unique_ptr<Engine> opened)
-      : engine(std::move(opened)), worker(env, [running = engine.get()] { running->abort(); }) {}
+      : engine(std::move(opened)), worker(env, engine->model().gguf().file().path(), [running = engine.get()] { running->abort(); }) {}
   std::unique_ptr<Engine> engine;
   Worker worker;  // destroyed before the engine, which its jobs use
 };
@@ -40,6 +41,15 @@ class ModelObject : public Napi::ObjectWrap<ModelObject> {
   Napi::Value take_profile(const Napi::CallbackInfo& info);
   Napi::Value close(const Napi::CallbackInfo& info);
   LoadedModel& model(Napi::Env env);
+  /// A method whose exceptions of any kind are JavaScript's, about the model's file.
+  template <Napi::Value (ModelObject::*method)(const Napi::CallbackInfo&)>
+  Napi::Value guarded(const Napi::CallbackInfo& call) {
+    try {
+      return (this->*method)(call);
+    } catch (...) {
+      throw error_of(call.Env(), std::current_exception(), model_ ? model_->engine->model().gguf().file().path() : "the model");
+    }
+  }
 
   std::shared_ptr<LoadedModel> model_;
 };

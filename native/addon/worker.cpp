@@ -1,15 +1,23 @@
 #include "worker.h"
 
+#include <chrono>
 #include <exception>
+#include <new>
 
-#include "../core/error.h"
+#include "failure.h"
 
 namespace hearth {
 
-Worker::Worker(Napi::Env env, std::function<void()> abort)
+Worker::Worker(Napi::Env env, std::string subject, std::function<void()> abort)
     : done_(Napi::ThreadSafeFunction::New(env, Napi::Function::New(env, [](const Napi::CallbackInfo&) {}), "hearth", 0, 1)),
-      env_(env), abort_(std::move(abort)), thread_([this] { loop(); }) {
+      env_(env), subject_(std::move(subject)), abort_(std::move(abort)) {
   done_.Unref(env);
+  try {
+    thread_ = std::thread([this] { loop(); });
+  } catch (...) {
+    done_.Release();
+    throw;
+  }
   // Hooks run last in, first out: this one before the one that destroys done_.
   napi_add_env_cleanup_hook(env, on_teardown, this);
 }
@@ -54,43 +62,67 @@ void Worker::loop() {
   }
 }
 
-void Worker::deliver(std::function<void(Napi::Env)> settled) {
-  done_.BlockingCall([settled = std::move(settled)](Napi::Env env, Napi::Function) { settled(env); });
+void Worker::deliver(const std::function<void(Napi::Env)>& settled) {
+  const auto call = [&settled] { return [settled](Napi::Env env, Napi::Function) { settled(env); }; };
+  for (;;) {
+    try {
+      done_.BlockingCall(call());
+      return;
+    } catch (const std::bad_alloc&) {
+      // Somebody waits for this: try again once others have given memory back.
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
+  }
 }
 
+namespace {
+
+/// A job's promise, and who is told of it meanwhile. Made and deleted on the JavaScript thread; the worker has but a pointer.
+struct Promised {
+  explicit Promised(Napi::Env env) : deferred(env) {}
+  Napi::Promise::Deferred deferred;
+  Napi::FunctionReference listener;
+  std::exception_ptr listener_failure;
+};
+
+}  // namespace
+
 Napi::Promise Worker::run(Napi::Env env, std::function<Settle(const Tell&)> job, Napi::Function listener) {
-  auto deferred = std::make_shared<Napi::Promise::Deferred>(env);
-  auto called = listener.IsEmpty() ? nullptr : std::make_shared<Napi::FunctionReference>(Napi::Persistent(listener));
-  if (pending_++ == 0) done_.Ref(env);
+  auto owned = std::make_unique<Promised>(env);
+  if (!listener.IsEmpty()) owned->listener = Napi::Persistent(listener);
+  const Napi::Promise promise = owned->deferred.Promise();
   // The promise may settle after this object is gone: its destructor has delivered by then, and the flag says so.
-  post([this, deferred, called = std::move(called), alive = std::weak_ptr<bool>(alive_), job = std::move(job)]() mutable {
-    Settle settle;
-    std::string error;
-    bool device = false;
+  post([this, promised = owned.get(), listens = !listener.IsEmpty(), subject = subject_, alive = std::weak_ptr<bool>(alive_),
+        job = std::move(job)] {
+    Settle made;
+    std::exception_ptr failure;
     try {
-      settle = job([&](Arguments arguments) {
-        if (called) deliver([called, arguments = std::move(arguments)](Napi::Env env) { called->Call(arguments(env)); });
+      made = job([&](const Arguments& arguments) {
+        if (!listens) return;
+        deliver([promised, arguments](Napi::Env env) {
+          try {
+            promised->listener.Call(arguments(env));
+          } catch (...) {
+            promised->listener_failure = std::current_exception();
+          }
+        });
       });
-    } catch (const std::exception& e) {
-      error = e.what();
-      device = dynamic_cast<const DeviceError*>(&e) != nullptr;
+    } catch (...) {
+      failure = std::current_exception();
     }
-    // The last to hold the listener, which only the JavaScript thread may let go.
-    deliver([this, deferred, called = std::move(called), alive, settle = std::move(settle), error = std::move(error), device](Napi::Env env) {
+    deliver([this, promised, subject, alive, made, failure](Napi::Env env) {
+      const std::unique_ptr<Promised> last(promised);
       if (!alive.expired() && --pending_ == 0) done_.Unref(env);
-      if (!error.empty()) {
-        Napi::Error failure = Napi::Error::New(env, error);
-        if (device) failure.Set("code", Napi::String::New(env, "HEARTH_DEVICE_FAILED"));
-        return deferred->Reject(failure.Value());
-      }
-      try {
-        deferred->Resolve(settle(env));
-      } catch (const Napi::Error& e) {
-        deferred->Reject(e.Value());
-      }
+      settle(env, last->deferred, subject, [&] {
+        if (failure) std::rethrow_exception(failure);
+        if (last->listener_failure) std::rethrow_exception(last->listener_failure);
+        return made(env);
+      });
     });
   });
-  return deferred->Promise();
+  owned.release();
+  if (pending_++ == 0) done_.Ref(env);
+  return promise;
 }
 
 }  // namespace hearth

@@ -8,6 +8,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -15,8 +16,9 @@ namespace hearth {
 
 class Worker {
  public:
-  /// `abort` makes the running job end soon, from another thread.
-  Worker(Napi::Env env, std::function<void()> abort);
+  /// `subject` is what errors are about; `abort` makes the running job end soon, from another thread. Throws std::system_error where
+  /// the system starts no thread.
+  Worker(Napi::Env env, std::string subject, std::function<void()> abort);
   /// Ends the thread: aborts the running job and finishes what is queued. On the JavaScript thread.
   ~Worker();
   Worker(const Worker&) = delete;
@@ -33,11 +35,12 @@ class Worker {
 
   /// Makes the arguments of a call on the JavaScript thread.
   using Arguments = std::function<std::vector<napi_value>(Napi::Env)>;
-  using Tell = std::function<void(Arguments)>;
-  /// The same with a function, or none, that the job may have called while it runs: before the promise settles, in order.
+  using Tell = std::function<void(const Arguments&)>;
+  /// The same with a function, or none, that the job may have called while it runs: before the promise settles, in order. What the
+  /// function throws rejects the promise.
   Napi::Promise run(Napi::Env env, std::function<Settle(const Tell&)> job, Napi::Function listener);
 
-  /// Runs `job` on the worker after everything queued, with nobody waiting.
+  /// Runs `job`, which must not throw, on the worker after everything queued, with nobody waiting.
   void post(std::function<void()> job);
 
  private:
@@ -46,13 +49,14 @@ class Worker {
   /// What the destructor does, once; also when the environment is torn down first, while the way back still stands.
   void shut_down();
   /// Calls `settled` on the JavaScript thread; from the worker.
-  void deliver(std::function<void(Napi::Env)> settled);
+  void deliver(const std::function<void(Napi::Env)>& settled);
 
   /// The way back to JavaScript. It keeps the event loop alive only while `pending_` promises are open.
   Napi::ThreadSafeFunction done_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // tells late deliveries that this object is gone
   int pending_ = 0;  // on the JavaScript thread only
   napi_env env_;
+  std::string subject_;
   std::function<void()> abort_;
   bool ended_ = false;  // on the JavaScript thread only
   std::mutex mutex_;

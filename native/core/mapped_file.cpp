@@ -155,7 +155,7 @@ void MappedFile::read_ahead() {
       for (size_t at = 0; at < size_ && !stop_; at += kPiece)
         will_need(const_cast<uint8_t*>(data_) + at, std::min(kPiece, size_ - at));
     });
-  } catch (const std::system_error&) {
+  } catch (const std::exception&) {
     // No thread to be had: pages come in as they are touched.
   }
 }

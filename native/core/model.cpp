@@ -229,6 +229,7 @@ Layer Model::read_layer(int n) {
 
 Model::Model(const std::string& path) : gguf_(path) {
   config_ = read_config(gguf_, read_architecture(gguf_));
+  name_ = gguf_.string("general.name", "");
   const Config& c = config_;
   const Tensor* embedding = gguf_.find_tensor("token_embd.weight");
   if (!embedding) fail("%s lacks the tensor token_embd.weight", path.c_str());
@@ -256,6 +257,7 @@ Model::Model(const std::string& path, const Model& target) : gguf_(path), target
   if (gguf_.string("general.architecture") != kEagle3.name)
     fail("%s has the architecture \"%s\"; a draft head has \"%s\"", file, printable(gguf_.string("general.architecture")).c_str(), kEagle3.name);
   config_ = read_config(gguf_, kEagle3);
+  name_ = gguf_.string("general.name", "");
   const Config &c = config_, &t = target.config();
   if (c.layers != 1) fail("%s: a draft head has 1 layer, this one %d", file, c.layers);
   const int width = checked(gguf_, "eagle3.target_hidden_size", 1, 1 << 16, static_cast<uint32_t>(c.embedding));

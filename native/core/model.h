@@ -123,6 +123,8 @@ class Model {
 
   const Gguf& gguf() const { return gguf_; }
   const Config& config() const { return config_; }
+  /// general.name; empty where the file has none. It lies in the file.
+  std::string_view name() const { return name_; }
   const Matrix& embedding() const { return embedding_; }
   /// The embedding again where the file ties the two.
   const Matrix& output() const { return output_; }
@@ -147,6 +149,7 @@ class Model {
   const Model* target_ = nullptr;
   HeadWeights head_{};
   Config config_{};
+  std::string_view name_;
   Matrix embedding_{}, output_{};
   const float* output_norm_ = nullptr;
   std::vector<Layer> layers_;

@@ -42,11 +42,17 @@ constexpr int kSpins = 2000;
 
 ThreadPool::ThreadPool(int threads)
     : threads_(std::max(1, threads)), shares_(std::make_unique<Share[]>(static_cast<size_t>(threads_))) {
-  workers_.reserve(static_cast<size_t>(std::max(0, threads - 1)));
+  workers_.reserve(static_cast<size_t>(threads_ - 1));
   try {
-    for (int i = 1; i < threads; i++) workers_.emplace_back([this, i] { work(i); });
-  } catch (const std::system_error&) {
-    // The system's limit on threads: go on with those there are.
+    for (int i = 1; i < threads_; i++) workers_.emplace_back([this, i] { work(i); });
+  } catch (const std::exception&) {
+    // The system's limit on threads, or on memory: go on with fewer than there are, since whoever calls run() needs one, too.
+    if (workers_.empty()) return;
+    last_ = static_cast<int>(workers_.size()) - 1;
+    generation_.fetch_add(1);
+    generation_.notify_all();
+    workers_.back().join();
+    workers_.pop_back();
   }
 }
 
@@ -98,7 +104,7 @@ void ThreadPool::take_tasks(int thread) {
 
 void ThreadPool::work(int thread) {
   uint32_t seen = 0;
-  while (!quit_) {
+  while (!quit_ && thread <= last_) {
     uint32_t now = generation_.load(std::memory_order_acquire);
     for (int spin = 0; now == seen && spin < kSpins; spin++) {
       pause();

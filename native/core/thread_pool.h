@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <thread>
 #include <vector>
@@ -60,6 +61,7 @@ class ThreadPool {
   alignas(64) std::atomic<int> done_{0};  ///< tasks finished
   alignas(64) std::atomic<uint32_t> generation_{0};  ///< counts jobs; what sleeping threads wait on
   std::atomic<bool> quit_{false};
+  std::atomic<int> last_{std::numeric_limits<int>::max()};  ///< the number of the last thread that works
 };
 
 /// Physical (on Apple Silicon: performance) cores, at least 1.

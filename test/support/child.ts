@@ -15,7 +15,12 @@ export interface ChildResult {
 }
 
 /** Runs a TypeScript file of this folder with `--expose-gc`; `input` becomes its standard input. Never rejects for how it ends. */
-export async function runChild(script: string, args: string[], input = ''): Promise<ChildResult> {
+export async function runChild(
+	script: string,
+	args: string[],
+	input = '',
+	variables: Record<string, string> = {},
+): Promise<ChildResult> {
 	const root = path.resolve(import.meta.dirname, '..', '..');
 	const folder = await mkdtemp(path.join(os.tmpdir(), 'hearth-child-'));
 	try {
@@ -24,7 +29,7 @@ export async function runChild(script: string, args: string[], input = ''): Prom
 			entryPoints: [path.join(import.meta.dirname, script)],
 			...{ outfile, bundle: true, platform: 'node', target: 'node20', format: 'cjs', logLevel: 'error' },
 		});
-		const env = { ...process.env, HEARTH_NATIVE: path.join(root, 'dist', 'native', 'hearth.node') };
+		const env = { ...process.env, HEARTH_NATIVE: path.join(root, 'dist', 'native', 'hearth.node'), ...variables };
 		return await new Promise((resolve) => {
 			const options = { env, maxBuffer: 2 ** 28 };
 			const child = execFile(process.execPath, ['--expose-gc', outfile, ...args], options, (_error, stdout, stderr) =>

@@ -208,3 +208,15 @@ test('a closed cache, a closed model', async () => {
 	expect(() => kept.copyBlock(0, 1, 1)).toThrow('the model is closed');
 	kept.close();
 });
+
+test('what is thrown where rounds are told rejects the step, and the next one works', async () => {
+	const rounds = { ...good(), ...single, blockTables: [ints(0), ints(1)], rounds: 3 };
+	const told: number[] = [];
+	const failing = model.step(cache, rounds, (tokens) => {
+		told.push(tokens.length);
+		throw new RangeError('the listener failed');
+	});
+	await expect(failing).rejects.toThrow(new RangeError('the listener failed'));
+	expect(told).toEqual([2, 2]);
+	await expect(model.step(cache, good())).resolves.toMatchObject({ tokens: expect.any(Int32Array) });
+});
