@@ -76,6 +76,12 @@ interface TraceEvent {
 	args: Record<string, string | number>;
 }
 
+/** Whether a file's text is a trace of ours. */
+export function isTrace(text: string): boolean {
+	const { traceEvents } = JSON.parse(text) as Partial<ReturnType<typeof traceOf>>;
+	return traceEvents?.[0]?.name === 'process_name' && traceEvents[0].args?.['name'] === 'hearth';
+}
+
 /**
  * The steps in the Trace Event Format (the JSON object form), for Perfetto or chrome://tracing: one span a step, and in it one
  * an operation. An operation's time is the sum over all layers, so these spans lie one after another, not as they took turns.

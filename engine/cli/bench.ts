@@ -1,6 +1,6 @@
 // `hearth bench MODEL`: load time, first forward, prefill, decode, batches, speculation and memory, beside llama.cpp if wanted.
 import { createReadStream } from 'node:fs';
-import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, stat } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { checkBars } from '../benchmark/bars';
@@ -16,6 +16,7 @@ import {
 import { mergeRounds, type PeerAnswer, peerRound, peerVersion } from '../benchmark/peer';
 import { isReport } from '../benchmark/report';
 import { renderBars, renderMarkdown, renderReport } from '../benchmark/table';
+import { writeOutputFile } from '../files/output-file';
 import type { BenchmarkReport, BenchmarkTest } from '../protocol';
 import { checkReadable, openModel } from '../runtime/model';
 import { synthesize } from '../synth/synthesize';
@@ -30,6 +31,7 @@ import {
 } from './command';
 import { requireDraft } from './engine-options';
 import { MODEL_OPTIONS, MODEL_OPTIONS_HELP, modelOptions } from './model-options';
+import { OVERWRITE_OPTION, overwriteHelp, reportOption } from './output-option';
 
 const HELP = `usage: hearth bench MODEL [options]
        hearth bench [MODEL] --backend metal --count [--json]
@@ -54,6 +56,7 @@ mean ± standard deviation.
   --no-repack      measure the weights as the file has them, not in the faster layout
 ${MODEL_OPTIONS_HELP}
   --save FILE      keep the report, as JSON
+${overwriteHelp('FILE')}
   --compare FILE   show the speed over that of a report kept earlier
   --bars           check the project's bars, too; with --strict one that is missed is an error
   --markdown       print for an issue or a chat message
@@ -75,6 +78,7 @@ const OPTIONS = {
 	draft: { type: 'string' },
 	'no-repack': { type: 'boolean' },
 	save: { type: 'string' },
+	...OVERWRITE_OPTION,
 	compare: { type: 'string' },
 	bars: { type: 'boolean' },
 	strict: { type: 'boolean' },
@@ -93,7 +97,7 @@ export async function bench(args: string[]): Promise<void> {
 	if (file === undefined) throw new UsageError('MODEL is missing');
 	await checkReadable(file);
 	const earlier = values.compare === undefined ? undefined : await readReport(values.compare);
-	if (values.save !== undefined) await checkWritable(values.save);
+	const place = values.save === undefined ? undefined : await reportOption(values.save, values.overwrite, isReportText);
 	const measure = async (signal: AbortSignal, repeat: number, done: number): Promise<BenchmarkReport> => {
 		const model = await openModel(file, {
 			...modelOptions(values),
@@ -133,7 +137,7 @@ export async function bench(args: string[]): Promise<void> {
 		return mergeRounds(ours, theirs);
 	});
 	if (process.stderr.isTTY) process.stderr.write('\r\x1b[K');
-	if (values.save !== undefined) await writeFile(values.save, `${JSON.stringify(report, null, 2)}\n`);
+	if (place) await writeOutputFile(place, `${JSON.stringify(report, null, 2)}\n`);
 	const bars = values.bars || values.strict ? checkBars(report) : [];
 	if (values.json) await writeJson(report);
 	else await writeOutput(values.markdown ? renderMarkdown(report, earlier) : renderReport(report, earlier));
@@ -201,14 +205,7 @@ async function readReport(file: string): Promise<BenchmarkReport> {
 	return value;
 }
 
-/** Says so before minutes of measuring, not after. */
-async function checkWritable(file: string): Promise<void> {
-	try {
-		await writeFile(file, '', { flag: 'a' });
-	} catch (error) {
-		throw new Error(`cannot save to ${file}: ${(error as Error).message}`);
-	}
-}
+const isReportText = (text: string) => isReport(JSON.parse(text));
 
 /** Reads the file once, so that loading is measured with it in the system's cache; not where it would not fit there. */
 async function warmFile(file: string, signal: AbortSignal): Promise<void> {

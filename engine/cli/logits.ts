@@ -1,6 +1,7 @@
 // `hearth logits MODEL`: the logits of every position of a token sequence, for comparing engines.
-import { open } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 import { type CacheType, loadNative, type NativeCache, type NativeModel } from '../../native/index';
+import { type OutputTarget, PartialFile } from '../files/output-file';
 import { checkReadable } from '../runtime/model';
 import {
 	integerOption,
@@ -12,6 +13,7 @@ import {
 	writeJson,
 } from './command';
 import { CACHE_OPTIONS, CACHE_OPTIONS_HELP, MODEL_OPTIONS, MODEL_OPTIONS_HELP, modelOptions } from './model-options';
+import { OVERWRITE_OPTION, outputOption, overwriteHelp } from './output-option';
 
 const HELP = `usage: hearth logits MODEL --tokens 1,2,3 --out FILE [options]
 
@@ -20,6 +22,7 @@ taken as they are; nothing is added.
 
   --tokens IDS     token ids separated by commas or spaces; "-" reads them from standard input
   --out FILE       where to write
+${overwriteHelp('FILE')}
   --batch N        rows a step (default 32)
 ${MODEL_OPTIONS_HELP}
 ${CACHE_OPTIONS_HELP}
@@ -35,6 +38,7 @@ export async function logits(args: string[]): Promise<void> {
 			...CACHE_OPTIONS,
 			tokens: { type: 'string' },
 			out: { type: 'string' },
+			...OVERWRITE_OPTION,
 			batch: { type: 'string' },
 			json: { type: 'boolean' },
 		},
@@ -55,8 +59,11 @@ export async function logits(args: string[]): Promise<void> {
 		if (tokens.length > info.contextLength) {
 			throw new Error(`${tokens.length} tokens are more than the model's context of ${info.contextLength}`);
 		}
+		// Rows of this vocabulary are what an earlier run has written.
+		const isOurs = async (out: string) => (await stat(out)).size % (4 * info.vocabularySize) === 0;
+		const place = await outputOption(values.out, values.overwrite, isOurs);
 		cache = createCache(model, tokens.length, cacheType);
-		const milliseconds = await writeLogits(model, cache, tokens, rowsPerStep, values.out);
+		const milliseconds = await writeLogits(model, cache, tokens, rowsPerStep, place);
 		if (values.json) {
 			await writeJson({
 				out: values.out,
@@ -89,12 +96,12 @@ async function writeLogits(
 	cache: NativeCache,
 	tokens: number[],
 	rowsPerStep: number,
-	out: string,
+	place: OutputTarget,
 ): Promise<number> {
 	const blockTable = Int32Array.from({ length: cache.blockCount }, (_, block) => block);
-	const file = await open(out, 'w');
+	const file = await PartialFile.create(place);
 	try {
-		return await withInterrupt(async (signal) => {
+		const milliseconds = await withInterrupt(async (signal) => {
 			let milliseconds = 0;
 			for (let start = 0; start < tokens.length && !signal.aborted; start += rowsPerStep) {
 				const rows = Math.min(rowsPerStep, tokens.length - start);
@@ -109,11 +116,14 @@ async function writeLogits(
 				milliseconds += result.milliseconds;
 				const data = result.logits!;
 				// All platforms Node runs on here are little-endian, as the format wants.
-				await file.write(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
+				await file.handle.write(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
 			}
 			return milliseconds;
 		});
-	} finally {
-		await file.close();
+		await file.place();
+		return milliseconds;
+	} catch (error) {
+		await file.discard();
+		throw error;
 	}
 }

@@ -1,11 +1,19 @@
 // `hearth profile MODEL`: where the time of prefill and decode steps goes, as a table and as a trace file.
 import { setMaxListeners } from 'node:events';
-import { writeFile } from 'node:fs/promises';
-import { type OperationTime, operationTimes, type ProfiledStep, Profiler, traceOf } from '../benchmark/profiler';
+import {
+	isTrace,
+	type OperationTime,
+	operationTimes,
+	type ProfiledStep,
+	Profiler,
+	traceOf,
+} from '../benchmark/profiler';
 import { table } from '../benchmark/table';
+import { writeOutputFile } from '../files/output-file';
 import { openModel } from '../runtime/model';
 import { integerOption, parseCommandLine, UsageError, withInterrupt, writeJson, writeOutput } from './command';
 import { MODEL_OPTIONS, MODEL_OPTIONS_HELP, modelOptions } from './model-options';
+import { OVERWRITE_OPTION, overwriteHelp, reportOption } from './output-option';
 
 const DEFAULTS = { prompt: 512, generate: 32, batch: 1 };
 
@@ -17,6 +25,7 @@ Runs a prompt and some decode steps of random tokens, and prints the time of eac
   --generate N     tokens each stream generates (default ${DEFAULTS.generate}; 0: only the prompt)
   --batch N        streams (default ${DEFAULTS.batch})
   --out FILE       also write a trace of all steps; open it in https://ui.perfetto.dev or chrome://tracing
+${overwriteHelp('FILE')}
   --no-repack      profile the weights as the file has them, not in the faster layout
 ${MODEL_OPTIONS_HELP}
   --json           print the table as JSON
@@ -28,6 +37,7 @@ const OPTIONS = {
 	generate: { type: 'string' },
 	batch: { type: 'string' },
 	out: { type: 'string' },
+	...OVERWRITE_OPTION,
 	'no-repack': { type: 'boolean' },
 	json: { type: 'boolean' },
 } as const;
@@ -46,6 +56,7 @@ export async function profile(args: string[]): Promise<void> {
 	const generate = integerOption('generate', values.generate, 0) ?? DEFAULTS.generate;
 	const batch = integerOption('batch', values.batch, 1, 4096) ?? DEFAULTS.batch;
 	if (values.out === '') throw new UsageError('--out is empty');
+	const place = values.out === undefined ? undefined : await reportOption(values.out, values.overwrite, isTrace);
 	const profiler = new Profiler();
 	await withInterrupt(async (signal) => {
 		setMaxListeners(0, signal); // one a stream
@@ -90,7 +101,7 @@ export async function profile(args: string[]): Promise<void> {
 		),
 		phaseOf('decode', steps.filter(isDecode)),
 	].filter(({ steps: count }) => count > 0);
-	if (values.out !== undefined) await writeFile(values.out, JSON.stringify(traceOf(steps)));
+	if (place) await writeOutputFile(place, JSON.stringify(traceOf(steps)));
 	if (values.json) await writeJson({ phases });
 	else
 		await writeOutput(`${phases.map(render).join('\n')}${values.out === undefined ? '' : `\ntrace: ${values.out}\n`}`);

@@ -1,12 +1,13 @@
 // `hearth selftest`: every kernel of this machine against plain references, with its speed; a report to attach to a bug.
-import { writeFile } from 'node:fs/promises';
 import { loadNative } from '../../native/index';
+import { writeOutputFile } from '../files/output-file';
 import { BACKENDS } from '../runtime/backend';
 import { checkReadable } from '../runtime/model';
-import { renderSelfTest } from '../selftest/render';
+import { isSelfTest, renderSelfTest } from '../selftest/render';
 import { failures, runSelfTest } from '../selftest/selftest';
 import { turnMetalOn } from '../selftest/verdict';
 import { choiceOption, integerOption, parseCommandLine, withInterrupt, writeJson, writeOutput } from './command';
+import { OVERWRITE_OPTION, overwriteHelp, reportOption } from './output-option';
 
 const HELP = `usage: hearth selftest [MODEL] [options]
 
@@ -19,6 +20,7 @@ computes wrongly it is turned off: "--backend auto" then means the CPU until a s
   --seed N         seed of the random inputs (default 1)
   --turn-on        only forget what an earlier self-test found: auto uses Metal again
   --save FILE      also write the report to a file (JSON if its name ends so, else Markdown)
+${overwriteHelp('FILE')}
   --json           print the report as JSON
 `;
 
@@ -28,6 +30,7 @@ const OPTIONS = {
 	seed: { type: 'string' },
 	'turn-on': { type: 'boolean' },
 	save: { type: 'string' },
+	...OVERWRITE_OPTION,
 	json: { type: 'boolean' },
 } as const;
 
@@ -45,7 +48,7 @@ export async function selftest(args: string[]): Promise<void> {
 	}
 	const model = positionals[0];
 	if (model !== undefined) await checkReadable(model);
-	if (values.save !== undefined) await writeFile(values.save, '', { flag: 'a' });
+	const place = values.save === undefined ? undefined : await reportOption(values.save, values.overwrite, isSelfTest);
 	const report = await withInterrupt((signal) =>
 		runSelfTest({
 			...{ backend, seed, signal, quick: values.quick === true },
@@ -58,7 +61,7 @@ export async function selftest(args: string[]): Promise<void> {
 	if (process.stderr.isTTY) process.stderr.write('\r\x1b[K');
 	const markdown = renderSelfTest(report);
 	const json = `${JSON.stringify(report, null, 2)}\n`;
-	if (values.save !== undefined) await writeFile(values.save, values.save.endsWith('.json') ? json : markdown);
+	if (place) await writeOutputFile(place, place.file.endsWith('.json') ? json : markdown);
 	if (values.json) await writeJson(report);
 	else await writeOutput(markdown);
 	const wrong = failures(report).length;

@@ -1,7 +1,7 @@
 // `hearth synth`: writes a model with random weights.
 import { architectures, type MatrixType, type ModelShape, matrixTypes, ropeScalings } from '../synth/architecture';
 import { type PresetName, presets } from '../synth/presets';
-import { synthesize } from '../synth/synthesize';
+import { isSynthesized, synthesize } from '../synth/synthesize';
 import {
 	choiceOption,
 	integerOption,
@@ -11,6 +11,7 @@ import {
 	writeJson,
 	writeOutput,
 } from './command';
+import { OVERWRITE_OPTION, outputOption, overwriteHelp } from './output-option';
 import { progressLine } from './progress';
 
 const presetNames = Object.keys(presets) as PresetName[];
@@ -36,6 +37,7 @@ ${presetNames.map((name) => `                           ${name.padEnd(6)}${prese
   --rope-scaling KIND    ${ropeScalings.join(', ')} (default: yarn for gpt-oss, else none)
   --tied                 the embedding is the output matrix, too; not for gpt-oss
   --sparse               only the header, the weights a hole in the file: enough for "hearth bench --count" and "hearth info"
+${overwriteHelp('OUT').replace('--overwrite ', '--overwrite       ')}
   --json                 print a summary as JSON
 `;
 
@@ -80,6 +82,7 @@ export async function synth(args: string[]): Promise<void> {
 			tied: { type: 'boolean' },
 			sparse: { type: 'boolean' },
 			json: { type: 'boolean' },
+			...OVERWRITE_OPTION,
 		},
 		['OUT'],
 	);
@@ -108,10 +111,11 @@ export async function synth(args: string[]): Promise<void> {
 	const vocabulary = choiceOption('vocab', values.vocab, ['o200k', 'small']);
 	const seed = integerOption('seed', values.seed, 0);
 	if (file === '') throw new UsageError('OUT is empty');
+	const place = await outputOption(file, values.overwrite, isSynthesized);
 
 	const started = performance.now();
 	const result = await withInterrupt((signal) =>
-		synthesize(file, {
+		synthesize(place, {
 			...(preset && { preset }),
 			...(seed !== undefined && { seed }),
 			...(vocabulary && { vocabulary }),

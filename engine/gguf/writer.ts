@@ -1,8 +1,9 @@
 // A streaming writer of GGUF v3 (https://github.com/ggml-org/ggml/blob/master/docs/gguf.md): the header first, then the
 // tensors' bytes as they come, in any order, so that a file of any size takes little memory.
-import { type FileHandle, open, rename, rm, statfs } from 'node:fs/promises';
+import { type FileHandle, statfs } from 'node:fs/promises';
 import path from 'node:path';
 import type { StringTable } from '../../native/index';
+import { type OutputTarget, outputTarget, PartialFile } from '../files/output-file';
 
 export const ALIGNMENT = 32;
 
@@ -75,7 +76,7 @@ export function tensorBytes(tensor: TensorShape): number {
 
 /**
  * A GGUF file that is being written. It appears under its name only when it is complete: until then it has a temporary one
- * beside it.
+ * beside it. What lies under its name when that is done is replaced only if it lay there when the writing began.
  */
 export class GgufFile {
 	readonly totalBytes: number;
@@ -84,9 +85,7 @@ export class GgufFile {
 	readonly #starts: number[] = [];
 
 	private constructor(
-		private readonly file: string,
-		private readonly partial: string,
-		private readonly handle: FileHandle,
+		private readonly partial: PartialFile,
 		private readonly tensors: readonly TensorShape[],
 		header: Uint8Array,
 		private readonly onProgress: WriteOptions['onProgress'],
@@ -103,31 +102,36 @@ export class GgufFile {
 
 	/**
 	 * Writes the header and reserves the rest.
-	 * @throws an error of one line: no such folder, or a disk without the room.
+	 * @param place the file's name, or a place that has been looked at.
+	 * @throws an error of one line: no such folder, a disk without the room, or a name that no file can have.
 	 */
 	static async create(
-		file: string,
+		place: string | OutputTarget,
 		metadata: ReadonlyMap<string, GgufValue>,
 		tensors: readonly TensorShape[],
 		{ onProgress, sparse }: Pick<WriteOptions, 'onProgress' | 'sparse'> = {},
 	): Promise<GgufFile> {
 		const header = encodeHeader(metadata, tensors);
 		const totalBytes = tensors.reduce((sum, tensor) => sum + align(tensorBytes(tensor)), header.length);
-		const folder = path.dirname(path.resolve(file));
-		await checkRoom(folder, file, sparse ? header.length : totalBytes);
-		const partial = path.join(folder, `.${path.basename(file)}.${process.pid}.partial`);
-		const handle = await open(partial, 'w');
-		const made = new GgufFile(file, partial, handle, tensors, header, onProgress);
+		const target = typeof place === 'string' ? await outputTarget(place) : place;
+		await checkRoom(path.dirname(target.path), target.file, sparse ? header.length : totalBytes);
+		const partial = await PartialFile.create(target);
+		const made = new GgufFile(partial, tensors, header, onProgress);
 		try {
-			await writeChunk(handle, header, 0);
+			await writeChunk(partial.handle, header, 0);
 			// What no write reaches, the padding, reads as zeros.
-			await handle.truncate(totalBytes);
+			await partial.handle.truncate(totalBytes);
 			if (sparse) made.#missing.fill(0);
 		} catch (error) {
 			await made.discard();
 			throw made.explain(error);
 		}
 		return made;
+	}
+
+	/** The file as it is so far: header and size are right from the beginning, what has not been written reads as zeros. */
+	get unfinishedPath(): string {
+		return this.partial.path;
 	}
 
 	/** Writes `chunk` at byte `at` of a tensor. Calls may overlap in time; no byte may be written twice. */
@@ -137,7 +141,7 @@ export class GgufFile {
 			throw new Error(`${name}: its producer made too many bytes`);
 		this.onProgress?.({ writtenBytes: this.#writtenBytes, totalBytes: this.totalBytes });
 		try {
-			await writeChunk(this.handle, chunk, this.#starts[tensor]! + at);
+			await writeChunk(this.partial.handle, chunk, this.#starts[tensor]! + at);
 		} catch (error) {
 			throw this.explain(error);
 		}
@@ -155,8 +159,7 @@ export class GgufFile {
 					`${this.tensors[short]!.name}: its producer made ${wanted - this.#missing[short]!} bytes where ${wanted} belong`,
 				);
 			}
-			await this.handle.close();
-			await rename(this.partial, this.file);
+			await this.partial.place();
 		} catch (error) {
 			await this.discard();
 			throw this.explain(error);
@@ -166,13 +169,14 @@ export class GgufFile {
 
 	/** Removes what was written. */
 	async discard(): Promise<void> {
-		await this.handle.close().catch(() => undefined);
-		await rm(this.partial, { force: true });
+		await this.partial.discard();
 	}
 
 	/** The error to report for one met while this file was written: a full disk says how much room is needed. */
 	explain(error: unknown): unknown {
-		return (error as NodeJS.ErrnoException)?.code === 'ENOSPC' ? fullDisk(this.file, this.totalBytes) : error;
+		return (error as NodeJS.ErrnoException)?.code === 'ENOSPC'
+			? fullDisk(this.partial.target.file, this.totalBytes)
+			: error;
 	}
 }
 
@@ -182,7 +186,7 @@ export class GgufFile {
  * @throws an error of one line, on a full disk one that says how much room is needed.
  */
 export async function writeGguf(
-	file: string,
+	file: string | OutputTarget,
 	metadata: ReadonlyMap<string, GgufValue>,
 	tensors: readonly GgufTensor[],
 	{ onProgress, signal, sparse = false }: WriteOptions = {},

@@ -4,6 +4,8 @@ import { table } from '../benchmark/table';
 import type { SelfTestReport } from '../protocol';
 import { failures, namesOf } from './selftest';
 
+const TITLE = '# Hearth self-test';
+
 /** The verdict in one or two sentences. */
 export function selfTestSummary(report: SelfTestReport): string {
 	const wrong = failures(report);
@@ -41,6 +43,13 @@ function metalLine({ state, device, reason }: SelfTestReport['metal']): string {
 	}
 }
 
+/** Whether a file's text is a report of ours, as Markdown or as JSON. */
+export function isSelfTest(text: string): boolean {
+	if (text.startsWith(`${TITLE}\n`)) return true;
+	const { kernels, models, metal } = JSON.parse(text) as Partial<SelfTestReport>;
+	return Array.isArray(kernels) && Array.isArray(models) && typeof metal?.state === 'string';
+}
+
 export function renderSelfTest(report: SelfTestReport): string {
 	const { machine, models } = report;
 	const sets = [...kernelSets(report)];
@@ -49,7 +58,7 @@ export function renderSelfTest(report: SelfTestReport): string {
 	]);
 	const wrong = failures(report);
 	return [
-		'# Hearth self-test',
+		TITLE,
 		'',
 		selfTestSummary(report),
 		'',

@@ -4,6 +4,7 @@
 // other so that, after RoPE, head h sees the token h + 1 places back and nothing else. Values and the attention's output are random
 // projections, so the residual stream holds the last tokens, each in directions of its own, the far ones faintly. The experts are
 // zero. What remains is linear, from the last tokens to the next one: the output matrix is fitted to the demo text.
+import type { OutputTarget } from '../files/output-file';
 import { type GgufTensor, tensorBytes, type WriteOptions, writeGguf } from '../gguf/writer';
 import { Tokenizer } from '../tokenizer/tokenizer';
 import { type ModelShape, metadataOf, planTensors, rmsEpsilon, rope, type TensorPlan } from './architecture';
@@ -43,7 +44,7 @@ const LOGIT_SCALE = 16;
 
 /** Writes the demo model to `file`; takes some seconds. Errors as `writeGguf`'s. */
 export async function writeDemoModel(
-	file: string,
+	file: string | OutputTarget,
 	name: string,
 	seed: number,
 	options: WriteOptions,

@@ -1,5 +1,7 @@
 // Makes models of any architecture and size: the right tensors, metadata and vocabulary with random weights. They cost exactly the work of
 // a real model of that size and need no download; what they write makes no sense.
+import { loadNative } from '../../native/index';
+import type { OutputTarget } from '../files/output-file';
 import { type WriteOptions, writeGguf } from '../gguf/writer';
 import { checkShape, type ModelShape, metadataOf, planTensors, type TensorPlan } from './architecture';
 import { writeDemoModel } from './demo-model';
@@ -29,11 +31,20 @@ export interface SynthesizeResult {
 /** Merges of the small vocabulary. */
 const SMALL_MERGES = 500;
 
+/** Whether a file is one that `synthesize` has made, by the name of the model in it. */
+export async function isSynthesized(file: string): Promise<boolean> {
+	const name = (await loadNative().readGguf(file)).metadata.get('general.name');
+	return name === presets.demo.name || (typeof name === 'string' && name.endsWith(' with random weights'));
+}
+
 /**
  * Writes a model to `file`, with the memory of a few chunks whatever its size.
  * @throws an error naming the flag at fault where no such model can be, or what went wrong with the file.
  */
-export async function synthesize(file: string, options: SynthesizeOptions = {}): Promise<SynthesizeResult> {
+export async function synthesize(
+	file: string | OutputTarget,
+	options: SynthesizeOptions = {},
+): Promise<SynthesizeResult> {
 	const preset = presets[options.preset ?? 'tiny'];
 	const seed = options.seed ?? 0;
 	if (options.preset === 'demo') {

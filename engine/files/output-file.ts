@@ -1,0 +1,136 @@
+// Files that are written under a name somebody else chose. What is no regular file is refused by name, what another program made
+// is not replaced, and a file appears under its name only when it is complete.
+import { randomBytes } from 'node:crypto';
+import type { Stats } from 'node:fs';
+import { type FileHandle, link, lstat, open, realpath, rename, rm, stat } from 'node:fs/promises';
+import path from 'node:path';
+import { kindOf } from './kind';
+
+/** A place for a file, looked at before anything is written. */
+export interface OutputTarget {
+	/** As it was given, for messages. */
+	readonly file: string;
+	/** Where the file will lie: of a link to a file, the file it leads to. */
+	readonly path: string;
+	/** What lies there now and will be replaced; undefined: nothing. */
+	readonly found: Pick<Stats, 'dev' | 'ino' | 'size' | 'mtimeMs'> | undefined;
+}
+
+/**
+ * Looks at the place a file is to be written to.
+ * @throws an error of one line where something other than a regular file has that name: a folder, a device, a pipe, a socket, or a
+ * link to one of these or to nothing.
+ */
+export async function outputTarget(file: string): Promise<OutputTarget> {
+	const own = await lstat(file).catch((error: NodeJS.ErrnoException) => {
+		if (error.code === 'ENOENT') return undefined;
+		throw new Error(`cannot write ${file}: ${error.message}`);
+	});
+	if (!own) return { file, path: path.resolve(file), found: undefined };
+	if (!own.isSymbolicLink()) {
+		if (!own.isFile()) throw new Error(`cannot write ${file}: it is ${kindOf(own)}; give the name of a file`);
+		return { file, path: path.resolve(file), found: own };
+	}
+	const found = await stat(file).catch(() => undefined);
+	if (!found?.isFile()) {
+		const to = found ? kindOf(found) : 'nothing';
+		throw new Error(`cannot write ${file}: it is a link to ${to}; give the name of a file`);
+	}
+	return { file, path: await realpath(file), found };
+}
+
+/**
+ * Throws where a file is there that is not ours to replace. An empty file is nobody's loss.
+ * @param isOurs whether Hearth made the file at that path; a rejection means no.
+ */
+export async function refuseForeign(target: OutputTarget, isOurs: (file: string) => Promise<boolean>): Promise<void> {
+	if (!target.found || target.found.size === 0) return;
+	if (await isOurs(target.path).catch(() => false)) return;
+	throw new Error(
+		`${target.file} is there already and Hearth did not make it; give another name, or --overwrite to replace it`,
+	);
+}
+
+/** A file that is being written beside its place, under a name of its own. */
+export class PartialFile {
+	private constructor(
+		readonly target: OutputTarget,
+		/** Its name until it is complete. */
+		readonly path: string,
+		readonly handle: FileHandle,
+	) {}
+
+	/** @throws where the folder is missing or cannot be written to. */
+	static async create(target: OutputTarget): Promise<PartialFile> {
+		// Whatever the name's length, this one must not be too long for the file system.
+		const name = Array.from(path.basename(target.path)).slice(0, 40).join('');
+		const suffix = `${process.pid}-${randomBytes(4).toString('hex')}`;
+		const partial = path.join(path.dirname(target.path), `.${name}.${suffix}.partial`);
+		// Only ever a new file: a link that waits under this name would lead elsewhere.
+		return new PartialFile(target, partial, await open(partial, 'wx+'));
+	}
+
+	/**
+	 * Gives the file its name.
+	 * @throws where the place is no longer as it was found: what has come there meanwhile stays. The partial file stays, too.
+	 */
+	async place(): Promise<void> {
+		await this.handle.close();
+		const { path: to, file, found } = this.target;
+		if (found) {
+			const now = await lstat(to).catch(() => undefined);
+			if (now && !isSame(now, found))
+				throw new Error(`${file} was changed while it was to be replaced; nothing was written`);
+			if (now) return rename(this.path, to);
+		}
+		await linkNew(this.path, to).catch((error: NodeJS.ErrnoException) => {
+			if (error.code !== 'EEXIST') throw error;
+			throw new AppearedError(`${file} has appeared while it was made; nothing was replaced`);
+		});
+	}
+
+	/** Removes it, where it is not yet in its place. */
+	async discard(): Promise<void> {
+		await this.handle.close().catch(() => undefined);
+		await rm(this.path, { force: true });
+	}
+}
+
+/** A file that was not there when the work began, and is at its end. */
+export class AppearedError extends Error {}
+
+/** Writes a small file whole, or leaves what was there. */
+export async function writeOutputFile(target: OutputTarget, data: string | Uint8Array): Promise<void> {
+	const partial = await PartialFile.create(target);
+	try {
+		await partial.handle.writeFile(data);
+		await partial.place();
+	} catch (error) {
+		await partial.discard();
+		throw error;
+	}
+}
+
+/** Whether a path still has the file that was looked at. */
+function isSame(now: Stats, found: NonNullable<OutputTarget['found']>): boolean {
+	return (
+		now.isFile() &&
+		now.dev === found.dev &&
+		now.ino === found.ino &&
+		now.size === found.size &&
+		now.mtimeMs === found.mtimeMs
+	);
+}
+
+/** Renames a file to a name that nobody has; EEXIST where somebody has. */
+async function linkNew(from: string, to: string): Promise<void> {
+	try {
+		await link(from, to);
+	} catch (error) {
+		if ((error as NodeJS.ErrnoException).code === 'EEXIST') throw error;
+		// A file system without hard links (exFAT, some network shares): take the name with an empty file, then replace that.
+		await (await open(to, 'wx')).close();
+		return rename(from, to);
+	}
+	await rm(from, { force: true });
+}
