@@ -1,7 +1,9 @@
 // `hearth convert FOLDER OUT.gguf`: a Hugging Face folder as one GGUF file.
 import { convertFolder } from '../convert/convert';
+import { readOrigin } from '../convert/origin';
 import { WEIGHT_CHOICES } from '../convert/plan';
-import { choiceOption, parseCommandLine, withInterrupt, writeJson } from './command';
+import { choiceOption, parseCommandLine, UsageError, withInterrupt, writeJson } from './command';
+import { OVERWRITE_OPTION, outputOption, overwriteHelp } from './output-option';
 import { progressLine } from './progress';
 
 const HELP = `usage: hearth convert FOLDER OUT.gguf [options]
@@ -14,6 +16,7 @@ below 500 MB whatever the model's size.
                    (default: keep; q8_0 beside MXFP4 experts, as in the published gpt-oss, and for draft heads).
                    Experts in MXFP4 stay so; norms, biases and routers are F32
   --target MODEL   for a draft head: the model it drafts for, a folder or a GGUF file; its tokenizer is copied
+${overwriteHelp('OUT.gguf')}
   --json           print a summary as JSON
 `;
 
@@ -22,13 +25,16 @@ export async function convert(args: string[]): Promise<void> {
 	const { values, positionals } = parseCommandLine(
 		args,
 		HELP,
-		{ type: { type: 'string' }, target: { type: 'string' }, json: { type: 'boolean' } },
+		{ type: { type: 'string' }, target: { type: 'string' }, json: { type: 'boolean' }, ...OVERWRITE_OPTION },
 		['FOLDER', 'OUT.gguf'],
 	);
 	const weights = choiceOption('type', values.type, WEIGHT_CHOICES);
+	const [folder, out] = positionals as [string, string];
+	if (folder === '' || out === '') throw new UsageError(`${folder === '' ? 'FOLDER' : 'OUT.gguf'} is empty`);
+	const place = await outputOption(out, values.overwrite, async (file) => (await readOrigin(file)) !== undefined);
 	const started = performance.now();
 	const result = await withInterrupt((signal) =>
-		convertFolder(positionals[0]!, positionals[1]!, {
+		convertFolder(folder, place, {
 			...(weights !== undefined && { weights }),
 			...(values.target !== undefined && { target: values.target }),
 			onProgress: progressLine(),
@@ -37,10 +43,10 @@ export async function convert(args: string[]): Promise<void> {
 	);
 	const seconds = (performance.now() - started) / 1000;
 	if (values.json) {
-		await writeJson({ file: positionals[1], ...result, seconds });
+		await writeJson({ file: out, ...result, seconds });
 	} else {
 		process.stderr.write(
-			`${positionals[1]}: ${result.name} (${result.architecture}), ${(result.fileBytes / 1e9).toFixed(2)} GB, ` +
+			`${out}: ${result.name} (${result.architecture}), ${(result.fileBytes / 1e9).toFixed(2)} GB, ` +
 				`${result.tensorCount} tensors, in ${seconds.toFixed(1)} s\n`,
 		);
 	}

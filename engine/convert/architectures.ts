@@ -3,6 +3,7 @@
 import type { GgufValue } from '../gguf/writer';
 import type { JsonObject } from './json';
 import { EVEN_ROWS, IN_ORDER, interleavedHeads, ODD_ROWS, type Plan } from './plan';
+import { addRope, addRopeFrequencies } from './rope';
 import { shown } from './safetensors';
 
 /** Sizes that all these architectures have. Lengths in elements. */
@@ -19,16 +20,18 @@ export interface Sizes {
 interface Architecture {
 	/** The GGUF's `general.architecture`. */
 	name: string;
+	/** Of config.json: what transformers goes by, which must not name another class. */
+	modelType: string;
 	plan(plan: Plan, config: JsonObject, sizes: Sizes): void;
 }
 
 /** By `architectures[0]` of config.json. */
 const ARCHITECTURES: Record<string, Architecture> = {
-	GptOssForCausalLM: { name: 'gpt-oss', plan: planGptOss },
-	LlamaForCausalLM: { name: 'llama', plan: planDense },
-	Qwen2ForCausalLM: { name: 'qwen2', plan: planDense },
-	Qwen3ForCausalLM: { name: 'qwen3', plan: planDense },
-	Qwen3MoeForCausalLM: { name: 'qwen3moe', plan: planDense },
+	GptOssForCausalLM: { name: 'gpt-oss', modelType: 'gpt_oss', plan: planGptOss },
+	LlamaForCausalLM: { name: 'llama', modelType: 'llama', plan: planDense },
+	Qwen2ForCausalLM: { name: 'qwen2', modelType: 'qwen2', plan: planDense },
+	Qwen3ForCausalLM: { name: 'qwen3', modelType: 'qwen3', plan: planDense },
+	Qwen3MoeForCausalLM: { name: 'qwen3moe', modelType: 'qwen3_moe', plan: planDense },
 };
 
 const MAX_LENGTH = 2 ** 24;
@@ -43,7 +46,11 @@ export function modelClass(config: JsonObject): string {
 /** The GGUF architecture of a folder. Throws naming the class where it is none that can be converted. */
 export function architectureOf(config: JsonObject): Architecture {
 	const name = modelClass(config);
-	if (Object.hasOwn(ARCHITECTURES, name)) return ARCHITECTURES[name]!;
+	if (Object.hasOwn(ARCHITECTURES, name)) {
+		const architecture = ARCHITECTURES[name]!;
+		expect(config, 'model_type', architecture.modelType);
+		return architecture;
+	}
 	const known = [...Object.keys(ARCHITECTURES), 'EAGLE-3 draft heads'].join(', ');
 	throw new Error(`${config.file}: the architecture ${shown(name)} cannot be converted; these can: ${known}`);
 }
@@ -83,83 +90,12 @@ export function addSizes(
 	u32('attention.key_length', sizes.headLength);
 	u32('attention.value_length', sizes.headLength);
 	u32('rope.dimension_count', sizes.headLength);
-	f32('attention.layer_norm_rms_epsilon', config.number('rms_norm_eps'));
-	const rope = readRope(config);
-	f32('rope.freq_base', rope.base);
-	if (rope.type === 'linear' || rope.type === 'yarn') {
-		metadata.set(`${architecture}.rope.scaling.type`, { type: 'string', value: rope.type });
-		f32('rope.scaling.factor', rope.factor);
-	}
-	if (rope.type === 'yarn') {
-		u32('rope.scaling.original_context_length', rope.originalContext);
-		f32('rope.scaling.yarn_beta_fast', rope.betaFast);
-		f32('rope.scaling.yarn_beta_slow', rope.betaSlow);
-	}
-}
-
-interface Rope {
-	base: number;
-	type: 'default' | 'linear' | 'yarn' | 'llama3';
-	factor: number;
-	originalContext: number;
-	betaFast: number;
-	betaSlow: number;
-	/** llama3 only. */
-	lowFrequency: number;
-	highFrequency: number;
-}
-
-/** Rotary embedding: newer configs have one `rope_parameters`, older ones `rope_theta` and `rope_scaling`. */
-function readRope(config: JsonObject): Rope {
-	const scaling = config.optionalObject('rope_parameters') ?? config.optionalObject('rope_scaling');
-	const type = String(scaling?.first('rope_type', 'type') ?? 'default');
-	if (type !== 'default' && type !== 'linear' && type !== 'yarn' && type !== 'llama3') {
-		throw new Error(`${config.file}: RoPE scaling ${shown(type)} is not supported; linear, yarn and llama3 are`);
-	}
-	const base = scaling?.has('rope_theta') ? scaling.number('rope_theta') : config.number('rope_theta', 10_000);
-	const rope: Rope = {
-		...{ base, type, factor: 1, originalContext: 0, betaFast: 32, betaSlow: 1, lowFrequency: 1, highFrequency: 4 },
-	};
-	if (!scaling || type === 'default') return rope;
-	rope.factor = scaling.number('factor');
-	if (!(rope.factor >= 1 && rope.factor <= 65536)) {
-		throw new Error(`${config.file}: a RoPE factor of ${rope.factor} is out of range`);
-	}
-	if (type === 'linear') return rope;
-	rope.originalContext = scaling.integer(
-		'original_max_position_embeddings',
-		1,
-		MAX_LENGTH,
-		type === 'llama3' ? 8192 : config.integer('max_position_embeddings', 1, MAX_LENGTH),
-	);
-	if (type === 'llama3') {
-		rope.lowFrequency = scaling.number('low_freq_factor', 1);
-		rope.highFrequency = scaling.number('high_freq_factor', 4);
-		return rope;
-	}
-	rope.betaFast = scaling.number('beta_fast', 32);
-	rope.betaSlow = scaling.number('beta_slow', 1);
-	for (const key of ['attention_factor', 'mscale', 'mscale_all_dim']) {
-		if (scaling.has(key)) throw new Error(`${config.file}: YaRN with ${key} is not supported`);
-	}
-	return rope;
-}
-
-/**
- * `rope_freqs.weight` of Llama 3.1's scaling: what each frequency is divided by (transformers,
- * `modeling_rope_utils.py`, `_compute_llama3_parameters`).
- */
-export function addRopeFrequencies(plan: Plan, config: JsonObject, name: string, headLength: number): void {
-	const rope = readRope(config);
-	if (rope.type !== 'llama3') return;
-	const factors = Float32Array.from({ length: headLength / 2 }, (_, i) => {
-		const wavelength = 2 * Math.PI * rope.base ** ((2 * i) / headLength);
-		if (wavelength < rope.originalContext / rope.highFrequency) return 1;
-		if (wavelength > rope.originalContext / rope.lowFrequency) return rope.factor;
-		const smooth = (rope.originalContext / wavelength - rope.lowFrequency) / (rope.highFrequency - rope.lowFrequency);
-		return 1 / ((1 - smooth) / rope.factor + smooth);
-	});
-	plan.constant(name, 'F32', [factors.length], new Uint8Array(factors.buffer));
+	const epsilon = config.number('rms_norm_eps');
+	// The native core's own range.
+	if (!(epsilon >= 0 && epsilon < 1))
+		throw new Error(`${config.file}: rms_norm_eps is ${epsilon}, which is outside 0..1`);
+	f32('attention.layer_norm_rms_epsilon', epsilon);
+	addRope(metadata, architecture, config);
 }
 
 /** Throws where the config asks for what the architecture does not do. */
@@ -167,6 +103,24 @@ function expect(config: JsonObject, key: string, wanted: unknown, absent: unknow
 	const value = config.get(key) ?? absent;
 	if (value !== wanted) {
 		throw new Error(`${config.file}: ${key} is ${shown(String(value))}, which is not supported; ${wanted} is`);
+	}
+}
+
+/** Throws where some layer's attention is not full. */
+function expectFullAttention(config: JsonObject, architecture: string): void {
+	expect(config, 'use_sliding_window', false);
+	const types = config.has('layer_types') ? config.array('layer_types') : [];
+	const other = types.find((type) => type !== 'full_attention');
+	if (other !== undefined) {
+		throw new Error(
+			`${config.file}: layer_types has ${shown(String(other))}, which is not supported; full_attention is`,
+		);
+	}
+	// Qwen's classes have a window and the switch for it. Llama's has no switch: whoever gives it a window means it.
+	if (architecture !== 'llama' || !config.has('sliding_window')) return;
+	const window = config.integer('sliding_window', 1, MAX_LENGTH);
+	if (window < config.integer('max_position_embeddings', 1, MAX_LENGTH)) {
+		throw new Error(`${config.file}: a sliding window of ${window} positions (sliding_window) is not supported`);
 	}
 }
 
@@ -186,12 +140,18 @@ function planDense(plan: Plan, config: JsonObject, sizes: Sizes): void {
 	const { embedding, feedForward, headLength } = sizes;
 	const q = sizes.heads * headLength;
 	const kv = sizes.headsKv * headLength;
-	expect(config, 'hidden_act', 'silu');
-	expect(config, 'use_sliding_window', false);
+	expectActivation(config);
+	expectFullAttention(config, name);
+	expect(config, 'mlp_bias', false);
+	expect(config, 'rope_interleaved', false);
+	expect(config, 'qkv_bias', name === 'qwen2');
+	expect(config, 'use_qk_norm', name === 'qwen3' || name === 'qwen3moe');
+	// Qwen 2 has them always, the others where the config says so; transformers passes over biases that it does not announce.
+	const biased = name === 'qwen2' || config.boolean('attention_bias', false);
 	if (config.has('quantization_config')) throw quantised(config);
 	const order = name === 'llama' ? interleavedHeads(headLength) : undefined;
 	planEmbeddings(plan, config, sizes);
-	addRopeFrequencies(plan, config, 'rope_freqs.weight', headLength);
+	addRopeFrequencies(plan, name, config, 'rope_freqs.weight', headLength);
 	for (let layer = 0; layer < sizes.layers; layer++) {
 		const from = `model.layers.${layer}`;
 		const to = `blk.${layer}`;
@@ -205,9 +165,8 @@ function planDense(plan: Plan, config: JsonObject, sizes: Sizes): void {
 			['k', kv],
 			['v', kv],
 		] as const) {
+			if (!biased) continue;
 			const source = `${from}.self_attn.${bias}_proj.bias`;
-			// Qwen 2 has them always, the others where the config says so.
-			if (name !== 'qwen2' && !plan.has(source)) continue;
 			plan.vector(`${to}.attn_${bias}.bias`, source, length, bias === 'v' ? undefined : order);
 		}
 		if (name === 'qwen3' || name === 'qwen3moe') {
@@ -225,6 +184,23 @@ function planDense(plan: Plan, config: JsonObject, sizes: Sizes): void {
 	}
 }
 
+/** SiLU by either of its names. */
+function expectActivation(config: JsonObject): void {
+	if (config.get('hidden_act') !== 'swish') expect(config, 'hidden_act', 'silu');
+}
+
+function expertCount(config: JsonObject): number {
+	return same(config, 'num_experts', 'num_local_experts', 1024);
+}
+
+/** A count that has two names. @throws where they disagree. */
+function same(config: JsonObject, name: string, other: string, most: number, absent?: number): number {
+	const given = [name, other].filter((key) => config.has(key));
+	const [value, second = value] = given.map((key) => config.integer(key, 1, most));
+	if (value !== second) throw new Error(`${config.file}: ${name} is ${value}, but ${other} is ${second}`);
+	return value ?? config.integer(name, 1, most, absent);
+}
+
 interface Experts {
 	count: number;
 	/** Of one expert. */
@@ -234,7 +210,7 @@ interface Experts {
 /** Qwen3-MoE's experts, in every layer. */
 function readExperts(plan: Plan, config: JsonObject): Experts {
 	const experts = {
-		count: config.integer('num_experts', 1, 1024),
+		count: expertCount(config),
 		feedForward: config.integer('moe_intermediate_size', 1, 1 << 18),
 	};
 	const u32 = (key: string, value: number) => plan.metadata.set(`qwen3moe.${key}`, { type: 'u32', value });
@@ -243,6 +219,7 @@ function readExperts(plan: Plan, config: JsonObject): Experts {
 	u32('expert_feed_forward_length', experts.feedForward);
 	expect(config, 'norm_topk_prob', true, false);
 	expect(config, 'decoder_sparse_step', 1);
+	expect(config, 'shared_expert_intermediate_size', 0);
 	if (config.has('mlp_only_layers') && config.array('mlp_only_layers').length > 0) {
 		throw new Error(`${config.file}: mlp_only_layers, layers without experts, are not supported`);
 	}
@@ -265,8 +242,8 @@ function planExperts(plan: Plan, layer: number, embedding: number, { count, feed
 
 function planGptOss(plan: Plan, config: JsonObject, sizes: Sizes): void {
 	const { embedding, feedForward, headLength, layers } = sizes;
-	const experts = config.integer('num_local_experts', 1, 1024);
-	const used = config.integer('num_experts_per_tok', 1, 64, 4);
+	const experts = expertCount(config);
+	const used = same(config, 'num_experts_per_tok', 'experts_per_token', 64, 4);
 	const q = sizes.heads * headLength;
 	const kv = sizes.headsKv * headLength;
 	const u32 = (key: string, value: number) => plan.metadata.set(`gpt-oss.${key}`, { type: 'u32', value });
@@ -274,8 +251,12 @@ function planGptOss(plan: Plan, config: JsonObject, sizes: Sizes): void {
 	u32('expert_count', experts);
 	u32('expert_used_count', used);
 	u32('attention.sliding_window', config.integer('sliding_window', 1, MAX_LENGTH));
-	expect(config, 'hidden_act', 'silu');
+	expectActivation(config);
+	expect(config, 'attention_bias', true);
+	expect(config, 'mlp_bias', false);
+	expect(config, 'use_sliding_window', true);
 	expect(config, 'swiglu_limit', 7);
+	expect(config, 'swiglu_alpha', 1.702);
 	const method = config.optionalObject('quantization_config')?.get('quant_method');
 	if (method !== undefined && method !== 'mxfp4') throw quantised(config);
 	if (config.has('layer_types')) {

@@ -1,10 +1,13 @@
 // A Hugging Face folder as a model file that is made once: beside the folder, or in Hearth's cache where that cannot be
-// written to or is Hugging Face's own, and used again for as long as the folder stays as it is.
+// written to or is Hugging Face's own, and used again for as long as the folder stays as it is. A file that Hearth did not make of
+// this folder is never replaced: the conversion takes another name, and finds it again the next time.
 import { access, constants, mkdir } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
-import { loadNative } from '../../native/index';
-import { type ConvertOptions, convertFolder, fingerprint, modelName, SOURCE_KEY } from './convert';
+import { AppearedError, type OutputTarget, outputTarget } from '../files/output-file';
+import { type ConvertOptions, choicesOf, convertFolder, modelName } from './convert';
+import { identityOf, type Origin, readOrigin } from './origin';
+import { lookAgain } from './source-folder';
 
 export interface ConvertedModel {
 	path: string;
@@ -12,20 +15,75 @@ export interface ConvertedModel {
 	draftHead: boolean;
 }
 
-/** @throws what `convertFolder` throws. */
+/** Names that are tried one after another. */
+const MOST_NAMES = 20;
+/** How often a name may be taken by somebody else while the file for it is made. */
+const MOST_TRIES = 3;
+
+/** @throws what `convertFolder` throws, or where every name is taken by files of others. */
 export async function convertOnce(
 	folder: string,
 	options: ConvertOptions = {},
 	cache: string = cacheFolder(),
 ): Promise<ConvertedModel> {
-	const wanted = await fingerprint(folder, options);
-	const file = await destination(path.resolve(folder), wanted, cache);
-	const found = await readSource(file);
-	const { architecture } = found?.source === wanted ? found : await convertFolder(folder, file, options);
-	return { path: file, draftHead: architecture === 'eagle3' };
+	const identity = await identityOf(folder, options);
+	const [place, name] = await destination(path.resolve(folder), identity, cache);
+	for (let tries = 1; ; tries++) {
+		const { target, fresh } = await choose(folder, options, identity, place, name);
+		if (fresh) return { path: target.file, draftHead: fresh.architecture === 'eagle3' };
+		try {
+			const { architecture } = await convertFolder(folder, target, options);
+			return { path: target.file, draftHead: architecture === 'eagle3' };
+		} catch (error) {
+			// Another window may have converted the same folder meanwhile.
+			if (!(error instanceof AppearedError) || tries === MOST_TRIES) throw error;
+		}
+	}
 }
 
-async function destination(folder: string, digest: string, cache: string): Promise<string> {
+/** A place for the file, or the file itself where it is there and up to date. */
+async function choose(
+	folder: string,
+	options: ConvertOptions,
+	identity: string,
+	place: string,
+	name: string,
+): Promise<{ target: OutputTarget; fresh?: Origin }> {
+	let free: OutputTarget | undefined;
+	let stale: OutputTarget | undefined;
+	for (let n = 0; n < MOST_NAMES; n++) {
+		const file = path.join(place, `${name}${n === 0 ? '' : n === 1 ? '-hearth' : `-hearth-${n}`}.gguf`);
+		// What is no file at all leaves its name taken.
+		const target = await outputTarget(file).catch(() => undefined);
+		if (!target) continue;
+		if (!target.found) {
+			free ??= target;
+			continue;
+		}
+		const origin = await readOrigin(target.path);
+		// A folder and its file may have been moved together: only what is out of date must be this folder's to be replaced.
+		if (origin && (await isFresh(origin, folder, options))) return { target, fresh: origin };
+		if (origin && (origin.identity ?? identity) === identity) stale ??= target;
+	}
+	const target = stale ?? free;
+	if (!target)
+		throw new Error(`${place} has no name left for the model file of ${folder}; remove files named ${name}-hearth`);
+	return { target };
+}
+
+/** Whether what the file was made of is still as it was. */
+async function isFresh({ digest, files }: Origin, folder: string, options: ConvertOptions): Promise<boolean> {
+	if (!files) return false;
+	try {
+		return (await lookAgain(folder, options.target, files)).digest(choicesOf(options)) === digest;
+	} catch {
+		// Converting says what is wrong with the folder.
+		return false;
+	}
+}
+
+/** The folder the file belongs in, and its name without the ending. */
+async function destination(folder: string, identity: string, cache: string): Promise<[string, string]> {
 	const name = modelName(folder);
 	const parent = path.dirname(folder);
 	const shared = path.basename(parent) === 'snapshots';
@@ -33,22 +91,9 @@ async function destination(folder: string, digest: string, cache: string): Promi
 		() => true,
 		() => false,
 	);
-	if (writable && !shared) return path.join(parent, `${name}.gguf`);
+	if (writable && !shared) return [parent, name];
 	await mkdir(cache, { recursive: true });
-	return path.join(cache, `${name}-${digest.slice(0, 8)}.gguf`);
-}
-
-/** What a file was converted from, and what it is; undefined where there is none. */
-async function readSource(file: string): Promise<{ source: unknown; architecture: unknown } | undefined> {
-	const header = await loadNative()
-		.readGguf(file)
-		.catch(() => undefined);
-	return (
-		header && {
-			source: header.metadata.get(SOURCE_KEY),
-			architecture: header.metadata.get('general.architecture'),
-		}
-	);
+	return [cache, `${name}-${identity.slice(0, 8)}`];
 }
 
 function cacheFolder(): string {

@@ -1,14 +1,18 @@
 // A Hugging Face folder (config.json, tokenizer.json, safetensors) as one GGUF file. Streams: whatever the model's size, memory
-// holds a few chunks of it. Nothing is written before the whole folder was found to be convertible.
-import { createHash } from 'node:crypto';
-import { readdir, stat } from 'node:fs/promises';
+// holds a few chunks of it. No weight is written before the whole folder was found to be convertible
+// and its file loadable.
 import path from 'node:path';
+import { type OutputTarget, outputTarget } from '../files/output-file';
+import { stringTable } from '../gguf/string-table';
 import { GgufFile, type TensorType, tensorBytes, type WriteOptions } from '../gguf/writer';
 import { addSizes, architectureOf, readSizes } from './architectures';
+import { checkLoads } from './check';
+import { checkKeys } from './config-keys';
 import { isEagle3, planEagle3 } from './eagle3';
-import { readJson } from './json';
+import { FILES_KEY, IDENTITY_KEY, identityOf, SOURCE_KEY } from './origin';
 import { type Job, Plan, type WeightChoice } from './plan';
 import { SafetensorsFolder } from './safetensors';
+import { lookAgain, Sources } from './source-folder';
 import { addTokenizer } from './tokenizer';
 
 export interface ConvertOptions extends WriteOptions {
@@ -34,25 +38,25 @@ const LANES = 4;
 /** llama.cpp's `general.file_type` by the type that most of the file's bytes have. */
 const FILE_TYPES: Partial<Record<TensorType, number>> = { F32: 0, F16: 1, Q8_0: 7, BF16: 32, MXFP4: 38 };
 
-/** Metadata key: what the file was made from; see `fingerprint`. */
-export const SOURCE_KEY = 'hearth.converted_from';
-
 /**
- * Converts `folder` to `file`, which appears when it is complete.
+ * Converts `folder` to a file, which appears when it is complete. What lies under its name is replaced: whether it may be is the
+ * caller's to know.
+ * @param to the file's name, or a place that has been looked at.
  * @throws an error of one line naming the file, tensor or key that cannot be mapped, or the signal's reason; nothing is left
  * behind.
  */
 export async function convertFolder(
 	folder: string,
-	file: string,
+	to: string | OutputTarget,
 	options: ConvertOptions = {},
 ): Promise<ConvertResult> {
 	const { signal, onProgress } = options;
-	const config = await readJson(folder, 'config.json');
-	if (!config) throw new Error(`${folder} is no folder of a Hugging Face model: it lacks config.json`);
+	const sources = new Sources(folder, options.target);
+	const config = await sources.folder.config();
 	const head = isEagle3(config);
 	const architecture = head ? 'eagle3' : architectureOf(config).name;
-	const source = await SafetensorsFolder.open(folder);
+	if (!head) checkKeys(config, architecture);
+	const source = await SafetensorsFolder.open(sources.folder);
 	try {
 		const name = modelName(folder);
 		const mxfp4 = [...source.tensors.keys()].some((tensor) => tensor.endsWith('_blocks'));
@@ -61,21 +65,39 @@ export async function convertFolder(
 		plan.metadata.set('general.type', { type: 'string', value: 'model' });
 		plan.metadata.set('general.name', { type: 'string', value: name });
 		plan.metadata.set('general.quantization_version', { type: 'u32', value: 2 });
-		plan.metadata.set(SOURCE_KEY, { type: 'string', value: await fingerprint(folder, options) });
 		if (head) {
-			await planEagle3(plan, config, options.target);
+			await planEagle3(plan, config, sources, options.target);
 		} else {
 			const sizes = readSizes(config);
 			addSizes(plan.metadata, architecture, config, sizes);
-			await addTokenizer(plan.metadata, folder, config, sizes.vocabulary);
 			architectureOf(config).plan(plan, config, sizes);
+			plan.finish();
+			await addTokenizer(plan.metadata, sources.folder, config, sizes.vocabulary);
 		}
 		plan.finish();
 		plan.metadata.set('general.file_type', { type: 'u32', value: fileType(plan) });
+		const digest = sources.digest(choicesOf(options));
+		plan.metadata.set(SOURCE_KEY, { type: 'string', value: digest });
+		plan.metadata.set(FILES_KEY, { type: 'strings', value: stringTable(sources.names) });
+		plan.metadata.set(IDENTITY_KEY, { type: 'string', value: await identityOf(folder, options) });
 		signal?.throwIfAborted();
-		const output = await GgufFile.create(file, plan.metadata, plan.tensors, onProgress ? { onProgress } : {});
+		const target = typeof to === 'string' ? await outputTarget(to) : to;
+		if (target.found && (await sources.includes(target.found))) {
+			throw new Error(`cannot write ${target.file}: it is one of the files that are converted`);
+		}
+		const output = await GgufFile.create(target, plan.metadata, plan.tensors, onProgress ? { onProgress } : {});
 		try {
-			await runJobs(byTurns(plan.jobs), output, signal);
+			const made = (job: Job) => job.shard === '';
+			await runJobs(plan.jobs.filter(made), output, signal);
+			await checkLoads(output.unfinishedPath, head, options.target).catch((error: Error) => {
+				const reason = error.message.replaceAll(output.unfinishedPath, 'it');
+				throw new Error(`${folder} would become a file that Hearth cannot load: ${reason}`);
+			});
+			await runJobs(byTurns(plan.jobs.filter((job) => !made(job))), output, signal);
+			const now = await lookAgain(folder, options.target, sources.names);
+			if (now.digest(choicesOf(options)) !== digest) {
+				throw new Error(`${folder} was changed while it was converted; convert it again`);
+			}
 			await output.commit();
 		} catch (error) {
 			await output.discard();
@@ -87,19 +109,9 @@ export async function convertFolder(
 	}
 }
 
-/**
- * Tells whether a converted file is still what `folder` would become: a digest of the names, sizes and times of the folder's
- * files and of the choices.
- */
-export async function fingerprint(folder: string, { weights, target }: ConvertOptions): Promise<string> {
-	const names = ['config.json', 'tokenizer.json', 'tokenizer_config.json', 'model.safetensors.index.json'];
-	const shards = (await readdir(folder)).filter((name) => name.endsWith('.safetensors'));
-	const hash = createHash('sha256').update(JSON.stringify([1, weights ?? null, target ?? null]));
-	for (const name of [...names, ...shards.sort()]) {
-		const stats = await stat(path.join(folder, name)).catch(() => undefined);
-		hash.update(JSON.stringify([name, stats?.size ?? -1, stats?.mtimeMs ?? -1]));
-	}
-	return hash.digest('hex');
+/** The choices that a file depends on beside what was read. */
+export function choicesOf({ weights, target }: ConvertOptions): unknown {
+	return [weights ?? null, target ?? null];
 }
 
 /** A model's name by its folder; in Hugging Face's cache (models--OWNER--NAME/snapshots/HASH) the repository's. */

@@ -3,12 +3,15 @@
 // tokenizer and sizes it shares.
 import { stat } from 'node:fs/promises';
 import { loadNative, type MetadataValue } from '../../native/index';
+import { kindOf } from '../files/kind';
 import { optionalNumber, requireString, requireStrings } from '../gguf/metadata';
 import type { GgufValue } from '../gguf/writer';
-import { addRopeFrequencies, addSizes, modelClass, readSizes } from './architectures';
-import { JsonObject, readJson } from './json';
+import { addSizes, modelClass, readSizes } from './architectures';
+import { JsonObject } from './json';
 import { interleavedHeads, type Plan } from './plan';
+import { addRopeFrequencies } from './rope';
 import { readTensor } from './safetensors';
+import type { Sources } from './source-folder';
 import { addTokenizer } from './tokenizer';
 
 const CLASSES = ['Eagle3Speculator', 'Eagle3DraftModel', 'LlamaForCausalLMEagle3', 'Eagle3LlamaForCausalLM'];
@@ -32,8 +35,13 @@ export function isEagle3(config: JsonObject): boolean {
  * @param targetPath the target model, a folder or a GGUF. Without it the GGUF has no tokenizer, and perhaps not the layers it
  * reads: llama.cpp needs both, Hearth takes them from the target.
  */
-export async function planEagle3(plan: Plan, config: JsonObject, targetPath: string | undefined): Promise<void> {
-	const target = targetPath === undefined ? undefined : await readTarget(targetPath);
+export async function planEagle3(
+	plan: Plan,
+	config: JsonObject,
+	sources: Sources,
+	targetPath: string | undefined,
+): Promise<void> {
+	const target = targetPath === undefined ? undefined : await readTarget(targetPath, sources);
 	// Speculators keep the layer's sizes apart; NVIDIA's heads the draft's switches.
 	const layer = config.optionalObject('transformer_layer_config');
 	const head = config.optionalObject('eagle_config');
@@ -84,7 +92,7 @@ export async function planEagle3(plan: Plan, config: JsonObject, targetPath: str
 	plan.matrix('blk.0.ffn_gate.weight', `${from}.mlp.gate_proj.weight`, [feedForward, embedding]);
 	plan.matrix('blk.0.ffn_up.weight', `${from}.mlp.up_proj.weight`, [feedForward, embedding]);
 	plan.matrix('blk.0.ffn_down.weight', `${from}.mlp.down_proj.weight`, [embedding, feedForward]);
-	addRopeFrequencies(plan, own, 'rope_freqs.weight', headLength);
+	addRopeFrequencies(plan, ARCHITECTURE, own, 'rope_freqs.weight', headLength);
 	if (plan.has('d2t')) {
 		const ids = await readDraftTokens(plan, draftVocabulary, sizes.vocabulary);
 		plan.constant('d2t', 'I64', [draftVocabulary], new Uint8Array(ids.buffer));
@@ -135,17 +143,21 @@ async function readDraftTokens(plan: Plan, draftVocabulary: number, vocabulary: 
 	});
 }
 
-async function readTarget(path: string): Promise<Target> {
+async function readTarget(path: string, sources: Sources): Promise<Target> {
 	const stats = await stat(path).catch(() => {
 		throw new Error(`there is no target model ${path}`);
 	});
-	if (!stats.isDirectory()) return readTargetGguf(path);
-	const config = await readJson(path, 'config.json');
-	if (!config) throw new Error(`${path} lacks config.json`);
+	if (!stats.isDirectory()) {
+		if (!stats.isFile()) throw new Error(`cannot read ${path}: it is ${kindOf(stats)}, not a model`);
+		await sources.noteTargetFile();
+		return readTargetGguf(path);
+	}
+	const folder = sources.target!;
+	const config = await folder.config();
 	const { layers, embedding, vocabulary } = readSizes(config);
 	return {
 		...{ layers, embedding, vocabulary },
-		addTokenizer: (metadata) => addTokenizer(metadata, path, config, vocabulary),
+		addTokenizer: (metadata) => addTokenizer(metadata, folder, config, vocabulary),
 	};
 }
 

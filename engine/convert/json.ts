@@ -1,10 +1,5 @@
 // Typed reads of the JSON files of a Hugging Face folder. They are untrusted: a missing key or a wrong type is an error that
 // names the file and the key.
-import { readFile, stat } from 'node:fs/promises';
-import path from 'node:path';
-
-/** tokenizer.json of gpt-oss has 28 MB; nothing real is much larger. */
-const MAX_BYTES = 256 * 2 ** 20;
 
 /** One JSON object and where it came from. */
 export class JsonObject {
@@ -16,6 +11,18 @@ export class JsonObject {
 
 	has(key: string): boolean {
 		return this.get(key) !== undefined;
+	}
+
+	/** In the file's order; null counts as absent. */
+	keys(): string[] {
+		return Object.keys(this.values).filter((key) => this.has(key));
+	}
+
+	/** Whether a key asks for nothing: it is absent, off, empty or 0. */
+	isNeutral(key: string): boolean {
+		const value = this.get(key);
+		if (typeof value === 'object' && value !== null) return Object.keys(value).length === 0;
+		return value === undefined || value === false || value === '' || value === 0;
 	}
 
 	/** null counts as absent. */
@@ -69,6 +76,21 @@ export class JsonObject {
 		return value;
 	}
 
+	/** An array of objects. */
+	objects(key: string): JsonObject[] {
+		return this.array(key).map((value, i) => {
+			if (isObject(value)) return new JsonObject(this.file, value, `${this.prefix}${key}[${i}].`);
+			throw new Error(`${this.file}: ${this.prefix}${key}[${i}] should be an object`);
+		});
+	}
+
+	/** The error for a key whose value asks for what is not done. */
+	unsupported(key: string): Error {
+		const value = JSON.stringify(this.get(key)) ?? 'nothing';
+		const short = value.length > 60 ? `${value.slice(0, 60)}…` : value;
+		return new Error(`${this.file}: ${this.prefix}${key} is ${short}, which is not supported`);
+	}
+
 	object(key: string): JsonObject {
 		const value = this.optionalObject(key);
 		if (!value) throw this.fail(key, 'an object');
@@ -78,37 +100,11 @@ export class JsonObject {
 	optionalObject(key: string): JsonObject | undefined {
 		const value = this.get(key);
 		if (value === undefined) return undefined;
-		if (typeof value !== 'object' || Array.isArray(value)) throw this.fail(key, 'an object');
-		return new JsonObject(this.file, value as Record<string, unknown>, `${this.prefix}${key}.`);
+		if (!isObject(value)) throw this.fail(key, 'an object');
+		return new JsonObject(this.file, value, `${this.prefix}${key}.`);
 	}
 }
 
-/**
- * Reads a JSON object of a folder; undefined where there is no such file.
- * @throws where it cannot be read, is far too large, or is no JSON object.
- */
-export async function readJson(folder: string, name: string): Promise<JsonObject | undefined> {
-	const file = path.join(folder, name);
-	const text = await readText(file);
-	if (text === undefined) return undefined;
-	let value: unknown;
-	try {
-		value = JSON.parse(text);
-	} catch (error) {
-		throw new Error(`${file} is no valid JSON: ${(error as Error).message}`);
-	}
-	if (typeof value !== 'object' || value === null || Array.isArray(value)) throw new Error(`${file} is no JSON object`);
-	return new JsonObject(file, value as Record<string, unknown>);
-}
-
-/** A text file's contents; undefined where there is none. */
-export async function readText(file: string): Promise<string | undefined> {
-	try {
-		const { size } = await stat(file);
-		if (size > MAX_BYTES) throw new Error(`${file} has ${size} bytes, more than such a file can need`);
-		return await readFile(file, 'utf8');
-	} catch (error) {
-		if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-		throw error;
-	}
+export function isObject(value: unknown): value is Record<string, unknown> {
+	return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

@@ -1,9 +1,10 @@
 // The weights of a Hugging Face folder: one safetensors file or many with an index
 // (https://github.com/huggingface/safetensors, "Format"). Headers are untrusted: every length, offset and name is checked
 // before it is used, and no tensor's bytes are read before that.
-import { type FileHandle, open, readdir } from 'node:fs/promises';
+import type { FileHandle } from 'node:fs/promises';
 import path from 'node:path';
-import { type JsonObject, readJson } from './json';
+import type { JsonObject } from './json';
+import type { SourceFolder } from './source-folder';
 
 /** Bytes of one element. */
 export const elementBytes = { F32: 4, F16: 2, BF16: 2, U8: 1, I64: 8, I32: 4, BOOL: 1 } as const;
@@ -43,11 +44,12 @@ export class SafetensorsFolder {
 	 * Opens the shards and reads their headers, all at once.
 	 * @throws an error of one line naming the file and tensor at fault.
 	 */
-	static async open(folder: string): Promise<SafetensorsFolder> {
-		const index = await readJson(folder, INDEX);
+	static async open(source: SourceFolder): Promise<SafetensorsFolder> {
+		const folder = source.path;
+		const index = await source.json(INDEX);
 		const wanted = index && weightMap(index);
-		const names = wanted ? [...new Set(wanted.values())] : [await singleFile(folder)];
-		const opened = await Promise.allSettled(names.map((name) => openShard(path.join(folder, name))));
+		const names = wanted ? [...new Set(wanted.values())] : [await singleFile(source)];
+		const opened = await Promise.allSettled(names.map((name) => openShard(source, name)));
 		const shards = opened.flatMap((result) => (result.status === 'fulfilled' ? [result.value.shard] : []));
 		try {
 			const tensors = new Map<string, SafeTensor>();
@@ -83,9 +85,13 @@ export async function readTensor(
 	length: number,
 	target: Uint8Array,
 ): Promise<void> {
+	await readAt(tensor.shard, target, length, tensor.offset + offset);
+}
+
+async function readAt({ file, handle }: Shard, target: Uint8Array, length: number, position: number): Promise<void> {
 	for (let done = 0; done < length; ) {
-		const { bytesRead } = await tensor.shard.handle.read(target, done, length - done, tensor.offset + offset + done);
-		if (bytesRead === 0) throw new Error(`${tensor.shard.file} ended early; it was changed while it was read`);
+		const { bytesRead } = await handle.read(target, done, length - done, position + done);
+		if (bytesRead === 0) throw new Error(`${file} ended early; it was changed while it was read`);
 		done += bytesRead;
 	}
 }
@@ -108,8 +114,9 @@ function weightMap(index: JsonObject): Map<string, string> {
 	return map;
 }
 
-async function singleFile(folder: string): Promise<string> {
-	const files = (await readdir(folder)).filter((name) => name.endsWith('.safetensors'));
+async function singleFile(source: SourceFolder): Promise<string> {
+	const folder = source.path;
+	const files = await source.weightFiles();
 	if (files.includes(SINGLE)) return SINGLE;
 	if (files.length === 1) return files[0]!;
 	throw new Error(
@@ -119,12 +126,10 @@ async function singleFile(folder: string): Promise<string> {
 	);
 }
 
-async function openShard(file: string): Promise<{ shard: Shard; tensors: SafeTensor[] }> {
-	const handle = await open(file, 'r').catch((error: NodeJS.ErrnoException) => {
-		throw new Error(error.code === 'ENOENT' ? `there is no file ${file}` : `cannot read ${file}: ${error.message}`);
-	});
+async function openShard(source: SourceFolder, name: string): Promise<{ shard: Shard; tensors: SafeTensor[] }> {
+	const handle = await source.weights(name);
 	try {
-		const shard = { file, handle };
+		const shard = { file: path.join(source.path, name), handle };
 		return { shard, tensors: await readShardHeader(shard) };
 	} catch (error) {
 		await handle.close();
@@ -144,7 +149,7 @@ async function readShardHeader(shard: Shard): Promise<SafeTensor[]> {
 		throw new Error(`${file} is truncated: its header needs ${headerBytes} bytes, but the file has ${size}`);
 	}
 	const bytes = Buffer.alloc(headerBytes);
-	await handle.read(bytes, 0, headerBytes, 8);
+	await readAt(shard, bytes, headerBytes, 8);
 	let header: unknown;
 	try {
 		header = JSON.parse(bytes.toString('utf8'));

@@ -1,37 +1,15 @@
 // tokenizer.json of a Hugging Face folder as a GGUF's `tokenizer.ggml.*`, by the keys and conventions of llama.cpp's converter.
-import path from 'node:path';
-import { StringTableBuilder } from '../gguf/string-table';
+import type { MetadataValue, StringTable } from '../../native/index';
+import { END_NAMES } from '../families/special-tokens';
+import { StringTableBuilder, stringTable } from '../gguf/string-table';
 import type { GgufValue } from '../gguf/writer';
-import { TokenType } from '../tokenizer/tokenizer';
-import { JsonObject, readJson, readText } from './json';
+import { byteToCodePoint } from '../tokenizer/byte-level';
+import { preTokenizerOf } from '../tokenizer/pre-tokenizer';
+import { Tokenizer, TokenType } from '../tokenizer/tokenizer';
+import { JsonObject } from './json';
 import { shown } from './safetensors';
-
-/** llama.cpp's names of pre-tokenizers by the pattern that tokenizer.json splits with, spaces and all. */
-const PATTERNS: Record<string, string> = {
-	[[
-		String.raw`[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?`,
-		String.raw`[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?`,
-		String.raw`\p{N}{1,3}`,
-		String.raw` ?[^\s\p{L}\p{N}]+[\r\n/]*`,
-		String.raw`\s*[\r\n]+`,
-		String.raw`\s+(?!\S)`,
-		String.raw`\s+`,
-	].join('|')]: 'gpt-4o',
-	[gptPattern(String.raw`\p{N}{1,3}`)]: 'llama-bpe',
-	[gptPattern(String.raw`\p{N}`)]: 'qwen2',
-};
-
-function gptPattern(numbers: string): string {
-	return [
-		"(?i:'s|'t|'re|'ve|'m|'ll|'d)",
-		String.raw`[^\r\n\p{L}\p{N}]?\p{L}+`,
-		numbers,
-		String.raw` ?[^\s\p{L}\p{N}]+[\r\n]*`,
-		String.raw`\s*[\r\n]+`,
-		String.raw`\s+(?!\S)`,
-		String.raw`\s+`,
-	].join('|');
-}
+import type { SourceFolder } from './source-folder';
+import { onlyKeys, preTokenizerName, steps } from './text-splitting';
 
 /** Tokens that begin the parts of a fill-in-the-middle prompt, by GGUF key. */
 const FILL_IN_TOKENS: Record<string, readonly string[]> = {
@@ -46,84 +24,206 @@ const FILL_IN_TOKENS: Record<string, readonly string[]> = {
 /** Each is text in tokenizer_config.json, an id in config.json and generation_config.json. */
 const SPECIAL_TOKENS = { bos: 'bos', eos: 'eos', pad: 'padding', unk: 'unknown' } as const;
 
+/** Bytes that UTF-8 never has. Some vocabularies go without tokens for them. */
+const isNeverUtf8 = (byte: number) => byte === 0xc0 || byte === 0xc1 || byte >= 0xf5;
+
+/** A vocabulary by text and by id. */
+interface Vocabulary {
+	ids: Map<string, number>;
+	texts: (string | undefined)[];
+	types: Int32Array;
+}
+
 /**
- * Adds the tokenizer of `folder` to `metadata`.
+ * Adds the tokenizer of a folder to `metadata`.
  * @param config the model's config.json, which has ids that the tokenizer's own files may lack.
  * @throws an error of one line naming the file and what in it cannot be mapped.
  */
 export async function addTokenizer(
 	metadata: Map<string, GgufValue>,
-	folder: string,
+	source: SourceFolder,
 	config: JsonObject,
 	vocabularySize: number,
 ): Promise<void> {
-	const tokenizer = await readJson(folder, 'tokenizer.json');
-	if (!tokenizer) throw new Error(`${folder} lacks tokenizer.json`);
-	const own = await readJson(folder, 'tokenizer_config.json');
-	const generation = await readJson(folder, 'generation_config.json');
+	const tokenizer = await source.json('tokenizer.json');
+	if (!tokenizer) throw new Error(`${source.path} lacks tokenizer.json`);
+	const own = await source.json('tokenizer_config.json');
+	const names = await source.json('special_tokens_map.json');
+	const generation = await source.json('generation_config.json');
+	const template = (await source.template('chat_template.jinja')) ?? chatTemplate(own);
+
 	const model = tokenizer.object('model');
-	const kind = model.string('type', 'BPE');
-	if (kind !== 'BPE')
-		throw new Error(`${tokenizer.file}: a tokenizer of the type ${shown(kind)} is not supported; BPE is`);
+	checkModel(tokenizer, model);
+	const pre = preTokenizerName(tokenizer);
+	// transformers' class for GPT-2 takes this from here.
+	if (own?.get('add_prefix_space') === true && tokenizer.optionalObject('pre_tokenizer')?.get('type') === 'ByteLevel') {
+		throw own.unsupported('add_prefix_space');
+	}
 	metadata.set('tokenizer.ggml.model', { type: 'string', value: 'gpt2' });
-	metadata.set('tokenizer.ggml.pre', { type: 'string', value: preTokenizer(tokenizer, model) });
-	const { ids, tokens, types } = readVocabulary(tokenizer, model, vocabularySize);
-	metadata.set('tokenizer.ggml.tokens', { type: 'strings', value: tokens.build() });
+	metadata.set('tokenizer.ggml.pre', { type: 'string', value: pre });
+	const vocabulary = readVocabulary(tokenizer, model, vocabularySize);
+	addTokensOf(vocabulary, tokenizer.has('added_tokens') ? tokenizer.objects('added_tokens') : []);
+	addTokensOf(vocabulary, own?.has('added_tokens_decoder') ? decoderEntries(own) : []);
+	checkAddedTokens(vocabulary, await source.json('added_tokens.json'));
+	const { ids, texts, types } = vocabulary;
+	const tokens = stringTable(Array.from({ length: vocabularySize }, (_, id) => texts[id] ?? `[PAD${id}]`));
+	metadata.set('tokenizer.ggml.tokens', { type: 'strings', value: tokens });
 	metadata.set('tokenizer.ggml.token_type', { type: 'i32s', value: types });
-	metadata.set('tokenizer.ggml.merges', { type: 'strings', value: readMerges(model).build() });
+	metadata.set('tokenizer.ggml.merges', { type: 'strings', value: readMerges(model) });
+	checkUnknown(model, ids);
 
 	const setId = (key: string, id: number) => {
 		if (!Number.isInteger(id) || id < 0 || id >= vocabularySize) {
-			throw new Error(`${folder}: the ${key} token is ${id}, which is not in the vocabulary of ${vocabularySize}`);
+			throw new Error(`${source.path}: the ${key} token is ${id}, which is not in the vocabulary of ${vocabularySize}`);
 		}
 		metadata.set(`tokenizer.ggml.${key}_token_id`, { type: 'u32', value: id });
 	};
-	for (const [name, key] of Object.entries(SPECIAL_TOKENS)) {
-		const text = tokenText(own?.get(`${name}_token`));
+	const nameOf = (kind: string) => tokenText(own?.get(`${kind}_token`)) ?? tokenText(names?.get(`${kind}_token`));
+	for (const [kind, key] of Object.entries(SPECIAL_TOKENS)) {
+		const text = nameOf(kind);
 		const named = text === undefined ? undefined : ids.get(text);
-		const given = config.get(`${name}_token_id`) ?? generation?.get(`${name}_token_id`);
-		const id = named ?? (Array.isArray(given) ? given[0] : given);
-		if (id !== undefined) setId(key, id as number);
+		const listed = [config, generation].flatMap((file) => tokenIds(file, `${kind}_token_id`, kind === 'eos'));
+		const id = named ?? listed[0];
+		if (id === undefined) {
+			// A padding that the vocabulary lacks is of no use here, an end would be missed.
+			if (text === undefined || kind === 'pad' || kind === 'unk') continue;
+			throw new Error(`${source.path}: ${kind}_token is ${shown(text)}, which is not in the vocabulary`);
+		}
+		setId(key, id);
+		if (kind === 'eos') addOtherEnds(vocabulary, id, listed, setId, source.path);
 	}
-	for (const [key, names] of Object.entries(FILL_IN_TOKENS)) {
-		const name = names.find((candidate) => ids.has(candidate));
+	for (const [key, candidates] of Object.entries(FILL_IN_TOKENS)) {
+		const name = candidates.find((candidate) => ids.has(candidate));
 		if (name !== undefined) setId(key, ids.get(name)!);
 	}
-	const addsBos = own?.get('add_bos_token') ?? templateAddsBos(tokenizer, tokenText(own?.get('bos_token')));
-	if (typeof addsBos === 'boolean') metadata.set('tokenizer.ggml.add_bos_token', { type: 'bool', value: addsBos });
-	const addsEos = own?.get('add_eos_token');
-	if (typeof addsEos === 'boolean') metadata.set('tokenizer.ggml.add_eos_token', { type: 'bool', value: addsEos });
-	const template = (await readText(path.join(folder, 'chat_template.jinja'))) ?? chatTemplate(own);
+	const around = readTemplate(tokenizer, ids);
+	for (const [kind, key] of [
+		['bos', 'first'],
+		['eos', 'last'],
+	] as const) {
+		const adds = own?.has(`add_${kind}_token`) ? own.boolean(`add_${kind}_token`, false) : around[key] !== undefined;
+		// The names of some pre-tokenizers imply one, so the file always says it.
+		metadata.set(`tokenizer.ggml.add_${kind}_token`, { type: 'bool', value: adds });
+		if (!adds) continue;
+		const id = around[key] ?? (metadata.get(`tokenizer.ggml.${kind}_token_id`)?.value as number | undefined);
+		if (id === undefined) throw new Error(`${source.path}: add_${kind}_token is true, but no ${kind}_token is named`);
+		setId(kind, id);
+	}
 	if (template !== undefined) metadata.set('tokenizer.chat_template', { type: 'string', value: template });
+	checkWholeTokens(metadata, model, pre);
 }
 
-function readVocabulary(
-	tokenizer: JsonObject,
-	model: JsonObject,
-	size: number,
-): { ids: Map<string, number>; tokens: StringTableBuilder; types: Int32Array } {
-	const texts: (string | undefined)[] = new Array(size);
-	const types = new Int32Array(size).fill(TokenType.unused);
-	const ids = new Map<string, number>();
-	const enter = (text: string, id: unknown, type: number) => {
-		if (typeof id !== 'number' || !Number.isInteger(id) || id < 0 || id >= size) {
-			throw new Error(
-				`${tokenizer.file}: token ${shown(text)} has the id ${id}, which is not in the vocabulary of ${size} that config.json gives`,
-			);
-		}
-		texts[id] = text;
-		types[id] = type;
-		ids.set(text, id);
-	};
-	for (const [text, id] of Object.entries(model.object('vocab').values)) enter(text, id, TokenType.normal);
-	for (const entry of tokenizer.has('added_tokens') ? tokenizer.array('added_tokens') : []) {
-		const { content, id, special } = (entry ?? {}) as Record<string, unknown>;
-		if (typeof content !== 'string') throw new Error(`${tokenizer.file}: an added token has no content`);
-		enter(content, id, special === true || looksSpecial(content) ? TokenType.control : TokenType.userDefined);
+/** @throws where the model is no byte-level BPE, or has an option that changes its tokens. */
+function checkModel(tokenizer: JsonObject, model: JsonObject): void {
+	const kind = model.string('type', 'BPE');
+	if (kind !== 'BPE') {
+		throw new Error(`${tokenizer.file}: a tokenizer of the type ${shown(kind)} is not supported; BPE is`);
 	}
-	const tokens = new StringTableBuilder();
-	for (let id = 0; id < size; id++) tokens.add(texts[id] ?? `[PAD${id}]`);
-	return { ids, tokens, types };
+	if (model.boolean('byte_fallback', false)) {
+		throw new Error(`${tokenizer.file} is a SentencePiece tokenizer, which is not supported; byte-level BPE is`);
+	}
+	// Unknown tokens are looked at with the vocabulary; without any there is nothing to fuse.
+	onlyKeys(model, 'vocab', 'merges', 'unk_token', 'fuse_unk', 'byte_fallback', 'ignore_merges');
+}
+
+/** @throws where text may have a byte for which the tokenizer has only its token for the unknown. */
+function checkUnknown(model: JsonObject, ids: ReadonlyMap<string, number>): void {
+	if (model.isNeutral('unk_token')) return;
+	for (const [byte, codePoint] of byteToCodePoint.entries()) {
+		if (isNeverUtf8(byte) || ids.has(String.fromCodePoint(codePoint))) continue;
+		throw new Error(
+			`${model.file}: model.unk_token is ${shown(String(model.get('unk_token')))} and byte ${byte} has no token, which is not supported`,
+		);
+	}
+}
+
+/** @throws where pieces that are tokens are taken whole, or are not, unlike the pre-tokenizer's name has it, and that shows. */
+function checkWholeTokens(metadata: ReadonlyMap<string, GgufValue>, model: JsonObject, pre: string): void {
+	const values = [...metadata].map(([key, { value }]) => [key, value] as const);
+	const header = { version: 3, fileBytes: 0, metadata: new Map<string, MetadataValue>(values), tensors: [] };
+	const tokenizer = named(model.file, () => Tokenizer.fromGguf(header));
+	const whole = model.boolean('ignore_merges', false);
+	if (whole === preTokenizerOf(pre).wholePieces) return;
+	const id = tokenizer.firstUnmerged();
+	if (id === undefined) return;
+	const text = shown(new TextDecoder().decode(tokenizer.tokenBytes(id)));
+	throw new Error(
+		`${model.file}: model.ignore_merges is ${whole}, but text split as "${pre}" goes with ${!whole}, and token ${text} tells the two apart`,
+	);
+}
+
+/** Runs a check of tables that were made from `file`, whose name its errors lack. */
+function named<T>(file: string, check: () => T): T {
+	try {
+		return check();
+	} catch (error) {
+		throw new Error(`${file}: ${(error as Error).message}`);
+	}
+}
+
+function readVocabulary(tokenizer: JsonObject, model: JsonObject, size: number): Vocabulary {
+	const texts: (string | undefined)[] = new Array(size);
+	const vocabulary = { ids: new Map<string, number>(), texts, types: new Int32Array(size).fill(TokenType.unused) };
+	for (const [text, id] of Object.entries(model.object('vocab').values)) {
+		enter(vocabulary, tokenizer.file, text, id, TokenType.normal);
+	}
+	return vocabulary;
+}
+
+/** @throws where the id is none, or belongs to another text, or the text has another id. */
+function enter({ ids, texts, types }: Vocabulary, file: string, text: string, id: unknown, type: number): void {
+	if (typeof id !== 'number' || !Number.isInteger(id) || id < 0 || id >= texts.length) {
+		throw new Error(
+			`${file}: token ${shown(text)} has the id ${id}, which is not in the vocabulary of ${texts.length} that config.json gives`,
+		);
+	}
+	const other = texts[id];
+	if (other !== undefined && other !== text) {
+		throw new Error(`${file}: the id ${id} is that of two tokens, ${shown(other)} and ${shown(text)}`);
+	}
+	if ((ids.get(text) ?? id) !== id)
+		throw new Error(`${file}: token ${shown(text)} has two ids, ${ids.get(text)} and ${id}`);
+	texts[id] = text;
+	types[id] = type;
+	ids.set(text, id);
+}
+
+/** Enters tokens that text is cut at before anything else. */
+function addTokensOf(vocabulary: Vocabulary, entries: readonly JsonObject[]): void {
+	for (const entry of entries) {
+		const content = entry.string('content');
+		if (content === '') throw new Error(`${entry.file}: an added token is empty`);
+		// White space beside a token that takes it in, or a token that is one only as a word of its own, is not done here.
+		for (const flag of ['lstrip', 'rstrip', 'single_word']) {
+			if (entry.boolean(flag, false)) {
+				throw new Error(`${entry.file}: the added token ${shown(content)} has ${flag}, which is not supported`);
+			}
+		}
+		// Text is not normalised here, so a token that only normalised text has would never be found.
+		if (entry.boolean('normalized', false) && content.normalize('NFC') !== content) {
+			throw new Error(`${entry.file}: the added token ${shown(content)} is no NFC text, but is looked for in it`);
+		}
+		const control = entry.boolean('special', false) || looksSpecial(content);
+		enter(vocabulary, entry.file, content, entry.get('id'), control ? TokenType.control : TokenType.userDefined);
+	}
+}
+
+/** tokenizer_config.json has them again by id, and transformers takes what it finds there. */
+function decoderEntries(own: JsonObject): JsonObject[] {
+	const decoder = own.object('added_tokens_decoder');
+	return decoder.keys().map((key) => {
+		const { file, values } = decoder.object(key);
+		return new JsonObject(file, { ...values, id: Number(key) }, `added_tokens_decoder.${key}.`);
+	});
+}
+
+/** Older folders name added tokens once more in a file of their own. @throws where that contradicts. */
+function checkAddedTokens({ ids }: Vocabulary, added: JsonObject | undefined): void {
+	for (const text of added?.keys() ?? []) {
+		if (ids.get(text) === added!.get(text)) continue;
+		const own = ids.has(text) ? `${ids.get(text)} in tokenizer.json` : 'not in tokenizer.json';
+		throw new Error(`${added!.file}: the token ${shown(text)} is ${added!.get(text)} here, but ${own}`);
+	}
 }
 
 /** Added tokens that are control tokens whatever their entry says (llama.cpp's `does_token_look_special`). */
@@ -131,70 +231,92 @@ function looksSpecial(text: string): boolean {
 	return /^(<\|.*\|>|<｜.*｜>|<pad>|<mask>|<unused\d+>)$/s.test(text);
 }
 
-function readMerges(model: JsonObject): StringTableBuilder {
+function readMerges(model: JsonObject): StringTable {
 	const merges = new StringTableBuilder();
+	const seen = new Set<string>();
 	// A space inside a part, in the byte-level alphabet.
 	const part = (text: string) => text.replaceAll(' ', 'Ġ');
 	for (const [line, merge] of model.array('merges').entries()) {
 		const [left, right] = Array.isArray(merge) && merge.length === 2 ? (merge as unknown[]) : [];
-		if (typeof merge === 'string') merges.add(merge);
-		else if (typeof left === 'string' && typeof right === 'string') merges.add(`${part(left)} ${part(right)}`);
+		let text: string;
+		if (typeof merge === 'string') text = merge;
+		else if (typeof left === 'string' && typeof right === 'string') text = `${part(left)} ${part(right)}`;
 		else throw new Error(`${model.file}: model.merges[${line}] is neither "left right" nor a pair`);
+		// Which of the two counts differs between readers.
+		if (seen.has(text)) throw new Error(`${model.file}: model.merges[${line}], ${shown(text)}, is there twice`);
+		seen.add(text);
+		merges.add(text);
 	}
-	return merges;
+	return merges.build();
 }
 
-/** llama.cpp's name for how text is cut before merging. */
-function preTokenizer(tokenizer: JsonObject, model: JsonObject): string {
-	if (model.get('byte_fallback') === true) {
-		throw new Error(`${tokenizer.file} is a SentencePiece tokenizer, which is not supported; byte-level BPE is`);
+/** Ids of a config: one, or a list where there may be `several`; −1 stands for none. @throws where it is anything else. */
+function tokenIds(config: JsonObject | undefined, key: string, several: boolean): number[] {
+	if (!config?.has(key)) return [];
+	const value = config.get(key);
+	const ids = Array.isArray(value) ? value : [value];
+	if (!ids.every((id) => Number.isInteger(id)) || (ids.length > 1 && !several)) {
+		throw config.fail(key, several ? 'a token id or a list of them' : 'one token id');
 	}
-	for (const normalizer of steps(tokenizer.optionalObject('normalizer'), 'normalizers')) {
-		const type = normalizer.string('type');
-		// Byte-level vocabularies of NFC text; llama.cpp leaves text as it is, too.
-		if (type !== 'NFC') throw new Error(`${tokenizer.file}: the normalizer ${shown(type)} is not supported`);
-	}
-	let name: string | undefined;
-	for (const step of steps(tokenizer.optionalObject('pre_tokenizer'), 'pretokenizers')) {
-		const type = step.string('type');
-		if (type === 'Split') {
-			const pattern = step.object('pattern').string('Regex', '');
-			name = Object.hasOwn(PATTERNS, pattern) ? PATTERNS[pattern] : undefined;
-			if (!name) throw new Error(`${tokenizer.file}: text is split by an unknown pattern, ${shown(pattern)}`);
-		} else if (type === 'Digits' && step.get('individual_digits') === true) {
-			name = 'smollm';
-		} else if (type === 'ByteLevel') {
-			if (step.get('add_prefix_space') === true) {
-				throw new Error(`${tokenizer.file}: a space before all text (add_prefix_space) is not supported`);
-			}
-			name ??= 'gpt-2';
-		} else {
-			throw new Error(`${tokenizer.file}: the pre-tokenizer ${shown(type)} is not supported`);
-		}
-	}
-	if (!name) throw new Error(`${tokenizer.file} names no pre-tokenizer; it is no byte-level BPE`);
-	return name;
+	return (ids as number[]).filter((id) => id !== -1);
 }
 
-/** The steps of a normalizer or pre-tokenizer, alone or in a sequence. */
-function steps(outer: JsonObject | undefined, key: string): JsonObject[] {
-	if (!outer) return [];
-	if (outer.get('type') !== 'Sequence') return [outer];
-	return outer.array(key).map((step, i) => {
-		if (typeof step !== 'object' || step === null) throw outer.fail(`${key}[${i}]`, 'an object');
-		return new JsonObject(outer.file, step as Record<string, unknown>, `${key}[${i}].`);
-	});
+/**
+ * Tokens that end a text beside the first one: a GGUF has two more keys for such. What ends a text by its name needs none.
+ * @throws where there are more.
+ */
+function addOtherEnds(
+	{ ids, texts, types }: Vocabulary,
+	eos: number,
+	listed: readonly number[],
+	setId: (key: string, id: number) => void,
+	folder: string,
+): void {
+	const others = [...new Set(listed)].filter((id) => id !== eos);
+	const byName = new Set(
+		END_NAMES.map((name) => ids.get(name)).filter((id) => id !== undefined && types[id] !== TokenType.normal),
+	);
+	const unnamed = others.filter((id) => !byName.has(id));
+	if (unnamed.length > 2) {
+		const shownIds = unnamed.map((id) => `${id} (${shown(texts[id] ?? '')})`).join(', ');
+		throw new Error(`${folder}: eos_token_id has ${shownIds} beside ${eos}; a GGUF has room for two more`);
+	}
+	const [eot, eom] = [...unnamed, ...others.filter((id) => byName.has(id))];
+	if (eot !== undefined) setId('eot', eot);
+	if (eom !== undefined) setId('eom', eom);
 }
 
-/** Whether the post-processor puts the first token before every text, as Llama 3's does. */
-function templateAddsBos(tokenizer: JsonObject, bos: string | undefined): boolean | undefined {
-	if (bos === undefined) return undefined;
+/** Tokens that the post-processor puts before and behind every text, as Llama 3's does. @throws where it does anything else. */
+function readTemplate(tokenizer: JsonObject, ids: ReadonlyMap<string, number>): { first?: number; last?: number } {
+	const around: { first?: number; last?: number } = {};
 	for (const step of steps(tokenizer.optionalObject('post_processor'), 'processors')) {
-		if (step.get('type') !== 'TemplateProcessing') continue;
-		const first = step.array('single')[0] as { SpecialToken?: { id?: unknown } } | undefined;
-		if (first?.SpecialToken?.id === bos) return true;
+		const type = step.string('type');
+		// About where tokens lie in the text only.
+		if (type === 'ByteLevel') continue;
+		if (type !== 'TemplateProcessing')
+			throw new Error(`${step.file}: the post-processor ${shown(type)} is not supported`);
+		const pieces = step.objects('single');
+		const text = pieces.findIndex((piece) => piece.has('Sequence'));
+		const special = (piece: JsonObject | undefined) => {
+			if (!piece) return undefined;
+			const name = piece.object('SpecialToken').string('id');
+			const id = ids.get(name);
+			if (id === undefined) throw new Error(`${step.file}: the post-processor adds ${shown(name)}, which is no token`);
+			const given = step.optionalObject('special_tokens')?.optionalObject(name)?.array('ids') ?? [id];
+			if (given.length === 1 && given[0] === id) return id;
+			throw new Error(`${step.file}: the post-processor has other ids for ${shown(name)} than the vocabulary`);
+		};
+		if (text < 0 || text > 1 || pieces.length > text + 2 || around.first !== undefined || around.last !== undefined) {
+			throw new Error(
+				`${step.file}: a post-processor that adds more than one token before and one behind is not supported`,
+			);
+		}
+		const first = special(pieces[text - 1]);
+		const last = special(pieces[text + 1]);
+		if (first !== undefined) around.first = first;
+		if (last !== undefined) around.last = last;
 	}
-	return undefined;
+	return around;
 }
 
 function tokenText(value: unknown): string | undefined {

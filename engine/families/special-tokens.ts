@@ -4,7 +4,7 @@ import { optionalNumber } from '../gguf/metadata';
 import type { Tokenizer } from '../tokenizer/tokenizer';
 
 /** Names that end a turn or a text in the models llama.cpp knows (`src/llama-vocab.cpp`, end-of-generation tokens). */
-const END_NAMES = [
+export const END_NAMES = [
 	'<|eot_id|>',
 	'<|eom_id|>',
 	'<|im_end|>',

@@ -1,5 +1,6 @@
 // Byte-level BPE from a GGUF's own vocabulary and merges: text ↔ token ids. The tables come from an untrusted file, so everything
 // in them is checked once here; after that no lookup can leave them.
+import { isUtf8 } from 'node:buffer';
 import type { GgufHeader, StringTable } from '../../native/index';
 import {
 	optionalFlag,
@@ -139,6 +140,22 @@ export class Tokenizer {
 			start = end;
 		}
 		return ids.slice(0, count);
+	}
+
+	/**
+	 * The first text token that is a whole piece of text, but not what merging makes of that piece; undefined: whether whole pieces
+	 * are taken as they are makes no difference.
+	 */
+	firstUnmerged(): number | undefined {
+		const ids = new Int32Array(this.bytes.length);
+		for (let id = 0; id < this.vocabularySize; id++) {
+			const bytes = this.tokenBytes(id);
+			// Of tokens with the same bytes only the first is ever found.
+			if (this.special[id] || this.index.find(bytes, 0, bytes.length) !== id || !isUtf8(bytes)) continue;
+			if (this.scan(bytes, bytes.length).pieceEnd(0) !== bytes.length) continue;
+			if (this.mergePiece(bytes, 0, bytes.length, ids, 0) !== 1 || ids[0] !== id) return id;
+		}
+		return undefined;
 	}
 
 	/** Cuts UTF-8 text, `bytes[0, length)`, into the pieces that merges never cross. */

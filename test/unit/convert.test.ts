@@ -37,6 +37,7 @@ import {
 } from '../support/hugging-face';
 import { makeModel, temporaryFolder } from '../support/models';
 import { type PlainConfig, type PlainWeights, plainForward } from '../support/plain-transformer';
+import { smallConfig, smallTensors, smallTokenizer } from '../support/small-folder';
 import { streamPair } from './support/lsp-client';
 
 const folder = temporaryFolder();
@@ -550,31 +551,8 @@ describe('numbers', () => {
 });
 
 describe('what cannot be converted', () => {
-	const [embedding, feedForward] = [32, 32];
-	const small = {
-		...{ num_hidden_layers: 1, hidden_size: embedding, num_attention_heads: 2, num_key_value_heads: 2 },
-		...{ intermediate_size: feedForward, vocab_size: vocabularySize, max_position_embeddings: 64, rms_norm_eps: 1e-5 },
-		...{ architectures: ['LlamaForCausalLM'], tie_word_embeddings: true, hidden_act: 'silu' },
-	};
-	const square = (rows: number, columns = embedding) => f32(exactNumbers(rows * columns, 1, rows), [rows, columns]);
-	const vector = f32(exactNumbers(embedding, 1, 2), [embedding]);
-	const at = 'model.layers.0';
-	const complete: Tensors = {
-		...{ 'model.embed_tokens.weight': square(vocabularySize), 'model.norm.weight': vector },
-		...{ [`${at}.input_layernorm.weight`]: vector, [`${at}.post_attention_layernorm.weight`]: vector },
-		...Object.fromEntries(
-			[
-				'self_attn.q_proj',
-				'self_attn.k_proj',
-				'self_attn.v_proj',
-				'self_attn.o_proj',
-				'mlp.gate_proj',
-				'mlp.up_proj',
-				'mlp.down_proj',
-			].map((name) => [`${at}.${name}.weight`, square(32)]),
-		),
-	};
-	const tokenizer = tokenizerJson(vocabulary, 'llama-bpe') as { model: object; pre_tokenizer: object };
+	const [small, complete, tokenizer] = [smallConfig, smallTensors(), smallTokenizer()];
+	const vector = complete['model.norm.weight']!;
 	let count = 0;
 
 	async function refusal(change: {

@@ -1,0 +1,187 @@
+// The files of a Hugging Face folder, and a record of which were asked for: what a conversion depends on is what it has read, and
+// what it has looked for in vain. Nobody keeps a list of names that could be forgotten.
+import { createHash } from 'node:crypto';
+import { type FileHandle, readdir, stat } from 'node:fs/promises';
+import path from 'node:path';
+import { openRegular, readBounded, realFile } from '../files/input-file';
+import { kindOf } from '../files/kind';
+import { isObject, JsonObject } from './json';
+
+/** tokenizer.json of gpt-oss has 28 MB, the index of a model of 100,000 tensors 10 MB; nothing real is much larger. */
+const MOST_BYTES = 64 * 2 ** 20;
+const MOST_TEMPLATE_BYTES = 2 ** 20;
+/** In the record: the names of all weight files. */
+const LISTING = '*.safetensors';
+const ABSENT = 'absent';
+
+/** What was asked for, by name, and what was found there: a digest, a size and time, or nothing. */
+export type SourceRecord = Map<string, string>;
+
+export class SourceFolder {
+	/** @param prefix put before the names in the record, where several folders share one. */
+	constructor(
+		readonly path: string,
+		readonly record: SourceRecord = new Map(),
+		private readonly prefix = '',
+	) {}
+
+	/** The model's config.json. @throws where this is no folder, or one without it. */
+	async config(): Promise<JsonObject> {
+		const stats = await stat(this.path).catch(() => undefined);
+		if (stats && !stats.isDirectory()) {
+			throw new Error(`${this.path} is ${kindOf(stats)}, not the folder of a Hugging Face model`);
+		}
+		const config = await this.json('config.json');
+		if (!config) throw new Error(`${this.path} is no folder of a Hugging Face model: it lacks config.json`);
+		return config;
+	}
+
+	/**
+	 * Reads a JSON object; undefined where there is no such file.
+	 * @throws where it is no regular file of the folder, is far too large, or is no JSON object.
+	 */
+	async json(name: string): Promise<JsonObject | undefined> {
+		const file = path.join(this.path, name);
+		const text = await this.#read(name, MOST_BYTES);
+		if (text === undefined) return undefined;
+		let value: unknown;
+		try {
+			// Python's writers put no byte order mark, Windows' editors do.
+			value = JSON.parse(text.toString('utf8').replace(/^\uFEFF/, ''));
+		} catch (error) {
+			throw new Error(`${file} is no valid JSON: ${(error as Error).message.replace(/\s+/g, ' ')}`);
+		}
+		if (!isObject(value)) throw new Error(`${file} is no JSON object`);
+		return new JsonObject(file, value);
+	}
+
+	/** A chat template's text; undefined where there is no such file. Throws as `json`. */
+	async template(name: string): Promise<string | undefined> {
+		return (await this.#read(name, MOST_TEMPLATE_BYTES))?.toString('utf8');
+	}
+
+	/**
+	 * Opens a file of weights, which may be a link to wherever there is room for it.
+	 * @throws where there is none, or it is no regular file.
+	 */
+	async weights(name: string): Promise<FileHandle> {
+		const file = path.join(this.path, name);
+		const handle = await openRegular(file);
+		if (!handle) {
+			this.#note(name, ABSENT);
+			throw new Error(`there is no file ${file}`);
+		}
+		const { size, mtimeMs } = await handle.stat();
+		this.#note(name, `${size} bytes of ${mtimeMs}`);
+		return handle;
+	}
+
+	/** The names of all safetensors files. */
+	async weightFiles(): Promise<string[]> {
+		const names = (await readdir(this.path)).filter((name) => name.endsWith('.safetensors')).sort();
+		this.#note(LISTING, JSON.stringify(names));
+		return names;
+	}
+
+	/** Looks again at what a record names, and enters it in this folder's record. */
+	async look(name: string): Promise<void> {
+		if (name === LISTING) await this.weightFiles();
+		else if (name.endsWith('.safetensors')) await (await this.weights(name)).close();
+		else await this.#read(name, MOST_BYTES);
+	}
+
+	async #read(name: string, most: number): Promise<Buffer | undefined> {
+		const file = path.join(this.path, name);
+		const real = await realFile(this.path, file);
+		const handle = real === undefined ? undefined : await openRegular(file, real);
+		if (!handle) {
+			this.#note(name, ABSENT);
+			return undefined;
+		}
+		try {
+			const bytes = await readBounded(handle, file, most);
+			this.#note(name, createHash('sha256').update(bytes).digest('hex'));
+			return bytes;
+		} finally {
+			await handle.close();
+		}
+	}
+
+	#note(name: string, found: string): void {
+		this.record.set(this.prefix + name, found);
+	}
+}
+
+/** Names in a record of the folder of the model that a draft head is for. */
+const TARGET = 'target/';
+/** The file of that model, where it is one file. */
+const TARGET_FILE = 'target';
+
+/** Everything that one conversion reads. */
+export class Sources {
+	readonly record: SourceRecord = new Map();
+	readonly folder: SourceFolder;
+	/** Of a draft head's model, as a folder. */
+	readonly target: SourceFolder | undefined;
+
+	constructor(
+		folder: string,
+		private readonly targetPath: string | undefined,
+	) {
+		this.folder = new SourceFolder(folder, this.record);
+		this.target = targetPath === undefined ? undefined : new SourceFolder(targetPath, this.record, TARGET);
+	}
+
+	/** Enters a draft head's model that is one file. */
+	async noteTargetFile(): Promise<void> {
+		const stats = await stat(this.targetPath!).catch(() => undefined);
+		this.record.set(TARGET_FILE, stats ? `${stats.size} bytes of ${stats.mtimeMs}` : ABSENT);
+	}
+
+	/** The names in the record: with them the same digest can be made again, without a plan. */
+	get names(): string[] {
+		return [...this.record.keys()].sort();
+	}
+
+	/** Whether this file is one that was read: to write over it would lose it. */
+	async includes({ dev, ino }: { dev: number; ino: number }): Promise<boolean> {
+		for (const name of this.names) {
+			const [folder, own] = name.startsWith(TARGET)
+				? [this.targetPath!, name.slice(TARGET.length)]
+				: name === TARGET_FILE
+					? [this.targetPath!, '']
+					: [this.folder.path, name];
+			const stats = await stat(path.join(folder, own)).catch(() => undefined);
+			if (stats?.ino === ino && stats.dev === dev) return true;
+		}
+		return false;
+	}
+
+	/** A digest of what was read and of `choices`. */
+	digest(choices: unknown): string {
+		const read = this.names.map((name) => [name, this.record.get(name)]);
+		return createHash('sha256')
+			.update(JSON.stringify([2, choices, read]))
+			.digest('hex');
+	}
+}
+
+/**
+ * Looks at the files that a conversion has read as they are now.
+ * @param names as `Sources.names` gave them; they come from a file, and lead nowhere but to the folders.
+ * @throws where one of them can no longer be read.
+ */
+export async function lookAgain(
+	folder: string,
+	target: string | undefined,
+	names: readonly string[],
+): Promise<Sources> {
+	const sources = new Sources(folder, target);
+	for (const name of names) {
+		const own = name.startsWith(TARGET) ? name.slice(TARGET.length) : name;
+		if (name === TARGET_FILE) await sources.noteTargetFile();
+		else if (/[/\\]/.test(own) || own === '..' || own === '.') throw new Error(`${own} is no name of a file`);
+		else await (name.startsWith(TARGET) ? sources.target : sources.folder)?.look(own);
+	}
+	return sources;
+}
