@@ -5,7 +5,8 @@ import type { Window } from '../completion/window';
 export type Channel = 'analysis' | 'commentary' | 'final';
 
 export type AnswerEvent =
-	| { kind: 'text'; channel: Channel; text: string }
+	/** `moved`: this text has come as reasoning before, and turns out to be the answer. */
+	| { kind: 'text'; channel: Channel; text: string; moved?: true }
 	/** A finished call. `arguments` is what the model wrote, JSON if it did well. */
 	| { kind: 'toolCall'; name: string; arguments: string };
 

@@ -1,9 +1,11 @@
 // Reads a generated turn token by token into channels and tool calls. The model's output is untrusted and, at temperature 1,
 // malformed in about 4 % of turns (ggml-org/llama.cpp#27720): free text or `??` for a channel, doubled headers, a message
-// without its marker. Nothing here fails; what cannot be placed becomes the answer if there is no other.
+// without its marker. Nothing here fails. Only what says `final` is the answer and ends the turn; what cannot be placed is
+// reasoning, unless the turn ends without an answer: then it is that.
 import type { AnswerEvent, AnswerParser, Channel } from '../families/family';
 import { StreamDecoder } from '../tokenizer/stream-decoder';
 import type { Harmony } from './harmony';
+import { type Header, type HeaderText, readHeader } from './header';
 
 export interface HarmonyParserOptions {
 	/** The channel the prompt has opened already (`Prompt.answer`); absent: the turn starts with its header. */
@@ -14,26 +16,38 @@ export interface HarmonyParserOptions {
 
 /** A header longer than this (in characters) is taken for a message whose marker is missing, so that it streams. */
 const MAX_HEADER = 256;
+/** Characters of a message of no channel that are held back until it is known whether it is the answer. */
+const MAX_HELD = 256;
 
-const channels: readonly Channel[] = ['analysis', 'commentary', 'final'];
+/** A message of no channel there is. `given` characters of it have been passed on as reasoning. */
+interface Unplaced {
+	kind: 'unplaced';
+	text: string;
+	given: number;
+}
+
+/** The message that text goes to. */
+type Body =
+	| { kind: 'shown'; channel: Channel; blank: boolean }
+	| Unplaced
+	| { kind: 'call'; name: string; text: string }
+	/** Made up for somebody else: the user, the system, a tool. */
+	| { kind: 'hidden' };
 
 /** Names of tool calls come without `functions.`. */
 export class HarmonyParser implements AnswerParser {
 	private readonly decoder: StreamDecoder;
 	private readonly toolNames: readonly string[];
-	/** Where text goes: into a header, or into the body of a message. */
-	private inBody: boolean;
-	private roleText = '';
-	private channelText: string | undefined;
-	private channel: Channel = 'final';
-	/** Tool that the current message is addressed to, and its text so far. */
-	private recipient: string | undefined;
-	private toolText = '';
-	/** Text of headers that never became a message. */
-	private unplaced = '';
+	/** Absent: text goes to the header. */
+	private body: Body | undefined;
+	private header: HeaderText = { started: false, role: '' };
+	/** The last such message that says something: the answer, if there is no other. */
+	private unplaced: Unplaced | undefined;
+	/** Text of headers that never became a message: the last resort. */
+	private debris = '';
+	/** Something was said in the final channel, or a tool was called. */
 	private answered = false;
 	private finished = false;
-	private saidFinal = false;
 	private closedFinal = false;
 
 	constructor(
@@ -42,18 +56,15 @@ export class HarmonyParser implements AnswerParser {
 	) {
 		this.decoder = new StreamDecoder(harmony.tokenizer);
 		this.toolNames = options.toolNames ?? [];
-		this.inBody = options.opened !== undefined;
-		if (options.opened) this.channel = options.opened;
+		if (options.opened) this.body = { kind: 'shown', channel: options.opened, blank: true };
 	}
 
-	/** Whether the turn has ended: a stop token came, or `finish` was called. */
+	/** Whether the turn has ended: a stop token came, an answer was closed, or `finish` was called. */
 	get done(): boolean {
 		return this.finished;
 	}
 
-	/**
-	 * A final message has ended, be it with `<|end|>`: what the model would write after it is made up.
-	 */
+	/** A final message has ended, be it with `<|end|>`: what the model would write after it is made up. */
 	get complete(): boolean {
 		return this.closedFinal;
 	}
@@ -68,14 +79,17 @@ export class HarmonyParser implements AnswerParser {
 			this.finishTurn(events);
 		} else if (id === tokens.start || id === tokens.end) {
 			this.close(events);
-			if (id === tokens.end && this.saidFinal) this.closedFinal = true;
+			this.header = { started: id === tokens.start, role: '' };
+			if (this.closedFinal) this.finishTurn(events);
 		} else if (id === tokens.channel) {
-			if (this.inBody) this.close(events);
-			this.channelText = '';
+			// Within a message it begins another one of the same author.
+			if (this.body) this.close(events);
+			this.header = { started: this.header.started, role: this.header.role, channel: '' };
+			if (this.closedFinal) this.finishTurn(events);
 		} else if (id === tokens.message) {
-			if (!this.inBody) this.openMessage();
+			if (!this.body) this.open(readHeader(this.header, this.toolNames));
 		} else if (id === tokens.constrain) {
-			if (!this.inBody) this.header(' ');
+			if (!this.body) this.header.type ??= '';
 		} else if (!tokenizer.isSpecial(id)) {
 			this.text(this.decoder.push(id), events);
 		}
@@ -87,98 +101,100 @@ export class HarmonyParser implements AnswerParser {
 		if (this.finished) return [];
 		const events: AnswerEvent[] = [];
 		this.text(this.decoder.end(), events);
-		if (this.recipient === undefined) this.close(events);
+		if (this.body?.kind === 'call') this.body = undefined;
+		else this.close(events);
 		this.finishTurn(events);
 		return events;
 	}
 
 	private text(text: string, events: AnswerEvent[]): void {
 		if (text === '') return;
-		if (this.inBody) this.body(text, events);
+		if (this.body) this.say(text, events);
 		else {
-			this.header(text);
-			if (this.roleText.length + (this.channelText?.length ?? 0) <= MAX_HEADER) return;
-			const rest = this.headerRest();
-			this.openMessage();
-			this.recipient = undefined;
-			this.body(rest, events);
+			const { header } = this;
+			if (header.type !== undefined) header.type += text;
+			else if (header.channel !== undefined) header.channel += text;
+			else header.role += text;
+			this.openUnmarked(events);
 		}
 	}
 
-	private header(text: string): void {
-		if (this.channelText === undefined) this.roleText += text;
-		else this.channelText += text;
+	/** Opens a message whose header has become too long to be one. What it is read as depends on its first part only. */
+	private openUnmarked(events: AnswerEvent[]): void {
+		const { started, role, channel = '', type = '' } = this.header;
+		const over = role.length + channel.length + type.length - MAX_HEADER;
+		if (over <= 0) return;
+		const part = type ? 'type' : channel ? 'channel' : 'role';
+		const beyond = this.header[part]!.slice(-over);
+		const kept = { ...this.header, [part]: this.header[part]!.slice(0, -over) };
+		const { author, channel: named, rest } = readHeader(kept, this.toolNames);
+		this.header = { started, role: author === 'other' ? role.trim().split(/\s+/)[0]! : '' };
+		this.open({ author, ...(named && { channel: named }) });
+		this.say(rest + beyond, events);
 	}
 
-	private body(text: string, events: AnswerEvent[]): void {
-		if (text === '') return;
-		if (this.recipient !== undefined) {
-			this.toolText += text;
+	private open({ author, channel, tool }: Omit<Header, 'rest'>): void {
+		if (author === 'other') this.body = { kind: 'hidden' };
+		else if (tool !== undefined) this.body = { kind: 'call', name: tool, text: '' };
+		else if (channel === 'analysis' || (channel && author === 'assistant')) {
+			this.body = { kind: 'shown', channel, blank: true };
+		} else this.body = { kind: 'unplaced', text: '', given: 0 };
+	}
+
+	private say(text: string, events: AnswerEvent[]): void {
+		const { body } = this;
+		if (!body || body.kind === 'hidden' || text === '') return;
+		if (body.kind === 'shown') {
+			if (text.trim() !== '') body.blank = false;
+			if (body.channel === 'final' && !body.blank) this.answered = true;
+			this.giveUnplaced(events);
+			events.push({ kind: 'text', channel: body.channel, text });
 			return;
 		}
-		if (this.channel === 'final') {
-			this.answered = true;
-			this.saidFinal = true;
-		}
-		events.push({ kind: 'text', channel: this.channel, text });
+		body.text += text;
+		if (body.kind !== 'unplaced' || body.text.trim() === '') return;
+		if (this.unplaced !== body) this.giveUnplaced(events);
+		this.unplaced = body;
+		if (body.text.length > MAX_HELD) this.giveUnplaced(events);
 	}
 
-	/** The header is complete: reads channel and recipient from it. */
-	private openMessage(): void {
-		this.channel = channelOf(this.channelText ?? '');
-		this.recipient = this.toolOf(`${this.roleText} ${this.channelText ?? ''}`);
-		this.toolText = '';
-		this.inBody = true;
+	/** Passes on as reasoning what has not been. */
+	private giveUnplaced(events: AnswerEvent[]): void {
+		const { unplaced } = this;
+		if (!unplaced || unplaced.given === unplaced.text.length) return;
+		events.push({ kind: 'text', channel: 'analysis', text: unplaced.text.slice(unplaced.given) });
+		unplaced.given = unplaced.text.length;
 	}
 
 	/** Ends the current message, or the header that did not become one. */
 	private close(events: AnswerEvent[]): void {
 		this.text(this.decoder.end(), events);
-		if (this.inBody && this.recipient !== undefined) {
+		const { body } = this;
+		this.body = undefined;
+		if (!body) {
+			const { author, rest } = readHeader(this.header, this.toolNames);
+			if (author !== 'other') this.debris += rest;
+		} else if (body.kind === 'call') {
 			this.answered = true;
-			events.push({ kind: 'toolCall', name: this.recipient, arguments: this.toolText });
-		} else if (!this.inBody) {
-			this.unplaced += this.headerRest();
+			this.giveUnplaced(events);
+			events.push({ kind: 'toolCall', name: body.name, arguments: body.text });
+		} else if (body.kind === 'shown' && body.channel === 'final' && !body.blank) {
+			this.closedFinal = true;
 		}
-		this.inBody = false;
-		this.roleText = '';
-		this.channelText = undefined;
-		this.recipient = undefined;
 	}
 
 	private finishTurn(events: AnswerEvent[]): void {
 		this.finished = true;
-		// Without a letter or digit it is but debris such as `??`.
-		if (!this.answered && /[\p{L}\p{N}]/u.test(this.unplaced)) {
-			events.push({ kind: 'text', channel: 'final', text: this.unplaced });
+		const { unplaced, debris } = this;
+		if (this.answered) {
+			this.giveUnplaced(events);
+		} else if (unplaced) {
+			const moved = unplaced.given > 0;
+			if (moved) this.giveUnplaced(events);
+			events.push({ kind: 'text', channel: 'final', text: unplaced.text, ...(moved && { moved }) });
+		} else if (/[\p{L}\p{N}]/u.test(debris)) {
+			// Without a letter or digit it is but debris such as `??`.
+			events.push({ kind: 'text', channel: 'final', text: debris });
 		}
 	}
-
-	/** What a header says beyond role, channel, recipient and content type. */
-	private headerRest(): string {
-		const role = this.roleText.replace(/^\s*assistant\b/, '').replace(/\s*to=\S*/g, '');
-		let channel = this.channelText ?? '';
-		if (channels.some((name) => name.startsWith(channel))) channel = ''; // cut off within its name
-		channel = channel
-			.replace(/^\s*(?:analysis|commentary|final)/, '')
-			.replace(/\s*to=\S*/g, '')
-			.replace(/^\s*json\b/, '');
-		return (role + channel).trim() === '' ? '' : (role + channel).trimStart();
-	}
-
-	/** The tool that a header addresses: the last `to=` that is not the assistant itself. */
-	private toolOf(header: string): string | undefined {
-		const recipients = [...header.matchAll(/to=([\w.-]+)/g)].map((match) => match[1]!);
-		const last = recipients.findLast((name) => name !== 'assistant' && name !== 'user');
-		if (last === undefined) return undefined;
-		const name = last.replace(/^functions\./, '');
-		const bare = name.replace(/json$/, '');
-		return !this.toolNames.includes(name) && this.toolNames.includes(bare) ? bare : name;
-	}
-}
-
-/** The channel that a header names, however garbled; a message of no known channel is shown as the answer. */
-function channelOf(header: string): Channel {
-	const named = header.match(/analysis|commentary|final/);
-	return (named?.[0] as Channel | undefined) ?? 'final';
 }

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import type { AnswerEvent } from '../../engine/families/family';
 import { Harmony } from '../../engine/harmony/harmony';
 import { HarmonyParser, type HarmonyParserOptions } from '../../engine/harmony/parser';
 import { trainedVocabulary, vocabularyHeader } from '../../engine/synth/vocabulary';
@@ -13,6 +14,13 @@ const ids = (transcript: string) =>
 		.split(/(<\|\w+\|>)/)
 		.flatMap((part) => (/^<\|\w+\|>$/.test(part) ? [tokenizer.specialId(part)] : [...tokenizer.encode(part)]));
 
+/** The token of each single byte. */
+const byteIds = new Map<number, number>();
+for (let id = 0; id < tokenizer.vocabularySize; id++) {
+	const bytes = tokenizer.tokenBytes(id);
+	if (bytes.length === 1 && !tokenizer.isSpecial(id)) byteIds.set(bytes[0]!, id);
+}
+
 interface Parsed {
 	analysis?: string;
 	commentary?: string;
@@ -21,15 +29,34 @@ interface Parsed {
 }
 
 function parse(transcript: string, options?: HarmonyParserOptions): Parsed {
+	return read(ids(transcript), options).parsed;
+}
+
+/** What a consumer makes of tokens, which stops where the parser says that the answer is complete. */
+function read(tokens: Iterable<number>, options?: HarmonyParserOptions): { parsed: Parsed; taken: number } {
 	const parser = new HarmonyParser(harmony, options);
-	const events = [...ids(transcript).flatMap((id) => parser.push(id)), ...parser.finish()];
+	const events: AnswerEvent[] = [];
+	let taken = 0;
+	for (const id of tokens) {
+		if (parser.complete) break;
+		events.push(...parser.push(id));
+		taken++;
+	}
+	events.push(...parser.finish());
 	expect(parser.done).toBe(true);
 	const parsed: Parsed = {};
 	for (const event of events) {
-		if (event.kind === 'text') parsed[event.channel] = (parsed[event.channel] ?? '') + event.text;
-		else parsed.calls = [...(parsed.calls ?? []), [event.name, event.arguments]];
+		if (event.kind === 'text') {
+			if (event.moved) {
+				const at = parsed.analysis?.lastIndexOf(event.text) ?? -1;
+				expect(at).toBeGreaterThanOrEqual(0);
+				parsed.analysis = parsed.analysis!.slice(0, at) + parsed.analysis!.slice(at + event.text.length);
+				if (parsed.analysis === '') delete parsed.analysis;
+			}
+			parsed[event.channel] = (parsed[event.channel] ?? '') + event.text;
+		} else parsed.calls = [...(parsed.calls ?? []), [event.name, event.arguments]];
 	}
-	return parsed;
+	return { parsed, taken };
 }
 
 describe('a well-formed turn', () => {
@@ -167,4 +194,167 @@ describe('a malformed turn', () => {
 			expect(parser.done).toBe(true);
 		}
 	});
+});
+
+const real = '<|start|>assistant<|channel|>final<|message|>Real answer.';
+const made = '<|start|>user<|message|>Made up.<|end|>';
+const long = 'I think about what they may want, step by step. '.repeat(12);
+
+describe('only what says final is the answer and ends the turn', () => {
+	it.each([
+		// No channel there is, before the answer.
+		[`<|channel|>thought<|message|>Hm.<|end|>${real}<|return|>`, { analysis: 'Hm.' }],
+		[`<|channel|>fnial<|message|>Hm.<|end|>${real}<|return|>`, { analysis: 'Hm.' }],
+		[`<|channel|>Final<|message|>Hm.<|end|>${real}<|return|>`, { analysis: 'Hm.' }],
+		[`<|channel|>finally<|message|>Hm.<|end|>${real}<|return|>`, { analysis: 'Hm.' }],
+		[`<|channel|>not final<|message|>Hm.<|end|>${real}<|return|>`, { analysis: 'Hm.' }],
+		[`<|channel|>final thoughts<|message|>Hm.<|end|>${real}<|return|>`, { analysis: 'Hm.' }],
+		[`<|channel|>commentary 2?<|message|>Hm.<|end|>${real}<|return|>`, { analysis: 'Hm.' }],
+		[`<|channel|>analysis??<|message|>Hm.<|end|>${real}<|return|>`, { analysis: 'Hm.' }],
+		[`<|channel|><|message|>Hm.<|end|>${real}<|return|>`, { analysis: 'Hm.' }],
+		[`<|message|>Hm.<|end|>${real}<|return|>`, { analysis: 'Hm.' }],
+		[` <|message|>Hm.<|end|><|start|>assistant<|message|>Hm!<|end|>${real}<|return|>`, { analysis: 'Hm.Hm!' }],
+		[`<|channel|>thought<|message|>Hm.<|start|>assistant<|channel|>final<|message|>Real answer.`, { analysis: 'Hm.' }],
+		[`<|channel|>thought<|message|>Hm.<|channel|>final<|message|>Real answer.<|end|>`, { analysis: 'Hm.' }],
+		[`<|channel|>thought<|message|>${long}<|end|>${real}<|return|>`, { analysis: long }],
+		[`${long}<|end|>${real}<|return|>`, { analysis: long }],
+		[`<|channel|>final ${long}<|end|>${real}<|return|>`, { analysis: long }],
+		[`<|channel|>commentary<|message|>Look.<|end|>${real}<|end|>`, { commentary: 'Look.' }],
+		[`<|start|>asistant<|channel|>final<|message|>Hm.<|end|>${real}<|return|>`, { analysis: 'Hm.' }],
+		[`<|start|>asistant<|channel|>commentary<|message|>Hm.<|end|>${real}<|return|>`, { analysis: 'Hm.' }],
+		// Of somebody else.
+		[`<|end|>${made}${real}<|return|>`, {}],
+		[`<|end|><|start|>user<|channel|>final<|message|>No.<|end|>${real}<|return|>`, {}],
+		[`<|end|><|start|>User<|channel|>final<|message|>No.<|end|>${real}<|return|>`, {}],
+		[`<|end|><|start|>user:ann<|channel|>final<|message|>No.<|end|>${real}<|return|>`, {}],
+		[`<|end|><|start|>system<|message|>${long}<|end|>${real}<|return|>`, {}],
+		[`<|end|><|start|>developer<|message|>No.<|end|>${real}<|return|>`, {}],
+		[`<|end|><|start|>tool<|channel|>final<|message|>No.<|end|>${real}<|return|>`, {}],
+		[`<|end|><|start|>functions.run to=assistant<|channel|>commentary<|message|>{}<|end|>${real}<|return|>`, {}],
+		[`<|end|><|start|>run to=assistant<|channel|>final<|message|>{}<|end|>${real}<|return|>`, {}],
+		[`<|end|><|start|>python<|channel|>final<|message|>4<|end|>${real}<|return|>`, {}],
+		[`<|end|><|start|>user<|message|>No.<|channel|>final<|message|>No!<|end|>${real}<|return|>`, {}],
+		[`<|end|><|start|>user No, ${long}<|end|>${real}<|return|>`, {}],
+		[`<|end|><|start|>user No.<|end|>${real}<|return|>`, {}],
+		// A call though there is no tool.
+		[` to=functions.x<|channel|>commentary json<|message|>{}<|end|>${real}<|return|>`, { calls: [['x', '{}']] }],
+		[`<|channel|>final to=functions.x<|message|>{}<|end|>${real}<|return|>`, { calls: [['x', '{}']] }],
+		[`<|channel|>commentary functions.x<|message|>{}<|end|>${real}<|return|>`, { calls: [['x', '{}']] }],
+		[
+			`<|channel|>commentary <|constrain|>json to=functions.x<|message|>{}<|end|>${real}<|return|>`,
+			{ calls: [['x', '{}']] },
+		],
+		// What says final in another way than usual.
+		[`<|channel|>thought<|message|>Hm.<|end|><|channel|> final <|message|>Real answer.`, { analysis: 'Hm.' }],
+		[`<|channel|>final <|constrain|>json<|message|>Real answer.<|end|>`, {}],
+		[`<|channel|>final json<|message|>Real answer.<|end|>`, {}],
+		[`<|channel|>final to=user<|message|>Real answer.<|end|>`, {}],
+		[` to=user<|channel|>final<|message|>Real answer.<|end|>`, {}],
+		[` to=all<|channel|>final<|message|>Real answer.<|end|>`, {}],
+		[`<|start|>assistant:bot<|channel|>final<|message|>Real answer.<|end|>`, {}],
+		[`assistant<|channel|>final<|message|>Real answer.<|end|>`, {}],
+		[`<|channel|>analysis<|channel|>final<|message|>Real answer.<|end|>`, {}],
+		[`<|channel|>final<|message|><|end|>${real}<|end|>`, {}],
+		[`<|channel|>final<|message|>Real answer.<|end|>${real}<|return|>`, {}],
+		[`<|channel|>final<|message|>Real answer.<|end|>${made}${made}<|return|>`, {}],
+		[`<|channel|>final<|message|>Real answer.${made}<|return|>`, {}],
+		[`<|channel|>final<|message|>Real answer.<|channel|>final<|message|>Again.<|return|>`, {}],
+	])('%s', (transcript, rest) => {
+		const whole = ids(transcript);
+		const { parsed, taken } = read(whole);
+		expect(parsed.final?.trim()).toBe('Real answer.');
+		expect({ ...parsed, final: undefined }).toEqual({ final: undefined, ...rest });
+		// Whoever does not ask whether the answer is complete gets the same.
+		const parser = new HarmonyParser(harmony);
+		const events = [...whole.flatMap((id) => parser.push(id)), ...parser.finish()];
+		const final = events.flatMap((event) => (event.kind === 'text' && event.channel === 'final' ? [event.text] : []));
+		expect(final.join('')).toBe(parsed.final);
+		expect(taken).toBeLessThanOrEqual(whole.length);
+	});
+
+	it.each([
+		['<|channel|>thought<|message|>Hm.<|end|>', false],
+		['<|message|>Hm.<|end|>', false],
+		['<|end|><|start|>user<|channel|>final<|message|>Hm.<|end|>', false],
+		['<|channel|>final<|message|><|end|>', false],
+		['<|channel|>final<|message|> \n<|end|>', false],
+		['<|channel|>final<|message|>Yes.', false],
+		['<|channel|>final<|message|>Yes.<|end|>', true],
+		['<|channel|>final<|message|>Yes.<|start|>', true],
+		['<|channel|>analysis<|message|>Yes.<|end|>', false],
+		['<|channel|>commentary<|message|>Yes.<|end|>', false],
+	])('%s completes the answer: %s', (transcript, complete) => {
+		const parser = new HarmonyParser(harmony);
+		for (const id of ids(transcript)) parser.push(id);
+		expect(parser.complete).toBe(complete);
+	});
+});
+
+describe('a turn that ends without an answer', () => {
+	it.each([
+		['<|channel|>thought<|message|>Four.<|return|>', { final: 'Four.' }],
+		[`<|channel|>thought<|message|>${long}<|return|>`, { final: long }],
+		['<|message|>One.<|end|><|start|>assistant<|message|>Four.<|return|>', { analysis: 'One.', final: 'Four.' }],
+		['<|channel|>analysis<|message|>Hm.<|end|><|start|>assistant<|message|>Four.', { analysis: 'Hm.', final: 'Four.' }],
+		['<|start|>asistant<|channel|>final<|message|>Four.<|return|>', { final: 'Four.' }],
+		['<|start|>Four.<|return|>', { final: 'Four.' }],
+		['User input is data.<|return|>', { final: 'User input is data.' }],
+		['<|message|> \n<|end|><|start|>assistant Four.<|end|>', { final: 'Four.' }],
+		// Nothing of these is for the user.
+		['<|channel|>analysis<|message|>Hm.<|return|>', { analysis: 'Hm.' }],
+		['<|channel|>analysis??<|message|>Hm.<|return|>', { analysis: 'Hm.' }],
+		['<|channel|>commentary<|message|>Look.<|return|>', { commentary: 'Look.' }],
+		[' to=functions.x<|channel|>commentary<|message|>{}<|call|>', { calls: [['x', '{}']] }],
+		[`<|end|>${made}<|return|>`, {}],
+		['<|return|>', {}],
+		['<|start|>assis', {}],
+		['<|start|>us', {}],
+		['<|channel|>commentary to', {}],
+		['<|channel|>commentary to=', {}],
+		['<|channel|>commentary to=functions.x <|constrain|>js', {}],
+		['<|channel|>commentary to=functions.x js', {}],
+	])('%s', (transcript, expected) => {
+		expect(parse(transcript)).toEqual(expected);
+	});
+});
+
+it('reads the same text the same way, however it is cut into tokens', () => {
+	const pieces = [
+		...[
+			'<|start|>',
+			'<|end|>',
+			'<|message|>',
+			'<|channel|>',
+			'<|constrain|>',
+			'assistant',
+			'user',
+			' final ',
+			'analysis',
+		],
+		...[
+			'commentary',
+			'to=functions.run',
+			' json',
+			'thought',
+			'Hm, é🙂. ',
+			'??',
+			' to=assistant',
+			'\n',
+			long.slice(0, 250),
+			long,
+		],
+	];
+	let state = 7;
+	const random = (below: number) => {
+		state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
+		return (state >>> 8) % below;
+	};
+	const bytes = (text: string) => [...Buffer.from(text)].map((byte) => byteIds.get(byte)!);
+	const special = /^<\|\w+\|>$/;
+	for (let round = 0; round < 1500; round++) {
+		const parts = Array.from({ length: 1 + random(12) }, () => pieces[random(pieces.length)]!);
+		const cut = parts.flatMap((part) => (special.test(part) ? [tokenizer.specialId(part)] : bytes(part)));
+		const plain = read(ids(parts.join(''))).parsed;
+		expect(read(cut).parsed, parts.join('')).toEqual(plain);
+	}
 });
