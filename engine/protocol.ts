@@ -269,14 +269,19 @@ export interface ChatParams {
 }
 
 export interface ChatDelta {
+	/** `commentary` is a preamble said to the user before the answer. What counts in the end is the result. */
 	channel: 'analysis' | 'commentary' | 'final';
 	text: string;
 }
 
 export interface ChatResult {
-	/** The final channel's text, whole. */
+	/** The final channel's text, whole; of a turn without one, its preamble. */
 	content: string;
+	/** What was said to the user before the answer; absent: nothing. A past turn is sent without it. */
+	preamble?: string;
 	reasoning: string;
+	/** One sentence for the user: why there is no text at all. Absent: there is, or the answer was canceled. */
+	empty?: string;
 	stopReason: 'stop' | 'length' | 'canceled' | 'context';
 	reasoningMilliseconds: number;
 	usage: {

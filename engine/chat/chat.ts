@@ -1,8 +1,9 @@
 // Chat: a conversation becomes a prompt of the model's family, its answer streams back as deltas by channel.
-import { type AnswerEvent, type ChatFormat, type ChatTurn, requireChat } from '../families/family';
+import { type ChatFormat, type ChatTurn, requireChat } from '../families/family';
 import type { ChatDelta, ChatParams, ChatResult, EngineSettings } from '../protocol';
 import { ContextOverflowError } from '../runtime/errors';
 import type { OpenedModel } from '../runtime/model';
+import { Answer } from './answer';
 import { AttachmentLedger, withAttachments } from './attachments';
 
 export interface ChatOptions {
@@ -85,10 +86,13 @@ export class Chat {
 		if (conversation.timelines.length > MAX_TIMELINES) conversation.timelines.shift();
 
 		const full = result.stopReason === 'length' && room <= maxTokens;
+		const stopReason = full ? 'context' : result.stopReason;
+		const empty = answer.emptyBecause(stopReason);
 		return {
-			content: answer.content,
+			...answer.spoken,
 			reasoning: answer.reasoning,
-			stopReason: full ? 'context' : result.stopReason,
+			stopReason,
+			...(empty !== undefined && { empty }),
 			reasoningMilliseconds: answer.reasoningMilliseconds,
 			usage: {
 				promptTokens: result.promptTokens,
@@ -165,35 +169,6 @@ export class Chat {
 		}
 		conversation.dropped = dropped;
 		return { prompt, dropped };
-	}
-}
-
-/** Collects an answer by channel and times its reasoning. */
-class Answer {
-	content = '';
-	reasoning = '';
-	#reasoningStartedAt: number | undefined;
-	#reasoningEndedAt: number | undefined;
-
-	constructor(private readonly onDelta: (delta: ChatDelta) => void) {}
-
-	get reasoningMilliseconds(): number {
-		return this.#reasoningStartedAt === undefined ? 0 : (this.#reasoningEndedAt ?? 0) - this.#reasoningStartedAt;
-	}
-
-	take(events: AnswerEvent[]): void {
-		for (const event of events) {
-			// No tools are offered, so a call is noise.
-			if (event.kind !== 'text') continue;
-			if (event.channel === 'final') {
-				this.content += event.text;
-			} else {
-				this.#reasoningStartedAt ??= performance.now();
-				this.#reasoningEndedAt = performance.now();
-				this.reasoning += event.text;
-			}
-			this.onDelta({ channel: event.channel, text: event.text });
-		}
 	}
 }
 

@@ -1,7 +1,8 @@
 // `hearth generate MODEL`: continues a prompt, or answers it as a chat message, streaming to standard output.
 import { readFile } from 'node:fs/promises';
 import type { Sampling } from '../../native/index';
-import { type AnswerEvent, type AnswerParser, requireChat } from '../families/family';
+import { Answer } from '../chat/answer';
+import { type AnswerParser, type Channel, requireChat } from '../families/family';
 import type { GenerateResult } from '../runtime/engine';
 import { type OpenedModel, openModel } from '../runtime/model';
 import { StreamDecoder } from '../tokenizer/stream-decoder';
@@ -107,7 +108,9 @@ export async function generate(args: string[]): Promise<void> {
 			temperature: temperature ?? recommended.temperature,
 			topP: topP ?? recommended.topP,
 		};
-		const sink = values.chat ? new ChatSink(requireChat(family).parser(tokens), silent) : new TextSink(model, silent);
+		const sink = values.chat
+			? new ChatSink(requireChat(family).parser(tokens), silent, !values['no-stop'])
+			: new TextSink(model, silent);
 		const result = await withInterrupt((signal) =>
 			model.engine.generate({
 				tokens,
@@ -119,10 +122,10 @@ export async function generate(args: string[]): Promise<void> {
 				onToken: (token) => sink.push(token),
 			}),
 		).catch(async (error) => {
-			if (error instanceof InterruptedError) await sink.finish();
+			if (error instanceof InterruptedError) await sink.finish('canceled');
 			throw error;
 		});
-		await sink.finish();
+		await sink.finish(result.stopReason);
 		if (values.json) await writeJson(report(result, sink, sampling));
 	} finally {
 		await model.engine.close();
@@ -145,7 +148,7 @@ function report(result: GenerateResult, sink: Sink, sampling: Sampling): object 
 	const { tokens, stopReason, stopToken, promptTokens, cachedTokens, drafts, timings } = result;
 	const prefill = timings.firstTokenMilliseconds;
 	return {
-		...sink.result(),
+		...sink.result(stopReason),
 		tokens,
 		stopReason,
 		...(stopToken !== undefined && { stopToken }),
@@ -162,8 +165,8 @@ function report(result: GenerateResult, sink: Sink, sampling: Sampling): object 
 
 interface Sink {
 	push(token: number): 'stop' | undefined;
-	finish(): Promise<void>;
-	result(): object;
+	finish(stopReason: GenerateResult['stopReason']): Promise<void>;
+	result(stopReason: GenerateResult['stopReason']): object;
 	/** Aborted when nobody reads our output any more. */
 	readonly closed: AbortSignal;
 }
@@ -223,45 +226,58 @@ class TextSink implements Sink {
 	}
 }
 
-class ChatSink implements Sink {
+/** Exported for its tests. */
+export class ChatSink implements Sink {
 	readonly #output = new Output();
-	#text = '';
-	#reasoning = '';
+	readonly #answer = new Answer(({ channel, text }) => this.#show(channel, text));
+	#shown: Channel | undefined;
 
 	constructor(
 		private readonly parser: AnswerParser,
 		private readonly silent: boolean,
+		/** Whether a complete answer ends the generation. */
+		private readonly stops: boolean,
 	) {}
 
 	get closed(): AbortSignal {
 		return this.#output.closed;
 	}
 
-	push(token: number): undefined {
-		this.#take(this.parser.push(token));
+	push(token: number): 'stop' | undefined {
+		this.#answer.take(this.parser.push(token));
+		return this.stops && this.parser.complete ? 'stop' : undefined;
 	}
 
-	async finish(): Promise<void> {
-		this.#take(this.parser.finish());
+	async finish(stopReason: GenerateResult['stopReason']): Promise<void> {
+		this.#answer.take(this.parser.finish());
 		if (!this.silent) this.#output.write('\n');
 		await this.#output.flush();
+		const empty = this.#answer.emptyBecause(stopReason);
+		if (empty !== undefined && !this.silent)
+			process.stderr.write(`${this.#shown ? '\n' : ''}hearth generate: ${empty}\n`);
 	}
 
-	result(): object {
-		return { text: this.#text, reasoning: this.#reasoning };
+	result(stopReason: GenerateResult['stopReason']): object {
+		const { content, preamble } = this.#answer.spoken;
+		const empty = this.#answer.emptyBecause(stopReason);
+		return {
+			text: content,
+			...(preamble !== undefined && { preamble }),
+			reasoning: this.#answer.reasoning,
+			...(empty !== undefined && { empty }),
+		};
 	}
 
-	#take(events: AnswerEvent[]): void {
-		for (const event of events) {
-			if (event.kind !== 'text') continue;
-			if (event.channel === 'final') {
-				if (this.#text === '' && this.#reasoning !== '' && !this.silent) process.stderr.write('\n\n');
-				this.#text += event.text;
-				if (!this.silent) this.#output.write(event.text);
-			} else {
-				this.#reasoning += event.text;
-				if (!this.silent) process.stderr.write(event.text);
-			}
+	/** What is said goes to standard output, reasoning to standard error; a blank line parts them. */
+	#show(channel: Channel, text: string): void {
+		if (this.silent) return;
+		const before = this.#shown;
+		this.#shown = channel;
+		if (channel === 'analysis') {
+			process.stderr.write(text);
+			return;
 		}
+		if (before === 'analysis') process.stderr.write('\n\n');
+		this.#output.write(before === 'commentary' && channel === 'final' ? `\n\n${text}` : text);
 	}
 }

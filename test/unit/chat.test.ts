@@ -1,9 +1,11 @@
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { AttachmentLedger, withAttachments } from '../../engine/chat/attachments';
 import { Chat } from '../../engine/chat/chat';
+import { ChatSink } from '../../engine/cli/generate';
+import { PlainAnswerParser } from '../../engine/families/plain-answer';
 import type { ChatDelta, ChatParams } from '../../engine/protocol';
 import { DEFAULT_SETTINGS } from '../../engine/server/settings';
-import { answers, decodeText, fakeOpenedModel, harmony } from './support/fake-opened-model';
+import { answers, decodeText, encodeWithSpecials, fakeOpenedModel, harmony } from './support/fake-opened-model';
 
 const REASONED =
 	'<|channel|>analysis<|message|>They greet.<|end|><|start|>assistant<|channel|>final<|message|>Hello!<|return|>';
@@ -104,6 +106,84 @@ describe('Chat', () => {
 		expect((await ask([user('Hi')])).content).toBe('Still here.');
 	});
 
+	test('a message of no channel there is neither is the answer nor ends the turn', async () => {
+		const { ask } = setUp(
+			'<|channel|>thought<|message|>Hm.<|end|><|start|>assistant<|channel|>final<|message|>Real answer.<|return|>',
+		);
+		expect(await ask([user('Hi')])).toMatchObject({ content: 'Real answer.', reasoning: 'Hm.', stopReason: 'stop' });
+	});
+
+	test('an answer whose markers are missing is the answer, and no reasoning', async () => {
+		const long = 'All of this is the answer. '.repeat(12);
+		const { ask, deltas } = setUp(`${long}<|return|>`);
+		const result = await ask([user('Hi')], { maxTokens: 1000 });
+		expect(result).toMatchObject({ content: long, reasoning: '', reasoningMilliseconds: 0 });
+		expect(deltas.filter(({ channel }) => channel === 'analysis').length).toBeGreaterThan(10);
+		expect(deltas.at(-1)).toEqual({ channel: 'final', text: long });
+	});
+
+	const PREAMBLE = '<|channel|>commentary<|message|>I look at it.<|end|>';
+	const next = '<|start|>assistant';
+
+	test('a preamble is said to the user beside the answer, and is the answer where there is no other', async () => {
+		const both = setUp(`${PREAMBLE}${next}<|channel|>final<|message|>Done.<|return|>`);
+		const answered = await both.ask([user('Hi')]);
+		expect(answered).toMatchObject({ content: 'Done.', preamble: 'I look at it.', reasoning: '' });
+		expect(answered).not.toHaveProperty('empty');
+		expect(both.deltas.filter(({ channel }) => channel === 'commentary').length).toBeGreaterThan(0);
+		const alone = await setUp(`${PREAMBLE}<|return|>`).ask([user('Hi')]);
+		expect(alone).toMatchObject({ content: 'I look at it.', reasoning: '' });
+		expect(alone).not.toHaveProperty('preamble');
+		expect(alone).not.toHaveProperty('empty');
+	});
+
+	test.each([
+		['nothing', '<|return|>'],
+		['reasoning', '<|channel|>analysis<|message|>Hm.<|return|>'],
+		['a call', ' to=functions.run<|channel|>commentary json<|message|>{}<|call|>'],
+		['a call that ends like a message', ' to=functions.run<|channel|>commentary json<|message|>{}<|end|><|return|>'],
+		['an empty answer', '<|channel|>final<|message|><|return|>'],
+		['a blank answer', '<|channel|>final<|message|> \n<|return|>'],
+		['a turn of the user', '<|end|><|start|>user<|message|>Made up.<|end|><|return|>'],
+	])('a turn of %s says that there is no answer', async (_, answer) => {
+		const result = await setUp(answer).ask([user('Hi')]);
+		expect(result).toMatchObject({ stopReason: 'stop', empty: 'The model ended its turn without an answer.' });
+		expect(result.content.trim()).toBe('');
+	});
+
+	test('so does one that reasons up to a limit, but not one that the user stops', async () => {
+		const reasons = `<|channel|>analysis<|message|>${'hm '.repeat(2000)}`;
+		expect(await setUp(reasons).ask([user('Hi')], { maxTokens: 10 })).toMatchObject({
+			stopReason: 'length',
+			empty: 'The limit on the length of an answer was reached before its first word.',
+		});
+		const small = setUp(reasons, { contextTokens: 256, cacheTokens: 512 });
+		expect(await small.ask([user('Hi')], { maxTokens: 1000 })).toMatchObject({
+			stopReason: 'context',
+			empty: 'The context was full before the first word of an answer.',
+		});
+		const { model, ask } = setUp(reasons);
+		const controller = new AbortController();
+		const answer = ask([user('Go on')], {}, controller.signal);
+		while (model.native.batches.length < 5) await new Promise((resolve) => setImmediate(resolve));
+		controller.abort();
+		expect(await answer).not.toHaveProperty('empty');
+	});
+
+	test('families without channels say so, too', async () => {
+		for (const answer of ['<|return|>', ' \n<|return|>']) {
+			const { model, ask } = setUp(answer);
+			const plain = { ...harmony, name: 'plain', encode: harmony.encode.bind(harmony), stopIds: harmony.stopIds };
+			const parser = (prompt: Int32Array) => new PlainAnswerParser(model.tokenizer, prompt);
+			Object.assign(model.family, { chat: { ...plain, parser } });
+			try {
+				expect((await ask([user('Hi')])).empty).toBe('The model ended its turn without an answer.');
+			} finally {
+				Object.assign(model.family, { chat: harmony });
+			}
+		}
+	});
+
 	test('maxTokens ends an answer with length, a full context with context', async () => {
 		const long = `<|channel|>final<|message|>${'word '.repeat(2000)}`;
 		expect(await setUp(long).ask([user('Hi')], { maxTokens: 10 })).toMatchObject({ stopReason: 'length' });
@@ -175,6 +255,59 @@ describe('Chat', () => {
 			.flatMap((batch) => [...batch.tokens])
 			.filter((token) => token === harmony.tokens.start);
 		expect(starts.length).toBe(4); // system, user, assistant, and the answer's second message
+	});
+});
+
+describe('hearth generate --chat', () => {
+	const tokens = (text: string) => encodeWithSpecials(text);
+
+	async function print(answer: string, stopReason: 'stop' | 'length' | 'canceled' = 'stop') {
+		const written = { stdout: '', stderr: '' };
+		const spies = (['stdout', 'stderr'] as const).map((name) =>
+			vi.spyOn(process[name], 'write').mockImplementation((data, ...rest) => {
+				written[name] += data;
+				const done = rest.find((value) => typeof value === 'function');
+				(done as (() => void) | undefined)?.();
+				return true;
+			}),
+		);
+		try {
+			const sink = new ChatSink(harmony.parser(), false, true);
+			const stopped = tokens(answer).findIndex((token) => sink.push(token) === 'stop');
+			await sink.finish(stopReason);
+			return { ...written, stopped, result: sink.result(stopReason) };
+		} finally {
+			for (const spy of spies) spy.mockRestore();
+		}
+	}
+
+	test('ends with a closed answer', async () => {
+		const answer = '<|channel|>final<|message|>Done.<|end|>';
+		const { stdout, stopped } = await print(`${answer}<|start|>user<|message|>made up`);
+		expect(stdout).toBe('Done.\n');
+		expect(stopped).toBe(tokens(answer).length - 1);
+		const thought = '<|channel|>thought<|message|>Hm.<|end|><|start|>assistant';
+		expect(await print(thought + answer)).toMatchObject({ stdout: 'Done.\n', stderr: 'Hm.\n\n' });
+		const on = new ChatSink(harmony.parser(), true, false);
+		expect(tokens(answer).map((token) => on.push(token))).not.toContain('stop');
+	});
+
+	test('says the preamble before the answer', async () => {
+		const { stdout, stderr, result } = await print(
+			'<|channel|>analysis<|message|>Hm.<|end|><|start|>assistant<|channel|>commentary<|message|>I look.<|end|>' +
+				'<|start|>assistant<|channel|>final<|message|>Done.<|end|>',
+		);
+		expect({ stdout, stderr }).toEqual({ stdout: 'I look.\n\nDone.\n', stderr: 'Hm.\n\n' });
+		expect(result).toEqual({ text: 'Done.', preamble: 'I look.', reasoning: 'Hm.' });
+	});
+
+	test('says that there is no answer', async () => {
+		const line = 'hearth generate: The model ended its turn without an answer.\n';
+		expect((await print('<|channel|>analysis<|message|>Hm.')).stderr).toBe(`Hm.\n${line}`);
+		expect((await print('<|channel|>final<|message|>')).stderr).toBe(line);
+		expect((await print('<|channel|>final<|message|>', 'length')).stderr).toMatch(/limit on the length/);
+		expect((await print('<|channel|>final<|message|>', 'canceled')).stderr).toBe('');
+		expect((await print('<|channel|>final<|message|>')).result).toMatchObject({ text: '', empty: expect.any(String) });
 	});
 });
 

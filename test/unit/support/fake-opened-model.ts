@@ -72,7 +72,8 @@ export function answers(answer: string): Script {
 	};
 }
 
-function encodeWithSpecials(text: string): number[] {
+/** Tokens of a text, special ones by name. */
+export function encodeWithSpecials(text: string): number[] {
 	return text
 		.split(/(<\|[a-z]+\|>)/)
 		.flatMap((part) => (/^<\|[a-z]+\|>$/.test(part) ? [tokenizer.specialId(part)] : [...tokenizer.encode(part)]));

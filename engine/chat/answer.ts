@@ -1,0 +1,64 @@
+// An answer as it comes, by channel: what is said to the user, and the reasoning behind it.
+import type { AnswerEvent, Channel } from '../families/family';
+import type { ChatResult } from '../protocol';
+
+export class Answer {
+	reasoning = '';
+	#final = '';
+	#preamble = '';
+	#reasoningStartedAt: number | undefined;
+	#reasoningEndedAt = 0;
+
+	/** @param onText is told each text as it comes */
+	constructor(private readonly onText: (text: { channel: Channel; text: string }) => void) {}
+
+	take(events: readonly AnswerEvent[]): void {
+		for (const event of events) {
+			// No tools are offered, so a call is noise.
+			if (event.kind !== 'text') continue;
+			const { channel, text, moved } = event;
+			if (channel === 'final') {
+				if (moved) this.#takeBack(text);
+				this.#final += text;
+			} else if (channel === 'commentary') {
+				this.#preamble += text;
+			} else {
+				this.#reasoningStartedAt ??= performance.now();
+				this.#reasoningEndedAt = performance.now();
+				this.reasoning += text;
+			}
+			this.onText({ channel, text });
+		}
+	}
+
+	get reasoningMilliseconds(): number {
+		if (this.reasoning === '' || this.#reasoningStartedAt === undefined) return 0;
+		return this.#reasoningEndedAt - this.#reasoningStartedAt;
+	}
+
+	/** What the user sees; without a final message it is the preamble. */
+	get spoken(): Pick<ChatResult, 'content' | 'preamble'> {
+		if (this.#final.trim() === '') return { content: this.#preamble || this.#final };
+		return { content: this.#final, ...(this.#preamble.trim() !== '' && { preamble: this.#preamble }) };
+	}
+
+	/** Why there is nothing to see, in one sentence; undefined: there is, or the user stopped it. */
+	emptyBecause(stopReason: ChatResult['stopReason']): string | undefined {
+		if (this.spoken.content.trim() !== '') return undefined;
+		switch (stopReason) {
+			case 'stop':
+				return 'The model ended its turn without an answer.';
+			case 'length':
+				return 'The limit on the length of an answer was reached before its first word.';
+			case 'context':
+				return 'The context was full before the first word of an answer.';
+			case 'canceled':
+				return undefined;
+		}
+	}
+
+	#takeBack(text: string): void {
+		const at = this.reasoning.lastIndexOf(text);
+		if (at >= 0) this.reasoning = this.reasoning.slice(0, at) + this.reasoning.slice(at + text.length);
+	}
+}
