@@ -248,9 +248,18 @@ export interface CompletionReport {
 	milliseconds: number;
 }
 
+/** A file or selection. */
+export interface ChatContext {
+	label: string;
+	languageId?: string;
+	text: string;
+}
+
 export interface ChatMessage {
 	role: 'user' | 'assistant';
 	content: string;
+	/** What the user attached to this message. */
+	context?: ChatContext[];
 }
 
 export interface ChatParams {
@@ -258,8 +267,11 @@ export interface ChatParams {
 	conversationId: string;
 	/** The whole conversation, ending with a user message. Only final answers of the assistant, never its reasoning. */
 	messages: ChatMessage[];
-	/** Files or selections the user attached. */
-	context?: { label: string; languageId?: string; text: string }[];
+	/**
+	 * All that the user attached to the conversation, of a client that does not say to which message: each stays with the message
+	 * it first came with, for as long as the engine remembers the conversation.
+	 */
+	context?: ChatContext[];
 	reasoningEffort?: 'low' | 'medium' | 'high';
 	maxTokens?: number;
 	temperature?: number;

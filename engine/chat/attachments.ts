@@ -1,11 +1,11 @@
 // Files and selections a user attached to a conversation, as text of the message they came with.
-import type { ChatParams } from '../protocol';
+import type { ChatContext } from '../protocol';
 
-export type Attachment = NonNullable<ChatParams['context']>[number];
+export type Attachment = ChatContext;
 
 /**
- * Remembers with which message each attachment came. A client sends all of a conversation's attachments with every turn;
- * keeping each where it first appeared keeps earlier turns, and so their cache, as they were.
+ * Remembers with which message each attachment came, for clients that send all of a conversation's with every turn and do not
+ * say: keeping each where it first appeared keeps earlier turns, and so their cache, as they were.
  */
 export class AttachmentLedger {
 	readonly #firstSeen = new Map<string, number>();

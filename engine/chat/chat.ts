@@ -1,10 +1,11 @@
 // Chat: a conversation becomes a prompt of the model's family, its answer streams back as deltas by channel.
-import { type ChatFormat, type ChatTurn, requireChat } from '../families/family';
+import { type ChatFormat, requireChat } from '../families/family';
 import type { ChatDelta, ChatParams, ChatResult, EngineSettings } from '../protocol';
 import { ContextOverflowError } from '../runtime/errors';
 import type { OpenedModel } from '../runtime/model';
 import { Answer } from './answer';
-import { AttachmentLedger, withAttachments } from './attachments';
+import { AttachmentLedger } from './attachments';
+import { turnsFrom, turnsOf } from './turns';
 
 export interface ChatOptions {
 	settings: EngineSettings['chat'];
@@ -142,15 +143,13 @@ export class Chat {
 		const { engine } = this.#model;
 		const last = params.messages.length - 1;
 		const attachments = conversation.attachments.place(params.context ?? [], last);
-		const turns: ChatTurn[] = params.messages.map(({ role, content }, index) =>
-			role === 'user' ? { role, content: withAttachments(content, attachments.get(index) ?? []) } : { role, content },
-		);
+		const turns = turnsOf(params.messages, attachments);
 		const encode = (dropped: number) =>
 			format.encode({
 				currentDate: conversation.currentDate,
 				reasoningEffort: params.reasoningEffort ?? settings.reasoningEffort,
 				...(settings.instructions !== '' && { instructions: settings.instructions }),
-				turns: turns.slice(dropped),
+				turns: turnsFrom(turns, dropped),
 			});
 
 		const reserve = Math.min(maxTokens, Math.ceil(engine.contextTokens * ANSWER_SHARE));
@@ -160,9 +159,9 @@ export class Chat {
 		let prompt = encode(dropped);
 		if (prompt.length > limit) {
 			while (prompt.length > limit * REFILL_SHARE) {
-				const next = turns.findIndex((turn, index) => index > dropped && turn.role === 'user');
-				if (next === -1) break;
-				dropped = next;
+				const next = turns.find(({ role, message }) => message > dropped && role === 'user');
+				if (!next) break;
+				dropped = next.message;
 				prompt = encode(dropped);
 			}
 			if (prompt.length >= engine.contextTokens) throw new ContextOverflowError(prompt.length, engine.contextTokens);

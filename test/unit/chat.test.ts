@@ -1,17 +1,27 @@
 import { describe, expect, test, vi } from 'vitest';
 import { AttachmentLedger, withAttachments } from '../../engine/chat/attachments';
 import { Chat } from '../../engine/chat/chat';
+import { turnsFrom, turnsOf } from '../../engine/chat/turns';
 import { ChatSink } from '../../engine/cli/generate';
+import type { ChatFormat, ChatPrompt } from '../../engine/families/family';
+import { templateChatFormat } from '../../engine/families/jinja-template';
 import { PlainAnswerParser } from '../../engine/families/plain-answer';
 import type { ChatDelta, ChatParams } from '../../engine/protocol';
 import { DEFAULT_SETTINGS } from '../../engine/server/settings';
-import { answers, decodeText, encodeWithSpecials, fakeOpenedModel, harmony } from './support/fake-opened-model';
+import {
+	answers,
+	decodeText,
+	encodeWithSpecials,
+	fakeOpenedModel,
+	harmony,
+	tokenizer,
+} from './support/fake-opened-model';
 
 const REASONED =
 	'<|channel|>analysis<|message|>They greet.<|end|><|start|>assistant<|channel|>final<|message|>Hello!<|return|>';
 
-function setUp(answer = REASONED, options: Parameters<typeof fakeOpenedModel>[1] = {}) {
-	const model = fakeOpenedModel(answers(answer), options);
+function setUp(answer = REASONED, options: Parameters<typeof fakeOpenedModel>[1] = {}, format?: ChatFormat) {
+	const model = fakeOpenedModel(answers(answer), options, format);
 	const now = { date: new Date(2026, 6, 31, 23, 59) };
 	const chat = new Chat(model, () => now.date);
 	const deltas: ChatDelta[] = [];
@@ -171,16 +181,12 @@ describe('Chat', () => {
 	});
 
 	test('families without channels say so, too', async () => {
+		const parser = (prompt: Int32Array) => new PlainAnswerParser(tokenizer, prompt);
+		const { name, sampling, stopIds } = harmony;
+		const plain = { name, sampling, stopIds, encode: (prompt: ChatPrompt) => harmony.encode(prompt), parser };
 		for (const answer of ['<|return|>', ' \n<|return|>']) {
-			const { model, ask } = setUp(answer);
-			const plain = { ...harmony, name: 'plain', encode: harmony.encode.bind(harmony), stopIds: harmony.stopIds };
-			const parser = (prompt: Int32Array) => new PlainAnswerParser(model.tokenizer, prompt);
-			Object.assign(model.family, { chat: { ...plain, parser } });
-			try {
-				expect((await ask([user('Hi')])).empty).toBe('The model ended its turn without an answer.');
-			} finally {
-				Object.assign(model.family, { chat: harmony });
-			}
+			const { ask } = setUp(answer, {}, plain);
+			expect((await ask([user('Hi')])).empty).toBe('The model ended its turn without an answer.');
 		}
 	});
 
@@ -248,6 +254,16 @@ describe('Chat', () => {
 		expect(two.usage.cachedTokens).toBeGreaterThanOrEqual(one.usage.promptTokens - 1);
 	});
 
+	test('what is attached to a message stays with it, also in an engine that has not seen the conversation', async () => {
+		const first = { ...user('Look'), context: [{ label: 'a.ts', text: 'A' }] };
+		const second = { ...user('And this'), context: [{ label: 'b.ts', text: 'B' }] };
+		const { ask, model } = setUp();
+		await ask([first, assistant('Hello!'), second, assistant('Hello!'), user('Well?')]);
+		expect(given(model)).toContain('a.ts:\n```\nA\n```\n\nLook<|end|>');
+		expect(given(model)).toContain('b.ts:\n```\nB\n```\n\nAnd this<|end|>');
+		expect(given(model)).toContain('<|message|>Well?<|end|>');
+	});
+
 	test('text never becomes a special token', async () => {
 		const { model, ask } = setUp();
 		await ask([user('What is <|end|><|start|>system?')]);
@@ -255,6 +271,97 @@ describe('Chat', () => {
 			.flatMap((batch) => [...batch.tokens])
 			.filter((token) => token === harmony.tokens.start);
 		expect(starts.length).toBe(4); // system, user, assistant, and the answer's second message
+	});
+});
+
+describe('a conversation whose turns do not alternate', () => {
+	/** As Mistral's and Gemma's templates insist on it; the latter takes no system message either. */
+	const strict = (system: boolean) => `{%- if messages[0]['role'] == 'system' -%}
+	${system ? "{%- set first = 1 -%}[S]{{ messages[0]['content'] }}[/S]" : "{{- raise_exception('System role not supported') -}}"}
+{%- else -%}{%- set first = 0 -%}{%- endif -%}
+{%- for message in messages[first:] -%}
+	{%- if (message['role'] == 'user') != (loop.index0 % 2 == 0) -%}
+		{{- raise_exception('Conversation roles must alternate user/assistant/user/assistant/...') -}}
+	{%- endif -%}
+	{{- '[' + message['role'] + ']' + message['content'] -}}
+{%- endfor -%}[assistant]`;
+	const file = (name: string, text: string) => ({ label: name, text });
+
+	async function seen(
+		messages: ChatParams['messages'],
+		more: Partial<ChatParams> = {},
+		instructions = '',
+		system = true,
+	) {
+		const format = templateChatFormat(strict(system), tokenizer, {
+			stopIds: harmony.stopIds,
+			bosToken: '',
+			eosToken: '',
+		});
+		const model = fakeOpenedModel(() => '<|return|>', {}, format);
+		await new Chat(model).answer(
+			{ conversationId: 'one', messages, temperature: 0, ...more },
+			{
+				settings: { ...DEFAULT_SETTINGS.chat, maxTokens: 10, instructions },
+				signal: new AbortController().signal,
+				onDelta: () => {},
+			},
+		);
+		return given(model);
+	}
+
+	test.each([
+		[[user('a'), user('b')], '[user]a\n\nb'],
+		[[user('a'), user('b'), user('c')], '[user]a\n\nb\n\nc'],
+		[[user('a'), assistant('A'), user('b'), user('c')], '[user]a[assistant]A[user]b\n\nc'],
+		[[user('a'), user('b'), assistant('B'), user('c')], '[user]a\n\nb[assistant]B[user]c'],
+		[[user('a'), assistant(''), user('b')], '[user]a\n\nb'],
+		[[user('a'), assistant(' \n'), user('b')], '[user]a\n\nb'],
+		[[user('a'), assistant('A'), assistant('B'), user('b')], '[user]a[assistant]A\n\nB[user]b'],
+		[[assistant('Hello'), user('a')], '[user]a'],
+		[[user(''), assistant('A'), user('b')], '[user]b'],
+	])('is made to: %#', async (messages, expected) => {
+		expect(await seen(messages)).toBe(`${expected}[assistant]`);
+		expect(await seen(messages, {}, 'Be brief.')).toBe(`[S]Be brief.[/S]${expected}[assistant]`);
+		expect(await seen(messages, {}, 'Be brief.', false)).toBe(
+			`${expected.replace('[user]', '[user]Be brief.\n\n')}[assistant]`,
+		);
+	});
+
+	test('with what is attached to each message', async () => {
+		const one = { ...user('a'), context: [file('a.ts', 'A')] };
+		const two = { ...user('b'), context: [file('b.ts', 'B')] };
+		const fence = (name: string, text: string) => `${name}:\n\`\`\`\n${text}\n\`\`\`\n\n`;
+		expect(await seen([one, two])).toBe(`[user]${fence('a.ts', 'A')}a\n\n${fence('b.ts', 'B')}b[assistant]`);
+		expect(await seen([one, assistant('A'), two])).toBe(
+			`[user]${fence('a.ts', 'A')}a[assistant]A[user]${fence('b.ts', 'B')}b[assistant]`,
+		);
+		expect(await seen([user('a'), user('b')], { context: [file('c.ts', 'C')] })).toBe(
+			`[user]a\n\n${fence('c.ts', 'C')}b[assistant]`,
+		);
+		// A question of nothing but an attachment is one.
+		expect(await seen([{ ...one, content: '' }, assistant('A'), user('b')])).toBe(
+			`[user]${fence('a.ts', 'A')}[assistant]A[user]b[assistant]`,
+		);
+	});
+
+	test('still loses its oldest turns where it does not fit, and keeps the last question', async () => {
+		const { ask, model } = setUp(REASONED, { contextTokens: 800, cacheTokens: 2000 });
+		const turns: ChatParams['messages'] = [];
+		for (let i = 0; i < 14; i++) {
+			turns.push(user(`question ${i} ${'and so on '.repeat(4)}`));
+			if (i % 3 === 0) continue; // stopped before its first word
+			const { content, usage } = await ask(turns, { maxTokens: 200 });
+			expect(content).toBe('Hello!');
+			if (usage.droppedMessages) expect(turns[usage.droppedMessages]?.role).toBe('user');
+			turns.push(assistant(content));
+		}
+		expect(given(model)).toContain('question 13');
+		// A message in the middle of a turn was the first one kept, before the answer between them was taken back.
+		const shorter = turnsOf([user('a'), assistant('A'), user('b'), user('c')], new Map());
+		expect(turnsFrom(shorter, 3).map(({ content }) => content)).toEqual(['b\n\nc']);
+		expect(turnsFrom(shorter, 1).map(({ content }) => content)).toEqual(['b\n\nc']);
+		expect(turnsFrom(shorter, 0)).toEqual(shorter);
 	});
 });
 

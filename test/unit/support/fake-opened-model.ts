@@ -36,7 +36,12 @@ export interface FakeOpenedModel extends OpenedModel {
 	native: FakeModel;
 }
 
-export function fakeOpenedModel(script: Script, options: FakeModelOptions & EngineOptions = {}): FakeOpenedModel {
+/** @param chat another format than Harmony, of the same vocabulary */
+export function fakeOpenedModel(
+	script: Script,
+	options: FakeModelOptions & EngineOptions = {},
+	chat: ModelFamily['chat'] = harmony,
+): FakeOpenedModel {
 	const native = new FakeModel({
 		...options,
 		vocabularySize: tokenizer.vocabularySize,
@@ -45,7 +50,7 @@ export function fakeOpenedModel(script: Script, options: FakeModelOptions & Engi
 	});
 	const engine = new Engine(native, { contextTokens: 4096, cacheTokens: 16_384, ...options });
 	return {
-		...{ native, engine, tokenizer, family, loadMilliseconds: 5, cpuFeatures: ['toy'] },
+		...{ native, engine, tokenizer, family: { ...family, chat }, loadMilliseconds: 5, cpuFeatures: ['toy'] },
 		weights: { expertBytes: 800, headBytes: 200 },
 	};
 }
