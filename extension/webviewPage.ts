@@ -22,6 +22,9 @@ export function webviewPage(options: PageOptions): string {
 		`script-src 'nonce-${options.nonce}'`,
 		`font-src ${options.cspSource}`,
 		`img-src ${options.cspSource} data:`,
+		// These two are not under `default-src`.
+		"base-uri 'none'",
+		"form-action 'none'",
 	].join('; ');
 	return `<!DOCTYPE html>
 <html lang="en">

@@ -456,10 +456,25 @@ describe('webview page', () => {
 			`script-src 'nonce-${nonce}'`,
 			'font-src https://*.cdn',
 			'img-src https://*.cdn data:',
+			"base-uri 'none'",
+			"form-action 'none'",
 		]);
 		expect(html).toContain('<title>T &quot;&lt;1&gt;&quot;</title>');
 		expect(html.match(/<script/g)).toHaveLength(1);
 		expect(html).toContain(`<script nonce="${nonce}" src="https://x/chat.js?a&amp;b">`);
+	});
+
+	it('is what every page of the extension is loaded in', () => {
+		const folder = path.resolve(import.meta.dirname, '../../extension');
+		const pages = readdirSync(folder, { recursive: true, encoding: 'utf8' })
+			.filter((file) => file.endsWith('.ts'))
+			.flatMap((file) => {
+				const source = readFileSync(path.join(folder, file), 'utf8');
+				if (file !== 'webviewPage.ts') expect(source, file).not.toMatch(/<html|<meta/i);
+				return [...source.matchAll(/\.html\s*=\s*(\w+)/g)].map((match) => match[1]);
+			});
+		expect(pages).toEqual(pages.map(() => 'webviewPage'));
+		expect(pages.length).toBeGreaterThanOrEqual(2);
 	});
 });
 
