@@ -44,17 +44,25 @@ export interface UserEntry {
 	attachments: Attachment[];
 }
 
-export interface AssistantEntry {
+/** What an answer consists of. */
+export interface AnswerTexts {
+	reasoning: string;
+	/** Said to the user before the answer; absent: nothing. */
+	preamble?: string;
+	content: string;
+}
+
+export interface AssistantEntry extends AnswerTexts {
 	role: 'assistant';
 	id: string;
-	content: string;
-	reasoning: string;
 	/** Absent while it still reasons, and when it never did. */
 	reasoningMilliseconds?: number;
 	/** How long it had been reasoning when this was sent; only while it reasons. */
 	thinkingMilliseconds?: number;
 	state: 'streaming' | 'done' | 'stopped' | 'length' | 'error';
 	error?: ShownError;
+	/** Of an answer that ended without any text: why, and what to do. */
+	notice?: ShownError;
 	stats?: ChatStats;
 }
 
@@ -79,7 +87,7 @@ export type HostToChat =
 	/** Adds the entry, or replaces the one with its id. */
 	| { type: 'entry'; entry: ChatEntry }
 	/** Appends to the assistant's entry. */
-	| { type: 'delta'; id: string; reasoning: string; content: string }
+	| ({ type: 'delta'; id: string } & AnswerTexts)
 	| { type: 'engine'; engine: EngineView }
 	| { type: 'attachments'; attachments: Attachment[]; suggestion?: ChatSnapshot['suggestion'] }
 	| { type: 'settings'; reasoningEffort: ReasoningEffort; reasoningDisplay: ReasoningDisplay }

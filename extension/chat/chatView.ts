@@ -4,6 +4,7 @@ import { randomUUID } from 'node:crypto';
 import * as vscode from 'vscode';
 import { type ChatDelta, ChatProgress, ChatRequest, ForgetChatRequest } from '../../engine/protocol';
 import type {
+	AnswerTexts,
 	ChatSnapshot,
 	ChatToHost,
 	ErrorAction,
@@ -176,16 +177,13 @@ export class ChatView implements vscode.WebviewViewProvider, vscode.Disposable {
 	/** Streams the answer with this id into the conversation and to the page, to its end, its stop or its failure. */
 	async #answer(id: string): Promise<void> {
 		const conversation = this.#conversation;
-		let reasoning = '';
-		let content = '';
+		let added: AnswerTexts | undefined;
 		let timer: NodeJS.Timeout | undefined;
 		const flush = () => {
 			clearTimeout(timer);
 			timer = undefined;
-			if (reasoning === '' && content === '') return;
-			if (conversation === this.#conversation) this.#post({ type: 'delta', id, reasoning, content });
-			reasoning = '';
-			content = '';
+			if (added && conversation === this.#conversation) this.#post({ type: 'delta', id, ...added });
+			added = undefined;
 		};
 		const answering: Answering = { cancellation: new vscode.CancellationTokenSource(), flush };
 		this.#answering = answering;
@@ -193,10 +191,13 @@ export class ChatView implements vscode.WebviewViewProvider, vscode.Disposable {
 		await this.#store.save(conversation);
 
 		const receive = (delta: ChatDelta) => {
-			const added = conversation.append(id, delta, Date.now());
-			if (!added) return;
-			reasoning += added.reasoning;
-			content += added.content;
+			const more = conversation.append(id, delta, Date.now());
+			if (!more) return;
+			added = {
+				reasoning: (added?.reasoning ?? '') + more.reasoning,
+				preamble: (added?.preamble ?? '') + (more.preamble ?? ''),
+				content: (added?.content ?? '') + more.content,
+			};
 			timer ??= setTimeout(flush, DELTA_MILLISECONDS);
 		};
 		const saving = setInterval(() => void this.#store.save(conversation), SAVE_MILLISECONDS);

@@ -1,8 +1,8 @@
 // One chat conversation and how it changes: what was asked, what was answered, what is sent to the engine next.
 // No VS Code in here.
 import { randomUUID } from 'node:crypto';
-import type { ChatDelta, ChatMessage, ChatParams, ChatResult } from '../../engine/protocol';
-import type { AssistantEntry, Attachment, ChatEntry, ShownError, UserEntry } from '../../webview/messages';
+import type { ChatContext, ChatDelta, ChatMessage, ChatParams, ChatResult } from '../../engine/protocol';
+import type { AnswerTexts, AssistantEntry, Attachment, ChatEntry, ShownError, UserEntry } from '../../webview/messages';
 
 /** A file or selection as it was when the user attached it. */
 export interface AttachedText extends Attachment {
@@ -30,10 +30,7 @@ export class Conversation {
 		this.id = saved?.id ?? randomUUID();
 		this.createdAt = saved?.createdAt ?? Date.now();
 		this.#texts = new Map(Object.entries(saved?.texts ?? {}));
-		// An answer that was streaming when the window went away will not go on.
-		this.#entries = (saved?.entries ?? []).map((entry) =>
-			entry.role === 'assistant' && entry.state === 'streaming' ? { ...entry, state: 'stopped' } : entry,
-		);
+		this.#entries = (saved?.entries ?? []).map(restored);
 	}
 
 	get entries(): readonly ChatEntry[] {
@@ -107,41 +104,38 @@ export class Conversation {
 		return this.#entries.at(-1)?.role === 'user' ? this.#startAnswer() : undefined;
 	}
 
-	/** The request for the answer being streamed: the conversation up to the question, with everything attached so far. */
-	params(): Pick<ChatParams, 'conversationId' | 'messages' | 'context'> {
+	/** The request for the answer being streamed: the conversation up to the question, with what is attached to each message. */
+	params(): Pick<ChatParams, 'conversationId' | 'messages'> {
 		const messages: ChatMessage[] = [];
-		const context: NonNullable<ChatParams['context']> = [];
 		for (const entry of this.#entries) {
 			if (entry.role === 'user') {
-				messages.push({ role: 'user', content: entry.content });
-				for (const { id, label, languageId } of entry.attachments) {
-					const text = this.#texts.get(id);
-					if (text !== undefined) context.push({ label, languageId, text });
-				}
-			} else if (entry.state !== 'streaming' && entry.content !== '') {
-				messages.push({ role: 'assistant', content: entry.content });
+				const context = this.#attachedTo(entry);
+				messages.push({ role: 'user', content: entry.content, ...(context.length > 0 && { context }) });
+			} else if (entry.state !== 'streaming') {
+				const content = entry.content || entry.preamble || '';
+				if (content !== '') messages.push({ role: 'assistant', content });
 			}
 		}
-		return { conversationId: this.id, messages, ...(context.length > 0 && { context }) };
+		return { conversationId: this.id, messages };
 	}
 
 	/** Takes in a streamed piece. Returns what the page has to append. */
-	append(id: string, delta: ChatDelta, now: number): { reasoning: string; content: string } | undefined {
+	append(id: string, { channel, text }: ChatDelta, now: number): AnswerTexts | undefined {
 		const entry = this.#streaming(id);
 		if (!entry) return undefined;
-		if (delta.channel === 'analysis') {
-			this.#reasoningStartedAt ??= now;
-			entry.reasoning += delta.text;
-			return { reasoning: delta.text, content: '' };
+		switch (channel) {
+			case 'analysis':
+				this.#reasoningStartedAt ??= now;
+				entry.reasoning += text;
+				return { reasoning: text, content: '' };
+			case 'commentary':
+				entry.preamble = (entry.preamble ?? '') + text;
+				return { reasoning: '', preamble: text, content: '' };
+			case 'final':
+				this.#endReasoning(entry, now);
+				entry.content += text;
+				return { reasoning: '', content: text };
 		}
-		if (delta.channel === 'final') {
-			this.#endReasoning(entry, now);
-			entry.content += delta.text;
-			return { reasoning: '', content: delta.text };
-		}
-		// A preamble to a tool call; no tools are offered, so nothing was called and the text is part of the reasoning.
-		entry.reasoning += delta.text;
-		return { reasoning: delta.text, content: '' };
 	}
 
 	/** Ends the answer as the engine reports it. */
@@ -150,7 +144,11 @@ export class Conversation {
 		if (!entry) return undefined;
 		entry.content = result.content;
 		entry.reasoning = result.reasoning;
-		if (result.reasoning !== '') entry.reasoningMilliseconds = result.reasoningMilliseconds;
+		if (result.preamble === undefined) delete entry.preamble;
+		else entry.preamble = result.preamble;
+		if (result.empty !== undefined) entry.notice = { message: result.empty, actions: ['retry'] };
+		if (result.reasoning === '') delete entry.reasoningMilliseconds;
+		else entry.reasoningMilliseconds = result.reasoningMilliseconds;
 		entry.state = result.stopReason === 'canceled' ? 'stopped' : result.stopReason === 'stop' ? 'done' : 'length';
 		const { usage, timings } = result;
 		entry.stats = {
@@ -188,6 +186,13 @@ export class Conversation {
 		};
 	}
 
+	#attachedTo({ attachments }: UserEntry): ChatContext[] {
+		return attachments.flatMap(({ id, label, languageId }) => {
+			const text = this.#texts.get(id);
+			return text === undefined ? [] : [{ label, languageId, text }];
+		});
+	}
+
 	#startAnswer(): AssistantEntry {
 		const answer: AssistantEntry = {
 			role: 'assistant',
@@ -211,6 +216,13 @@ export class Conversation {
 		if (this.#reasoningStartedAt === undefined) return;
 		entry.reasoningMilliseconds ??= now - this.#reasoningStartedAt;
 	}
+}
+
+/** An entry as it comes back. What an older version saved may lack what has been added since. */
+function restored(entry: ChatEntry): ChatEntry {
+	if (entry.role === 'user') return { ...entry, attachments: entry.attachments ?? [] };
+	// An answer that was streaming when the window went away will not go on.
+	return entry.state === 'streaming' ? { ...entry, state: 'stopped' } : entry;
 }
 
 function withoutText({ id, label, languageId }: AttachedText): Attachment {

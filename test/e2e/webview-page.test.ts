@@ -148,6 +148,55 @@ describe('what a model writes', () => {
 	});
 });
 
+describe('an answer without text', () => {
+	const notice = { message: 'The model ended its turn without an answer.', actions: ['retry' as const] };
+
+	it('says so, and is tried again by keyboard', async () => {
+		await open('chat');
+		await say(snapshot({ entries: [question, answer({ state: 'streaming' })] }));
+		await say({ type: 'entry', entry: answer({ reasoning: 'Hm.', reasoningMilliseconds: 10, notice }) });
+		const outcome = page.locator('.message.assistant .outcome');
+		await outcome.waitFor();
+		expect(await outcome.textContent()).toContain(notice.message);
+		expect(await page.locator('#announcer').textContent()).toBe(notice.message);
+		await outcome.getByRole('button', { name: 'Try Again' }).focus();
+		await page.keyboard.press('Enter');
+		expect(await lastSent()).toEqual({ type: 'action', action: 'retry' });
+		expect(errors).toEqual([]);
+	});
+
+	it('offers that only for the last one', async () => {
+		await open('chat');
+		const entries = [question, answer({ notice }), { ...question, id: 'q2' }, answer({ id: 'a2', notice })];
+		await say(snapshot({ entries }));
+		await page.locator('[data-id="a2"] .outcome').waitFor();
+		expect(await page.locator('[data-id="a"] .outcome').textContent()).toContain(notice.message);
+		expect(
+			await page.locator('[data-action="retry"]').evaluateAll((all) => all.map((a) => a.checkVisibility())),
+		).toEqual([false, true]);
+	});
+});
+
+describe('a preamble', () => {
+	it('is shown before the answer while both stream, and in the end', async () => {
+		await open('chat');
+		await say(snapshot({ entries: [question, answer({ state: 'streaming' })] }));
+		await say({ type: 'delta', id: 'a', reasoning: '', preamble: 'I **look**.', content: '' });
+		await page.locator('.preamble strong').waitFor();
+		expect(await page.locator('.waiting').isVisible()).toBe(false);
+		await say({ type: 'delta', id: 'a', reasoning: '', content: 'Done.' });
+		await say({ type: 'entry', entry: answer({ preamble: 'I **look**.', content: 'Done.' }) });
+		await drawn();
+		const text = (await page.locator('.message.assistant').textContent()) ?? '';
+		expect(text.indexOf('I look.')).toBeGreaterThan(-1);
+		expect(text.indexOf('Done.')).toBeGreaterThan(text.indexOf('I look.'));
+		await say({ type: 'entry', entry: answer({ content: 'I **look**.' }) });
+		await drawn();
+		expect(await page.locator('.preamble').isVisible()).toBe(false);
+		expect(await page.locator('.message.assistant .markdown:visible').allInnerTexts()).toEqual(['I look.']);
+	});
+});
+
 describe('an answer that grows', () => {
 	const TEXT = readFileSync(path.resolve(import.meta.dirname, '../../README.md'), 'utf8');
 

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import type { ChatResult } from '../../engine/protocol';
 import { Conversation, type SavedConversation } from '../../extension/chat/conversation';
 import { ConversationStore, type KeyValueStore } from '../../extension/chat/conversationStore';
+import type { UserEntry } from '../../webview/messages';
 
 const result: ChatResult = {
 	content: 'Hello.',
@@ -26,6 +27,10 @@ function asked(...questions: string[]): Conversation {
 	}
 	return conversation;
 }
+
+/** What the request says is attached to each message of the user. */
+const attachedIn = (conversation: Conversation) =>
+	conversation.params().messages.flatMap(({ role, context = [] }) => (role === 'user' ? [context] : []));
 
 const contents = (conversation: Conversation) => conversation.entries.map(({ content }) => content);
 
@@ -107,10 +112,63 @@ describe('conversation', () => {
 		expect(conversation.attachments).toEqual([]);
 		conversation.attach({ id: 'd', label: 'd.rs', languageId: 'rust', text: 'fn' });
 		conversation.ask('two');
-		expect(conversation.params().context).toEqual([
-			{ label: 'a.ts', languageId: 'typescript', text: 'new' },
-			{ label: 'd.rs', languageId: 'rust', text: 'fn' },
+		expect(attachedIn(conversation)).toEqual([
+			[{ label: 'a.ts', languageId: 'typescript', text: 'new' }],
+			[{ label: 'd.rs', languageId: 'rust', text: 'fn' }],
 		]);
+		expect(conversation.params().messages[1]).not.toHaveProperty('context');
+	});
+
+	it('keeps a preamble apart from the answer, and sends it only where there is no answer', () => {
+		const conversation = new Conversation();
+		const { answer } = conversation.ask('one');
+		expect(conversation.append(answer.id, { channel: 'commentary', text: 'I look.' }, 0)).toEqual({
+			reasoning: '',
+			preamble: 'I look.',
+			content: '',
+		});
+		conversation.append(answer.id, { channel: 'final', text: 'Done.' }, 0);
+		expect(conversation.entries.at(-1)).toMatchObject({ preamble: 'I look.', content: 'Done.', reasoning: '' });
+		expect(conversation.finish(answer.id, { ...result, content: 'Done.', preamble: 'I look.' })).toMatchObject({
+			preamble: 'I look.',
+			content: 'Done.',
+		});
+		const stopped = conversation.ask('two').answer;
+		conversation.append(stopped.id, { channel: 'commentary', text: 'I look again.' }, 0);
+		conversation.interrupt(stopped.id, 0);
+		conversation.ask('three');
+		expect(conversation.params().messages.map(({ content }) => content)).toEqual([
+			...['one', 'Done.', 'two', 'I look again.', 'three'],
+		]);
+		const alone = new Conversation();
+		const only = alone.ask('one').answer;
+		alone.append(only.id, { channel: 'commentary', text: 'I look.' }, 0);
+		expect(alone.finish(only.id, { ...result, content: 'I look.' })).not.toHaveProperty('preamble');
+	});
+
+	it('says that an answer has no text, offers to try again, and leaves it out of what is sent', () => {
+		const conversation = new Conversation();
+		const { answer } = conversation.ask('one');
+		conversation.append(answer.id, { channel: 'analysis', text: 'Hm.' }, 0);
+		const empty = 'The model ended its turn without an answer.';
+		expect(conversation.finish(answer.id, { ...result, content: '', empty })).toMatchObject({
+			state: 'done',
+			notice: { message: empty, actions: ['retry'] },
+		});
+		expect(new Conversation(JSON.parse(JSON.stringify(conversation))).entries.at(-1)).toHaveProperty('notice');
+		const again = conversation.askAgain();
+		expect(again).not.toHaveProperty('notice');
+		expect(conversation.params().messages).toEqual([{ role: 'user', content: 'one' }]);
+	});
+
+	it('takes what turned out to be the answer out of the reasoning', () => {
+		const conversation = new Conversation();
+		const { answer } = conversation.ask('one');
+		conversation.append(answer.id, { channel: 'analysis', text: 'All of it.' }, 0);
+		conversation.append(answer.id, { channel: 'final', text: 'All of it.' }, 10);
+		const entry = conversation.finish(answer.id, { ...result, content: 'All of it.', reasoning: '' });
+		expect(entry).toMatchObject({ content: 'All of it.', reasoning: '' });
+		expect(entry).not.toHaveProperty('reasoningMilliseconds');
 	});
 
 	it('answers the last question again', () => {
@@ -130,7 +188,7 @@ describe('conversation', () => {
 		conversation.finish(conversation.ask('two').answer.id, result);
 		conversation.ask('one, better', user.id);
 		expect(contents(conversation)).toEqual(['one, better', '']);
-		expect(conversation.params().context).toEqual([{ label: 'a.ts', languageId: 'typescript', text: 'A' }]);
+		expect(attachedIn(conversation)).toEqual([[{ label: 'a.ts', languageId: 'typescript', text: 'A' }]]);
 		expect(conversation.ask('x', 'unknown id').user.content).toBe('x');
 		expect(conversation.entries).toHaveLength(4);
 	});
@@ -145,7 +203,24 @@ describe('conversation', () => {
 		expect(restored.id).toBe(conversation.id);
 		expect(contents(restored)).toEqual(['one', 're: one', 'two', 'half']);
 		expect(restored.entries.at(-1)).toMatchObject({ state: 'stopped' });
-		expect(restored.params().context).toEqual([{ label: 'a.ts', languageId: 'typescript', text: 'A' }]);
+		expect(attachedIn(restored)).toEqual([[], [{ label: 'a.ts', languageId: 'typescript', text: 'A' }]]);
+	});
+
+	it('comes back with what each message had attached, whichever version saved it', () => {
+		const conversation = new Conversation();
+		conversation.attach({ id: 'a', label: 'a.ts', languageId: 'typescript', text: 'A' });
+		conversation.finish(conversation.ask('one').answer.id, result);
+		conversation.finish(conversation.ask('two').answer.id, result);
+		conversation.attach({ id: 'b', label: 'b.ts', languageId: 'typescript', text: 'B' });
+		conversation.ask('three');
+		const saved: SavedConversation = JSON.parse(JSON.stringify(conversation));
+		const texts = (given: Conversation) => attachedIn(given).map((context) => context.map(({ text }) => text));
+		expect(texts(new Conversation(saved))).toEqual([['A'], [], ['B']]);
+		expect(new Conversation(saved).params()).toEqual(conversation.params());
+		// A text that was lost, and an entry from before there were attachments.
+		expect(texts(new Conversation({ ...saved, texts: { b: 'B' } }))).toEqual([[], [], ['B']]);
+		const old = saved.entries.map((entry) => ({ ...entry, attachments: undefined }) as unknown as UserEntry);
+		expect(texts(new Conversation({ ...saved, entries: old }))).toEqual([[], [], []]);
 	});
 
 	it('is named by its first question', () => {

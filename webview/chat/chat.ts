@@ -6,7 +6,8 @@
 //   .message.user, .message.assistant   data-id; data-last on the last of each kind
 //   .message.assistant   data-state = streaming|done|stopped|length|error
 //     .waiting      until the first token     .reasoning (details; data-thinking while it thinks)  > summary .label
-//     .body         the answer                .error .text-button[data-action]
+//     .preamble     said before it            .error, .outcome .text-button[data-action]
+//     .body         the answer
 //     .stats        figures                   .copy-answer  .regenerate
 //     .code-block   .copy-code  .insert-code
 //   .message.user .edit
@@ -14,7 +15,15 @@
 //   #engine-notice                            what is wrong with the engine, with its buttons ([data-action])
 //   #composer  #prompt  #send  #stop  #attach  #attach-suggestion  #attachments .chip  #effort  #context-meter
 //   #editing  #cancel-edit  #to-end  #announcer
-import type { ChatEntry, ChatSnapshot, ChatToHost, EngineView, HostToChat, ReasoningDisplay } from '../messages';
+import type {
+	AssistantEntry,
+	ChatEntry,
+	ChatSnapshot,
+	ChatToHost,
+	EngineView,
+	HostToChat,
+	ReasoningDisplay,
+} from '../messages';
 import { confirmOn, element, icon, iconButton, textButton } from '../shared/dom';
 import { connectHost } from '../shared/host';
 import './chat.css';
@@ -96,9 +105,8 @@ function receive(message: HostToChat): void {
 		case 'delta': {
 			const view = views.get(message.id);
 			if (!(view instanceof AssistantMessageView)) return;
-			if (message.content !== '') announce('Answering');
-			else announce('Thinking');
-			view.append(message.reasoning, message.content);
+			announce(message.content === '' && !message.preamble ? 'Thinking' : 'Answering');
+			view.append(message);
 			return;
 		}
 		case 'engine':
@@ -142,14 +150,17 @@ function showEntry(entry: ChatEntry): void {
 	const view = views.get(entry.id);
 	if (view instanceof AssistantMessageView && entry.role === 'assistant') {
 		view.update(entry);
-		announce(
-			entry.error ? `Failed: ${entry.error.message}` : entry.state === 'stopped' ? 'Stopped' : 'Answer complete',
-		);
+		announce(outcomeOf(entry));
 	} else if (!view) {
 		addView(entry);
 	}
 	showConversation();
 	events.grown();
+}
+
+function outcomeOf({ error, notice, state }: AssistantEntry): string {
+	if (error) return `Failed: ${error.message}`;
+	return notice?.message ?? (state === 'stopped' ? 'Stopped' : 'Answer complete');
 }
 
 function addView(entry: ChatEntry): void {

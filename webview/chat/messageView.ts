@@ -2,7 +2,15 @@
 // figures and errors.
 
 import { formatRate } from '../../engine/units';
-import type { AssistantEntry, ChatEntry, ErrorAction, ReasoningDisplay, UserEntry } from '../messages';
+import type {
+	AnswerTexts,
+	AssistantEntry,
+	ChatEntry,
+	ErrorAction,
+	ReasoningDisplay,
+	ShownError,
+	UserEntry,
+} from '../messages';
 import { element, icon, iconButton, textButton } from '../shared/dom';
 import { formatDuration, formatTokens } from '../shared/format';
 import { MarkdownView } from './markdownView';
@@ -65,9 +73,12 @@ export class AssistantMessageView implements MessageView {
 	readonly #reasoning = element('details', { class: 'reasoning', hidden: true });
 	readonly #reasoningLabel = element('span', { class: 'label' });
 	readonly #reasoningView: MarkdownView;
+	readonly #preamble = element('div', { class: 'preamble markdown', hidden: true });
+	readonly #preambleView: MarkdownView;
 	readonly #bodyView: MarkdownView;
 	readonly #waiting = element('div', { class: 'waiting' }, icon('loading codicon-modifier-spin'), 'Reading…');
 	readonly #error = element('div', { class: 'error', role: 'alert', hidden: true });
+	readonly #notice = element('div', { class: 'outcome', hidden: true });
 	readonly #footer = element('footer', {});
 	#entry: AssistantEntry;
 	#display: ReasoningDisplay;
@@ -82,6 +93,7 @@ export class AssistantMessageView implements MessageView {
 		const reasoningBody = element('div', { class: 'reasoning-body markdown' });
 		const body = element('div', { class: 'body markdown' });
 		this.#reasoningView = new MarkdownView(reasoningBody, decorate);
+		this.#preambleView = new MarkdownView(this.#preamble, decorate);
 		this.#bodyView = new MarkdownView(body, decorate);
 		this.#reasoning.append(
 			element('summary', {}, icon('lightbulb'), this.#reasoningLabel, ...chevrons()),
@@ -93,14 +105,17 @@ export class AssistantMessageView implements MessageView {
 			{ class: 'message assistant', 'data-id': entry.id, 'aria-label': 'Hearth' },
 			element('header', {}, element('h2', {}, 'Hearth')),
 			this.#reasoning,
+			this.#preamble,
 			this.#waiting,
 			body,
 			this.#error,
+			this.#notice,
 			this.#footer,
 		);
 		if (entry.state === 'streaming') {
 			this.#reasoningStartedAt = Date.now() - (entry.thinkingMilliseconds ?? 0);
 			this.#reasoningView.append(entry.reasoning, events.grown);
+			this.#preambleView.append(entry.preamble ?? '', events.grown);
 			this.#bodyView.append(entry.content, events.grown);
 			this.#clock = setInterval(() => this.#showReasoning(), 1000);
 		}
@@ -114,18 +129,24 @@ export class AssistantMessageView implements MessageView {
 		if (entry.state !== 'streaming') {
 			this.dispose();
 			this.#reasoningView.finish(entry.reasoning);
+			this.#preambleView.finish(entry.preamble ?? '');
 			this.#bodyView.finish(entry.content);
 		}
 		this.#showReasoning();
-		this.#showError();
+		this.#showProblem(this.#error, 'error', entry.error);
+		this.#showProblem(this.#notice, 'info', entry.notice);
 		this.#showFooter();
 	}
 
-	append(reasoning: string, content: string): void {
+	append({ reasoning, preamble = '', content }: AnswerTexts): void {
 		if (reasoning !== '') {
 			if (this.#entry.reasoning === '') this.#reasoningStartedAt = Date.now();
 			this.#entry.reasoning += reasoning;
 			this.#reasoningView.append(reasoning, this.#events.grown);
+		}
+		if (preamble !== '') {
+			this.#entry.preamble = (this.#entry.preamble ?? '') + preamble;
+			this.#preambleView.append(preamble, this.#events.grown);
 		}
 		if (content !== '') {
 			if (this.#entry.content === '' && this.#entry.reasoning !== '') {
@@ -153,9 +174,10 @@ export class AssistantMessageView implements MessageView {
 	}
 
 	#showReasoning(): void {
-		const { state, reasoning, content, reasoningMilliseconds } = this.#entry;
+		const { state, reasoning, preamble = '', content, reasoningMilliseconds } = this.#entry;
 		const thinking = state === 'streaming' && reasoningMilliseconds === undefined && reasoning !== '';
-		this.#waiting.hidden = !(state === 'streaming' && reasoning === '' && content === '');
+		this.#waiting.hidden = !(state === 'streaming' && reasoning === '' && preamble === '' && content === '');
+		this.#preamble.hidden = preamble === '';
 		this.#reasoning.hidden = reasoning === '';
 		this.#reasoning.toggleAttribute('data-thinking', thinking);
 		this.#reasoning.toggleAttribute('data-closed', this.#display === 'hidden');
@@ -167,17 +189,16 @@ export class AssistantMessageView implements MessageView {
 				: `Thought for ${formatDuration(reasoningMilliseconds)}`;
 	}
 
-	#showError(): void {
-		const { error } = this.#entry;
-		this.#error.hidden = !error;
-		this.#error.replaceChildren();
-		if (!error) return;
-		this.#error.append(
-			element('p', {}, icon('error'), error.message),
+	#showProblem(at: HTMLElement, symbol: string, problem: ShownError | undefined): void {
+		at.hidden = !problem;
+		at.replaceChildren();
+		if (!problem) return;
+		at.append(
+			element('p', {}, icon(symbol), problem.message),
 			element(
 				'div',
 				{ class: 'buttons' },
-				...error.actions.map((action) =>
+				...problem.actions.map((action) =>
 					textButton(ACTION_LABELS[action], () => this.#events.action(action), { 'data-action': action }),
 				),
 			),
