@@ -153,9 +153,11 @@ export interface CatalogueModel {
 	problem?: string;
 	memory?: MemoryNeed;
 	fit?: Fit;
-	/** Where it is on this machine, once it is. */
+	/** Where it is on this machine, once files of its names are there. */
 	path?: string;
-	/** Bytes of an earlier download that would be continued; absent: none. */
+	/** Nobody has verified them: they may be anything until the download has been asked for, which does it. */
+	unverified?: true;
+	/** Bytes of it that are there and would not be fetched again; absent: none, or all and verified. */
 	partialBytes?: number;
 }
 

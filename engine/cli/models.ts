@@ -41,7 +41,7 @@ const FOUND_HEAD = ['model', 'kept by', 'architecture', 'parameters', 'weights',
 const OFFERED_HEAD = ['name', 'size', 'licence', 'good for', 'memory'];
 
 function render({ found, catalogue, memory, downloadFolder, freeDiskBytes }: ModelList): string {
-	const offered = catalogue.filter(({ path: there }) => there === undefined);
+	const offered = catalogue.filter(({ path: there, unverified }) => there === undefined || unverified);
 	return [
 		`memory: ${formatBytes(memory.availableBytes)} of ${formatBytes(memory.totalBytes)} available`,
 		'',
@@ -81,10 +81,13 @@ function foundRow(model: FoundModel): string[] {
 }
 
 function offeredRow(model: CatalogueModel): string[] {
-	const { id, fileBytes, uses, license, problem, partialBytes } = model;
+	const { id, fileBytes, uses, license, problem, partialBytes, unverified } = model;
+	const here = partialBytes
+		? `; ${formatBytes(partialBytes)} are here already${unverified ? ', not verified' : ''}`
+		: '';
 	return [
 		...[id, fileBytes === undefined ? '' : formatBytes(fileBytes), license ?? 'see its page', uses.join(', ')],
-		problem ?? `${needText(model)}${partialBytes ? `; ${formatBytes(partialBytes)} are here already` : ''}`,
+		problem ?? `${needText(model)}${here}`,
 	];
 }
 

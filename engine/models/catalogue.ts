@@ -1,6 +1,6 @@
 // The models Hearth offers to download: facts in catalogue.json, each size and SHA-256 as the publisher's host states them
 // (Git LFS pointers of the pinned revision). A file without them is verified against what the host says when it is fetched.
-import { readFileSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import type { CatalogueModel, MachineMemory, ModelUse } from '../protocol';
 import data from './catalogue.json';
 import { fitOf, type MemorySettings, type ModelSizes, needWith } from './memory-need';
@@ -30,12 +30,17 @@ export interface CatalogueEntry {
 
 /** Another catalogue in place of ours: a mirror inside an organisation, and the tests. */
 const OTHER_CATALOGUE = 'HEARTH_CATALOGUE';
+const MOST_CATALOGUE_BYTES = 4 * 2 ** 20;
 
 /** @throws a one-line error where the file that HEARTH_CATALOGUE names cannot be used. */
 export function catalogue(): CatalogueEntry[] {
 	const file = process.env[OTHER_CATALOGUE];
 	if (!file) return checked(data);
 	try {
+		const stats = statSync(file);
+		// Reading from a pipe or a device would wait forever, and everyone with it.
+		if (!stats.isFile()) throw new Error('it is no file');
+		if (stats.size > MOST_CATALOGUE_BYTES) throw new Error(`it has ${stats.size} bytes`);
 		return checked(JSON.parse(readFileSync(file, 'utf8')));
 	} catch (error) {
 		throw new Error(`${OTHER_CATALOGUE}: ${file} cannot be used: ${(error as Error).message}`);

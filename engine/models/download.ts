@@ -1,14 +1,17 @@
 // Downloads one file: resumed after whatever broke it off, verified, and under its own name only when it is whole.
 //
 // FILE.part holds what has arrived, FILE.part.json what it is part of, FILE.lock who writes it. A later run, in this process or
-// another, reads the part back (its checksum has to be computed anyway) and asks for the rest.
-import { createHash, type Hash } from 'node:crypto';
-import { type FileHandle, mkdir, open, readFile, rename, rm, stat, statfs, writeFile } from 'node:fs/promises';
+// another, reads the part back (its checksum has to be computed anyway) and asks for the rest. An answer that brings all of the
+// file again, or does not prove to be the file, never touches the part: where it differs it goes to FILE.part.new, which takes
+// the part's place once it is worth more.
+import { type FileHandle, mkdir, open, stat, statfs } from 'node:fs/promises';
 import path from 'node:path';
 import type { NetworkSettings } from '../protocol';
 import { formatBytes } from '../units';
 import { takeLock } from './lock';
-import { type Answer, type Checksum, connectionError, LastingError, Network, PassingError } from './network';
+import { type Answer, connectionError, LastingError, Network, PassingError } from './network';
+import { newHash, Part, type PartState } from './part';
+import { hashFile, noteVerified, verifiedChecksum } from './verified';
 
 export interface DownloadProgress {
 	state: 'connecting' | 'checking' | 'downloading' | 'waiting';
@@ -49,34 +52,32 @@ const WAITS: Waits = { stall: 30_000, retry: 1000, longestRetry: 30_000, longest
 const MOST_TRIES = 8;
 /** What has to stay free on the disk. */
 const DISK_RESERVE = 256 * 2 ** 20;
-const READ_BYTES = 4 * 2 ** 20;
-
-/** What FILE.part.json holds. */
-interface PartState {
-	url: string;
-	bytes: number;
-	checksum: Checksum;
-	/** Of the host that sends the bytes, for If-Range. */
-	tag?: string;
-}
+/** An answer whose first bytes are these many of what is there is an answer with the same file. */
+const PROOF_BYTES = 65_536;
 
 /**
- * Downloads a file, or continues an earlier download of it. Returns at once where it is there already.
+ * Downloads a file, or continues an earlier download of it. Returns at once where it is there already and was verified; one that
+ * was not is verified now.
  * @throws LastingError or PassingError in words for the user; LockedError where another process downloads it; the signal's reason
  * where it was aborted. But for a wrong checksum, what has arrived stays for the next try.
  */
 export async function download(options: DownloadOptions): Promise<void> {
 	const { file, signal } = options;
 	signal?.throwIfAborted();
-	if (await isThere(file, options.bytes)) return;
+	if ((await presence(options)) === 'verified') return;
 	await mkdir(path.dirname(file), { recursive: true });
-	const release = await takeLock(`${file}.lock`);
+	const release = await takeLock(lockOf(file), { ...(signal && { signal }) });
 	let network: Network | undefined;
 	try {
 		// Another process may have finished it while we came.
-		if (await isThere(file, options.bytes)) return;
-		network = await Network.open(options.network ?? {}, options.waits?.stall ?? WAITS.stall);
-		await new Download(options, network).run();
+		const present = await presence(options);
+		if (present === 'verified') return;
+		const open = async () => {
+			network ??= await Network.open(options.network ?? {}, options.waits?.stall ?? WAITS.stall);
+			return network;
+		};
+		if (present === 'unverified') await verifyPresent(options, open);
+		else await new Download(options, await open()).run();
 	} finally {
 		await network?.close();
 		await release();
@@ -86,12 +87,28 @@ export async function download(options: DownloadOptions): Promise<void> {
 /** Deletes what has arrived of a download. @throws LockedError where another process is at it. */
 export async function discardPart(file: string): Promise<void> {
 	if ((await partialBytes(file)) === 0) return;
-	const release = await takeLock(`${file}.lock`);
+	const release = await takeLock(lockOf(file));
 	try {
-		await removePart(file);
+		for (const part of [partOf(file), freshOf(file)]) {
+			await part.checkPlace();
+			await part.remove();
+		}
 	} finally {
 		await release();
 	}
+}
+
+function lockOf(file: string): string {
+	return `${file}.lock`;
+}
+
+function partOf(file: string): Part {
+	return new Part(`${file}.part`);
+}
+
+/** The part of an answer that may take the place of what is there. */
+function freshOf(file: string): Part {
+	return new Part(`${file}.part.new`);
 }
 
 /** Bytes of an earlier download that would be continued. */
@@ -118,93 +135,151 @@ class Download {
 	readonly #waits: Waits;
 	readonly #host: string;
 	/** What is on the disk. */
-	#received = 0;
-	#hash: Hash | undefined;
-	#state: PartState | undefined;
+	readonly #part: Part;
+	/** Asks for all of the file: the rest that was asked for belonged to another one. */
+	#whole = false;
 
 	constructor(options: DownloadOptions, network: Network) {
 		this.#options = options;
 		this.#network = network;
 		this.#waits = { ...WAITS, ...options.waits };
 		this.#host = new URL(options.url).host;
-	}
-
-	get #part(): string {
-		return `${this.#options.file}.part`;
+		this.#part = partOf(options.file);
 	}
 
 	async run(): Promise<void> {
-		await this.#readPart();
+		const { file, signal } = this.#options;
+		const fresh = freshOf(file);
+		for (const part of [this.#part, fresh]) await part.checkPlace();
+		await fresh.remove();
+		try {
+			await this.#part.resume(
+				(state) => this.#usable(state),
+				(bytes) => this.#report('checking', bytes),
+				signal,
+			);
+			await this.#tryUntilWhole();
+		} finally {
+			await this.#part.close();
+		}
+		await fresh.remove();
+	}
+
+	async #tryUntilWhole(): Promise<void> {
 		let tries = 0;
 		for (;;) {
-			const before = this.#received;
+			const before = this.#part.received;
 			try {
 				if (await this.#attempt()) return;
 			} catch (error) {
 				this.#options.signal?.throwIfAborted();
 				if (!(error instanceof PassingError)) throw error;
-				tries = this.#received > before ? 1 : tries + 1;
+				tries = this.#part.received > before ? 1 : tries + 1;
 				const { retryAfter } = error;
 				if (tries >= MOST_TRIES || (retryAfter ?? 0) > this.#waits.longestBusy) throw error;
 				const wait = retryAfter ?? Math.min(this.#waits.retry * 2 ** (tries - 1), this.#waits.longestRetry);
-				this.#report('waiting', error.message);
+				this.#report('waiting', this.#part.received, error.message);
 				await sleep(wait, this.#options.signal);
 			}
 		}
 	}
 
-	/** One connection. True when the file is whole; false where the part was of no use and has to begin anew. */
+	/** What an earlier run's part is of, if that is this file: wherever it came from, where its checksum is known. */
+	#usable(state: PartState): PartState | undefined {
+		const { url, bytes, sha256 } = this.#options;
+		if (bytes !== undefined && bytes !== state.bytes) return undefined;
+		if (state.url === url) return sha256 === undefined || sha256 === state.checksum.value ? state : undefined;
+		if (sha256 === undefined || sha256 !== state.checksum.value) return undefined;
+		const { tag: _ofAnotherHost, ...rest } = state;
+		return { ...rest, url };
+	}
+
+	/** One connection. True when the file is whole; false where the next one has to ask for something else. */
 	async #attempt(): Promise<boolean> {
+		const part = this.#part;
 		const { url, signal } = this.#options;
 		// A whole part needs no byte more, and asking for none is an error.
-		if (this.#state && this.#received === this.#state.bytes) return this.#finish();
+		if (part.state && part.received === part.state.bytes) return this.#finish();
 		this.#report('connecting');
-		const resuming = this.#received > 0 && this.#state;
+		const from = this.#whole ? 0 : part.received;
+		const tag = strong(part.state?.tag);
 		const answer = await this.#network.request(url, {
-			headers: resuming
-				? { range: `bytes=${this.#received}-`, ...(resuming.tag !== undefined && { 'if-range': resuming.tag }) }
-				: {},
+			headers: from > 0 ? { range: `bytes=${from}-`, ...(tag !== undefined && { 'if-range': tag }) } : {},
 			...(signal && { signal }),
 		});
 		try {
-			const state = this.#stateOf(answer);
-			if (answer.status === 416 || (this.#state && !isSame(state, this.#state))) {
-				// It is no longer the file this is a part of.
-				if (!resuming) throw new LastingError(`${this.#host} refuses to send the file (416)`);
-				await this.#restart();
+			if (answer.status === 416) {
+				if (from === 0) throw new LastingError(`${this.#host} refuses to send the file (416)`);
+				this.#whole = true;
 				return false;
 			}
-			// Without ranges, or with another version than If-Range names, all of it comes.
-			if (answer.status === 200 && this.#received > 0) await this.#restart();
-			await this.#checkDisk(state.bytes);
-			this.#state = state;
-			await writeFile(`${this.#part}.json`, JSON.stringify(state));
-			await this.#receive(answer, state);
+			const { state, proven, end } = this.#read(answer, from);
+			if (from > 0 && answer.status === 206) {
+				if (!isSame(state, part.state!)) {
+					// It is no longer the file this is a part of, or its host says so: all of it will show.
+					this.#whole = true;
+					return false;
+				}
+				await this.#checkDisk(state.bytes - from);
+				await part.describe(state);
+				await this.#receive(answer, part, end);
+				if (end < state.bytes) return false;
+				return this.#finish();
+			}
+			this.#whole = false;
+			if (proven && part.received === 0) {
+				await this.#checkDisk(state.bytes);
+				await part.begin(state);
+				await this.#receive(answer, part, end);
+				if (end < state.bytes) return false;
+				return this.#finish();
+			}
+			return await this.#receiveBeside(answer, state, proven);
 		} finally {
 			answer.body.destroy();
 		}
-		return this.#finish();
 	}
 
-	/** What the answer says the file is, checked against what it has to be. */
-	#stateOf({ status, headers, stated }: Answer): PartState {
+	/**
+	 * What an answer says the file is, checked against what it has to be; whether it is the file for all that can be told before
+	 * its last byte; and where in the file it ends.
+	 */
+	#read({ status, headers, stated }: Answer, from: number): { state: PartState; proven: boolean; end: number } {
 		const { url, bytes: wanted, sha256 } = this.#options;
-		const range = /^bytes (?:(\d+)-\d+|\*)\/(\d+)$/.exec(String(headers['content-range'] ?? ''));
-		if (status === 206 && Number(range?.[1]) !== this.#received) {
+		const type = String(headers['content-type'] ?? '');
+		for (const coding of `${headers['content-encoding'] ?? ''},${headers['transfer-encoding'] ?? ''}`.split(',')) {
+			if (/^\s*(identity|chunked)?\s*$/i.test(coding)) continue;
+			throw new LastingError(
+				`${this.#host} sends the file packed (${coding.trim().slice(0, 40)}) although it was asked not to`,
+			);
+		}
+		const range = /^bytes (\d+)-(\d+)\/(\d+|\*)$/i.exec(String(headers['content-range'] ?? '').trim());
+		const length = /^\d+$/.test(String(headers['content-length'] ?? ''))
+			? Number(headers['content-length'])
+			: undefined;
+		const [first, last] = [Number(range?.[1]), Number(range?.[2])];
+		const misplaced = first !== from || last < first || (length !== undefined && length !== last - first + 1);
+		if (status === 206 && (!range || misplaced || /^multipart\//i.test(type))) {
 			throw new LastingError(`${this.#host} sends another part of the file than it was asked for`);
 		}
-		const length = headers['content-length'];
-		const announced = status === 200 ? length && Number(length) : range?.[2] && Number(range[2]);
-		const bytes = wanted ?? stated.bytes ?? (announced || undefined);
-		if (bytes === undefined) throw new LastingError(`${this.#host} does not tell the file’s size`);
+		const announced = status === 200 ? length : range?.[3] === '*' ? undefined : Number(range?.[3]);
+		const known = status === 206 ? this.#part.state : undefined;
+		const bytes = wanted ?? stated.bytes ?? announced ?? known?.bytes;
+		if (bytes === undefined || (wanted === undefined && bytes === 0)) {
+			throw new LastingError(`${this.#host} does not tell the file’s size`);
+		}
 		for (const other of [announced, stated.bytes]) {
-			if (other === undefined || other === '' || other === bytes) continue;
+			if (other === undefined || other === bytes) continue;
 			throw new LastingError(
 				`the file at ${this.#host} has ${other} bytes and not ${bytes}: its publisher has changed it, or something on the way ` +
 					'answers in its place (a proxy, a sign-in page)',
 			);
 		}
-		const checksum = sha256 !== undefined ? { algorithm: 'sha256' as const, value: sha256 } : stated.checksum;
+		if (status === 206 && last >= bytes) {
+			throw new LastingError(`${this.#host} sends another part of the file than it was asked for`);
+		}
+		const ofCatalogue = sha256 === undefined ? undefined : { algorithm: 'sha256' as const, value: sha256 };
+		const checksum = ofCatalogue ?? stated.checksum ?? known?.checksum;
 		if (!checksum)
 			throw new LastingError(`${this.#host} states no checksum of ${url}, so that it could not be verified`);
 		if (stated.checksum?.algorithm === checksum.algorithm && stated.checksum.value !== checksum.value) {
@@ -212,115 +287,168 @@ class Download {
 				`${this.#host} has another file there than the one that was checked: its publisher has changed it`,
 			);
 		}
-		const tag = String(headers['etag'] ?? '');
-		// Weak tags are no promise of the same bytes: RFC 9110, If-Range.
-		return { url, bytes, checksum, ...(tag.startsWith('"') && { tag }) };
+		const tag = headers['etag'] ?? headers['last-modified'];
+		const state: PartState = { url, bytes, checksum, ...(typeof tag === 'string' && { tag }) };
+		// What says so in a way that no page in its place would; a page may well be announced, but as a page and with its own length.
+		const vouched =
+			(ofCatalogue !== undefined && stated.checksum?.value === sha256) ||
+			(strong(state.tag) !== undefined && state.tag === this.#part.state?.tag);
+		const proven = vouched || (announced !== undefined && !/^(text\/html|application\/xhtml)/i.test(type));
+		return { state, proven, end: status === 206 ? last + 1 : bytes };
 	}
 
-	/** Writes what comes. Returns where the connection ends as it should. */
-	async #receive({ body }: Answer, state: PartState): Promise<void> {
-		this.#hash ??= newHash(state);
-		const handle = await open(this.#part, 'a');
-		try {
+	/** Writes what comes to the end of a part, up to `end` of the file. Returns where the connection ends as it should. */
+	async #receive(answer: Answer, part: Part, end: number): Promise<void> {
+		this.#report('downloading');
+		await this.#chunks(answer, part.received, end, async (chunk) => {
+			await part.append(chunk);
 			this.#report('downloading');
-			try {
-				for await (const chunk of body) {
-					this.#options.signal?.throwIfAborted();
-					if (this.#received + chunk.length > state.bytes) {
-						throw new LastingError(`${this.#host} sends more than the ${state.bytes} bytes it announced`);
-					}
-					await write(handle, chunk, this.#part);
-					this.#hash.update(chunk);
-					this.#received += chunk.length;
-					this.#report('downloading');
+		});
+	}
+
+	/**
+	 * Takes an answer with all of the file while a part of it is there, or one that may be something else. As long as it brings
+	 * what is there already, that stays and nothing is written; where it differs, it goes beside it.
+	 */
+	async #receiveBeside(answer: Answer, state: PartState, proven: boolean): Promise<boolean> {
+		const kept = this.#part;
+		let credible = proven;
+		const comparable = kept.state && isSameFile(state, kept.state) && (proven || kept.received >= PROOF_BYTES);
+		const there = comparable ? await open(kept.path, 'r') : undefined;
+		let fresh: Part | undefined;
+		const begin = async (shared: number) => {
+			await this.#checkDisk(state.bytes);
+			fresh = freshOf(this.#options.file);
+			await fresh.begin(state);
+			await fresh.copyFrom(kept, shared);
+			return fresh;
+		};
+		try {
+			if (!there) fresh = await begin(0);
+			let at = 0;
+			await this.#chunks(answer, 0, state.bytes, async (chunk) => {
+				let rest = chunk;
+				if (!fresh && there && at < kept.received) {
+					const count = Math.min(chunk.length, kept.received - at);
+					const same = await sameBytes(there, at, chunk.subarray(0, count));
+					rest = chunk.subarray(same);
+					at += same;
+					if (same < count) fresh = await begin(at);
+					this.#report('checking', at);
 				}
-			} catch (error) {
-				this.#options.signal?.throwIfAborted();
-				if (error instanceof LastingError) throw error;
-				throw connectionError(this.#host, error);
-			}
-			if (this.#received < state.bytes) {
-				throw new PassingError(
-					`the connection to ${this.#host} ended early, after ${this.#received} of ${state.bytes} bytes`,
-				);
-			}
-			await handle.sync();
+				if (rest.length === 0) return;
+				if (!fresh) {
+					// All that was there has come again.
+					credible = true;
+					await this.#checkDisk(state.bytes - kept.received);
+					await kept.describe(state);
+				}
+				await (fresh ?? kept).append(rest);
+				at += rest.length;
+				this.#report('downloading', at);
+			});
+			if (!fresh) return await this.#finish();
+			const done = fresh;
+			if (!(await done.verify())) throw this.#damaged(state, '');
+			await kept.close();
+			await this.#becomeFile(done);
+			await kept.remove();
+			return true;
+		} catch (error) {
+			// Of two beginnings of one file the checksum at the end decides; a newer version counts once more of it is there.
+			const newer = proven && kept.state !== undefined && !isSameFile(state, kept.state);
+			if (fresh && newer && fresh.received > kept.received && !(error instanceof DamagedError))
+				await fresh.replace(kept);
+			else await fresh?.remove();
+			if (credible || !(error instanceof EarlyEnd)) throw error;
+			throw new PassingError(
+				`${this.#host} answers with something that is not the file (${error.bytes} bytes of no announced length); something on ` +
+					'the way may answer in its place (a proxy, a sign-in page)',
+			);
 		} finally {
-			await handle.close();
+			await there?.close();
 		}
+	}
+
+	/** Gives an answer's bytes to `take`, from `at` in the file to `end`. @throws where it has more or less than that, or breaks. */
+	async #chunks({ body }: Answer, at: number, end: number, take: (chunk: Buffer) => Promise<void>): Promise<void> {
+		const { signal } = this.#options;
+		let received = at;
+		try {
+			for await (const chunk of body) {
+				signal?.throwIfAborted();
+				received += chunk.length;
+				if (received > end) throw new LastingError(`${this.#host} sends more than the ${end - at} bytes it announced`);
+				await take(chunk);
+			}
+		} catch (error) {
+			signal?.throwIfAborted();
+			if (error instanceof LastingError) throw error;
+			throw connectionError(this.#host, error);
+		}
+		if (received < end) throw new EarlyEnd(this.#host, received, end);
 	}
 
 	/** Verifies the part and gives it its name. */
 	async #finish(): Promise<true> {
-		const { file } = this.#options;
-		const { checksum } = this.#state!;
-		if (this.#hash!.digest('hex') !== checksum.value) {
-			await removePart(file);
-			throw new LastingError(
-				`${path.basename(file)} arrived damaged or changed on the way: its checksum is not ${checksum.value}; it was deleted, download it again`,
-			);
+		if (!(await this.#part.verify())) {
+			const error = this.#damaged(this.#part.state!, '; it was deleted, download it again');
+			await this.#part.remove();
+			throw error;
 		}
-		await rename(this.#part, file);
-		await rm(`${this.#part}.json`, { force: true });
+		await this.#becomeFile(this.#part);
 		return true;
 	}
 
-	/** Takes up what an earlier run has left, if that is a part of this file. */
-	async #readPart(): Promise<void> {
-		const { url, bytes, sha256, signal } = this.#options;
-		const state = await readState(`${this.#part}.json`);
-		const size = await partialBytes(this.#options.file);
-		const fits =
-			state !== undefined &&
-			state.url === url &&
-			size <= state.bytes &&
-			(bytes === undefined || bytes === state.bytes) &&
-			(sha256 === undefined || sha256 === state.checksum.value);
-		if (!fits || size === 0) return this.#restart();
-		this.#state = state;
-		this.#hash = newHash(state);
-		const handle = await open(this.#part, 'r');
-		try {
-			const buffer = Buffer.alloc(READ_BYTES);
-			while (this.#received < size) {
-				signal?.throwIfAborted();
-				this.#report('checking');
-				const { bytesRead } = await handle.read(buffer, 0, Math.min(buffer.length, size - this.#received));
-				if (bytesRead === 0) break;
-				this.#hash.update(buffer.subarray(0, bytesRead));
-				this.#received += bytesRead;
-			}
-		} finally {
-			await handle.close();
-		}
+	async #becomeFile(part: Part): Promise<void> {
+		const { file } = this.#options;
+		const { checksum } = part.state!;
+		// What somebody has put there meanwhile is not ours to replace.
+		if (await stat(file).catch(() => undefined)) throw inTheWay(file);
+		await part.becomeFile(file);
+		await noteVerified(file, checksum);
 	}
 
-	async #restart(): Promise<void> {
-		await removePart(this.#options.file);
-		this.#received = 0;
-		this.#hash = undefined;
-		this.#state = undefined;
+	#damaged({ checksum }: PartState, whatNow: string): DamagedError {
+		const name = path.basename(this.#options.file);
+		return new DamagedError(
+			`${name} arrived damaged or changed on the way: its checksum is not ${checksum.value}${whatNow}`,
+		);
 	}
 
 	async #checkDisk(bytes: number): Promise<void> {
 		const folder = path.dirname(this.#options.file);
-		const missing = bytes - this.#received + DISK_RESERVE - (await freeDiskBytes(folder));
+		const missing = bytes + DISK_RESERVE - (await freeDiskBytes(folder));
 		if (missing <= 0) return;
 		throw new LastingError(
-			`the disk of ${folder} is too full: ${formatBytes(bytes - this.#received)} are to come; free ${formatBytes(missing)}, or choose another folder`,
+			`the disk of ${folder} is too full: ${formatBytes(bytes)} are to come; free ${formatBytes(missing)}, or choose another folder`,
 		);
 	}
 
-	#report(state: DownloadProgress['state'], message?: string): void {
-		const totalBytes = this.#state?.bytes ?? this.#options.bytes;
+	#report(state: DownloadProgress['state'], receivedBytes = this.#part.received, message?: string): void {
+		const totalBytes = this.#part.state?.bytes ?? this.#options.bytes;
 		this.#options.onProgress?.({
 			state,
-			receivedBytes: this.#received,
+			receivedBytes,
 			...(totalBytes !== undefined && { totalBytes }),
 			...(message !== undefined && { message }),
 		});
 	}
 }
+
+/** The connection ended as it should, but too soon. */
+class EarlyEnd extends PassingError {
+	constructor(
+		host: string,
+		readonly bytes: number,
+		end: number,
+	) {
+		super(`the connection to ${host} ended early, after ${bytes} of ${end} bytes`);
+	}
+}
+
+/** All of it is there and is not what it should be. */
+class DamagedError extends LastingError {}
 
 /** Bytes an ordinary user can still write in a folder, or where it would be made. */
 export async function freeDiskBytes(folder: string): Promise<number> {
@@ -331,47 +459,74 @@ export async function freeDiskBytes(folder: string): Promise<number> {
 	}
 }
 
-async function write(handle: FileHandle, chunk: Buffer, file: string): Promise<void> {
-	try {
-		for (let at = 0; at < chunk.length; ) at += (await handle.write(chunk, at)).bytesWritten;
-	} catch (error) {
-		const { code, message } = error as NodeJS.ErrnoException;
-		if (code === 'ENOSPC' || code === 'EDQUOT') {
-			throw new LastingError(`the disk is full (${path.dirname(file)}); free some space and resume the download`);
-		}
-		throw new LastingError(`cannot write ${file}: ${message}`);
+/** How many bytes of a file from `at` on are those of `chunk`. */
+async function sameBytes(handle: FileHandle, at: number, chunk: Buffer): Promise<number> {
+	const there = Buffer.alloc(chunk.length);
+	let read = 0;
+	while (read < chunk.length) {
+		const { bytesRead } = await handle.read(there, read, chunk.length - read, at + read);
+		if (bytesRead === 0) break;
+		read += bytesRead;
 	}
+	if (read === chunk.length && there.equals(chunk)) return read;
+	let same = 0;
+	while (same < read && there[same] === chunk[same]) same++;
+	return same;
 }
 
-async function readState(file: string): Promise<PartState | undefined> {
-	try {
-		const { url, bytes, checksum, tag } = JSON.parse(await readFile(file, 'utf8')) as Partial<PartState>;
-		const known = checksum?.algorithm === 'sha256' || checksum?.algorithm === 'git';
-		if (typeof url !== 'string' || !Number.isSafeInteger(bytes) || !known) return undefined;
-		return { url, bytes: bytes!, checksum, ...(typeof tag === 'string' && { tag }) };
-	} catch {
-		return undefined;
-	}
-}
-
-function newHash({ bytes, checksum }: PartState): Hash {
-	return checksum.algorithm === 'git' ? createHash('sha1').update(`blob ${bytes}\0`) : createHash('sha256');
-}
-
+/** Of the same version of a file: validators that are both there must agree. RFC 9110, weak comparison. */
 function isSame(a: PartState, b: PartState): boolean {
+	const plain = (tag: string | undefined) => tag?.replace(/^W\//, '');
+	return isSameFile(a, b) && (a.tag === undefined || b.tag === undefined || plain(a.tag) === plain(b.tag));
+}
+
+function isSameFile(a: PartState, b: PartState): boolean {
 	return a.bytes === b.bytes && a.checksum.algorithm === b.checksum.algorithm && a.checksum.value === b.checksum.value;
 }
 
-async function isThere(file: string, bytes: number | undefined): Promise<boolean> {
-	const stats = await stat(file).catch(() => undefined);
-	if (!stats) return false;
-	if (stats.isFile() && (bytes === undefined || stats.size === bytes)) return true;
-	throw new LastingError(`${file} is there already and is another file; move it away first`);
+/** Weak tags are no promise of the same bytes: RFC 9110, If-Range. */
+function strong(tag: string | undefined): string | undefined {
+	return tag?.startsWith('W/') ? undefined : tag;
 }
 
-async function removePart(file: string): Promise<void> {
-	await rm(`${file}.part`, { force: true });
-	await rm(`${file}.part.json`, { force: true });
+/** Whether a file is there, and known to be what it should be. @throws LastingError where it cannot be. */
+export async function presence({
+	file,
+	bytes,
+	sha256,
+}: Pick<DownloadOptions, 'file' | 'bytes' | 'sha256'>): Promise<'absent' | 'unverified' | 'verified'> {
+	const stats = await stat(file).catch(() => undefined);
+	if (!stats) return 'absent';
+	if (!stats.isFile() || (bytes !== undefined && stats.size !== bytes)) throw inTheWay(file);
+	const checksum = await verifiedChecksum(file);
+	if (!checksum) return 'unverified';
+	if (sha256 === undefined) return 'verified';
+	if (checksum.algorithm !== 'sha256') return 'unverified';
+	if (checksum.value !== sha256) throw inTheWay(file);
+	return 'verified';
+}
+
+/** Reads a file that has the right name and size. @throws LastingError where its checksum is another. */
+async function verifyPresent(options: DownloadOptions, network: () => Promise<Network>): Promise<void> {
+	const { file, url, sha256, signal, onProgress } = options;
+	const { size } = await stat(file);
+	const stated = async () => {
+		const answer = await (await network()).request(url, { method: 'HEAD', ...(signal && { signal }) });
+		return answer.stated.checksum;
+	};
+	const checksum = sha256 === undefined ? await stated() : { algorithm: 'sha256' as const, value: sha256 };
+	if (!checksum) {
+		throw new LastingError(`${file} is there, but ${new URL(url).host} states no checksum to verify it with`);
+	}
+	const hash = newHash({ bytes: size, checksum });
+	const report = (receivedBytes: number) => onProgress?.({ state: 'checking', receivedBytes, totalBytes: size });
+	await hashFile(file, hash, size, report, signal);
+	if (hash.digest('hex') !== checksum.value) throw inTheWay(file);
+	await noteVerified(file, checksum);
+}
+
+function inTheWay(file: string): LastingError {
+	return new LastingError(`${file} is there already and is another file; move it away first`);
 }
 
 function sleep(milliseconds: number, signal: AbortSignal | undefined): Promise<void> {

@@ -1,8 +1,9 @@
 // The downloads of one engine: at most one of each model whoever asks for it, with their progress for the status.
+import { stat } from 'node:fs/promises';
 import path from 'node:path';
 import type { DownloadStatus, NetworkSettings } from '../protocol';
 import { type CatalogueEntry, fileName, totalBytes } from './catalogue';
-import { type DownloadProgress, discardPart, download, partialBytes, remoteSize } from './download';
+import { type DownloadProgress, discardPart, download, partialBytes, presence, remoteSize } from './download';
 
 /** Speed is the mean over this long, in milliseconds. */
 const SPEED_WINDOW = 5000;
@@ -23,10 +24,27 @@ export function targetOf({ id, files }: CatalogueEntry, folder: string): { path:
 	return { path: own, files: files.map(({ url }) => path.join(own, fileName(url))) };
 }
 
-/** Bytes of a model's files of which a part has arrived. */
+/** Bytes of a model that are there, whole files of the right size and parts of others, and would not be fetched again. */
 export async function partialBytesOf(entry: CatalogueEntry, folder: string): Promise<number> {
-	const sizes = await Promise.all(targetOf(entry, folder).files.map(partialBytes));
+	const { files } = targetOf(entry, folder);
+	const sizes = await Promise.all(
+		files.map(async (file, index) => {
+			const stats = await stat(file).catch(() => undefined);
+			const { bytes = stats?.size } = entry.files[index]!;
+			return stats?.isFile() && stats.size === bytes ? stats.size : partialBytes(file);
+		}),
+	);
 	return sizes.reduce((sum, bytes) => sum + bytes, 0);
+}
+
+/** Whether all of a model's files are there and known to be what they should be. */
+export async function isVerified(entry: CatalogueEntry, folder: string): Promise<boolean> {
+	const { files } = targetOf(entry, folder);
+	const states = await Promise.all(
+		// One that cannot be the file is found when the download is asked for.
+		files.map((file, index) => presence({ ...entry.files[index]!, file }).catch(() => 'absent')),
+	);
+	return states.every((state) => state === 'verified');
 }
 
 /** The size of all of a model's files; those the catalogue does not know are asked for. */

@@ -3,7 +3,7 @@ import { stat } from 'node:fs/promises';
 import type { ListModelsParams, MachineMemory, ModelList } from '../protocol';
 import { catalogue, describeEntry } from './catalogue';
 import { freeDiskBytes } from './download';
-import { partialBytesOf, targetOf } from './downloads';
+import { isVerified, partialBytesOf, targetOf } from './downloads';
 import type { ModelFinder } from './find';
 import type { MemorySettings } from './memory-need';
 import { defaultDownloadFolder, modelPlaces, thisEnvironment } from './places';
@@ -31,10 +31,12 @@ export async function listModels(
 	const offered = catalogue().map(async (entry) => {
 		const target = targetOf(entry, own);
 		const present = await Promise.all(target.files.map((file) => stat(file).catch(() => undefined)));
-		const partialBytes = await partialBytesOf(entry, own);
+		const there = present.every((stats) => stats?.isFile());
+		const verified = there && (await isVerified(entry, own));
+		const partialBytes = verified ? 0 : await partialBytesOf(entry, own);
 		return {
 			...describeEntry(entry, settings, memory),
-			...(present.every((stats) => stats?.isFile()) && { path: target.path }),
+			...(there && { path: target.path, ...(!verified && { unverified: true as const }) }),
 			...(partialBytes > 0 && { partialBytes }),
 		};
 	});

@@ -1,9 +1,13 @@
 // HTTP as downloads need it: through the user's proxy, redirects followed by hand (https only, in no circle, and no header of
-// ours that would tell a host more than the file's name), and errors sorted into those that pass and those that do not.
+// ours that would tell a host more than the file's name; never from elsewhere to this machine or its network), and errors sorted
+// into those that pass and those that do not.
+import dns from 'node:dns';
+import type { LookupFunction } from 'node:net';
 import tls from 'node:tls';
 import type { EnvHttpProxyAgent, request } from 'undici';
 import type { NetworkSettings } from '../protocol';
 import { VERSION } from '../version';
+import { type AddressKind, kindOfAddress, kindOfHost } from './address';
 
 /** What passes by itself: the connection broke, the host is overloaded. `retryAfter` in milliseconds, where the host says. */
 export class PassingError extends Error {
@@ -57,10 +61,12 @@ const LOOPBACK = ['localhost', '127.0.0.1', '::1'];
 export class Network {
 	readonly #request: typeof request;
 	readonly #dispatcher: EnvHttpProxyAgent;
+	readonly #named: NamedHosts;
 
-	private constructor(send: typeof request, dispatcher: EnvHttpProxyAgent) {
+	private constructor(send: typeof request, dispatcher: EnvHttpProxyAgent, named: NamedHosts) {
 		this.#request = send;
 		this.#dispatcher = dispatcher;
+		this.#named = named;
 	}
 
 	/**
@@ -73,18 +79,20 @@ export class Network {
 		const { proxy, proxyAuthorization, noProxy, strictTls = true } = settings;
 		const exceptions = noProxy ?? (process.env['no_proxy'] ?? process.env['NO_PROXY'] ?? '').split(/[\s,]+/);
 		const connection = { rejectUnauthorized: strictTls, ...authorities() };
+		const named = new NamedHosts();
 		try {
 			const dispatcher = new Agent({
 				...(proxy !== undefined && { httpProxy: proxy, httpsProxy: proxy }),
 				...(proxyAuthorization !== undefined && { token: proxyAuthorization }),
 				noProxy: [...exceptions, ...LOOPBACK].filter((host) => host !== '').join(','),
-				connect: connection,
+				// A proxy looks names up itself, and may well be on this network.
+				connect: { ...connection, lookup: named.lookup },
 				requestTls: connection,
 				proxyTls: connection,
 				headersTimeout: stallMilliseconds,
 				bodyTimeout: stallMilliseconds,
 			});
-			return new Network(send, dispatcher);
+			return new Network(send, dispatcher, named);
 		} catch (error) {
 			throw new LastingError(`the proxy ${proxy ?? 'of the environment'} cannot be used: ${(error as Error).message}`);
 		}
@@ -96,6 +104,7 @@ export class Network {
 	 */
 	async request(address: string, { method = 'GET', headers = {}, signal }: RequestOptions = {}): Promise<Answer> {
 		const first = checkedAddress(address);
+		this.#named.add(first);
 		const visited = new Set<string>();
 		const stated: Answer['stated'] = {};
 		let url = first;
@@ -112,7 +121,7 @@ export class Network {
 					return { status, headers: answer.headers, body: answer.body, stated };
 				}
 				answer.body.destroy();
-				throw refusal(url, status, text(answer.headers['retry-after']));
+				throw refusal(url, status, retryAfter(answer.headers));
 			}
 			answer.body.destroy();
 			// Who is sent on to a content network has been told what was asked for: its addresses are signed for GET alone.
@@ -126,6 +135,8 @@ export class Network {
 			if (url.protocol !== 'https:' && !(isLoopback(first) && isLoopback(url) && url.protocol === 'http:')) {
 				throw new LastingError(`${first.host} sends us on to ${url.protocol}//${url.host}, which is not encrypted`);
 			}
+			const kind = kindOfHost(url);
+			if (kind !== undefined) this.#named.check(url.hostname, kind);
 			// Names and passwords in an address would be sent to its host.
 			url.username = '';
 			url.password = '';
@@ -158,6 +169,7 @@ export class Network {
 /** What broke on the way, in words. */
 export function connectionError(host: string, error: unknown): PassingError | LastingError {
 	const { code, message, cause } = error as NodeJS.ErrnoException;
+	for (const each of [error, cause]) if (each instanceof LastingError) return each;
 	const inner = (cause as NodeJS.ErrnoException | undefined)?.code ?? code;
 	switch (inner) {
 		case 'ENOTFOUND':
@@ -188,7 +200,7 @@ export function connectionError(host: string, error: unknown): PassingError | La
 	return new PassingError(`the connection to ${host} broke (${message})`);
 }
 
-function refusal({ host }: URL, status: number, retryAfter: string | undefined): PassingError | LastingError {
+function refusal({ host }: URL, status: number, wait: number | undefined): PassingError | LastingError {
 	switch (status) {
 		case 401:
 		case 403:
@@ -205,17 +217,23 @@ function refusal({ host }: URL, status: number, retryAfter: string | undefined):
 		case 502:
 		case 503:
 		case 504:
-			return new PassingError(`${host} is busy (${status})`, milliseconds(retryAfter));
+			return new PassingError(`${host} is busy (${status})`, wait);
 		default:
 			return new LastingError(`${host} answers ${status}`);
 	}
 }
 
-/** Retry-After: seconds or a date. https://www.rfc-editor.org/rfc/rfc9110#field.retry-after */
-function milliseconds(retryAfter: string | undefined): number | undefined {
-	if (retryAfter === undefined) return undefined;
-	const seconds = /^\d+$/.test(retryAfter) ? Number(retryAfter) : (Date.parse(retryAfter) - Date.now()) / 1000;
-	return Number.isFinite(seconds) ? Math.max(0, seconds * 1000) : undefined;
+/**
+ * Retry-After, in milliseconds: seconds or a date, which counts from the host's own, since our clock may be wrong.
+ * https://www.rfc-editor.org/rfc/rfc9110#field.retry-after
+ */
+function retryAfter(headers: Answer['headers']): number | undefined {
+	const value = text(headers['retry-after']);
+	if (value === undefined) return undefined;
+	if (/^\d+$/.test(value)) return Number(value) * 1000;
+	const now = Date.parse(text(headers['date']) ?? '');
+	const wait = Date.parse(value) - (Number.isNaN(now) ? Date.now() : now);
+	return Number.isFinite(wait) ? Math.max(0, wait) : undefined;
 }
 
 function readStated({ headers, statusCode }: Awaited<ReturnType<typeof request>>, stated: Answer['stated']): void {
@@ -235,8 +253,51 @@ function checkedAddress(address: string): URL {
 	return url;
 }
 
-function isLoopback({ hostname }: URL): boolean {
-	return LOOPBACK.includes(hostname.replace(/^\[|\]$/g, ''));
+function isLoopback(url: URL): boolean {
+	return kindOfHost(url) === 'loopback';
+}
+
+/**
+ * The hosts that whoever downloads has named, and where they are. A public host must not send us to this machine or its network,
+ * by an address or by a name that leads there; a host that is itself there may, to others of its kind: a mirror of an organisation.
+ */
+class NamedHosts {
+	readonly #names = new Set<string>();
+	readonly #kinds = new Set<AddressKind>();
+
+	add(url: URL): void {
+		this.#names.add(url.hostname);
+		const kind = kindOfHost(url);
+		if (kind !== undefined) this.#kinds.add(kind);
+	}
+
+	/** @throws LastingError where nobody has named such a host. */
+	check(hostname: string, kind: AddressKind): void {
+		if (kind === 'public' || this.#names.has(hostname) || this.#kinds.has(kind)) return;
+		const place =
+			kind === 'private' ? 'a private network' : kind === 'link-local' ? 'the local network' : 'this machine itself';
+		throw new LastingError(
+			`${[...this.#names].join(', ')} sends us on to ${hostname}, which is ${place} and no host of models; it is not asked`,
+		);
+	}
+
+	/** Looks a name up as connections do, and refuses what `check` does: the addresses it gives are the ones connected to. */
+	readonly lookup: LookupFunction = (hostname, options, callback) => {
+		dns.lookup(hostname, { ...options, all: true }, (error, addresses) => {
+			if (error) return callback(error, []);
+			try {
+				for (const { address } of addresses) {
+					const kind = kindOfAddress(address) ?? 'public';
+					if (this.#names.has(hostname)) this.#kinds.add(kind);
+					else this.check(hostname, kind);
+				}
+			} catch (refused) {
+				return callback(refused as Error, []);
+			}
+			if (options.all) callback(null, addresses);
+			else callback(null, addresses[0]!.address, addresses[0]!.family);
+		});
+	};
 }
 
 /** The certificates the system trusts, beside Node's own, where Node can tell (22.15 and newer): as VS Code does. */

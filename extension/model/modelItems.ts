@@ -54,14 +54,14 @@ export function foundRow(model: FoundModel, memory: MachineMemory, inUse: boolea
 }
 
 export function offeredRow(model: CatalogueModel, memory: MachineMemory): ModelRow {
-	const { name, fileBytes, license, host, uses, summary, problem, partialBytes } = model;
+	const { name, fileBytes, license, host, uses, summary, problem, partialBytes, unverified } = model;
 	return {
 		label: `${problem === undefined ? '$(cloud-download)' : '$(circle-slash)'} ${name}`,
 		description: listed([
 			fileBytes === undefined ? undefined : formatBytes(fileBytes),
 			license ?? 'licence: see its page',
 			host,
-			partialBytes ? `${formatBytes(partialBytes)} are here already` : undefined,
+			partialBytes ? `${formatBytes(partialBytes)} are here already${unverified ? ', not verified' : ''}` : undefined,
 		]),
 		detail: listed([
 			problem === undefined ? fitText(model, memory) : `cannot be run: ${problem}`,

@@ -174,7 +174,7 @@ export class Models implements vscode.Disposable {
 	/** What can be downloaded and is not here yet. */
 	#offeredItems(list: ModelList): ModelItem[] {
 		return list.catalogue
-			.filter(({ path: there }) => there === undefined)
+			.filter(({ path: there, unverified }) => there === undefined || unverified)
 			.map((model: CatalogueModel) => ({
 				...offeredRow(model, list.memory),
 				choose: async () => {

@@ -1,6 +1,18 @@
 // The command line as its users call it: its own process, a tiny model made by itself, the real native addon.
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { once } from 'node:events';
+import {
+	existsSync,
+	mkdirSync,
+	mkdtempSync,
+	readdirSync,
+	readFileSync,
+	rmdirSync,
+	rmSync,
+	statSync,
+	utimesSync,
+	writeFileSync,
+} from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
@@ -530,6 +542,24 @@ describe('models', () => {
 			const { stdout } = await run(['models', '--folder', to]);
 			expect(stdout).toMatch(/^model +folder +gpt-oss /m);
 			expect(stdout).toMatch(/^small +MIT +chat/m);
+			// A lock that is none is named at once; one whose owner may live is waited for until somebody has had enough.
+			const lock = path.join(directory, 'locked', 'model.gguf.lock');
+			mkdirSync(lock, { recursive: true });
+			expect(await run(['fetch', 'small', '--to', path.dirname(lock)])).toMatchObject({
+				code: 1,
+				stderr: expect.stringMatching(
+					/hearth fetch: the lock .* cannot be used \(it is a folder\); remove it and try again\n$/,
+				),
+			});
+			rmdirSync(lock);
+			writeFileSync(lock, JSON.stringify({ processId: 1, machine: 'another one' }));
+			utimesSync(lock, 1, 1);
+			const waiting = start(['fetch', 'small', '--to', path.dirname(lock)]);
+			await once(waiting.stderr!, 'data');
+			waiting.kill('SIGTERM');
+			// By its own decision, or before it came to look at the lock.
+			expect([130, null]).toContain((await once(waiting, 'exit'))[0]);
+			expect(existsSync(path.join(directory, 'locked', 'model.gguf'))).toBe(false);
 			expect(await run(['fetch', 'other'])).toMatchObject({
 				code: 1,
 				stderr: 'hearth fetch: there is no model "other"; there are small\n',

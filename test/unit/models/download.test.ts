@@ -1,7 +1,8 @@
 // Downloads from a local host that does everything wrong that hosts do.
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
-import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import dns from 'node:dns';
+import { existsSync, mkdirSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import http from 'node:http';
 import https from 'node:https';
@@ -9,6 +10,7 @@ import net, { type AddressInfo } from 'node:net';
 import path from 'node:path';
 import { build } from 'esbuild';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { kindOfAddress } from '../../../engine/models/address';
 import {
 	type DownloadOptions,
 	type DownloadProgress,
@@ -19,7 +21,7 @@ import {
 } from '../../../engine/models/download';
 import { LockedError } from '../../../engine/models/lock';
 import { CERTIFICATE } from '../../support/certificate';
-import { answers, drops, FileServer } from '../../support/file-server';
+import { answers, drops, FileServer, type Misbehave } from '../../support/file-server';
 import { temporaryFolder } from '../../support/models';
 
 const folder = temporaryFolder();
@@ -188,6 +190,264 @@ describe('what breaks off is continued', () => {
 	});
 });
 
+describe('an answer in the file’s place', () => {
+	const PAGE = Buffer.from('<!DOCTYPE html><title>Sign in</title>');
+	/** A part of a million bytes, as a broken connection leaves it. */
+	async function leavePart(): Promise<Buffer> {
+		server.misbehave.push(drops(server, 1_000_000), answers(404));
+		await expect(fetchIt()).rejects.toThrow('404');
+		const part = readFileSync(`${file}.part`);
+		expect(part.length).toBeGreaterThan(500_000);
+		server.requests.length = 0;
+		states = [];
+		return part;
+	}
+	const page = (headers: Record<string, string>, body: Buffer = PAGE, status = 200): Misbehave => {
+		return (_request, response) => {
+			response.writeHead(status, headers);
+			response.end(body);
+		};
+	};
+	const html = { 'content-type': 'text/html; charset=utf-8' };
+	const whole = { 'content-length': String(DATA.length) };
+	const range = (first: number, last: number, total: number | string = DATA.length) => ({
+		'content-range': `bytes ${first}-${last}/${total}`,
+	});
+
+	test.each<[string, Misbehave]>([
+		['of no announced length', page({})],
+		['of no announced length, as a page', page(html)],
+		['of no announced length and another tag', page({ etag: '"portal"' })],
+		['of no announced length, longer than what is there', page(html, Buffer.alloc(2_000_000, 'x'))],
+		['of no announced length, as long as the file', page({}, Buffer.alloc(DATA.length, 'x'))],
+		['of no announced length, longer than the file', page({}, Buffer.alloc(DATA.length + 1, 'x'))],
+		['that is empty', page({}, Buffer.alloc(0))],
+		['of its own length', page({ ...html, 'content-length': String(PAGE.length) })],
+		['that announces no byte', page({ 'content-length': '0' }, Buffer.alloc(0))],
+		['of the file’s length and other bytes', page(whole, Buffer.alloc(DATA.length, 'x'))],
+		['of the file’s length, as a page', page({ ...html, ...whole }, Buffer.alloc(DATA.length, 'x'))],
+		[
+			'of the file’s length that breaks',
+			(_request, response) => {
+				response.writeHead(200, { ...html, ...whole });
+				response.write(Buffer.alloc(2_000_000, 'x'), () => response.socket?.end());
+			},
+		],
+		[
+			'of the file’s length that is no page and breaks',
+			(_request, response) => {
+				response.writeHead(200, whole);
+				response.write(Buffer.alloc(2_000_000, 'x'), () => response.socket?.end());
+			},
+		],
+		['that is packed', page({ 'content-encoding': 'gzip', ...whole }, Buffer.alloc(DATA.length))],
+		['that is packed, of no length', page({ 'content-encoding': 'br' })],
+		['in several parts', page({ 'content-type': 'multipart/byteranges; boundary=x' }, PAGE, 206)],
+		['with the range of the beginning', page(range(0, 999), Buffer.alloc(1000), 206)],
+		['with no range', page({}, PAGE, 206)],
+		['with a range that is none', page({ 'content-range': 'pages 1-2/3' }, PAGE, 206)],
+		['with a range without a file', page(range(0, 0, '*'), PAGE, 206)],
+		['that refuses the range, of another length', page({ 'content-range': 'bytes */37' }, Buffer.alloc(0), 416)],
+		['that refuses the range without a word', page({}, Buffer.alloc(0), 416)],
+		['no content', page({}, Buffer.alloc(0), 204)],
+	])('%s leaves what had arrived, which is continued', async (_what, answer) => {
+		const part = await leavePart();
+		const bad: Misbehave = (request, response, served) => answer(request, response, served);
+		// Whatever it is asked, as a proxy does.
+		server.misbehave.push(...Array.from({ length: 30 }, () => bad));
+		await expect(fetchIt()).rejects.toThrow(/^[^\n]+$/);
+		expect(readFileSync(`${file}.part`).equals(part)).toBe(true);
+		expect(existsSync(file) || existsSync(`${file}.part.new`)).toBe(false);
+		server.misbehave.length = 0;
+		server.requests.length = 0;
+		await fetchIt();
+		expectWhole();
+		expect(ranges()).toEqual([`bytes=${part.length}-`]);
+	});
+
+	test('of no announced length does not become the file’s beginning', async () => {
+		server.misbehave.push(page(html), page(html, Buffer.alloc(2_000_000, 'x')));
+		await fetchIt();
+		expectWhole();
+		expect(starts()).toEqual([0, 0, 0]);
+		expect([...waited()][0]).toContain('a sign-in page');
+	});
+
+	test('once, while a download resumes, is only waited over', async () => {
+		const part = await leavePart();
+		server.misbehave.push(page({}));
+		await fetchIt();
+		expectWhole();
+		expect(starts()).toEqual([part.length, part.length]);
+	});
+
+	test('that says the rest belongs to another file makes it ask for all of it, and compare', async () => {
+		const part = await leavePart();
+		const rest = DATA.subarray(part.length);
+		const other = { ...range(part.length, DATA.length - 1), etag: '"other"' };
+		server.misbehave.push(page(other, Buffer.alloc(rest.length, 'x'), 206));
+		await fetchIt();
+		expectWhole();
+		expect(starts()).toEqual([part.length, 0]);
+	});
+
+	test('with a new tag for the same bytes costs no byte that is there', async () => {
+		const part = await leavePart();
+		server.misbehave.push(page({ ...whole, etag: '"from another machine"' }, DATA));
+		const seen: number[] = [];
+		await fetchIt({ onProgress: () => seen.push(statSync(`${file}.part`).size) });
+		expectWhole();
+		expect(Math.min(...seen)).toBe(part.length);
+		expect(starts()).toEqual([part.length]);
+	});
+
+	test('of another version takes the part’s place once more of it is there', async () => {
+		const unknown = { url: server.url, file, waits: WAITS };
+		server.misbehave.push(drops(server, 1_000_000), answers(404));
+		await expect(download(unknown)).rejects.toThrow('404');
+		const old = readFileSync(`${file}.part`);
+		server.file = randomBytes(2_500_000);
+		server.misbehave.push(drops(server, 100_000), answers(404));
+		await expect(download(unknown)).rejects.toThrow('404');
+		expect(readFileSync(`${file}.part`).equals(old), 'less of it is no reason').toBe(true);
+		server.misbehave.push((request, response, served) => {
+			delete request.headers.range;
+			drops(server, 2_000_000)(request, response, served);
+		}, answers(404));
+		await expect(download(unknown)).rejects.toThrow('404');
+		const fresh = readFileSync(`${file}.part`);
+		expect(fresh.length).toBeGreaterThan(old.length);
+		expect(fresh.equals(server.file.subarray(0, fresh.length))).toBe(true);
+		server.requests.length = 0;
+		await download(unknown);
+		expect(readFileSync(file).equals(server.file)).toBe(true);
+		expect(ranges()).toEqual([`bytes=${fresh.length}-`]);
+	});
+
+	test('a part with wrong bytes in it is mended by an answer with all of the file', async () => {
+		const part = await leavePart();
+		part[400_000]! ^= 1;
+		writeFileSync(`${file}.part`, part);
+		server.ignoresRanges = true;
+		await fetchIt();
+		expectWhole();
+	});
+
+	test('a host that sends a piece of the rest each time is asked until it is whole', async () => {
+		const part = await leavePart();
+		const piece: Misbehave = (request, response) => {
+			const first = Number(/\d+/.exec(request.headers.range ?? '')?.[0]);
+			const last = Math.min(first + 999_999, DATA.length - 1);
+			response.writeHead(206, { ...range(first, last), etag: server.tag });
+			response.end(DATA.subarray(first, last + 1));
+		};
+		server.misbehave.push(piece, piece, piece);
+		await fetchIt();
+		expectWhole();
+		expect(starts()).toEqual(starts().map((_start, i) => part.length + i * 1_000_000));
+		expect(waited().size).toBe(0);
+	});
+
+	test('what is left of another catalogue’s address is continued where the checksum is the same', async () => {
+		const part = await leavePart();
+		await fetchIt({ url: server.url.replace('model.gguf', 'mirror/model.gguf') });
+		expectWhole();
+		expect(ranges()).toEqual([`bytes=${part.length}-`]);
+		expect(server.requests[0]?.headers['if-range']).toBeUndefined();
+	});
+
+	test('a part of nobody knows what stays until the file itself comes', async () => {
+		const part = await leavePart();
+		writeFileSync(`${file}.part.json`, '{"url":');
+		server.misbehave.push(page(html), answers(404));
+		await expect(fetchIt()).rejects.toThrow('404');
+		expect(readFileSync(`${file}.part`).equals(part)).toBe(true);
+		await fetchIt();
+		expectWhole();
+	});
+
+	test('a file that somebody else has put there meanwhile is not replaced', async () => {
+		server.misbehave.push((_request, response) => {
+			writeFileSync(file, 'theirs');
+			void server.serve(_request, response);
+		});
+		await expect(fetchIt()).rejects.toThrow('is there already and is another file');
+		expect(readFileSync(file, 'utf8')).toBe('theirs');
+	});
+});
+
+describe('what is there already', () => {
+	const whole = () => ({ file, sha256: server.sha256, bytes: DATA.length });
+	const put = (data: Buffer) => {
+		mkdirSync(path.dirname(file), { recursive: true });
+		writeFileSync(file, data);
+	};
+
+	test('is verified before it counts, once', async () => {
+		put(DATA);
+		await fetchIt();
+		expect(states.map(({ state }) => state)).toContain('checking');
+		expect(server.requests.length).toBe(0);
+		states = [];
+		await fetchIt();
+		expect(states).toEqual([]);
+	});
+
+	test.each(['other bytes', 'one other bit', 'zeros'])('with %s and the right size does not count', async (what) => {
+		const other = what === 'zeros' ? Buffer.alloc(DATA.length) : Buffer.from(DATA);
+		if (what !== 'zeros') other[DATA.length - 1]! ^= what === 'one other bit' ? 1 : 255;
+		put(other);
+		await expect(fetchIt()).rejects.toThrow('is there already and is another file');
+		expect(readFileSync(file).equals(other)).toBe(true);
+	});
+
+	test('is verified again once it has changed', async () => {
+		await fetchIt();
+		const other = Buffer.from(DATA);
+		other[7]! ^= 1;
+		writeFileSync(file, other);
+		utimesSync(file, 1, 1);
+		await expect(fetchIt()).rejects.toThrow('is there already and is another file');
+		writeFileSync(file, DATA);
+		await fetchIt();
+		expect(server.requests.length).toBe(1);
+	});
+
+	test('of a catalogue that knows no checksum is held against what the host states', async () => {
+		put(DATA);
+		await download({ url: server.url, file, waits: WAITS });
+		expect(server.requests.map(({ method }) => method)).toEqual(['HEAD']);
+		await download({ url: server.url, file, waits: WAITS });
+		expect(server.requests.length).toBe(1);
+		put(Buffer.alloc(DATA.length));
+		await expect(download({ url: server.url, file, waits: WAITS })).rejects.toThrow('is another file');
+	});
+
+	test.each(['{', '[]', '{"bytes":3000000}', ''])('with %j for a note of it is verified again', async (note) => {
+		put(DATA);
+		writeFileSync(path.join(path.dirname(file), '.model.gguf.verified'), note);
+		await fetchIt();
+		expect(states.map(({ state }) => state)).toContain('checking');
+		expect(whole().bytes).toBe(readFileSync(file).length);
+	});
+
+	test.each(['.part', '.part.json', '.part.new', '.part.new.json'])('a folder called %s is named', async (end) => {
+		mkdirSync(file + end, { recursive: true });
+		await expect(fetchIt()).rejects.toThrow(`${file}${end} is a folder and in the way; remove it`);
+		expect(server.requests.length).toBe(0);
+		expect(existsSync(`${file}.lock`)).toBe(false);
+	});
+
+	test.skipIf(process.platform === 'win32').each(['.part', '.part.json', '.lock', ''])(
+		'a pipe in place of the file%s is named and not waited for',
+		async (end) => {
+			mkdirSync(path.dirname(file), { recursive: true });
+			execFileSync('mkfifo', [file + end]);
+			await expect(fetchIt()).rejects.toThrow(`${file}${end}`);
+		},
+	);
+});
+
 describe('a host that does not play along', () => {
 	test('ignores ranges: all of it is taken again', async () => {
 		server.misbehave.push(drops(server, 1_000_000));
@@ -312,6 +572,116 @@ describe('redirects', () => {
 		server.misbehave.push(answers(302, { location }));
 		await expect(fetchIt()).rejects.toThrow(reason);
 		expect(existsSync(`${file}.part`)).toBe(false);
+	});
+
+	describe('from elsewhere to this machine or its network', () => {
+		/** An encrypted public host behind a proxy, whatever its name, as far as anyone can tell. */
+		async function elsewhere(location: string, noProxy: string[] = []) {
+			let asked = 0;
+			const secure = https.createServer(CERTIFICATE, (_request, response) => {
+				asked++;
+				if (asked === 1) response.writeHead(302, { location }).end();
+				else void server.serve(_request, response);
+			});
+			await new Promise<void>((resolve) => secure.listen(0, '127.0.0.1', resolve));
+			const { port } = secure.address() as AddressInfo;
+			const proxy = http.createServer().on('connect', (_request, socket) => {
+				socket.on('error', () => {});
+				const upstream = net.connect(port, '127.0.0.1', () => {
+					socket.write('HTTP/1.1 200 OK\r\n\r\n');
+					upstream.pipe(socket).pipe(upstream);
+				});
+				upstream.on('error', () => socket.destroy());
+			});
+			await new Promise<void>((resolve) => proxy.listen(0, '127.0.0.1', resolve));
+			const network = {
+				...{ proxy: `http://127.0.0.1:${(proxy.address() as AddressInfo).port}`, strictTls: false, noProxy },
+			};
+			const close = () => {
+				secure.closeAllConnections();
+				secure.close();
+				proxy.closeAllConnections();
+				proxy.close();
+			};
+			return { network, close, port, asked: () => asked };
+		}
+
+		test.each([
+			...['127.0.0.1', '127.9.9.9', '0.0.0.0', '0x7f000001', '2130706433', '127.1', 'localhost', 'x.localhost.'],
+			...['10.0.0.1', '172.31.255.255', '192.168.1.1', '100.64.0.1', '169.254.169.254', '224.0.0.1', '255.255.255.255'],
+			...['[::1]', '[::]', '[fe80::1]', '[fd00::1]', '[fec0::1]', '[ff02::1]', '[::ffff:127.0.0.1]', '[::ffff:a00:1]'],
+			...['[::127.0.0.1]', '[64:ff9b::192.168.0.1]', '[2002:7f00:1::]'],
+		])('%s are refused', async (host) => {
+			const { network, close, asked } = await elsewhere(`https://${host}/model.gguf`);
+			await expect(fetchIt({ url: 'https://models.example/model.gguf', network })).rejects.toThrow(
+				/^models\.example sends us on to .*it is not asked$/,
+			);
+			expect(asked()).toBe(1);
+			close();
+		});
+
+		test.each([['127.0.0.1'], ['10.1.2.3'], ['93.184.216.34', '127.0.0.1'], ['::1'], ['::ffff:10.0.0.1'], ['fd12::1']])(
+			'by a name that leads to %s are refused, too',
+			async (...addresses) => {
+				const { network, close, asked } = await elsewhere('https://rebound.example/model.gguf', ['rebound.example']);
+				const found = addresses.map((address) => ({ address, family: address.includes(':') ? 6 : 4 }));
+				vi.spyOn(dns, 'lookup').mockImplementation(((
+					_name: string,
+					_options: unknown,
+					done: (...args: unknown[]) => void,
+				) => done(null, found)) as never);
+				await expect(fetchIt({ url: 'https://models.example/model.gguf', network })).rejects.toThrow(
+					/^models\.example sends us on to rebound\.example, which is .*it is not asked$/,
+				);
+				expect(asked()).toBe(1);
+				expect(
+					states.some(({ state }) => state === 'waiting'),
+					'it is no fault that passes',
+				).toBe(false);
+				close();
+			},
+		);
+
+		test('are followed from a host that is there itself, by its address or its name', async () => {
+			const { close, port } = await elsewhere('/elsewhere.gguf');
+			const options = { network: { strictTls: false } };
+			await fetchIt({ ...options, url: `https://127.0.0.1:${port}/model.gguf` });
+			expectWhole();
+			rmSync(file);
+			const other = await elsewhere(`https://127.0.0.1:${port}/elsewhere.gguf`);
+			vi.spyOn(dns, 'lookup').mockImplementation(((
+				_name: string,
+				_options: unknown,
+				done: (...args: unknown[]) => void,
+			) => done(null, [{ address: '127.0.0.1', family: 4 }])) as never);
+			await fetchIt({ ...options, url: `https://mirror.example:${other.port}/model.gguf` });
+			expectWhole();
+			other.close();
+			close();
+		});
+
+		test.each(['https://10.0.0.1/m', 'https://169.254.169.254/m', 'https://[fe80::1]/m', 'https://0.0.0.0/m'])(
+			'a host on this machine leads no further than this machine: not to %s',
+			async (location) => {
+				server.misbehave.push(answers(302, { location }));
+				await expect(fetchIt()).rejects.toThrow('it is not asked');
+			},
+		);
+
+		test('no public address is taken for one of these', () => {
+			const addresses = [
+				'8.8.8.8',
+				'172.32.0.1',
+				'100.128.0.1',
+				'11.0.0.1',
+				'192.167.1.1',
+				'223.255.255.255',
+				'198.18.0.1',
+			];
+			addresses.push('2606:4700::1111', '::ffff:8.8.8.8', '64:ff9b::808:808', '2002:808:808::', '2a00::1');
+			expect(addresses.filter((address) => kindOfAddress(address) !== 'public')).toEqual([]);
+			expect(kindOfAddress('models.example')).toBeUndefined();
+		});
 	});
 
 	test('without end end', async () => {

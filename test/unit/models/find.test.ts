@@ -184,7 +184,9 @@ describe('models that are found', () => {
 			fit: 'fits',
 			host: 'huggingface.co',
 			path: path.join(downloads, 'gpt-oss-20b-mxfp4.gguf'),
+			unverified: true,
 		});
+		expect(byId['gpt-oss-20b'], 'of another size').not.toHaveProperty('partialBytes');
 		expect(byId['gpt-oss-120b']?.fit).toBe('too-large');
 		expect(byId['qwen2.5-coder-7b']).toMatchObject({ partialBytes: 3 });
 		expect(list.freeDiskBytes).toBeGreaterThan(0);

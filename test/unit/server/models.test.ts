@@ -197,6 +197,16 @@ describe('downloads', () => {
 		expect(done).toMatchObject({ path: path.join(folder, 'model.gguf'), receivedBytes: model.length });
 		expect(readFileSync(done.path!).equals(model)).toBe(true);
 		expect(server.requests.filter(({ method }) => method === 'GET').length).toBe(2);
+		const listed = async () =>
+			(await send<ModelList>(client, 'listModels', { folders: [], downloadFolder: folder })).catalogue[0];
+		expect(await listed()).toMatchObject({ path: done.path });
+		expect(await listed()).not.toHaveProperty('unverified');
+		// The same size and other bytes: it has to be verified before it counts.
+		writeFileSync(done.path!, Buffer.alloc(model.length, 'other'));
+		expect(await listed()).toMatchObject({ path: done.path, unverified: true, partialBytes: model.length });
+		await send(client, 'startDownload');
+		const failed = await client.until((status) => of(status)?.state === 'failed');
+		expect(of(failed)?.error).toContain('is there already and is another file');
 	});
 
 	test('that fail say why, and what has arrived can be discarded', async () => {
@@ -258,6 +268,11 @@ describe('downloads', () => {
 		] as const) {
 			writeFileSync(file, text);
 			await expect(send(client, 'startDownload')).rejects.toThrow(reason);
+		}
+		for (const place of [folder, '/dev/zero']) {
+			if (place !== folder && process.platform === 'win32') continue;
+			vi.stubEnv('HEARTH_CATALOGUE', place);
+			await expect(send(client, 'startDownload')).rejects.toThrow(`${place} cannot be used: it is no file`);
 		}
 		vi.stubEnv('HEARTH_CATALOGUE', path.join(folder, 'catalogue.json'));
 	});

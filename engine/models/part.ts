@@ -1,0 +1,177 @@
+// What has arrived of a file that is being downloaded: the bytes, their hash so far, and in a file beside them what they are
+// part of.
+import { createHash, type Hash } from 'node:crypto';
+import { type FileHandle, open, rename, rm } from 'node:fs/promises';
+import path from 'node:path';
+import { type Checksum, LastingError } from './network';
+import { describeEntryAt, entryAt, readSmallFile } from './small-file';
+import { hashFile, replaceFile } from './verified';
+
+/** What the file is that a part belongs to. */
+export interface PartState {
+	url: string;
+	bytes: number;
+	checksum: Checksum;
+	/** The validator of the host that sends the bytes: its ETag, or Last-Modified where it has none. */
+	tag?: string;
+}
+
+/** Much more than a state has. */
+const MOST_STATE_BYTES = 65_536;
+const COPY_BYTES = 2 * 2 ** 20;
+
+export class Part {
+	/** Bytes that are there and belong to `state`. */
+	received = 0;
+	state: PartState | undefined;
+	#hash: Hash | undefined;
+	#handle: FileHandle | undefined;
+
+	constructor(readonly path: string) {}
+
+	get #statePath(): string {
+		return `${this.path}.json`;
+	}
+
+	/** @throws LastingError where something that is no file has the name of one of a part's. */
+	async checkPlace(): Promise<void> {
+		for (const file of [this.path, this.#statePath]) {
+			const stats = await entryAt(file);
+			if (stats && !stats.isFile())
+				throw new LastingError(`${file} is ${describeEntryAt(stats)} and in the way; remove it`);
+		}
+	}
+
+	/** Takes up what an earlier run has left, if it is a part of what `fits` accepts; else it stays until `begin`. */
+	async resume(
+		fits: (state: PartState) => PartState | undefined,
+		onRead: (bytes: number) => void,
+		signal?: AbortSignal,
+	): Promise<void> {
+		const left = await readState(this.#statePath);
+		const state = left && fits(left);
+		const size = (await entryAt(this.path))?.size ?? 0;
+		if (!state || size === 0 || size > state.bytes) return;
+		this.state = state;
+		this.#hash = newHash(state);
+		this.received = await hashFile(this.path, this.#hash, size, onRead, signal);
+	}
+
+	/** Begins anew: what had the part's name is gone. */
+	async begin(state: PartState): Promise<void> {
+		await this.close();
+		await rm(this.#statePath, { force: true });
+		this.received = 0;
+		this.#hash = newHash(state);
+		this.#handle = await open(this.path, 'w');
+		await this.describe(state);
+	}
+
+	/** What the part is of, for the next run. */
+	async describe(state: PartState): Promise<void> {
+		const text = JSON.stringify(state);
+		if (this.state && JSON.stringify(this.state) === text) return;
+		await inWords(this.path, () => replaceFile(this.#statePath, text));
+		this.state = state;
+	}
+
+	/** Adds the next bytes. @throws LastingError where the disk is full; what was there before stays. */
+	async append(chunk: Buffer): Promise<void> {
+		await inWords(this.path, async () => {
+			this.#handle ??= await open(this.path, 'a');
+			for (let at = 0; at < chunk.length; ) at += (await this.#handle.write(chunk, at)).bytesWritten;
+		});
+		this.#hash!.update(chunk);
+		this.received += chunk.length;
+	}
+
+	/** Adds the first bytes of another part. */
+	async copyFrom(other: Part, bytes: number): Promise<void> {
+		if (bytes === 0) return;
+		const handle = await open(other.path, 'r');
+		try {
+			const buffer = Buffer.alloc(Math.min(COPY_BYTES, bytes));
+			while (this.received < bytes) {
+				const { bytesRead } = await handle.read(
+					buffer,
+					0,
+					Math.min(buffer.length, bytes - this.received),
+					this.received,
+				);
+				if (bytesRead === 0) throw new LastingError(`${other.path} became shorter meanwhile; try again`);
+				await this.append(buffer.subarray(0, bytesRead));
+			}
+		} finally {
+			await handle.close();
+		}
+	}
+
+	/** Takes another part's place, bytes and state. */
+	async replace(other: Part): Promise<void> {
+		await this.close();
+		await other.close();
+		// A crash in between leaves bytes without a state, which count as nobody's.
+		await rm(this.#statePath, { force: true });
+		await rename(this.path, other.path);
+		await rm(other.#statePath, { force: true });
+		Object.assign(other, { received: this.received, state: undefined });
+		other.#hash = this.#hash;
+		await other.describe(this.state!);
+	}
+
+	/** Whether all of the file is there and is what it has to be. Ends the hash. */
+	async verify(): Promise<boolean> {
+		await this.#handle?.sync();
+		return this.#hash!.copy().digest('hex') === this.state!.checksum.value;
+	}
+
+	/** Gives the bytes their own name. */
+	async becomeFile(file: string): Promise<void> {
+		await this.close();
+		await rename(this.path, file);
+		await rm(this.#statePath, { force: true });
+	}
+
+	async close(): Promise<void> {
+		const handle = this.#handle;
+		this.#handle = undefined;
+		await handle?.close();
+	}
+
+	async remove(): Promise<void> {
+		await this.close();
+		await rm(this.path, { force: true });
+		await rm(this.#statePath, { force: true });
+		this.received = 0;
+		this.state = undefined;
+		this.#hash = undefined;
+	}
+}
+
+export function newHash({ bytes, checksum }: Pick<PartState, 'bytes' | 'checksum'>): Hash {
+	return checksum.algorithm === 'git' ? createHash('sha1').update(`blob ${bytes}\0`) : createHash('sha256');
+}
+
+async function inWords(file: string, work: () => Promise<void>): Promise<void> {
+	try {
+		await work();
+	} catch (error) {
+		const { code, message } = error as NodeJS.ErrnoException;
+		if (code === 'ENOSPC' || code === 'EDQUOT') {
+			throw new LastingError(`the disk is full (${path.dirname(file)}); free some space and resume the download`);
+		}
+		throw new LastingError(`cannot write ${file}: ${message}`);
+	}
+}
+
+async function readState(file: string): Promise<PartState | undefined> {
+	try {
+		const text = (await readSmallFile(file, MOST_STATE_BYTES)) ?? '';
+		const { url, bytes, checksum, tag } = JSON.parse(text) as Partial<PartState>;
+		const known = checksum?.algorithm === 'sha256' || checksum?.algorithm === 'git';
+		if (typeof url !== 'string' || !Number.isSafeInteger(bytes) || !known) return undefined;
+		return { url, bytes: bytes!, checksum, ...(typeof tag === 'string' && { tag }) };
+	} catch {
+		return undefined;
+	}
+}
