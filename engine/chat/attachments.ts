@@ -17,12 +17,15 @@ export class AttachmentLedger {
 	place(attachments: readonly Attachment[], lastMessage: number): Map<number, Attachment[]> {
 		const placed = new Map<number, Attachment[]>();
 		for (const attachment of attachments) {
-			const key = JSON.stringify([attachment.label, attachment.languageId, attachment.text]);
+			const { label, languageId, text } = attachment;
+			const key = `${label.length},${languageId?.length ?? ''},${label}${languageId ?? ''}${text}`;
 			const seen = this.#firstSeen.get(key);
 			// A message the user has since taken back no longer carries it.
 			const index = seen !== undefined && seen <= lastMessage ? seen : lastMessage;
 			this.#firstSeen.set(key, index);
-			placed.set(index, [...(placed.get(index) ?? []), attachment]);
+			const there = placed.get(index);
+			if (there) there.push(attachment);
+			else placed.set(index, [attachment]);
 		}
 		return placed;
 	}
@@ -32,12 +35,18 @@ export class AttachmentLedger {
 export function withAttachments(message: string, attachments: readonly Attachment[]): string {
 	if (attachments.length === 0) return message;
 	const blocks = attachments.map(({ label, languageId, text }) => {
-		const longest = Math.max(2, ...[...text.matchAll(/`{3,}/g)].map((fence) => fence[0].length));
+		let longest = 2;
+		for (const [found] of text.matchAll(/`{3,}/g)) longest = Math.max(longest, found.length);
 		const fence = '`'.repeat(longest + 1);
 		const end = text.endsWith('\n') ? '' : '\n';
 		return `${oneLine(label)}:\n${fence}${oneLine(languageId ?? '')}\n${text}${end}${fence}\n\n`;
 	});
 	return blocks.join('') + message;
+}
+
+/** Characters that attachments add to a message, but for their fences. */
+export function attachedLength(attachments: readonly Attachment[]): number {
+	return attachments.reduce((sum, { label, text }) => sum + label.length + text.length, 0);
 }
 
 function oneLine(text: string): string {

@@ -5,7 +5,10 @@ import { ContextOverflowError } from '../runtime/errors';
 import type { OpenedModel } from '../runtime/model';
 import { Answer } from './answer';
 import { AttachmentLedger } from './attachments';
-import { turnsFrom, turnsOf } from './turns';
+import { type FittedPrompt, fitPrompt } from './fit-prompt';
+import { Pace } from './pace';
+import { TextTokens } from './text-tokens';
+import { turnsBefore, turnsOf } from './turns';
 
 export interface ChatOptions {
 	settings: EngineSettings['chat'];
@@ -39,12 +42,14 @@ interface Conversation {
 export class Chat {
 	readonly #model: OpenedModel;
 	readonly #now: () => Date;
+	readonly #tokens: TextTokens;
 	/** Least recently used first. */
 	readonly #conversations = new Map<string, Conversation>();
 
 	constructor(model: OpenedModel, now: () => Date = () => new Date()) {
 		this.#model = model;
 		this.#now = now;
+		this.#tokens = new TextTokens(model.tokenizer);
 	}
 
 	/**
@@ -59,7 +64,14 @@ export class Chat {
 		checkMessages(params);
 		const conversation = this.#conversation(params.conversationId);
 		const maxTokens = params.maxTokens ?? settings.maxTokens;
-		const { prompt, dropped } = this.#prompt(format, params, conversation, settings, maxTokens);
+		let fitted: FittedPrompt;
+		try {
+			fitted = await this.#prompt(format, params, conversation, options, maxTokens);
+		} catch (error) {
+			if (options.signal.aborted) return nothingSaid(engine.contextTokens);
+			throw error;
+		}
+		const { prompt, dropped } = fitted;
 
 		const answer = new Answer(options.onDelta);
 		const parser = format.parser(prompt);
@@ -133,42 +145,66 @@ export class Chat {
 		return conversation;
 	}
 
-	#prompt(
+	/**
+	 * The prompt and how many leading messages it leaves out, built in slices between which other windows have their turn.
+	 * @throws the signal's reason.
+	 */
+	async #prompt(
 		format: ChatFormat,
 		params: ChatParams,
 		conversation: Conversation,
-		settings: EngineSettings['chat'],
+		{ settings, signal }: ChatOptions,
 		maxTokens: number,
-	): { prompt: Int32Array; dropped: number } {
-		const { engine } = this.#model;
-		const last = params.messages.length - 1;
+	): Promise<FittedPrompt> {
+		const { contextTokens } = this.#model.engine;
+		const { messages } = params;
+		const last = messages.length - 1;
 		const attachments = conversation.attachments.place(params.context ?? [], last);
-		const turns = turnsOf(params.messages, attachments);
-		const encode = (dropped: number) =>
-			format.encode({
-				currentDate: conversation.currentDate,
-				reasoningEffort: params.reasoningEffort ?? settings.reasoningEffort,
-				...(settings.instructions !== '' && { instructions: settings.instructions }),
-				turns: turnsFrom(turns, dropped),
-			});
+		const turns = turnsOf(messages, attachments);
 
-		const reserve = Math.min(maxTokens, Math.ceil(engine.contextTokens * ANSWER_SHARE));
-		const limit = engine.contextTokens - reserve;
-		// A conversation that became shorter (an earlier message edited) starts over.
-		let dropped = conversation.dropped <= last ? conversation.dropped : 0;
-		let prompt = encode(dropped);
-		if (prompt.length > limit) {
-			while (prompt.length > limit * REFILL_SHARE) {
-				const next = turns.find(({ role, message }) => message > dropped && role === 'user');
-				if (!next) break;
-				dropped = next.message;
-				prompt = encode(dropped);
-			}
-			if (prompt.length >= engine.contextTokens) throw new ContextOverflowError(prompt.length, engine.contextTokens);
-		}
-		conversation.dropped = dropped;
-		return { prompt, dropped };
+		const reserve = Math.min(maxTokens, Math.ceil(contextTokens * ANSWER_SHARE));
+		const limit = contextTokens - reserve;
+		const fitted = await fitPrompt(
+			{
+				turns,
+				length: (turn) => turns[turn]!.length,
+				text: (turn) => turns[turn]!.text(),
+				parts: (dropped) =>
+					format.parts({
+						currentDate: conversation.currentDate,
+						reasoningEffort: params.reasoningEffort ?? settings.reasoningEffort,
+						...(settings.instructions !== '' && { instructions: settings.instructions }),
+						turns: turns.slice(dropped).map((turn) => ({ role: turn.role, content: turn.text() })),
+					}),
+			},
+			{
+				// A conversation that became shorter (an earlier message edited) starts over.
+				dropped: conversation.dropped <= last ? turnsBefore(turns, conversation.dropped) : 0,
+				...{ limit, refill: limit * REFILL_SHARE },
+			},
+			this.#tokens,
+			new Pace(signal),
+		);
+		const { length } = fitted.prompt;
+		if (length > limit && length >= contextTokens) throw new ContextOverflowError(length, contextTokens);
+		conversation.dropped = fitted.dropped > 0 ? turns[fitted.dropped]!.message : 0;
+		return { prompt: fitted.prompt, dropped: conversation.dropped };
 	}
+}
+
+/** What a turn that was cancelled before its prompt was built comes to. */
+function nothingSaid(contextTokens: number): ChatResult {
+	return {
+		...{ content: '', reasoning: '', stopReason: 'canceled', reasoningMilliseconds: 0 },
+		usage: {
+			promptTokens: 0,
+			cachedTokens: 0,
+			generatedTokens: 0,
+			contextTokens,
+			drafts: { proposed: 0, accepted: 0 },
+		},
+		timings: { firstTokenMilliseconds: 0, milliseconds: 0, decodeTokensPerSecond: 0 },
+	};
 }
 
 function checkMessages({ messages }: ChatParams): void {

@@ -1,11 +1,14 @@
 // The turns of a conversation as a model is shown them: user and assistant in turn, beginning with the user.
 import type { ChatTurn } from '../families/family';
 import type { ChatMessage } from '../protocol';
-import { type Attachment, withAttachments } from './attachments';
+import { type Attachment, attachedLength, withAttachments } from './attachments';
 
-/** A turn and the index of its first message in the conversation. */
-export interface ConversationTurn extends ChatTurn {
+/** A turn, whose text is put together when it is first asked for, and the index of its first message in the conversation. */
+export interface ConversationTurn extends Pick<ChatTurn, 'role'> {
 	message: number;
+	/** Characters of its text, but for what joins its parts. */
+	length: number;
+	text(): string;
 }
 
 /**
@@ -19,23 +22,41 @@ export function turnsOf(
 	attachments: ReadonlyMap<number, readonly Attachment[]>,
 ): ConversationTurn[] {
 	const turns: ConversationTurn[] = [];
-	for (const [message, { role, content: said, context = [] }] of messages.entries()) {
-		const attached = [...(attachments.get(message) ?? []), ...context];
-		const content = role === 'user' ? withAttachments(said, attached) : said;
+	let texts: (() => string)[] = [];
+	for (const [message, { role, content, context = [] }] of messages.entries()) {
+		const attached = role === 'user' ? [...(attachments.get(message) ?? []), ...context] : [];
 		const last = turns.at(-1);
 		// The last question is answered, whatever is in it.
-		if (content.trim() === '' && message < messages.length - 1) continue;
-		if (last?.role === role) last.content += `\n\n${content}`;
-		else if (last || role === 'user') turns.push({ role, content, message });
+		if (attached.length === 0 && content.trim() === '' && message < messages.length - 1) continue;
+		if (!last && role !== 'user') continue;
+		const length = content.length + attachedLength(attached);
+		const text = () => withAttachments(content, attached);
+		if (last?.role === role) {
+			texts.push(text);
+			last.length += length;
+		} else {
+			const own = [text];
+			texts = own;
+			turns.push({ role, message, length, text: once(() => own.map((each) => each()).join('\n\n')) });
+		}
 	}
 	return turns;
 }
 
-/** The turns without those before a message; one that it is part of stays whole. The first is the user's, the last stays. */
-export function turnsFrom(turns: readonly ConversationTurn[], message: number): readonly ConversationTurn[] {
+/** How many turns to leave out for the rest to begin at a message. A turn that it is part of stays; the first is the user's. */
+export function turnsBefore(turns: readonly ConversationTurn[], message: number): number {
 	const at = Math.max(
 		0,
 		turns.findLastIndex((turn) => turn.message <= message),
 	);
-	return turns.slice(turns[at]?.role === 'assistant' ? at + 1 : at);
+	return turns[at]?.role === 'assistant' ? at + 1 : at;
+}
+
+/** Computes a text when it is needed, and not again. */
+function once(compute: () => string): () => string {
+	let text: string | undefined;
+	return () => {
+		text ??= compute();
+		return text;
+	};
 }

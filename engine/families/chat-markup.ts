@@ -41,18 +41,20 @@ function format(
 	/** `open`: the message's text goes on. */
 	write: (builder: PromptBuilder, message: Message, open: boolean) => void,
 ): ChatFormat {
+	const build = ({ instructions, turns }: ChatPrompt): PromptBuilder => {
+		const builder = new PromptBuilder(tokenizer);
+		if (tokenizer.bosId !== undefined) builder.special(tokenizer.bosId);
+		if (instructions) write(builder, { role: 'system', content: instructions }, false);
+		for (const turn of turns) write(builder, turn, false);
+		write(builder, { role: 'assistant', content: '' }, true);
+		return builder;
+	};
 	return {
 		name,
 		sampling: PLAIN_SAMPLING,
 		stopIds,
-		encode({ instructions, turns }: ChatPrompt) {
-			const builder = new PromptBuilder(tokenizer);
-			if (tokenizer.bosId !== undefined) builder.special(tokenizer.bosId);
-			if (instructions) write(builder, { role: 'system', content: instructions }, false);
-			for (const turn of turns) write(builder, turn, false);
-			write(builder, { role: 'assistant', content: '' }, true);
-			return builder.build();
-		},
+		encode: (prompt) => build(prompt).build(),
+		parts: (prompt) => build(prompt).parts,
 		parser: (prompt) => new PlainAnswerParser(tokenizer, prompt),
 	};
 }

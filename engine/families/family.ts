@@ -1,6 +1,7 @@
 // What differs between families of models beside the arithmetic: how a conversation is written down for them, how a place in a
 // file is, and where an answer ends. Harmony is one of them.
 import type { Window } from '../completion/window';
+import type { PromptPart } from './prompt-builder';
 
 export type Channel = 'analysis' | 'commentary' | 'final';
 
@@ -44,6 +45,8 @@ export interface ChatFormat {
 	readonly stopIds: ReadonlySet<number>;
 	/** The ids of a whole prompt, up to where the model's turn goes on. Nothing in the texts becomes a special token. */
 	encode(prompt: ChatPrompt): Int32Array;
+	/** What `encode` encodes, for those who have the tokens of most of its texts already. */
+	parts(prompt: ChatPrompt): readonly PromptPart[] | Promise<readonly PromptPart[]>;
 	/** For the answer to a prompt of `encode`. */
 	parser(prompt: Int32Array): AnswerParser;
 }

@@ -42,7 +42,7 @@ export function templateChatFormat(template: string, tokenizer: Tokenizer, optio
 	const render = compile(template);
 	const marks = new Placeholders();
 
-	const encodeMessages = (messages: readonly Message[], { currentDate, reasoningEffort }: ChatPrompt): Int32Array => {
+	const writeMessages = (messages: readonly Message[], { currentDate, reasoningEffort }: ChatPrompt): PromptBuilder => {
 		const text = render({
 			messages: messages.map(({ role }, i) => ({ role, content: marks.of(i) })),
 			add_generation_prompt: true,
@@ -76,20 +76,20 @@ export function templateChatFormat(template: string, tokenizer: Tokenizer, optio
 				else builder.text(piece);
 			}
 		}
-		return builder.build();
+		return builder;
 	};
 
 	let takesSystem = true;
-	const encode = (prompt: ChatPrompt): Int32Array => {
+	const write = (prompt: ChatPrompt): PromptBuilder => {
 		const { instructions, turns } = prompt;
-		if (!instructions) return encodeMessages(turns, prompt);
-		if (takesSystem) return encodeMessages([{ role: 'system', content: instructions }, ...turns], prompt);
+		if (!instructions) return writeMessages(turns, prompt);
+		if (takesSystem) return writeMessages([{ role: 'system', content: instructions }, ...turns], prompt);
 		// As the publishers of such models advise, the first message begins with the instructions.
 		const first = turns.findIndex(({ role }) => role === 'user');
 		const given = turns.map((turn, i) =>
 			i === first ? { ...turn, content: `${instructions}\n\n${turn.content}` } : turn,
 		);
-		return encodeMessages(given, prompt);
+		return writeMessages(given, prompt);
 	};
 
 	const turns = [
@@ -98,19 +98,20 @@ export function templateChatFormat(template: string, tokenizer: Tokenizer, optio
 		{ role: 'user', content: 'c' },
 	] as const;
 	const probe: ChatPrompt = { currentDate: '2026-01-01', reasoningEffort: 'medium', turns };
-	encode(probe);
+	write(probe);
 	try {
-		encode({ ...probe, instructions: 'd' });
+		write({ ...probe, instructions: 'd' });
 	} catch {
 		takesSystem = false;
-		encode({ ...probe, instructions: 'd' });
+		write({ ...probe, instructions: 'd' });
 	}
 
 	return {
 		name: 'its own template',
 		sampling: options.sampling ?? PLAIN_SAMPLING,
 		stopIds: options.stopIds,
-		encode,
+		encode: (prompt) => write(prompt).build(),
+		parts: (prompt) => write(prompt).parts,
 		parser: (prompt) => new PlainAnswerParser(tokenizer, prompt),
 	};
 }

@@ -1,45 +1,49 @@
-// Token ids of a prompt, part by part. Special tokens are put between the parts by id; every part is encoded as text, so nothing
-// in it can become one.
+// A prompt, part by part. Special tokens are put between the parts by id; every part is encoded as text, so nothing in it can
+// become one.
 import type { Tokenizer } from '../tokenizer/tokenizer';
 
+/** A special token's id, or the text between two of them. */
+export type PromptPart = number | string;
+
 export class PromptBuilder {
-	#ids = new Int32Array(1024);
-	#length = 0;
-	/** Text not yet encoded: neighbouring parts are encoded together, as if they had been written at once. */
-	#text = '';
+	/** Neighbouring texts are one, and encoded as if they had been written at once. */
+	readonly parts: PromptPart[] = [];
 
 	constructor(private readonly tokenizer: Tokenizer) {}
 
 	special(id: number): this {
-		this.#flush();
-		this.#reserve(1);
-		this.#ids[this.#length++] = id;
+		this.parts.push(id);
 		return this;
 	}
 
 	text(text: string): this {
-		this.#text += text;
+		const last = this.parts.length - 1;
+		if (text === '') return this;
+		if (typeof this.parts[last] === 'string') this.parts[last] += text;
+		else this.parts.push(text);
 		return this;
 	}
 
 	build(): Int32Array {
-		this.#flush();
-		return this.#ids.slice(0, this.#length);
+		return joinTokens(this.parts.map((part) => (typeof part === 'number' ? part : this.tokenizer.encode(part))));
 	}
+}
 
-	#flush(): void {
-		if (this.#text === '') return;
-		const ids = this.tokenizer.encode(this.#text);
-		this.#text = '';
-		this.#reserve(ids.length);
-		this.#ids.set(ids, this.#length);
-		this.#length += ids.length;
+/** A prompt of special tokens' ids and of the ids of the texts between them. */
+export function joinTokens(pieces: readonly (number | Int32Array)[]): Int32Array {
+	const ids = new Int32Array(tokenCount(pieces));
+	let count = 0;
+	for (const piece of pieces) {
+		if (typeof piece === 'number') {
+			ids[count++] = piece;
+		} else {
+			ids.set(piece, count);
+			count += piece.length;
+		}
 	}
+	return ids;
+}
 
-	#reserve(more: number): void {
-		if (this.#length + more <= this.#ids.length) return;
-		const grown = new Int32Array(2 * (this.#length + more));
-		grown.set(this.#ids);
-		this.#ids = grown;
-	}
+export function tokenCount(pieces: readonly (number | Int32Array)[]): number {
+	return pieces.reduce<number>((sum, piece) => sum + (typeof piece === 'number' ? 1 : piece.length), 0);
 }

@@ -1,7 +1,7 @@
 // Harmony, gpt-oss's conversation format (https://cookbook.openai.com/articles/openai-harmony): prompts as token ids. Special
 // tokens are put between the parts by id; every part is encoded as text, so nothing in it can become one.
 import type { ChatFormat, ChatPrompt } from '../families/family';
-import { PromptBuilder } from '../families/prompt-builder';
+import { PromptBuilder, type PromptPart } from '../families/prompt-builder';
 import type { Tokenizer } from '../tokenizer/tokenizer';
 import { HarmonyParser } from './parser';
 import { type FunctionTool, renderTools } from './tools';
@@ -62,6 +62,18 @@ export class Harmony implements ChatFormat {
 
 	/** The ids of a whole prompt, up to where the model's turn goes on. */
 	encode(prompt: Prompt): Int32Array {
+		return this.write(prompt).build();
+	}
+
+	parts(prompt: Prompt): readonly PromptPart[] {
+		return this.write(prompt).parts;
+	}
+
+	parser(): HarmonyParser {
+		return new HarmonyParser(this);
+	}
+
+	private write(prompt: Prompt): PromptBuilder {
 		const { start, message, channel, end } = this.tokens;
 		const ids = new PromptBuilder(this.tokenizer);
 		const text = (value: string) => ids.text(value);
@@ -131,11 +143,7 @@ export class Harmony implements ChatFormat {
 		} else {
 			this.openAnswer(ids, prompt.answer);
 		}
-		return ids.build();
-	}
-
-	parser(): HarmonyParser {
-		return new HarmonyParser(this);
+		return ids;
 	}
 
 	/** Appends an answer in the final channel, without its end. */

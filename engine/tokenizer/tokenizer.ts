@@ -11,6 +11,7 @@ import {
 	requireStrings,
 } from '../gguf/metadata';
 import { decodeByteLevel } from './byte-level';
+import { PieceMerge } from './piece-merge';
 import { type PreTokenizer, preTokenizerOf } from './pre-tokenizer';
 import type { Scanner } from './scanner';
 import { MergeTable, TokenIndex } from './tables';
@@ -20,7 +21,6 @@ export const TokenType = { normal: 1, unknown: 2, control: 3, userDefined: 4, un
 
 /** More tokens or merges than any vocabulary has (o200k: 201,088 and 446,189); keeps heap keys exact in a double. */
 const MAX_TABLE = 2 ** 21;
-const RANK_UNIT = 2 ** 32;
 
 const textEncoder = new TextEncoder();
 const textDecoder = new TextDecoder('utf-8', { ignoreBOM: true });
@@ -36,7 +36,7 @@ export class Tokenizer {
 	private readonly index: TokenIndex;
 	private readonly merges: MergeTable;
 	private readonly byteIds = new Int32Array(256);
-	private readonly scratch = new MergeScratch();
+	private readonly merge: PieceMerge;
 
 	readonly vocabularySize: number;
 
@@ -121,6 +121,7 @@ export class Tokenizer {
 			this.byteIds[byte] = id;
 		}
 		this.merges = new MergeTable(merges, this.index);
+		this.merge = new PieceMerge(this.merges, this.byteIds);
 	}
 
 	/**
@@ -128,16 +129,34 @@ export class Tokenizer {
 	 * Bytes that the vocabulary has no token for (SmolLM's lacks some that no UTF-8 text has) are left out, as llama.cpp does.
 	 */
 	encode(text: string): Int32Array {
+		return this.encodeInSteps(text, Number.POSITIVE_INFINITY).next().value as Int32Array;
+	}
+
+	/** `encode`, yielding after every so many bytes, so that others have their turn while megabytes are encoded. */
+	*encodeInSteps(text: string, stepBytes: number): Generator<undefined, Int32Array> {
 		const bytes = textEncoder.encode(text);
 		const scanner = this.scan(bytes, bytes.length);
 		const ids = new Int32Array(bytes.length);
 		let count = 0;
+		let step = stepBytes;
 		for (let start = 0; start < bytes.length; ) {
 			const end = scanner.pieceEnd(start);
 			const whole = this.preTokenizer.wholePieces ? this.index.find(bytes, start, end) : -1;
-			if (whole >= 0) ids[count++] = whole;
-			else count = this.mergePiece(bytes, start, end, ids, count);
+			if (whole >= 0) {
+				ids[count++] = whole;
+			} else if (end - start <= stepBytes) {
+				count = this.merge.begin(bytes, start, end).finish(ids, count);
+			} else {
+				// Of its own, since others encode in between.
+				const merge = new PieceMerge(this.merges, this.byteIds).begin(bytes, start, end);
+				while (!merge.advance(stepBytes)) yield;
+				count = merge.finish(ids, count);
+			}
 			start = end;
+			if (end >= step) {
+				step = end + stepBytes;
+				yield;
+			}
 		}
 		return ids.slice(0, count);
 	}
@@ -153,7 +172,7 @@ export class Tokenizer {
 			// Of tokens with the same bytes only the first is ever found.
 			if (this.special[id] || this.index.find(bytes, 0, bytes.length) !== id || !isUtf8(bytes)) continue;
 			if (this.scan(bytes, bytes.length).pieceEnd(0) !== bytes.length) continue;
-			if (this.mergePiece(bytes, 0, bytes.length, ids, 0) !== 1 || ids[0] !== id) return id;
+			if (this.merge.begin(bytes, 0, bytes.length).finish(ids, 0) !== 1 || ids[0] !== id) return id;
 		}
 		return undefined;
 	}
@@ -234,41 +253,6 @@ export class Tokenizer {
 	private name(id: number): string {
 		return textDecoder.decode(this.tokenBytes(id));
 	}
-
-	/**
-	 * Merges `bytes[start, end)` from single bytes, always the pair of the lowest rank first and the leftmost of equals, and
-	 * appends the ids at `ids[count]`. A heap keeps a piece of n bytes at O(n log n): one may be megabytes long.
-	 */
-	private mergePiece(bytes: Uint8Array, start: number, end: number, ids: Int32Array, count: number): number {
-		const n = end - start;
-		const { token, next, previous, merge, heap } = this.scratch.reset(n);
-		const { merges } = this;
-		const pair = (at: number) => {
-			const right = next[at]!;
-			const line = right < n ? merges.find(token[at]!, token[right]!) : -1; // a byte without a token merges with nothing
-			merge[at] = line;
-			if (line >= 0) heap.push(merges.rank(line) * RANK_UNIT + at);
-		};
-		for (let i = 0; i < n; i++) token[i] = this.byteIds[bytes[start + i]!]!;
-		for (let i = 0; i < n; i++) pair(i);
-		for (let key = heap.pop(); key >= 0; key = heap.pop()) {
-			const rank = Math.floor(key / RANK_UNIT);
-			const at = key - rank * RANK_UNIT;
-			const line = merge[at]!;
-			if (line < 0 || merges.rank(line) !== rank) continue; // one side has been merged since
-			const right = next[at]!;
-			token[at] = merges.result(line);
-			merge[right] = -1;
-			const after = next[right]!;
-			next[at] = after;
-			if (after < n) previous[after] = at;
-			pair(at);
-			if (at > 0) pair(previous[at]!);
-		}
-		let written = count;
-		for (let i = 0; i < n; i = next[i]!) if (token[i]! >= 0) ids[written++] = token[i]!;
-		return written;
-	}
 }
 
 /** Rough number of tokens of `text`, from its length alone: code runs near 3.5 ASCII characters a token, other scripts near 1.5. */
@@ -291,71 +275,4 @@ function isControlName(bytes: Uint8Array, from: number, to: number): boolean {
 		bytes[to - 2] === 0x7c &&
 		bytes[to - 1] === 0x3e
 	); // <|…|>
-}
-
-/** Working arrays of one piece, kept between pieces: a linked list of tokens and a heap of pairs. */
-class MergeScratch {
-	token = new Int32Array(0);
-	next = new Int32Array(0);
-	previous = new Int32Array(0);
-	/** Line of the merge with the next token, or −1. */
-	merge = new Int32Array(0);
-	readonly heap = new MinHeap();
-
-	reset(n: number): this {
-		if (n > this.token.length) {
-			const capacity = Math.max(64, 2 * n);
-			this.token = new Int32Array(capacity);
-			this.next = new Int32Array(capacity);
-			this.previous = new Int32Array(capacity);
-			this.merge = new Int32Array(capacity);
-		}
-		for (let i = 0; i < n; i++) {
-			this.next[i] = i + 1;
-			this.previous[i] = i - 1;
-		}
-		return this;
-	}
-}
-
-/** Binary heap of numbers, the smallest on top. */
-class MinHeap {
-	private items = new Float64Array(64);
-	private size = 0;
-
-	push(item: number): void {
-		if (this.size === this.items.length) {
-			const grown = new Float64Array(this.size * 2);
-			grown.set(this.items);
-			this.items = grown;
-		}
-		let at = this.size++;
-		const { items } = this;
-		while (at > 0) {
-			const parent = (at - 1) >> 1;
-			if (items[parent]! <= item) break;
-			items[at] = items[parent]!;
-			at = parent;
-		}
-		items[at] = item;
-	}
-
-	/** Takes the smallest off; −1 when empty. */
-	pop(): number {
-		if (this.size === 0) return -1;
-		const { items } = this;
-		const top = items[0]!;
-		const last = items[--this.size]!;
-		let at = 0;
-		for (;;) {
-			let child = 2 * at + 1;
-			if (child >= this.size) break;
-			if (child + 1 < this.size && items[child + 1]! < items[child]!) child++;
-			if (items[child]! >= last) break;
-			items[at] = items[child]!;
-			at = child;
-		}
-		items[at] = last;
-		return top;
-	}
 }

@@ -1,7 +1,7 @@
 import { describe, expect, test, vi } from 'vitest';
 import { AttachmentLedger, withAttachments } from '../../engine/chat/attachments';
 import { Chat } from '../../engine/chat/chat';
-import { turnsFrom, turnsOf } from '../../engine/chat/turns';
+import { turnsBefore, turnsOf } from '../../engine/chat/turns';
 import { ChatSink } from '../../engine/cli/generate';
 import type { ChatFormat, ChatPrompt } from '../../engine/families/family';
 import { templateChatFormat } from '../../engine/families/jinja-template';
@@ -183,7 +183,11 @@ describe('Chat', () => {
 	test('families without channels say so, too', async () => {
 		const parser = (prompt: Int32Array) => new PlainAnswerParser(tokenizer, prompt);
 		const { name, sampling, stopIds } = harmony;
-		const plain = { name, sampling, stopIds, encode: (prompt: ChatPrompt) => harmony.encode(prompt), parser };
+		const plain = {
+			...{ name, sampling, stopIds, parser },
+			encode: (prompt: ChatPrompt) => harmony.encode(prompt),
+			parts: (prompt: ChatPrompt) => harmony.parts(prompt),
+		};
 		for (const answer of ['<|return|>', ' \n<|return|>']) {
 			const { ask } = setUp(answer, {}, plain);
 			expect((await ask([user('Hi')])).empty).toBe('The model ended its turn without an answer.');
@@ -359,9 +363,9 @@ describe('a conversation whose turns do not alternate', () => {
 		expect(given(model)).toContain('question 13');
 		// A message in the middle of a turn was the first one kept, before the answer between them was taken back.
 		const shorter = turnsOf([user('a'), assistant('A'), user('b'), user('c')], new Map());
-		expect(turnsFrom(shorter, 3).map(({ content }) => content)).toEqual(['b\n\nc']);
-		expect(turnsFrom(shorter, 1).map(({ content }) => content)).toEqual(['b\n\nc']);
-		expect(turnsFrom(shorter, 0)).toEqual(shorter);
+		const from = (message: number) => shorter.slice(turnsBefore(shorter, message)).map((turn) => turn.text());
+		expect([3, 1].map(from)).toEqual([['b\n\nc'], ['b\n\nc']]);
+		expect(from(0)).toEqual(['a', 'A', 'b\n\nc']);
 	});
 });
 

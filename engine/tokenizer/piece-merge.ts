@@ -1,0 +1,138 @@
+// Byte-pair merging of one piece of text: from single bytes, always the pair of the lowest rank first and the leftmost of equals.
+// A heap keeps a piece of n bytes at O(n log n): one may be megabytes long, and then it is merged a bit at a time.
+import type { MergeTable } from './tables';
+
+const RANK_UNIT = 2 ** 32;
+
+/** One piece's merging, whose arrays are kept for the next: a linked list of tokens and a heap of pairs. */
+export class PieceMerge {
+	/** Of the piece. */
+	#length = 0;
+	/** Bytes whose pair with the next one has been looked up. */
+	#paired = 0;
+	#token = new Int32Array(0);
+	#next = new Int32Array(0);
+	#previous = new Int32Array(0);
+	/** Line of the merge with the next token, or −1. */
+	#line = new Int32Array(0);
+	readonly #heap = new MinHeap();
+
+	constructor(
+		private readonly merges: MergeTable,
+		/** The token of each byte, −1 where there is none. */
+		private readonly byteIds: Int32Array,
+	) {}
+
+	/** Takes up `bytes[start, end)`. */
+	begin(bytes: Uint8Array, start: number, end: number): this {
+		const n = end - start;
+		if (n > this.#token.length) {
+			const capacity = Math.max(64, 2 * n);
+			this.#token = new Int32Array(capacity);
+			this.#next = new Int32Array(capacity);
+			this.#previous = new Int32Array(capacity);
+			this.#line = new Int32Array(capacity);
+		}
+		for (let i = 0; i < n; i++) {
+			this.#token[i] = this.byteIds[bytes[start + i]!]!;
+			this.#next[i] = i + 1;
+			this.#previous[i] = i - 1;
+		}
+		this.#length = n;
+		this.#paired = 0;
+		return this;
+	}
+
+	/** Goes on for as many pairs. True when nothing is left to merge. */
+	advance(pairs: number): boolean {
+		const token = this.#token;
+		const next = this.#next;
+		const previous = this.#previous;
+		const line = this.#line;
+		const heap = this.#heap;
+		const { merges } = this;
+		const n = this.#length;
+		let left = pairs;
+		for (; this.#paired < n; this.#paired++) {
+			if (left-- <= 0) return false;
+			this.#pair(this.#paired);
+		}
+		for (; left > 0; left--) {
+			const key = heap.pop();
+			if (key < 0) return true;
+			const rank = Math.floor(key / RANK_UNIT);
+			const at = key - rank * RANK_UNIT;
+			const merged = line[at]!;
+			if (merged < 0 || merges.rank(merged) !== rank) continue; // one side has been merged since
+			const right = next[at]!;
+			token[at] = merges.result(merged);
+			line[right] = -1;
+			const after = next[right]!;
+			next[at] = after;
+			if (after < n) previous[after] = at;
+			this.#pair(at);
+			if (at > 0) this.#pair(previous[at]!);
+		}
+		return false;
+	}
+
+	/** Merges what is left and appends the ids at `ids[count]`. Returns the new count. */
+	finish(ids: Int32Array, count: number): number {
+		this.advance(Number.POSITIVE_INFINITY);
+		let written = count;
+		for (let i = 0; i < this.#length; i = this.#next[i]!) {
+			if (this.#token[i]! >= 0) ids[written++] = this.#token[i]!;
+		}
+		return written;
+	}
+
+	#pair(at: number): void {
+		const right = this.#next[at]!;
+		// A byte without a token merges with nothing.
+		const line = right < this.#length ? this.merges.find(this.#token[at]!, this.#token[right]!) : -1;
+		this.#line[at] = line;
+		if (line >= 0) this.#heap.push(this.merges.rank(line) * RANK_UNIT + at);
+	}
+}
+
+/** Binary heap of numbers, the smallest on top. */
+class MinHeap {
+	private items = new Float64Array(64);
+	private size = 0;
+
+	push(item: number): void {
+		if (this.size === this.items.length) {
+			const grown = new Float64Array(this.size * 2);
+			grown.set(this.items);
+			this.items = grown;
+		}
+		let at = this.size++;
+		const { items } = this;
+		while (at > 0) {
+			const parent = (at - 1) >> 1;
+			if (items[parent]! <= item) break;
+			items[at] = items[parent]!;
+			at = parent;
+		}
+		items[at] = item;
+	}
+
+	/** Takes the smallest off; −1 when empty. */
+	pop(): number {
+		if (this.size === 0) return -1;
+		const { items } = this;
+		const top = items[0]!;
+		const last = items[--this.size]!;
+		let at = 0;
+		for (;;) {
+			let child = 2 * at + 1;
+			if (child >= this.size) break;
+			if (child + 1 < this.size && items[child + 1]! < items[child]!) child++;
+			if (items[child]! >= last) break;
+			items[at] = items[child]!;
+			at = child;
+		}
+		items[at] = last;
+		return top;
+	}
+}
