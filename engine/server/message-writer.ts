@@ -1,20 +1,72 @@
-// Writes messages to a client that may go at any time.
-import { type Message, StreamMessageWriter } from 'vscode-languageserver/node';
+// Writes messages to a client that may go at any time, or never read.
+import { AbstractMessageWriter, type Message, type MessageWriter } from 'vscode-languageserver';
 import { log } from './log';
+
+/** Bytes that wait for a client until it is asked for no more, and told nothing that can be told later. */
+const ENOUGH_WAITING_BYTES = 2 ** 20;
+/** Bytes with which it is given up: it reads no more. */
+export const MAX_WAITING_BYTES = 64 * 2 ** 20;
+
+export interface Writing {
+	/** A message is on its way, or lost. */
+	onWrite(message: Message): void;
+	/** The client reads again what it had left unread. */
+	onDrain(): void;
+	/** It has left too much unread. */
+	onStuck(): void;
+}
 
 /**
  * A message to a client that has gone is lost, which is no error: vscode-jsonrpc leaves the rejection of an answer it
  * could not write unhandled, and one client's end must not end the engine of all others.
  */
-export class LossyMessageWriter extends StreamMessageWriter {
+export class LossyMessageWriter extends AbstractMessageWriter implements MessageWriter {
+	readonly #output: NodeJS.WritableStream;
+	readonly #writing: Writing;
+	#waitingBytes = 0;
 	#gone = false;
 
-	override async write(message: Message): Promise<void> {
-		try {
-			await super.write(message);
-		} catch (error) {
-			if (!this.#gone) log(`a client went before it was answered: ${(error as Error).message}`);
-			this.#gone = true;
+	constructor(output: NodeJS.WritableStream, writing: Writing) {
+		super();
+		this.#output = output;
+		this.#writing = writing;
+		output.on('error', (error) => this.#lose(error.message));
+		output.on('close', () => this.fireClose());
+	}
+
+	/** Whether the client has left much unread. */
+	get congested(): boolean {
+		return this.#waitingBytes > ENOUGH_WAITING_BYTES;
+	}
+
+	async write(message: Message): Promise<void> {
+		this.#writing.onWrite(message);
+		if (this.#gone) return;
+		const body = Buffer.from(JSON.stringify(message));
+		const bytes = Buffer.concat([Buffer.from(`Content-Length: ${body.length}\r\n\r\n`), body]);
+		if (this.#waitingBytes + bytes.length > MAX_WAITING_BYTES) {
+			this.#lose(`it left ${this.#waitingBytes} bytes unread`);
+			this.#writing.onStuck();
+			return;
 		}
+		this.#waitingBytes += bytes.length;
+		await new Promise<void>((resolve) => {
+			this.#output.write(bytes, (error) => {
+				const before = this.congested;
+				this.#waitingBytes -= bytes.length;
+				if (error) this.#lose(error.message);
+				else if (before && !this.congested) this.#writing.onDrain();
+				resolve();
+			});
+		});
+	}
+
+	end(): void {
+		this.#output.end();
+	}
+
+	#lose(reason: string): void {
+		if (!this.#gone) log(`a client went before it was answered: ${reason}`);
+		this.#gone = true;
 	}
 }

@@ -17,6 +17,9 @@ export interface ServerOptions {
 /** How long the first client may take to come, in seconds: the process was started for it. */
 const FIRST_CLIENT_SECONDS = 30;
 
+/** How long a client has to read the last words to it. */
+const GOODBYE_MILLISECONDS = 2_000;
+
 /** Serves one client over a pair of streams. Resolves with whether it said goodbye, when it has gone. */
 export async function serveStreams(
 	input: NodeJS.ReadableStream,
@@ -34,7 +37,8 @@ export async function serveStreams(
 		};
 		input.once('end', gone);
 		input.once('close', gone);
-		output.once('error', gone);
+		input.on('error', gone);
+		output.on('error', gone);
 		signal.addEventListener('abort', gone);
 	});
 	await engine.close();
@@ -66,10 +70,13 @@ export async function serveSocket(
 		clearTimeout(linger);
 		sockets.add(socket);
 		log(`client connected (${sockets.size})`);
-		const session = new Session(engine, socket, socket, options.settings, () => socket.end());
+		const session = new Session(engine, socket, socket, options.settings, () => {
+			socket.end();
+			// What was written last may reach a client that reads; one that neither reads nor closes is not waited for.
+			setTimeout(() => socket.destroy(), GOODBYE_MILLISECONDS).unref();
+		});
 		engine.add(session);
 		socket.on('error', (error) => log(`connection: ${error.message}`));
-		// A client that says `exit` and then neither closes nor reads must not keep the process.
 		socket.on('end', () => socket.destroy());
 		socket.once('close', () => {
 			sockets.delete(socket);

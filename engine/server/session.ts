@@ -22,7 +22,7 @@ import {
 	type WorkDoneProgressReport,
 	type WorkspaceFolder,
 } from 'vscode-languageserver';
-import { createProtocolConnection, StreamMessageReader } from 'vscode-languageserver/node';
+import { createProtocolConnection } from 'vscode-languageserver/node';
 import { TextDocument } from 'vscode-languageserver-textdocument';
 import { readBenchmarkOptions } from '../benchmark/options';
 import { Completer, type CompletionResult } from '../completion/completer';
@@ -71,9 +71,9 @@ import {
 import { ContextOverflowError, OverloadedError } from '../runtime/errors';
 import { machineMemory } from '../runtime/machine-memory';
 import { VERSION } from '../version';
+import { ClientChannel } from './client-channel';
 import { documentLabel } from './document-label';
 import { describe, log } from './log';
-import { LossyMessageWriter } from './message-writer';
 import { type LoadedModel, ModelHost, NoModelError } from './model-host';
 import { ROLES, settingsOf } from './roles';
 import { readSettings } from './settings';
@@ -84,6 +84,7 @@ export class Session {
 	readonly #engine: SharedEngine;
 	readonly #connection: Connection;
 	readonly #protocol: ProtocolConnection;
+	readonly #channel: ClientChannel;
 	readonly #documents = new TextDocuments(TextDocument);
 	readonly #gone = new AbortController();
 	#settings: EngineSettings;
@@ -97,7 +98,7 @@ export class Session {
 
 	/**
 	 * @param settings what holds until the client sends its own.
-	 * @param onExit the client said `exit`, after `shutdown` or (`clean` false) without.
+	 * @param onExit the client said `exit`, after `shutdown` or (`clean` false) without; or its connection is of no more use.
 	 */
 	constructor(
 		engine: SharedEngine,
@@ -109,6 +110,12 @@ export class Session {
 		this.#engine = engine;
 		this.#settings = settings;
 		setMaxListeners(0, this.#gone.signal); // one a request
+		this.#channel = new ClientChannel(
+			input,
+			output,
+			() => this.notify(engine.status()),
+			() => onExit(false),
+		);
 		let protocol: ProtocolConnection | undefined;
 		// The library's own Node entry ends the process with its client; this process may have more of them.
 		const watchDog = {
@@ -116,10 +123,10 @@ export class Session {
 			initialize: () => {},
 			exit: (code: number) => onExit(code === 0),
 		};
+		const { reader, writer } = this.#channel;
 		this.#connection = createConnection(
 			(logger) => {
-				const reader = new StreamMessageReader(input);
-				protocol = createProtocolConnection(reader, new LossyMessageWriter(output), {
+				protocol = createProtocolConnection(reader, writer, {
 					...logger,
 					error: logProtocolError,
 				});
@@ -144,8 +151,9 @@ export class Session {
 		this.#protocol.dispose();
 	}
 
-	/** Sends the status, unless the client has gone. */
+	/** Sends the status, unless the client has gone; to one that does not read, once it does. */
 	notify(status: EngineStatus): void {
+		if (this.#channel.congested) return;
 		void this.#tell(() => this.#connection.sendNotification(StatusNotification.method, this.#forClient(status)));
 	}
 
@@ -256,9 +264,6 @@ export class Session {
 		settings: EngineSettings,
 		memoryLimit?: MemoryLimit,
 	): Promise<ModelSummary> {
-		if (typeof path !== 'string' || path === '') {
-			throw new ResponseError(ErrorCode.modelLoadFailed, 'no model file was given');
-		}
 		const chosen = settingsOf(role, { ...settings, [role === 'chat' ? 'modelPath' : 'completionModelPath']: path });
 		if (chosen) return this.#load(role, chosen, memoryLimit);
 		// The one that chats is to complete as well.
@@ -455,7 +460,6 @@ export class Session {
 				report({ kind: 'report', percentage });
 			};
 			try {
-				if (typeof path !== 'string' || path === '') throw new Error('no folder was given');
 				return await convertOnce(path, { signal, onProgress });
 			} catch (error) {
 				if (signal.aborted) throw new ResponseError(LSPErrorCodes.RequestCancelled, 'the conversion was cancelled');

@@ -1,6 +1,8 @@
 // Settings as a client sends them: anything may be missing or wrong, and then the default holds.
 import type { EngineSettings } from '../protocol';
 import { KERNEL_SETS } from '../runtime/backend';
+import { SAMPLING } from '../runtime/request-check';
+import { flag, nullable, oneOf, realNumber, type Schema, text, wholeNumber } from '../schema';
 
 export const DEFAULT_SETTINGS: EngineSettings = {
 	modelPath: '',
@@ -26,62 +28,60 @@ export const DEFAULT_SETTINGS: EngineSettings = {
 	},
 };
 
+type Checks<T> = { [K in keyof T]: Schema<T[K]> };
+
+/** What a value of each setting may be. */
+export const SETTINGS = {
+	modelPath: text(),
+	completionModelPath: text(),
+	draftModelPath: text(),
+	threads: wholeNumber(0, 1024),
+	contextTokens: wholeNumber(64, 2 ** 24),
+	kernels: oneOf(KERNEL_SETS),
+	backend: oneOf(['auto', 'metal', 'cpu']),
+	matrixUnits: flag,
+	rope: oneOf(['reference', 'llamacpp']),
+	cacheType: oneOf(['f16', 'q8_0']),
+	speculation: flag,
+	repackWeights: flag,
+	unloadAfterMinutes: realNumber(0, 10_080),
+	completion: {
+		maxTokens: wholeNumber(1, 65_536),
+		multiline: oneOf(['auto', 'always', 'never']),
+		prefixTokens: wholeNumber(16, 2 ** 20),
+		suffixTokens: wholeNumber(0, 2 ** 20),
+		relatedTokens: wholeNumber(0, 2 ** 20),
+	},
+	chat: {
+		reasoningEffort: oneOf(['low', 'medium', 'high']),
+		maxTokens: wholeNumber(1, 2 ** 24),
+		temperature: nullable(SAMPLING.temperature),
+		topP: nullable(SAMPLING.topP),
+		instructions: text(),
+	},
+} as const satisfies Checks<Omit<EngineSettings, 'completion' | 'chat'>> & {
+	completion: Checks<EngineSettings['completion']>;
+	chat: Checks<EngineSettings['chat']>;
+};
+
 /** Reads settings over `base`. Values of the wrong type or out of range leave the base's. */
 export function readSettings(given: unknown, base: EngineSettings): EngineSettings {
+	const { completion, chat, ...own } = SETTINGS;
 	const settings = fields(given);
-	const completion = fields(settings['completion']);
-	const chat = fields(settings['chat']);
 	return {
-		modelPath: text(settings['modelPath'], base.modelPath),
-		completionModelPath: text(settings['completionModelPath'], base.completionModelPath),
-		draftModelPath: text(settings['draftModelPath'], base.draftModelPath),
-		threads: integer(settings['threads'], base.threads, 0, 1024),
-		contextTokens: integer(settings['contextTokens'], base.contextTokens, 64, 2 ** 24),
-		kernels: choice(settings['kernels'], base.kernels, KERNEL_SETS),
-		backend: choice(settings['backend'], base.backend, ['auto', 'metal', 'cpu']),
-		matrixUnits: flag(settings['matrixUnits'], base.matrixUnits),
-		rope: choice(settings['rope'], base.rope, ['reference', 'llamacpp']),
-		cacheType: choice(settings['cacheType'], base.cacheType, ['f16', 'q8_0']),
-		speculation: flag(settings['speculation'], base.speculation),
-		repackWeights: flag(settings['repackWeights'], base.repackWeights),
-		unloadAfterMinutes: number(settings['unloadAfterMinutes'], base.unloadAfterMinutes, 0, 10_080),
-		completion: {
-			maxTokens: integer(completion['maxTokens'], base.completion.maxTokens, 1, 65_536),
-			multiline: choice(completion['multiline'], base.completion.multiline, ['auto', 'always', 'never']),
-			prefixTokens: integer(completion['prefixTokens'], base.completion.prefixTokens, 16, 2 ** 20),
-			suffixTokens: integer(completion['suffixTokens'], base.completion.suffixTokens, 0, 2 ** 20),
-			relatedTokens: integer(completion['relatedTokens'], base.completion.relatedTokens, 0, 2 ** 20),
-		},
-		chat: {
-			reasoningEffort: choice(chat['reasoningEffort'], base.chat.reasoningEffort, ['low', 'medium', 'high']),
-			maxTokens: integer(chat['maxTokens'], base.chat.maxTokens, 1, 2 ** 24),
-			temperature: chat['temperature'] === null ? null : number(chat['temperature'], base.chat.temperature, 0, 100),
-			topP: chat['topP'] === null ? null : number(chat['topP'], base.chat.topP, 0, 1),
-			instructions: text(chat['instructions'], base.chat.instructions),
-		},
+		...read<Omit<EngineSettings, 'completion' | 'chat'>>(own, settings, base),
+		completion: read<EngineSettings['completion']>(completion, fields(settings['completion']), base.completion),
+		chat: read<EngineSettings['chat']>(chat, fields(settings['chat']), base.chat),
 	};
+}
+
+function read<T extends object>(checks: Checks<T>, given: Record<string, unknown>, base: T): T {
+	const names = Object.keys(checks) as (keyof T & string)[];
+	return Object.fromEntries(
+		names.map((name) => [name, checks[name].problem(given[name], name) === undefined ? given[name] : base[name]]),
+	) as T;
 }
 
 function fields(value: unknown): Record<string, unknown> {
 	return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : {};
-}
-
-function text(value: unknown, fallback: string): string {
-	return typeof value === 'string' ? value : fallback;
-}
-
-function flag(value: unknown, fallback: boolean): boolean {
-	return typeof value === 'boolean' ? value : fallback;
-}
-
-function number<T>(value: unknown, fallback: T, minimum: number, maximum: number): number | T {
-	return typeof value === 'number' && value >= minimum && value <= maximum ? value : fallback;
-}
-
-function integer(value: unknown, fallback: number, minimum: number, maximum: number): number {
-	return Number.isSafeInteger(value) ? number(value, fallback, minimum, maximum) : fallback;
-}
-
-function choice<const T extends string>(value: unknown, fallback: T, choices: readonly T[]): T {
-	return choices.find((candidate) => candidate === value) ?? fallback;
 }

@@ -1,0 +1,156 @@
+// Reads messages from a client that may send anything, in bounded memory: LSP's framing, with limits.
+import {
+	AbstractMessageReader,
+	type DataCallback,
+	type Disposable,
+	type Message,
+	type MessageReader,
+} from 'vscode-languageserver';
+
+/** Bytes of a message at most; text of this size is parsed in some 100 ms, during which no other client is served. */
+export const MAX_MESSAGE_BYTES = 32 * 2 ** 20;
+/** Of the lines in front of it, their end included. */
+export const MAX_HEADER_BYTES = 8 * 2 ** 10;
+
+const HEADER_END = Buffer.from('\r\n\r\n');
+
+export interface Reading {
+	/** What cannot be understood any further: nothing is read from then on. The message says what to do. */
+	onUnreadable(problem: string): void;
+	/** Whether the client may send on; asked before each message, and again after `resume`. */
+	mayRead(): boolean;
+	/** Whether a message is handed over. */
+	admits(message: Message): boolean;
+}
+
+/**
+ * Hands over one message a turn of the event loop, which is how many the connection works off: what a client sends beyond that
+ * waits in the socket, where it is the client's.
+ */
+export class BoundedMessageReader extends AbstractMessageReader implements MessageReader {
+	readonly #input: NodeJS.ReadableStream;
+	readonly #reading: Reading;
+	#callback: DataCallback = () => {};
+	#chunks: Buffer[] = [];
+	#bytes = 0;
+	/** Of the message whose header has been read. */
+	#length: number | undefined;
+	#turn: NodeJS.Immediate | undefined;
+	#ended = false;
+
+	constructor(input: NodeJS.ReadableStream, reading: Reading) {
+		super();
+		this.#input = input;
+		this.#reading = reading;
+	}
+
+	listen(callback: DataCallback): Disposable {
+		this.#callback = callback;
+		this.#input.on('data', (chunk: Buffer | string) => {
+			if (this.#ended) return;
+			const bytes = typeof chunk === 'string' ? Buffer.from(chunk) : chunk;
+			this.#chunks.push(bytes);
+			this.#bytes += bytes.length;
+			if (!this.#turn) this.#next();
+		});
+		this.#input.on('error', (error) => this.fireError(error));
+		this.#input.on('close', () => this.fireClose());
+		return { dispose: () => this.dispose() };
+	}
+
+	/** Goes on after `mayRead` said no. */
+	resume(): void {
+		if (!this.#turn) this.#next();
+	}
+
+	override dispose(): void {
+		super.dispose();
+		this.#end();
+	}
+
+	#end(): void {
+		this.#ended = true;
+		clearImmediate(this.#turn);
+		this.#chunks = [];
+		this.#bytes = 0;
+	}
+
+	/** Hands over the next message, if it is there, and comes back for the one after it. */
+	#next(): void {
+		this.#turn = undefined;
+		if (this.#ended) return;
+		if (!this.#reading.mayRead()) {
+			this.#input.pause();
+			return;
+		}
+		const body = this.#take();
+		if (this.#ended) return;
+		if (!body) {
+			this.#input.resume();
+			return;
+		}
+		this.#input.pause();
+		this.#turn = setImmediate(() => this.#next());
+		try {
+			const message: Message = JSON.parse(body.toString('utf8'));
+			if (this.#reading.admits(message)) this.#callback(message);
+		} catch (error) {
+			this.fireError(error);
+		}
+	}
+
+	/** The next message's bytes, once all of them are there. */
+	#take(): Buffer | undefined {
+		while (this.#length === undefined) {
+			const header = this.#takeHeader();
+			if (header === undefined) return undefined;
+			// What stands before it, such as the rest of a message whose length was wrong, is passed over.
+			const length = [...header.matchAll(/content-length[ \t]*:[ \t]*(\d+)[ \t]*(?:\r\n|$)/gi)].at(-1)?.[1];
+			if (length === undefined) {
+				this.fireError(new Error(`no Content-Length in ${JSON.stringify(header.slice(0, 100))}`));
+			} else if (Number(length) > MAX_MESSAGE_BYTES) {
+				this.#refuse(`a message may have at most ${MAX_MESSAGE_BYTES} bytes, not ${Number(length)}`);
+				return undefined;
+			} else {
+				this.#length = Number(length);
+			}
+		}
+		if (this.#bytes < this.#length) return undefined;
+		const body = this.#split(this.#length);
+		this.#length = undefined;
+		return body;
+	}
+
+	#takeHeader(): string | undefined {
+		if (this.#chunks.length === 0) return undefined;
+		const end = this.#joined().subarray(0, MAX_HEADER_BYTES).indexOf(HEADER_END);
+		if (end >= 0) return this.#split(end + HEADER_END.length).toString('latin1', 0, end);
+		if (this.#bytes >= MAX_HEADER_BYTES) {
+			this.#refuse(`the header of a message may have at most ${MAX_HEADER_BYTES} bytes; is this no language client?`);
+		}
+		return undefined;
+	}
+
+	#refuse(problem: string): void {
+		this.#end();
+		// The client may go on sending what it has begun; it is not kept.
+		this.#input.resume();
+		this.#reading.onUnreadable(problem);
+	}
+
+	/** All that has come, in one piece. */
+	#joined(): Buffer {
+		if (this.#chunks.length !== 1) this.#chunks = [Buffer.concat(this.#chunks)];
+		return this.#chunks[0]!;
+	}
+
+	/** Takes bytes from the front. */
+	#split(length: number): Buffer {
+		const all = this.#joined();
+		const rest = all.subarray(length);
+		// A short rest of something long would keep all of it.
+		this.#chunks = rest.length === 0 ? [] : [rest.length < all.length / 2 ? Buffer.from(rest) : rest];
+		this.#bytes = rest.length;
+		return all.subarray(0, length);
+	}
+}
