@@ -19,6 +19,7 @@ import { EngineClosedError } from './errors';
 import { KvCache } from './kv-cache';
 import { machineMemory } from './machine-memory';
 import { Repacker } from './repacker';
+import { checkRequest, checkTokens } from './request-check';
 import { oneRound, roundsWithin } from './rounds';
 import { PRIORITIES, type Priority, Scheduler, type Sequence, type StepEntry, type StepPlan } from './scheduler';
 import { SpeedMeter } from './speed-meter';
@@ -201,19 +202,14 @@ export class Engine {
 
 	/**
 	 * Generates after a prompt. A cancelled request resolves at once with what it has; its cache is freed at the next step.
-	 * @throws ContextOverflowError, OverloadedError, EngineClosedError; or what the native step reports, e.g. an id out of
-	 * the vocabulary.
+	 * @throws ContextOverflowError, OverloadedError, EngineClosedError; RangeError naming an option that cannot be used; or what
+	 * the native step reports.
 	 */
 	generate(options: GenerateOptions): Promise<GenerateResult> {
 		return new Promise((resolve, reject) => {
 			if (this.#closed) throw new EngineClosedError();
+			checkRequest(options, this.info.vocabularySize);
 			const tokens = Array.from(options.tokens);
-			if (tokens.length === 0) throw new Error('the prompt is empty');
-			// Checked here, so that one caller's mistake does not fail the others' step.
-			const stray = tokens.find((token) => !(token >= 0 && token < this.info.vocabularySize));
-			if (stray !== undefined) {
-				throw new RangeError(`token id ${stray} is not in the vocabulary of ${this.info.vocabularySize}`);
-			}
 			const { signal } = options;
 			const onAbort = () => this.#finish(request, 'canceled');
 			const request: Request = {
@@ -285,17 +281,24 @@ export class Engine {
 	async #run(): Promise<void> {
 		// Requests made in the same turn of the event loop share their first step.
 		await Promise.resolve();
+		/** Of a step that failed: its sequences, each alone. */
+		let alone: StepPlan<Request>[] = [];
 		for (;;) {
-			let plan: StepPlan<Request> | undefined;
+			let plan = alone.shift();
+			const retried = plan !== undefined;
+			if (plan?.entries[0]?.sequence.settled) continue;
+			const handedOut: HandedOut = { rounds: 0, accepted: 0 };
 			try {
-				this.#applyChanges();
-				plan = this.#closed ? undefined : this.#running.scheduler.plan();
-				if (!plan) break;
-				if (this.#speculation && plan.prefillRows === 0) await this.#addDrafts(plan);
-				const batch = assemble(plan, this.#roundsFor(plan));
-				this.#prepareSources(plan, batch);
-				const handedOut: HandedOut = { rounds: 0, accepted: 0 };
-				const step = () => this.#step(plan!, batch, handedOut);
+				if (!plan) {
+					this.#applyChanges();
+					plan = this.#closed ? undefined : this.#running.scheduler.plan();
+					if (!plan) break;
+					if (this.#speculation && plan.prefillRows === 0) await this.#addDrafts(plan);
+				}
+				const running = plan;
+				const batch = assemble(running, retried ? 1 : this.#roundsFor(running));
+				this.#prepareSources(running, batch);
+				const step = () => this.#step(running, batch, handedOut);
 				const result = await this.#turns.run(step, () => this.#running.model.endRuns());
 				this.#handOutRest(plan, batch, result, handedOut);
 				const { rounds, accepted } = handedOut;
@@ -305,13 +308,42 @@ export class Engine {
 				this.#speed.record(plan.prefillRows, plan.decodeRows + accepted, milliseconds);
 				if (plan.prefillRows === 0) stepCost.observe(batch.tokens.length, milliseconds / rounds);
 			} catch (error) {
-				if (isDeviceFailure(error) && (await this.#goOnWithoutDevice(error))) continue;
-				const failed = plan ? plan.entries.map((entry) => entry.sequence) : [...this.#live];
-				for (const request of failed) this.#fail(request, error as Error);
+				if (isDeviceFailure(error) && (await this.#goOnWithoutDevice(error))) alone = [];
+				else alone = this.#contain(plan, handedOut, error, alone);
 			}
 		}
 		this.#loop = undefined;
 		if (!this.#closed) this.#running.repacker?.idle();
+	}
+
+	/**
+	 * After a step has failed: only a sequence that fails alone, and without drafts, is failed, but all of them where the error is
+	 * not of one sequence.
+	 * @param left what is to run alone already.
+	 * @returns what is to run alone.
+	 */
+	#contain(
+		plan: StepPlan<Request> | undefined,
+		handedOut: HandedOut,
+		error: unknown,
+		left: StepPlan<Request>[],
+	): StepPlan<Request>[] {
+		const entries = plan?.entries ?? [];
+		if (!plan || concernsAll(error)) {
+			const failed = plan
+				? [plan, ...left].flatMap((each) => each.entries.map(({ sequence }) => sequence))
+				: this.#live;
+			for (const request of [...failed]) this.#fail(request, error as Error);
+			return [];
+		}
+		if (entries.length === 1 && entries[0]!.drafts.length === 0) {
+			this.#fail(entries[0]!.sequence, error as Error);
+			return left;
+		}
+		if (handedOut.rounds === 0) return entries.map((entry) => planOf({ ...entry, drafts: [] }));
+		// What was handed out is computed: the next step goes on behind it, and shows who is at fault.
+		this.#running.scheduler.complete(plan, 0);
+		return left;
 	}
 
 	/** Runs a step whose turn has come, handing out the tokens of all rounds but the last as they finish. */
@@ -503,6 +535,7 @@ export class Engine {
 		const started = performance.now();
 		try {
 			const drafts = await source.propose(requests);
+			for (const draft of drafts) checkTokens(draft, this.info.vocabularySize);
 			const longest = drafts.reduce((most, { length }) => Math.max(most, length), 0);
 			this.#draftSources.get(source)?.observe(longest, performance.now() - started);
 			return drafts;
@@ -549,14 +582,28 @@ export class Engine {
 				accepted += this.#verify(entry, result, index);
 				continue;
 			}
-			const logits = request.choosing ? logitsRow(result, index, this.info.vocabularySize) : undefined;
-			const chosen = logits && request.options.choose?.(logits);
+			const chosen = request.choosing ? this.#choose(request, result, index) : undefined;
+			if (request.settled) continue;
 			if (chosen === undefined) request.choosing = false;
 			const forced = request.options.forced?.[request.tokens.length - request.promptTokens];
 			const token = chosen ?? forced ?? result.tokens[index]!;
 			this.#accept(request, token);
 		}
 		return accepted;
+	}
+
+	/** The token that the caller's own rule picks. What goes wrong there is its request's alone. */
+	#choose(request: Request, result: RoundResult, output: number): number | undefined {
+		const { vocabularySize } = this.info;
+		const logits = logitsRow(result, output, vocabularySize);
+		try {
+			const chosen = logits && request.options.choose?.(logits);
+			if (chosen !== undefined) checkTokens([chosen], vocabularySize);
+			return chosen;
+		} catch (error) {
+			this.#fail(request, error as Error);
+			return undefined;
+		}
 	}
 
 	/**
@@ -699,6 +746,19 @@ async function stop({ model, nativeCache, repacker }: Running): Promise<void> {
 
 function isDeviceFailure(error: unknown): error is Error {
 	return error instanceof Error && (error as NodeJS.ErrnoException).code === DEVICE_FAILED;
+}
+
+/** Whether an error is of the engine, the model or what computes, rather than of a sequence. */
+function concernsAll(error: unknown): boolean {
+	const { code } = error as NodeJS.ErrnoException;
+	return error instanceof EngineClosedError || (typeof code === 'string' && code.startsWith('HEARTH_'));
+}
+
+/** A plan for one sequence of another plan. */
+function planOf(entry: StepEntry<Request>): StepPlan<Request> {
+	const rows = entry.end - entry.start;
+	const decodes = rows === 1 && entry.output;
+	return { entries: [entry], prefillRows: decodes ? 0 : rows, decodeRows: decodes ? 1 : 0 };
 }
 
 function createCache(model: NativeModel, cacheTokens: number, type: CacheType | undefined): NativeCache {
