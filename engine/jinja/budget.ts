@@ -1,0 +1,61 @@
+// What one rendering of an untrusted template may cost. Every operation is charged before it is done, by what it is about to read or
+// make, so that no template can take the process's time or memory: the same template costs the same everywhere.
+
+/** A template's own fault: what Jinja2 raises where it parses or renders it. The message has one line. */
+export class TemplateError extends Error {
+	override name = 'TemplateError';
+
+	constructor(message: string) {
+		super(message.replaceAll(/[\r\n]+/g, ' ').slice(0, 300));
+	}
+}
+
+/** Nested expressions, blocks and calls; Python's own limit of recursion is of the same order. */
+const MAX_DEPTH = 1000;
+/** Characters of the longest string. A join of two costs less than reading it, so it is limited on its own. */
+const MAX_STRING = 2 ** 24;
+/** Characters read or written at the price of one unit. */
+const CHARACTERS_A_UNIT = 8;
+
+export class Budget {
+	#left: number;
+	#depth = 0;
+
+	/** @param units about 10 ns each. */
+	constructor(units: number) {
+		this.#left = units;
+	}
+
+	/** @throws TemplateError where nothing is left. */
+	charge(units: number): void {
+		this.#left -= units;
+		if (!(this.#left >= 0)) throw new TemplateError('it takes too long');
+	}
+
+	/** For reading or making a text of this many characters. */
+	text(length: number): void {
+		if (!(length <= MAX_STRING)) throw new TemplateError('it takes too much memory');
+		this.charge(1 + length / CHARACTERS_A_UNIT);
+	}
+
+	/** For reading or making a list of this many items. */
+	items(count: number): void {
+		this.charge(2 + 2 * count);
+	}
+
+	/** Runs something that nests. */
+	nested<T>(work: () => T): T {
+		this.enter();
+		const result = work();
+		this.leave();
+		return result;
+	}
+
+	enter(): void {
+		if (++this.#depth > MAX_DEPTH) throw new TemplateError('it nests too deeply');
+	}
+
+	leave(): void {
+		this.#depth--;
+	}
+}

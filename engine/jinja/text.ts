@@ -1,0 +1,118 @@
+// Python's operations on texts that methods and filters share.
+import type { Budget } from './budget';
+import { WHITE_SPACE } from './lexer';
+import { codePoints, isPlain } from './values';
+
+const SPACE = new RegExp(`^[${WHITE_SPACE}]$`);
+
+/** @param chars which characters to take off; absent: white space. */
+export function strip(text: string, chars: string | undefined, ends: 'both' | 'start' | 'end', budget: Budget): string {
+	budget.text(text.length);
+	const units = chars === undefined || (isPlain(chars) && isPlain(text)) ? text : codePoints(text, budget);
+	const set = chars === undefined ? undefined : new Set(Array.from(chars));
+	const taken = (unit: string) => (set ? set.has(unit) : SPACE.test(unit));
+	let from = 0;
+	let to = units.length;
+	if (ends !== 'end') while (from < to && taken(units[from]!)) from++;
+	if (ends !== 'start') while (to > from && taken(units[to - 1]!)) to--;
+	return typeof units === 'string' ? units.slice(from, to) : units.slice(from, to).join('');
+}
+
+/** @param count at most so many, from the left; negative: all. */
+export function replace(text: string, old: string, by: string, count: number, budget: Budget): string {
+	budget.text(text.length);
+	if (old === '') {
+		const chars = codePoints(text, budget);
+		const places = count < 0 ? chars.length + 1 : Math.min(count, chars.length + 1);
+		budget.text(text.length + places * by.length);
+		return chars.map((char, i) => (i < places ? by + char : char)).join('') + (places > chars.length ? by : '');
+	}
+	const parts = splitBy(text, old, count, budget);
+	budget.text(text.length + (parts.length - 1) * by.length);
+	return parts.join(by);
+}
+
+/** @param limit at most so many cuts, from the left; negative: all. */
+export function splitBy(text: string, separator: string, limit: number, budget: Budget): string[] {
+	budget.text(text.length);
+	const parts: string[] = [];
+	let from = 0;
+	for (let cuts = 0; limit < 0 || cuts < limit; cuts++) {
+		const at = text.indexOf(separator, from);
+		if (at < 0) break;
+		budget.items(1);
+		parts.push(text.slice(from, at));
+		from = at + separator.length;
+	}
+	parts.push(text.slice(from));
+	return parts;
+}
+
+export function splitByFromEnd(text: string, separator: string, limit: number, budget: Budget): string[] {
+	budget.text(text.length);
+	const parts: string[] = [];
+	let to = text.length;
+	for (let cuts = 0; limit < 0 || cuts < limit; cuts++) {
+		const at = to >= separator.length ? text.lastIndexOf(separator, to - separator.length) : -1;
+		if (at < 0) break;
+		budget.items(1);
+		parts.push(text.slice(at + separator.length, to));
+		to = at;
+	}
+	parts.push(text.slice(0, to));
+	return parts.reverse();
+}
+
+/** At runs of white space, with none at the ends. */
+export function splitWords(text: string, limit: number, fromEnd: boolean, budget: Budget): string[] {
+	budget.text(2 * text.length);
+	const words: string[] = [];
+	const step = fromEnd ? -1 : 1;
+	let at = fromEnd ? text.length - 1 : 0;
+	const inside = () => at >= 0 && at < text.length;
+	const space = () => SPACE.test(text[at]!);
+	for (;;) {
+		while (inside() && space()) at += step;
+		if (!inside()) break;
+		const from = at;
+		if (limit >= 0 && words.length >= limit) {
+			words.push(fromEnd ? text.slice(0, from + 1) : text.slice(from));
+			break;
+		}
+		while (inside() && !space()) at += step;
+		budget.items(1);
+		words.push(fromEnd ? text.slice(at + 1, from + 1) : text.slice(from, at));
+	}
+	return fromEnd ? words.reverse() : words;
+}
+
+// biome-ignore lint/suspicious/noControlCharactersInRegex: Python's line ends have some
+const LINE_END = /\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]/g;
+
+export function splitLines(text: string, keepEnds: boolean, budget: Budget): string[] {
+	budget.text(text.length);
+	const lines: string[] = [];
+	let from = 0;
+	for (const match of text.matchAll(LINE_END)) {
+		budget.items(4);
+		const end = match.index + match[0].length;
+		lines.push(text.slice(from, keepEnds ? end : match.index));
+		from = end;
+	}
+	if (from < text.length) lines.push(text.slice(from));
+	return lines;
+}
+
+export function capitalize(text: string, budget: Budget): string {
+	budget.text(2 * text.length);
+	const first = String.fromCodePoint(text.codePointAt(0) ?? 0x20);
+	return text === '' ? '' : first.toUpperCase() + text.slice(first.length).toLowerCase();
+}
+
+/** Text with HTML's own characters escaped, as MarkupSafe does. */
+export function escapeHtml(text: string, budget: Budget): string {
+	budget.text(6 * text.length);
+	return text.replaceAll(/[&<>'"]/g, (char) => HTML[char]!);
+}
+
+const HTML: Record<string, string> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', "'": '&#39;', '"': '&#34;' };

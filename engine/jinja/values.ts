@@ -1,0 +1,505 @@
+// The values of templates, and how Python tells, compares, prints and walks through them. Whole numbers are `bigint`, floats
+// `number`, texts `string`, lists arrays; the rest are classes of their own, so that nothing of JavaScript's objects is in reach.
+import { type Budget, TemplateError } from './budget';
+import { floatText } from './numbers';
+
+export type Value = string | bigint | number | boolean | null | Value[] | PyObject;
+
+/** Arguments of a call by name. */
+export type Keywords = Map<string, Value>;
+
+export abstract class PyObject {
+	abstract readonly typeName: string;
+
+	/** As Python's `repr`. */
+	represent(_budget: Budget): string {
+		return `<${this.typeName} object>`;
+	}
+
+	/** An attribute that is no item; undefined where there is none of that name. */
+	attribute(_name: string): Value | undefined {
+		return undefined;
+	}
+
+	/** What a loop goes through; undefined where it cannot. */
+	iterate(_budget: Budget): Iterable<Value> | undefined {
+		return undefined;
+	}
+
+	/** As `len`; undefined where it has none. */
+	get length(): number | undefined {
+		return undefined;
+	}
+}
+
+/** What a name, attribute or item is that is not there: it prints as nothing and walks through nothing; most else raises. */
+export class Undefined extends PyObject {
+	readonly typeName = 'Undefined';
+
+	/** @param reason e.g. 'x' is undefined. */
+	constructor(readonly reason: string) {
+		super();
+	}
+
+	override represent(): string {
+		return 'Undefined';
+	}
+
+	override iterate(): Iterable<Value> {
+		return [];
+	}
+
+	override get length(): number {
+		return 0;
+	}
+
+	raise(): never {
+		throw new TemplateError(this.reason);
+	}
+}
+
+export class Tuple extends PyObject {
+	readonly typeName = 'tuple';
+
+	constructor(readonly items: readonly Value[]) {
+		super();
+	}
+
+	override represent(budget: Budget): string {
+		const inner = this.items.map((item) => represent(item, budget)).join(', ');
+		return this.items.length === 1 ? `(${inner},)` : `(${inner})`;
+	}
+
+	override iterate(): Iterable<Value> {
+		return this.items;
+	}
+
+	override get length(): number {
+		return this.items.length;
+	}
+}
+
+/** A group of `groupby`: a tuple whose items have names. */
+export class Group extends Tuple {
+	override attribute(name: string): Value | undefined {
+		return name === 'grouper' ? this.items[0] : name === 'list' ? this.items[1] : undefined;
+	}
+}
+
+export class Dict extends PyObject {
+	readonly typeName = 'dict';
+	/** By `hashKey`, in the order of insertion. */
+	readonly #entries = new Map<unknown, [Value, Value]>();
+
+	static of(entries: Iterable<readonly [Value, Value]>, budget: Budget): Dict {
+		const dict = new Dict();
+		for (const [key, value] of entries) dict.set(key, value, budget);
+		return dict;
+	}
+
+	set(key: Value, value: Value, budget: Budget): void {
+		budget.charge(10);
+		const hash = hashKey(key, budget);
+		const entry = this.#entries.get(hash);
+		if (entry) entry[1] = value;
+		else this.#entries.set(hash, [key, value]);
+	}
+
+	/** @throws TemplateError where the key can be none, such as a list. */
+	get(key: Value, budget: Budget): Value | undefined {
+		return this.#entries.get(hashKey(key, budget))?.[1];
+	}
+
+	entries(): Iterable<[Value, Value]> {
+		return this.#entries.values();
+	}
+
+	override represent(budget: Budget): string {
+		return `{${[...this.entries()].map(([key, value]) => `${represent(key, budget)}: ${represent(value, budget)}`).join(', ')}}`;
+	}
+
+	override *iterate(): Iterable<Value> {
+		for (const [key] of this.#entries.values()) yield key;
+	}
+
+	override get length(): number {
+		return this.#entries.size;
+	}
+}
+
+/** `keys()`, `values()` and `items()` of a dict. */
+export class DictView extends PyObject {
+	constructor(
+		readonly typeName: 'dict_keys' | 'dict_values' | 'dict_items',
+		readonly dict: Dict,
+	) {
+		super();
+	}
+
+	override represent(budget: Budget): string {
+		return `${this.typeName}(${represent([...this.iterate()], budget)})`;
+	}
+
+	override *iterate(): Iterable<Value> {
+		for (const entry of this.dict.entries()) {
+			yield this.typeName === 'dict_keys' ? entry[0] : this.typeName === 'dict_values' ? entry[1] : new Tuple(entry);
+		}
+	}
+
+	override get length(): number {
+		return this.dict.length;
+	}
+}
+
+export class Range extends PyObject {
+	readonly typeName = 'range';
+
+	constructor(
+		readonly start: number,
+		readonly stop: number,
+		readonly step: number,
+	) {
+		super();
+	}
+
+	override get length(): number {
+		return Math.max(0, Math.ceil((this.stop - this.start) / this.step));
+	}
+
+	at(index: number): bigint {
+		return BigInt(this.start + index * this.step);
+	}
+
+	override represent(): string {
+		const { start, stop, step } = this;
+		return step === 1 ? `range(${start}, ${stop})` : `range(${start}, ${stop}, ${step})`;
+	}
+
+	override *iterate(): Iterable<Value> {
+		for (let i = 0; i < this.length; i++) yield this.at(i);
+	}
+}
+
+/** What Python calls a generator: it is walked through once, and nothing of it is computed before. */
+export class Lazy extends PyObject {
+	readonly typeName = 'generator';
+	readonly #iterator: Iterator<Value>;
+
+	constructor(items: Iterable<Value>) {
+		super();
+		this.#iterator = items[Symbol.iterator]();
+	}
+
+	/** The next item; undefined where there is none. */
+	next(): Value | undefined {
+		const { done, value } = this.#iterator.next();
+		return done ? undefined : value;
+	}
+
+	override *iterate(): Iterable<Value> {
+		for (let item = this.next(); item !== undefined; item = this.next()) yield item;
+	}
+}
+
+export class Namespace extends PyObject {
+	readonly typeName = 'Namespace';
+	readonly values: Map<string, Value>;
+
+	constructor(values: Keywords) {
+		super();
+		this.values = values;
+	}
+
+	override represent(budget: Budget): string {
+		const values = [...this.values].map(([name, value]) => `${represent(name, budget)}: ${represent(value, budget)}`);
+		return `<Namespace {${values.join(', ')}}>`;
+	}
+
+	override attribute(name: string): Value | undefined {
+		return this.values.get(name);
+	}
+}
+
+/** A function, method, macro or class. */
+export class Callable extends PyObject {
+	constructor(
+		readonly typeName: string,
+		readonly name: string,
+		readonly call: (args: Value[], keywords: Keywords) => Value,
+		readonly attributes: Keywords = new Map(),
+	) {
+		super();
+	}
+
+	override represent(budget: Budget): string {
+		return this.typeName === 'Macro' ? `<Macro ${represent(this.name, budget)}>` : `<${this.typeName} ${this.name}>`;
+	}
+
+	override attribute(name: string): Value | undefined {
+		return this.attributes.get(name);
+	}
+}
+
+export function isInteger(value: Value): value is bigint | boolean {
+	return typeof value === 'bigint' || typeof value === 'boolean';
+}
+
+export function isNumber(value: Value): value is bigint | boolean | number {
+	return typeof value === 'number' || isInteger(value);
+}
+
+export function typeName(value: Value): string {
+	if (value === null) return 'NoneType';
+	if (Array.isArray(value)) return 'list';
+	switch (typeof value) {
+		case 'string':
+			return 'str';
+		case 'bigint':
+			return 'int';
+		case 'number':
+			return 'float';
+		case 'boolean':
+			return 'bool';
+		default:
+			return value.typeName;
+	}
+}
+
+export function isTrue(value: Value): boolean {
+	if (typeof value !== 'object' || value === null) return Boolean(value);
+	const length = Array.isArray(value) ? value.length : value.length;
+	return length === undefined || length > 0;
+}
+
+/** As Python's `str`. */
+export function toText(value: Value, budget: Budget): string {
+	if (typeof value === 'string') return value;
+	if (value instanceof Undefined) return '';
+	return represent(value, budget);
+}
+
+/** Python's limit for turning whole numbers into text. */
+const MAX_DIGITS = 4300;
+
+/** As Python's `repr`. */
+export function represent(value: Value, budget: Budget): string {
+	if (value === null) return 'None';
+	switch (typeof value) {
+		case 'boolean':
+			budget.charge(1);
+			return value ? 'True' : 'False';
+		case 'number':
+			budget.charge(10);
+			return floatText(value);
+		case 'bigint': {
+			budget.charge(10);
+			const text = value.toString();
+			if (text.length > MAX_DIGITS) throw new TemplateError('a number has too many digits to print');
+			return text;
+		}
+		case 'string':
+			return representText(value, budget);
+		default: {
+			budget.items(1);
+			const text = budget.nested(() =>
+				Array.isArray(value) ? `[${value.map((item) => represent(item, budget)).join(', ')}]` : value.represent(budget),
+			);
+			budget.text(text.length);
+			return text;
+		}
+	}
+}
+
+const NEEDS_ESCAPE = /[\\\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Cn}\p{Zl}\p{Zp}]|(?! )\p{Zs}/u;
+
+function representText(text: string, budget: Budget): string {
+	budget.text(4 * text.length);
+	const quote = text.includes("'") && !text.includes('"') ? '"' : "'";
+	if (!NEEDS_ESCAPE.test(text) && !text.includes(quote)) return quote + text + quote;
+	let inner = '';
+	for (const char of text) {
+		const code = char.codePointAt(0)!;
+		if (char === quote || char === '\\') inner += `\\${char}`;
+		else if (char === '\n') inner += '\\n';
+		else if (char === '\r') inner += '\\r';
+		else if (char === '\t') inner += '\\t';
+		else if (!NEEDS_ESCAPE.test(char)) inner += char;
+		else if (code < 0x100) inner += `\\x${code.toString(16).padStart(2, '0')}`;
+		else if (code < 0x10000) inner += `\\u${code.toString(16).padStart(4, '0')}`;
+		else inner += `\\U${code.toString(16).padStart(8, '0')}`;
+	}
+	return quote + inner + quote;
+}
+
+export function equals(a: Value, b: Value, budget: Budget): boolean {
+	budget.charge(1);
+	if (a === b) return !(typeof a === 'number' && Number.isNaN(a));
+	if (isNumber(a) && isNumber(b)) return sameNumber(numeric(a), numeric(b));
+	if (typeof a === 'string' || typeof b === 'string') {
+		if (typeof a === 'string' && typeof b === 'string') budget.text(a.length === b.length ? a.length : 0);
+		return false;
+	}
+	const [x, y] = [itemsOf(a), itemsOf(b)];
+	if (x && y) {
+		if (Array.isArray(a) !== Array.isArray(b) || x.length !== y.length) return false;
+		return budget.nested(() => x.every((item, i) => equals(item, y[i]!, budget)));
+	}
+	if (a instanceof Dict && b instanceof Dict) {
+		if (a.length !== b.length) return false;
+		return budget.nested(() => {
+			for (const [key, value] of a.entries()) {
+				const other = b.get(key, budget);
+				if (other === undefined || !equals(value, other, budget)) return false;
+			}
+			return true;
+		});
+	}
+	if (a instanceof Range && b instanceof Range) {
+		return a.length === b.length && (a.length === 0 || (a.start === b.start && (a.length === 1 || a.step === b.step)));
+	}
+	return a instanceof Undefined && b instanceof Undefined;
+}
+
+/** Compares an integer and a float exactly, which `===` tells apart by their types. */
+function sameNumber(a: bigint | number, b: bigint | number): boolean {
+	return a <= b && a >= b;
+}
+
+/** The items of a list or tuple. */
+export function itemsOf(value: Value): readonly Value[] | undefined {
+	return Array.isArray(value) ? value : value instanceof Tuple ? value.items : undefined;
+}
+
+/** A number for JavaScript's own comparison, which compares a `bigint` and a `number` exactly. */
+export function numeric(value: bigint | boolean | number): bigint | number {
+	return typeof value === 'boolean' ? BigInt(value) : value;
+}
+
+/**
+ * Negative where `a` is before `b`, positive where behind it, NaN where neither can be told of floats.
+ * @throws TemplateError where Python does not order values of these types.
+ */
+export function compare(a: Value, b: Value, operator: string, budget: Budget): number {
+	budget.charge(2);
+	if (isNumber(a) && isNumber(b)) {
+		const [x, y] = [numeric(a), numeric(b)];
+		return x < y ? -1 : x > y ? 1 : sameNumber(x, y) ? 0 : Number.NaN;
+	}
+	if (typeof a === 'string' && typeof b === 'string') {
+		budget.text(Math.min(a.length, b.length));
+		return compareTexts(a, b);
+	}
+	const [x, y] = [itemsOf(a), itemsOf(b)];
+	if (x && y && Array.isArray(a) === Array.isArray(b)) {
+		return budget.nested(() => {
+			for (let i = 0; i < Math.min(x.length, y.length); i++) {
+				if (!equals(x[i]!, y[i]!, budget)) return compare(x[i]!, y[i]!, operator, budget);
+			}
+			return x.length - y.length;
+		});
+	}
+	for (const value of [a, b]) if (value instanceof Undefined) value.raise();
+	throw new TemplateError(`'${operator}' not supported between instances of '${typeName(a)}' and '${typeName(b)}'`);
+}
+
+/** By code points, where JavaScript's own order is by UTF-16 units: they differ from U+E000 on. */
+function compareTexts(a: string, b: string): number {
+	if (a === b) return 0;
+	let at = 0;
+	while (at < a.length && at < b.length && a[at] === b[at]) at++;
+	const rank = (text: string) => {
+		const unit = text.charCodeAt(at);
+		return Number.isNaN(unit) ? -1 : unit >= 0xd800 && unit < 0xe000 ? unit + 0x10000 : unit;
+	};
+	return rank(a) - rank(b);
+}
+
+const TUPLE_KEY = '\u0000tuple ';
+
+/** What equal keys of a dict have in common: 1, 1.0 and true are the same key. */
+function hashKey(key: Value, budget: Budget): unknown {
+	if (typeof key === 'string' || key === null) return key;
+	if (isNumber(key)) {
+		const number = numeric(key);
+		return typeof number === 'bigint' && BigInt.asIntN(53, number) === number ? Number(number) : number;
+	}
+	if (key instanceof Tuple) {
+		return budget.nested(() => {
+			let text = TUPLE_KEY;
+			for (const item of key.items) {
+				const hash = hashKey(item, budget);
+				const part = `${typeof hash}${String(typeof hash === 'object' ? null : hash)}`;
+				text += `${part.length}:${part}`;
+				budget.text(part.length);
+			}
+			return text;
+		});
+	}
+	if (Array.isArray(key) || key instanceof Dict) throw new TemplateError(`unhashable type: '${typeName(key)}'`);
+	return key;
+}
+
+/** @throws TemplateError where the value cannot be walked through. */
+export function iterate(value: Value, budget: Budget): Iterable<Value> {
+	if (typeof value === 'string') return codePoints(value, budget);
+	if (Array.isArray(value)) return value;
+	const items = value instanceof PyObject ? value.iterate(budget) : undefined;
+	if (!items) throw new TemplateError(`'${typeName(value)}' object is not iterable`);
+	return items;
+}
+
+/** Everything that a walk gives, as an array of its own. */
+export function toArray(value: Value, budget: Budget): Value[] {
+	const items: Value[] = [];
+	for (const item of iterate(value, budget)) {
+		budget.items(1);
+		items.push(item);
+	}
+	return items;
+}
+
+const SURROGATE = /[\ud800-\udfff]/;
+
+/** Whether each UTF-16 unit is a character. */
+export function isPlain(text: string): boolean {
+	return !SURROGATE.test(text);
+}
+
+export function codePoints(text: string, budget: Budget): string[] {
+	budget.text(text.length);
+	budget.items(text.length);
+	return Array.from(text);
+}
+
+/** As `len`. @throws TemplateError where the value has none. */
+export function lengthOf(value: Value, budget: Budget): number {
+	if (typeof value === 'string') {
+		budget.text(value.length);
+		if (isPlain(value)) return value.length;
+		let length = 0;
+		for (const _ of value) length++;
+		return length;
+	}
+	const length = Array.isArray(value) ? value.length : value instanceof PyObject ? value.length : undefined;
+	if (length === undefined) throw new TemplateError(`object of type '${typeName(value)}' has no len()`);
+	return length;
+}
+
+/** As `item in container`. */
+export function contains(container: Value, item: Value, budget: Budget): boolean {
+	if (typeof container === 'string') {
+		if (typeof item !== 'string') {
+			throw new TemplateError(`'in <string>' requires string as left operand, not ${typeName(item)}`);
+		}
+		budget.text(container.length + item.length);
+		return container.includes(item);
+	}
+	if (container instanceof Dict) return container.get(item, budget) !== undefined;
+	if (container instanceof DictView && container.typeName === 'dict_keys') {
+		return container.dict.get(item, budget) !== undefined;
+	}
+	const items = Array.isArray(container) ? container : container instanceof PyObject && container.iterate(budget);
+	if (!items) throw new TemplateError(`argument of type '${typeName(container)}' is not iterable`);
+	for (const other of items) if (equals(item, other, budget)) return true;
+	return false;
+}
