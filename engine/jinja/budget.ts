@@ -1,6 +1,8 @@
 // What one rendering of an untrusted template may cost. Every operation is charged before it is done, by what it is about to read or
 // make, so that no template can take the process's time or memory: the same template costs the same everywhere.
 
+import type { Disguise } from './disguise';
+
 /** A template's own fault: what Jinja2 raises where it parses or renders it. The message has one line. */
 export class TemplateError extends Error {
 	override name = 'TemplateError';
@@ -21,9 +23,15 @@ export class Budget {
 	#left: number;
 	#depth = 0;
 
-	/** @param units about 10 ns each. */
-	constructor(units: number) {
+	readonly #disguise: Disguise | undefined;
+
+	/**
+	 * @param units some 30 ns each.
+	 * @param disguise what message texts wear.
+	 */
+	constructor(units: number, disguise?: Disguise) {
 		this.#left = units;
+		this.#disguise = disguise;
 	}
 
 	/** @throws TemplateError where nothing is left. */
@@ -36,6 +44,24 @@ export class Budget {
 	text(length: number): void {
 		if (!(length <= MAX_STRING)) throw new TemplateError('it takes too much memory');
 		this.charge(1 + length / CHARACTERS_A_UNIT);
+	}
+
+	/** A text as a template is to see it, as long as it is; charged for. What is written has to be the text itself. */
+	read(text: string): string {
+		this.text(text.length);
+		if (!this.#disguise) return text;
+		const seen = this.#disguise.reveal(text);
+		if (seen !== text) this.charge(text.length / 2);
+		return seen;
+	}
+
+	/** Changes a text character by character, e.g. to capitals. */
+	change(text: string, change: (char: string) => string): string {
+		this.charge(text.length);
+		if (this.#disguise) return this.#disguise.change(text, change);
+		let result = '';
+		for (const char of text) result += change(char);
+		return result;
 	}
 
 	/** For reading or making a list of this many items. */

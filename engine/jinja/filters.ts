@@ -6,7 +6,7 @@ import { toJson } from './json';
 import { centered } from './methods';
 import { parseFloatText, parseInteger, roundFloat } from './numbers';
 import { binary } from './operators';
-import { capitalize, escapeHtml, replace, splitLines, splitWords, strip } from './text';
+import { capitalize, capitalizeEach, escapeHtml, lower, replace, splitLines, splitWords, strip, upper } from './text';
 import {
 	codePoints,
 	compare,
@@ -22,6 +22,7 @@ import {
 	Lazy,
 	lengthOf,
 	numeric,
+	orElse,
 	represent,
 	Tuple,
 	toArray,
@@ -85,8 +86,7 @@ function sortKey(
 ): (item: Value) => Value {
 	const fold = (value: Value): Value => {
 		if (isTrue(caseSensitive ?? false) || typeof value !== 'string') return value;
-		runtime.budget.text(value.length);
-		return value.toLowerCase();
+		return runtime.budget.read(value).toLowerCase();
 	};
 	if ((attribute ?? null) === null) return fold;
 	const names = typeof attribute === 'string' ? attribute.split(',') : [attribute!];
@@ -241,8 +241,7 @@ function toInteger(value: Value, otherwise: Value, base: number, budget: Budget)
 	const whole = (number: number) => (Number.isFinite(number) ? BigInt(Math.trunc(number)) : otherwise);
 	if (typeof value === 'number') return whole(value);
 	if (typeof value !== 'string') return otherwise;
-	budget.text(value.length);
-	const text = strip(value, undefined, 'both', budget);
+	const text = budget.read(strip(value, undefined, 'both', budget));
 	if (text.length > 10_000) return otherwise;
 	budget.charge(text.length);
 	const float = parseFloatText(text);
@@ -253,7 +252,7 @@ function toFloat(value: Value, otherwise: Value, budget: Budget): Value {
 	if (value instanceof Undefined) value.raise();
 	if (isNumber(value)) return Number(value);
 	if (typeof value !== 'string') return otherwise;
-	return parseFloatText(strip(value, undefined, 'both', budget)) ?? otherwise;
+	return parseFloatText(budget.read(strip(value, undefined, 'both', budget))) ?? otherwise;
 }
 
 function round(value: Value, [precision, method]: Given): Value {
@@ -289,7 +288,7 @@ function truncate(text: string, [length, killWords, end, leeway]: Given, budget:
 	if (chars.length <= most + optionalIndex(leeway, 5)) return text;
 	const kept = chars.slice(0, Math.max(0, most - lengthOf(mark, budget))).join('');
 	if (isTrue(killWords ?? false)) return kept + mark;
-	const space = kept.lastIndexOf(' ');
+	const space = budget.read(kept).lastIndexOf(' ');
 	return (space < 0 ? kept : kept.slice(0, space)) + mark;
 }
 
@@ -324,12 +323,13 @@ function wordWrap(text: string, [width, breakLong, wrapString]: Given, budget: B
 }
 
 function stripTags(text: string, budget: Budget): string {
+	const seen = budget.read(text);
 	budget.text(4 * text.length);
 	let result = '';
 	for (let at = 0; at < text.length; ) {
-		const open = text.indexOf('<', at);
-		const comment = open >= 0 && text.startsWith('<!--', open);
-		const close = open < 0 ? -1 : comment ? text.indexOf('-->', open + 4) : text.indexOf('>', open);
+		const open = seen.indexOf('<', at);
+		const comment = open >= 0 && seen.startsWith('<!--', open);
+		const close = open < 0 ? -1 : comment ? seen.indexOf('-->', open + 4) : seen.indexOf('>', open);
 		if (close < 0) {
 			result += text.slice(at);
 			break;
@@ -347,13 +347,12 @@ const ENTITIES: Record<string, string> = {
 
 function quoteUrl(text: string, safe: string, budget: Budget): string {
 	budget.text(12 * text.length);
-	let result = '';
-	for (const byte of new TextEncoder().encode(text)) {
-		const char = String.fromCharCode(byte);
-		result +=
-			/[\w.~-]/.test(char) || safe.includes(char) ? char : `%${byte.toString(16).toUpperCase().padStart(2, '0')}`;
-	}
-	return result;
+	return budget.change(text, (char) => {
+		if (/^[A-Za-z\d_.~-]$/.test(char) || safe.includes(char)) return char;
+		if (char === ' ' && safe === '') return '+';
+		const bytes = Array.from(new TextEncoder().encode(char));
+		return bytes.map((byte) => `%${byte.toString(16).toUpperCase().padStart(2, '0')}`).join('');
+	});
 }
 
 function urlEncode(value: Value, budget: Budget): string {
@@ -362,9 +361,7 @@ function urlEncode(value: Value, budget: Budget): string {
 	}
 	const pairs =
 		value instanceof Dict ? [...value.entries()] : toArray(value, budget).map((pair) => toArray(pair, budget));
-	const quoted = pairs.map((pair) =>
-		pair.map((part) => quoteUrl(toText(part, budget), '', budget).replaceAll('%20', '+')).join('='),
-	);
+	const quoted = pairs.map((pair) => pair.map((part) => quoteUrl(toText(part, budget), '', budget)).join('='));
 	return quoted.join('&');
 }
 
@@ -443,7 +440,7 @@ function json(value: Value, [ascii, indentGiven, separators, sortKeys]: Given, {
 }
 
 const orDefault = (value: Value, [otherwise, falsy]: Given) =>
-	value instanceof Undefined || (isTrue(falsy ?? false) && !isTrue(value)) ? (otherwise ?? '') : value;
+	value instanceof Undefined || (isTrue(falsy ?? false) && !isTrue(value)) ? orElse(otherwise, () => '') : value;
 
 const length = (value: Value, _: Given, { budget }: Runtime) => BigInt(lengthOf(value, budget));
 
@@ -469,7 +466,13 @@ export const FILTERS: ReadonlyMap<string, Filter> = new Map<string, Filter>([
 		for (const item of iterate(value, budget)) return item;
 		return new Undefined('No first item, sequence was empty.');
 	}),
-	filter('float', ['default'], (value, [otherwise], { budget }) => toFloat(value, otherwise ?? 0, budget)),
+	filter('float', ['default'], (value, [otherwise], { budget }) =>
+		toFloat(
+			value,
+			orElse(otherwise, () => 0),
+			budget,
+		),
+	),
 	textFilter('forceescape', [], (text, _, budget) => escapeHtml(text, budget)),
 	[
 		'format',
@@ -484,7 +487,12 @@ export const FILTERS: ReadonlyMap<string, Filter> = new Map<string, Filter>([
 	filter('groupby', ['attribute', 'default', 'case_sensitive'], groupBy, 1),
 	textFilter('indent', ['width', 'first', 'blank'], indent),
 	filter('int', ['default', 'base'], (value, [otherwise, base], { budget }) =>
-		toInteger(value, otherwise ?? 0n, optionalIndex(base, 10), budget),
+		toInteger(
+			value,
+			orElse(otherwise, () => 0n),
+			optionalIndex(base, 10),
+			budget,
+		),
 	),
 	filter('items', [], (value, _, { budget }) => {
 		if (value instanceof Undefined) return new Lazy([]);
@@ -495,14 +503,11 @@ export const FILTERS: ReadonlyMap<string, Filter> = new Map<string, Filter>([
 	filter('join', ['d', 'attribute'], join),
 	filter('last', [], (value, _, { budget }) => {
 		if (value instanceof Lazy) throw new TemplateError("'generator' object is not reversible");
-		return toArray(value, budget).at(-1) ?? new Undefined('No last item, sequence was empty.');
+		return orElse(toArray(value, budget).at(-1), () => new Undefined('No last item, sequence was empty.'));
 	}),
 	filter('length', [], length),
 	filter('list', [], (value, _, { budget }) => toArray(value, budget)),
-	textFilter('lower', [], (text, _, budget) => {
-		budget.text(text.length);
-		return text.toLowerCase();
-	}),
+	textFilter('lower', [], (text, _, budget) => lower(text, budget)),
 	['map', map],
 	filter('max', ['case_sensitive', 'attribute'], extreme(true)),
 	filter('min', ['case_sensitive', 'attribute'], extreme(false)),
@@ -538,24 +543,18 @@ export const FILTERS: ReadonlyMap<string, Filter> = new Map<string, Filter>([
 		for (const item of iterate(value, runtime.budget)) sum = binary('+', sum, get(item), runtime.budget);
 		return sum;
 	}),
-	textFilter('title', [], (text, _, budget) => {
-		budget.text(4 * text.length);
-		return text.replaceAll(/[^-\s({[<]+/g, (word) => capitalize(word, budget));
-	}),
+	textFilter('title', [], (text, _, budget) => capitalizeEach(text, /[^-\s({[<]+/g, budget)),
 	filter('tojson', ['ensure_ascii', 'indent', 'separators', 'sort_keys'], json),
 	textFilter('trim', ['chars'], (text, [chars], budget) =>
 		strip(text, (chars ?? null) === null ? undefined : toText(chars!, budget), 'both', budget),
 	),
 	textFilter('truncate', ['length', 'killwords', 'end', 'leeway'], truncate),
 	filter('unique', ['case_sensitive', 'attribute'], (value, args, runtime) => new Lazy(unique(value, args, runtime))),
-	textFilter('upper', [], (text, _, budget) => {
-		budget.text(text.length);
-		return text.toUpperCase();
-	}),
+	textFilter('upper', [], (text, _, budget) => upper(text, budget)),
 	filter('urlencode', [], (value, _, { budget }) => urlEncode(value, budget)),
 	textFilter('wordcount', [], (text, _, budget) => {
 		budget.text(4 * text.length);
-		return BigInt(text.match(/[\p{L}\p{N}_]+/gu)?.length ?? 0);
+		return BigInt(budget.read(text).match(/[\p{L}\p{N}_]+/gu)?.length ?? 0);
 	}),
 	textFilter('wordwrap', ['width', 'break_long_words', 'wrapstring', 'break_on_hyphens'], wordWrap),
 	filter('xmlattr', ['autospace'], (value, args, { budget }) => xmlAttributes(value, args, budget)),

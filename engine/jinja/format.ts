@@ -23,7 +23,7 @@ const MAX_PRECISION = 100;
 /** Fills a text up to a width in characters. `align`: `<` left, `>` right, `^` in the middle, as `str.format` does. */
 export function pad(text: string, width: number, align: string, fill: string, budget: Budget): string {
 	budget.text(text.length);
-	const missing = width - (isPlain(text) ? text.length : codePoints(text, budget).length);
+	const missing = width - (isPlain(text, budget) ? text.length : codePoints(text, budget).length);
 	if (!(missing > 0)) return text;
 	budget.text(missing * fill.length);
 	const left = align === '<' ? 0 : align === '>' ? missing : Math.floor(missing / 2);
@@ -33,7 +33,7 @@ export function pad(text: string, width: number, align: string, fill: string, bu
 /** The first characters of a text. */
 function cut(text: string, length: number | undefined, budget: Budget): string {
 	if (length === undefined || length >= text.length) return text;
-	return isPlain(text) ? text.slice(0, length) : codePoints(text, budget).slice(0, length).join('');
+	return isPlain(text, budget) ? text.slice(0, length) : codePoints(text, budget).slice(0, length).join('');
 }
 
 const CONVERSION = /%(?:\(([^()]*)\))?([-+ #0]*)(\*|\d+)?(?:\.(\*|\d+)?)?[hlL]?([\s\S]?)/g;

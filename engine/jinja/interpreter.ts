@@ -16,6 +16,7 @@ import {
 	isTrue,
 	type Keywords,
 	Namespace,
+	orElse,
 	PyObject,
 	Tuple,
 	toArray,
@@ -70,12 +71,10 @@ export class Interpreter implements Runtime {
 	attribute(object: Value, name: string, items = true): Value {
 		this.budget.charge(2);
 		if (object instanceof Undefined) object.raise();
-		const own = object instanceof PyObject ? object.attribute(name) : undefined;
-		const found =
-			own ??
-			methodOf(object, name, this) ??
-			(items && object instanceof Dict ? object.get(name, this.budget) : undefined);
-		return found ?? missing(object, name, this.budget);
+		let found = object instanceof PyObject ? object.attribute(name) : undefined;
+		if (found === undefined) found = methodOf(object, name, this);
+		if (found === undefined && items && object instanceof Dict) found = object.get(name, this.budget);
+		return orElse(found, () => missing(object, name, this.budget));
 	}
 
 	item(object: Value, key: Value): Value {
@@ -275,7 +274,10 @@ export class Interpreter implements Runtime {
 						this.#scope.set(parameter, value);
 					}
 					if (uses.caller && !parameters.includes('caller')) {
-						this.#scope.set('caller', keywords.get('caller') ?? new Undefined('No caller defined'));
+						this.#scope.set(
+							'caller',
+							orElse(keywords.get('caller'), () => new Undefined('No caller defined')),
+						);
 						keywords.delete('caller');
 					}
 					if (uses.kwargs) this.#scope.set('kwargs', Dict.of(keywords, this.budget));
@@ -309,7 +311,7 @@ export class Interpreter implements Runtime {
 			case 'constant':
 				return expression.value;
 			case 'name':
-				return this.#scope.find(expression.name) ?? new Undefined(`'${expression.name}' is undefined`);
+				return orElse(this.#scope.find(expression.name), () => new Undefined(`'${expression.name}' is undefined`));
 			case 'list':
 				return this.#all(expression.items);
 			case 'tuple':
@@ -385,7 +387,10 @@ export class Interpreter implements Runtime {
 		const bound = (expression: Expression | undefined) => (expression ? this.#evaluate(expression) : null);
 		const bounds = [bound(start), bound(stop), bound(step)] as const;
 		if (object instanceof Undefined) object.raise();
-		return sliceOf(object, bounds, this.budget) ?? new Undefined(`${typeName(object)} object has no such slice`);
+		return orElse(
+			sliceOf(object, bounds, this.budget),
+			() => new Undefined(`${typeName(object)} object has no such slice`),
+		);
 	}
 
 	/** `a < b < c`: each side is evaluated once, and none behind the first that does not hold. */

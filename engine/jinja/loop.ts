@@ -1,6 +1,6 @@
 // The variable `loop`.
 import { type Budget, TemplateError } from './budget';
-import { Callable, equals, PyObject, Tuple, Undefined, type Value } from './values';
+import { Callable, equals, orElse, PyObject, Tuple, Undefined, type Value } from './values';
 
 export class LoopContext extends PyObject {
 	readonly typeName = 'LoopContext';
@@ -47,9 +47,9 @@ export class LoopContext extends PyObject {
 			case 'depth0':
 				return BigInt(this.depth0);
 			case 'previtem':
-				return items[index0 - 1] ?? new Undefined('there is no previous item');
+				return orElse(items[index0 - 1], () => new Undefined('there is no previous item'));
 			case 'nextitem':
-				return items[index0 + 1] ?? new Undefined('there is no next item');
+				return orElse(items[index0 + 1], () => new Undefined('there is no next item'));
 			case 'cycle':
 				return new Callable('method', 'cycle', (args) => this.#cycle(args));
 			case 'changed':

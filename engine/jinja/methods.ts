@@ -1,9 +1,20 @@
 // The methods of Python's types that a template may call. What changes a list or a dict is refused, as the sandbox that
 // transformers renders in does.
-import { TemplateError } from './budget';
+import { type Budget, TemplateError } from './budget';
 import { bind, optionalIndex, type Runtime, requireText, toIndex } from './calls';
 import { formatText, pad } from './format';
-import { capitalize, replace, splitBy, splitByFromEnd, splitLines, splitWords, strip } from './text';
+import {
+	capitalize,
+	capitalizeEach,
+	lower,
+	replace,
+	splitBy,
+	splitByFromEnd,
+	splitLines,
+	splitWords,
+	strip,
+	upper,
+} from './text';
 import {
 	Callable,
 	codePoints,
@@ -13,6 +24,7 @@ import {
 	isPlain,
 	type Keywords,
 	lengthOf,
+	orElse,
 	Range,
 	Tuple,
 	toArray,
@@ -121,7 +133,7 @@ const RANGE: Record<string, Method<Range>> = {
 const DICT: Record<string, Method<Dict>> = {
 	get: method(
 		['key', 'default'],
-		(dict, [key, otherwise], { budget }) => dict.get(key!, budget) ?? otherwise ?? null,
+		(dict, [key, otherwise], { budget }) => orElse(dict.get(key!, budget), () => orElse(otherwise, () => null)),
 		1,
 	),
 	keys: method([], (dict) => new DictView('dict_keys', dict)),
@@ -137,9 +149,8 @@ function searched(
 	end: Value | undefined,
 	{ budget }: Runtime,
 ): { part: string; from: number } | undefined {
-	budget.text(text.length);
 	if ((start ?? null) === null && (end ?? null) === null) return { part: text, from: 0 };
-	const units = isPlain(text) ? text : codePoints(text, budget);
+	const units = isPlain(text, budget) ? text : codePoints(text, budget);
 	const { length } = units;
 	const place = (value: number) => Math.min(Math.max(value < 0 ? value + length : value, 0), length);
 	const given = optionalIndex(start, 0);
@@ -154,11 +165,13 @@ function found(fromEnd: boolean, raises: boolean) {
 	return method<string>(
 		['sub', 'start', 'end'],
 		(text, [sub, start, end], runtime) => {
-			const wanted = requireText(sub, 'argument 1');
+			const { budget } = runtime;
+			const wanted = budget.read(requireText(sub, 'argument 1'));
 			const area = searched(text, start, end, runtime);
-			const at = area ? (fromEnd ? area.part.lastIndexOf(wanted) : area.part.indexOf(wanted)) : -1;
+			const seen = area && budget.read(area.part);
+			const at = seen === undefined ? -1 : fromEnd ? seen.lastIndexOf(wanted) : seen.indexOf(wanted);
 			if (at < 0 && raises) throw new TemplateError('substring not found');
-			return BigInt(at < 0 ? -1 : area!.from + lengthOf(area!.part.slice(0, at), runtime.budget));
+			return BigInt(at < 0 ? -1 : area!.from + lengthOf(seen!.slice(0, at), budget));
 		},
 		1,
 	);
@@ -175,7 +188,9 @@ function affix(at: 'start' | 'end') {
 					const which = at === 'start' ? 'startswith' : 'endswith';
 					throw new TemplateError(`${which} first arg must be str or a tuple of str, not ${typeName(one)}`);
 				}
-				return area !== undefined && (at === 'start' ? area.part.startsWith(one) : area.part.endsWith(one));
+				if (!area) return false;
+				const [seen, wantedText] = [runtime.budget.read(area.part), runtime.budget.read(one)];
+				return at === 'start' ? seen.startsWith(wantedText) : seen.endsWith(wantedText);
 			});
 		},
 		1,
@@ -205,8 +220,8 @@ function partition(fromEnd: boolean) {
 		(text, [sep], { budget }) => {
 			const separator = requireText(sep, 'sep');
 			if (separator === '') throw new TemplateError('empty separator');
-			budget.text(text.length);
-			const at = fromEnd ? text.lastIndexOf(separator) : text.indexOf(separator);
+			const [seen, wanted] = [budget.read(text), budget.read(separator)];
+			const at = fromEnd ? seen.lastIndexOf(wanted) : seen.indexOf(wanted);
 			if (at < 0) return new Tuple(fromEnd ? ['', '', text] : [text, '', '']);
 			return new Tuple([text.slice(0, at), separator, text.slice(at + separator.length)]);
 		},
@@ -229,7 +244,7 @@ function padded(align: '<' | '>' | '^') {
 }
 
 /** `str.center` puts the odd one left where the width is odd. */
-export function centered(text: string, width: number, fill: string, budget: Runtime['budget']): string {
+export function centered(text: string, width: number, fill: string, budget: Budget): string {
 	const missing = width - lengthOf(text, budget);
 	if (!(missing > 0)) return text;
 	const left = Math.floor(missing / 2) + (missing % 2 === 1 && width % 2 === 1 ? 1 : 0);
@@ -237,23 +252,17 @@ export function centered(text: string, width: number, fill: string, budget: Runt
 }
 
 function matches(pattern: RegExp, empty = false) {
-	return method<string>([], (text, _, { budget }) => {
-		budget.text(text.length);
-		return text === '' ? empty : pattern.test(text);
-	});
+	return tested((text) => (text === '' ? empty : pattern.test(text)));
 }
 
-function mapped(map: (text: string) => string) {
-	return method<string>([], (text, _, { budget }) => {
-		budget.text(2 * text.length);
-		return map(text);
-	});
+function mapped(map: (text: string, budget: Budget) => string) {
+	return method<string>([], (text, _, { budget }) => map(text, budget));
 }
 
 function tested(test: (text: string) => boolean) {
 	return method<string>([], (text, _, { budget }) => {
 		budget.text(2 * text.length);
-		return test(text);
+		return test(budget.read(text));
 	});
 }
 
@@ -265,17 +274,18 @@ export function isUpper(text: string): boolean {
 	return /\p{Uppercase}/u.test(text) && !/[\p{Lowercase}\p{Lt}]/u.test(text);
 }
 
-/** The first letter of each run of letters large, the others small. */
-function titled(text: string): string {
-	return text.replaceAll(/\p{L}+/gu, (word) => {
-		const first = String.fromCodePoint(word.codePointAt(0)!);
-		return first.toUpperCase() + word.slice(first.length).toLowerCase();
-	});
+/** Letters in a row. */
+const LETTERS = /\p{L}+/gu;
+
+/** Whether each run of letters begins with a large one, and no other is large. */
+function isTitle(text: string): boolean {
+	const words = text.match(LETTERS) ?? [];
+	return words.length > 0 && words.every((word) => /^(?:[\p{Lu}\p{Lt}]|\p{Lo})[^\p{Lu}\p{Lt}]*$/u.test(word));
 }
 
 const STRING: Record<string, Method<string>> = {
-	capitalize: method([], (text, _, { budget }) => capitalize(text, budget)),
-	casefold: mapped((text) => text.toLowerCase().replaceAll('ß', 'ss')),
+	capitalize: mapped(capitalize),
+	casefold: mapped((text, budget) => budget.change(text, (char) => (char === 'ß' ? 'ss' : char.toLowerCase()))),
 	center: padded('^'),
 	count: method(
 		['sub', 'start', 'end'],
@@ -323,7 +333,7 @@ const STRING: Record<string, Method<string>> = {
 	isnumeric: matches(/^\p{N}+$/u),
 	isprintable: matches(/^[^\p{C}\p{Zl}\p{Zp}\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]*$/u, true),
 	isspace: method([], (text, _, { budget }) => text !== '' && strip(text, undefined, 'both', budget) === ''),
-	istitle: tested((text) => /\p{L}/u.test(text) && text === titled(text)),
+	istitle: tested(isTitle),
 	isupper: tested(isUpper),
 	join: method(
 		['iterable'],
@@ -342,24 +352,22 @@ const STRING: Record<string, Method<string>> = {
 		1,
 	),
 	ljust: padded('<'),
-	lower: mapped((text) => text.toLowerCase()),
+	lower: mapped(lower),
 	lstrip: stripped('start'),
 	partition: partition(false),
 	removeprefix: method(
 		['prefix'],
 		(text, [prefix], { budget }) => {
-			budget.text(text.length);
-			const start = requireText(prefix, 'removeprefix() argument');
-			return text.startsWith(start) ? text.slice(start.length) : text;
+			const start = budget.read(requireText(prefix, 'removeprefix() argument'));
+			return budget.read(text).startsWith(start) ? text.slice(start.length) : text;
 		},
 		1,
 	),
 	removesuffix: method(
 		['suffix'],
 		(text, [suffix], { budget }) => {
-			budget.text(text.length);
-			const end = requireText(suffix, 'removesuffix() argument');
-			return text.endsWith(end) ? text.slice(0, text.length - end.length) : text;
+			const end = budget.read(requireText(suffix, 'removesuffix() argument'));
+			return budget.read(text).endsWith(end) ? text.slice(0, text.length - end.length) : text;
 		},
 		1,
 	),
@@ -385,15 +393,16 @@ const STRING: Record<string, Method<string>> = {
 	splitlines: method(['keepends'], (text, [keepends], { budget }) => splitLines(text, Boolean(keepends), budget)),
 	startswith: affix('start'),
 	strip: stripped('both'),
-	swapcase: mapped((text) =>
-		Array.from(text, (char) => (isUpper(char) ? char.toLowerCase() : char.toUpperCase())).join(''),
+	swapcase: mapped((text, budget) =>
+		budget.change(text, (char) => (isUpper(char) ? char.toLowerCase() : char.toUpperCase())),
 	),
-	title: mapped(titled),
-	upper: mapped((text) => text.toUpperCase()),
+	title: mapped((text, budget) => capitalizeEach(text, LETTERS, budget)),
+	upper: mapped(upper),
 	zfill: method(
 		['width'],
 		(text, [width], { budget }) => {
-			const sign = /^[+-]/.exec(text)?.[0] ?? '';
+			const signed = /^[+-]/.test(budget.read(text));
+			const sign = signed ? text.slice(0, 1) : '';
 			return sign + pad(text.slice(sign.length), toIndex(width!) - sign.length, '>', '0', budget);
 		},
 		1,

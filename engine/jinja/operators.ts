@@ -150,8 +150,7 @@ export function itemOf(object: Value, key: Value, budget: Budget): Value | undef
 	if (!isInteger(key)) return undefined;
 	const index = Number(key);
 	if (typeof object === 'string') {
-		budget.text(object.length);
-		return isPlain(object) ? at(object.length, index, (i) => object[i]!) : codePoints(object, budget).at(index);
+		return isPlain(object, budget) ? at(object.length, index, (i) => object[i]!) : codePoints(object, budget).at(index);
 	}
 	if (Array.isArray(object)) return object.at(index);
 	if (object instanceof Tuple) return object.items.at(index);
@@ -178,8 +177,7 @@ export function sliceOf(
 	if (by === 0) throw new TemplateError('slice step cannot be zero');
 	let items: string | readonly Value[];
 	if (typeof object === 'string') {
-		budget.text(object.length);
-		items = isPlain(object) ? object : codePoints(object, budget);
+		items = isPlain(object, budget) ? object : codePoints(object, budget);
 	} else if (Array.isArray(object)) items = object;
 	else if (object instanceof Tuple) items = object.items;
 	else if (object instanceof Range) {

@@ -3,6 +3,7 @@
 // untrusted: this interpreter has nothing of JavaScript in reach, and charges each operation to a budget before it is done.
 import type { Statement } from './ast';
 import { Budget, TemplateError } from './budget';
+import type { Disguise } from './disguise';
 import { makeGlobals } from './globals';
 import { Interpreter } from './interpreter';
 import { parseTemplate } from './parser';
@@ -16,10 +17,12 @@ const MAX_TEMPLATE = 200_000;
 export type Variable = string | number | boolean | null | readonly Variable[] | { readonly [name: string]: Variable };
 
 export interface RenderOptions {
-	/** What the rendering may cost, about 10 ns a unit. */
+	/** What the rendering may cost, some 30 ns a unit. */
 	units: number;
 	/** What `strftime_now` tells. */
 	now: LocalTime;
+	/** What texts among the variables wear; what comes of them in the result wears it, too. */
+	disguise?: Disguise;
 }
 
 export class Template {
@@ -32,9 +35,9 @@ export class Template {
 	}
 
 	/** @throws TemplateError, of one line, where the template raises or takes too much. */
-	render(variables: { readonly [name: string]: Variable }, { units, now }: RenderOptions): string {
+	render(variables: { readonly [name: string]: Variable }, { units, now, disguise }: RenderOptions): string {
 		return guarded(() => {
-			const budget = new Budget(units);
+			const budget = new Budget(units, disguise);
 			const given = Object.entries(variables).map(([name, value]): [string, Value] => [name, fromJson(value, budget)]);
 			return new Interpreter([...makeGlobals(now, budget), ...given], budget).render(this.#statements);
 		});

@@ -104,9 +104,7 @@ export function makeTests(filters: { has(name: string): boolean }): ReadonlyMap<
 }
 
 function text(value: Value, budget: Runtime['budget']): string {
-	const result = toText(value, budget);
-	budget.text(2 * result.length);
-	return result;
+	return budget.read(toText(value, budget));
 }
 
 /** @throws TemplateError where there is no such filter or test. */

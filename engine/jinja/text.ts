@@ -7,14 +7,15 @@ const SPACE = new RegExp(`^[${WHITE_SPACE}]$`);
 
 /** @param chars which characters to take off; absent: white space. */
 export function strip(text: string, chars: string | undefined, ends: 'both' | 'start' | 'end', budget: Budget): string {
-	budget.text(text.length);
-	const units = chars === undefined || (isPlain(chars) && isPlain(text)) ? text : codePoints(text, budget);
-	const set = chars === undefined ? undefined : new Set(Array.from(chars));
+	const plain = chars === undefined || isPlain(text, budget);
+	const units = plain ? text : codePoints(text, budget);
+	const seen = plain ? budget.read(text) : Array.from(budget.read(text));
+	const set = chars === undefined ? undefined : new Set(budget.read(chars));
 	const taken = (unit: string) => (set ? set.has(unit) : SPACE.test(unit));
 	let from = 0;
-	let to = units.length;
-	if (ends !== 'end') while (from < to && taken(units[from]!)) from++;
-	if (ends !== 'start') while (to > from && taken(units[to - 1]!)) to--;
+	let to = seen.length;
+	if (ends !== 'end') while (from < to && taken(seen[from]!)) from++;
+	if (ends !== 'start') while (to > from && taken(seen[to - 1]!)) to--;
 	return typeof units === 'string' ? units.slice(from, to) : units.slice(from, to).join('');
 }
 
@@ -34,11 +35,11 @@ export function replace(text: string, old: string, by: string, count: number, bu
 
 /** @param limit at most so many cuts, from the left; negative: all. */
 export function splitBy(text: string, separator: string, limit: number, budget: Budget): string[] {
-	budget.text(text.length);
+	const [seen, wanted] = [budget.read(text), budget.read(separator)];
 	const parts: string[] = [];
 	let from = 0;
 	for (let cuts = 0; limit < 0 || cuts < limit; cuts++) {
-		const at = text.indexOf(separator, from);
+		const at = seen.indexOf(wanted, from);
 		if (at < 0) break;
 		budget.items(1);
 		parts.push(text.slice(from, at));
@@ -49,11 +50,11 @@ export function splitBy(text: string, separator: string, limit: number, budget: 
 }
 
 export function splitByFromEnd(text: string, separator: string, limit: number, budget: Budget): string[] {
-	budget.text(text.length);
+	const [seen, wanted] = [budget.read(text), budget.read(separator)];
 	const parts: string[] = [];
 	let to = text.length;
 	for (let cuts = 0; limit < 0 || cuts < limit; cuts++) {
-		const at = to >= separator.length ? text.lastIndexOf(separator, to - separator.length) : -1;
+		const at = to >= separator.length ? seen.lastIndexOf(wanted, to - separator.length) : -1;
 		if (at < 0) break;
 		budget.items(1);
 		parts.push(text.slice(at + separator.length, to));
@@ -65,12 +66,12 @@ export function splitByFromEnd(text: string, separator: string, limit: number, b
 
 /** At runs of white space, with none at the ends. */
 export function splitWords(text: string, limit: number, fromEnd: boolean, budget: Budget): string[] {
-	budget.text(2 * text.length);
+	const seen = budget.read(text);
 	const words: string[] = [];
 	const step = fromEnd ? -1 : 1;
 	let at = fromEnd ? text.length - 1 : 0;
 	const inside = () => at >= 0 && at < text.length;
-	const space = () => SPACE.test(text[at]!);
+	const space = () => SPACE.test(seen[at]!);
 	for (;;) {
 		while (inside() && space()) at += step;
 		if (!inside()) break;
@@ -90,10 +91,10 @@ export function splitWords(text: string, limit: number, fromEnd: boolean, budget
 const LINE_END = /\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]/g;
 
 export function splitLines(text: string, keepEnds: boolean, budget: Budget): string[] {
-	budget.text(text.length);
+	const seen = budget.read(text);
 	const lines: string[] = [];
 	let from = 0;
-	for (const match of text.matchAll(LINE_END)) {
+	for (const match of seen.matchAll(LINE_END)) {
 		budget.items(4);
 		const end = match.index + match[0].length;
 		lines.push(text.slice(from, keepEnds ? end : match.index));
@@ -103,16 +104,36 @@ export function splitLines(text: string, keepEnds: boolean, budget: Budget): str
 	return lines;
 }
 
+export function upper(text: string, budget: Budget): string {
+	return budget.change(text, (char) => char.toUpperCase());
+}
+
+export function lower(text: string, budget: Budget): string {
+	return budget.change(text, (char) => char.toLowerCase());
+}
+
 export function capitalize(text: string, budget: Budget): string {
-	budget.text(2 * text.length);
-	const first = String.fromCodePoint(text.codePointAt(0) ?? 0x20);
-	return text === '' ? '' : first.toUpperCase() + text.slice(first.length).toLowerCase();
+	const [first] = budget.read(text);
+	if (first === undefined) return '';
+	return upper(text.slice(0, first.length), budget) + lower(text.slice(first.length), budget);
+}
+
+/** Capitalizes each part of a text that the pattern, a global one, matches. */
+export function capitalizeEach(text: string, pattern: RegExp, budget: Budget): string {
+	let result = '';
+	let end = 0;
+	for (const { index, 0: word } of budget.read(text).matchAll(pattern)) {
+		result += text.slice(end, index);
+		end = index + word.length;
+		result += capitalize(text.slice(index, end), budget);
+	}
+	return result + text.slice(end);
 }
 
 /** Text with HTML's own characters escaped, as MarkupSafe does. */
 export function escapeHtml(text: string, budget: Budget): string {
 	budget.text(6 * text.length);
-	return text.replaceAll(/[&<>'"]/g, (char) => HTML[char]!);
+	return budget.change(text, (char) => HTML[char] ?? char);
 }
 
 const HTML: Record<string, string> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', "'": '&#39;', '"': '&#34;' };

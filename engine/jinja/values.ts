@@ -240,6 +240,11 @@ export class Callable extends PyObject {
 	}
 }
 
+/** What is there, `None` included, or else something that stands for it; `??` would take `None` for missing. */
+export function orElse(value: Value | undefined, otherwise: () => Value): Value {
+	return value === undefined ? otherwise() : value;
+}
+
 export function isInteger(value: Value): value is bigint | boolean {
 	return typeof value === 'bigint' || typeof value === 'boolean';
 }
@@ -313,22 +318,22 @@ export function represent(value: Value, budget: Budget): string {
 const NEEDS_ESCAPE = /[\\\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Cn}\p{Zl}\p{Zp}]|(?! )\p{Zs}/u;
 
 function representText(text: string, budget: Budget): string {
+	const seen = budget.read(text);
+	const quote = seen.includes("'") && !seen.includes('"') ? '"' : "'";
+	if (!NEEDS_ESCAPE.test(seen) && !seen.includes(quote)) return quote + text + quote;
 	budget.text(4 * text.length);
-	const quote = text.includes("'") && !text.includes('"') ? '"' : "'";
-	if (!NEEDS_ESCAPE.test(text) && !text.includes(quote)) return quote + text + quote;
-	let inner = '';
-	for (const char of text) {
-		const code = char.codePointAt(0)!;
-		if (char === quote || char === '\\') inner += `\\${char}`;
-		else if (char === '\n') inner += '\\n';
-		else if (char === '\r') inner += '\\r';
-		else if (char === '\t') inner += '\\t';
-		else if (!NEEDS_ESCAPE.test(char)) inner += char;
-		else if (code < 0x100) inner += `\\x${code.toString(16).padStart(2, '0')}`;
-		else if (code < 0x10000) inner += `\\u${code.toString(16).padStart(4, '0')}`;
-		else inner += `\\U${code.toString(16).padStart(8, '0')}`;
-	}
-	return quote + inner + quote;
+	return quote + budget.change(text, (char) => (char === quote ? `\\${char}` : escaped(char))) + quote;
+}
+
+const SHORT_ESCAPES: Record<string, string> = { '\\': '\\\\', '\n': '\\n', '\r': '\\r', '\t': '\\t' };
+
+function escaped(char: string): string {
+	if (!NEEDS_ESCAPE.test(char)) return char;
+	const short = SHORT_ESCAPES[char];
+	if (short !== undefined) return short;
+	const digits = char.codePointAt(0)!.toString(16);
+	if (digits.length <= 2) return `\\x${digits.padStart(2, '0')}`;
+	return digits.length <= 4 ? `\\u${digits.padStart(4, '0')}` : `\\U${digits.padStart(8, '0')}`;
 }
 
 export function equals(a: Value, b: Value, budget: Budget): boolean {
@@ -336,8 +341,8 @@ export function equals(a: Value, b: Value, budget: Budget): boolean {
 	if (a === b) return !(typeof a === 'number' && Number.isNaN(a));
 	if (isNumber(a) && isNumber(b)) return sameNumber(numeric(a), numeric(b));
 	if (typeof a === 'string' || typeof b === 'string') {
-		if (typeof a === 'string' && typeof b === 'string') budget.text(a.length === b.length ? a.length : 0);
-		return false;
+		if (typeof a !== 'string' || typeof b !== 'string' || a.length !== b.length) return false;
+		return budget.read(a) === budget.read(b);
 	}
 	const [x, y] = [itemsOf(a), itemsOf(b)];
 	if (x && y) {
@@ -386,8 +391,7 @@ export function compare(a: Value, b: Value, operator: string, budget: Budget): n
 		return x < y ? -1 : x > y ? 1 : sameNumber(x, y) ? 0 : Number.NaN;
 	}
 	if (typeof a === 'string' && typeof b === 'string') {
-		budget.text(Math.min(a.length, b.length));
-		return compareTexts(a, b);
+		return compareTexts(budget.read(a), budget.read(b));
 	}
 	const [x, y] = [itemsOf(a), itemsOf(b)];
 	if (x && y && Array.isArray(a) === Array.isArray(b)) {
@@ -418,7 +422,8 @@ const TUPLE_KEY = '\u0000tuple ';
 
 /** What equal keys of a dict have in common: 1, 1.0 and true are the same key. */
 function hashKey(key: Value, budget: Budget): unknown {
-	if (typeof key === 'string' || key === null) return key;
+	if (key === null) return key;
+	if (typeof key === 'string') return budget.read(key);
 	if (isNumber(key)) {
 		const number = numeric(key);
 		return typeof number === 'bigint' && BigInt.asIntN(53, number) === number ? Number(number) : number;
@@ -460,25 +465,27 @@ export function toArray(value: Value, budget: Budget): Value[] {
 
 const SURROGATE = /[\ud800-\udfff]/;
 
-/** Whether each UTF-16 unit is a character. */
-export function isPlain(text: string): boolean {
-	return !SURROGATE.test(text);
+/** Whether each UTF-16 unit of a text is a character of its own. */
+export function isPlain(text: string, budget: Budget): boolean {
+	return !SURROGATE.test(budget.read(text));
 }
 
 export function codePoints(text: string, budget: Budget): string[] {
-	budget.text(text.length);
+	const seen = budget.read(text);
 	budget.items(text.length);
-	return Array.from(text);
+	const chars = Array.from(seen);
+	if (seen === text) return chars;
+	let at = 0;
+	return chars.map(({ length }) => {
+		at += length;
+		return text.slice(at - length, at);
+	});
 }
 
 /** As `len`. @throws TemplateError where the value has none. */
 export function lengthOf(value: Value, budget: Budget): number {
 	if (typeof value === 'string') {
-		budget.text(value.length);
-		if (isPlain(value)) return value.length;
-		let length = 0;
-		for (const _ of value) length++;
-		return length;
+		return isPlain(value, budget) ? value.length : codePoints(value, budget).length;
 	}
 	const length = Array.isArray(value) ? value.length : value instanceof PyObject ? value.length : undefined;
 	if (length === undefined) throw new TemplateError(`object of type '${typeName(value)}' has no len()`);
@@ -491,8 +498,7 @@ export function contains(container: Value, item: Value, budget: Budget): boolean
 		if (typeof item !== 'string') {
 			throw new TemplateError(`'in <string>' requires string as left operand, not ${typeName(item)}`);
 		}
-		budget.text(container.length + item.length);
-		return container.includes(item);
+		return budget.read(container).includes(budget.read(item));
 	}
 	if (container instanceof Dict) return container.get(item, budget) !== undefined;
 	if (container instanceof DictView && container.typeName === 'dict_keys') {
