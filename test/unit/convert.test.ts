@@ -246,6 +246,66 @@ describe('gpt-oss', () => {
 		expect(correlation(theirs!, ours)).toBeGreaterThan(0.999);
 	});
 
+	describe('its RoPE', () => {
+		const { rope_scaling: scaling, ...others } = config;
+		const key = 'gpt-oss.rope.scaling.yarn_truncate';
+		async function metadataWith(change: object): Promise<GgufHeader['metadata']> {
+			const from = await folderOf(await makeModel(folder, 'for-rope', shape), 'gpt-oss-rope', true, 1);
+			const written = JSON.parse(readFileSync(path.join(from, 'config.json'), 'utf8')) as object;
+			const { rope_scaling: _given, ...rest } = written as { rope_scaling: object };
+			writeFileSync(path.join(from, 'config.json'), JSON.stringify({ ...rest, ...change }));
+			rmSync(`${from}.gguf`, { force: true });
+			await convertFolder(from, `${from}.gguf`);
+			return (await native.readGguf(`${from}.gguf`)).metadata;
+		}
+		const { truncate: _usual, ...unsaid } = scaling;
+
+		test.each<[string, object, boolean | undefined]>([
+			['is not rounded, as is usual', { rope_scaling: scaling }, undefined],
+			['is not rounded where nothing is said', { rope_scaling: unsaid }, undefined],
+			['is rounded where a fine-tune says so', { rope_scaling: { ...scaling, truncate: true } }, true],
+			['is rounded, said in the new place', { rope_parameters: { ...scaling, truncate: true } }, true],
+			['is the published one where there is none', {}, undefined],
+			[
+				'is the same for both types of layers',
+				{ rope_parameters: { sliding_attention: scaling, full_attention: scaling } },
+				undefined,
+			],
+		])('%s', async (_, change, truncate) => {
+			const metadata = await metadataWith(change);
+			expect(metadata.get(key)).toBe(truncate);
+			expect(metadata.get('gpt-oss.rope.scaling.type')).toBe('yarn');
+			expect(metadata.get('gpt-oss.rope.scaling.factor')).toBe(32);
+			expect(metadata.get('gpt-oss.rope.scaling.original_context_length')).toBe(4096);
+			expect(metadata.get('gpt-oss.rope.freq_base')).toBe(others.rope_theta);
+		});
+
+		test.each<[string, object, RegExp]>([
+			['nothing at all', { rope_scaling: null }, /rope_scaling is empty, which means different things/],
+			[
+				'types of layers that differ',
+				{ rope_parameters: { sliding_attention: scaling, full_attention: { ...scaling, factor: 2 } } },
+				/rope_parameters differ between sliding_attention and full_attention layers/,
+			],
+			['one type of layer', { rope_parameters: { full_attention: scaling } }, /none of sliding_attention/],
+			['another activation', { rope_scaling: scaling, swiglu_alpha: 1.5 }, /swiglu_alpha is "1.5"/],
+			['no biases', { rope_scaling: scaling, attention_bias: false }, /attention_bias is "false"/],
+			[
+				'two numbers of experts',
+				{ rope_scaling: scaling, num_experts: 7 },
+				/num_experts is 7, but num_local_experts is 4/,
+			],
+			['two numbers of used ones', { rope_scaling: scaling, experts_per_token: 1 }, /num_experts_per_tok is 2, but/],
+		])('is refused with %s', async (_, change, message) => {
+			await expect(metadataWith(change)).rejects.toThrow(message);
+		});
+
+		test('has a base of 150,000 where none is given', async () => {
+			const metadata = await metadataWith({ rope_scaling: scaling, rope_theta: undefined });
+			expect(metadata.get('gpt-oss.rope.freq_base')).toBe(150_000);
+		});
+	});
+
 	test('BF16 experts, which the folder has transposed, give the logits of the MXFP4 they came from', async () => {
 		const direct = path.join(folder, 'direct.gguf');
 		const from = await folderOf(direct, 'gpt-oss-bf16', false, 1);
