@@ -18,6 +18,7 @@ import { createNonce, webviewPage } from '../webviewPage';
 import { attachDocument, attachSelection, EditorMemory, pickAttachment, suggestionOf } from './attachments';
 import { type AttachedText, Conversation } from './conversation';
 import { ConversationStore } from './conversationStore';
+import { openLink } from './openLink';
 
 export const CHAT_VIEW = 'hearth.chat';
 
@@ -375,11 +376,4 @@ function chatSettings(): { reasoningEffort: ReasoningEffort; reasoningDisplay: R
 		reasoningEffort: configuration.get('reasoningEffort', 'medium'),
 		reasoningDisplay: configuration.get('reasoningDisplay', 'collapsed'),
 	};
-}
-
-/** Opens what a model's answer links to. VS Code asks before it opens a domain that is not trusted. */
-async function openLink(href: string): Promise<void> {
-	const uri = vscode.Uri.parse(href, true);
-	if (uri.scheme !== 'http' && uri.scheme !== 'https' && uri.scheme !== 'mailto') return;
-	await vscode.env.openExternal(uri);
 }

@@ -133,6 +133,63 @@ describe('what a model writes', () => {
 		expect(outside).toEqual([]);
 	});
 
+	it('leads to files, which the host opens, and to nothing that runs', async () => {
+		await open('chat');
+		const links: [markdown: string, href: string | null][] = [
+			['src/a.ts', 'src/a.ts'],
+			['./src/a.ts:12', './src/a.ts:12'],
+			['a.ts:12', 'a.ts:12'],
+			['../a.ts#L12', '../a.ts#L12'],
+			['<my file.ts>', 'my%20file.ts'],
+			['/etc/hosts', '/etc/hosts'],
+			['C:\\\\src\\\\a.ts', 'C:%5Csrc%5Ca.ts'],
+			['file:///src/a.ts', 'file:///src/a.ts'],
+			['mailto:a@b.example', 'mailto:a@b.example'],
+			['command:workbench.action.quit', null],
+			['vscode://x/y', null],
+			['//evil.example/x', null],
+			['blob:x', null],
+		];
+		const content = links.map(([to], i) => `[link ${i}](${to})`).join(' ');
+		await say(snapshot({ entries: [question, answer({ content })] }));
+		for (const [i, [to, href]] of links.entries()) {
+			const before = (await sent()).length;
+			const link = page.locator('.body').getByText(`link ${i}`, { exact: true });
+			if (href !== null && i % 2 === 0) await link.press('Enter');
+			else await link.click();
+			expect((await sent()).slice(before), to).toEqual(href === null ? [] : [{ type: 'open-link', href }]);
+		}
+		expect(page.url()).toBe(`${ORIGIN}/`);
+		expect(outside).toEqual([]);
+		expect(errors).toEqual([]);
+	});
+
+	it('cannot move the page to another base, nor send a form', async () => {
+		await open('chat');
+		await page.evaluate(() => {
+			document.head.insertAdjacentHTML('beforeend', '<base href="https://evil.example/">');
+			document.body.insertAdjacentHTML('beforeend', '<form id="evil" action="https://evil.example/"></form>');
+			(document.getElementById('evil') as HTMLFormElement).submit();
+		});
+		await expect.poll(() => errors.filter((text) => text.includes('form-action')).length).toBe(1);
+		expect(errors.filter((text) => text.includes('base-uri')).length).toBe(1);
+		expect(await page.evaluate(() => document.baseURI)).toBe(`${ORIGIN}/`);
+		expect(page.url()).toBe(`${ORIGIN}/`);
+		expect(outside).toEqual([]);
+	});
+
+	it('shows formulas as they were written', async () => {
+		await open('chat');
+		const content = 'So \\(a_1 * b_1\\) and\n\n\\[\n  x = \\{1\\}\n\\]';
+		await say(snapshot({ entries: [question, answer({ content })] }));
+		await page.locator('.formula').waitFor();
+		expect(await page.locator('.body p').allTextContents()).toEqual([
+			'So \\(a_1 * b_1\\) and',
+			'\\[\n  x = \\{1\\}\n\\]',
+		]);
+		expect(await page.locator('.body code').count()).toBe(0);
+	});
+
 	it('is refused by the policy even where the sanitiser would fail', async () => {
 		await open('chat');
 		await page.evaluate(() => {

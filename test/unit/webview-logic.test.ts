@@ -22,6 +22,13 @@ describe('markdown', () => {
 		expect([...html.matchAll(/href="([^"]*)"/g)].map((match) => match[1])).toEqual(['https://a.example/']);
 	});
 
+	it('keeps links to files as they are meant', () => {
+		const html = renderMarkdown('[a](src/a.ts:12) [b](./b.ts#L3) [c](file:///c.ts) [d](<my d.ts>) [e](C:\\\\e.ts)');
+		expect([...html.matchAll(/href="([^"]*)"/g)].map((match) => match[1])).toEqual([
+			...['src/a.ts:12', './b.ts#L3', 'file:///c.ts', 'my%20d.ts', 'C:%5Ce.ts'],
+		]);
+	});
+
 	it('shows a picture as a link, so that its server is not asked', () => {
 		const html = renderMarkdown('![a "chart"](https://evil.example/p.png?q=1&r=2)');
 		expect(html).toContain('<a href="https://evil.example/p.png?q=1&amp;r=2">a &quot;chart&quot;</a>');
@@ -44,8 +51,63 @@ describe('markdown', () => {
 	});
 });
 
+describe('formulas', () => {
+	/** What is read on the page. */
+	const text = (source: string) =>
+		renderMarkdown(source)
+			.replace(/<[^>]*>/g, '')
+			.replaceAll('&lt;', '<')
+			.replaceAll('&gt;', '>')
+			.replaceAll('&amp;', '&')
+			.trim();
+
+	it.each([
+		['so \\(x_1 * y_2\\) and \\(a*b*c\\).'],
+		['so \\[x = \\frac{a}{b} \\\\ y\\] holds'],
+		['so $$a_1 * b * c_1$$ holds'],
+		['so $\\{a_1 * b\\} * c_1$ holds'],
+		['\\[\nx = \\{1\\}\n\\]'],
+		['\\[ x = _1_ \\]'],
+		['$$\nx = *1*\n+ 2\n- 3\n=\n4 \\\\\n# 5\n$$'],
+		['$$x^*_1 + y^*_1$$'],
+		['Text:\n\\[\n- x_1\n\\]\nand *more*'],
+		['\\begin{a}\n\\[\n\\end{a}\n\\]'],
+		['\\[\nnever *closed*\n1. one'],
+		['\\(a < b & c > d\\)'],
+		['\\(\n  a\n\\)'],
+	])('are shown as they were written: %j', (source) => {
+		const squeezed = (given: string) => given.replace(/[ \t]*\n[ \t]*/g, '\n').replaceAll('*more*', 'more');
+		expect(squeezed(text(source))).toBe(squeezed(source));
+		expect(renderMarkdown(source)).not.toMatch(/<(?:code|pre|em|strong|li|ul|ol|h1|h2|a)\b(?!>more)/);
+	});
+
+	it('are text, not markup, and no code', () => {
+		expect(renderMarkdown('\\[\n<b onclick="x">\n\\]')).toBe(
+			'<p class="formula">\\[\n&lt;b onclick=&quot;x&quot;&gt;\n\\]</p>\n',
+		);
+		expect(renderMarkdown('- a\n\n  $$\n  x_1\n  $$\n\n- b')).toContain('<p class="formula">$$\nx_1\n$$</p>');
+		expect(renderMarkdown('> \\[ x \\]')).toContain('<p class="formula">\\[ x \\]</p>');
+	});
+
+	it.each([
+		['`\\(x\\)`', '<code>\\(x\\)</code>'],
+		['```\n\\[\nx\n\\]\n```', '<code class="language-text">\\[\nx\n\\]\n</code>'],
+		['    $$\n    x\n    $$', '<code class="language-text">$$\nx\n$$\n</code>'],
+		['it costs $5 or *$10*', 'it costs $5 or <em>$10</em>'],
+		['$5-$10 *now*', '$5-$10 <em>now</em>'],
+		['$HOME and *$PATH*', '$HOME and <em>$PATH</em>'],
+		['a \\*star\\* and \\[x](y)', 'a *star* and [x](y)'],
+		['\\[x\\](y) and *z*', '\\[x\\](y) and <em>z</em>'],
+		['\\( alone and *z*', '( alone and <em>z</em>'],
+		['$$ alone and *z*', '$$ alone and <em>z</em>'],
+	])('leave the rest alone: %j', (source, html) => {
+		expect(renderMarkdown(source)).toContain(html);
+	});
+});
+
 describe('stable blocks', () => {
 	const sources = [
+		'Sum:\n\\[\nx\n- y\n\\]\nthen\n\n\\[\nnever closed\n\nmore\n\n$$\na\n\nb\n$$\n\n- c\n  $$\n  d\n  $$\n\nend\n\\[ x \\] y\nlast\n',
 		'One.\n\nTwo *and*\nmore.\n\n- a\n- b\n\n  c\n\n1. x\n2. y\n\n```ts\nconst a = 1;\n\nconst b = 2;\n```\n\nLast.',
 		'para\n#tag is no heading\n\nTitle\n=====\n\na | b\n--|--\n1 | 2\n\n> quote\nlazy\n\n***\n\n**bold**\n',
 		'~~~\nopen fence\n\n```\nnot closed\n\n# no heading',

@@ -259,7 +259,10 @@ messages.addEventListener('click', (event) => {
 	const link = event.target instanceof Element ? event.target.closest('a') : null;
 	if (!link) return;
 	event.preventDefault();
-	host.post({ type: 'open-link', href: link.href });
+	// VS Code would open it as well, and would take `src/a.ts` for a page beside this one.
+	event.stopPropagation();
+	const href = link.getAttribute('href');
+	if (href !== null) host.post({ type: 'open-link', href });
 });
 window.addEventListener('keydown', (event) => {
 	if (event.key === 'Escape' && !event.isComposing) composer.escape();

@@ -2,6 +2,7 @@
 // that the answer was read), and whatever comes out still goes through the sanitiser in sanitize.ts.
 import hljs from 'highlight.js/lib/common';
 import MarkdownIt from 'markdown-it';
+import { keepFormulas } from './math';
 
 /** Longer code is shown without colours: highlighting it would make the page stumble. */
 const MAX_HIGHLIGHTED_CHARACTERS = 60_000;
@@ -13,6 +14,13 @@ const markdown = new MarkdownIt({
 });
 // Without a scheme, `main.rs`, `app.py` and `README.md` would all be addresses.
 markdown.linkify.set({ fuzzyLink: false, fuzzyEmail: false });
+
+keepFormulas(markdown);
+markdown.renderer.rules['formula'] = (tokens, index) =>
+	`<p class="formula">${markdown.utils.escapeHtml(tokens[index]?.content ?? '')}</p>\n`;
+// Links to files are the host's to judge.
+const validLink = markdown.validateLink;
+markdown.validateLink = (address) => /^\s*file:/i.test(address) || validLink(address);
 
 markdown.renderer.rules['fence'] = (tokens, index, options, env) => {
 	const token = tokens[index];

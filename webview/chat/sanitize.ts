@@ -6,12 +6,29 @@ const TAGS = [
 	...['s', 'span', 'strong', 'table', 'tbody', 'td', 'th', 'thead', 'tr', 'ul'],
 ];
 
+/**
+ * Addresses of the web, of mail and of files: `src/a.ts`, `a.ts:12`, `file:///a`, `C:\\a`. The host decides what it opens; here
+ * nothing may pass that a browser would run, or that leads to another machine unseen.
+ */
+const ALLOWED_ADDRESS = new RegExp(
+	[
+		/^(?:https?:\/\/|mailto:|file:)/,
+		/^[a-z]:(?:[\\/]|%5c|%2f)/,
+		/^(?!\w*script:|data:)[\w.+-]+:L?\d+(?:[:,-]L?\d+)*$/,
+		/^(?![/\\]{2})[^:]*(?:[/\\?#(]|%5c).*$/,
+		/^[^:/\\]*$/,
+	]
+		.map(({ source }) => `(?:${source})`)
+		.join('|'),
+	'i',
+);
+
 /** A fragment with the allowed part of `html`. */
 export function sanitize(html: string): DocumentFragment {
 	return DOMPurify.sanitize(html, {
 		ALLOWED_TAGS: TAGS,
 		ALLOWED_ATTR: ['href', 'class', 'start', 'title'],
-		ALLOWED_URI_REGEXP: /^(?:https?|mailto):/i,
+		ALLOWED_URI_REGEXP: ALLOWED_ADDRESS,
 		RETURN_DOM_FRAGMENT: true,
 	});
 }
