@@ -93,11 +93,12 @@ const download = object({
 const role = oneOf(['chat', 'completion']);
 const tracing = oneOf(['off', 'messages', 'compact', 'verbose']);
 
+const attached = optional(list(object({ label: NAME, languageId: optional(NAME), text: text() })));
 const chat = restrict(
 	object({
 		conversationId: NAME,
-		messages: list(object({ role: oneOf(['user', 'assistant']), content: text() }), { min: 1 }),
-		context: optional(list(object({ label: NAME, languageId: optional(NAME), text: text() }))),
+		messages: list(object({ role: oneOf(['user', 'assistant']), content: text(), context: attached }), { min: 1 }),
+		context: attached,
 		reasoningEffort: optional(SETTINGS.chat.reasoningEffort),
 		maxTokens: optional(SETTINGS.chat.maxTokens),
 		temperature: optional(SAMPLING.temperature),
