@@ -1,5 +1,7 @@
 // The `hearth` command line. Results go to standard output (JSON with --json), messages to standard error; any error is
 // one line and exit code 1.
+
+import { CONVERT_CHILD } from '../convert/child-name';
 import { VERSION } from '../version';
 import { HelpRequested, InterruptedError, UsageError, writeOutput } from './command';
 
@@ -87,6 +89,7 @@ export async function main(argv: string[]): Promise<number> {
 			await writeOutput(`${VERSION}\n`);
 			return 0;
 		}
+		if (name === CONVERT_CHILD) return (await import('../convert/apart')).convertForEngine();
 		const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
 		if (!command) throw new UsageError(`there is no command "${name}"`);
 		await command.run(args);

@@ -27,7 +27,7 @@ import { TextDocument } from 'vscode-languageserver-textdocument';
 import { readBenchmarkOptions } from '../benchmark/options';
 import { Completer, type CompletionResult } from '../completion/completer';
 import { RelatedFiles } from '../completion/related-files';
-import { convertOnce } from '../convert/convert-once';
+import { convertApart } from '../convert/apart';
 import type { RelatedFile } from '../families/family';
 import type { WriteProgress } from '../gguf/writer';
 import { catalogueEntry } from '../models/catalogue';
@@ -460,7 +460,7 @@ export class Session {
 				report({ kind: 'report', percentage });
 			};
 			try {
-				return await convertOnce(path, { signal, onProgress });
+				return await convertApart(path, { signal, onProgress });
 			} catch (error) {
 				if (signal.aborted) throw new ResponseError(LSPErrorCodes.RequestCancelled, 'the conversion was cancelled');
 				throw new ResponseError(ErrorCode.modelLoadFailed, (error as Error).message);
