@@ -90,7 +90,7 @@ export async function convertFolder(
 			const made = (job: Job) => job.shard === '';
 			await runJobs(plan.jobs.filter(made), output, signal);
 			await checkLoads(output.unfinishedPath, head, options.target).catch((error: Error) => {
-				const reason = error.message.replaceAll(output.unfinishedPath, 'it');
+				const reason = error.message.replace(`${output.unfinishedPath}: `, '').replaceAll(output.unfinishedPath, 'it');
 				throw new Error(`${folder} would become a file that Hearth cannot load: ${reason}`);
 			});
 			await runJobs(byTurns(plan.jobs.filter((job) => !made(job))), output, signal);

@@ -9,7 +9,7 @@ import { isObject, JsonObject } from './json';
 
 /** tokenizer.json of gpt-oss has 28 MB, the index of a model of 100,000 tensors 10 MB; nothing real is much larger. */
 const MOST_BYTES = 64 * 2 ** 20;
-const MOST_TEMPLATE_BYTES = 2 ** 20;
+export const MOST_TEMPLATE_BYTES = 2 ** 20;
 /** In the record: the names of all weight files. */
 const LISTING = '*.safetensors';
 const ABSENT = 'absent';

@@ -8,7 +8,7 @@ import { preTokenizerOf } from '../tokenizer/pre-tokenizer';
 import { Tokenizer, TokenType } from '../tokenizer/tokenizer';
 import { JsonObject } from './json';
 import { shown } from './safetensors';
-import type { SourceFolder } from './source-folder';
+import { MOST_TEMPLATE_BYTES, type SourceFolder } from './source-folder';
 import { onlyKeys, preTokenizerName, steps } from './text-splitting';
 
 /** Tokens that begin the parts of a fill-in-the-middle prompt, by GGUF key. */
@@ -51,6 +51,9 @@ export async function addTokenizer(
 	const names = await source.json('special_tokens_map.json');
 	const generation = await source.json('generation_config.json');
 	const template = (await source.template('chat_template.jinja')) ?? chatTemplate(own);
+	if (own && template !== undefined && template.length > MOST_TEMPLATE_BYTES) {
+		throw new Error(`${own.file}: chat_template has ${template.length} characters, which no template needs`);
+	}
 
 	const model = tokenizer.object('model');
 	checkModel(tokenizer, model);
@@ -101,7 +104,9 @@ export async function addTokenizer(
 		['bos', 'first'],
 		['eos', 'last'],
 	] as const) {
-		const adds = own?.has(`add_${kind}_token`) ? own.boolean(`add_${kind}_token`, false) : around[key] !== undefined;
+		const adds = own?.has(`add_${kind}_token`)
+			? own.boolean(`add_${kind}_token`, false)
+			: around[key] !== undefined || (kind === 'bos' && addsBosByClass(own));
 		// The names of some pre-tokenizers imply one, so the file always says it.
 		metadata.set(`tokenizer.ggml.add_${kind}_token`, { type: 'bool', value: adds });
 		if (!adds) continue;
@@ -317,6 +322,14 @@ function readTemplate(tokenizer: JsonObject, ids: ReadonlyMap<string, number>): 
 		if (last !== undefined) around.last = last;
 	}
 	return around;
+}
+
+/** transformers' class for Llama 2's tokenizers adds one unless it is told not to; some byte-level tokenizers name it, too. */
+function addsBosByClass(own: JsonObject | undefined): boolean {
+	return (
+		/^LlamaTokenizer(Fast)?$/.test(String(own?.get('tokenizer_class'))) &&
+		tokenText(own?.get('bos_token')) !== undefined
+	);
 }
 
 function tokenText(value: unknown): string | undefined {

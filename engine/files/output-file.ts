@@ -22,6 +22,9 @@ export interface OutputTarget {
  * link to one of these or to nothing.
  */
 export async function outputTarget(file: string): Promise<OutputTarget> {
+	if (file.endsWith('/') || file.endsWith(path.sep)) {
+		throw new Error(`cannot write ${file}: it names a folder; give the name of a file`);
+	}
 	const own = await lstat(file).catch((error: NodeJS.ErrnoException) => {
 		if (error.code === 'ENOENT') return undefined;
 		throw new Error(`cannot write ${file}: ${error.message}`);

@@ -155,7 +155,11 @@ describe('files without an end', () => {
 		expect(await refusal(whole)).toBe('it was converted');
 		const { metadata } = await loadNative().readGguf(`${whole}.gguf`);
 		expect((metadata.get('tokenizer.chat_template') as string).length).toBe(2 ** 20);
-		expect(await refusal(fresh({ 'chat_template.jinja': 'x'.repeat(2 ** 20 + 1) }))).toMatch(/more than 1048576 bytes/);
+		const long = 'x'.repeat(2 ** 20 + 1);
+		expect(await refusal(fresh({ 'chat_template.jinja': long }))).toMatch(/more than 1048576 bytes/);
+		expect(await refusal(fresh({ 'tokenizer_config.json': { chat_template: long } }))).toMatch(
+			/which no template needs/,
+		);
 	});
 });
 

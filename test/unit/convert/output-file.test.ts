@@ -47,6 +47,10 @@ describe('the place of a file', () => {
 		expect(lstatSync(name).ino).toBe(before.ino);
 	});
 
+	test('a name that ends like a folder’s is refused', async () => {
+		await expect(outputTarget(at('absent/'))).rejects.toThrow('it names a folder');
+	});
+
 	test('a device and a socket are refused by name', async () => {
 		await expect(outputTarget('/dev/null')).rejects.toThrow('cannot write /dev/null: it is a device');
 		const name = at('socket');

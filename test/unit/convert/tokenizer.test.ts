@@ -242,6 +242,12 @@ describe('tokens around a text', () => {
 		['none around', template([text]), {}, [false, undefined, false, undefined]],
 		['as the config says', {}, { add_bos_token: true, bos_token: bos }, [true, ids[bos], false, undefined]],
 		[
+			'one, as the class has it',
+			{},
+			{ tokenizer_class: 'LlamaTokenizerFast', bos_token: bos },
+			[true, ids[bos], false, undefined],
+		],
+		[
 			'not, as the config says',
 			template([special(bos), text]),
 			{ add_bos_token: false },
