@@ -180,7 +180,7 @@ export async function buildMetalTests({
 	addon = false,
 	log = (line) => process.stderr.write(`${line}\n`),
 } = {}) {
-	const startedAt = Date.now();
+	const startedAt = performance.now();
 	const linked = [];
 	for (const name of programs) {
 		const { sources, folders, core = [], backend = false, modes: all } = PROGRAMS[name];
@@ -210,7 +210,7 @@ export async function buildMetalTests({
 			return link(target, files, args);
 		}),
 	);
-	log(`native: Metal tests built in ${((Date.now() - startedAt) / 1000).toFixed(1)} s`);
+	log(`native: Metal tests built in ${((performance.now() - startedAt) / 1000).toFixed(1)} s`);
 	return output;
 }
 

@@ -55,9 +55,9 @@ export async function endProcesses(marker, graceMilliseconds) {
 }
 
 async function noneLeft(marker, milliseconds) {
-	const end = Date.now() + milliseconds;
+	const end = performance.now() + milliseconds;
 	while (processesOf(marker).length > 0) {
-		if (Date.now() >= end) return false;
+		if (performance.now() >= end) return false;
 		await new Promise((resolve) => setTimeout(resolve, 100));
 	}
 	return true;

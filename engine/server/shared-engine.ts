@@ -36,7 +36,7 @@ export class SharedEngine {
 	#timer: NodeJS.Timeout | undefined;
 	#idle: NodeJS.Timeout | undefined;
 	#idleMinutes = 0;
-	#lastSent = 0;
+	#lastSent = Number.NEGATIVE_INFINITY;
 	#closed = false;
 	#selfTesting = false;
 
@@ -237,7 +237,7 @@ export class SharedEngine {
 	/** Something of the status changed: tells all clients, now or as soon as the interval allows. */
 	changed(): void {
 		if (this.#timer || this.#closed) return;
-		const wait = Math.max(0, this.#lastSent + STATUS_INTERVAL - Date.now());
+		const wait = Math.max(0, this.#lastSent + STATUS_INTERVAL - performance.now());
 		this.#timer = setTimeout(() => this.#send(), wait);
 	}
 
@@ -252,7 +252,7 @@ export class SharedEngine {
 
 	#send(): void {
 		this.#timer = undefined;
-		this.#lastSent = Date.now();
+		this.#lastSent = performance.now();
 		const status = this.status();
 		for (const listener of this.#listeners) listener.notify(status);
 		// While it computes, the speed changes by itself; an idle engine sets no timer.

@@ -192,7 +192,7 @@ export class ChatView implements vscode.WebviewViewProvider, vscode.Disposable {
 		await this.#store.save(conversation);
 
 		const receive = (delta: ChatDelta) => {
-			const more = conversation.append(id, delta, Date.now());
+			const more = conversation.append(id, delta, performance.now());
 			if (!more) return;
 			added = {
 				reasoning: (added?.reasoning ?? '') + more.reasoning,
@@ -218,7 +218,7 @@ export class ChatView implements vscode.WebviewViewProvider, vscode.Disposable {
 			conversation.finish(id, result);
 		} catch (error) {
 			const stopped = answering.cancellation.token.isCancellationRequested;
-			conversation.interrupt(id, Date.now(), stopped ? undefined : describeError(error));
+			conversation.interrupt(id, performance.now(), stopped ? undefined : describeError(error));
 		} finally {
 			clearInterval(saving);
 			clearTimeout(timer);
@@ -351,7 +351,7 @@ export class ChatView implements vscode.WebviewViewProvider, vscode.Disposable {
 		this.#answering?.flush();
 		const suggestion = suggestionOf(this.#editors.editor);
 		const snapshot: ChatSnapshot = {
-			entries: this.#conversation.shown(Date.now()),
+			entries: this.#conversation.shown(performance.now()),
 			attachments: this.#conversation.attachments,
 			...(suggestion && { suggestion }),
 			engine: this.#engine.view,

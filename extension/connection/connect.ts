@@ -47,12 +47,12 @@ export async function connectOrLaunch(endpoint: Endpoint, launch: Launch): Promi
 		ended ??= signal ? `it was ended by ${signal}` : `it exited with code ${code}`;
 	});
 
-	const startedAt = Date.now();
+	const startedAt = performance.now();
 	let endedAt: number | undefined;
 	for (;;) {
 		const socket = await tryConnect(endpoint.socket);
 		if (socket) return { socket, child };
-		const now = Date.now();
+		const now = performance.now();
 		if (ended) endedAt ??= now;
 		if (endedAt !== undefined && now - endedAt > RACE_GRACE_MILLISECONDS) {
 			throw new LaunchError(`The engine did not start: ${ended}.`);

@@ -270,7 +270,7 @@ export class Engine implements vscode.Disposable {
 	/** Waits as the restart policy says; false when the engine stays down, which the user is then told. */
 	async #backOff(message: string): Promise<boolean> {
 		if (this.#disposed) return false;
-		const decision = this.#policy.crashed(Date.now());
+		const decision = this.#policy.crashed(performance.now());
 		if (decision.action === 'restart') {
 			this.#show({ state: 'restarting', message });
 			await new Promise((resolve) => setTimeout(resolve, decision.delayMilliseconds));

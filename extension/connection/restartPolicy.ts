@@ -29,7 +29,7 @@ export class RestartPolicy {
 		this.#random = random;
 	}
 
-	/** Records a crash at `now` (milliseconds) and says what to do about it. */
+	/** Records a crash at `now` (milliseconds of a clock that is never set) and says what to do about it. */
 	crashed(now: number): RestartDecision {
 		this.#crashTimes = this.#crashTimes.filter((time) => now - time < this.#limits.spanMilliseconds);
 		this.#crashTimes.push(now);

@@ -1,6 +1,6 @@
 // The repository's own rules: layers that the lint keeps apart, and documents that name everything they should.
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -92,6 +92,35 @@ test('package-lock.json has every optional dependency of every package', () => {
 	const names = new Set(Object.keys(packages).map((key) => key.replace(/^.*node_modules\//, '')));
 	const wanted = Object.values(packages).flatMap(({ optionalDependencies = {} }) => Object.keys(optionalDependencies));
 	expect(wanted.filter((name) => !names.has(name))).toEqual([]);
+});
+
+// Clocks are set, by hours and while something runs: how long it takes is measured by one that is not.
+test('only what means a date asks for the time of day', () => {
+	const dates = new Map([
+		['engine/models/network.ts', 'of Retry-After, where the host does not say what time it is there'],
+		['engine/benchmark/recording.ts', 'in a text that is edited'],
+		['extension/chat/conversation.ts', 'when a conversation was begun'],
+		['scripts/cache.mjs', 'against the date of a folder'],
+	]);
+	const asks =
+		/\bDate\.now\b|\bDate\(\)\s*\.(getTime|valueOf)\b|\+\s*new Date\b|\bNumber\(\s*new Date\b|\bnew Date\s*-/;
+	const folders = ['engine', 'extension', 'webview', 'native', 'scripts', 'bin', 'test/e2e'];
+	const files = folders.flatMap((folder) =>
+		readdirSync(path.join(root, folder), { recursive: true, encoding: 'utf8' }).map((name) =>
+			path.posix.join(folder, name.replaceAll('\\', '/')),
+		),
+	);
+	const asking = files.filter((file) => /\.(ts|mts|mjs|js)$/.test(file) && asks.test(read(file)));
+	expect(asking.sort()).toEqual([...dates.keys()].sort());
+	for (const text of [
+		'Date.now()',
+		'const now = Date.now;',
+		'new Date().getTime()',
+		'+new Date()',
+		'a = + new Date();',
+	])
+		expect(text).toMatch(asks);
+	expect('localDate(new Date(), at)').not.toMatch(asks);
 });
 
 describe('documents', () => {

@@ -83,7 +83,7 @@ export class AssistantMessageView implements MessageView {
 	#entry: AssistantEntry;
 	#display: ReasoningDisplay;
 	#clock: ReturnType<typeof setInterval> | undefined;
-	#reasoningStartedAt = Date.now();
+	#reasoningStartedAt = performance.now();
 
 	constructor(entry: AssistantEntry, display: ReasoningDisplay, events: MessageEvents) {
 		this.#events = events;
@@ -113,7 +113,7 @@ export class AssistantMessageView implements MessageView {
 			this.#footer,
 		);
 		if (entry.state === 'streaming') {
-			this.#reasoningStartedAt = Date.now() - (entry.thinkingMilliseconds ?? 0);
+			this.#reasoningStartedAt = performance.now() - (entry.thinkingMilliseconds ?? 0);
 			this.#reasoningView.append(entry.reasoning, events.grown);
 			this.#preambleView.append(entry.preamble ?? '', events.grown);
 			this.#bodyView.append(entry.content, events.grown);
@@ -140,7 +140,7 @@ export class AssistantMessageView implements MessageView {
 
 	append({ reasoning, preamble = '', content }: AnswerTexts): void {
 		if (reasoning !== '') {
-			if (this.#entry.reasoning === '') this.#reasoningStartedAt = Date.now();
+			if (this.#entry.reasoning === '') this.#reasoningStartedAt = performance.now();
 			this.#entry.reasoning += reasoning;
 			this.#reasoningView.append(reasoning, this.#events.grown);
 		}
@@ -150,7 +150,7 @@ export class AssistantMessageView implements MessageView {
 		}
 		if (content !== '') {
 			if (this.#entry.content === '' && this.#entry.reasoning !== '') {
-				this.#entry.reasoningMilliseconds ??= Date.now() - this.#reasoningStartedAt;
+				this.#entry.reasoningMilliseconds ??= performance.now() - this.#reasoningStartedAt;
 			}
 			this.#entry.content += content;
 			this.#bodyView.append(content, this.#events.grown);
@@ -183,7 +183,7 @@ export class AssistantMessageView implements MessageView {
 		this.#reasoning.toggleAttribute('data-closed', this.#display === 'hidden');
 		if (this.#display === 'hidden') this.#reasoning.open = false;
 		this.#reasoningLabel.textContent = thinking
-			? `Thinking… ${Math.floor((Date.now() - this.#reasoningStartedAt) / 1000)} s`
+			? `Thinking… ${Math.floor((performance.now() - this.#reasoningStartedAt) / 1000)} s`
 			: reasoningMilliseconds === undefined
 				? 'Thought'
 				: `Thought for ${formatDuration(reasoningMilliseconds)}`;
