@@ -1,5 +1,6 @@
 // What a benchmark is asked to measure, and the cache it needs for that.
 import type { BenchmarkParams, BenchmarkTest } from '../protocol';
+import { quote } from '../quote';
 
 export const BENCHMARK_TESTS: readonly BenchmarkTest[] = [
 	...(['load', 'forward', 'pp', 'tg', 'batch', 'depth', 'verify', 'edit', 'first-token'] as const),
@@ -81,7 +82,7 @@ function readTests(given: unknown): readonly BenchmarkTest[] {
 	if (given === 'all') return BENCHMARK_TESTS;
 	const unknown = Array.isArray(given) ? given.find((test) => !BENCHMARK_TESTS.includes(test)) : given;
 	if (unknown === undefined) return BENCHMARK_TESTS.filter((test) => (given as string[]).includes(test));
-	throw new Error(`the benchmark has no test "${unknown}"; it has ${BENCHMARK_TESTS.join(', ')}`);
+	throw new Error(`the benchmark has no test ${quote(unknown)}; it has ${BENCHMARK_TESTS.join(', ')}`);
 }
 
 /** Positions the KV cache must hold for the tests, and one sequence at most. */

@@ -18,6 +18,7 @@ import { isReport } from '../benchmark/report';
 import { renderBars, renderMarkdown, renderReport } from '../benchmark/table';
 import { writeOutputFile } from '../files/output-file';
 import type { BenchmarkReport, BenchmarkTest } from '../protocol';
+import { messageOf } from '../quote';
 import { checkReadable, openModel } from '../runtime/model';
 import { synthesize } from '../synth/synthesize';
 import {
@@ -199,7 +200,7 @@ async function readReport(file: string): Promise<BenchmarkReport> {
 	try {
 		value = JSON.parse(await readFile(file, 'utf8'));
 	} catch (error) {
-		throw new Error(`cannot compare with ${file}: ${(error as Error).message}`);
+		throw new Error(`cannot compare with ${file}: ${messageOf(error)}`);
 	}
 	if (!isReport(value)) throw new Error(`cannot compare with ${file}: it is no benchmark report`);
 	return value;

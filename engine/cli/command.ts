@@ -1,6 +1,7 @@
 // What every `hearth` command shares: argument parsing with a help text, errors of one line, output that survives a
 // closed pipe, and Ctrl-C as an AbortSignal.
 import { type ParseArgsConfig, parseArgs } from 'node:util';
+import { messageOf, quote } from '../quote';
 
 /** A mistake in how a command was called. Printed as one line with a pointer to `--help`; exit code 1. */
 export class UsageError extends Error {
@@ -41,12 +42,12 @@ export function parseCommandLine<const O extends Options>(
 		parsed = parseArgs({ args, options, allowPositionals: true, strict: true });
 	} catch (error) {
 		// Node adds advice about `--` in further sentences; the first one names the option.
-		throw new UsageError((error as Error).message.split(/\.(?:\s|$)/)[0] ?? 'invalid arguments');
+		throw new UsageError(messageOf(error).split(/\.(?:\s|$)/)[0] ?? 'invalid arguments');
 	}
 	const missing = positionals[parsed.positionals.length];
 	if (missing !== undefined && !missing.startsWith('[')) throw new UsageError(`${missing} is missing`);
 	const extra = parsed.positionals[positionals.length];
-	if (extra !== undefined) throw new UsageError(`unexpected argument "${extra}"`);
+	if (extra !== undefined) throw new UsageError(`unexpected argument ${quote(extra)}`);
 	return parsed;
 }
 
@@ -64,7 +65,7 @@ export function integerOption(
 	const number = Number(value);
 	if (value.trim() === '' || !Number.isSafeInteger(number) || number < minimum || number > maximum) {
 		const range = maximum === Number.MAX_SAFE_INTEGER ? `of at least ${minimum}` : `from ${minimum} to ${maximum}`;
-		throw new UsageError(`--${name} takes an integer ${range}, not "${value}"`);
+		throw new UsageError(`--${name} takes an integer ${range}, not ${quote(value)}`);
 	}
 	return number;
 }
@@ -82,7 +83,7 @@ export function numberOption(
 	if (value === undefined) return undefined;
 	const number = Number(value);
 	if (value.trim() === '' || !Number.isFinite(number) || number < minimum || number > maximum) {
-		throw new UsageError(`--${name} takes a number from ${minimum} to ${maximum}, not "${value}"`);
+		throw new UsageError(`--${name} takes a number from ${minimum} to ${maximum}, not ${quote(value)}`);
 	}
 	return number;
 }
@@ -98,7 +99,7 @@ export function choiceOption<const T extends string>(
 ): T | undefined {
 	if (value === undefined) return undefined;
 	const choice = choices.find((candidate) => candidate === value);
-	if (choice === undefined) throw new UsageError(`--${name} takes ${choices.join(', ')}; not "${value}"`);
+	if (choice === undefined) throw new UsageError(`--${name} takes ${choices.join(', ')}; not ${quote(value)}`);
 	return choice;
 }
 
@@ -111,7 +112,7 @@ export function parseTokenIds(name: string, text: string): number[] {
 	if (words.length === 0) throw new UsageError(`${name} holds no token ids`);
 	return words.map((word) => {
 		const id = Number(word);
-		if (!/^\d+$/.test(word) || id >= 2 ** 31) throw new UsageError(`${name}: "${word}" is no token id`);
+		if (!/^\d+$/.test(word) || id >= 2 ** 31) throw new UsageError(`${name}: ${quote(word)} is no token id`);
 		return id;
 	});
 }

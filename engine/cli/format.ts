@@ -7,8 +7,3 @@ export function formatCount(count: number): string {
 	if (count >= 1e3) return `${(count / 1e3).toFixed(1)} K`;
 	return String(count);
 }
-
-/** A file's strings are untrusted: escape sequences must not reach the terminal. */
-export function printable(value: string): string {
-	return value.replace(/\p{Cc}/gu, '\uFFFD');
-}

@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises';
 import type { Sampling } from '../../native/index';
 import { Answer } from '../chat/answer';
 import { type AnswerParser, type Channel, requireChat } from '../families/family';
+import { messageOf } from '../quote';
 import type { GenerateResult } from '../runtime/engine';
 import { type OpenedModel, openModel } from '../runtime/model';
 import { StreamDecoder } from '../tokenizer/stream-decoder';
@@ -137,7 +138,7 @@ async function readPrompt(prompt: string | undefined, file: string | undefined):
 		try {
 			return await readFile(file, 'utf8');
 		} catch (error) {
-			throw new Error(`cannot read the prompt: ${(error as Error).message}`);
+			throw new Error(`cannot read the prompt: ${messageOf(error)}`);
 		}
 	}
 	if (prompt !== undefined && prompt !== '-') return prompt;

@@ -2,6 +2,7 @@
 // one line and exit code 1.
 
 import { CONVERT_CHILD } from '../convert/child-name';
+import { messageOf, quote } from '../quote';
 import { VERSION } from '../version';
 import { HelpRequested, InterruptedError, UsageError, writeOutput } from './command';
 
@@ -91,7 +92,7 @@ export async function main(argv: string[]): Promise<number> {
 		}
 		if (name === CONVERT_CHILD) return (await import('../convert/apart')).convertForEngine();
 		const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
-		if (!command) throw new UsageError(`there is no command "${name}"`);
+		if (!command) throw new UsageError(`there is no command ${quote(name)}`);
 		await command.run(args);
 		return Number(process.exitCode ?? 0);
 	} catch (error) {
@@ -103,15 +104,9 @@ export async function main(argv: string[]): Promise<number> {
 		// The reader of our output (head, less) has seen enough: not an error of ours.
 		if ((error as NodeJS.ErrnoException)?.code === 'EPIPE') return 0;
 		const hint = error instanceof UsageError ? ` (see "${label} --help")` : '';
-		process.stderr.write(`${label}: ${oneLine(error)}${hint}\n`);
+		process.stderr.write(`${label}: ${messageOf(error)}${hint}\n`);
 		return 1;
 	}
-}
-
-/** An error's message on one line; a system error says what happened to which file. */
-function oneLine(error: unknown): string {
-	const message = error instanceof Error ? error.message : String(error);
-	return message.replace(/\s*\n\s*/g, ' ').trim() || 'unknown error';
 }
 
 // A closed pipe is reported to the write's callback as well, where `main` handles it.

@@ -3,12 +3,13 @@ import { type GgufHeader, loadNative, type MetadataValue, type StringTable } fro
 import { describeModel } from '../models/describe';
 import { fitOf, type MemorySettings, needWith, withDraft } from '../models/memory-need';
 import type { Fit, MemoryNeed } from '../protocol';
+import { printable } from '../quote';
 import { chooseBackend } from '../runtime/backend';
 import { machineMemory } from '../runtime/machine-memory';
 import { needOfDraft, readHeader } from '../runtime/model';
 import { formatBytes } from '../units';
 import { parseCommandLine, writeJson, writeOutput } from './command';
-import { formatCount, printable } from './format';
+import { formatCount } from './format';
 import { MEMORY_OPTIONS, MEMORY_OPTIONS_HELP, memorySettings } from './memory-options';
 
 const HELP = `usage: hearth info MODEL [options]

@@ -3,10 +3,11 @@ import path from 'node:path';
 import { ModelFinder } from '../models/find';
 import { listModels } from '../models/list';
 import type { CatalogueModel, FoundModel, MemoryNeed, ModelList } from '../protocol';
+import { printable } from '../quote';
 import { machineMemory } from '../runtime/machine-memory';
 import { formatBytes } from '../units';
 import { parseCommandLine, withInterrupt, writeJson, writeOutput } from './command';
-import { formatCount, printable } from './format';
+import { formatCount } from './format';
 import { MEMORY_OPTIONS, MEMORY_OPTIONS_HELP, memorySettings } from './memory-options';
 
 const HELP = `usage: hearth models [options]

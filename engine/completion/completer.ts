@@ -1,6 +1,7 @@
 // Inline completion, from a cursor in a document to an edit: suggestions given before, the run in flight, then the model.
 import type { CompletionPrompt, RelatedFile } from '../families/family';
 import type { CompletionReport, EngineSettings } from '../protocol';
+import { messageOf } from '../quote';
 import type { OpenedModel } from '../runtime/model';
 import { StreamDecoder } from '../tokenizer/stream-decoder';
 import { type Edit, editFor } from './edit';
@@ -98,7 +99,7 @@ export class Completer {
 			}
 			return followed === 'canceled' || followed === 'diverged' ? fail('canceled', 'typing went on') : finish(followed);
 		} catch (error) {
-			return fail('failed', (error as Error).message);
+			return fail('failed', messageOf(error));
 		}
 	}
 

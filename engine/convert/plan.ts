@@ -272,7 +272,7 @@ export class Plan {
 	/** Rows of `columns` numbers of a source into outputs whose tensors are planned. */
 	private rows(source: SafeTensor, columns: number, targets: RowOutput[]): void {
 		const dtype = source.dtype;
-		if (!isFloatType(dtype)) throw new Error(`tensor ${source.name} is no float tensor`);
+		if (!isFloatType(dtype)) throw new Error(`tensor ${shown(source.name)} is no float tensor`);
 		const rowBytes = columns * elementBytes[dtype];
 		const rows = source.bytes / rowBytes;
 		const unit = targets[0]!.order.unit;

@@ -5,6 +5,7 @@ import type { FileHandle } from 'node:fs/promises';
 import path from 'node:path';
 import type { JsonObject } from './json';
 import type { SourceFolder } from './source-folder';
+import { quote } from '../quote';
 
 /** Bytes of one element. */
 export const elementBytes = { F32: 4, F16: 2, BF16: 2, U8: 1, I64: 8, I32: 4, BOOL: 1 } as const;
@@ -96,10 +97,8 @@ async function readAt({ file, handle }: Shard, target: Uint8Array, length: numbe
 	}
 }
 
-/** A name from a file in a message: short, and nothing but printable characters. */
-export function shown(name: string): string {
-	return JSON.stringify(name.length > 120 ? `${name.slice(0, 120)}…` : name);
-}
+/** A name from a file in a message. */
+export const shown = quote;
 
 function weightMap(index: JsonObject): Map<string, string> {
 	const map = new Map<string, string>();

@@ -5,6 +5,7 @@ import { FillCompletion } from '../completion/fill-prompt';
 import { HarmonyCompletion } from '../completion/harmony-prompt';
 import { optionalNumber, optionalString } from '../gguf/metadata';
 import { Harmony } from '../harmony/harmony';
+import { messageOf } from '../quote';
 import type { Tokenizer } from '../tokenizer/tokenizer';
 import { nativeChatFormat, PLAIN_SAMPLING } from './chat-markup';
 import type { ChatFormat, CompletionFormat, ModelFamily } from './family';
@@ -42,7 +43,7 @@ function chatFormat(header: GgufHeader, tokenizer: Tokenizer, stopIds: ReadonlyS
 				sampling: sampling(header),
 			});
 		} catch (error) {
-			problem = `the chat template in its file cannot be used: ${(error as Error).message}`;
+			problem = `the chat template in its file cannot be used: ${messageOf(error)}`;
 		}
 	}
 	return nativeChatFormat(tokenizer, stopIds) ?? { unavailable: problem };

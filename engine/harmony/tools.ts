@@ -1,4 +1,5 @@
 // Tools as gpt-oss was trained to read them: TypeScript declarations in a namespace, as its published chat template writes them.
+import { quote } from '../quote';
 
 export interface JsonSchema {
 	type?: string | string[];
@@ -27,7 +28,7 @@ export function renderTools(tools: readonly FunctionTool[]): string {
 }
 
 function renderTool(tool: FunctionTool): string {
-	if (!/^[\w-]+$/.test(tool.name)) throw new Error(`"${tool.name}" is no tool name: use letters, digits, _ and -`);
+	if (!/^[\w-]+$/.test(tool.name)) throw new Error(`${quote(tool.name)} is no tool name: use letters, digits, _ and -`);
 	const properties = Object.entries(tool.parameters?.properties ?? {});
 	const type = properties.length > 0 ? `(_: ${renderObject(tool.parameters!)}) => any` : '() => any';
 	return `${comment(tool.description)}type ${tool.name} = ${type};\n\n`;

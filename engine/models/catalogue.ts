@@ -2,6 +2,7 @@
 // (Git LFS pointers of the pinned revision). A file without them is verified against what the host says when it is fetched.
 import { readFileSync, statSync } from 'node:fs';
 import type { CatalogueModel, MachineMemory, ModelUse } from '../protocol';
+import { messageOf, quote } from '../quote';
 import data from './catalogue.json';
 import { fitOf, type MemorySettings, type ModelSizes, needWith } from './memory-need';
 import { whyUnsupported } from './supported';
@@ -43,7 +44,7 @@ export function catalogue(): CatalogueEntry[] {
 		if (stats.size > MOST_CATALOGUE_BYTES) throw new Error(`it has ${stats.size} bytes`);
 		return checked(JSON.parse(readFileSync(file, 'utf8')));
 	} catch (error) {
-		throw new Error(`${OTHER_CATALOGUE}: ${file} cannot be used: ${(error as Error).message}`);
+		throw new Error(`${OTHER_CATALOGUE}: ${file} cannot be used: ${messageOf(error)}`);
 	}
 }
 
@@ -51,7 +52,7 @@ export function catalogue(): CatalogueEntry[] {
 export function catalogueEntry(id: string): CatalogueEntry {
 	const entries = catalogue();
 	const entry = entries.find((candidate) => candidate.id === id);
-	if (!entry) throw new Error(`there is no model "${id}"; there are ${entries.map((each) => each.id).join(', ')}`);
+	if (!entry) throw new Error(`there is no model ${quote(id)}; there are ${entries.map((each) => each.id).join(', ')}`);
 	return entry;
 }
 
@@ -67,7 +68,8 @@ export function totalBytes({ files }: CatalogueEntry): number | undefined {
 export function fileName(url: string): string {
 	const name = decodeURIComponent(new URL(url).pathname.split('/').pop() ?? '');
 	// An address must not lead out of the folder, nor to what Windows takes for something else.
-	if (!/^[\w.+@-]{1,200}$/.test(name) || name.startsWith('.')) throw new Error(`${url} ends with no usable file name`);
+	if (!/^[\w.+@-]{1,200}$/.test(name) || name.startsWith('.'))
+		throw new Error(`${quote(url)} ends with no usable file name`);
 	return name;
 }
 
@@ -93,14 +95,15 @@ function checked(value: unknown): CatalogueEntry[] {
 		const { id, name, page, files, uses, matrixTypes } = model;
 		const texts = [id, name, page, model.summary, model.architecture];
 		if (!texts.every((text) => typeof text === 'string')) throw new Error('a model lacks one of its texts');
-		if (!/^[\w.+-]{1,100}$/.test(id!) || id!.startsWith('.')) throw new Error(`"${id}" cannot be an id`);
+		if (!/^[\w.+-]{1,100}$/.test(id!) || id!.startsWith('.')) throw new Error(`${quote(id!)} cannot be an id`);
 		if (!Array.isArray(uses) || !Array.isArray(matrixTypes)) throw new Error(`${id} lacks its uses or matrixTypes`);
 		if (!Array.isArray(files) || files.length === 0) throw new Error(`${id} has no files`);
 		for (const { url, bytes, sha256 } of files) {
 			fileName(url);
 			if (bytes !== undefined && !(Number.isSafeInteger(bytes) && bytes > 0))
-				throw new Error(`${url}: bytes is no size`);
-			if (sha256 !== undefined && !/^[0-9a-f]{64}$/.test(sha256)) throw new Error(`${url}: sha256 is no SHA-256`);
+				throw new Error(`${quote(url)}: bytes is no size`);
+			if (sha256 !== undefined && !/^[0-9a-f]{64}$/.test(sha256))
+				throw new Error(`${quote(url)}: sha256 is no SHA-256`);
 		}
 	}
 	return models as CatalogueEntry[];

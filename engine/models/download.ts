@@ -281,7 +281,9 @@ class Download {
 		const ofCatalogue = sha256 === undefined ? undefined : { algorithm: 'sha256' as const, value: sha256 };
 		const checksum = ofCatalogue ?? stated.checksum ?? known?.checksum;
 		if (!checksum)
-			throw new LastingError(`${this.#host} states no checksum of ${url}, so that it could not be verified`);
+			throw new LastingError(
+				`${this.#host} states no checksum of ${new URL(url).href}, so that it could not be verified`,
+			);
 		if (stated.checksum?.algorithm === checksum.algorithm && stated.checksum.value !== checksum.value) {
 			throw new LastingError(
 				`${this.#host} has another file there than the one that was checked: its publisher has changed it`,

@@ -2,6 +2,7 @@
 import { stat } from 'node:fs/promises';
 import path from 'node:path';
 import type { DownloadStatus, NetworkSettings } from '../protocol';
+import { messageOf } from '../quote';
 import { type CatalogueEntry, fileName, totalBytes } from './catalogue';
 import { type DownloadProgress, discardPart, download, partialBytes, presence, remoteSize } from './download';
 
@@ -138,7 +139,7 @@ export class Downloads {
 			} catch (error) {
 				status.state = abort.signal.aborted ? 'paused' : 'failed';
 				if (abort.signal.aborted) delete status.error;
-				else status.error = (error as Error).message;
+				else status.error = messageOf(error);
 			}
 			status.bytesPerSecond = 0;
 			this.#changed();

@@ -4,6 +4,7 @@
 import { open, readdir, realpath, stat } from 'node:fs/promises';
 import path from 'node:path';
 import type { FoundModel, MachineMemory, ModelSource } from '../protocol';
+import { printable } from '../quote';
 import { readHeader } from '../runtime/model';
 import { describeModel, type ModelDescription } from './describe';
 import { fitOf, type MemorySettings, needWith } from './memory-need';
@@ -112,7 +113,7 @@ export class ModelFinder {
 			modified: stats.mtimeMs,
 			description: await readHeader(file).then(describeModel, ({ message }: Error) => ({
 				// The list shows the file's name already.
-				problem: message.replace(`${file} `, 'it ').replace(`${file}: `, ''),
+				problem: printable(message.replace(`${file} `, 'it ').replace(`${file}: `, '')),
 			})),
 		};
 		this.#known.set(file, described);

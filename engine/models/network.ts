@@ -6,6 +6,7 @@ import type { LookupFunction } from 'node:net';
 import tls from 'node:tls';
 import type { EnvHttpProxyAgent, request } from 'undici';
 import type { NetworkSettings } from '../protocol';
+import { messageOf, printable, quote } from '../quote';
 import { VERSION } from '../version';
 import { type AddressKind, kindOfAddress, kindOfHost } from './address';
 
@@ -94,7 +95,9 @@ export class Network {
 			});
 			return new Network(send, dispatcher, named);
 		} catch (error) {
-			throw new LastingError(`the proxy ${proxy ?? 'of the environment'} cannot be used: ${(error as Error).message}`);
+			throw new LastingError(
+				`the proxy ${printable(proxy ?? 'of the environment')} cannot be used: ${messageOf(error)}`,
+			);
 		}
 	}
 
@@ -194,10 +197,10 @@ export function connectionError(host: string, error: unknown): PassingError | La
 	}
 	if (/proxy/i.test(message)) {
 		const denied = /407/.test(message);
-		const text = `the proxy refuses the connection to ${host} (${message})`;
+		const text = `the proxy refuses the connection to ${host} (${printable(message)})`;
 		return denied ? new LastingError(`${text}; it wants a name and a password`) : new PassingError(text);
 	}
-	return new PassingError(`the connection to ${host} broke (${message})`);
+	return new PassingError(`the connection to ${host} broke (${printable(message)})`);
 }
 
 function refusal({ host }: URL, status: number, wait: number | undefined): PassingError | LastingError {
@@ -245,10 +248,10 @@ function readStated({ headers, statusCode }: Awaited<ReturnType<typeof request>>
 }
 
 function checkedAddress(address: string): URL {
-	if (!URL.canParse(address)) throw new LastingError(`${address} is no address`);
+	if (!URL.canParse(address)) throw new LastingError(`${quote(address)} is no address`);
 	const url = new URL(address);
 	if (url.protocol !== 'https:' && !(url.protocol === 'http:' && isLoopback(url))) {
-		throw new LastingError(`${address} is not encrypted; only https addresses are used`);
+		throw new LastingError(`${url.href} is not encrypted; only https addresses are used`);
 	}
 	return url;
 }

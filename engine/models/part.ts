@@ -170,6 +170,7 @@ async function readState(file: string): Promise<PartState | undefined> {
 		const { url, bytes, checksum, tag } = JSON.parse(text) as Partial<PartState>;
 		const known = checksum?.algorithm === 'sha256' || checksum?.algorithm === 'git';
 		if (typeof url !== 'string' || !Number.isSafeInteger(bytes) || !known) return undefined;
+		if (!/^[0-9a-f]{40,64}$/.test(checksum.value)) return undefined;
 		return { url, bytes: bytes!, checksum, ...(typeof tag === 'string' && { tag }) };
 	} catch {
 		return undefined;

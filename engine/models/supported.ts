@@ -1,4 +1,5 @@
 // Which models this version can run: the one table that finding, the catalogue and `hearth models` go by.
+import { quote } from '../quote';
 
 /** Tensor types of weight matrices that the native core computes with: `Model::matrix` of native/core/model.cpp. */
 const MATRIX_TYPES = 'MXFP4 Q8_0 Q6_K Q5_K Q4_K Q5_1 Q5_0 Q4_1 Q4_0 F16 BF16 F32'.split(' ');
@@ -40,7 +41,7 @@ export function whyUnsupported({ architecture, matrixTypes }: ModelKind): string
 	const supported = Object.hasOwn(SUPPORTED, architecture) ? SUPPORTED[architecture] : undefined;
 	if (!supported) {
 		if (Object.hasOwn(OTHER_KINDS, architecture)) return OTHER_KINDS[architecture];
-		return `this version runs ${Object.keys(SUPPORTED).join(', ')} models and not the architecture "${architecture}"`;
+		return `this version runs ${Object.keys(SUPPORTED).join(', ')} models and not the architecture ${quote(architecture)}`;
 	}
 	const strange = matrixTypes.filter((type) => !supported.includes(type));
 	if (strange.length === 0) return undefined;

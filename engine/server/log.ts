@@ -1,8 +1,9 @@
 // The engine's log: one line an event on standard error, which the extension shows as the engine's output.
+import { printable } from '../quote';
 
 /** Writes one line with a time stamp. */
 export function log(message: string): void {
-	const line = message.replace(/\s*\n\s*/g, ' | ');
+	const line = printable(message.replace(/\s*\n\s*/g, ' | '));
 	process.stderr.write(`${new Date().toISOString()} ${line}\n`);
 }
 

@@ -4,6 +4,7 @@ import { warmUp } from '../completion/completer';
 import { TokenPrefixIndex } from '../completion/token-healing';
 import { cacheTokens } from '../models/memory-need';
 import type { EngineSettings, MachineMemory, MemoryLimit, ModelSummary } from '../protocol';
+import { messageOf } from '../quote';
 import { machineMemory } from '../runtime/machine-memory';
 import { type OpenedModel, type OpenOptions, openModel } from '../runtime/model';
 import { StepArbiter } from '../runtime/step-arbiter';
@@ -216,7 +217,7 @@ export class ModelHost {
 		} catch (error) {
 			const { path } = load;
 			log(`cannot load ${path}: ${describe(error)}`);
-			if (!previous) this.#failure = { path, error: (error as Error).message };
+			if (!previous) this.#failure = { path, error: messageOf(error) };
 			if (this.#wanted === load) this.#wanted = previous?.load;
 			this.#changed();
 			throw error;

@@ -68,6 +68,7 @@ import {
 	StopDownloadRequest,
 	UnloadModelRequest,
 } from '../protocol';
+import { messageOf } from '../quote';
 import { ContextOverflowError, OverloadedError } from '../runtime/errors';
 import { machineMemory } from '../runtime/machine-memory';
 import { VERSION } from '../version';
@@ -280,9 +281,9 @@ export class Session {
 			return summary;
 		} catch (error) {
 			if (error instanceof NotEnoughMemoryError) {
-				throw new ResponseError(ErrorCode.notEnoughMemory, error.message, error.shortage);
+				throw new ResponseError(ErrorCode.notEnoughMemory, messageOf(error), error.shortage);
 			}
-			throw new ResponseError(ErrorCode.modelLoadFailed, (error as Error).message);
+			throw new ResponseError(ErrorCode.modelLoadFailed, messageOf(error));
 		}
 	}
 
@@ -301,7 +302,7 @@ export class Session {
 		try {
 			return await work();
 		} catch (error) {
-			throw new ResponseError(ErrorCode.downloadFailed, (error as Error).message);
+			throw new ResponseError(ErrorCode.downloadFailed, messageOf(error));
 		}
 	}
 
@@ -463,7 +464,7 @@ export class Session {
 				return await convertApart(path, { signal, onProgress });
 			} catch (error) {
 				if (signal.aborted) throw new ResponseError(LSPErrorCodes.RequestCancelled, 'the conversion was cancelled');
-				throw new ResponseError(ErrorCode.modelLoadFailed, (error as Error).message);
+				throw new ResponseError(ErrorCode.modelLoadFailed, messageOf(error));
 			} finally {
 				report({ kind: 'end' });
 			}
@@ -478,7 +479,7 @@ export class Session {
 			if (error instanceof ResponseError) throw error;
 			const code = errorCode(error);
 			if (code === ErrorCode.engineFailed) log(`request failed: ${describe(error)}`);
-			throw new ResponseError(code, (error as Error).message);
+			throw new ResponseError(code, messageOf(error));
 		}
 	}
 

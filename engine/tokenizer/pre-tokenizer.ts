@@ -1,5 +1,7 @@
 // The pre-tokenizers Hearth knows, by the name a GGUF gives them in `tokenizer.ggml.pre`: what cuts text into pieces that
 // byte-pair merges never cross, and the rules that go with it.
+
+import { quote } from '../quote';
 import { Gpt2Scanner } from './gpt2-scanner';
 import { Llama3Scanner } from './llama3-scanner';
 import { O200kScanner } from './o200k-scanner';
@@ -60,5 +62,5 @@ export function preTokenizerOf(name: string): PreTokenizer {
 	const known = preTokenizers.get(name);
 	if (known) return known;
 	const names = [...preTokenizers.keys()].map((each) => `"${each}"`).join(', ');
-	throw new Error(`tokenizer.ggml.pre "${name}" is not supported; Hearth knows ${names}`);
+	throw new Error(`tokenizer.ggml.pre ${quote(name)} is not supported; Hearth knows ${names}`);
 }

@@ -10,6 +10,7 @@ import {
 	requireString,
 	requireStrings,
 } from '../gguf/metadata';
+import { quote } from '../quote';
 import { decodeByteLevel } from './byte-level';
 import { PieceMerge } from './piece-merge';
 import { type PreTokenizer, preTokenizerOf } from './pre-tokenizer';
@@ -51,7 +52,7 @@ export class Tokenizer {
 	static fromGguf(header: GgufHeader): Tokenizer {
 		const model = requireString(header, 'tokenizer.ggml.model');
 		if (model !== 'gpt2') {
-			throw new Error(`tokenizer.ggml.model "${model}" is not supported; Hearth reads byte-level BPE ("gpt2")`);
+			throw new Error(`tokenizer.ggml.model ${quote(model)} is not supported; Hearth reads byte-level BPE ("gpt2")`);
 		}
 		const preTokenizer = preTokenizerOf(optionalString(header, 'tokenizer.ggml.pre') ?? '(none)');
 		const tokens = requireStrings(header, 'tokenizer.ggml.tokens');
@@ -116,7 +117,7 @@ export class Tokenizer {
 			oneByte[0] = byte;
 			const id = this.index.find(oneByte, 0, 1);
 			if (id < 0 && isPlainText(byte)) {
-				throw new Error(`tokenizer.ggml.tokens lacks the token of byte ${byte} ("${String.fromCodePoint(byte)}")`);
+				throw new Error(`tokenizer.ggml.tokens lacks the token of byte ${byte} (${quote(String.fromCodePoint(byte))})`);
 			}
 			this.byteIds[byte] = id;
 		}
