@@ -36,6 +36,16 @@ float* DraftHead::features(int rows) {
 }
 
 void DraftHead::observe(const Batch& batch, KvCache& cache) {
+  change([&] { take_in(batch, cache); });
+}
+
+std::vector<std::vector<int32_t>> DraftHead::draft(KvCache& cache, const std::vector<DraftRequest>& requests) {
+  std::vector<std::vector<int32_t>> drafts;
+  change([&] { drafts = guess(cache, requests); });
+  return drafts;
+}
+
+void DraftHead::take_in(const Batch& batch, KvCache& cache) {
   const int E = model_.config().embedding, width = 3 * target_.config().embedding, rows = batch.rows();
   if (const float* norm = model_.head().fusion_norm)
     pool_.run(rows, [&](int r, int) { rms_norm(wide_.data() + area(r, width), norm, width, model_.config().rms_epsilon); });
@@ -73,7 +83,7 @@ void DraftHead::observe(const Batch& batch, KvCache& cache) {
   if (certain.rows() > 0) run(certain, features.data(), *cache.companion());
 }
 
-std::vector<std::vector<int32_t>> DraftHead::draft(KvCache& cache, const std::vector<DraftRequest>& requests) {
+std::vector<std::vector<int32_t>> DraftHead::guess(KvCache& cache, const std::vector<DraftRequest>& requests) {
   const int E = model_.config().embedding;
   std::vector<std::vector<int32_t>> drafts(requests.size());
   std::vector<size_t> open;

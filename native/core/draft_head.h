@@ -44,10 +44,10 @@ class DraftHead {
   /// Makes room for the features of a step of `rows` rows: [rows][3·T], the inputs of the three target layers side by side.
   float* features(int rows);
   /// Takes in a step of the target whose features() are filled: rows of a sequence begin where its last step's accepted rows
-  /// ended, or anywhere after a hit in the cache. `cache` is the target's.
+  /// ended, or anywhere after a hit in the cache. `cache` is the target's. Where it throws, all sequences are forgotten.
   void observe(const Batch& batch, KvCache& cache);
   /// Guesses greedily, all sequences in one pass a token. A sequence that has no feature for the position before its newest
-  /// token gets none. Throws Error on a block out of range.
+  /// token gets none. Throws Error on a block out of range; all sequences are then forgotten.
   std::vector<std::vector<int32_t>> draft(KvCache& cache, const std::vector<DraftRequest>& requests);
   /// Forgets a sequence.
   void release(int64_t sequence) { sequences_.erase(sequence); }
@@ -61,6 +61,18 @@ class DraftHead {
     int rows() const { return static_cast<int>(next.size()); }
   };
 
+  /// Does what changes sequences, none of which is kept half changed.
+  template <class Change>
+  void change(const Change& body) {
+    try {
+      body();
+    } catch (...) {
+      sequences_.clear();
+      throw;
+    }
+  }
+  void take_in(const Batch& batch, KvCache& cache);
+  std::vector<std::vector<int32_t>> guess(KvCache& cache, const std::vector<DraftRequest>& requests);
   /// Writes the keys and values of rows; with outputs, guesses are left in guesses_ and what leaves the layer in hidden_.
   void run(const Batch& batch, const float* features, KvCache& cache);
   /// Adds the first `count` rows of a sequence to a batch.

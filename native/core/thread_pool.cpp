@@ -4,7 +4,6 @@
 #include <cstdio>
 #include <set>
 #include <string>
-#include <system_error>
 #include <utility>
 
 #if defined(__x86_64__) || defined(_M_X64)
@@ -93,7 +92,11 @@ void ThreadPool::take_tasks(int thread) {
     while (left_in(share) > 0) {
       const uint32_t task = first_of(share);
       if (!own.compare_exchange_weak(share, share_of(task + 1, end_of(share)), std::memory_order_acquire)) continue;
-      call_(context_, static_cast<int>(task), thread);
+      try {
+        call_(context_, static_cast<int>(task), thread);
+      } catch (...) {
+        if (!failed_.exchange(true)) failure_ = std::current_exception();
+      }
       done++;
       share = own.load(std::memory_order_acquire);
     }
@@ -135,6 +138,10 @@ void ThreadPool::run_job(int tasks, Call call, const void* context) {
   for (int spin = 0; done_.load(std::memory_order_acquire) != tasks; spin++)
     if (spin < kSpins) pause();
     else std::this_thread::yield();
+  if (failed_) {
+    failed_ = false;
+    std::rethrow_exception(std::exchange(failure_, nullptr));
+  }
 }
 
 int default_thread_count() {

@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <exception>
 #include <limits>
 #include <memory>
 #include <thread>
@@ -22,7 +23,8 @@ class ThreadPool {
   int threads() const { return static_cast<int>(workers_.size()) + 1; }
 
   /// Calls body(task, thread) for every task in 0..tasks-1, each once, on any thread, in any order; returns when all are
-  /// done. `thread` is in 0..threads()-1. Bodies must not throw. Only one thread may call run() at a time.
+  /// done. `thread` is in 0..threads()-1. Only one thread may call run() at a time. Throws what a body threw first, once no other runs;
+  /// whether the tasks after it ran is then not said.
   /// Each thread takes the tasks of a range in turn, so that what a task reads ahead serves the next; a thread without takes
   /// over the second half of the largest range, at the start all tasks.
   template <class Body>
@@ -59,6 +61,8 @@ class ThreadPool {
   Call call_ = nullptr;
   const void* context_ = nullptr;
   alignas(64) std::atomic<int> done_{0};  ///< tasks finished
+  std::atomic<bool> failed_{false};       ///< a body of the job threw
+  std::exception_ptr failure_;            ///< by the thread that was first to set failed_; read once all tasks are done
   alignas(64) std::atomic<uint32_t> generation_{0};  ///< counts jobs; what sleeping threads wait on
   std::atomic<bool> quit_{false};
   std::atomic<int> last_{std::numeric_limits<int>::max()};  ///< the number of the last thread that works

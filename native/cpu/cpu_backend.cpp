@@ -43,10 +43,14 @@ class Scratch {
  public:
   T* get(size_t count) {
     if (count > capacity_) {
-      capacity_ = count + count / 4;
+      // Until there is memory again, none: where there is no more, the next step asks anew.
+      capacity_ = 0;
+      memory_.reset();
+      const size_t wanted = count + count / 4;
       // 64-byte alignment: full cache lines for the kernels.
-      memory_.reset(static_cast<T*>(::operator new[](capacity_ * sizeof(T) + 64, std::align_val_t{64})));
-      std::memset(static_cast<void*>(memory_.get()), 0, capacity_ * sizeof(T) + 64);
+      memory_.reset(static_cast<T*>(::operator new[](wanted * sizeof(T) + 64, std::align_val_t{64})));
+      std::memset(static_cast<void*>(memory_.get()), 0, wanted * sizeof(T) + 64);
+      capacity_ = wanted;
     }
     return memory_.get();
   }
@@ -711,8 +715,9 @@ class CpuBackend final : public Backend {
     const int visible = window > 0 ? std::max(0, first_position - window + 1) : 0;
     const int blocks = (end_key + kCacheBlock - 1) / kCacheBlock;
     if (own.keys.size() < static_cast<size_t>(blocks)) {
-      own.keys.resize(static_cast<size_t>(blocks));
+      // The one that is asked above last: there may be no memory for either.
       own.values.resize(static_cast<size_t>(blocks));
+      own.keys.resize(static_cast<size_t>(blocks));
     }
     for (int b = std::max(chunk * kKeyChunk, visible) / kCacheBlock; b < blocks; b++) {
       const int block = (*tile.run->blocks)[static_cast<size_t>(b)];

@@ -32,20 +32,22 @@ size_t PackedStack::bytes_for(std::span<const Matrix> stacks, int experts, cpu::
          cpu::packed_group_bytes(format, stacks[0].columns / cpu::kBlock);
 }
 
-PackedStack::~PackedStack() {
+PackedStack::~PackedStack() { drop(); }
+
+void PackedStack::drop() {
   if (!base_) return;
 #ifdef _WIN32
   VirtualFree(base_, 0, MEM_RELEASE);
 #else
   munmap(base_, bytes_);
 #endif
+  base_ = nullptr;
 }
 
 void PackedStack::fill(std::span<const Matrix> stacks, int experts, cpu::Format format, const cpu::Kernels& kernels, ThreadPool& pool,
                        const MappedFile& file) {
-  const int rows = static_cast<int>(stacks[0].rows / experts), blocks = stacks[0].columns / cpu::kBlock;
   groups_ = groups_of(stacks, experts);
-  group_bytes_ = cpu::packed_group_bytes(format, blocks);
+  group_bytes_ = cpu::packed_group_bytes(format, stacks[0].columns / cpu::kBlock);
   bytes_ = bytes_for(stacks, experts, format);
 #ifdef _WIN32
   void* memory = VirtualAlloc(nullptr, bytes_, MEM_RESERVE | MEM_COMMIT, PAGE_READWRITE);
@@ -59,6 +61,18 @@ void PackedStack::fill(std::span<const Matrix> stacks, int experts, cpu::Format 
 #endif
   if (!memory) fail("no memory to repack %zu MB of weights; they stay as the file has them", bytes_ >> 20);
   base_ = static_cast<uint8_t*>(memory);
+  try {
+    pack(stacks, experts, format, kernels, pool, file);
+  } catch (...) {
+    // Half of the weights are none.
+    drop();
+    throw;
+  }
+}
+
+void PackedStack::pack(std::span<const Matrix> stacks, int experts, cpu::Format format, const cpu::Kernels& kernels, ThreadPool& pool,
+                       const MappedFile& file) {
+  const int rows = static_cast<int>(stacks[0].rows / experts), blocks = stacks[0].columns / cpu::kBlock;
   // A task packs group number `task` of every stack, counted through all experts.
   const int count = static_cast<int>(stacks.size()), groups = groups_ / count, tasks = experts * groups;
   const auto row_of = [&](int task) { return static_cast<int64_t>(task / groups) * rows + task % groups * cpu::kGroupRows; };

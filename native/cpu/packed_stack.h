@@ -21,7 +21,7 @@ class PackedStack {
   static size_t bytes_for(std::span<const Matrix> stacks, int experts, cpu::Format format);
 
   /// Copies stacks of one shape and type out of the file and gives the file's pages back. Those of several lie group by group in
-  /// turn, so that what is wanted together is one stream. Throws Error where there is no memory.
+  /// turn, so that what is wanted together is one stream. Throws where there is no memory; the stack is then empty.
   void fill(std::span<const Matrix> stacks, int experts, cpu::Format format, const cpu::Kernels& kernels, ThreadPool& pool,
             const MappedFile& file);
 
@@ -32,6 +32,10 @@ class PackedStack {
   }
 
  private:
+  void pack(std::span<const Matrix> stacks, int experts, cpu::Format format, const cpu::Kernels& kernels, ThreadPool& pool,
+            const MappedFile& file);
+  void drop();
+
   uint8_t* base_ = nullptr;
   size_t bytes_ = 0, group_bytes_ = 0;
   int groups_ = 0;  ///< of one expert, in all stacks

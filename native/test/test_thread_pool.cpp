@@ -1,12 +1,49 @@
-// Tests of the thread pool: every task of every job runs once, whatever the threads, with jobs that follow at once on another.
+// Tests of the thread pool: every task of every job runs once, whatever the threads, with jobs that follow at once on another; and
+// what a task throws ends its job alone, on the thread that waits for it.
 #include <atomic>
 #include <cstdio>
+#include <stdexcept>
+#include <string>
 #include <vector>
 
 #include "../core/thread_pool.h"
 
+namespace {
+
+/// Jobs of which some tasks throw, or all, or none. Returns how many went wrong.
+int throwing_jobs(int threads) {
+  int failures = 0;
+  hearth::ThreadPool pool(threads);
+  for (int job = 0; job < 3000; job++) {
+    const int tasks = 1 + job % 67, bad = job % 4 == 0 ? 0 : job % 4 == 1 ? tasks : 1 + job % tasks;
+    std::atomic<int> running{0}, sum{0};
+    std::string thrown;
+    try {
+      pool.run(tasks, [&](int task, int) {
+        running++;
+        if (task < bad) {
+          running--;
+          throw std::runtime_error("task of job " + std::to_string(job));
+        }
+        sum += task;
+        running--;
+      });
+    } catch (const std::exception& error) {
+      thrown = error.what();
+    }
+    const std::string wanted = bad > 0 ? "task of job " + std::to_string(job) : "";
+    const bool right = thrown == wanted && running == 0 && (bad > 0 || sum == tasks * (tasks - 1) / 2);
+    if (!right) std::fprintf(stderr, "FAILED: %d threads, job %d of %d tasks, %d of which throw: \"%s\"\n", threads, job, tasks, bad, thrown.c_str());
+    failures += !right;
+  }
+  return failures;
+}
+
+}  // namespace
+
 int main() {
   int failures = 0;
+  for (const int threads : {1, 2, 3, 8}) failures += throwing_jobs(threads);
   for (const int threads : {1, 2, 3, 4, 8}) {
     hearth::ThreadPool pool(threads);
     std::vector<int> runs(5000);

@@ -1,6 +1,7 @@
 // Small EAGLE-3 draft heads and the plain computation they are compared with: one layer in loops and doubles, as the paper's
 // code and vLLM's `llama_eagle3.py` have it.
-import { exactNumbers, f32, type TensorData } from './hugging-face';
+import { convertFolder } from '../../engine/convert/convert';
+import { exactNumbers, f32, type TensorData, writeFolder } from './hugging-face';
 import { attend, feedForward, heads, multiply, type PlainWeights, rmsNorm, rotate } from './plain-transformer';
 
 export interface HeadShape {
@@ -101,6 +102,26 @@ export function headFolder({ shape, weights, ids }: Head): { tensors: Record<str
 		},
 	};
 	return { tensors, config };
+}
+
+/** A random head for the model in the file `target`, of its width, as a GGUF in `folder`; it shares the model's embedding. */
+export async function makeDraftHead(
+	folder: string,
+	target: string,
+	{ embedding, vocabulary }: Pick<HeadShape, 'embedding' | 'vocabulary'>,
+): Promise<string> {
+	const head = randomHead(
+		{
+			...{ embedding, heads: 2, headsKv: 1, headLength: 16, feedForward: embedding, targetEmbedding: embedding },
+			...{ vocabulary, draftVocabulary: 100, ownEmbedding: false, ownOutput: true },
+			...{ normBeforeResidual: true, normBeforeFc: true, layerName: 'midlayer', layers: [0, 1, 2] },
+		},
+		1,
+	);
+	const { tensors, config } = headFolder(head);
+	const from = writeFolder(folder, 'draft-head', tensors, { 'config.json': config });
+	await convertFolder(from, `${from}.gguf`, { target });
+	return `${from}.gguf`;
 }
 
 export interface PlainDraft {

@@ -2,13 +2,11 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { convertFolder } from '../../engine/convert/convert';
 import type { ModelShape } from '../../engine/synth/architecture';
 import { loadNative } from '../../native/index';
 import { runChild } from '../support/child';
-import { headFolder, randomHead } from '../support/draft-head';
+import { makeDraftHead } from '../support/draft-head';
 import { arrayOf, type RawValue, type ScalarType, scalar, scalarTypes } from '../support/gguf-edit';
-import { writeFolder } from '../support/hugging-face';
 import { makeModel, temporaryFolder } from '../support/models';
 import type { MetadataCase, MetadataOutcome } from '../support/open-metadata';
 
@@ -127,26 +125,9 @@ describe.each(['gpt-oss', 'llama', 'qwen3'] as const)('%s', (architecture) => {
 
 test('a draft head: every type of value under every key', async () => {
 	const target = await makeModel(folder, 'target', { ...small, layers: 4 });
-	const native = loadNative();
-	const { info } = await native.openModel(target, { threads: 1 });
-	const head = randomHead(
-		{
-			...{
-				embedding: 32,
-				heads: 2,
-				headsKv: 1,
-				headLength: 16,
-				feedForward: 32,
-				targetEmbedding: info.embeddingLength,
-			},
-			...{ vocabulary: info.vocabularySize, draftVocabulary: 100, ownEmbedding: false, ownOutput: true },
-			...{ normBeforeResidual: true, normBeforeFc: true, layerName: 'midlayer', layers: [0, 1, 2] },
-		},
-		1,
-	);
-	const { tensors, config } = headFolder(head);
-	const from = writeFolder(folder, 'head', tensors, { 'config.json': config });
-	await convertFolder(from, `${from}.gguf`, { target });
+	const { info } = await loadNative().openModel(target, { threads: 1 });
+	const shape = { embedding: info.embeddingLength, vocabulary: info.vocabularySize };
+	const head = await makeDraftHead(folder, target, shape);
 	const { ofArchitecture, ofDraftHead } = keysRead();
 	expect(ofDraftHead.length).toBeGreaterThan(4);
 	const keys = [...ofDraftHead, ...ofArchitecture.map((key) => `eagle3.${key}`), 'general.name'];
@@ -154,7 +135,7 @@ test('a draft head: every type of value under every key', async () => {
 		values.map(([name, value]) => [`${key} = ${name}`, { [key]: value.toString('hex') }] as const),
 	);
 	const outcomes = await openEach(
-		`${from}.gguf`,
+		head,
 		cases.map(([, changes]) => changes),
 		target,
 	);

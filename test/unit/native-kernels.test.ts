@@ -52,7 +52,7 @@ test.runIf(process.platform === 'linux')(
 	},
 );
 
-test('the thread pool runs every task once', async () => {
+test('the thread pool runs every task once, and what a task throws ends its job alone', async () => {
 	await run(path.join(programs, 'test_thread_pool'));
 });
 

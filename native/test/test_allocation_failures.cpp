@@ -1,0 +1,196 @@
+// Lets allocations of opening a model, of steps, of drafting and of repacking fail, one a run and MOST in all: alone, or with all
+// after it. What was under way must end with an exception or do without, on whatever thread it was; what follows, with memory again, must
+// compute the same bits. A crash ends this program, a deadlock never does.
+// usage: test_allocation_failures MODEL KERNELS MOST [DRAFT_HEAD]
+#include <algorithm>
+#include <atomic>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <exception>
+#include <memory>
+#include <limits>
+#include <new>
+#include <numeric>
+#include <string>
+#include <vector>
+
+#include "../core/engine.h"
+
+namespace {
+
+std::atomic<long> left{-1};    ///< allocations until the one that fails; below 0: none does
+std::atomic<bool> stays{false};  ///< all after it fail, too
+std::atomic<long> failures{0};
+
+bool fails_now() {
+  if (left.load(std::memory_order_relaxed) < 0) return false;
+  const long before = left.fetch_sub(1);
+  if (before > 0) return false;
+  // The others of the moment have gone below 0, too: put back what says that none fails, or that all do.
+  left = stays ? 0 : -1;
+  if (before < 0 && !stays) return false;
+  failures++;
+  return true;
+}
+
+void* allocate(size_t bytes, size_t alignment) {
+  if (fails_now()) throw std::bad_alloc();
+  const size_t whole = (std::max<size_t>(bytes, 1) + alignment - 1) / alignment * alignment;
+  void* memory = alignment > alignof(std::max_align_t) ? std::aligned_alloc(alignment, whole) : std::malloc(whole);
+  if (!memory) throw std::bad_alloc();
+  return memory;
+}
+
+}  // namespace
+
+void* operator new(size_t bytes) { return allocate(bytes, alignof(std::max_align_t)); }
+void* operator new[](size_t bytes) { return allocate(bytes, alignof(std::max_align_t)); }
+void* operator new(size_t bytes, std::align_val_t alignment) { return allocate(bytes, static_cast<size_t>(alignment)); }
+void* operator new[](size_t bytes, std::align_val_t alignment) { return allocate(bytes, static_cast<size_t>(alignment)); }
+void operator delete(void* memory) noexcept { std::free(memory); }
+void operator delete[](void* memory) noexcept { std::free(memory); }
+void operator delete(void* memory, size_t) noexcept { std::free(memory); }
+void operator delete[](void* memory, size_t) noexcept { std::free(memory); }
+void operator delete(void* memory, std::align_val_t) noexcept { std::free(memory); }
+void operator delete[](void* memory, std::align_val_t) noexcept { std::free(memory); }
+void operator delete(void* memory, size_t, std::align_val_t) noexcept { std::free(memory); }
+void operator delete[](void* memory, size_t, std::align_val_t) noexcept { std::free(memory); }
+
+using namespace hearth;
+
+namespace {
+
+constexpr int kBlocks = 4, kPrompt = 20;
+
+/// Two sequences with room for 128 positions each.
+Batch batch_of(const Config& config, int first_position, int rows, bool drafting) {
+  Batch batch;
+  for (int sequence = 0; sequence < 2; sequence++) {
+    batch.block_tables.emplace_back(kBlocks);
+    std::iota(batch.block_tables.back().begin(), batch.block_tables.back().end(), sequence * kBlocks);
+    if (drafting) batch.draft_sequences.push_back(sequence);
+    for (int i = 0; i < rows; i++) {
+      batch.tokens.push_back((first_position + i) * 31 % config.vocabulary);
+      batch.positions.push_back(first_position + i);
+      batch.sequences.push_back(sequence);
+    }
+    batch.outputs.push_back(batch.rows() - 1);
+    Sampling sampling;
+    sampling.temperature = 0.7f;
+    sampling.top_p = sequence == 0 ? 0.9f : 1;
+    sampling.seed = 3;
+    batch.sampling.push_back(sampling);
+  }
+  return batch;
+}
+
+/// A prompt and some rounds for both sequences, and the drafts behind it, as one list of numbers.
+std::vector<int32_t> run(Engine& engine) {
+  const Config& config = engine.model().config();
+  const bool drafting = engine.draft_head() != nullptr;
+  const auto cache = engine.make_cache(2 * kBlocks, engine.backend().cache_type());
+  std::vector<int32_t> out;
+  const auto add = [&](const StepResult& result) {
+    out.insert(out.end(), result.tokens.begin(), result.tokens.end());
+    for (const std::vector<float>* values : {&result.logits, &result.probabilities})
+      for (const float value : *values) {
+        int32_t bits;
+        std::memcpy(&bits, &value, sizeof bits);
+        out.push_back(bits);
+      }
+  };
+  Batch prompt = batch_of(config, 0, kPrompt, drafting);
+  prompt.logits = true;
+  add(engine.step(*cache, prompt));
+  if (drafting) {
+    const int32_t token = out[0];
+    std::vector<DraftRequest> requests;
+    for (int sequence = 0; sequence < 2; sequence++) requests.push_back({sequence, kPrompt, token, 3, prompt.block_tables[static_cast<size_t>(sequence)]});
+    for (const std::vector<int32_t>& draft : engine.draft(*cache, requests)) out.insert(out.end(), draft.begin(), draft.end());
+    for (int sequence = 0; sequence < 2; sequence++) engine.release_drafts(sequence);
+  }
+  Batch rounds = batch_of(config, kPrompt, 1, false);
+  rounds.rounds = 3;
+  rounds.probabilities = true;
+  add(engine.step(*cache, rounds));
+  return out;
+}
+
+void repack(Engine& engine) {
+  const int parts = static_cast<int>(engine.backend().repack_bytes().size());
+  for (int part = 0; part < parts; part++) engine.repack(part);
+}
+
+/// Whether an exception came; anything else that goes wrong ends the program.
+template <class Work>
+bool threw(const Work& work) {
+  try {
+    work();
+    return false;
+  } catch (const std::exception&) {
+    return true;
+  }
+}
+
+}  // namespace
+
+int main(int count, char** arguments) {
+  if (count < 4) {
+    std::fprintf(stderr, "usage: test_allocation_failures MODEL KERNELS MOST [DRAFT_HEAD]\n");
+    return 1;
+  }
+  const std::string model = arguments[1];
+  EngineOptions options;
+  options.threads = 3;
+  options.backend = "cpu";
+  options.kernels = arguments[2];
+  if (count > 4) options.draft_head = arguments[4];
+  const long most = std::strtol(arguments[3], nullptr, 10);
+
+  std::unique_ptr<Engine> engine;
+  // An engine of its own, which has no scratch yet, for each failure.
+  const auto work = [&] {
+    engine.reset();
+    bool failed = threw([&] { engine = std::make_unique<Engine>(model, options); });
+    if (!engine) return true;
+    failed |= threw([&] { run(*engine); });
+    failed |= threw([&] { repack(*engine); });
+    return threw([&] { run(*engine); }) || failed;
+  };
+  constexpr long kNever = std::numeric_limits<long>::max();
+  left = kNever;
+  if (work()) {
+    std::fprintf(stderr, "FAILED: without any failure\n");
+    return 1;
+  }
+  const long all = kNever - left;
+  left = -1;
+  const std::vector<int32_t> right = run(*engine);
+  long injected = 0, opened = 0, survived = 0;
+  for (long i = 0; i < most; i++) {
+    // Evenly over all, and past the end: the threads' order makes a few more or less.
+    const long n = i * (all + all / 8) / most;
+    stays = i % 3 == 2;
+    const long before = failures;
+    left = n;
+    const bool failed = work();
+    left = -1;
+    if (failures == before) continue;
+    injected++;
+    survived += !failed;
+    if (!engine) continue;
+    opened++;
+    // What failed may be asked for again, and the weights that have moved are the same.
+    for (int again = 0; again < 2; again++) {
+      if (run(*engine) != right) {
+        std::fprintf(stderr, "FAILED: allocation %ld%s: another result afterwards\n", n, stays ? " and all after it" : "");
+        return 1;
+      }
+      repack(*engine);
+    }
+  }
+  std::printf("%ld of %ld allocations failed, %ld after opening, %ld were done without\n", injected, all, opened, survived);
+  return injected > 0 && opened > 0 ? 0 : 1;
+}
