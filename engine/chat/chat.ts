@@ -1,7 +1,6 @@
 // Chat: a conversation becomes a prompt of the model's family, its answer streams back as deltas by channel.
 import { type ChatFormat, requireChat } from '../families/family';
 import type { ChatDelta, ChatParams, ChatResult, EngineSettings } from '../protocol';
-import { ContextOverflowError } from '../runtime/errors';
 import type { OpenedModel } from '../runtime/model';
 import { Answer } from './answer';
 import { AttachmentLedger } from './attachments';
@@ -180,13 +179,11 @@ export class Chat {
 			{
 				// A conversation that became shorter (an earlier message edited) starts over.
 				dropped: conversation.dropped <= last ? turnsBefore(turns, conversation.dropped) : 0,
-				...{ limit, refill: limit * REFILL_SHARE },
+				...{ limit, refill: limit * REFILL_SHARE, context: contextTokens },
 			},
 			this.#tokens,
 			new Pace(signal),
 		);
-		const { length } = fitted.prompt;
-		if (length > limit && length >= contextTokens) throw new ContextOverflowError(length, contextTokens);
 		conversation.dropped = fitted.dropped > 0 ? turns[fitted.dropped]!.message : 0;
 		return { prompt: fitted.prompt, dropped: conversation.dropped };
 	}

@@ -1,6 +1,7 @@
 // Which turns of a conversation a prompt has room for. A conversation that is too long is neither rendered nor encoded as a whole:
 // what its texts count tells nearly where to cut, and the prompts of the few places around decide.
 import { joinTokens, type PromptPart, tokenCount } from '../families/prompt-builder';
+import { ContextOverflowError } from '../runtime/errors';
 import type { Pace } from './pace';
 import type { TextTokens } from './text-tokens';
 
@@ -27,6 +28,8 @@ export interface Room {
 	limit: number;
 	/** Tokens it is cut down to once it has more, so that the next turns extend it without another cut. */
 	refill: number;
+	/** Tokens of the context. */
+	context: number;
 }
 
 export interface FittedPrompt {
@@ -38,6 +41,7 @@ export interface FittedPrompt {
 /**
  * The prompt and how many turns it leaves out: none beyond `room.dropped` where it is within the limit; else as many as it takes
  * for the rest to begin with the user's turn and to be within the refill, or all but the user's last turn.
+ * @throws ContextOverflowError where that alone is too long.
  */
 export async function fitPrompt(
 	conversation: Conversation,
@@ -52,15 +56,16 @@ export async function fitPrompt(
 		return { pieces, length: tokenCount(pieces), dropped };
 	};
 	let { dropped } = room;
-	if (!(await counts.exceeds(dropped, room.limit))) {
-		const { pieces, length } = await build(dropped);
-		if (length <= room.limit) return { prompt: joinTokens(pieces), dropped };
-	}
 	const cuts = turns.flatMap(({ role }, index) => (index > dropped && role === 'user' ? [index] : []));
+	let best: Awaited<ReturnType<typeof build>> | undefined;
+	// Where nothing can be left out there is nothing to find out either.
+	if (cuts.length === 0 || !(await counts.exceeds(dropped, room.limit))) {
+		best = await build(dropped);
+		if (best.length <= room.limit) return { prompt: joinTokens(best.pieces), dropped };
+	}
 	// The first cut within the refill is beyond `low` and at most `high`.
 	let low = -1;
 	let high = cuts.length - 1;
-	let best: Awaited<ReturnType<typeof build>> | undefined;
 	let overhead = USUAL_OVERHEAD;
 	for (let guesses = 0; high - low > 1; guesses++) {
 		const middle = guesses < MOST_GUESSES ? await counts.firstWithin(cuts, room.refill, overhead) : (low + high) >> 1;
@@ -80,6 +85,7 @@ export async function fitPrompt(
 	}
 	if (high >= 0) dropped = cuts[high]!;
 	if (best?.dropped !== dropped) best = await build(dropped);
+	if (best.length >= room.context) throw new ContextOverflowError(best.length, room.context);
 	return { prompt: joinTokens(best.pieces), dropped };
 }
 

@@ -6,6 +6,8 @@ import type { Pace } from './pace';
 
 /** Characters that are remembered; the tokens take about as much memory as the text. */
 const MOST_CHARACTERS = 2 ** 23;
+/** A single text must not drive out all others. */
+const MOST_REMEMBERED = MOST_CHARACTERS / 2;
 /** Bytes that are encoded before others may have their turn: about 5 ms. */
 const STEP_BYTES = 16_384;
 
@@ -18,7 +20,8 @@ export class TextTokens {
 
 	/** The tokens of a text: do not write. */
 	async of(text: string, pace: Pace): Promise<Int32Array> {
-		const known = this.#known.get(text);
+		// Not even looked for where it would not be remembered: that reads all of it.
+		const known = text.length > MOST_REMEMBERED ? undefined : this.#known.get(text);
 		if (known) {
 			this.#known.delete(text);
 			this.#known.set(text, known);
@@ -42,8 +45,8 @@ export class TextTokens {
 	}
 
 	#remember(text: string, tokens: Int32Array): void {
-		// A single text must not drive out all others; somebody else may have encoded it meanwhile.
-		if (text.length > MOST_CHARACTERS / 2 || this.#known.has(text)) return;
+		// Somebody else may have encoded it meanwhile.
+		if (text.length > MOST_REMEMBERED || this.#known.has(text)) return;
 		this.#known.set(text, tokens);
 		this.#characters += text.length;
 		for (const [oldest] of this.#known) {

@@ -3,9 +3,9 @@
 // before it is used, and no tensor's bytes are read before that.
 import type { FileHandle } from 'node:fs/promises';
 import path from 'node:path';
+import { quote } from '../quote';
 import type { JsonObject } from './json';
 import type { SourceFolder } from './source-folder';
-import { quote } from '../quote';
 
 /** Bytes of one element. */
 export const elementBytes = { F32: 4, F16: 2, BF16: 2, U8: 1, I64: 8, I32: 4, BOOL: 1 } as const;

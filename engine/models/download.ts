@@ -86,10 +86,12 @@ export async function download(options: DownloadOptions): Promise<void> {
 
 /** Deletes what has arrived of a download. @throws LockedError where another process is at it. */
 export async function discardPart(file: string): Promise<void> {
-	if ((await partialBytes(file)) === 0) return;
+	const parts = [partOf(file), freshOf(file)];
+	const sizes = await Promise.all(parts.map((part) => part.size()));
+	if (sizes.every((bytes) => bytes === 0)) return;
 	const release = await takeLock(lockOf(file));
 	try {
-		for (const part of [partOf(file), freshOf(file)]) {
+		for (const part of parts) {
 			await part.checkPlace();
 			await part.remove();
 		}
@@ -112,8 +114,8 @@ function freshOf(file: string): Part {
 }
 
 /** Bytes of an earlier download that would be continued. */
-export async function partialBytes(file: string): Promise<number> {
-	return (await stat(`${file}.part`).catch(() => undefined))?.size ?? 0;
+export function partialBytes(file: string): Promise<number> {
+	return partOf(file).size();
 }
 
 /** Asks a file's host for its size, in bytes. @throws LastingError or PassingError. */
@@ -122,7 +124,8 @@ export async function remoteSize(url: string, settings: NetworkSettings, signal?
 	try {
 		const { stated, headers } = await network.request(url, { method: 'HEAD', ...(signal && { signal }) });
 		const bytes = stated.bytes ?? Number(headers['content-length'] ?? Number.NaN);
-		if (!Number.isSafeInteger(bytes)) throw new LastingError(`${new URL(url).host} does not tell the file’s size`);
+		if (!Number.isSafeInteger(bytes) || (isPage(headers) && !stated.checksum))
+			throw new LastingError(`${new URL(url).host} does not tell the file’s size`);
 		return bytes;
 	} finally {
 		await network.close();
@@ -295,7 +298,7 @@ class Download {
 		const vouched =
 			(ofCatalogue !== undefined && stated.checksum?.value === sha256) ||
 			(strong(state.tag) !== undefined && state.tag === this.#part.state?.tag);
-		const proven = vouched || (announced !== undefined && !/^(text\/html|application\/xhtml)/i.test(type));
+		const proven = vouched || (announced !== undefined && !isPage(headers));
 		return { state, proven, end: status === 206 ? last + 1 : bytes };
 	}
 
@@ -322,7 +325,7 @@ class Download {
 			await this.#checkDisk(state.bytes);
 			fresh = freshOf(this.#options.file);
 			await fresh.begin(state);
-			await fresh.copyFrom(kept, shared);
+			await fresh.copyFrom(kept, shared, this.#options.signal);
 			return fresh;
 		};
 		try {
@@ -474,6 +477,11 @@ async function sameBytes(handle: FileHandle, at: number, chunk: Buffer): Promise
 	let same = 0;
 	while (same < read && there[same] === chunk[same]) same++;
 	return same;
+}
+
+/** Whether an answer says itself that it is something to look at. */
+function isPage(headers: Answer['headers']): boolean {
+	return /^(text\/html|application\/xhtml)/i.test(String(headers['content-type'] ?? ''));
 }
 
 /** Of the same version of a file: validators that are both there must agree. RFC 9110, weak comparison. */

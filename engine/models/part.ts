@@ -42,6 +42,12 @@ export class Part {
 		}
 	}
 
+	/** Bytes that are on the disk; what is no file counts as none. */
+	async size(): Promise<number> {
+		const stats = await entryAt(this.path).catch(() => undefined);
+		return stats?.isFile() ? stats.size : 0;
+	}
+
 	/** Takes up what an earlier run has left, if it is a part of what `fits` accepts; else it stays until `begin`. */
 	async resume(
 		fits: (state: PartState) => PartState | undefined,
@@ -50,7 +56,7 @@ export class Part {
 	): Promise<void> {
 		const left = await readState(this.#statePath);
 		const state = left && fits(left);
-		const size = (await entryAt(this.path))?.size ?? 0;
+		const size = await this.size();
 		if (!state || size === 0 || size > state.bytes) return;
 		this.state = state;
 		this.#hash = newHash(state);
@@ -86,12 +92,13 @@ export class Part {
 	}
 
 	/** Adds the first bytes of another part. */
-	async copyFrom(other: Part, bytes: number): Promise<void> {
+	async copyFrom(other: Part, bytes: number, signal?: AbortSignal): Promise<void> {
 		if (bytes === 0) return;
 		const handle = await open(other.path, 'r');
 		try {
 			const buffer = Buffer.alloc(Math.min(COPY_BYTES, bytes));
 			while (this.received < bytes) {
+				signal?.throwIfAborted();
 				const { bytesRead } = await handle.read(
 					buffer,
 					0,

@@ -115,7 +115,7 @@ function counted(format: ChatFormat, tokenizer: Tokenizer) {
 					return format.parts(promptOf(turns.slice(dropped)));
 				},
 			},
-			{ dropped: from, limit, refill: limit / 2 },
+			{ dropped: from, limit, refill: limit / 2, context: 2 ** 31 },
 			tokens,
 			new Pace(signal),
 		);
