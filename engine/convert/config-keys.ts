@@ -38,7 +38,8 @@ const HARMLESS = `
 	bad_words_ids num_return_sequences output_scores return_dict_in_generate forced_bos_token_id forced_eos_token_id
 	remove_invalid_values exponential_decay_length_penalty suppress_tokens begin_suppress_tokens
 
-	transformers.js_config unsloth_version unsloth_fixed unsloth_tool_call_fix mergekit_version license language
+	transformers.js_config unsloth_version unsloth_fixed mergekit_version license language loss_type neftune_noise_alpha
+	tokenizer_model_max_length tokenizer_padding_side
 `;
 /** Names that begin so are their writer's own notes. */
 const NOTES = /^_|version$|^wandb|^unsloth_/;

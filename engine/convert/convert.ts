@@ -56,6 +56,10 @@ export async function convertFolder(
 	const head = isEagle3(config);
 	const architecture = head ? 'eagle3' : architectureOf(config).name;
 	if (!head) checkKeys(config, architecture);
+	// What sentence-transformers puts beside a model of the same class.
+	if ((await sources.folder.text('modules.json'))?.includes('.Pooling')) {
+		throw new Error(`${folder} makes embeddings and does not write`);
+	}
 	const source = await SafetensorsFolder.open(sources.folder);
 	try {
 		const name = modelName(folder);

@@ -55,8 +55,8 @@ export class SourceFolder {
 		return new JsonObject(file, value);
 	}
 
-	/** A chat template's text; undefined where there is no such file. Throws as `json`. */
-	async template(name: string): Promise<string | undefined> {
+	/** A small text, such as a chat template; undefined where there is no such file. Throws as `json`. */
+	async text(name: string): Promise<string | undefined> {
 		return (await this.#read(name, MOST_TEMPLATE_BYTES))?.toString('utf8');
 	}
 

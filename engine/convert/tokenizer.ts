@@ -50,7 +50,7 @@ export async function addTokenizer(
 	const own = await source.json('tokenizer_config.json');
 	const names = await source.json('special_tokens_map.json');
 	const generation = await source.json('generation_config.json');
-	const template = (await source.template('chat_template.jinja')) ?? chatTemplate(own);
+	const template = (await source.text('chat_template.jinja')) ?? chatTemplate(own);
 	if (own && template !== undefined && template.length > MOST_TEMPLATE_BYTES) {
 		throw new Error(`${own.file}: chat_template has ${template.length} characters, which no template needs`);
 	}

@@ -1,5 +1,5 @@
 // Where programs keep models on this machine, from their documented environment variables and defaults.
-import { readFileSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import type { ModelSource } from '../protocol';
@@ -69,8 +69,14 @@ function pathOf(platform: NodeJS.Platform): path.PlatformPath {
 	return platform === 'win32' ? path.win32 : path.posix;
 }
 
+/** No path is as long. */
+const MOST_BYTES = 64 * 1024;
+
 function readSmall(file: string): string | undefined {
 	try {
+		// Reading from a pipe or a device would wait forever.
+		const stats = statSync(file);
+		if (!stats.isFile() || stats.size > MOST_BYTES) return undefined;
 		return readFileSync(file, 'utf8');
 	} catch {
 		return undefined;

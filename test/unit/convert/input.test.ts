@@ -204,6 +204,14 @@ describe('what loading refuses is not written', () => {
 		expect(said).not.toContain('partial');
 	});
 
+	test('a model that makes embeddings is named', async () => {
+		const pooling = JSON.stringify([
+			{ idx: 1, name: '1', path: '1_Pooling', type: 'sentence_transformers.models.Pooling' },
+		]);
+		expect(await refusal(fresh({ 'modules.json': pooling }))).toMatch(/makes embeddings and does not write/);
+		expect(await refusal(fresh({ 'modules.json': '[]' }))).toBe('it was converted');
+	});
+
 	test('what is written is loaded', async () => {
 		const from = fresh();
 		await convertFolder(from, `${from}.gguf`);

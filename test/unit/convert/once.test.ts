@@ -187,8 +187,8 @@ describe('what the file depends on', () => {
 		const { path: made } = await convertOnce(from);
 		expect((await readOrigin(made))!.files).toEqual([
 			...['*.safetensors', 'added_tokens.json', 'chat_template.jinja', 'config.json', 'generation_config.json'],
-			...['model.safetensors', 'model.safetensors.index.json', 'special_tokens_map.json', 'tokenizer.json'],
-			'tokenizer_config.json',
+			...['model.safetensors', 'model.safetensors.index.json', 'modules.json', 'special_tokens_map.json'],
+			...['tokenizer.json', 'tokenizer_config.json'],
 		]);
 	});
 

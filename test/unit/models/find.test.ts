@@ -7,7 +7,7 @@ import { stringTable } from '../../../engine/gguf/string-table';
 import { describeModel } from '../../../engine/models/describe';
 import { ModelFinder } from '../../../engine/models/find';
 import { listModels } from '../../../engine/models/list';
-import { defaultDownloadFolder, modelPlaces, type Place } from '../../../engine/models/places';
+import { defaultDownloadFolder, modelPlaces, type Place, thisEnvironment } from '../../../engine/models/places';
 import { SUPPORTED, whyUnsupported } from '../../../engine/models/supported';
 import { readHeader } from '../../../engine/runtime/model';
 import { DEFAULT_SETTINGS } from '../../../engine/server/settings';
@@ -286,6 +286,13 @@ describe('where programs keep models', () => {
 		);
 		expect(folders('linux', '/home/me', { HUGGINGFACE_HUB_CACHE: '/hub' })).toContain('huggingface /hub');
 		expect(folders('linux', '/home/me', { XDG_CACHE_HOME: '/c' })).toContain('huggingface /c/huggingface/hub');
+	});
+
+	test('a pipe in the place of a small file says nothing, and nobody waits for it', () => {
+		const pipe = path.join(folder, 'home-pointer');
+		execFileSync('mkfifo', [pipe]);
+		expect(thisEnvironment().read!(pipe)).toBeUndefined();
+		expect(thisEnvironment().read!(folder)).toBeUndefined();
 	});
 
 	test('Hearth’s own are the same for every editor', () => {
