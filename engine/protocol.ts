@@ -54,7 +54,10 @@ export type ModelRole = 'chat' | 'completion';
 
 export interface ModelSummary {
 	path: string;
+	/** What to call it: after its file, where that says something. */
 	name: string;
+	/** The name the file itself gives, where that is another one. */
+	ownName?: string;
 	architecture: string;
 	fileBytes: number;
 	parameterCount: number;
@@ -69,6 +72,8 @@ export interface ModelSummary {
 	loadMilliseconds: number;
 	/** Of the chat template: how it is prompted; absent: it cannot chat. */
 	chatFormat?: string;
+	/** A reasoning effort makes a difference to it; absent: none does. */
+	takesReasoningEffort?: true;
 	/** e.g. fill-in-the-middle. */
 	completionFormat: string;
 	/** Name of the model that guesses ahead for it. */

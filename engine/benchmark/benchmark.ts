@@ -1,8 +1,10 @@
 // The benchmark, shared by `hearth bench` and the editor: llama-bench's tests on a loaded model, and those of what an editor
 // needs beside them.
+
 import { setMaxListeners } from 'node:events';
 import os from 'node:os';
 import type { Ceilings } from '../../native/index';
+import { displayName } from '../models/display-name';
 import type { BenchmarkReport, BenchmarkResult, BenchmarkTest, Measured } from '../protocol';
 import type { Engine, GenerateOptions, GenerateResult } from '../runtime/engine';
 import type { OpenedModel } from '../runtime/model';
@@ -103,7 +105,7 @@ export async function runBenchmark(run: BenchmarkRun): Promise<BenchmarkReport> 
 			...ceilings,
 		},
 		model: {
-			name: info.name,
+			name: displayName(info.path, info.name),
 			path: info.path,
 			fileBytes: info.fileBytes,
 			parameterCount: info.parameterCount,

@@ -7,6 +7,7 @@ import type { FoundModel, MachineMemory, ModelSource } from '../protocol';
 import { printable } from '../quote';
 import { readHeader } from '../runtime/model';
 import { describeModel, type ModelDescription } from './describe';
+import { displayName, PART } from './display-name';
 import { fitOf, type MemorySettings, needWith } from './memory-need';
 import { ollamaModels } from './ollama';
 import type { Place } from './places';
@@ -18,8 +19,6 @@ const MOST_FOLDERS = 3000;
 const MOST_DEPTH = 6;
 /** Headers read at once: each is parsed on a thread of its own. */
 const PARALLEL = 2;
-/** The end of a part's name of a split model, as llama.cpp writes it. */
-const PART = /-(\d{5})-of-(\d{5})\.gguf$/i;
 
 /** A model file or the parts of one, not yet opened. */
 interface Candidate {
@@ -91,7 +90,7 @@ export class ModelFinder {
 		const need = sizes && needWith({ ...sizes, weightBytes: fileBytes }, settings);
 		return {
 			path: file,
-			name: name ?? nameOf(file, ownName),
+			name: name ?? displayName(file, ownName),
 			source,
 			fileBytes,
 			...facts,
@@ -181,15 +180,6 @@ async function ggufFiles(root: string, signal: AbortSignal | undefined): Promise
 function splitProblem(count: number, present: number): string {
 	const missing = present < count ? `, of which ${count - present} are missing here` : '';
 	return `it is split into ${count} files${missing}; join them with "llama-gguf-split --merge FIRST OUT" first`;
-}
-
-/** The file's name says the quantisation and often more than the model's own name in the header. */
-function nameOf(file: string, ownName: string | undefined): string {
-	const base = path
-		.basename(file)
-		.replace(PART, '')
-		.replace(/\.gguf$/i, '');
-	return base === '' ? (ownName ?? file) : base;
 }
 
 /** The first bytes of a file as text; undefined where it cannot be read. */

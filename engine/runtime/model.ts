@@ -1,6 +1,5 @@
 // Opens a model file: native weights, tokenizer and the engine that runs them.
 import { stat } from 'node:fs/promises';
-import path from 'node:path';
 import {
 	type BackendChoice,
 	type GgufHeader,
@@ -14,6 +13,7 @@ import { familyOf } from '../families/choose';
 import type { ModelFamily } from '../families/family';
 import { optionalString } from '../gguf/metadata';
 import { describeModel } from '../models/describe';
+import { displayName } from '../models/display-name';
 import {
 	alternatives,
 	draftHeadNeed,
@@ -176,7 +176,7 @@ async function planDraft(
 			const more = formatBytes(need.totalBytes);
 			return { problem: `${file} would take another ${more} of memory, which are not left beside the model` };
 		}
-		const name = optionalString(header, 'general.name') ?? path.basename(file);
+		const name = displayName(file, optionalString(header, 'general.name'));
 		return { ...(isDraftHead(header) ? { head: { file, name } } : { model: file }), ...(need && { need }) };
 	} catch (error) {
 		return { problem: `${file}: ${(error as Error).message}` };
@@ -209,7 +209,7 @@ async function openDraft(file: string, target: Tokenizer, options: OpenOptions):
 		const { engine, tokenizer } = await openModel(file, { ...rest, speculation: false });
 		const mismatch = vocabularyMismatch(target, tokenizer);
 		if (mismatch === undefined) {
-			return { source: new ModelDraft(engine, target.vocabularySize), name: engine.info.name };
+			return { source: new ModelDraft(engine, target.vocabularySize), name: displayName(file, engine.info.name) };
 		}
 		await engine.close();
 		return { problem: `${file} cannot draft for this model, whose vocabulary is another one: ${mismatch}` };

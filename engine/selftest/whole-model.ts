@@ -1,6 +1,8 @@
 // Whole models in the self-test: a backend's logits beside the reference's, and the promise that how a step is cut changes no bit.
+
 import path from 'node:path';
 import type { Native, NativeCache, NativeModel } from '../../native/index';
+import { displayName } from '../models/display-name';
 import type { WholeModelCheck } from '../protocol';
 
 /** Beyond the sliding window, so that a fault in it shows. */
@@ -62,7 +64,12 @@ export async function checkUserModel(
 			const tokens = Array.from({ length: USER_MODEL_TOKENS }, (_, i) => (i * 7919 + 13) % vocabulary);
 			const wanted = await run(cpu, tokens, 16, signal);
 			const got = await run(model, tokens, 16, signal);
-			return closeness('metal', info.name || 'the model', meanDivergence(wanted, got, vocabulary), USER_MODEL_LIMIT);
+			return closeness(
+				'metal',
+				displayName(file, info.name),
+				meanDivergence(wanted, got, vocabulary),
+				USER_MODEL_LIMIT,
+			);
 		} finally {
 			cpu.close();
 		}

@@ -2,6 +2,8 @@
 import { Chat } from '../chat/chat';
 import { warmUp } from '../completion/completer';
 import { TokenPrefixIndex } from '../completion/token-healing';
+import { takesReasoningEffort } from '../families/effort';
+import { displayName } from '../models/display-name';
 import { cacheTokens } from '../models/memory-need';
 import type { EngineSettings, MachineMemory, MemoryLimit, ModelSummary } from '../protocol';
 import { messageOf } from '../quote';
@@ -261,23 +263,30 @@ export class ModelHost {
 			...(settings.draftModelPath !== '' && { draftModelPath: settings.draftModelPath }),
 			onDraftFailure: (error) => log(`${settings.draftModelPath} drafts no more: ${describe(error)}`),
 		});
+		const { chat } = opened.family;
+		const effort = 'encode' in chat && takesReasoningEffort(chat);
 		return {
 			...opened,
 			chat: new Chat(opened),
 			tokenIndex: new TokenPrefixIndex(opened.tokenizer),
 			// Told anew each time: the backend may change while it works.
 			get summary() {
-				return summarize(opened);
+				return summarize(opened, effort);
 			},
 		};
 	}
 }
 
-function summarize({ engine, family, loadMilliseconds, draft, draftProblem }: OpenedModel): ModelSummary {
+function summarize(
+	{ engine, family, loadMilliseconds, draft, draftProblem }: OpenedModel,
+	effort: boolean,
+): ModelSummary {
 	const { info } = engine;
+	const name = displayName(info.path, info.name);
 	return {
 		path: info.path,
-		name: info.name,
+		name,
+		...(info.name !== '' && info.name !== name && { ownName: info.name }),
 		architecture: info.architecture,
 		fileBytes: info.fileBytes,
 		parameterCount: info.parameterCount,
@@ -289,6 +298,7 @@ function summarize({ engine, family, loadMilliseconds, draft, draftProblem }: Op
 		threads: info.threads,
 		loadMilliseconds,
 		...('name' in family.chat && { chatFormat: family.chat.name }),
+		...(effort && { takesReasoningEffort: true }),
 		completionFormat: family.completion.name,
 		...(draft !== undefined && { draft }),
 		...(draftProblem !== undefined && { draftProblem }),

@@ -4,6 +4,8 @@ import { formatBytes, formatRate } from '../../engine/units';
 import type { EngineView } from '../../webview/messages';
 
 const MAX_NAME = 24;
+/** The end of a file's name that says how its weights are kept: the tooltip has it. */
+const QUANTISATION = /[-_. ](?:i?q\d\w*|tq\d\w*|mxfp4\w*|bf16|f16|f32)$/i;
 
 export interface StatusText {
 	/** With `$(icon)` references. */
@@ -168,15 +170,16 @@ export function statusDetails(status: EngineStatus): [string, string][] {
 	return details;
 }
 
-function describe({ name, architecture, fileBytes }: ModelSummary): string {
-	return `${name} (${architecture}, ${formatBytes(fileBytes)})`;
+function describe({ name, ownName, architecture, fileBytes }: ModelSummary): string {
+	const named = ownName === undefined ? '' : `“${ownName}”, `;
+	return `${name} (${named}${architecture}, ${formatBytes(fileBytes)})`;
 }
 
 /** Both models where there are two: the one that completes works more often, the one that chats is the larger. */
 function namesOf(status: EngineStatus | undefined): string {
 	const { model, completionModel } = status ?? {};
-	if (model && completionModel) return `${completionModel.name} + ${model.name}`;
-	return (model ?? completionModel)?.name ?? 'Hearth';
+	const names = [completionModel, model].flatMap((given) => (given ? [given.name.replace(QUANTISATION, '')] : []));
+	return names.length > 0 ? names.join(' + ') : 'Hearth';
 }
 
 /** The status bar is everybody's: a file's long name must not push the others out. */

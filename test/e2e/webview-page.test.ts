@@ -7,7 +7,14 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { BenchmarkReport } from '../../engine/protocol';
 import { webviewPage } from '../../extension/webviewPage';
 import { findBrowser } from '../../scripts/system.mjs';
-import type { AssistantEntry, ChatSnapshot, HostToBenchmark, HostToChat, UserEntry } from '../../webview/messages';
+import type {
+	AssistantEntry,
+	ChatSnapshot,
+	EngineView,
+	HostToBenchmark,
+	HostToChat,
+	UserEntry,
+} from '../../webview/messages';
 
 const ORIGIN = 'http://webview.test';
 const assets = path.resolve(import.meta.dirname, '../../dist/webview');
@@ -372,6 +379,34 @@ describe('writing', () => {
 		await page.locator('.copy-code .codicon-check').waitFor();
 		await page.locator('.insert-code').click();
 		expect(await lastSent()).toEqual({ type: 'insert', text: code });
+	});
+});
+
+describe('the reasoning effort', () => {
+	const engine = (model: object): EngineView => ({
+		state: 'ready',
+		status: { model } as unknown as NonNullable<EngineView['status']>,
+	});
+
+	it('is offered for a model to which it makes a difference only', async () => {
+		await open('chat');
+		const effort = page.locator('#effort');
+		await say(snapshot({ engine: { state: 'starting' } }));
+		await drawn();
+		expect(await effort.isVisible()).toBe(false);
+		await say({ type: 'engine', engine: engine({ name: 'gpt-oss', takesReasoningEffort: true }) });
+		await effort.waitFor();
+		await effort.selectOption('high');
+		expect(await lastSent()).toEqual({ type: 'reasoning-effort', effort: 'high' });
+		// While the engine starts again nothing is known of another model.
+		await say({ type: 'engine', engine: { state: 'restarting' } });
+		await drawn();
+		expect(await effort.isVisible()).toBe(true);
+		await say({ type: 'engine', engine: engine({ name: 'SmolLM2' }) });
+		await effort.waitFor({ state: 'hidden' });
+		await say(snapshot({ engine: engine({ name: 'SmolLM2' }) }));
+		await drawn();
+		expect(await effort.isVisible()).toBe(false);
 	});
 });
 

@@ -368,6 +368,20 @@ describe('status', () => {
 		expect(text).toBe('$(flame) A very long name of a m…  12.3 tok/s');
 	});
 
+	it('leaves out how weights are kept, and a training run’s name, which the tooltip has', () => {
+		const ownName = 'Smollm2 135M 8k Lc100K Mix1 Ep2';
+		const model = { ...status.model!, name: 'SmolLM2-135M-Q8_0', ownName };
+		const small = { ...status, model };
+		const text = (given: EngineStatus) =>
+			statusText({ engine: { state: 'ready', status: given }, completionsEnabled: true }).text;
+		expect(text(small)).toBe('$(flame) SmolLM2-135M  12.3 tok/s');
+		expect(statusDetails(small)[0]).toEqual(['Model', `SmolLM2-135M-Q8_0 (“${ownName}”, gpt-oss, 12.1 GB)`]);
+		for (const name of ['x-mxfp4', 'x.Q4_K_M', 'x-IQ3_XS', 'x-BF16', 'x_f16']) {
+			expect(text({ ...status, model: { ...model, name } })).toBe('$(flame) x  12.3 tok/s');
+		}
+		expect(text({ ...small, completionModel: { ...model, name: 'b-Q4_0' } })).toContain(' b + SmolLM2-135M  ');
+	});
+
 	it('says that it is loading, and colours what needs the user', () => {
 		expect(statusText({ engine: { state: 'loading', status }, completionsEnabled: true }).text).toBe(
 			'$(loading~spin) Hearth: loading',

@@ -213,6 +213,8 @@ function showEngine(view: EngineView): void {
 			),
 		);
 	}
+	const model = view.status?.model ?? view.status?.completionModel;
+	if (model) composer.setTakesEffort(model.takesReasoningEffort === true);
 	composer.setCanSend(view.state !== 'off' && view.state !== 'no-model');
 	showEmpty();
 }

@@ -32,7 +32,7 @@ export class Composer {
 	readonly #stop: HTMLButtonElement;
 	readonly #effort = element(
 		'select',
-		{ id: 'effort', title: 'How long the model may think', 'aria-label': 'Reasoning effort' },
+		{ id: 'effort', hidden: true, title: 'How long the model may think', 'aria-label': 'Reasoning effort' },
 		element('option', { value: 'low' }, 'Low'),
 		element('option', { value: 'medium' }, 'Medium'),
 		element('option', { value: 'high' }, 'High'),
@@ -109,6 +109,11 @@ export class Composer {
 	setCanSend(canSend: boolean): void {
 		this.#canSend = canSend;
 		this.#changed();
+	}
+
+	/** Whether the model has such a thing; until one is known the choice is not offered. */
+	setTakesEffort(takes: boolean): void {
+		this.#effort.hidden = !takes;
 	}
 
 	setEffort(effort: ReasoningEffort): void {

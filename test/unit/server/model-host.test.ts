@@ -1,7 +1,15 @@
 import { expect, test, vi } from 'vitest';
+import { nativeChatFormat } from '../../../engine/families/chat-markup';
+import type { ModelFamily } from '../../../engine/families/family';
+import { templateChatFormat } from '../../../engine/families/jinja-template';
 import { ModelHost, NoModelError } from '../../../engine/server/model-host';
 import { DEFAULT_SETTINGS } from '../../../engine/server/settings';
-import { completes, type FakeOpenedModel, fakeOpenedModel } from '../support/fake-opened-model';
+import { rankedVocabulary, vocabularyHeader } from '../../../engine/synth/vocabulary';
+import { Tokenizer } from '../../../engine/tokenizer/tokenizer';
+import { completes, type FakeOpenedModel, fakeOpenedModel, harmony, tokenizer } from '../support/fake-opened-model';
+
+const BYTES = Array.from({ length: 256 }, (_, byte) => [byte]);
+const chatml = Tokenizer.fromGguf(vocabularyHeader(rankedVocabulary(BYTES, ['<|im_start|>', '<|im_end|>'])));
 
 vi.spyOn(process.stderr, 'write').mockImplementation(() => true);
 
@@ -70,4 +78,32 @@ test('a failed one can be asked for again', async () => {
 	const { host, opened } = setUp();
 	for (let i = 0; i < 2; i++) await expect(host.load(settings('/broken.gguf'))).rejects.toThrow('no GGUF');
 	expect(opened.length).toBe(2);
+});
+
+test('the summary says what to call it, and whether a reasoning effort makes a difference', async () => {
+	const template = (text: string) =>
+		templateChatFormat(`{% for m in messages %}{{ m.content }}{% endfor %}${text}`, tokenizer, {
+			stopIds: harmony.stopIds,
+			bosToken: '',
+			eosToken: '',
+		});
+	const chats: [ModelFamily['chat'], true | undefined][] = [
+		[harmony, true],
+		[template(''), undefined],
+		[template('{% if enable_thinking is defined and not enable_thinking %}quick{% endif %}'), true],
+		[template('{{ reasoning_effort }}'), true],
+		[nativeChatFormat(chatml, new Set())!, undefined],
+		[{ unavailable: 'it cannot' }, undefined],
+	];
+	for (const [chat, takes] of chats) {
+		const host = new ModelHost(
+			() => {},
+			async () => fakeOpenedModel(completes('text'), {}, chat),
+		);
+		const { summary } = await host.load(settings('/a.gguf'));
+		expect(summary.takesReasoningEffort).toBe(takes);
+		expect(summary.name).toBe('fake');
+		expect(summary).not.toHaveProperty('ownName');
+		await host.close();
+	}
 });
