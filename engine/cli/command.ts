@@ -22,6 +22,16 @@ export class InterruptedError extends Error {
 	}
 }
 
+/** Standard output cannot be written to; `code` EPIPE: nobody reads it any more. */
+export class OutputError extends Error {
+	readonly code: string | undefined;
+
+	constructor(cause: NodeJS.ErrnoException) {
+		super(`cannot write to standard output: ${cause.message}`, { cause });
+		this.code = cause.code;
+	}
+}
+
 type Options = NonNullable<ParseArgsConfig['options']>;
 type Parsed<O extends Options> = ReturnType<typeof parseArgs<{ options: O; allowPositionals: true; strict: true }>>;
 
@@ -124,10 +134,15 @@ export async function readStandardInput(): Promise<Buffer> {
 	return Buffer.concat(chunks);
 }
 
-/** Writes to standard output and waits where the reader is slower than we are. */
+/**
+ * Writes to standard output and waits where the reader is slower than we are.
+ * @throws OutputError
+ */
 export function writeOutput(data: string | Uint8Array): Promise<void> {
-	return new Promise((resolve, reject) => {
+	return new Promise<void>((resolve, reject) => {
 		process.stdout.write(data, (error) => (error ? reject(error) : resolve()));
+	}).catch((error) => {
+		throw new OutputError(error);
 	});
 }
 

@@ -4,7 +4,7 @@
 import { CONVERT_CHILD } from '../convert/child-name';
 import { messageOf, quote } from '../quote';
 import { VERSION } from '../version';
-import { HelpRequested, InterruptedError, UsageError, writeOutput } from './command';
+import { HelpRequested, InterruptedError, OutputError, UsageError, writeOutput } from './command';
 
 interface Command {
 	summary: string;
@@ -84,35 +84,39 @@ export async function main(argv: string[]): Promise<number> {
 	const [name, ...args] = argv;
 	const label = name !== undefined && Object.hasOwn(COMMANDS, name) ? `hearth ${name}` : 'hearth';
 	try {
-		if (name === undefined) throw new UsageError('no command given');
-		if (name === '--help' || name === '-h' || name === 'help') throw new HelpRequested(HELP);
-		if (name === '--version' || name === '-v') {
-			await writeOutput(`${VERSION}\n`);
-			return 0;
-		}
-		if (name === CONVERT_CHILD) return (await import('../convert/apart')).convertForEngine();
-		const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
-		if (!command) throw new UsageError(`there is no command ${quote(name)}`);
-		await command.run(args);
+		await run(name, args);
 		return Number(process.exitCode ?? 0);
 	} catch (error) {
-		if (error instanceof HelpRequested) {
-			process.stdout.write(error.text);
-			return 0;
-		}
 		if (error instanceof InterruptedError) return 130;
 		// The reader of our output (head, less) has seen enough: not an error of ours.
-		if ((error as NodeJS.ErrnoException)?.code === 'EPIPE') return 0;
+		if (error instanceof OutputError && error.code === 'EPIPE') return 0;
 		const hint = error instanceof UsageError ? ` (see "${label} --help")` : '';
 		process.stderr.write(`${label}: ${messageOf(error)}${hint}\n`);
 		return 1;
 	}
 }
 
-// A closed pipe is reported to the write's callback as well, where `main` handles it.
-process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-	if (error.code !== 'EPIPE') throw error;
-});
+async function run(name: string | undefined, args: string[]): Promise<void> {
+	try {
+		if (name === undefined) throw new UsageError('no command given');
+		if (name === '--help' || name === '-h' || name === 'help') throw new HelpRequested(HELP);
+		if (name === '--version' || name === '-v') throw new HelpRequested(`${VERSION}\n`);
+		if (name === CONVERT_CHILD) {
+			process.exitCode = await (await import('../convert/apart')).convertForEngine();
+			return;
+		}
+		const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
+		if (!command) throw new UsageError(`there is no command ${quote(name)}`);
+		await command.run(args);
+	} catch (error) {
+		if (!(error instanceof HelpRequested)) throw error;
+		await writeOutput(error.text);
+	}
+}
+
+// What cannot be written, the pipe being closed or the disk full, is told to whoever wrote it: a result's writer ends its command
+// by it, and a message that cannot be shown harms nobody.
+for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {});
 
 void main(process.argv.slice(2)).then((code) => {
 	process.exitCode = code;

@@ -127,8 +127,12 @@ function judge(
 	const all = [...kernels, ...models].filter(({ backend }) => backend === 'metal');
 	const wrong = all.filter(({ ok }) => !ok);
 	if (wrong.length > 0) {
-		const reason = `${wrong.length} of ${all.length} checks of Metal wrong (${namesOf(wrong)})`;
-		turnMetalOff(device, reason);
+		let reason = `${wrong.length} of ${all.length} checks of Metal wrong (${namesOf(wrong)})`;
+		try {
+			turnMetalOff(device, reason);
+		} catch (error) {
+			reason += `; that could not be kept for the next start: ${(error as Error).message}`;
+		}
 		return { state: 'off', device, reason };
 	}
 	const wasOff = readVerdict(device) !== undefined;

@@ -1,10 +1,29 @@
 // The engine's log: one line an event on standard error, which the extension shows as the engine's output.
 import { printable } from '../quote';
 
-/** Writes one line with a time stamp. */
+/** Bytes of it that may wait for a reader; lines beyond that are left out. */
+const MAX_UNREAD_BYTES = 2 ** 20;
+
+let leftOut = 0;
+
+// A full disk or a reader that has gone is no reason to end: there is nowhere to say so.
+process.stderr.on('error', () => {});
+
+/** Writes one line with a time stamp. Never throws and never waits; what cannot be written is lost. */
 export function log(message: string): void {
-	const line = printable(message.replace(/\s*\n\s*/g, ' | '));
-	process.stderr.write(`${new Date().toISOString()} ${line}\n`);
+	if (process.stderr.writableLength > MAX_UNREAD_BYTES) {
+		leftOut++;
+		return;
+	}
+	const lines =
+		leftOut > 0 ? [`${leftOut} lines of the log were not read in time and are left out`, message] : [message];
+	leftOut = 0;
+	const time = new Date().toISOString();
+	try {
+		process.stderr.write(lines.map((line) => `${time} ${printable(line.replace(/\s*\n\s*/g, ' | '))}\n`).join(''));
+	} catch {
+		// As above: some systems and versions of Node.js throw.
+	}
 }
 
 /** An error's message, with its stack where the error is our own mistake. */
