@@ -2,6 +2,7 @@
 import { lstatSync, mkdirSync, rmSync } from 'node:fs';
 import net from 'node:net';
 import path from 'node:path';
+import { withStartLock } from './start-lock';
 
 /** `sun_path` holds 104 bytes on macOS and 108 on Linux, the closing zero included; longer ones would be cut silently. */
 const MAX_PATH_BYTES = 103;
@@ -27,27 +28,35 @@ export async function listen(socketPath: string, onConnection: (socket: net.Sock
 		});
 		return { close: () => server.close() };
 	}
-	mkdirSync(path.dirname(socketPath), { recursive: true, mode: 0o700 });
-	let server: net.Server;
 	try {
-		server = await bind(socketPath, onConnection);
+		mkdirSync(path.dirname(socketPath), { recursive: true, mode: 0o700 });
+		const server = await withStartLock(`${socketPath}.lock`, () => bindOrReplace(socketPath, onConnection));
+		const { ino } = lstatSync(socketPath);
+		return {
+			close: () => {
+				// Closing would remove the file by name, even where it is another engine's by now.
+				if (lstatSync(socketPath, { throwIfNoEntry: false })?.ino === ino) server.close();
+				else server.unref();
+			},
+		};
 	} catch (error) {
-		if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE') throw plain(error, socketPath);
-		if (!lstatSync(socketPath).isSocket()) throw new Error(`${socketPath} exists and is no socket`);
-		if (await answers(socketPath)) throw inUse(socketPath);
-		rmSync(socketPath, { force: true });
-		server = await bind(socketPath, onConnection).catch((retried) => {
-			throw plain(retried, socketPath);
-		});
+		throw plain(error, socketPath);
 	}
-	const { ino } = lstatSync(socketPath);
-	return {
-		close: () => {
-			// Closing would remove the file by name, even where it is another engine's by now.
-			if (lstatSync(socketPath, { throwIfNoEntry: false })?.ino === ino) server.close();
-			else server.unref();
-		},
-	};
+}
+
+/** Listens in the place of an engine that was killed. */
+async function bindOrReplace(socketPath: string, onConnection: (socket: net.Socket) => void): Promise<net.Server> {
+	try {
+		return await bind(socketPath, onConnection);
+	} catch (error) {
+		if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE') throw error;
+	}
+	if (lstatSync(socketPath, { throwIfNoEntry: false })?.isSocket() === false) {
+		throw new Refusal(`${socketPath} exists and is no socket; remove it, or choose another path`);
+	}
+	if (await answers(socketPath)) throw inUse(socketPath);
+	rmSync(socketPath, { force: true });
+	return bind(socketPath, onConnection);
 }
 
 /** @throws a one-line error where that system cannot listen there: Windows takes names of pipes, the others short paths. */
@@ -86,16 +95,28 @@ function answers(socketPath: string): Promise<boolean> {
 			socket.destroy();
 			resolve(true);
 		});
-		socket.once('error', () => resolve(false));
+		// Any other error, such as too many who wait to be let in, comes from somebody who listens.
+		socket.once('error', ({ code }: NodeJS.ErrnoException) => resolve(code !== 'ECONNREFUSED' && code !== 'ENOENT'));
 	});
 }
 
+/** An error that says all there is to say. */
+class Refusal extends Error {}
+
 function plain(error: unknown, socketPath: string): Error {
+	if (error instanceof Refusal) return error;
 	const { code, message } = error as NodeJS.ErrnoException;
 	if (code === 'EADDRINUSE') return inUse(socketPath);
-	return new Error(`cannot listen on ${socketPath}: ${message}`);
+	const folder = path.dirname(socketPath);
+	const advice =
+		code === 'EEXIST' || code === 'ENOTDIR'
+			? `; ${folder} is no folder: remove what is there, or choose another path`
+			: code === 'EACCES' || code === 'EPERM' || code === 'EROFS'
+				? `; choose a path in a folder of your own, such as $XDG_RUNTIME_DIR or ~/.cache/hearth`
+				: '';
+	return new Error(`cannot listen on ${socketPath}: ${message}${advice}`);
 }
 
 function inUse(socketPath: string): Error {
-	return new Error(`another engine is already listening on ${socketPath}`);
+	return new Refusal(`another engine is already listening on ${socketPath}`);
 }

@@ -18,6 +18,8 @@ export interface EndpointEnvironment {
 	/** `$XDG_RUNTIME_DIR`, where there is one. */
 	runtimeDirectory: string | undefined;
 	temporaryDirectory: string;
+	/** For where others have taken the names in the temporary directory. */
+	homeDirectory?: string;
 	/** Absent on Windows. */
 	userId: number | undefined;
 	userName: string;
@@ -49,6 +51,7 @@ export function endpointCandidates(env: EndpointEnvironment): Endpoint[] {
 		...(env.runtimeDirectory?.startsWith('/') ? [path.posix.join(env.runtimeDirectory, 'hearth')] : []),
 		path.posix.join(env.temporaryDirectory, `hearth-${owner}`),
 		`/tmp/hearth-${owner}`,
+		...(env.homeDirectory?.startsWith('/') ? [path.posix.join(env.homeDirectory, '.cache', 'hearth', 'run')] : []),
 	];
 	return [...new Set(directories)]
 		.map((directory) => ({
@@ -81,14 +84,24 @@ export function prepareEndpoint(candidates: Endpoint[], userId: number | undefin
 			refusals.push(error instanceof Error ? error.message : String(error));
 		}
 	}
-	throw new Error(`No private place for the engine's socket: ${refusals.join('; ') || 'all paths are too long'}`);
+	throw new Error(
+		`No private place for the engine's socket: ${refusals.join('; ') || 'all paths are too long'}. ` +
+			'Remove what is in the way, or set XDG_RUNTIME_DIR to a folder that is yours alone, and restart the editor.',
+	);
 }
 
 /** Creates `directory` for this user alone, or checks that an existing one is: another user could have put it there first. */
 function makePrivateDirectory(directory: string, userId: number | undefined): void {
-	mkdirSync(directory, { recursive: true, mode: 0o700 });
+	try {
+		mkdirSync(directory, { recursive: true, mode: 0o700 });
+	} catch (error) {
+		const { code, message } = error as NodeJS.ErrnoException;
+		if (code === 'EEXIST' || code === 'ENOTDIR') throw new Error(`${directory} is not a directory`);
+		throw new Error(`${directory} cannot be made: ${message}`);
+	}
 	if (userId === undefined) return;
 	const stat = lstatSync(directory);
+	if (stat.isSymbolicLink()) throw new Error(`${directory} is a link`);
 	if (!stat.isDirectory()) throw new Error(`${directory} is not a directory`);
 	if (stat.uid !== userId) throw new Error(`${directory} belongs to another user`);
 	if ((stat.mode & 0o077) !== 0) throw new Error(`${directory} is open to other users (run: chmod 700 ${directory})`);

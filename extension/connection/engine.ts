@@ -355,6 +355,7 @@ export class Engine implements vscode.Disposable {
 			platform: process.platform,
 			runtimeDirectory,
 			temporaryDirectory: tmpdir(),
+			homeDirectory: homedir(),
 			userId,
 			userName: user.username,
 			build: buildId(String(this.#extension.packageJSON.version), this.#engineFile),
