@@ -17,4 +17,13 @@ export const DOCUMENT_SCHEMES = [
 	'ssh',
 ] as const;
 
+/** Of a text in a message: the engine takes 32 MiB with all that is around it. */
+const MAX_TEXT_BYTES = 31 * 2 ** 20;
+
+/** Whether a text fits into a message to the engine. */
+export function fitsMessage(text: string): boolean {
+	// In JSON a character takes six bytes at most; only a long text is looked at more closely.
+	return text.length * 6 <= MAX_TEXT_BYTES || new TextEncoder().encode(JSON.stringify(text)).length <= MAX_TEXT_BYTES;
+}
+
 export const DOCUMENT_SELECTOR: DocumentSelector = DOCUMENT_SCHEMES.map((scheme) => ({ scheme }));

@@ -22,7 +22,7 @@ import {
 	StatusRequest,
 } from '../../engine/protocol';
 import type { EngineView } from '../../webview/messages';
-import { DOCUMENT_SELECTOR } from '../completion/documents';
+import { DOCUMENT_SELECTOR, fitsMessage } from '../completion/documents';
 import { HearthClient } from './client';
 import { connectOrLaunch, nodeEnvironment } from './connect';
 import { buildId, type Endpoint, endpointCandidates, prepareEndpoint } from './endpoint';
@@ -322,7 +322,14 @@ export class Engine implements vscode.Disposable {
 			revealOutputChannelOn: RevealOutputChannelOn.Never,
 			initializationOptions: () => ({ settings: this.settings }),
 			initializationFailedHandler: () => false,
-			middleware: this.#middleware,
+			middleware: {
+				...this.#middleware,
+				// What the engine does not take would cost the connection; it does not complete in what it does not know.
+				didOpen: async (document, next) => {
+					if (fitsMessage(document.getText())) await next(document);
+					else this.log.warn(`${document.uri.fsPath} is too large for completions.`);
+				},
+			} satisfies Middleware,
 			errorHandler: {
 				error: () => ({ action: ErrorAction.Continue, handled: true }),
 				closed: () => ({
