@@ -70,10 +70,12 @@ export interface ModelSummary {
 	kernels: string;
 	threads: number;
 	loadMilliseconds: number;
-	/** Of the chat template: how it is prompted; absent: it cannot chat. */
+	/** How it is prompted in a chat, e.g. its own template; absent: it cannot chat. */
 	chatFormat?: string;
 	/** A reasoning effort makes a difference to it; absent: none does. */
 	takesReasoningEffort?: true;
+	/** The same in words, with why it is not the template in its file or why it cannot chat. */
+	chatText: string;
 	/** e.g. fill-in-the-middle. */
 	completionFormat: string;
 	/** Name of the model that guesses ahead for it. */

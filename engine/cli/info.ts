@@ -1,5 +1,6 @@
 // `hearth info MODEL`: what a model file holds, without loading its weights.
 import { type GgufHeader, loadNative, type MetadataValue, type StringTable } from '../../native/index';
+import { chatText, familyOf } from '../families/choose';
 import { describeModel } from '../models/describe';
 import { fitOf, type MemorySettings, needWith, withDraft } from '../models/memory-need';
 import type { Fit, MemoryNeed } from '../protocol';
@@ -7,6 +8,7 @@ import { printable } from '../quote';
 import { chooseBackend } from '../runtime/backend';
 import { machineMemory } from '../runtime/machine-memory';
 import { needOfDraft, readHeader } from '../runtime/model';
+import { Tokenizer } from '../tokenizer/tokenizer';
 import { formatBytes } from '../units';
 import { parseCommandLine, writeJson, writeOutput } from './command';
 import { formatCount } from './format';
@@ -36,6 +38,8 @@ interface Summary {
 	tensorTypes: { type: string; count: number; bytes: number }[];
 	/** Why this version cannot run it; absent: it can. */
 	problem: string | undefined;
+	/** How it is prompted in a chat, and why not by a template in its file, or why it cannot chat. */
+	chat: string;
 	/** Absent where the file does not say its sizes. */
 	memory: (MemoryNeed & { fit: Fit; availableBytes: number }) | undefined;
 	tokenizer: { model: string; pre: string; tokens: number; merges: number };
@@ -87,6 +91,7 @@ function summarize(file: string, header: GgufHeader, settings: MemorySettings, d
 		tensorCount: tensors.length,
 		tensorTypes: [...types.values()].sort((a, b) => b.bytes - a.bytes),
 		problem,
+		chat: chatOf(header),
 		memory: need && { ...need, fit: fitOf(need, machine), availableBytes: machine.availableBytes },
 		tokenizer: {
 			model: text(metadata.get('tokenizer.ggml.model')),
@@ -96,6 +101,14 @@ function summarize(file: string, header: GgufHeader, settings: MemorySettings, d
 		},
 		backend: backendHere(),
 	};
+}
+
+function chatOf(header: GgufHeader): string {
+	try {
+		return chatText(familyOf(header, Tokenizer.fromGguf(header)));
+	} catch (error) {
+		return `not possible: ${(error as Error).message}`;
+	}
 }
 
 function backendHere(): Summary['backend'] {
@@ -119,6 +132,7 @@ function render(summary: Summary): string {
 			.filter(([key]) => key !== 'context_length')
 			.map(([key, value]): [string, string] => [key, shown(value)]),
 		['runs here', summary.problem === undefined ? 'yes' : `no: ${summary.problem}`],
+		['chat', summary.chat],
 		...(summary.memory ? memoryRows(summary.memory) : []),
 		['tensors', String(summary.tensorCount)],
 		...summary.tensorTypes.map(({ type, count, bytes }): [string, string] => [

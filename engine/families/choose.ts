@@ -31,9 +31,16 @@ export function familyOf(header: GgufHeader, tokenizer: Tokenizer): ModelFamily 
 	};
 }
 
+/** How a model is chatted with, in words: the format and why it is that one, or why there is none. */
+export function chatText({ chat }: ModelFamily): string {
+	if ('unavailable' in chat) return `not possible: ${chat.unavailable}`;
+	return chat.note === undefined ? chat.name : `${chat.name}, ${chat.note}`;
+}
+
 function chatFormat(header: GgufHeader, tokenizer: Tokenizer, stopIds: ReadonlySet<number>): ModelFamily['chat'] {
 	const template = optionalString(header, 'tokenizer.chat_template');
 	let problem = 'its file brings no chat template';
+	let note = problem;
 	if (template !== undefined) {
 		try {
 			return templateChatFormat(template, tokenizer, {
@@ -44,9 +51,11 @@ function chatFormat(header: GgufHeader, tokenizer: Tokenizer, stopIds: ReadonlyS
 			});
 		} catch (error) {
 			problem = `the chat template in its file cannot be used: ${messageOf(error)}`;
+			note = `instead of the chat template in its file, which cannot be used: ${messageOf(error)}`;
 		}
 	}
-	return nativeChatFormat(tokenizer, stopIds) ?? { unavailable: problem };
+	const native = nativeChatFormat(tokenizer, stopIds);
+	return native ? { ...native, note } : { unavailable: problem };
 }
 
 function completionFormat(header: GgufHeader, tokenizer: Tokenizer, endOfText: ReadonlySet<number>): CompletionFormat {
@@ -66,7 +75,9 @@ function sampling(header: GgufHeader): ChatFormat['sampling'] {
 	};
 }
 
+/** Empty where the file names no token. */
 function tokenName(header: GgufHeader, tokenizer: Tokenizer, kind: 'bos' | 'eos'): string {
 	const id = optionalNumber(header, `tokenizer.ggml.${kind}_token_id`);
-	return id === undefined ? '' : new TextDecoder().decode(tokenizer.tokenBytes(id));
+	if (id === undefined || !(Number.isInteger(id) && id >= 0 && id < tokenizer.vocabularySize)) return '';
+	return new TextDecoder().decode(tokenizer.tokenBytes(id));
 }

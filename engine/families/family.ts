@@ -40,6 +40,8 @@ export interface ChatPrompt {
 export interface ChatFormat {
 	/** e.g. ChatML. */
 	readonly name: string;
+	/** Why it is used instead of a template in the model's file. */
+	readonly note?: string;
 	/** What its publishers recommend where the user has no wish. */
 	readonly sampling: { temperature: number; topP: number };
 	readonly stopIds: ReadonlySet<number>;

@@ -67,6 +67,7 @@ export function printf(text: string, values: Value, budget: Budget): string {
 			string?,
 			string?,
 		];
+		budget.charge(10);
 		result += text.slice(end, match.index);
 		end = match.index + whole.length;
 		if (whole === '%%') {
@@ -219,10 +220,8 @@ export function formatValue(value: Value, specification: string, budget: Budget)
 	if (!match) throw new TemplateError(`Invalid format specifier '${specification}'`);
 	const [, fillGiven, alignGiven, sign, , alternate, zero, width, grouping, precision, kind] = match;
 	const columns = Number(width ?? 0);
-	const number = isNumber(value) && !(typeof value === 'boolean' && kind === undefined);
-	if (!number) {
-		const plain = typeof value === 'string' || typeof value === 'boolean';
-		if (!plain && !(value instanceof Undefined)) {
+	if (!isNumber(value)) {
+		if (typeof value !== 'string' && !(value instanceof Undefined)) {
 			throw new TemplateError(`unsupported format string passed to ${typeName(value)}.__format__`);
 		}
 		if (kind !== undefined && kind !== 's') {

@@ -45,6 +45,9 @@ const COMMENT_END = new RegExp(`\\+#\\}|-#\\}[${WHITE_SPACE}]*|#\\}\\n?`, 'y');
 const BLOCK_END = new RegExp(`\\+%\\}|-%\\}[${WHITE_SPACE}]*|%\\}\\n?`, 'y');
 const VARIABLE_END = new RegExp(`-\\}\\}[${WHITE_SPACE}]*|\\}\\}`, 'y');
 
+/** Published templates have up to 2500. */
+const MAX_TOKENS = 30_000;
+
 const CLOSING: Record<string, string> = { '(': ')', '[': ']', '{': '}' };
 
 /** @throws TemplateError that says what is wrong and in which line. */
@@ -186,25 +189,17 @@ class Lexer {
 		this.#at = end + 1;
 	}
 
-	/** Python's `unicode-escape`. */
+	/** Python's `unicode-escape`; what is no escape stays as it is. */
 	#unescape(text: string): string {
-		return text.replaceAll(
-			/\\(?:([0-7]{1,3})|x([\da-f]{2})|u([\da-f]{4})|U([\da-f]{8})|([\s\S]))/gi,
-			(whole, octal?: string, x?: string, u?: string, long?: string, other?: string) => {
-				if (octal !== undefined) return String.fromCharCode(Number.parseInt(octal, 8));
-				// The pattern ignores case for the digits; `\X41` and the like are no escapes.
-				const hex = whole[1] === 'x' ? x : whole[1] === 'u' ? u : whole[1] === 'U' ? (long ?? u) : undefined;
-				if (whole[1] === 'U' && long === undefined) throw this.#error('truncated \\UXXXXXXXX escape in a string');
-				if (hex !== undefined) {
-					const code = Number.parseInt(hex, 16);
-					if (code > 0x10ffff) throw this.#error('illegal Unicode character in a string');
-					return String.fromCodePoint(code);
-				}
-				if (other === 'x' || other === 'u' || other === 'N')
-					throw this.#error(`truncated \\${other} escape in a string`);
-				return (other === undefined ? undefined : SIMPLE_ESCAPES[other]) ?? whole;
-			},
-		);
+		return text.replaceAll(ESCAPE, (whole, octal?: string, hex?: string, char?: string) => {
+			if (char !== undefined) {
+				if ('xuUN'.includes(char)) throw this.#error(`truncated \\${char} escape in a string`);
+				return SIMPLE_ESCAPES[char] ?? whole;
+			}
+			const code = octal === undefined ? Number.parseInt(hex!.slice(1), 16) : Number.parseInt(octal, 8);
+			if (code > 0x10ffff) throw this.#error('illegal Unicode character in a string');
+			return String.fromCodePoint(code);
+		});
 	}
 
 	#match(pattern: RegExp): string | undefined {
@@ -219,6 +214,7 @@ class Lexer {
 	}
 
 	#push(type: TokenType, value: string): void {
+		if (this.#tokens.length >= MAX_TOKENS) throw this.#error('it has too many parts');
 		this.#tokens.push({ type, value, line: this.#lineHere() });
 	}
 
@@ -231,6 +227,8 @@ class Lexer {
 		return new TemplateError(`line ${this.#lineHere()}: ${message}`);
 	}
 }
+
+const ESCAPE = /\\(?:([0-7]{1,3})|(x[\dA-Fa-f]{2}|u[\dA-Fa-f]{4}|U[\dA-Fa-f]{8})|([\s\S]))/g;
 
 const SIMPLE_ESCAPES: Record<string, string> = {
 	...{ n: '\n', t: '\t', r: '\r', a: '\x07', b: '\b', f: '\f', v: '\v' },

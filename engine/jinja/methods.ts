@@ -285,7 +285,7 @@ function isTitle(text: string): boolean {
 
 const STRING: Record<string, Method<string>> = {
 	capitalize: mapped(capitalize),
-	casefold: mapped((text, budget) => budget.change(text, (char) => (char === 'ß' ? 'ss' : char.toLowerCase()))),
+	casefold: mapped((text, budget) => budget.change(text, (char) => ('ßẞ'.includes(char) ? 'ss' : char.toLowerCase()))),
 	center: padded('^'),
 	count: method(
 		['sub', 'start', 'end'],

@@ -8,7 +8,7 @@ const MONTHS = [
 ];
 const DAY = 86_400_000;
 /** The longest result, which a width may ask for. */
-const MAX_WIDTH = 1024;
+const MAX_WIDTH = 100;
 
 /** A time of the user's clock. Its time zone has no name, as with Python's `datetime.now()`. */
 export interface LocalTime {

@@ -337,7 +337,7 @@ function escaped(char: string): string {
 }
 
 export function equals(a: Value, b: Value, budget: Budget): boolean {
-	budget.charge(1);
+	budget.charge(4);
 	if (a === b) return !(typeof a === 'number' && Number.isNaN(a));
 	if (isNumber(a) && isNumber(b)) return sameNumber(numeric(a), numeric(b));
 	if (typeof a === 'string' || typeof b === 'string') {
@@ -385,7 +385,7 @@ export function numeric(value: bigint | boolean | number): bigint | number {
  * @throws TemplateError where Python does not order values of these types.
  */
 export function compare(a: Value, b: Value, operator: string, budget: Budget): number {
-	budget.charge(2);
+	budget.charge(6);
 	if (isNumber(a) && isNumber(b)) {
 		const [x, y] = [numeric(a), numeric(b)];
 		return x < y ? -1 : x > y ? 1 : sameNumber(x, y) ? 0 : Number.NaN;

@@ -2,6 +2,7 @@
 import { Chat } from '../chat/chat';
 import { warmUp } from '../completion/completer';
 import { TokenPrefixIndex } from '../completion/token-healing';
+import { chatText } from '../families/choose';
 import { takesReasoningEffort } from '../families/effort';
 import { displayName } from '../models/display-name';
 import { cacheTokens } from '../models/memory-need';
@@ -229,6 +230,7 @@ export class ModelHost {
 		this.#failure = undefined;
 		this.#changed();
 		await previous?.model.engine.close();
+		log(`chat: ${model.summary.chatText}`);
 		if (model.draftProblem !== undefined) log(`no draft model: ${model.draftProblem}`);
 		if (load.settings.completionModelPath === '') {
 			warmUp(model, new AbortController().signal).catch((error) => log(`warm-up: ${describe(error)}`));
@@ -299,6 +301,7 @@ function summarize(
 		loadMilliseconds,
 		...('name' in family.chat && { chatFormat: family.chat.name }),
 		...(effort && { takesReasoningEffort: true }),
+		chatText: chatText(family),
 		completionFormat: family.completion.name,
 		...(draft !== undefined && { draft }),
 		...(draftProblem !== undefined && { draftProblem }),

@@ -220,6 +220,11 @@ export class Tokenizer {
 		return this.specialIds.get(name);
 	}
 
+	/** The names that `splitSpecials` finds. */
+	specialNames(): Iterable<string> {
+		return this.specialIds.keys();
+	}
+
 	/** The id of a special token such as `<|start|>`. Throws where the vocabulary has none of that name. */
 	specialId(name: string): number {
 		const id = this.specialIds.get(name);

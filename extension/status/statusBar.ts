@@ -85,6 +85,7 @@ function tooltip(engine: Engine, completions: Completions, summary: string): vsc
 async function showMenu(engine: Engine, completions: Completions): Promise<void> {
 	const document = vscode.window.activeTextEditor?.document;
 	const { summary } = statusText({ engine: engine.view, completionsEnabled: completions.enabledFor(document) });
+	const chatText = engine.view.status?.model?.chatText;
 	const items: MenuItem[] = [
 		{ label: '$(folder-opened) Select Model…', command: 'hearth.selectModel' },
 		{
@@ -113,7 +114,11 @@ async function showMenu(engine: Engine, completions: Completions): Promise<void>
 	items.push(
 		{ label: '$(question) Why No Suggestion?', command: 'hearth.whyNoSuggestion' },
 		{ label: '', kind: vscode.QuickPickItemKind.Separator },
-		{ label: '$(comment-discussion) Open Chat', command: 'hearth.focusChat' },
+		{
+			label: '$(comment-discussion) Open Chat',
+			...(chatText !== undefined && { description: chatText }),
+			command: 'hearth.focusChat',
+		},
 		{ label: '$(dashboard) Run Benchmark', command: 'hearth.runBenchmark' },
 		{ label: '$(history) Show Benchmark Results', command: 'hearth.showBenchmarks' },
 		{ label: '', kind: vscode.QuickPickItemKind.Separator },

@@ -139,6 +139,7 @@ export function statusDetails(status: EngineStatus): [string, string][] {
 				: `CPU, ${model.kernels} kernels, ${model.threads} threads`,
 		]);
 		if (model.backendNote !== undefined) details.push(['Backend', model.backendNote]);
+		details.push(['Chat format', model.chatText]);
 		if (model.draft !== undefined) details.push(['Guesses ahead', model.draft]);
 		if (model.draftProblem !== undefined) details.push(['Not guessing ahead', model.draftProblem]);
 	}

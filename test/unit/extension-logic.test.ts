@@ -308,6 +308,8 @@ const status: EngineStatus = {
 		backend: 'cpu',
 		kernels: 'avx512',
 		threads: 8,
+		chatFormat: 'Harmony',
+		chatText: 'Harmony',
 		completionFormat: 'continuation',
 		loadMilliseconds: 900,
 	},

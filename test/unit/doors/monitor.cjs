@@ -1,0 +1,26 @@
+// Loaded into the engine's process before it: measures for how long its event loop does not turn. Time that the main thread
+// was ready to run and another process had the processor does not count, so a busy machine changes nothing.
+const { readFileSync, writeFileSync } = require('node:fs');
+
+const file = process.env.HEARTH_MONITOR;
+const stretches = [];
+
+/** Milliseconds this thread has computed, and has waited for a processor. */
+function used() {
+	const [computed, waited] = readFileSync(`/proc/self/task/${process.pid}/schedstat`, 'latin1').split(' ');
+	return { computed: Number(computed) / 1e6, waited: Number(waited) / 1e6, at: performance.now() };
+}
+
+const TURN = 10;
+const LEAST = 100;
+let last = used();
+setInterval(() => {
+	const now = used();
+	const computed = now.computed - last.computed;
+	const blocked = now.at - last.at - (now.waited - last.waited) - TURN;
+	last = now;
+	if (blocked < LEAST) return;
+	stretches.push({ blocked: Math.round(blocked), computed: Math.round(computed) });
+	writeFileSync(file, JSON.stringify(stretches));
+	last = used();
+}, TURN).unref();

@@ -1,0 +1,170 @@
+// Seeded damage: to JSON values, to bytes, and to the metadata of GGUF files.
+import { headerFields } from '../../support/gguf-fields';
+import { seededRandom } from '../support/fake-native';
+
+/** Choices of a seed, in the order they are asked for. */
+export class Chance {
+	readonly #random: () => number;
+
+	constructor(seed: number) {
+		this.#random = seededRandom(seed);
+	}
+
+	/** A whole number of 0…`count` − 1. */
+	below(count: number): number {
+		return Math.floor(this.#random() * count);
+	}
+
+	holds(probability: number): boolean {
+		return this.#random() < probability;
+	}
+
+	of<T>(choices: readonly T[]): T {
+		return choices[this.below(choices.length)]!;
+	}
+
+	/** A generator of its own, for something that runs beside. */
+	fork(): Chance {
+		return new Chance(this.below(2 ** 31));
+	}
+}
+
+/** Values that code which trusts its input trips over. */
+const TELLING: readonly unknown[] = [
+	...[null, true, false, 0, -0, -1, 1, 1.5, -5, 401, 2 ** 31, 2 ** 32 - 1, 2 ** 53, -(2 ** 63), 1e300, 1.5e300],
+	...['', 'x', '-1', 'NaN', '\0', '\n', '\u2028', '\ud800', '../..', '/dev/zero', '/dev/full', '/proc/self/mem'],
+	...['<|start|>system<|message|>', '<|im_end|>', '{{ x }}', '%s%n', 'a'.repeat(70_000)],
+	...[[], {}, [[]], [null], { length: 5 }, { toString: 1 }, { role: 'user', content: [] }],
+	nested(2000),
+];
+
+function nested(depth: number): unknown {
+	let value: unknown = 1;
+	for (let i = 0; i < depth; i++) value = [value];
+	return value;
+}
+
+/** One of them, as a copy: what mutates a value may mutate it further. */
+const telling = (chance: Chance): unknown => structuredClone(chance.of(TELLING));
+
+/** A copy with up to three places replaced, removed, doubled or added. */
+export function mutateJson<T>(value: T, chance: Chance): unknown {
+	let copy: unknown = structuredClone(value);
+	for (let changes = 1 + chance.below(3); changes > 0; changes--) copy = mutateOnce(copy, chance);
+	return copy;
+}
+
+function mutateOnce(value: unknown, chance: Chance): unknown {
+	if (typeof value !== 'object' || value === null || chance.holds(0.15)) return telling(chance);
+	const keys = Object.keys(value);
+	if (Array.isArray(value)) {
+		if (keys.length === 0 || chance.holds(0.2)) value.push(telling(chance));
+		else {
+			const key = chance.below(keys.length);
+			switch (chance.below(10)) {
+				case 0:
+					value.splice(key, 1);
+					break;
+				case 1:
+					value.push(...value);
+					break;
+				default:
+					value[key] = mutateOnce(value[key], chance);
+			}
+		}
+		return value;
+	}
+	const fields = value as Record<string, unknown>;
+	if (keys.length === 0 || chance.holds(0.1)) fields[chance.of(['x', '__proto__', 'length', 'uri'])] = telling(chance);
+	else {
+		const key = chance.of(keys);
+		if (chance.holds(0.15)) delete fields[key];
+		else fields[key] = mutateOnce(fields[key], chance);
+	}
+	return fields;
+}
+
+const TELLING_NUMBERS = [
+	0n,
+	1n,
+	9n,
+	13n,
+	0x7fffffffn,
+	0x80000000n,
+	0xffffffffn,
+	1n << 48n,
+	1n << 63n,
+	(1n << 64n) - 1n,
+];
+
+/** A GGUF with some fields of its header damaged, or cut, or filled up. */
+export function mutateGguf(file: Buffer, chance: Chance): Buffer {
+	const fields = headerFields(file);
+	let bytes = Buffer.from(file);
+	for (let changes = 1 + chance.below(3); changes > 0; changes--) {
+		const { offset, bytes: length } = chance.of(fields);
+		if (chance.holds(0.3)) bytes[offset + chance.below(length)] = chance.below(256);
+		else {
+			const number = Buffer.alloc(8);
+			number.writeBigUInt64LE(chance.of(TELLING_NUMBERS));
+			number.copy(bytes, offset, 0, Math.min(length, 8));
+		}
+	}
+	if (chance.holds(0.1)) bytes = bytes.subarray(0, chance.below(bytes.length));
+	return bytes;
+}
+
+/** A metadata value: a type of the format, its bytes. */
+export interface MetadataBytes {
+	key: string;
+	type: number;
+	bytes: Buffer;
+}
+
+export const gguf = {
+	string: (key: string, text: string): MetadataBytes => ({ key, type: 8, bytes: ggufString(text) }),
+	u32: (key: string, value: number): MetadataBytes => {
+		const bytes = Buffer.alloc(4);
+		bytes.writeUInt32LE(value >>> 0);
+		return { key, type: 4, bytes };
+	},
+	f32: (key: string, value: number): MetadataBytes => {
+		const bytes = Buffer.alloc(4);
+		bytes.writeFloatLE(value);
+		return { key, type: 6, bytes };
+	},
+	/** An array whose elements the file does not hold: `count` of `bytes` each, behind the header of the value. */
+	hollow: (key: string, elementType: number, count: number): MetadataBytes => {
+		const bytes = Buffer.alloc(12);
+		bytes.writeUInt32LE(elementType);
+		bytes.writeBigUInt64LE(BigInt(count), 4);
+		return { key, type: 9, bytes };
+	},
+};
+
+function ggufString(text: string): Buffer {
+	const bytes = Buffer.from(text);
+	const length = Buffer.alloc(8);
+	length.writeBigUInt64LE(BigInt(bytes.length));
+	return Buffer.concat([length, bytes]);
+}
+
+/** The same model with metadata added, or replaced where it had such a key. */
+export function withMetadata(file: Buffer, entries: readonly MetadataBytes[]): Buffer {
+	const fields = headerFields(file);
+	const end = fields.at(-1)!.offset + fields.at(-1)!.bytes;
+	const header = Buffer.from(file.subarray(0, end));
+	// The old value stays under a key that nobody asks for.
+	for (const { owner, role, offset } of fields)
+		if (role === 'key' && entries.some(({ key }) => key === owner)) header.write('old.', offset, 'latin1');
+	const added = entries.map(({ key, type, bytes }) => {
+		const kind = Buffer.alloc(4);
+		kind.writeUInt32LE(type);
+		return Buffer.concat([ggufString(key), kind, bytes]);
+	});
+	header.writeBigUInt64LE(header.readBigUInt64LE(16) + BigInt(entries.length), 16);
+	const start = 24;
+	const grown = Buffer.concat([header.subarray(0, start), ...added, header.subarray(start)]);
+	const padding = Buffer.alloc((32 - (grown.length % 32)) % 32);
+	return Buffer.concat([grown, padding, file.subarray(Math.ceil(end / 32) * 32)]);
+}
