@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { followLink } from '../../extension/chat/followLink';
 import { candidatesOf, type FileReading, readLink } from '../../extension/chat/links';
 
 const readings = (href: string): FileReading[] => {
@@ -159,5 +160,67 @@ describe('where a file may be', () => {
 			{ path: '/C:/Src/a.ts', folder: 0 },
 		]);
 		expect(candidatesOf({ path: '/x/a' }, [{ name: 'root', path: '/' }])).toEqual([{ path: '/x/a', folder: 0 }]);
+	});
+});
+
+describe('a click', () => {
+	const FILES = new Map<string, 'file' | 'folder'>([
+		['/work/app/src/a.ts', 'file'],
+		['/work/app/src', 'folder'],
+		['/work/app/notes:12', 'file'],
+		['/work/app/a%20b.ts', 'file'],
+		['/work/lib/b.ts', 'file'],
+		['/etc/hosts', 'file'],
+	]);
+
+	async function click(href: string, confirms = true): Promise<string[]> {
+		const done: string[] = [];
+		const place = ({ path, line, column, endLine }: FileReading) =>
+			`${path}${line === undefined ? '' : `:${[line, column, endLine].filter((given) => given !== undefined).join()}`}`;
+		await followLink(href, {
+			folders: [
+				{ name: 'app', path: '/work/app' },
+				{ name: 'lib', path: '/work/lib' },
+			],
+			typeOf: async ({ path }) => FILES.get(path),
+			openFile: async (at) => void done.push(`open ${place(at)}`),
+			showFolder: async (at) => void done.push(`show ${place(at)}`),
+			openExternal: async (address) => void done.push(`browse ${address}`),
+			confirm: async (question) => {
+				done.push(question);
+				return confirms;
+			},
+			warn: (message) => void done.push(message),
+		});
+		return done;
+	}
+
+	it.each([
+		['src/a.ts', 'open /work/app/src/a.ts'],
+		['src/a.ts:12', 'open /work/app/src/a.ts:12'],
+		['app/src/a.ts#L12-L20', 'open /work/app/src/a.ts:12,20'],
+		['b.ts:3:4', 'open /work/lib/b.ts:3,4'],
+		['/src/a.ts', 'open /work/app/src/a.ts'],
+		['file:///work/lib/b.ts', 'open /work/lib/b.ts'],
+		['src\\a.ts', 'open /work/app/src/a.ts'],
+		['notes:12', 'open /work/app/notes:12'],
+		['a%20b.ts', 'open /work/app/a%20b.ts'],
+		['src/', 'show /work/app/src'],
+		['https://example.com', 'browse https://example.com'],
+		['src/none.ts:12', 'There is no file src/none.ts.'],
+		['../../none', 'There is no file ../../none.'],
+		['C:\\none.ts', 'There is no file C:/none.ts.'],
+		[`${'x'.repeat(200)}`, `There is no file ${'x'.repeat(119)}….`],
+		['command:x', 'Hearth opens files, web pages and mail addresses that an answer links to, not command:x.'],
+	])('on %s does one thing', async (href, expected) => {
+		expect(await click(href)).toEqual([expected]);
+	});
+
+	it('on a file outside the workspace asks first', async () => {
+		const question = 'The answer links to /etc/hosts, which is not in this workspace.';
+		expect(await click('../../etc/hosts')).toEqual([question, 'open /etc/hosts']);
+		expect(await click('/etc/hosts:3')).toEqual([question, 'open /etc/hosts:3']);
+		expect(await click('/etc/hosts', false)).toEqual([question]);
+		expect(await click('#usage')).toEqual([]);
 	});
 });

@@ -1,0 +1,43 @@
+// What a click on a link of an answer does. No VS Code in here: it acts through the narrow face of `LinkHost`.
+import { candidatesOf, type FileCandidate, readLink } from './links';
+
+/** Of an address in a message to the user. */
+const MAX_SHOWN = 120;
+
+export interface LinkHost {
+	/** The workspace's, by the paths of their URIs. */
+	readonly folders: readonly { name: string; path: string }[];
+	/** Undefined: there is nothing that could be opened. */
+	typeOf(place: FileCandidate): Promise<'file' | 'folder' | undefined>;
+	openFile(place: FileCandidate): Promise<void>;
+	showFolder(place: FileCandidate): Promise<void>;
+	openExternal(address: string): Promise<void>;
+	/** Whether the user wants what the question says. */
+	confirm(question: string): Promise<boolean>;
+	warn(message: string): void;
+}
+
+/** Rejects with what the host does only: what a link says cannot fail, and what cannot be opened is said. */
+export async function followLink(href: string, host: LinkHost): Promise<void> {
+	const target = readLink(href);
+	if (target.kind === 'external') return host.openExternal(target.href);
+	if (target.kind === 'refused') {
+		host.warn(`Hearth opens files, web pages and mail addresses that an answer links to, not ${shown(href)}.`);
+	}
+	if (target.kind !== 'file') return;
+	for (const place of target.readings.flatMap((reading) => candidatesOf(reading, host.folders))) {
+		const type = await host.typeOf(place);
+		if (type === undefined) continue;
+		if (place.folder === undefined) {
+			const question = `The answer links to ${shown(place.path)}, which is not in this workspace.`;
+			if (!(await host.confirm(question))) return;
+		}
+		return type === 'file' ? host.openFile(place) : host.showFolder(place);
+	}
+	host.warn(`There is no file ${shown(target.readings[0]!.path)}.`);
+}
+
+function shown(text: string): string {
+	const line = text.replace(/[\s\p{Cc}]+/gu, ' ').trim();
+	return line.length > MAX_SHOWN ? `${line.slice(0, MAX_SHOWN - 1)}…` : line;
+}
