@@ -5,6 +5,7 @@ import type { OpenedModel } from '../runtime/model';
 import { Answer } from './answer';
 import { AttachmentLedger } from './attachments';
 import { type FittedPrompt, fitPrompt } from './fit-prompt';
+import { localDate } from './local-date';
 import { Pace } from './pace';
 import { TextTokens } from './text-tokens';
 import { turnsBefore, turnsOf } from './turns';
@@ -207,9 +208,4 @@ function nothingSaid(contextTokens: number): ChatResult {
 function checkMessages({ messages }: ChatParams): void {
 	if (messages.length === 0) throw new Error('the conversation is empty');
 	if (messages.at(-1)!.role !== 'user') throw new Error("the conversation's last message must be the user's");
-}
-
-function localDate(date: Date): string {
-	const two = (value: number) => String(value).padStart(2, '0');
-	return `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())}`;
 }

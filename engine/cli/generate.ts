@@ -2,6 +2,7 @@
 import { readFile } from 'node:fs/promises';
 import type { Sampling } from '../../native/index';
 import { Answer } from '../chat/answer';
+import { localDate } from '../chat/local-date';
 import { type AnswerParser, type Channel, requireChat } from '../families/family';
 import { messageOf } from '../quote';
 import type { GenerateResult } from '../runtime/engine';
@@ -90,7 +91,7 @@ export async function generate(args: string[]): Promise<void> {
 			const text = tokenizer.encode(prompt);
 			return tokenizer.bosId === undefined ? text : Int32Array.from([tokenizer.bosId, ...text]);
 		}
-		const currentDate = new Date().toISOString().slice(0, 10);
+		const currentDate = localDate(new Date());
 		return requireChat(family).encode({ currentDate, reasoningEffort, turns: [{ role: 'user', content: prompt }] });
 	};
 
