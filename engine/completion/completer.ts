@@ -1,16 +1,21 @@
 // Inline completion, from a cursor in a document to an edit: suggestions given before, the run in flight, then the model.
-import type { CompletionPrompt, RelatedFile } from '../families/family';
+import { createHash } from 'node:crypto';
+import type { RelatedFile } from '../families/family';
 import type { CompletionReport, EngineSettings } from '../protocol';
 import { messageOf } from '../quote';
 import type { OpenedModel } from '../runtime/model';
 import { StreamDecoder } from '../tokenizer/stream-decoder';
-import { type Edit, editFor } from './edit';
+import type { Edit } from './edit';
+import { Fit } from './fit';
+import { fitPrompt } from './fitted-prompt';
 import { type Followed, InFlight, type Outcome } from './in-flight';
-import { postprocess } from './postprocess/postprocess';
+import { withPlainLineEnds } from './lines';
+import type { Formatting } from './postprocess/indentation';
 import { allowsMultiline, StopRule } from './stop-rules';
-import { type Suggestion, SuggestionCache, type SuggestionKey } from './suggestion-cache';
+import { suggestionFrom } from './suggestion';
+import { SuggestionCache, type SuggestionKey } from './suggestion-cache';
 import type { TokenPrefixIndex } from './token-healing';
-import { cutWindow, type Window } from './window';
+import { cutWindow } from './window';
 
 export interface CompletionRequest {
 	/** The document, e.g. its URI. */
@@ -26,6 +31,8 @@ export interface CompletionRequest {
 	/** Asked for by a command, so more than the rest of a line is welcome where the setting leaves it open. */
 	invoked: boolean;
 	settings: EngineSettings['completion'];
+	/** How the editor indents the document; absent: as its lines are. */
+	formatting?: Formatting;
 	signal: AbortSignal;
 }
 
@@ -54,15 +61,14 @@ export class Completer {
 	/** Never rejects: a failure is a result with its reason. */
 	async complete(request: CompletionRequest): Promise<CompletionResult> {
 		const started = performance.now();
-		const newline = request.before.includes('\r\n') || request.after.includes('\r\n') ? '\r\n' : '\n';
-		const window = cutWindow(
-			{ before: request.before.replaceAll('\r\n', '\n'), after: request.after.replaceAll('\r\n', '\n') },
-			request.settings,
-		);
-		const { maxTokens } = request.settings;
-		const multiline = request.invoked && request.settings.multiline === 'auto' ? 'always' : request.settings.multiline;
-		const document = JSON.stringify([request.document, request.label, request.languageId, multiline, maxTokens]);
-		const key: SuggestionKey = { document, window };
+		const { settings } = request;
+		// What a suggestion is judged by is there whatever the budgets of the prompt are.
+		const window = cutWindow(request, {
+			prefixTokens: Math.max(settings.prefixTokens, MIN_JUDGED_TOKENS),
+			suffixTokens: Math.max(settings.suffixTokens, MIN_JUDGED_TOKENS),
+		});
+		const multiline = request.invoked && settings.multiline === 'auto' ? 'always' : settings.multiline;
+		const key: SuggestionKey = { document: fingerprint(request, multiline), window };
 
 		const finish = (outcome: Outcome): CompletionResult => {
 			const { suggestion, ...counts } = outcome;
@@ -71,10 +77,10 @@ export class Completer {
 				const reason = suggestion.reason ?? 'the model had nothing to add here';
 				return { outcome: 'empty', reason, report: { outcome: 'empty', reason, ...report } };
 			}
-			const edit = editFor(suggestion.text, window.lineSuffix);
+			const edit = new Fit(window, request.languageId).edit(suggestion.text);
 			return {
 				outcome: 'shown',
-				edit: { ...edit, text: edit.text.replaceAll('\n', newline) },
+				edit: { ...edit, text: edit.text.replaceAll('\n', lineEndOf(request)) },
 				report: { outcome: 'shown', ...report },
 			};
 		};
@@ -93,7 +99,7 @@ export class Completer {
 				if (request.signal.aborted) return fail('canceled', 'typing went on');
 				this.#inFlight?.cancel();
 				this.#inFlight = new InFlight(key, (signal, onText) =>
-					this.#write({ ...request, settings: { ...request.settings, multiline } }, key, signal, onText),
+					this.#write({ ...request, settings: { ...settings, multiline } }, key, signal, onText),
 				);
 				followed = await this.#inFlight.follow(key, request.signal);
 			}
@@ -115,18 +121,17 @@ export class Completer {
 		onText: (text: string) => void,
 	): Promise<Outcome | 'canceled'> {
 		const { window } = key;
-		const { languageId, settings } = request;
+		const { languageId, settings, formatting } = request;
 		const multiline = allowsMultiline(settings.multiline, languageId, window);
-		const stop = new StopRule(window, multiline);
-		const prompt = this.#fit(request, window);
+		const stop = new StopRule(window, multiline, languageId);
+		const prompt = fitPrompt(this.#model, { ...request, related: request.related ?? [] }, request, settings);
 		const decoder = new StreamDecoder(this.#model.tokenizer);
 		let written = '';
-		const text = () => written.slice(prompt.healed.length);
+		const text = () => withPlainLineEnds(written.slice(prompt.healed.length));
 		const result = await this.#model.engine.generate({
 			tokens: prompt.tokens,
 			priority: 'completion',
-			// What was taken back has to be written again.
-			maxTokens: settings.maxTokens + this.#model.tokenizer.count(prompt.healed),
+			maxTokens: prompt.maxTokens,
 			stopIds: this.#stopIds,
 			...(prompt.healed !== '' && { choose: this.#index.chooser(prompt.healed) }),
 			signal,
@@ -139,7 +144,12 @@ export class Completer {
 		if (result.stopReason === 'canceled') return 'canceled';
 		written += decoder.end();
 		const cutShort = result.stopReason === 'length' || result.stopReason === 'context';
-		const suggestion = this.#finish(text(), stop, cutShort, { languageId, window, multiline });
+		const suggestion = suggestionFrom(text(), stop, cutShort, {
+			languageId,
+			window,
+			multiline,
+			...(formatting && { formatting }),
+		});
 		this.#cache.add(key, suggestion);
 		return {
 			suggestion,
@@ -148,43 +158,31 @@ export class Completer {
 			generatedTokens: result.tokens.length,
 		};
 	}
-
-	#finish(
-		text: string,
-		stop: StopRule,
-		cutShort: boolean,
-		context: { languageId: string; window: Window; multiline: boolean },
-	): Suggestion {
-		let kept = text.slice(0, stop.end(cutShort ? text : `${text}\n`) ?? text.length);
-		// Where the tokens ran out, the last of several lines is a torso.
-		if (cutShort && kept === text && kept.includes('\n')) kept = kept.slice(0, kept.lastIndexOf('\n'));
-		const processed = postprocess(kept, context);
-		return 'dropped' in processed ? { text: '', reason: processed.dropped } : { text: processed.text };
-	}
-
-	/** The prompt, with a smaller window where the context is too small for the one asked for. */
-	#fit(request: CompletionRequest, window: Window): CompletionPrompt {
-		const { engine, family } = this.#model;
-		const { settings, label, languageId } = request;
-		const file = { label, languageId, related: request.related ?? [] };
-		const prompt = family.completion.build(file, window);
-		let { prefixTokens, suffixTokens } = settings;
-		let fitted = prompt;
-		while (fitted.tokens.length + settings.maxTokens > engine.contextTokens && prefixTokens + suffixTokens > 1) {
-			prefixTokens = Math.floor(prefixTokens / 2);
-			suffixTokens = Math.floor(suffixTokens / 2);
-			const lines = `${window.lineSuffix}\n${window.suffix}`;
-			const smaller = cutWindow({ before: window.prefix, after: lines }, { prefixTokens, suffixTokens });
-			fitted = family.completion.build({ ...file, related: [] }, { ...smaller, prefixIsWhole: false });
-		}
-		return fitted;
-	}
 }
 
 /** Computes what all completions' prompts begin with while the engine is idle. */
 export async function warmUp(model: OpenedModel, signal: AbortSignal): Promise<void> {
 	const tokens = model.family.completion.shared;
 	if (tokens.length > 0) await model.engine.generate({ tokens, priority: 'warmup', maxTokens: 0, signal });
+}
+
+/** Tokens on either side of the cursor that suggestions are judged by at least, be the prompt's budgets what they may. */
+const MIN_JUDGED_TOKENS = 256;
+/** Characters around the cursor that tell which line ends a file has. */
+const LINE_END_SAMPLE = 65_536;
+
+/** All that a prompt and what becomes of its answer depend on, beside the text around the cursor and the model, as a short string. */
+function fingerprint(request: CompletionRequest, multiline: string): string {
+	const { document, label, languageId, related = [], settings, formatting } = request;
+	return createHash('sha256')
+		.update(JSON.stringify([document, label, languageId, related, { ...settings, multiline }, formatting]))
+		.digest('base64');
+}
+
+/** How the lines around the cursor end. */
+function lineEndOf({ before, after }: Pick<CompletionRequest, 'before' | 'after'>): string {
+	const around = before.slice(-LINE_END_SAMPLE) + after.slice(0, LINE_END_SAMPLE);
+	return /\r\n?|\n/.exec(around)?.[0] ?? '\n';
 }
 
 const NO_COUNTS = { promptTokens: 0, cachedTokens: 0, generatedTokens: 0 };

@@ -54,9 +54,8 @@ function describeFile(label: string, languageId: string, window: Window): string
 	// Brackets and quotes an editor closes by itself come and go with typing: they would invalidate the cache.
 	const line = /[\p{L}\p{N}]/u.test(window.lineSuffix) ? window.lineSuffix : '';
 	const following = [line, window.suffix].filter((text) => text.trim() !== '').join('\n');
-	lines.push(
-		'',
-		following === '' ? 'The cursor is at the end of the file.' : `The text that follows the cursor:\n${following}`,
-	);
+	if (following !== '') lines.push('', `The text that follows the cursor:\n${following}`);
+	// Without a budget for what follows, nothing is said of it.
+	else if (window.suffixIsCut !== true) lines.push('', 'The cursor is at the end of the file.');
 	return lines.join('\n');
 }

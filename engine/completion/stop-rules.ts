@@ -1,5 +1,7 @@
 // Where a suggestion ends: whether it may span lines, and, while it streams, when it has said enough.
 import type { EngineSettings } from '../protocol';
+import { Nesting } from './nesting';
+import { isTelling } from './telling';
 import type { Window } from './window';
 
 /** What may stand right of the cursor where a block is about to be opened: closers an editor puts there by itself. */
@@ -32,6 +34,17 @@ const CLOSES_BLOCK = /^\s*(?:[}\])]|end\b|fi\b|done\b|esac\b|<\/|else\b|elif\b|e
 /** Small models end a statement again and again. Lisp's comments, which look alike, stand behind no code. */
 const STUCK = /[\w)\]}'"`];{4}/;
 
+/** A line that begins a block without saying so at its end. */
+const BEGINS_BLOCK =
+	/^\s*(?:@|(?:async|begin|case|class|def|describe|do|export|for|func|function|if|module|public|private|protected|sub|switch|unless|until|while|with)\b)/;
+/** Lines after the cursor's that are compared with what the model writes. */
+const MAX_NEXT_LINES = 5;
+/** More blank lines in a row than any file has within a block. */
+const MAX_BLANK = 3;
+
+/** Characters of a long rest of the cursor's line that tell that the model repeats it. */
+const LONG_REST = 64;
+
 /** As much of a line as `CLOSES_BLOCK` needs. */
 const DECIDED = /^\s*(?:\w+\W|[^\w\s<]|<.)/;
 const CONTINUES_BLOCK = /(?:[{(:[]|\b(?:then|do|else|begin))\s*$/;
@@ -59,62 +72,168 @@ function isComment(line: string, languageId: string): boolean {
  * Follows a suggestion as it streams and says where it ends.
  *
  * On one line: at the line's end. Over lines, by indentation: a block opened at the cursor's line ends with the line that
- * closes it; otherwise the suggestion ends at a blank line, or before a line that is indented less than the cursor's. Either
- * way it ends where the model starts to repeat the text after the cursor.
+ * closes it; otherwise the suggestion ends at a blank line behind which nothing goes on, or before a line that is indented less than
+ * where it began. Nothing of that ends it within brackets, strings or comments that it has opened. Either way it ends where the model
+ * starts to repeat the text after the cursor.
  */
 export class StopRule {
 	readonly #multiline: boolean;
 	readonly #indentation: number;
+	readonly #linePrefix: string;
 	readonly #opensBlock: boolean;
-	readonly #nextLine: string | undefined;
+	/** Brackets that stand right of the cursor close those of its line. */
+	readonly #closedByLine: boolean;
+	/** What follows the cursor's line, up to the first line that says something; empty where that is too far away. */
+	readonly #nextLines: readonly string[];
+	readonly #restOfLine: string | undefined;
+	/** At the cursor. */
+	readonly #start: Nesting;
+	/** How many brackets were open before the cursor's line. */
+	readonly #depthAbove: number;
 
-	constructor(window: Window, multiline: boolean) {
+	constructor(window: Window, multiline: boolean, languageId = '') {
+		const { linePrefix, lineSuffix, suffix } = window;
 		this.#multiline = multiline;
-		this.#indentation = indentationOf(window.linePrefix);
-		this.#opensBlock = window.linePrefix.trim() !== '';
-		const next = window.suffix.split('\n').find((line) => line.trim() !== '');
-		// A lone brace is no sign of repetition.
-		this.#nextLine = next !== undefined && /[\p{L}\p{N}]/u.test(next) ? next.trimEnd() : undefined;
+		this.#linePrefix = linePrefix;
+		this.#indentation = indentationOf(linePrefix);
+		this.#opensBlock = linePrefix.trim() !== '';
+		this.#closedByLine = /[)\]}]/.test(lineSuffix);
+		this.#nextLines = nextLinesOf(suffix);
+		this.#restOfLine = lineSuffix.length < LONG_REST ? undefined : lineSuffix.slice(0, LONG_REST);
+		const line = Nesting.atLine(window, languageId);
+		this.#start = line.after(linePrefix);
+		this.#depthAbove = line.open.length;
 	}
 
 	/**
-	 * @param text all that was generated after the cursor so far.
+	 * @param text all that was generated after the cursor so far. Lines end with \n.
 	 * @returns where the suggestion ends, in characters; undefined while it may go on.
 	 */
 	end(text: string): number | undefined {
+		const ends = [this.#repeatsRest(text), this.#stuck(text), this.#endOfLines(text)].filter(
+			(end) => end !== undefined,
+		);
+		return ends.length === 0 ? undefined : Math.min(...ends);
+	}
+
+	#stuck(text: string): number | undefined {
 		const stuck = STUCK.exec(text);
-		if (stuck) return stuck.index + 2;
+		return stuck ? stuck.index + 2 : undefined;
+	}
+
+	#repeatsRest(text: string): number | undefined {
+		const at = this.#restOfLine === undefined ? -1 : text.indexOf(this.#restOfLine);
+		return at === -1 ? undefined : at;
+	}
+
+	#endOfLines(text: string): number | undefined {
 		const firstEnd = text.indexOf('\n');
 		if (firstEnd === -1) return undefined;
-		if (!this.#multiline) return firstEnd;
+		const firstLine = `${this.#linePrefix}${text.slice(0, firstEnd)}`.trimEnd();
+		if (!this.#multiline || (this.#nextLines.length === 1 && firstLine === this.#nextLines[0])) return firstEnd;
 		// The first line belongs to the cursor's; a line is judged once it is finished, or sooner where its beginning decides.
+		let nesting = this.#start.after(text.slice(0, firstEnd + 1));
+		let base = this.#baseAfter(text.slice(0, firstEnd), undefined);
+		let previous = text.slice(0, firstEnd);
+		/** Where the blank lines begin that end the text unless something goes on after them. */
+		let blank: number | undefined;
+		let blanks = 0;
+		/** Lines with text after the first. */
+		const written: { start: number; line: string }[] = [];
 		for (let start = firstEnd + 1; ; ) {
 			const end = text.indexOf('\n', start);
-			if (end === -1) return this.#endsBefore(text.slice(start)) ? start - 1 : undefined;
-			const verdict = this.#judge(text.slice(start, end), text.slice(0, start).trim() === '');
-			if (verdict === 'before') return start - 1;
-			if (verdict === 'after') return end;
+			const line = text.slice(start, end === -1 ? undefined : end);
+			const within = this.#isWithin(nesting);
+			if (end === -1 && !DECIDED.test(line)) return undefined;
+			if (line.trim() !== '' || end === -1) {
+				if (!within && this.#endsBefore(line, base, previous, nesting)) return blank ?? start - 1;
+				if (blank !== undefined && !within && !goesOn(line, base, previous)) return blank;
+				blank = undefined;
+				blanks = 0;
+			}
+			if (end === -1) return undefined;
+			if (line.trim() !== '') written.push({ start, line: line.trimEnd() });
+			const repeated = this.#repeatsNextLines(written);
+			if (repeated !== undefined) return repeated - 1;
+			nesting = nesting.after(text.slice(start, end + 1));
+			if (line.trim() !== '') {
+				if (!within && this.#endsAfter(line, nesting)) return end;
+				base = this.#baseAfter(line, base);
+				previous = line;
+			} else if (!this.#opensBlock && base !== undefined && !within) {
+				blank ??= start - 1;
+				if (isFinished(previous, base) || ++blanks === MAX_BLANK) return blank;
+			}
 			start = end + 1;
 		}
 	}
 
-	/** Whether what a line begins with is reason enough to end before it: a small model's lines may have no end. */
-	#endsBefore(begun: string): boolean {
-		if (!DECIDED.test(begun)) return false;
-		const indentation = indentationOf(begun);
-		if (indentation < this.#indentation) return true;
-		return indentation === this.#indentation && this.#opensBlock && !CLOSES_BLOCK.test(begun);
+	/** Where the last of the lines written begin that say what follows the cursor's line. */
+	#repeatsNextLines(written: readonly { start: number; line: string }[]): number | undefined {
+		const count = this.#nextLines.length;
+		const last = count === 0 ? [] : written.slice(-count);
+		return this.#nextLines.every((next, i) => next === last[i]?.line) ? last[0]?.start : undefined;
 	}
 
-	#judge(line: string, nothingYet: boolean): 'before' | 'after' | undefined {
-		if (this.#nextLine !== undefined && line.trimEnd() === this.#nextLine) return 'before';
-		if (line.trim() === '') return this.#opensBlock || nothingYet ? undefined : 'before';
-		const indentation = indentationOf(line);
-		if (indentation < this.#indentation) return 'before';
-		if (indentation > this.#indentation || !this.#opensBlock) return undefined;
-		if (!CLOSES_BLOCK.test(line)) return 'before';
-		return CONTINUES_BLOCK.test(line) ? undefined : 'after';
+	/** The indentation a suggestion that begins on a blank line has: of its first line with text, and the cursor's at least. */
+	#baseAfter(line: string, base: number | undefined): number | undefined {
+		if (base !== undefined || this.#opensBlock) return base ?? this.#indentation;
+		if (line.trim() === '') return undefined;
+		return Math.max(this.#indentation, indentationOf(line));
 	}
+
+	/** Whether something is open that the text itself has opened. */
+	#isWithin(nesting: Nesting): boolean {
+		return nesting.inText || nesting.open.length > this.#start.open.length;
+	}
+
+	/** Whether what a line begins with is reason enough to end before it: a small model's lines may have no end. */
+	#endsBefore(line: string, base: number | undefined, previous: string, nesting: Nesting): boolean {
+		const indentation = indentationOf(line);
+		if (indentation < (base ?? this.#indentation)) return true;
+		if (indentation > this.#indentation || !this.#opensBlock) return false;
+		// An argument after the end of another, in brackets of the cursor's line; or a block's brace on a line of its own.
+		const inBrackets = CLOSES_BLOCK.test(previous) && this.#isOpen(nesting);
+		return !CLOSES_BLOCK.test(line) && !inBrackets && !/^\s*\{/.test(line);
+	}
+
+	#endsAfter(line: string, nesting: Nesting): boolean {
+		if (!this.#opensBlock || indentationOf(line) !== this.#indentation || !CLOSES_BLOCK.test(line)) return false;
+		if (CONTINUES_BLOCK.test(line)) return false;
+		// A tag closes tags, whatever braces are open.
+		return !this.#isOpen(nesting) || (line.trimStart().startsWith('</') && nesting.open.at(-1) !== ')');
+	}
+
+	/** Whether brackets of the cursor's line are open and nothing right of it closes them. */
+	#isOpen(nesting: Nesting): boolean {
+		return !this.#closedByLine && nesting.open.length > this.#depthAbove;
+	}
+}
+
+function nextLinesOf(suffix: string): string[] {
+	const lines: string[] = [];
+	for (const line of suffix.split('\n')) {
+		if (line.trim() === '') continue;
+		lines.push(line.trimEnd());
+		// A line that closes something is no sign of repetition by itself.
+		if (isTelling(line)) return lines;
+		if (lines.length === MAX_NEXT_LINES) break;
+	}
+	return [];
+}
+
+/** Whether a line is a whole statement, with which nothing has been begun. */
+function isFinished(line: string, base: number): boolean {
+	return (
+		indentationOf(line) === base && /[)\]};,.]\s*$/.test(line) && !BEGINS_BLOCK.test(line) && !CLOSES_BLOCK.test(line)
+	);
+}
+
+/** Whether a line after blank ones belongs to what was begun before them: it is indented more, or closes what was. */
+function goesOn(line: string, base: number | undefined, previous: string): boolean {
+	const indentation = indentationOf(line);
+	if (base === undefined || indentation > base) return true;
+	return indentation === base && CLOSES_BLOCK.test(line) && indentationOf(previous) > base;
 }
 
 /** Columns before a line's first character, a tab counting as four. */

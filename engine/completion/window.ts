@@ -1,66 +1,114 @@
 // What of a file the model sees. The edges of the excerpt stay put while the user types, so that each prompt extends the
-// last one and its cache.
+// last one and its cache. Nothing here looks at more of a file than the limits allow: a line may be the whole file.
 import { estimateTokens } from '../tokenizer/tokenizer';
+import {
+	characterAt,
+	isHighSurrogate,
+	isLowSurrogate,
+	lineEndAfter,
+	lineStartBefore,
+	nextLineStart,
+	splitsCharacter,
+	withPlainLineEnds,
+} from './lines';
 
 export interface CursorContext {
-	/** The whole text before and after the cursor. Lines end with \n. */
+	/** The whole text before and after the cursor, with line ends of any kind. */
 	before: string;
 	after: string;
 }
 
+/** Excerpts of a file; their lines end with \n. */
 export interface Window {
-	/** Text before the cursor, from the start of a line. */
+	/** Text before the cursor, from the start of a line where the line is not longer than the excerpt. */
 	prefix: string;
 	/** Whether the prefix begins where the file does. */
 	prefixIsWhole: boolean;
-	/** The cursor's line up to the cursor. */
+	/** The cursor's line up to the cursor, of a very long line its last part. */
 	linePrefix: string;
 	/** The cursor's line from the cursor on. */
 	lineSuffix: string;
+	/** Whether the line goes on after `lineSuffix`. */
+	lineSuffixIsCut?: true;
 	/** The lines after the cursor's. */
 	suffix: string;
+	/** Whether the file goes on after `suffix`. */
+	suffixIsCut?: true;
 }
 
 export interface WindowLimits {
 	prefixTokens: number;
+	/** Of the rest of the cursor's line and the lines after it together. */
 	suffixTokens: number;
 }
+
+/** Characters of the cursor's line, left of it, that are looked at for its indentation and the like. */
+const MAX_LINE_PREFIX = 8192;
+/** Characters that tell how dense a text is. */
+const SAMPLE = 8192;
+/** The rest of the line takes its part of the budget in steps of this part of it: the lines after it stay the same while it changes. */
+const LINE_STEPS = 8;
 
 /**
  * Cuts the excerpt. The prefix begins at the first line after a multiple of half its budget, counted from the file's
  * start: it holds between half and all of its budget, and its beginning moves once in half a budget's worth of typing
- * instead of at every keystroke. The suffix begins at the line after the cursor's and ends with the last line that fits.
+ * instead of at every keystroke. After the cursor the rest of its line comes first, then the lines after it, up to the last one
+ * that fits.
  */
-export function cutWindow({ before, after }: CursorContext, limits: WindowLimits): Window {
-	const lineStart = before.lastIndexOf('\n') + 1;
-	const lineEnd = indexOrEnd(after, '\n');
+export function cutWindow(cursor: CursorContext, limits: WindowLimits): Window {
+	const { before, after } = betweenCharacters(cursor);
+	const lineStart = lineStartBefore(before, before.length, MAX_LINE_PREFIX);
 	const start = prefixStart(before, lineStart, limits.prefixTokens);
 	return {
-		prefix: before.slice(start),
+		prefix: withPlainLineEnds(before.slice(start)),
 		prefixIsWhole: start === 0,
 		linePrefix: before.slice(lineStart),
-		lineSuffix: after.slice(0, lineEnd),
-		suffix: cutSuffix(after.slice(lineEnd + 1), limits.suffixTokens),
+		...cutAfter(after, limits.suffixTokens),
 	};
 }
 
+/** The text on both sides of a cursor that may stand between \r and \n or the halves of a character, without the torn parts. */
+function betweenCharacters({ before, after }: CursorContext): CursorContext {
+	if (before.endsWith('\r') && after.startsWith('\n')) return { before: before.slice(0, -1), after };
+	const torn = isHighSurrogate(before.charCodeAt(before.length - 1)) && isLowSurrogate(after.charCodeAt(0));
+	return torn ? { before: before.slice(0, -1), after: after.slice(1) } : { before, after };
+}
+
 function prefixStart(before: string, lineStart: number, tokens: number): number {
-	const budget = charactersOf(before.slice(-8192), tokens);
+	const budget = charactersOf(before.slice(-SAMPLE), tokens);
 	if (before.length <= budget) return 0;
 	const step = Math.max(1, Math.floor(budget / 2));
 	const anchor = Math.ceil((before.length - budget) / step) * step;
-	const newline = before.indexOf('\n', anchor - 1);
-	if (newline !== -1 && newline < lineStart) return newline + 1;
+	const start = nextLineStart(before, anchor - 1);
+	if (start !== -1 && start <= lineStart) return start;
 	// One line fills the whole window: begin inside it, between code points.
 	const inLine = Math.min(anchor, before.length);
-	return isLowSurrogate(before, inLine) ? inLine + 1 : inLine;
+	return splitsCharacter(before, inLine) ? inLine + 1 : inLine;
 }
 
-function cutSuffix(text: string, tokens: number): string {
-	const budget = charactersOf(text.slice(0, 8192), tokens);
-	if (text.length <= budget) return text;
-	const end = text.lastIndexOf('\n', budget);
-	return end === -1 ? '' : text.slice(0, end);
+function cutAfter(after: string, tokens: number): Omit<Window, 'prefix' | 'prefixIsWhole' | 'linePrefix'> {
+	const budget = charactersOf(after.slice(0, SAMPLE), tokens);
+	const lineEnd = lineEndAfter(after, 0, budget);
+	const next = nextLineStart(after, lineEnd, lineEnd + 1);
+	if (next === -1 && lineEnd < after.length) {
+		return {
+			lineSuffix: after.slice(0, characterAt(after, lineEnd)),
+			lineSuffixIsCut: true,
+			suffix: '',
+			suffixIsCut: true,
+		};
+	}
+	const lineSuffix = after.slice(0, lineEnd);
+	const step = Math.ceil(budget / LINE_STEPS);
+	const taken = lineEnd <= step ? 0 : Math.ceil(lineEnd / step) * step;
+	const following = next === -1 ? '' : after.slice(next);
+	return { lineSuffix, ...cutSuffix(following, budget - taken) };
+}
+
+function cutSuffix(text: string, budget: number): Pick<Window, 'suffix' | 'suffixIsCut'> {
+	if (text.length <= budget) return { suffix: withPlainLineEnds(text) };
+	const end = budget < 0 ? 0 : lineStartBefore(text, budget + 1, budget + 1);
+	return { suffix: withPlainLineEnds(text.slice(0, end)).replace(/\n$/, ''), suffixIsCut: true };
 }
 
 /**
@@ -70,14 +118,4 @@ function cutSuffix(text: string, tokens: number): string {
 function charactersOf(sample: string, tokens: number): number {
 	const dense = sample.length < 2.5 * estimateTokens(sample);
 	return Math.floor(tokens * (dense ? 1.5 : 3.5));
-}
-
-function isLowSurrogate(text: string, index: number): boolean {
-	const unit = text.charCodeAt(index);
-	return unit >= 0xdc00 && unit <= 0xdfff;
-}
-
-function indexOrEnd(text: string, search: string): number {
-	const index = text.indexOf(search);
-	return index === -1 ? text.length : index;
 }

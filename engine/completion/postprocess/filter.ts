@@ -1,10 +1,13 @@
 // What all post-processing filters share.
 import type { Window } from '../window';
+import type { Formatting } from './indentation';
 
 export interface FilterContext {
 	languageId: string;
 	window: Window;
 	multiline: boolean;
+	/** How the editor indents this file; absent: as the file's lines are. */
+	formatting?: Formatting;
 }
 
 /** One rule on a finished suggestion: keeps it, shortens it, or leaves nothing of it. */

@@ -2,12 +2,15 @@
 import type { Filter } from './filter';
 
 /** `<|end|>` and the like, control characters but tab and line ends, U+FFFD. */
-const NOT_TEXT = /<\|[a-z_]{2,20}\|>|[^\P{Cc}\t\n\r]|\uFFFD/u;
+const TOKEN = /<\|[a-z_]{2,20}\|>/;
+const NOT_TEXT = /[^\P{Cc}\t\n\r]|\uFFFD/u;
 
 export const specialText: Filter = {
 	reason: 'the model wrote special tokens or broken text',
-	apply(text) {
-		const index = text.search(NOT_TEXT);
-		return index === -1 ? text : text.slice(0, index);
+	apply(text, { window }) {
+		// Where the file itself names tokens, they are meant.
+		const named = TOKEN.test(window.prefix) || TOKEN.test(`${window.lineSuffix}${window.suffix}`);
+		const ends = [text.search(NOT_TEXT), named ? -1 : text.search(TOKEN)].filter((index) => index !== -1);
+		return ends.length === 0 ? text : text.slice(0, Math.min(...ends));
 	},
 };

@@ -1,45 +1,50 @@
 // Cuts the end of a suggestion that says what already stands after the cursor.
-import type { Filter } from './filter';
+import { Fit } from '../fit';
+import type { Filter, FilterContext } from './filter';
+
+/** Of a rest of the line that is longer: repeating its beginning is repeating it. */
+const TELLING_OVERLAP = 16;
 
 export const suffixOverlap: Filter = {
 	reason: 'the suggestion only repeated the text after the cursor',
-	apply(text, { window }) {
-		return cutLineOverlap(cutFollowingLines(text, window.suffix), window.lineSuffix);
+	apply(text, context) {
+		return cutLineOverlap(cutFollowingLines(text, context), context);
 	},
 };
 
 /** Drops last lines that equal the first lines after the cursor's: `}` and whatever comes with it. */
-function cutFollowingLines(text: string, suffix: string): string {
-	const following = suffix.split('\n').map((line) => line.trimEnd());
+function cutFollowingLines(text: string, { window, languageId }: FilterContext): string {
+	const following = window.suffix.split('\n').map((line) => line.trimEnd());
 	while (following.length > 0 && following[0] === '') following.shift();
 	const lines = text.split('\n');
 	while (lines.length > 1 && lines.at(-1)!.trim() === '') lines.pop();
+	let fit: Fit | undefined;
 	for (let count = Math.min(lines.length - 1, following.length); count > 0; count--) {
 		const tail = lines.slice(-count).map((line) => line.trimEnd());
-		if (tail.every((line, i) => line === following[i])) return lines.slice(0, -count).join('\n');
+		if (!tail.every((line, i) => line === following[i])) continue;
+		const cut = lines.slice(0, -count).join('\n');
+		// Where lines that look alike close different things, as tags do without indentation, all are needed.
+		fit ??= new Fit(window, languageId);
+		if (fit.cost(cut) <= fit.cost(text)) return cut;
 	}
 	return text;
 }
 
-/** Drops the end of a one-line suggestion that the rest of the cursor's line, or at least its closers, begins with. */
-function cutLineOverlap(text: string, lineSuffix: string): string {
-	const rest = lineSuffix.trimEnd();
+/** Drops the end of a suggestion that the rest of the cursor's line, or at least its closers, begins with. */
+function cutLineOverlap(text: string, { window, languageId }: FilterContext): string {
+	const rest = window.lineSuffix.trimEnd();
 	if (rest === '' || text.includes('\n')) return text;
+	let fit: Fit | undefined;
 	for (let length = Math.min(text.length, rest.length); length > 0; length--) {
 		const overlap = rest.slice(0, length);
 		if (!text.endsWith(overlap)) continue;
-		if (length < rest.length && !/^[)\]}>"'`;,]+$/.test(overlap)) continue;
+		const isAll = length === rest.length && !window.lineSuffixIsCut;
+		if (!isAll && length < TELLING_OVERLAP && !/^[)\]}>"'`;,]+$/.test(overlap)) continue;
+		if (isAll && /[\p{L}\p{N}]/u.test(overlap)) return text.slice(0, -length);
 		// Closers of what the suggestion opened are its own: `f(x)` before `)` stays whole.
-		if (openBrackets(text.slice(0, -length)) === 0) return text.slice(0, -length);
+		const cut = text.slice(0, -length);
+		fit ??= new Fit(window, languageId);
+		if (fit.cost(cut) <= fit.cost(text)) return cut;
 	}
 	return text;
-}
-
-function openBrackets(text: string): number {
-	let open = 0;
-	for (const character of text) {
-		if ('([{'.includes(character)) open++;
-		else if (')]}'.includes(character)) open = Math.max(0, open - 1);
-	}
-	return open;
 }

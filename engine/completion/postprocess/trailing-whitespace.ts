@@ -3,7 +3,9 @@ import type { Filter } from './filter';
 
 export const trailingWhitespace: Filter = {
 	reason: 'the model had nothing to add here',
-	apply(text) {
-		return text.trimEnd();
+	apply(text, { window }) {
+		// Within a line it separates the text from what follows.
+		const isWithinLine = window.lineSuffix.trim() !== '' && !text.includes('\n');
+		return isWithinLine ? text : text.trimEnd();
 	},
 };

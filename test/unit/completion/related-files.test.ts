@@ -31,11 +31,36 @@ describe('RelatedFiles', () => {
 		expect(related.around(at('y'), () => [file('a', 500)], 0)).toEqual([]);
 	});
 
-	it('shows the same while one file is worked on', () => {
+	it('shows the same while one file is worked on and the others are not', () => {
 		const related = new RelatedFiles();
 		const first = related.around(at('x', 1), () => [file('a', 10)], 100);
-		expect(related.around(at('x', 2), () => [file('a', 20), file('b', 5)], 100)).toBe(first);
+		expect(related.around(at('x', 2), () => [file('a', 10), file('b', 5)], 100)).toBe(first);
 		related.forget('file:///a');
 		expect(related.around(at('x', 2), () => [file('b', 5)], 100).map(({ label }) => label)).toEqual(['b']);
+	});
+
+	it('shows what the others say by now, wherever they were changed', () => {
+		const related = new RelatedFiles();
+		related.around(at('x', 1), () => [file('a', 10)], 100);
+		const [shown] = related.around(at('x', 2), () => [{ ...file('a', 10), text: 'changed' }], 100);
+		expect(shown!.text).toBe('changed');
+	});
+
+	it.each(['\n', '\r\n', '\r'])('finds the line of the cursor where lines end with %j', (end) => {
+		const related = new RelatedFiles();
+		const other = { ...file('a', 500), text: file('a', 500).text.replaceAll('\n', end) };
+		related.around(at('a', 200), () => [], 100);
+		const [shown] = related.around(at('x'), () => [other], 100);
+		expect(shown!.text).toContain('a line 200');
+		expect(shown!.text).toMatch(/^(?:a line \d+\n?)+$/);
+	});
+
+	it('shows a part of a file that is one line', () => {
+		const related = new RelatedFiles();
+		const text = '{"key":[1,2,3]},'.repeat(700_000);
+		const [shown] = related.around(at('x'), () => [{ ...file('a', 1), text }], 100);
+		expect(text.startsWith(shown!.text)).toBe(true);
+		expect(shown!.text.length).toBeGreaterThan(300);
+		expect(estimateTokens(shown!.text)).toBeLessThanOrEqual(100);
 	});
 });

@@ -1,0 +1,255 @@
+// What is open at a place in a file: brackets, tags, strings and comments. A rough reading, for about every language at once; who asks
+// compares two texts for one place, so that what it misreads in both does not matter.
+import { type Syntax, syntaxOf } from './syntax';
+import type { Window } from './window';
+
+/** HTML's elements without an end. */
+const VOID_ELEMENTS = /^(?:area|base|br|col|embed|hr|img|input|link|meta|param|source|track|wbr|!doctype|!.*|\?.*)$/i;
+const TAG = /<(\/?)([A-Za-z!?][\w:.-]*)((?:[^<>"']|"[^"]*"|'[^']*')*)>/y;
+const CHARACTER_LITERAL = /'(?:\\(?:u\{[^}'\n]*\}|x..|.)|[^\\'\n])'/uy;
+/** Before a quote: what makes it a kind of string, rather than a word with an apostrophe. */
+const STRING_PREFIX = /(?:^|\W)(?:[fFrRbBuUL]{1,2}|u8)$/;
+/** Before a slash: where a value is expected, so that it begins a regular expression. */
+const VALUE_EXPECTED = /(?:^|[(,=:[!&|?{};+\-*%<>~^]|\b(?:return|typeof|case|in|of|if|unless|when|and|or|not))\s*$/;
+const REGULAR_EXPRESSION = /\/(?![*/])(?:\\.|\[(?:\\.|[^\]\\\n])*\]|[^/\\[\n])+\//y;
+
+/** A string without end hides whatever comes after it. */
+const UNCLOSED_TEXT = 8;
+
+export class Nesting {
+	/** What closes each of the things that are open, the innermost last. `${` is code within a template string. */
+	readonly open: readonly string[];
+
+	/**
+	 * @param known whether the text begins where nothing is open; else a closer without an opener may close something before it.
+	 * @param above how many things were open before the part of the text that is looked at closely.
+	 * @param strays quotes without their other half in their line.
+	 * @param misfits closers that close nothing, and things that were left open within what was closed.
+	 */
+	private constructor(
+		private readonly syntax: Syntax,
+		private readonly known: boolean,
+		open: readonly string[],
+		readonly misfits: number,
+		private readonly above: number,
+		private readonly strays: number,
+	) {
+		this.open = open;
+	}
+
+	/** At the beginning of a file, or (`known` false) somewhere in it. */
+	static start(languageId: string, known: boolean): Nesting {
+		return new Nesting(syntaxOf(languageId), known, [], 0, 0, 0);
+	}
+
+	/** At the beginning of the cursor's line. */
+	static atLine({ prefix, prefixIsWhole, linePrefix }: Window, languageId: string): Nesting {
+		if (linePrefix.length > prefix.length) return Nesting.start(languageId, false);
+		const above = Nesting.start(languageId, prefixIsWhole).after(prefix.slice(0, prefix.length - linePrefix.length));
+		// An excerpt that begins within a string turns strings inside out.
+		const confused = above.misfits > 0 || (!prefixIsWhole && above.inText);
+		return confused
+			? Nesting.start(languageId, false)
+			: new Nesting(above.syntax, above.known, above.open, 0, above.open.length, 0);
+	}
+
+	/** Within a string or comment that may span lines. */
+	get inText(): boolean {
+		return isText(this.open.at(-1));
+	}
+
+	/** Within a string whose lines are as they are: what it says would change with their indentation. */
+	get inString(): boolean {
+		return /^["'`]$/.test(this.open.at(-1) ?? '');
+	}
+
+	/**
+	 * How badly a text that ends here fits together: what closes nothing, or is not closed.
+	 * @param isEnd whether the file ends here. Then tags that were open before the cursor's line should be closed, too: their lines
+	 * need no indentation that tells which is which. Brackets of a file that is being written may be open.
+	 */
+	cost(isEnd: boolean): number {
+		const unclosed = isEnd && this.syntax.markup ? this.open.length : Math.max(0, this.open.length - this.above);
+		return this.misfits + this.strays + unclosed + (this.inText ? UNCLOSED_TEXT : 0);
+	}
+
+	/**
+	 * What is open after more text.
+	 * @param onClose is told where in the text something is closed that was open before it, or nothing was.
+	 */
+	after(text: string, onClose?: (at: number) => void): Nesting {
+		const { syntax } = this;
+		const open = [...this.open];
+		let floor = open.length;
+		let { misfits, strays } = this;
+		const close = (closer: string, at: number) => {
+			const index = open.lastIndexOf(closer);
+			// What stands above the line is right: a closer that fits it only past something else is superfluous.
+			const passed = open.length - 1 - index;
+			if (index === -1 || (passed > 0 && index + 1 < Math.min(this.above, floor))) {
+				onClose?.(at);
+				if (open.length > 0 || this.known) misfits++;
+				return;
+			}
+			misfits += passed;
+			if (index < floor) onClose?.(at);
+			open.length = index;
+			floor = Math.min(floor, index);
+		};
+		const speaks = speakingCharacters(syntax);
+		for (let at = 0; at < text.length; ) {
+			const inner = open.at(-1);
+			if (isText(inner)) {
+				at = skipText(text, at, inner!, open, syntax.templates);
+				floor = Math.min(floor, open.length);
+				continue;
+			}
+			if (speaks[text.charCodeAt(at)] !== 1) {
+				at++;
+				continue;
+			}
+			const skipped = skipLiteral(text, at, syntax, open);
+			if (skipped > at) {
+				at = skipped;
+				continue;
+			}
+			const character = text[at]!;
+			const opener = syntax.brackets.find((pair) => pair[0] === character);
+			if (opener) open.push(opener[1]!);
+			else if (isQuote(character, syntax) && beginsString(text, at)) strays++;
+			else if (character === '}' && inner === '${') open.pop();
+			else if (syntax.brackets.some((pair) => pair[1] === character)) close(character, at);
+			const tag = character === '<' && syntax.markup ? tagAt(text, at) : undefined;
+			if (tag?.kind === 'open') open.push(tag.closer);
+			else if (tag?.kind === 'close') close(tag.closer, at);
+			at = tag?.end ?? at + 1;
+		}
+		return new Nesting(syntax, this.known, open, misfits, Math.min(this.above, floor), strays);
+	}
+}
+
+interface Tag {
+	kind: 'open' | 'close' | 'alone';
+	closer: string;
+	/** Behind it; of a script or style, behind its content. */
+	end: number;
+}
+
+function tagAt(text: string, at: number): Tag | undefined {
+	TAG.lastIndex = at;
+	const tag = TAG.exec(text);
+	if (!tag) return undefined;
+	const [, slash, name = '', attributes = ''] = tag;
+	const closer = `</${name}>`;
+	if (slash !== '') return { kind: 'close', closer, end: TAG.lastIndex };
+	if (VOID_ELEMENTS.test(name) || attributes.endsWith('/')) return { kind: 'alone', closer, end: TAG.lastIndex };
+	const content = /^(?:script|style)$/i.test(name) ? text.indexOf(`</${name}`, at) : TAG.lastIndex;
+	return { kind: 'open', closer, end: content === -1 ? text.length : content };
+}
+
+/** Whether what closes like this is a string or a comment. */
+function isText(closer: string | undefined): boolean {
+	return closer !== undefined && closer !== '${' && !/^(?:[)\]}]|<\/.*)$/.test(closer);
+}
+
+const speaking = new WeakMap<Syntax, Uint8Array>();
+
+/** 1 for each character code that may begin something: all others are passed over. */
+function speakingCharacters(syntax: Syntax): Uint8Array {
+	let table = speaking.get(syntax);
+	if (!table) {
+		table = new Uint8Array(128);
+		const { lineComments, blockComments, brackets, quotes, longQuotes, markup } = syntax;
+		const beginnings = [...lineComments, ...blockComments.map(([opener]) => opener), ...longQuotes, ...quotes];
+		for (const text of beginnings) table[text.charCodeAt(0)] = 1;
+		for (const character of `${brackets.join('')}${markup ? '<' : "'`/}"}`) table[character.charCodeAt(0)] = 1;
+		speaking.set(syntax, table);
+	}
+	return table;
+}
+
+/** Goes on within a string or comment, to behind its end or to code within it. */
+function skipText(text: string, from: number, closer: string, open: string[], templates: boolean): number {
+	const escapes = /^["'`]/.test(closer);
+	for (let at = from; at < text.length; at++) {
+		if (escapes && text[at] === '\\') at++;
+		else if (text.startsWith(closer, at)) {
+			open.pop();
+			return at + closer.length;
+		} else if (closer === '`' && templates && text.startsWith('${', at)) {
+			open.push('${');
+			return at + 2;
+		}
+	}
+	return text.length;
+}
+
+/** Goes past the comment, string or regular expression that begins here; where it spans lines, into it. */
+function skipLiteral(text: string, at: number, syntax: Syntax, open: string[]): number {
+	const character = text[at]!;
+	for (const [opener, closer] of syntax.blockComments) {
+		if (!text.startsWith(opener, at)) continue;
+		open.push(closer);
+		return at + opener.length;
+	}
+	if (syntax.lineComments.some((opener) => text.startsWith(opener, at)) && beginsComment(text, at))
+		return lineEnd(text, at);
+	const long = syntax.longQuotes.find((quote) => text.startsWith(quote, at));
+	if (long !== undefined && beginsString(text, at) && (long.length > 1 || text.indexOf(long, at + 1) !== -1)) {
+		open.push(long);
+		return at + long.length;
+	}
+	if (character === '`' && syntax.templates) {
+		open.push('`');
+		return at + 1;
+	}
+	if (character === "'" && syntax.ticks) return matchedEnd(CHARACTER_LITERAL, text, at);
+	if ((syntax.quotes.includes(character) || (character === '`' && syntax.quotes !== '')) && beginsString(text, at)) {
+		// One that is not closed in its line is an apostrophe, or a mistake.
+		return stringEnd(text, at);
+	}
+	if (character === '/' && syntax.regularExpressions && VALUE_EXPECTED.test(lineBefore(text, at))) {
+		return matchedEnd(REGULAR_EXPRESSION, text, at);
+	}
+	return at;
+}
+
+/** An address's slashes are none, nor are the # and % within words, `$#` and `#{`. */
+function beginsComment(text: string, at: number): boolean {
+	const before = text[at - 1];
+	if (text[at] === '/') return before !== ':';
+	return before === undefined || /[\s;)\]}]/.test(before) || (text[at] !== '#' && text[at] !== "'");
+}
+
+function isQuote(character: string, { quotes, longQuotes }: Syntax): boolean {
+	return quotes.includes(character) || longQuotes.includes(character);
+}
+
+function beginsString(text: string, at: number): boolean {
+	if (text[at] !== "'" || !/\w/.test(text[at - 1] ?? '')) return true;
+	return STRING_PREFIX.test(text.slice(Math.max(0, at - 4), at));
+}
+
+function stringEnd(text: string, start: number): number {
+	for (let at = start + 1; at < text.length && text[at] !== '\n'; at++) {
+		if (text[at] === '\\') at++;
+		else if (text[at] === text[start]) return at + 1;
+	}
+	return start;
+}
+
+function matchedEnd(pattern: RegExp, text: string, at: number): number {
+	pattern.lastIndex = at;
+	return pattern.test(text) ? pattern.lastIndex : at;
+}
+
+/** The end of what stands before in the same line. */
+function lineBefore(text: string, at: number): string {
+	const near = text.slice(Math.max(0, at - 40), at);
+	return near.slice(near.lastIndexOf('\n') + 1);
+}
+
+function lineEnd(text: string, at: number): number {
+	const end = text.indexOf('\n', at);
+	return end === -1 ? text.length : end;
+}

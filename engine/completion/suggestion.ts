@@ -1,0 +1,17 @@
+// From what a model wrote to what is suggested.
+import type { FilterContext } from './postprocess/filter';
+import { postprocess } from './postprocess/postprocess';
+import type { StopRule } from './stop-rules';
+import type { Suggestion } from './suggestion-cache';
+
+/**
+ * @param written all of it; lines end with \n.
+ * @param cutShort the tokens ran out before the model or the stop rule ended it.
+ */
+export function suggestionFrom(written: string, stop: StopRule, cutShort: boolean, context: FilterContext): Suggestion {
+	let kept = written.slice(0, stop.end(cutShort ? written : `${written}\n`) ?? written.length);
+	// Where the tokens ran out, the last of several lines is a torso.
+	if (cutShort && kept === written && kept.includes('\n')) kept = kept.slice(0, kept.lastIndexOf('\n'));
+	const processed = postprocess(kept, context);
+	return 'dropped' in processed ? { text: '', reason: processed.dropped } : { text: processed.text };
+}

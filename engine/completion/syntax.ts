@@ -1,0 +1,96 @@
+// As much of languages' syntax as is needed to tell code from comments and strings, and what opens from what closes.
+
+export interface Syntax {
+	lineComments: readonly string[];
+	/** Opening and closing of comments over lines. */
+	blockComments: readonly (readonly [string, string])[];
+	/** Opening brackets, each followed by its closing one. */
+	brackets: readonly string[];
+	/** Strings that end with their line. */
+	quotes: string;
+	/** Strings that may span lines. Longer ones first. */
+	longQuotes: readonly string[];
+	/** A single ' is a lifetime, a type variable or a quoted symbol, unless a character literal stands there. */
+	ticks: boolean;
+	/** `${…}` in backticks is code. */
+	templates: boolean;
+	/** A slash may begin a regular expression. */
+	regularExpressions: boolean;
+	/** Tags open and close, and all else is text. */
+	markup: boolean;
+}
+
+const C_COMMENTS = [['/*', '*/']] as const;
+
+const COMMON: Syntax = {
+	lineComments: ['//'],
+	blockComments: C_COMMENTS,
+	brackets: ['()', '[]', '{}'],
+	quotes: `"'`,
+	longQuotes: ['"""', "'''"],
+	ticks: false,
+	templates: false,
+	regularExpressions: false,
+	markup: false,
+};
+
+const HASH: Syntax = { ...COMMON, lineComments: ['#'], blockComments: [] };
+const SCRIPT: Syntax = { ...COMMON, longQuotes: [], templates: true, regularExpressions: true };
+const SHELL: Syntax = { ...HASH, brackets: ['{}'], longQuotes: ['"', "'"], quotes: '' };
+const LISP: Syntax = { ...COMMON, lineComments: [';'], blockComments: [], quotes: '', longQuotes: ['"'], ticks: true };
+const MARKUP: Syntax = {
+	...COMMON,
+	lineComments: [],
+	blockComments: [['<!--', '-->']],
+	brackets: [],
+	quotes: '',
+	longQuotes: [],
+	markup: true,
+};
+const TEXT: Syntax = { ...MARKUP, blockComments: [], longQuotes: ['```'], markup: false };
+const RUST: Syntax = { ...COMMON, quotes: '', longQuotes: ['"'], ticks: true };
+const ML: Syntax = {
+	...COMMON,
+	lineComments: [],
+	blockComments: [['(*', '*)']],
+	longQuotes: ['"""', '"'],
+	quotes: '',
+	ticks: true,
+};
+const DASHES: Syntax = { ...COMMON, lineComments: ['--'], longQuotes: [] };
+
+const SYNTAXES: Readonly<Record<string, Syntax>> = {
+	...each(['python', 'starlark', 'gdscript', 'nim', 'julia', 'elixir', 'toml', 'coffeescript'], HASH),
+	...each(['r', 'cmake', 'dockerfile', 'makefile', 'yaml', 'dockercompose', 'properties'], { ...HASH, longQuotes: [] }),
+	...each(['ruby', 'perl', 'crystal'], { ...HASH, longQuotes: [], regularExpressions: true }),
+	...each(['shellscript', 'shell', 'bash', 'sh', 'zsh', 'fish'], SHELL),
+	powershell: { ...HASH, blockComments: [['<#', '#>']], longQuotes: [] },
+	php: { ...COMMON, lineComments: ['//', '#'], longQuotes: [] },
+	...each(['javascript', 'typescript', 'javascriptreact', 'typescriptreact', 'jsonc', 'json5'], SCRIPT),
+	go: { ...COMMON, longQuotes: ['`'] },
+	rust: RUST,
+	scala: { ...COMMON, quotes: '"', longQuotes: ['"""'], ticks: true },
+	...each(['ocaml', 'fsharp', 'sml', 'reason'], ML),
+	fsharp: { ...ML, lineComments: ['//'] },
+	haskell: { ...COMMON, lineComments: ['--'], blockComments: [['{-', '-}']], quotes: '"', longQuotes: [], ticks: true },
+	...each(['verilog', 'systemverilog'], { ...COMMON, quotes: '"', ticks: true }),
+	...each(['ada', 'vhdl', 'elm'], { ...DASHES, quotes: '"', ticks: true }),
+	sql: { ...DASHES, blockComments: C_COMMENTS },
+	lua: { ...DASHES, blockComments: [['--[[', ']]']] },
+	vb: { ...COMMON, lineComments: ["'"], blockComments: [], quotes: '"', longQuotes: [] },
+	...each(['clojure', 'lisp', 'commonlisp', 'scheme', 'racket', 'emacs-lisp'], LISP),
+	...each(['matlab', 'octave'], { ...COMMON, lineComments: ['%', '#'], quotes: '"', longQuotes: [], ticks: true }),
+	...each(['erlang', 'prolog'], { ...COMMON, lineComments: ['%'], longQuotes: [] }),
+	css: { ...COMMON, lineComments: [], longQuotes: [] },
+	...each(['html', 'xml', 'xsl', 'svg', 'vue', 'svelte', 'handlebars', 'razor', 'astro', 'erb', 'django-html'], MARKUP),
+	...each(['markdown', 'plaintext', 'restructuredtext', 'asciidoc', 'latex', 'tex', 'mdx', 'git-commit'], TEXT),
+};
+
+/** Of a language that is not known: C's, which most of them resemble. */
+export function syntaxOf(languageId: string): Syntax {
+	return Object.hasOwn(SYNTAXES, languageId) ? SYNTAXES[languageId]! : COMMON;
+}
+
+function each(languageIds: readonly string[], syntax: Syntax): Record<string, Syntax> {
+	return Object.fromEntries(languageIds.map((id) => [id, syntax]));
+}
