@@ -12,7 +12,10 @@ let engine: Engine | undefined;
 
 export function activate(context: vscode.ExtensionContext): void {
 	const completions = new Completions();
-	const owner = new Engine(context.extension, { provideInlineCompletionItems: completions.provide });
+	const owner = new Engine(context.extension, {
+		provideInlineCompletionItems: completions.provide,
+		sendRequest: completions.send,
+	});
 	engine = owner;
 	completions.attach(owner);
 	const models = new Models(context, owner);

@@ -11,6 +11,7 @@ import {
 	type InlineCompletionParams,
 	InlineCompletionTriggerKind,
 	LSPErrorCodes,
+	type Position,
 	ProposedFeatures,
 	type ProtocolConnection,
 	ResponseError,
@@ -26,6 +27,7 @@ import { createProtocolConnection } from 'vscode-languageserver/node';
 import { TextDocument } from 'vscode-languageserver-textdocument';
 import { readBenchmarkOptions } from '../benchmark/options';
 import { Completer, type CompletionResult } from '../completion/completer';
+import { characterAt } from '../completion/lines';
 import { RelatedFiles } from '../completion/related-files';
 import { convertApart } from '../convert/apart';
 import type { RelatedFile } from '../families/family';
@@ -74,6 +76,7 @@ import { machineMemory } from '../runtime/machine-memory';
 import { VERSION } from '../version';
 import { ClientChannel } from './client-channel';
 import { documentLabel } from './document-label';
+import { readFormatting, type WithFormatting } from './formatting-options';
 import { describe, log } from './log';
 import { type LoadedModel, ModelHost, NoModelError } from './model-host';
 import { ROLES, settingsOf } from './roles';
@@ -319,18 +322,23 @@ export class Session {
 		}
 	}
 
-	async #inlineCompletion(params: InlineCompletionParams, token: CancellationToken): Promise<InlineCompletionItem[]> {
+	async #inlineCompletion(
+		params: InlineCompletionParams & WithFormatting,
+		token: CancellationToken,
+	): Promise<InlineCompletionItem[]> {
 		// Without a model there is nothing to say; that one could not be loaded again, the status tells.
 		const model = await this.#engine.modelFor('completion').catch(() => undefined);
 		const document = this.#documents.get(params.textDocument.uri);
 		if (!document || !model) return [];
 		const { triggerKind, selectedCompletionInfo: selected } = params.context;
 		const text = document.getText();
-		const cursor = document.offsetAt(params.position);
+		const offsetAt = (position: Position) => characterAt(text, document.offsetAt(position));
+		const cursor = offsetAt(params.position);
 		// With a suggestion selected in the editor's own list, the text is completed as if that were accepted.
-		const start = selected ? document.offsetAt(selected.range.start) : cursor;
-		const end = selected ? Math.max(cursor, document.offsetAt(selected.range.end)) : cursor;
+		const start = selected ? offsetAt(selected.range.start) : cursor;
+		const end = selected ? Math.max(cursor, offsetAt(selected.range.end)) : cursor;
 		const inserted = selected?.text ?? '';
+		const formatting = readFormatting(params.formattingOptions);
 
 		const result = await this.#engine.run('completion', () =>
 			this.#cancellable(token, (signal) =>
@@ -343,6 +351,7 @@ export class Session {
 					after: text.slice(end),
 					invoked: triggerKind === InlineCompletionTriggerKind.Invoked,
 					settings: this.#settings.completion,
+					...(formatting && { formatting }),
 					signal,
 				}),
 			),

@@ -5,6 +5,7 @@ import type { Engine } from '../connection/engine';
 import { DOCUMENT_SCHEMES } from './documents';
 import { canAsk, languageEnabled, toggleLanguage } from './enablement';
 import { type ExplainAction, explainCompletion } from './explain';
+import { type EditorFormatting, withFormatting } from './formatting';
 
 const ACCEPTED_COMMAND = 'hearth.completionAccepted';
 
@@ -19,6 +20,7 @@ const EXPLAIN_BUTTONS: Record<ExplainAction, { label: string; command: string }>
 };
 
 type Provide = NonNullable<Middleware['provideInlineCompletionItems']>;
+type Send = NonNullable<Middleware['sendRequest']>;
 
 export class Completions implements vscode.Disposable {
 	readonly #changed = new vscode.EventEmitter<void>();
@@ -109,6 +111,10 @@ export class Completions implements vscode.Disposable {
 		}
 	};
 
+	/** The language client's middleware: tells the engine how the editor indents. */
+	readonly send: Send = (type, parameters, token, next) =>
+		next(type, withFormatting(typeof type === 'string' ? type : type.method, parameters, editorsFormatting), token);
+
 	dispose(): void {
 		for (const subscription of this.#subscriptions) subscription.dispose();
 	}
@@ -161,6 +167,14 @@ export class Completions implements vscode.Disposable {
 		);
 		if (button && choice === button.label) await vscode.commands.executeCommand(button.command);
 	}
+}
+
+function editorsFormatting(): EditorFormatting[] {
+	return vscode.window.visibleTextEditors.map(({ document, options }) => ({
+		uri: document.uri.toString(),
+		tabSize: options.tabSize,
+		insertSpaces: options.insertSpaces,
+	}));
 }
 
 function configuration(document?: vscode.TextDocument): vscode.WorkspaceConfiguration {

@@ -1,0 +1,170 @@
+import { afterEach, describe, expect, test } from 'vitest';
+import { FillCompletion } from '../../../engine/completion/fill-prompt';
+import type { CompletionFormat } from '../../../engine/families/family';
+import type { EngineSettings } from '../../../engine/protocol';
+import { serveStreams } from '../../../engine/server/server';
+import { DEFAULT_SETTINGS } from '../../../engine/server/settings';
+import { fakeOpenedModel, harmony, type Script, tokenizer } from '../support/fake-opened-model';
+import { streamPair } from '../support/lsp-client';
+
+const A = 'file:///work/a.js';
+const B = 'file:///work/b.js';
+
+let end: (() => Promise<unknown>) | undefined;
+afterEach(() => end?.());
+
+/** A model that fills in the middle, with `middle` for the whole prompt before it. */
+async function start(middle: Script, completion: Partial<EngineSettings['completion']> = {}) {
+	const { tokens } = harmony;
+	const special = { prefix: tokens.start, suffix: tokens.end, middle: tokens.message };
+	const fill = new FillCompletion(tokenizer, { ...special, repository: undefined, file: tokens.channel });
+	// What is taken back for token healing, the model has to write again.
+	let healed = '';
+	const format: CompletionFormat = {
+		...{ name: fill.name, takesRelated: fill.takesRelated, shared: fill.shared },
+		build: (file, window) => {
+			const prompt = fill.build(file, window);
+			healed = prompt.healed;
+			return prompt;
+		},
+	};
+	let prompts = 0;
+	const script: Script = (text) => {
+		const at = text.lastIndexOf('<|message|>') + '<|message|>'.length;
+		if (at === text.length) prompts++;
+		return `${healed}${middle(text.slice(0, at))}<|return|>`.slice(text.length - at);
+	};
+	const open = async () => {
+		const model = fakeOpenedModel(script, { contextTokens: 4000 });
+		return { ...model, family: { ...model.family, completion: format } };
+	};
+	const { client, input, output } = streamPair();
+	const controller = new AbortController();
+	const settings: EngineSettings = {
+		...{ ...DEFAULT_SETTINGS, modelPath: '/a.gguf' },
+		completion: { ...DEFAULT_SETTINGS.completion, ...completion },
+	};
+	const served = serveStreams(input, output, { settings, open }, controller.signal);
+	end = async () => {
+		controller.abort();
+		await served;
+		client.connection.dispose();
+	};
+	await client.initialize();
+	await client.until(({ state }) => state === 'ready');
+	const completeText = async (uri: string, line: number, character: number, more: object = {}) => {
+		const items = await client.connection.sendRequest<{ insertText: string }[]>('textDocument/inlineCompletion', {
+			...{ textDocument: { uri }, position: { line, character }, context: { triggerKind: 2 } },
+			...more,
+		});
+		return items.map(({ insertText }) => insertText);
+	};
+	return { client, completeText, prompts: () => prompts };
+}
+
+/** Names the function that the prompt's other file has. */
+const namesOther: Script = (prompt) => `${/function (\w+)/.exec(prompt)?.[1] ?? 'nothing'}();`;
+
+describe('related files', () => {
+	test.each([
+		['with completions there', true],
+		['without', false],
+	])('a change of another file shows when coming back, %s', async (_, visits) => {
+		const { client, completeText, prompts } = await start(namesOther, { multiline: 'never' });
+		await client.open(B, 'function add() {}\n');
+		await client.open(A, 'foo.\n');
+		expect(await completeText(A, 0, 4)).toEqual(['add();']);
+		expect(await completeText(A, 0, 4)).toEqual(['add();']);
+		expect(prompts()).toBe(1);
+		await client.insert(B, 0, 12, 'Twice');
+		if (visits) await completeText(B, 0, 0);
+		expect(await completeText(A, 0, 4)).toEqual(['addTwice();']);
+	});
+
+	test('so does its being closed', async () => {
+		const { client, completeText } = await start(namesOther, { multiline: 'never' });
+		await client.open(B, 'function add() {}\n');
+		await client.open(A, 'foo.\n');
+		expect(await completeText(A, 0, 4)).toEqual(['add();']);
+		await client.connection.sendNotification('textDocument/didClose', { textDocument: { uri: B } });
+		expect(await completeText(A, 0, 4)).toEqual(['nothing();']);
+	});
+
+	test('a change beyond what is shown of it asks nobody again', async () => {
+		const { client, completeText, prompts } = await start(namesOther, { multiline: 'never' });
+		await client.open(B, `function add() {}\n${'x();\n'.repeat(500)}`);
+		await client.open(A, 'foo.\n');
+		await completeText(A, 0, 4);
+		await client.insert(B, 400, 0, 'y');
+		expect(await completeText(A, 0, 4)).toEqual(['add();']);
+		expect(prompts()).toBe(1);
+	});
+});
+
+describe('line ends', () => {
+	test.each(['\n', '\r\n', '\r'])('%j are kept, and positions count them', async (lineEnd) => {
+		const { client, completeText } = await start((prompt) => {
+			expect(prompt).not.toContain('\r');
+			return '\n    one();\n    two();\n}';
+		});
+		await client.open(A, ['a();', 'if (x) {', 'b();', ''].join(lineEnd));
+		expect(await completeText(A, 1, 8)).toEqual([['', '    one();', '    two();', '}'].join(lineEnd)]);
+	});
+
+	test('of the model are one each, whichever they are', async () => {
+		const { client, completeText } = await start(() => ' 1;\rlet y', { multiline: 'never' });
+		await client.open(A, 'let x =\n');
+		expect(await completeText(A, 0, 7)).toEqual([' 1;']);
+	});
+});
+
+describe('formatting options', () => {
+	const body = () => '\n\tone();\n}';
+
+	test.each([
+		[{ tabSize: 3, insertSpaces: true }, '\n   one();\n}'],
+		[{ tabSize: 8, insertSpaces: false }, '\n\tone();\n}'],
+		// What is no such thing counts as nothing: the file's lines tell.
+		[{ tabSize: 'x', insertSpaces: true }, '\n  one();\n}'],
+		[{ tabSize: 0, insertSpaces: true }, '\n  one();\n}'],
+		[{ tabSize: 2.5, insertSpaces: true }, '\n  one();\n}'],
+		[{ tabSize: 4 }, '\n  one();\n}'],
+		['spaces', '\n  one();\n}'],
+		[undefined, '\n  one();\n}'],
+	])('%j', async (formattingOptions, text) => {
+		const { client, completeText } = await start(body);
+		await client.open(A, 'f {\n  a();\n}\nif (x) {\n');
+		expect(await completeText(A, 3, 8, { formattingOptions })).toEqual([text]);
+	});
+
+	test('are part of what a suggestion is remembered by', async () => {
+		const { client, completeText } = await start(body);
+		await client.open(A, 'if (x) {\n');
+		const spaces = (tabSize: number) => completeText(A, 0, 8, { formattingOptions: { tabSize, insertSpaces: true } });
+		expect(await spaces(2)).toEqual(['\n  one();\n}']);
+		expect(await spaces(4)).toEqual(['\n    one();\n}']);
+	});
+});
+
+test('a cursor within a character is before it', async () => {
+	const { client } = await start(() => '1', { multiline: 'never' });
+	await client.open(A, 'a 😀 b\n');
+	expect(await client.complete(A, 0, 3)).toEqual([
+		{ insertText: '1', range: { start: { line: 0, character: 2 }, end: { line: 0, character: 2 } } },
+	]);
+});
+
+test('a line of 16 KB on either side, or of megabytes, completes', async () => {
+	const minified = '{"id":1234,"tags":["a","b"]},'.repeat(600);
+	const { client, completeText } = await start(() => '{"id":5},', { multiline: 'never' });
+	for (const [before, after] of [
+		['[', minified],
+		[minified, ']'],
+		[minified, minified],
+		[minified.repeat(200), minified.repeat(200)],
+	] as const) {
+		await client.open(A, before + after, 'json');
+		expect(await completeText(A, 0, before.length)).toEqual(['{"id":5},']);
+		await client.connection.sendNotification('textDocument/didClose', { textDocument: { uri: A } });
+	}
+});
