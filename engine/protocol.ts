@@ -137,6 +137,8 @@ export interface FoundModel {
 	uses: ModelUse[];
 	/** Why this version cannot run it; absent: it can. */
 	problem?: string;
+	/** What is wrong in its file and does not matter, a sentence each. */
+	notes?: string[];
 	/** At the context and cache type of the settings; absent where the file does not say enough. */
 	memory?: MemoryNeed;
 	fit?: Fit;

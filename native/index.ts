@@ -29,7 +29,23 @@ export interface StringTable {
 	offsets: Uint32Array;
 }
 
-export type MetadataValue = string | number | bigint | boolean | StringTable | Float64Array | Int32Array | boolean[];
+/** A long array that nothing asks for: it stays in the file. */
+export interface OmittedArray {
+	/** Its elements. */
+	omitted: number;
+}
+
+/** Integers and floats are numbers, or bigints beyond 2^53; arrays of booleans are 0 and 1 in bytes. */
+export type MetadataValue =
+	| string
+	| number
+	| bigint
+	| boolean
+	| StringTable
+	| Float64Array
+	| Int32Array
+	| Uint8Array
+	| OmittedArray;
 
 export interface TensorInfo {
 	name: string;
@@ -44,10 +60,25 @@ export interface TensorInfo {
 
 /** A GGUF file's header: parsed and validated, no weight touched. */
 export interface GgufHeader {
+	/** Absent: it was made without a file. */
+	path?: string;
 	version: number;
 	fileBytes: number;
 	metadata: Map<string, MetadataValue>;
 	tensors: TensorInfo[];
+	/**
+	 * Why the core would not open the model, or the vocabulary is of no use, as a sentence naming the file; empty: it would, and it
+	 * is. Absent where `readGguf` was not given rules.
+	 */
+	refusal?: string;
+}
+
+/** What the engine's tokenizer can read. */
+export interface VocabularyRules {
+	/** Values of `tokenizer.ggml.pre`. */
+	preTokenizers: readonly string[];
+	/** Names of tokens that are no text whatever type their file gives them. */
+	controlNames: readonly string[];
 }
 
 export interface ModelOptions {
@@ -312,8 +343,11 @@ export interface MetalInfo {
 }
 
 export interface Native {
-	/** Parses and validates a GGUF header. Rejects with the field at fault. Accepts any architecture and tensor type. */
-	readGguf(file: string): Promise<GgufHeader>;
+	/**
+	 * Parses and validates a GGUF header, away from this thread. Rejects with the field at fault, and where there is more than any
+	 * model has. Accepts any architecture and tensor type. With rules it also says in `refusal` whether the model could be opened.
+	 */
+	readGguf(file: string, rules?: VocabularyRules): Promise<GgufHeader>;
 	/** Maps a model. Rejects on an unknown architecture, missing tensor, unsupported type or wrong shape, by name. */
 	openModel(file: string, options?: ModelOptions): Promise<NativeModel>;
 	cpuInfo(): CpuInfo;

@@ -1,8 +1,10 @@
 // `hearth info MODEL`: what a model file holds, without loading its weights.
-import { type GgufHeader, loadNative, type MetadataValue, type StringTable } from '../../native/index';
+import { type GgufHeader, loadNative } from '../../native/index';
 import { chatText, familyOf } from '../families/choose';
+import { tableLength } from '../gguf/metadata';
 import { describeModel } from '../models/describe';
 import { fitOf, type MemorySettings, needWith, withDraft } from '../models/memory-need';
+import { text } from '../models/supported';
 import type { Fit, MemoryNeed } from '../protocol';
 import { printable } from '../quote';
 import { chooseBackend } from '../runtime/backend';
@@ -40,6 +42,8 @@ interface Summary {
 	problem: string | undefined;
 	/** How it is prompted in a chat, and why not by a template in its file, or why it cannot chat. */
 	chat: string;
+	/** What is wrong in it and does not matter, a sentence each. */
+	notes: string[];
 	/** Absent where the file does not say its sizes. */
 	memory: (MemoryNeed & { fit: Fit; availableBytes: number }) | undefined;
 	tokenizer: { model: string; pre: string; tokens: number; merges: number };
@@ -74,7 +78,7 @@ function summarize(file: string, header: GgufHeader, settings: MemorySettings, d
 		parameterCount += shape.reduce((product, length) => product * length, 1);
 	}
 	const { context_length: contextLength } = hyperparameters;
-	const { sizes, problem } = describeModel(header);
+	const { sizes, problem, notes = [] } = describeModel(header);
 	const own = sizes && needWith(sizes, settings);
 	const beside = draft && needOfDraft(draft, header, settings);
 	const need = own && beside ? withDraft(own, beside) : own;
@@ -92,6 +96,7 @@ function summarize(file: string, header: GgufHeader, settings: MemorySettings, d
 		tensorTypes: [...types.values()].sort((a, b) => b.bytes - a.bytes),
 		problem,
 		chat: chatOf(header),
+		notes,
 		memory: need && { ...need, fit: fitOf(need, machine), availableBytes: machine.availableBytes },
 		tokenizer: {
 			model: text(metadata.get('tokenizer.ggml.model')),
@@ -141,6 +146,7 @@ function render(summary: Summary): string {
 		]),
 		['tokenizer', `${tokenizer.model || '(none)'} ${tokenizer.pre}`.trim()],
 		['  vocabulary', `${tokenizer.tokens} tokens, ${tokenizer.merges} merges`],
+		...summary.notes.map((note): [string, string] => ['note', note]),
 		['computes on', computesOn(summary.backend)],
 	];
 	const width = Math.max(...rows.map(([label]) => label.length));
@@ -174,16 +180,4 @@ function memoryRows(memory: NonNullable<Summary['memory']>): [string, string][] 
 /** A float32 of the file as it was meant: 0.00001, not 0.000009999999747378752. */
 function shown(value: string | number | boolean): string {
 	return typeof value === 'number' ? String(Number(value.toPrecision(7))) : String(value);
-}
-
-function text(value: MetadataValue | undefined): string {
-	return typeof value === 'string' ? value : '';
-}
-
-function tableLength(value: MetadataValue | undefined): number {
-	return isStringTable(value) ? value.offsets.length - 1 : 0;
-}
-
-function isStringTable(value: MetadataValue | undefined): value is StringTable {
-	return typeof value === 'object' && 'offsets' in value;
 }

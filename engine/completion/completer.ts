@@ -52,10 +52,10 @@ export class Completer {
 	constructor(model: OpenedModel, index: TokenPrefixIndex) {
 		this.#model = model;
 		this.#index = index;
-		const { tokenizer } = model;
-		// Whatever special token comes, the text ends there.
+		const { tokenizer, family } = model;
+		// Whatever mark comes, the text ends there.
 		const ids = Array.from({ length: tokenizer.vocabularySize }, (_, id) => id);
-		this.#stopIds = new Set(ids.filter((id) => tokenizer.isSpecial(id)));
+		this.#stopIds = new Set([...family.endOfText, ...ids.filter((id) => tokenizer.isSpecial(id))]);
 	}
 
 	/** Never rejects: a failure is a result with its reason. */

@@ -11,15 +11,8 @@ const MAX_HEALED_TOKENS = 4;
  * The piece is empty where there is nothing to gain.
  */
 export function splitForHealing(text: string, tokenizer: Tokenizer): { head: string; piece: string } {
-	// Merges never cross a piece of the pre-tokenizer, so only the last piece can still change.
 	const bytes = new TextEncoder().encode(text);
-	const scanner = tokenizer.scan(bytes, bytes.length);
-	let start = 0;
-	for (let end = 0; end < bytes.length; ) {
-		start = end;
-		end = scanner.pieceEnd(start);
-	}
-	const piece = new TextDecoder('utf-8', { ignoreBOM: true }).decode(bytes.subarray(start));
+	const piece = new TextDecoder('utf-8', { ignoreBOM: true }).decode(bytes.subarray(tokenizer.lastPiece(bytes)));
 	// A lone surrogate became U+FFFD: cutting by its length would cut elsewhere.
 	if (!text.endsWith(piece) || tokenizer.count(piece) > MAX_HEALED_TOKENS) return { head: text, piece: '' };
 	return { head: text.slice(0, text.length - piece.length), piece };
@@ -33,7 +26,7 @@ export class TokenPrefixIndex {
 	constructor(tokenizer: Tokenizer) {
 		this.#tokenizer = tokenizer;
 		for (let id = 0; id < tokenizer.vocabularySize; id++) {
-			if (!tokenizer.isSpecial(id)) this.#byFirstByte[tokenizer.tokenBytes(id)[0]!]!.push(id);
+			if (tokenizer.comesFromText(id)) this.#byFirstByte[tokenizer.tokenBytes(id)[0]!]!.push(id);
 		}
 	}
 

@@ -1,9 +1,9 @@
 // tokenizer.json of a Hugging Face folder as a GGUF's `tokenizer.ggml.*`, by the keys and conventions of llama.cpp's converter.
 import type { MetadataValue, StringTable } from '../../native/index';
-import { END_NAMES } from '../families/special-tokens';
 import { StringTableBuilder, stringTable } from '../gguf/string-table';
 import type { GgufValue } from '../gguf/writer';
 import { byteToCodePoint } from '../tokenizer/byte-level';
+import { END_NAMES } from '../tokenizer/control-names';
 import { preTokenizerOf } from '../tokenizer/pre-tokenizer';
 import { Tokenizer, TokenType } from '../tokenizer/tokenizer';
 import { JsonObject } from './json';

@@ -3,7 +3,7 @@ import type { GgufHeader } from '../../native/index';
 import { ContinuationCompletion } from '../completion/continuation-prompt';
 import { FillCompletion } from '../completion/fill-prompt';
 import { HarmonyCompletion } from '../completion/harmony-prompt';
-import { optionalNumber, optionalString } from '../gguf/metadata';
+import { specialIds } from '../gguf/special-ids';
 import { Harmony } from '../harmony/harmony';
 import { messageOf } from '../quote';
 import type { Tokenizer } from '../tokenizer/tokenizer';
@@ -15,7 +15,10 @@ import { endOfGeneration, fillTokens } from './special-tokens';
 /** Special tokens that every Harmony message needs: no other family has all of them. */
 const HARMONY_NAMES = ['<|start|>', '<|message|>', '<|channel|>', '<|end|>', '<|return|>'];
 
-/** @throws where the metadata contradicts the vocabulary. */
+/**
+ * Text no longer becomes the marks that the family writes between messages, whatever type the file gives them. Never throws: what
+ * a file says badly is left out.
+ */
 export function familyOf(header: GgufHeader, tokenizer: Tokenizer): ModelFamily {
 	const endOfText = endOfGeneration(header, tokenizer);
 	if (HARMONY_NAMES.every((name) => tokenizer.findSpecial(name) !== undefined)) {
@@ -24,11 +27,19 @@ export function familyOf(header: GgufHeader, tokenizer: Tokenizer): ModelFamily 
 		const ends = new Set([...harmony.stopIds, harmony.tokens.end, harmony.tokens.start]);
 		return { chat: harmony, completion: new HarmonyCompletion(harmony), endOfText: ends };
 	}
-	return {
-		chat: chatFormat(header, tokenizer, endOfText),
-		completion: completionFormat(header, tokenizer, endOfText),
-		endOfText,
-	};
+	const chat = chatFormat(header, tokenizer, endOfText);
+	if (!('unavailable' in chat)) reserveMarks(chat, tokenizer);
+	return { chat, completion: completionFormat(header, tokenizer, endOfText), endOfText };
+}
+
+/** Keeps what a format writes by itself in a plain conversation from coming from text. */
+function reserveMarks(chat: ChatFormat, tokenizer: Tokenizer): void {
+	const turns = (['user', 'assistant', 'user'] as const).map((role) => ({ role, content: 'a' }));
+	for (const reasoningEffort of ['low', 'medium', 'high'] as const) {
+		try {
+			tokenizer.reserve(chat.encode({ currentDate: '2026-01-01', reasoningEffort, instructions: 'a', turns }));
+		} catch {} // a template that fails at another effort says so when it is asked
+	}
 }
 
 /** How a model is chatted with, in words: the format and why it is that one, or why there is none. */
@@ -38,11 +49,12 @@ export function chatText({ chat }: ModelFamily): string {
 }
 
 function chatFormat(header: GgufHeader, tokenizer: Tokenizer, stopIds: ReadonlySet<number>): ModelFamily['chat'] {
-	const template = optionalString(header, 'tokenizer.chat_template');
+	const template = header.metadata.get('tokenizer.chat_template');
 	let problem = 'its file brings no chat template';
 	let note = problem;
 	if (template !== undefined) {
 		try {
+			if (typeof template !== 'string') throw new Error('it is no text');
 			return templateChatFormat(template, tokenizer, {
 				stopIds,
 				bosToken: tokenName(header, tokenizer, 'bos'),
@@ -61,23 +73,26 @@ function chatFormat(header: GgufHeader, tokenizer: Tokenizer, stopIds: ReadonlyS
 function completionFormat(header: GgufHeader, tokenizer: Tokenizer, endOfText: ReadonlySet<number>): CompletionFormat {
 	const fill = fillTokens(header, tokenizer);
 	if (fill) return new FillCompletion(tokenizer, fill);
-	const begin = tokenizer.bosId ?? tokenizer.findSpecial('<|endoftext|>') ?? [...endOfText][0];
-	if (begin === undefined)
-		throw new Error('tokenizer.ggml.eos_token_id is missing, and no token is known to end a text');
+	// Without any token that separates texts, one begins behind a line's end.
+	const begin =
+		tokenizer.bosId ?? tokenizer.findSpecial('<|endoftext|>') ?? [...endOfText][0] ?? tokenizer.encode('\n')[0]!;
 	return new ContinuationCompletion(tokenizer, begin);
 }
 
 /** What newer files recommend in `general.sampling`. */
 function sampling(header: GgufHeader): ChatFormat['sampling'] {
+	const within = (key: string, most: number, absent: number) => {
+		const value = header.metadata.get(`general.sampling.${key}`);
+		return typeof value === 'number' && value >= 0 && value <= most ? value : absent;
+	};
 	return {
-		temperature: optionalNumber(header, 'general.sampling.temp') ?? PLAIN_SAMPLING.temperature,
-		topP: optionalNumber(header, 'general.sampling.top_p') ?? PLAIN_SAMPLING.topP,
+		temperature: within('temp', 100, PLAIN_SAMPLING.temperature),
+		topP: within('top_p', 1, PLAIN_SAMPLING.topP),
 	};
 }
 
 /** Empty where the file names no token. */
 function tokenName(header: GgufHeader, tokenizer: Tokenizer, kind: 'bos' | 'eos'): string {
-	const id = optionalNumber(header, `tokenizer.ggml.${kind}_token_id`);
-	if (id === undefined || !(Number.isInteger(id) && id >= 0 && id < tokenizer.vocabularySize)) return '';
-	return new TextDecoder().decode(tokenizer.tokenBytes(id));
+	const id = specialIds(header).ids.get(kind);
+	return id === undefined ? '' : new TextDecoder().decode(tokenizer.tokenBytes(id));
 }

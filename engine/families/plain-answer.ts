@@ -18,10 +18,9 @@ export class PlainAnswerParser implements AnswerParser {
 	constructor(tokenizer: Tokenizer, prompt: Int32Array) {
 		this.#tokenizer = tokenizer;
 		this.#decoder = new StreamDecoder(tokenizer);
-		this.#opens = tokenizer.findSpecial('<think>');
-		this.#closes = tokenizer.findSpecial('</think>');
-		this.#reasoning =
-			this.#opens !== undefined && prompt.lastIndexOf(this.#opens) > prompt.lastIndexOf(this.#closes ?? -1);
+		this.#opens = tokenizer.findToken('<think>');
+		this.#closes = tokenizer.findToken('</think>');
+		this.#reasoning = this.#opens !== undefined && endsWithMark(prompt, this.#opens, tokenizer);
 	}
 
 	push(token: number): AnswerEvent[] {
@@ -44,4 +43,14 @@ export class PlainAnswerParser implements AnswerParser {
 		this.#begun = true;
 		return [{ kind: 'text', channel: this.#reasoning ? 'analysis' : 'final', text: shown }];
 	}
+}
+
+/** Whether nothing but white space follows the mark's last place: one before a message's text is of that message. */
+function endsWithMark(prompt: Int32Array, mark: number, tokenizer: Tokenizer): boolean {
+	const at = prompt.lastIndexOf(mark);
+	if (at < 0) return false;
+	const after = prompt.subarray(at + 1);
+	return (
+		!after.some((id) => tokenizer.isSpecial(id)) && new TextDecoder().decode(tokenizer.decode(after)).trim() === ''
+	);
 }

@@ -1,12 +1,13 @@
 // What a GGUF's header says about a model: name, sizes, quantisation, what it is good for. The header is untrusted: what is
 // missing or of another type is left out, never an error.
 import type { GgufHeader, MetadataValue } from '../../native/index';
+import { specialIds } from '../gguf/special-ids';
 import type { FoundModel, ModelUse } from '../protocol';
 import type { ModelSizes } from './memory-need';
-import { whyUnsupported } from './supported';
+import { text, whyNotRun } from './supported';
 
 export interface ModelDescription
-	extends Pick<FoundModel, 'architecture' | 'parameterCount' | 'quantisation' | 'contextLength' | 'problem'> {
+	extends Pick<FoundModel, 'architecture' | 'parameterCount' | 'quantisation' | 'contextLength' | 'problem' | 'notes'> {
 	/** `general.name`, where there is one. */
 	name?: string;
 	uses: ModelUse[];
@@ -28,16 +29,15 @@ export function describeModel(header: GgufHeader): ModelDescription {
 	const architecture = text(metadata.get('general.architecture'));
 	const name = text(metadata.get('general.name'));
 	const quantities = new Map<string, number>();
-	const matrixTypes = new Set<string>();
 	let parameterCount = 0;
 	for (const { type, bytes, shape } of tensors) {
 		parameterCount += shape.reduce((product, length) => product * length, 1);
 		quantities.set(type, (quantities.get(type) ?? 0) + bytes);
-		if (shape.filter((length) => length > 1).length > 1) matrixTypes.add(type);
 	}
 	const [quantisation] = [...quantities].sort(([, a], [, b]) => b - a)[0] ?? [];
 	const sizes = sizesOf(header, architecture);
-	const problem = tensors.length === 0 ? 'it holds no weights' : problemOf(header, architecture, [...matrixTypes]);
+	const problem = whyNotRun(header);
+	const { notes } = specialIds(header);
 	return {
 		architecture,
 		parameterCount,
@@ -46,15 +46,8 @@ export function describeModel(header: GgufHeader): ModelDescription {
 		...(quantisation !== undefined && { quantisation }),
 		...(sizes && { sizes, contextLength: sizes.contextLength }),
 		...(problem !== undefined && { problem }),
+		...(notes.length > 0 && { notes }),
 	};
-}
-
-function problemOf({ metadata }: GgufHeader, architecture: string, matrixTypes: string[]): string | undefined {
-	const kind = text(metadata.get('general.type'));
-	if (kind === 'adapter') return 'it is an adapter (LoRA) for a model, not a model';
-	if (kind === 'mmproj') return whyUnsupported({ architecture: 'clip', matrixTypes });
-	if (architecture === 'eagle3') return 'it is a draft head that guesses for a larger model, not a model of its own';
-	return whyUnsupported({ architecture, matrixTypes });
 }
 
 function usesOf({ metadata }: GgufHeader, architecture: string, parameterCount: number): ModelUse[] {
@@ -71,26 +64,19 @@ function knowsFillInTheMiddle(metadata: GgufHeader['metadata']): boolean {
 	if (['fim_pre_token_id', 'prefix_token_id'].some((key) => metadata.has(`tokenizer.ggml.${key}`))) return true;
 	const tokens = metadata.get('tokenizer.ggml.tokens');
 	if (typeof tokens !== 'object' || !('offsets' in tokens)) return false;
-	const { buffer, byteOffset, byteLength } = tokens.bytes;
-	const bytes = Buffer.from(buffer, byteOffset, byteLength);
-	return FIM_PREFIXES.some((prefix) => {
-		for (let at = bytes.indexOf(prefix); at >= 0; at = bytes.indexOf(prefix, at + 1)) {
-			if (isWholeString(tokens.offsets, at, prefix.length)) return true;
-		}
-		return false;
-	});
-}
-
-/** Whether a string of the table begins at byte `at` and is `length` long. */
-function isWholeString(offsets: Uint32Array, at: number, length: number): boolean {
-	let low = 0;
-	let high = offsets.length - 1;
-	while (low < high) {
-		const middle = (low + high) >> 1;
-		if (offsets[middle]! < at) low = middle + 1;
-		else high = middle;
+	const { bytes, offsets } = tokens;
+	// By length first: of a table of a million tokens hardly one is looked at.
+	const byLength: Buffer[][] = [];
+	for (const prefix of FIM_PREFIXES) {
+		byLength[prefix.length] ??= [];
+		byLength[prefix.length]!.push(prefix);
 	}
-	return offsets[low] === at && offsets.subarray(low + 1).find((end) => end > at) === at + length;
+	for (let i = 1; i < offsets.length; i++) {
+		const from = offsets[i - 1]!;
+		const prefixes = byLength[offsets[i]! - from];
+		if (prefixes?.some((prefix) => prefix.every((byte, at) => bytes[from + at] === byte))) return true;
+	}
+	return false;
 }
 
 function sizesOf(header: GgufHeader, architecture: string): ModelSizes | undefined {
@@ -125,8 +111,4 @@ function positive(value: MetadataValue | undefined): number | undefined {
 	}
 	const number = typeof value === 'bigint' ? Number(value) : value;
 	return typeof number === 'number' && Number.isFinite(number) && number > 0 ? number : undefined;
-}
-
-function text(value: MetadataValue | undefined): string {
-	return typeof value === 'string' ? value : '';
 }

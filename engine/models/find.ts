@@ -11,6 +11,7 @@ import { displayName, PART } from './display-name';
 import { fitOf, type MemorySettings, needWith } from './memory-need';
 import { ollamaModels } from './ollama';
 import type { Place } from './places';
+import { withoutFile } from './supported';
 
 /** How much is looked at in one place, so that a home folder given by mistake ends soon. */
 const MOST_FILES = 300;
@@ -112,7 +113,7 @@ export class ModelFinder {
 			modified: stats.mtimeMs,
 			description: await readHeader(file).then(describeModel, ({ message }: Error) => ({
 				// The list shows the file's name already.
-				problem: printable(message.replace(`${file} `, 'it ').replace(`${file}: `, '')),
+				problem: printable(withoutFile(message, file)),
 			})),
 		};
 		this.#known.set(file, described);

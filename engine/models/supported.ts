@@ -1,5 +1,11 @@
-// Which models this version can run: the one table that finding, the catalogue and `hearth models` go by.
+// Which models this version can run: what finding, the catalogue, `hearth info` and loading go by.
+import type { GgufHeader, MetadataValue } from '../../native/index';
 import { quote } from '../quote';
+import { CONTROL_NAMES } from '../tokenizer/control-names';
+import { PRE_TOKENIZER_NAMES } from '../tokenizer/pre-tokenizer';
+
+/** What the native core is told of the vocabularies that can be read, to say of a header whether its model could be opened. */
+export const VOCABULARY_RULES = { preTokenizers: PRE_TOKENIZER_NAMES, controlNames: CONTROL_NAMES };
 
 /** Tensor types of weight matrices that the native core computes with: `Model::matrix` of native/core/model.cpp. */
 const MATRIX_TYPES = 'MXFP4 Q8_0 Q6_K Q5_K Q4_K Q5_1 Q5_0 Q4_1 Q4_0 F16 BF16 F32'.split(' ');
@@ -46,4 +52,34 @@ export function whyUnsupported({ architecture, matrixTypes }: ModelKind): string
 	const strange = matrixTypes.filter((type) => !supported.includes(type));
 	if (strange.length === 0) return undefined;
 	return `this version does not compute with ${strange.join(', ')} weights (${supported.join(', ')} are possible)`;
+}
+
+/**
+ * Why this version cannot run a file's model, as part of a sentence; undefined: it can. This is everything that loading checks but
+ * for memory, and loading asks it, too: what the native core says of the header, with plainer words where there are some. A header
+ * that was read without rules, or made by hand, is judged by its architecture and types alone.
+ */
+export function whyNotRun(header: GgufHeader): string | undefined {
+	const { metadata, tensors, refusal } = header;
+	const architecture = text(metadata.get('general.architecture'));
+	const kind = text(metadata.get('general.type'));
+	if (tensors.length === 0) return 'it holds no weights';
+	if (kind === 'adapter') return 'it is an adapter (LoRA) for a model, not a model';
+	if (kind === 'mmproj') return OTHER_KINDS['clip'];
+	if (architecture === 'eagle3') return 'it is a draft head that guesses for a larger model, not a model of its own';
+	if (refusal === '') return undefined;
+	const matrices = tensors.filter(({ shape }) => shape.filter((length) => length > 1).length > 1);
+	const matrixTypes = [...new Set(matrices.map(({ type }) => type))];
+	return whyUnsupported({ architecture, matrixTypes }) ?? (refusal && withoutFile(refusal, header.path ?? ''));
+}
+
+/** An error's sentence about a file where the file is named beside it. */
+export function withoutFile(message: string, file: string): string {
+	if (message.startsWith(`${file} `)) return `it ${message.slice(file.length + 1)}`;
+	return message.startsWith(`${file}: `) ? message.slice(file.length + 2) : message;
+}
+
+/** Metadata that should be text and may be anything. */
+export function text(value: MetadataValue | undefined): string {
+	return typeof value === 'string' ? value : '';
 }

@@ -11,7 +11,6 @@ import {
 } from '../../native/index';
 import { familyOf } from '../families/choose';
 import type { ModelFamily } from '../families/family';
-import { optionalString } from '../gguf/metadata';
 import { describeModel } from '../models/describe';
 import { displayName } from '../models/display-name';
 import {
@@ -24,6 +23,7 @@ import {
 	needWith,
 	withDraft,
 } from '../models/memory-need';
+import { text, VOCABULARY_RULES, whyNotRun } from '../models/supported';
 import type { MachineMemory, MemoryLimit, MemoryNeed } from '../protocol';
 import { ModelDraft, vocabularyMismatch } from '../speculation/model-draft';
 import { PromptLookup } from '../speculation/prompt-lookup';
@@ -77,6 +77,8 @@ export interface OpenedModel {
 export async function openModel(file: string, options: OpenOptions = {}): Promise<OpenedModel> {
 	const started = performance.now();
 	const header = await readHeader(file);
+	const problem = whyNotRun(header);
+	if (problem !== undefined) throw new Error(header.refusal || `${file} cannot be run: ${problem}`);
 	const need = options.memory && checkedNeed(file, header, options.memory);
 	const native = loadNative();
 	const { backend, note } = chooseBackend(options.backend ?? 'auto', native.metalInfo(), options.cacheType);
@@ -100,10 +102,10 @@ export async function openModel(file: string, options: OpenOptions = {}): Promis
 		const { contextTokens, instrument, memory: _checked, draftModelPath: _opened, ...engineOptions } = options;
 		const positions = typeof contextTokens === 'function' ? contextTokens({ tokenizer, family }) : contextTokens;
 		const turns = options.turns ?? new StepArbiter().join();
-		const problem = draft.problem ?? headProblem;
+		const draftProblem = draft.problem ?? headProblem;
 		const drafting: Drafting =
-			problem !== undefined
-				? { problem }
+			draftProblem !== undefined
+				? { problem: draftProblem }
 				: draft.head
 					? { name: draft.head.name }
 					: draft.model !== undefined
@@ -176,7 +178,7 @@ async function planDraft(
 			const more = formatBytes(need.totalBytes);
 			return { problem: `${file} would take another ${more} of memory, which are not left beside the model` };
 		}
-		const name = displayName(file, optionalString(header, 'general.name'));
+		const name = displayName(file, text(header.metadata.get('general.name')));
 		return { ...(isDraftHead(header) ? { head: { file, name } } : { model: file }), ...(need && { need }) };
 	} catch (error) {
 		return { problem: `${file}: ${(error as Error).message}` };
@@ -184,7 +186,7 @@ async function planDraft(
 }
 
 function isDraftHead(header: GgufHeader): boolean {
-	return optionalString(header, 'general.architecture') === 'eagle3';
+	return header.metadata.get('general.architecture') === 'eagle3';
 }
 
 /** What a draft of a model takes beside it; undefined where the headers do not tell. */
@@ -218,14 +220,14 @@ async function openDraft(file: string, target: Tokenizer, options: OpenOptions):
 	}
 }
 
-/** What the model takes; of one that no version of the core could open, nothing is known. */
+/** What the model takes, where its header tells. */
 function checkedNeed(
 	file: string,
 	header: GgufHeader,
 	{ settings, limit, available }: NonNullable<OpenOptions['memory']>,
 ): MemoryNeed | undefined {
-	const { sizes, problem } = describeModel(header);
-	if (!sizes || problem !== undefined) return undefined;
+	const { sizes } = describeModel(header);
+	if (!sizes) return undefined;
 	const need = needWith(sizes, settings);
 	const most = limitBytes(limit, available);
 	if (need.totalBytes <= most) return need;
@@ -243,12 +245,12 @@ function tensorBytes({ tensors }: GgufHeader, name: RegExp): number {
 }
 
 /**
- * Reads a GGUF's header.
+ * Reads a GGUF's header, and what the native core would say if its model were opened.
  * @throws a one-line error naming the file where it does not exist, cannot be read or is no GGUF.
  */
 export async function readHeader(file: string): Promise<GgufHeader> {
 	await checkReadable(file);
-	return loadNative().readGguf(file);
+	return loadNative().readGguf(file, VOCABULARY_RULES);
 }
 
 /** Says in plain words what is wrong with a path before the native core tries it. */

@@ -57,10 +57,13 @@ const preTokenizers = new Map<string, PreTokenizer>([
 	['refact', smollm],
 ]);
 
+/** In the order in which users are told of them. */
+export const PRE_TOKENIZER_NAMES: readonly string[] = [...preTokenizers.keys()];
+
 /** @throws an error that names the pre-tokenizer and those that are known. */
 export function preTokenizerOf(name: string): PreTokenizer {
 	const known = preTokenizers.get(name);
 	if (known) return known;
-	const names = [...preTokenizers.keys()].map((each) => `"${each}"`).join(', ');
+	const names = PRE_TOKENIZER_NAMES.map((each) => `"${each}"`).join(', ');
 	throw new Error(`tokenizer.ggml.pre ${quote(name)} is not supported; Hearth knows ${names}`);
 }

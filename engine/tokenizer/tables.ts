@@ -85,13 +85,17 @@ export class MergeTable {
 
 	/**
 	 * Parses "left right" lines of byte-level text. Throws naming the merge that is malformed or whose parts or result are
-	 * no tokens.
+	 * no tokens; a merge with one that `isOther` knows is left out.
 	 *
 	 * A merge's rank is its line, or, where the lines are in the order of the tokens they make (as tables derived from
 	 * tiktoken's ranks are, several lines a token), the token's id: that is tiktoken's own rule, and differs from the line's
 	 * where two overlapping pairs make the same token.
 	 */
-	constructor(table: StringTable, index: TokenIndex) {
+	constructor(
+		table: StringTable,
+		index: TokenIndex,
+		isOther: (bytes: Uint8Array, from: number, to: number) => boolean = () => false,
+	) {
 		const count = table.offsets.length - 1;
 		const capacity = capacityFor(count);
 		this.slots = new Int32Array(capacity).fill(-1);
@@ -120,6 +124,8 @@ export class MergeTable {
 				made = same ? previous : index.find(scratch, 0, end);
 			}
 			if (left < 0 || right < 0 || made < 0) {
+				const known = (id: number, at: number, to: number) => id >= 0 || isOther(scratch, at, to);
+				if (end >= 0 && known(left, 0, middle) && known(right, middle, end) && known(made, 0, end)) continue;
 				throw new Error(`merge ${line} in tokenizer.ggml.merges names text that is no token`);
 			}
 			if (made < previous) ordered = false;

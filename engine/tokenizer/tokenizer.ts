@@ -3,25 +3,30 @@
 import { isUtf8 } from 'node:buffer';
 import type { GgufHeader, StringTable } from '../../native/index';
 import {
+	headerFault,
 	optionalFlag,
 	optionalIntegers,
-	optionalNumber,
 	optionalString,
 	requireString,
 	requireStrings,
 } from '../gguf/metadata';
-import { quote } from '../quote';
+import { specialIds } from '../gguf/special-ids';
+import { messageOf, quote } from '../quote';
 import { decodeByteLevel } from './byte-level';
+import { isControlName } from './control-names';
 import { PieceMerge } from './piece-merge';
 import { type PreTokenizer, preTokenizerOf } from './pre-tokenizer';
-import type { Scanner } from './scanner';
 import { MergeTable, TokenIndex } from './tables';
+import { TokenMatcher } from './token-matcher';
 
 /** `tokenizer.ggml.token_type`, as llama.cpp numbers them. */
 export const TokenType = { normal: 1, unknown: 2, control: 3, userDefined: 4, unused: 5, byte: 6 } as const;
 
 /** More tokens or merges than any vocabulary has (o200k: 201,088 and 446,189); keeps heap keys exact in a double. */
 const MAX_TABLE = 2 ** 21;
+
+/** How tokens look that families write between messages. */
+const MARK = /^(?:<.+>|\[.+\])$/s;
 
 const textEncoder = new TextEncoder();
 const textDecoder = new TextDecoder('utf-8', { ignoreBOM: true });
@@ -30,10 +35,14 @@ export class Tokenizer {
 	/** Raw bytes of all tokens; token i is `bytes.subarray(starts[i], starts[i + 1])`. Special tokens: their name. */
 	private readonly bytes: Uint8Array;
 	private readonly starts: Uint32Array;
-	/** 1 where the token is no text: control, user-defined, unused. */
+	/** 1 where the token is a mark and no text. */
 	private readonly special: Uint8Array;
-	private readonly specialIds = new Map<string, number>();
-	private specialPattern: RegExp | undefined;
+	/** User-defined tokens that text becomes before anything else, and those that `reserve` took out of them. */
+	private readonly userDefined = new TokenMatcher();
+	private readonly reserved = new Set<number>();
+	/** Tokens that templates and families name: special and user-defined ones. */
+	private readonly names = new Map<string, number>();
+	private marks: TokenMatcher | undefined;
 	private readonly index: TokenIndex;
 	private readonly merges: MergeTable;
 	private readonly byteIds = new Int32Array(256);
@@ -46,32 +55,36 @@ export class Tokenizer {
 	private readonly preTokenizer: PreTokenizer;
 
 	/**
-	 * Reads `tokenizer.ggml.{model,pre,tokens,merges,token_type,bos_token_id,add_bos_token}`. Throws an error naming the key,
-	 * token or merge at fault where the tables are missing, contradict each other, or need another kind of tokenizer.
+	 * Reads `tokenizer.ggml.{model,pre,tokens,merges,token_type,add_bos_token}` and the ids of special tokens. Throws an error naming
+	 * the file, and the key, token or merge at fault, where the tables are missing, contradict each other, or need another kind of
+	 * tokenizer. The native core checks the same when it reads a header (native/core/vocabulary.cpp).
 	 */
 	static fromGguf(header: GgufHeader): Tokenizer {
-		const model = requireString(header, 'tokenizer.ggml.model');
-		if (model !== 'gpt2') {
-			throw new Error(`tokenizer.ggml.model ${quote(model)} is not supported; Hearth reads byte-level BPE ("gpt2")`);
+		try {
+			const model = requireString(header, 'tokenizer.ggml.model');
+			if (model !== 'gpt2') {
+				throw new Error(`tokenizer.ggml.model ${quote(model)} is not supported; Hearth reads byte-level BPE ("gpt2")`);
+			}
+			const preTokenizer = preTokenizerOf(optionalString(header, 'tokenizer.ggml.pre') ?? '(none)');
+			const tokens = requireStrings(header, 'tokenizer.ggml.tokens');
+			const types = optionalIntegers(header, 'tokenizer.ggml.token_type');
+			const addsBos = optionalFlag(header, 'tokenizer.ggml.add_bos_token') ?? preTokenizer.addsBos;
+			const merges = requireStrings(header, 'tokenizer.ggml.merges');
+			const { ids, marks } = specialIds(header);
+			return new Tokenizer(tokens, merges, types, preTokenizer, addsBos ? ids.get('bos') : undefined, marks);
+		} catch (error) {
+			throw headerFault(header, messageOf(error));
 		}
-		const preTokenizer = preTokenizerOf(optionalString(header, 'tokenizer.ggml.pre') ?? '(none)');
-		const tokens = requireStrings(header, 'tokenizer.ggml.tokens');
-		const types = optionalIntegers(header, 'tokenizer.ggml.token_type');
-		const bos = optionalNumber(header, 'tokenizer.ggml.bos_token_id');
-		const addsBos = optionalFlag(header, 'tokenizer.ggml.add_bos_token') ?? preTokenizer.addsBos;
-		if (addsBos && !(bos !== undefined && bos >= 0 && bos < tokens.offsets.length - 1)) {
-			throw new Error('tokenizer.ggml.bos_token_id names no token, and the model wants one before the text');
-		}
-		const merges = requireStrings(header, 'tokenizer.ggml.merges');
-		return new Tokenizer(tokens, merges, types, preTokenizer, addsBos ? bos : undefined);
 	}
 
+	/** @param marks ids that the file says begin or end something: no text, even if their type is user-defined. */
 	private constructor(
 		tokens: StringTable,
 		merges: StringTable,
 		types: Int32Array | undefined,
 		preTokenizer: PreTokenizer,
 		bosId: number | undefined,
+		marks: ReadonlySet<number>,
 	) {
 		const count = tokens.offsets.length - 1;
 		const mergeCount = merges.offsets.length - 1;
@@ -90,26 +103,45 @@ export class Tokenizer {
 		this.starts = new Uint32Array(count + 1);
 		this.special = new Uint8Array(count);
 		this.index = new TokenIndex(this.bytes, this.starts, count);
+		/** Texts by which merges may name tokens that they do not make: such merges are left out. */
+		const others = new Set<string>();
 		let end = 0;
 		for (let id = 0; id < count; id++) {
 			const from = tokens.offsets[id]!;
 			const to = tokens.offsets[id + 1]!;
-			this.starts[id] = end;
+			const start = end;
+			this.starts[id] = start;
 			const type = types ? types[id]! : TokenType.normal;
-			// llama.cpp, too, takes <|…|> for a control token whatever its type says: text must never become one.
-			if (type !== TokenType.normal || isControlName(tokens.bytes, from, to)) {
-				this.special[id] = 1;
-				this.bytes.set(tokens.bytes.subarray(from, to), end);
-				end += to - from;
-				this.starts[id + 1] = end;
-				if (type !== TokenType.unused) this.specialIds.set(this.name(id), id);
-			} else {
-				end = decodeByteLevel(tokens.bytes, from, to, this.bytes, end);
-				if (end < 0) throw new Error(`token ${id} in tokenizer.ggml.tokens is not byte-level text`);
-				if (end === this.starts[id]) throw new Error(`token ${id} in tokenizer.ggml.tokens is empty`);
+			const isControl = mayBeControlName(tokens.bytes, from, to) && isControlName(decode(tokens.bytes, from, to));
+			const decoded = decodeByteLevel(tokens.bytes, from, to, this.bytes, start);
+			const userDefined = type === TokenType.userDefined && !isControl;
+			if (type === TokenType.normal && !isControl) {
+				if (decoded < 0) throw new Error(`token ${id} in tokenizer.ggml.tokens is not byte-level text`);
+				if (decoded === start) throw new Error(`token ${id} in tokenizer.ggml.tokens is empty`);
+			}
+			const isText =
+				(type === TokenType.normal && !isControl) ||
+				(type === TokenType.byte && decoded === start + 1) ||
+				// A token of the merges under another type.
+				(userDefined &&
+					decoded - start < to - from &&
+					isWrittenText(this.bytes.subarray(start, Math.max(start, decoded))));
+			if (isText) {
+				end = decoded;
 				this.starts[id + 1] = end;
 				this.index.add(id);
+				continue;
 			}
+			if (decoded > start && (type === TokenType.normal || type === TokenType.userDefined)) {
+				others.add(latin1(this.bytes, start, decoded));
+			}
+			this.bytes.set(tokens.bytes.subarray(from, to), start);
+			end += to - from;
+			this.starts[id + 1] = end;
+			if (type !== TokenType.unused) this.names.set(this.name(id), id);
+			if (userDefined && to > from) this.index.add(id);
+			if (userDefined && !marks.has(id)) this.userDefined.add(id, this.tokenBytes(id));
+			else this.special[id] = 1;
 		}
 
 		const oneByte = new Uint8Array(1);
@@ -121,13 +153,13 @@ export class Tokenizer {
 			}
 			this.byteIds[byte] = id;
 		}
-		this.merges = new MergeTable(merges, this.index);
+		this.merges = new MergeTable(merges, this.index, (bytes, from, to) => others.has(latin1(bytes, from, to)));
 		this.merge = new PieceMerge(this.merges, this.byteIds);
 	}
 
 	/**
-	 * Token ids of `text`, without BOS; lone surrogates count as U+FFFD. Never yields a special token, whatever the text says.
-	 * Bytes that the vocabulary has no token for (SmolLM's lacks some that no UTF-8 text has) are left out, as llama.cpp does.
+	 * Token ids of `text`, without BOS; lone surrogates count as U+FFFD. Never yields a token that does not come from text, whatever
+	 * the text says. Bytes that the vocabulary has no token for (SmolLM's lacks some that no UTF-8 text has) are left out, as llama.cpp does.
 	 */
 	encode(text: string): Int32Array {
 		return this.encodeInSteps(text, Number.POSITIVE_INFINITY).next().value as Int32Array;
@@ -136,30 +168,48 @@ export class Tokenizer {
 	/** `encode`, yielding after every so many bytes, so that others have their turn while megabytes are encoded. */
 	*encodeInSteps(text: string, stepBytes: number): Generator<undefined, Int32Array> {
 		const bytes = textEncoder.encode(text);
-		const scanner = this.scan(bytes, bytes.length);
 		const ids = new Int32Array(bytes.length);
 		let count = 0;
-		let step = stepBytes;
+		const pace = { bytes: stepBytes, left: stepBytes };
+		let start = 0;
+		for (const { start: at, end, id } of this.userDefined.find(bytes, bytes.length)) {
+			count = yield* this.encodePart(bytes.subarray(start, at), ids, count, pace);
+			ids[count++] = id;
+			start = end;
+		}
+		return ids.slice(0, yield* this.encodePart(bytes.subarray(start), ids, count, pace));
+	}
+
+	/** Appends the ids of text without user-defined tokens at `ids[count]`. Returns how many there are then. */
+	private *encodePart(
+		bytes: Uint8Array,
+		ids: Int32Array,
+		count: number,
+		pace: { readonly bytes: number; left: number },
+	): Generator<undefined, number> {
+		const scanner = this.preTokenizer.scan(bytes, bytes.length);
+		let written = count;
 		for (let start = 0; start < bytes.length; ) {
 			const end = scanner.pieceEnd(start);
 			const whole = this.preTokenizer.wholePieces ? this.index.find(bytes, start, end) : -1;
 			if (whole >= 0) {
-				ids[count++] = whole;
-			} else if (end - start <= stepBytes) {
-				count = this.merge.begin(bytes, start, end).finish(ids, count);
+				ids[written++] = whole;
+			} else if (end - start <= pace.bytes) {
+				written = this.merge.begin(bytes, start, end).finish(ids, written);
 			} else {
 				// Of its own, since others encode in between.
 				const merge = new PieceMerge(this.merges, this.byteIds).begin(bytes, start, end);
-				while (!merge.advance(stepBytes)) yield;
-				count = merge.finish(ids, count);
+				while (!merge.advance(pace.bytes)) yield;
+				written = merge.finish(ids, written);
 			}
+			pace.left -= end - start;
 			start = end;
-			if (end >= step) {
-				step = end + stepBytes;
+			if (pace.left <= 0) {
+				pace.left = pace.bytes;
 				yield;
 			}
 		}
-		return ids.slice(0, count);
+		return written;
 	}
 
 	/**
@@ -172,15 +222,28 @@ export class Tokenizer {
 			const bytes = this.tokenBytes(id);
 			// Of tokens with the same bytes only the first is ever found.
 			if (this.special[id] || this.index.find(bytes, 0, bytes.length) !== id || !isUtf8(bytes)) continue;
-			if (this.scan(bytes, bytes.length).pieceEnd(0) !== bytes.length) continue;
+			if (this.preTokenizer.scan(bytes, bytes.length).pieceEnd(0) !== bytes.length) continue;
 			if (this.merge.begin(bytes, 0, bytes.length).finish(ids, 0) !== 1 || ids[0] !== id) return id;
 		}
 		return undefined;
 	}
 
-	/** Cuts UTF-8 text, `bytes[0, length)`, into the pieces that merges never cross. */
-	scan(bytes: Uint8Array, length: number): Scanner {
-		return this.preTokenizer.scan(bytes, length);
+	/**
+	 * Where the end of UTF-8 text begins that more text can still give other tokens: its last piece, which merges never leave, or
+	 * the beginning of a user-defined token. `bytes.length`: nowhere.
+	 */
+	lastPiece(bytes: Uint8Array): number {
+		const found = this.userDefined.find(bytes, bytes.length);
+		const after = found.at(-1)?.end ?? 0;
+		const part = bytes.subarray(after);
+		const scanner = this.preTokenizer.scan(part, part.length);
+		let start = 0;
+		for (let end = 0; end < part.length; ) {
+			start = end;
+			end = scanner.pieceEnd(start);
+		}
+		const open = Math.min(after + start, this.userDefined.unfinished(bytes));
+		return found.find(({ start: from, end }) => from < open && open < end)?.start ?? open;
 	}
 
 	/** How many tokens `encode(text)` gives. */
@@ -210,49 +273,74 @@ export class Tokenizer {
 		return this.bytes.subarray(this.starts[id]!, this.starts[id + 1]!);
 	}
 
-	/** Whether the token is control, user-defined or unused: never part of text. */
+	/**
+	 * Whether the token is a mark (control, unknown, unused, or by its name) and no text: it is not shown, and no text becomes it.
+	 * What ends a text is another matter, which a family decides.
+	 */
 	isSpecial(id: number): boolean {
 		return this.special[id] === 1;
 	}
 
-	/** The id of a special token such as `<|start|>`, or undefined where the vocabulary has none of that name. */
-	findSpecial(name: string): number | undefined {
-		return this.specialIds.get(name);
+	/** Whether text may become the token. A family's own marks may be shown and still never come from text. */
+	comesFromText(id: number): boolean {
+		return this.special[id] === 0 && !this.reserved.has(id);
 	}
 
-	/** The names that `splitSpecials` finds. */
-	specialNames(): Iterable<string> {
-		return this.specialIds.keys();
+	/**
+	 * Text no longer becomes those of these ids that are user-defined and look like marks, `<…>` or `[…]`: a family writes them
+	 * between its messages.
+	 */
+	reserve(ids: Iterable<number>): void {
+		for (const id of new Set(ids)) {
+			const name = this.name(id);
+			if (this.special[id] === 1 || this.names.get(name) !== id || !MARK.test(name)) continue;
+			this.reserved.add(id);
+			this.userDefined.remove(this.tokenBytes(id));
+		}
+	}
+
+	/** The id of a special or user-defined token such as `<|start|>`, or undefined where the vocabulary has none of that name. */
+	findSpecial(name: string): number | undefined {
+		return this.names.get(name);
+	}
+
+	/** The token that is exactly this text, whatever its type. */
+	findToken(text: string): number | undefined {
+		const bytes = textEncoder.encode(text);
+		const id = this.names.get(text) ?? this.index.find(bytes, 0, bytes.length);
+		return id < 0 ? undefined : id;
+	}
+
+	/** The names that no text of a user's may become where `splitSpecials` looks for them. */
+	*specialNames(): Iterable<string> {
+		for (const [name, id] of this.names) if (this.special[id] === 1 || MARK.test(name)) yield name;
 	}
 
 	/** The id of a special token such as `<|start|>`. Throws where the vocabulary has none of that name. */
 	specialId(name: string): number {
-		const id = this.specialIds.get(name);
+		const id = this.names.get(name);
 		if (id === undefined) throw new Error(`the model's vocabulary has no special token ${name}`);
 		return id;
 	}
 
 	/**
-	 * Cuts text written by a model's publisher, such as a chat template's, at the names of special tokens: ids and the texts
-	 * between them. Of names that begin alike the longest counts.
+	 * Cuts text written by a model's publisher, such as a chat template's, at the names of special and user-defined tokens: ids and
+	 * the texts between them.
 	 */
 	splitSpecials(text: string): (number | string)[] {
-		this.specialPattern ??= new RegExp(
-			[...this.specialIds.keys()]
-				.filter((name) => name !== '')
-				.sort((a, b) => b.length - a.length)
-				.map((name) => name.replace(/[.*+?^${}()|[\]\\]/g, '\\$&'))
-				.join('|') || '(?!)',
-			'g',
-		);
-		const parts: (number | string)[] = [];
-		let end = 0;
-		for (const match of text.matchAll(this.specialPattern)) {
-			if (match.index > end) parts.push(text.slice(end, match.index));
-			parts.push(this.specialId(match[0]));
-			end = match.index + match[0].length;
+		if (!this.marks) {
+			this.marks = new TokenMatcher();
+			for (const [name, id] of this.names) this.marks.add(id, textEncoder.encode(name));
 		}
-		if (end < text.length) parts.push(text.slice(end));
+		const bytes = textEncoder.encode(text);
+		const parts: (number | string)[] = [];
+		let last = 0;
+		for (const { start, end, id } of this.marks.find(bytes, bytes.length)) {
+			if (start > last) parts.push(decode(bytes, last, start));
+			parts.push(id);
+			last = end;
+		}
+		if (last < bytes.length) parts.push(decode(bytes, last, bytes.length));
 		return parts;
 	}
 
@@ -273,12 +361,26 @@ function isPlainText(byte: number): boolean {
 	return byte === 0x0a || (byte >= 0x20 && byte < 0x7f);
 }
 
-function isControlName(bytes: Uint8Array, from: number, to: number): boolean {
-	return (
-		to - from > 4 &&
-		bytes[from] === 0x3c &&
-		bytes[from + 1] === 0x7c &&
-		bytes[to - 2] === 0x7c &&
-		bytes[to - 1] === 0x3e
-	); // <|…|>
+function decode(bytes: Uint8Array, from: number, to: number): string {
+	return textDecoder.decode(bytes.subarray(from, to));
+}
+
+/** Bytes as a key. */
+function latin1(bytes: Uint8Array, from: number, to: number): string {
+	return Buffer.from(bytes.buffer, bytes.byteOffset + from, to - from).toString('latin1');
+}
+
+/** All control names end with ">" and begin with "<", "_" or "▁": most tokens need no closer look. */
+function mayBeControlName(bytes: Uint8Array, from: number, to: number): boolean {
+	const first = bytes[from];
+	return to - from > 3 && bytes[to - 1] === 0x3e && (first === 0x3c || first === 0x5f || first === 0xe2);
+}
+
+/**
+ * Whether the decoded bytes of a user-defined token make sense, so that its text, which a file should have as it is, is in the
+ * byte-level alphabet instead: UTF-8 without control characters.
+ */
+function isWrittenText(decoded: Uint8Array): boolean {
+	const isControl = (byte: number) => (byte < 0x20 && byte !== 0x09 && byte !== 0x0a) || byte === 0x7f;
+	return decoded.length > 0 && !decoded.some(isControl) && isUtf8(decoded);
 }

@@ -1,9 +1,12 @@
 // The addon's exports: the interface `Native` of native/index.ts.
 #include <napi.h>
 
+#include <optional>
+
 #include "../core/engine.h"
 #include "../core/error.h"
 #include "../core/self_test.h"
+#include "../core/vocabulary.h"
 #include "../cpu/kernels.h"
 #include "../metal/metal_backend.h"
 #include "convert.h"
@@ -45,10 +48,30 @@ class OpenTask : public Napi::AsyncWorker {
 };
 
 class ReadHeader final : public OpenTask {
-  using OpenTask::OpenTask;
-  void open(const std::string& path) override { gguf_ = std::make_unique<Gguf>(path); }
-  Napi::Value opened(Napi::Env env) override { return header_to_js(env, *gguf_); }
-  std::unique_ptr<Gguf> gguf_;
+ public:
+  ReadHeader(Napi::Env env, std::string path, std::optional<VocabularyRules> rules) : OpenTask(env, std::move(path)), rules_(std::move(rules)) {}
+
+ private:
+  void open(const std::string& path) override {
+    if (!rules_) {
+      header_ = std::make_unique<Header>(Gguf(path), std::nullopt);
+      return;
+    }
+    std::string refusal;
+    try {
+      Model plan(path, Model::Reading::plan);
+      check_vocabulary(plan.gguf(), *rules_, plan.config().vocabulary);
+      header_ = std::make_unique<Header>(std::move(plan).take_gguf(), "");
+      return;
+    } catch (const Error& error) {
+      refusal = error.what();
+    }
+    // Where the header itself is at fault, this says so again.
+    header_ = std::make_unique<Header>(Gguf(path), refusal);
+  }
+  Napi::Value opened(Napi::Env env) override { return header_to_js(env, *header_); }
+  std::optional<VocabularyRules> rules_;
+  std::unique_ptr<Header> header_;
 };
 
 class OpenModel final : public OpenTask {
@@ -67,8 +90,21 @@ std::string path_argument(const Napi::CallbackInfo& call) {
   return call[0].As<Napi::String>();
 }
 
+std::vector<std::string> names_argument(const Napi::Value& value) {
+  if (!value.IsArray()) throw Napi::TypeError::New(value.Env(), "readGguf's rules are { preTokenizers, controlNames }, arrays of strings");
+  std::vector<std::string> names;
+  auto list = value.As<Napi::Array>();
+  for (uint32_t i = 0; i < list.Length(); i++) names.push_back(list.Get(i).ToString());
+  return names;
+}
+
 Napi::Value read_gguf(const Napi::CallbackInfo& call) {
-  auto* task = new ReadHeader(call.Env(), path_argument(call));
+  std::optional<VocabularyRules> rules;
+  if (call[1].IsObject()) {
+    auto object = call[1].As<Napi::Object>();
+    rules = VocabularyRules{names_argument(object.Get("preTokenizers")), names_argument(object.Get("controlNames"))};
+  }
+  auto* task = new ReadHeader(call.Env(), path_argument(call), std::move(rules));
   task->Queue();
   return task->promise();
 }

@@ -1,5 +1,6 @@
 #include "convert.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
@@ -9,53 +10,61 @@ namespace {
 
 Napi::String to_js(Napi::Env env, std::string_view text) { return Napi::String::New(env, text.data(), text.size()); }
 
-/// One buffer for hundreds of thousands of strings: bytes and where each begins.
-Napi::Value strings_to_js(Napi::Env env, const std::vector<std::string_view>& strings) {
-  size_t total = 0;
-  for (std::string_view text : strings) total += text.size();
-  if (total > UINT32_MAX) throw Napi::Error::New(env, "a metadata string array exceeds 4 GB");
-  auto bytes = Napi::Uint8Array::New(env, total);
-  auto offsets = Napi::Uint32Array::New(env, strings.size() + 1);
-  uint32_t at = 0;
-  for (size_t i = 0; i < strings.size(); i++) {
-    offsets.Data()[i] = at;
-    std::memcpy(bytes.Data() + at, strings[i].data(), strings[i].size());
-    at += static_cast<uint32_t>(strings[i].size());
+/// Arrays of more elements or bytes are left out, but for a vocabulary's: nothing asks for them.
+constexpr uint64_t kSmallArray = 4096, kSmallBytes = 2 << 20;
+constexpr std::string_view kVocabulary[] = {"tokenizer.ggml.tokens", "tokenizer.ggml.token_type", "tokenizer.ggml.merges"};
+
+Header::Table table_of(std::string_view key, const GgufArray& array) {
+  Header::Table table{.key = key, .bytes = {}, .offsets = {}, .integers = {}, .numbers = {}};
+  switch (array.kind) {
+    case GgufArray::Kind::strings:
+      table.bytes.reserve(array.bytes);
+      table.offsets.reserve(array.count + 1);
+      table.offsets.push_back(0);
+      array.each_string([&](std::string_view text) {
+        table.bytes.insert(table.bytes.end(), text.begin(), text.end());
+        table.offsets.push_back(static_cast<uint32_t>(table.bytes.size()));
+      });
+      break;
+    case GgufArray::Kind::booleans:
+      for (uint64_t i = 0; i < array.count; i++) table.bytes.push_back(array.integer(i) != 0);
+      break;
+    case GgufArray::Kind::floats:
+      for (uint64_t i = 0; i < array.count; i++) table.numbers.push_back(array.number(i));
+      break;
+    case GgufArray::Kind::integers: {
+      bool small = true;
+      for (uint64_t i = 0; i < array.count && small; i++) {
+        const double value = array.number(i);
+        small = value >= INT32_MIN && value <= INT32_MAX;
+      }
+      table.integers.reserve(small ? array.count : 0);
+      for (uint64_t i = 0; i < array.count; i++) {
+        if (small) table.integers.push_back(static_cast<int32_t>(array.integer(i)));
+        else table.numbers.push_back(array.number(i));
+      }
+    }
   }
-  offsets.Data()[strings.size()] = at;
-  auto table = Napi::Object::New(env);
-  table.Set("bytes", bytes);
-  table.Set("offsets", offsets);
   return table;
 }
 
-Napi::Value array_to_js(Napi::Env env, const GgufArray& array) {
-  switch (array.kind) {
-    case GgufArray::Kind::strings: return strings_to_js(env, array.strings);
-    case GgufArray::Kind::booleans: {
-      auto out = Napi::Array::New(env, array.booleans.size());
-      for (size_t i = 0; i < array.booleans.size(); i++) out.Set(static_cast<uint32_t>(i), Napi::Boolean::New(env, array.booleans[i]));
-      return out;
-    }
-    case GgufArray::Kind::floats: {
-      auto out = Napi::Float64Array::New(env, array.floats.size());
-      std::copy(array.floats.begin(), array.floats.end(), out.Data());
-      return out;
-    }
-    case GgufArray::Kind::integers: {
-      bool small = true;
-      for (int64_t value : array.integers) small = small && value >= INT32_MIN && value <= INT32_MAX;
-      if (small) {
-        auto out = Napi::Int32Array::New(env, array.integers.size());
-        for (size_t i = 0; i < array.integers.size(); i++) out.Data()[i] = static_cast<int32_t>(array.integers[i]);
-        return out;
-      }
-      auto out = Napi::Float64Array::New(env, array.integers.size());
-      for (size_t i = 0; i < array.integers.size(); i++) out.Data()[i] = static_cast<double>(array.integers[i]);
-      return out;
-    }
+template <class Array, class Element>
+Array typed(Napi::Env env, const std::vector<Element>& elements) {
+  auto out = Array::New(env, elements.size());
+  if (!elements.empty()) std::memcpy(out.Data(), elements.data(), elements.size() * sizeof(Element));
+  return out;
+}
+
+Napi::Value table_to_js(Napi::Env env, const Header::Table& table, const GgufArray& array) {
+  if (array.kind == GgufArray::Kind::booleans) return typed<Napi::Uint8Array>(env, table.bytes);
+  if (array.kind == GgufArray::Kind::strings) {
+    auto strings = Napi::Object::New(env);
+    strings.Set("bytes", typed<Napi::Uint8Array>(env, table.bytes));
+    strings.Set("offsets", typed<Napi::Uint32Array>(env, table.offsets));
+    return strings;
   }
-  return env.Undefined();
+  if (table.numbers.empty() && array.kind == GgufArray::Kind::integers) return typed<Napi::Int32Array>(env, table.integers);
+  return typed<Napi::Float64Array>(env, table.numbers);
 }
 
 constexpr uint64_t kSafeInteger = 1ull << 53;
@@ -69,8 +78,7 @@ Napi::Value value_to_js(Napi::Env env, const GgufValue& value) {
                : Napi::BigInt::New(env, *i);
   if (auto* f = std::get_if<double>(&value)) return Napi::Number::New(env, *f);
   if (auto* b = std::get_if<bool>(&value)) return Napi::Boolean::New(env, *b);
-  if (auto* s = std::get_if<std::string_view>(&value)) return to_js(env, *s);
-  return array_to_js(env, std::get<GgufArray>(value));
+  return to_js(env, std::get<std::string_view>(value));
 }
 
 Napi::TypeError wrong(Napi::Env env, const char* field, const char* wanted) {
@@ -94,15 +102,45 @@ double number(const Napi::Object& object, const char* field, double low, double 
 
 }  // namespace
 
-Napi::Value header_to_js(Napi::Env env, const Gguf& gguf) {
+Header::Header(Gguf header, std::optional<std::string> why_refused) : gguf(std::move(header)), refusal(std::move(why_refused)) {
+  // One file's arrays may be many: they share a budget.
+  uint64_t left = 2 * kMaxTableBytes + kMaxTableBytes / 4;
+  for (const auto& [key, value] : gguf.metadata()) {
+    auto* array = std::get_if<GgufArray>(&value);
+    if (!array) continue;
+    const bool wanted = std::find(std::begin(kVocabulary), std::end(kVocabulary), key) != std::end(kVocabulary)
+                            ? array->bytes <= kMaxTableBytes && array->count <= kMaxTableBytes / 4
+                            : array->bytes <= kSmallBytes && array->count <= kSmallArray;
+    // A string has 4 bytes of offset, a number at most 8.
+    const uint64_t bytes = array->bytes + 8 * array->count;
+    if (!wanted || bytes > left) continue;
+    left -= bytes;
+    tables.push_back(table_of(key, *array));
+  }
+}
+
+Napi::Value header_to_js(Napi::Env env, const Header& source) {
+  const Gguf& gguf = source.gguf;
   auto header = Napi::Object::New(env);
+  header.Set("path", to_js(env, gguf.file().path()));
   header.Set("version", Napi::Number::New(env, gguf.version()));
   header.Set("fileBytes", Napi::Number::New(env, static_cast<double>(gguf.file().size())));
+  if (source.refusal) header.Set("refusal", to_js(env, *source.refusal));
   auto map = env.Global().Get("Map").As<Napi::Function>().New({});
   auto set = map.Get("set").As<Napi::Function>();
+  auto table = source.tables.begin();
   for (const auto& [key, value] : gguf.metadata()) {
     Napi::HandleScope scope(env);
-    set.Call(map, {to_js(env, key), value_to_js(env, value)});
+    auto* array = std::get_if<GgufArray>(&value);
+    if (!array) {
+      set.Call(map, {to_js(env, key), value_to_js(env, value)});
+    } else if (table != source.tables.end() && table->key == key) {
+      set.Call(map, {to_js(env, key), table_to_js(env, *table++, *array)});
+    } else {
+      auto omitted = Napi::Object::New(env);
+      omitted.Set("omitted", Napi::Number::New(env, static_cast<double>(array->count)));
+      set.Call(map, {to_js(env, key), omitted});
+    }
   }
   header.Set("metadata", map);
   auto tensors = Napi::Array::New(env, gguf.tensors().size());

@@ -1,6 +1,8 @@
 #include "gguf.h"
 
+#include <algorithm>
 #include <bit>
+#include <cmath>
 #include <cstring>
 
 #include "error.h"
@@ -27,11 +29,28 @@ const TypeTraits* type_traits(TensorType type) {
 
 namespace {
 
+/// The name of a type that ggml once had, whose number stays taken (ggml.h, `enum ggml_type`); nullptr for any other number.
+const char* withdrawn_type(uint32_t type) {
+  switch (type) {
+    case 4: return "Q4_2";
+    case 5: return "Q4_3";
+    case 31: return "Q4_0_4_4";
+    case 32: return "Q4_0_4_8";
+    case 33: return "Q4_0_8_8";
+    case 36: return "IQ4_NL_4_4";
+    case 37: return "IQ4_NL_4_8";
+    case 38: return "IQ4_NL_8_8";
+    default: return nullptr;
+  }
+}
+
 enum ValueType : uint32_t { U8, I8, U16, I16, U32, I32, F32, BOOL, STRING, ARRAY, U64, I64, F64 };
 
-/// Far above any real model (gpt-oss: 459 tensors, 446,189 merges): in a file of gigabytes, the room left in it alone would let a
-/// damaged count ask for more memory than there is.
-constexpr uint64_t kMaxEntries = 1 << 20, kMaxElements = 1 << 26;
+/// Far above any real model's (gpt-oss: 459 tensors, 32 entries, 11 MB of header, nearly all of it 446,189 merges). The room left in
+/// a file bounds nothing, since a file of holes takes none on the disk: one budget holds for all of a header's bytes, and one for
+/// its texts. Entries, tensors and texts become values of JavaScript, on the one thread that serves everybody.
+constexpr uint64_t kMaxTensors = 1 << 13, kMaxMetadata = 1 << 12;
+constexpr size_t kMaxHeaderBytes = size_t{128} << 20, kMaxTextBytes = size_t{8} << 20;
 
 constexpr size_t kScalarBytes[] = {1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8};
 
@@ -42,12 +61,17 @@ class Cursor {
 
   const char* path() const { return file_.path().c_str(); }
   size_t position() const { return position_; }
-  size_t left() const { return file_.size() - position_; }
+  size_t left_in_file() const { return file_.size() - position_; }
+  /// Of the file and of the header's budget.
+  size_t left() const { return std::min(file_.size(), kMaxHeaderBytes) - position_; }
 
-  const uint8_t* take(size_t bytes, const char* what) {
-    if (bytes > left())
-      fail("%s is truncated or damaged: %s needs %zu bytes at offset %zu, but only %zu are left; download it again", path(),
-           what, bytes, position_, left());
+  const uint8_t* take(uint64_t bytes, const char* what) {
+    if (bytes > left()) {
+      if (bytes <= left_in_file())
+        fail("%s: its header takes more than %zu MB, up to %s, which no model's does", path(), kMaxHeaderBytes >> 20, what);
+      fail("%s is truncated or damaged: %s needs %llu bytes at offset %zu, but only %zu are left; download it again", path(),
+           what, static_cast<unsigned long long>(bytes), position_, left_in_file());
+    }
     const uint8_t* at = file_.data() + position_;
     position_ += bytes;
     return at;
@@ -58,17 +82,25 @@ class Cursor {
     std::memcpy(&value, take(sizeof value, what), sizeof value);
     return value;
   }
-  std::string_view string(const char* what) {
+  /// A string of an array.
+  std::string_view element(const char* what) {
     auto length = read<uint64_t>(what);
-    if (length > left())
+    if (length > left_in_file())
       fail("%s is damaged: %s is said to be %llu bytes long, but only %zu are left in the file", path(), what,
-           static_cast<unsigned long long>(length), left());
+           static_cast<unsigned long long>(length), left_in_file());
     return {reinterpret_cast<const char*>(take(length, what)), length};
+  }
+  /// A key, a name or a text.
+  std::string_view string(const char* what) {
+    std::string_view text = element(what);
+    texts_ += text.size();
+    if (texts_ > kMaxTextBytes) fail("%s: its keys, names and texts take more than %zu MB, up to %s, which no model's do", path(), kMaxTextBytes >> 20, what);
+    return text;
   }
 
  private:
   const MappedFile& file_;
-  size_t position_ = 0;
+  size_t position_ = 0, texts_ = 0;
 };
 
 GgufValue read_scalar(Cursor& in, uint32_t type, const char* what) {
@@ -95,40 +127,59 @@ GgufArray read_array(Cursor& in, const char* what) {
   if (type > F64 || type == ARRAY)
     fail("%s: the metadata array %s has the unsupported element type %u", in.path(), what, type);
   size_t least = type == STRING ? 8 : kScalarBytes[type];
-  if (count > in.left() / least || count > kMaxElements)
+  if (count > in.left_in_file() / least)
     fail("%s is damaged: the metadata array %s claims %llu elements, more than it can hold", in.path(), what,
          static_cast<unsigned long long>(count));
+  using Kind = GgufArray::Kind;
   GgufArray array{};
-  auto fill = [&](auto& list, auto&& one) {
-    list.reserve(count);
-    for (uint64_t i = 0; i < count; i++) list.push_back(one());
-  };
-  switch (type) {
-    case STRING:
-      array.kind = GgufArray::Kind::strings;
-      fill(array.strings, [&] { return in.string(what); });
-      break;
-    case BOOL:
-      array.kind = GgufArray::Kind::booleans;
-      fill(array.booleans, [&] { return in.read<uint8_t>(what) != 0; });
-      break;
-    case F32:
-    case F64:
-      array.kind = GgufArray::Kind::floats;
-      fill(array.floats, [&] { return std::get<double>(read_scalar(in, type, what)); });
-      break;
-    default:
-      array.kind = GgufArray::Kind::integers;
-      fill(array.integers, [&] {
-        GgufValue value = read_scalar(in, type, what);
-        return std::holds_alternative<int64_t>(value) ? std::get<int64_t>(value)
-                                                      : static_cast<int64_t>(std::get<uint64_t>(value));
-      });
-  }
+  array.kind = type == STRING ? Kind::strings : type == BOOL ? Kind::booleans : type == F32 || type == F64 ? Kind::floats : Kind::integers;
+  array.type = type;
+  array.count = count;
+  array.data = in.take(0, what);
+  if (count > in.left() / least) in.take(count * least, what);  // more than the budget: fails
+  if (type == STRING)
+    for (uint64_t i = 0; i < count; i++) in.element(what);
+  else
+    in.take(count * least, what);
+  array.bytes = static_cast<uint64_t>(in.take(0, what) - array.data);
   return array;
 }
 
+template <class T>
+T element_at(const uint8_t* data, uint64_t i) {
+  T value;
+  std::memcpy(&value, data + i * sizeof value, sizeof value);
+  return value;
+}
+
+/// An element as the widest number of its kind.
+template <class Number>
+Number number_at(const GgufArray& array, uint64_t i) {
+  switch (array.type) {
+    case I8: return static_cast<Number>(element_at<int8_t>(array.data, i));
+    case U16: return static_cast<Number>(element_at<uint16_t>(array.data, i));
+    case I16: return static_cast<Number>(element_at<int16_t>(array.data, i));
+    case U32: return static_cast<Number>(element_at<uint32_t>(array.data, i));
+    case I32: return static_cast<Number>(element_at<int32_t>(array.data, i));
+    case U64: return static_cast<Number>(element_at<uint64_t>(array.data, i));
+    case I64: return static_cast<Number>(element_at<int64_t>(array.data, i));
+    case BOOL: return static_cast<Number>(element_at<uint8_t>(array.data, i) != 0);
+    default: return static_cast<Number>(element_at<uint8_t>(array.data, i));
+  }
+}
+
 }  // namespace
+
+int64_t GgufArray::integer(uint64_t i) const {
+  if (kind != Kind::floats) return number_at<int64_t>(*this, i);
+  const double value = number(i);
+  return std::abs(value) < 0x1p53 ? static_cast<int64_t>(value) : 0;
+}
+
+double GgufArray::number(uint64_t i) const {
+  if (type == F32) return element_at<float>(data, i);
+  return type == F64 ? element_at<double>(data, i) : number_at<double>(*this, i);
+}
 
 Gguf::Gguf(const std::string& path) : file_(std::make_unique<MappedFile>(path)) {
   const char* file = path.c_str();
@@ -141,10 +192,10 @@ Gguf::Gguf(const std::string& path) : file_(std::make_unique<MappedFile>(path)) 
   auto tensor_count = in.read<uint64_t>("the tensor count");
   auto metadata_count = in.read<uint64_t>("the metadata count");
   // The shortest tensor entry takes 32 bytes (8 + 4 + 8 + 4 + 8), the shortest metadata entry 13 (8 + 4 + 1).
-  if (tensor_count > in.left() / 32 || tensor_count > kMaxEntries)
+  if (tensor_count > in.left() / 32 || tensor_count > kMaxTensors)
     fail("%s is damaged: it claims %llu tensors, more than it can hold", file,
          static_cast<unsigned long long>(tensor_count));
-  if (metadata_count > in.left() / 13 || metadata_count > kMaxEntries)
+  if (metadata_count > in.left() / 13 || metadata_count > kMaxMetadata)
     fail("%s is damaged: it claims %llu metadata entries, more than it can hold", file,
          static_cast<unsigned long long>(metadata_count));
 
@@ -185,6 +236,9 @@ Gguf::Gguf(const std::string& path) : file_(std::make_unique<MappedFile>(path)) 
     tensor.type = static_cast<TensorType>(in.read<uint32_t>(name.c_str()));
     tensor.offset = in.read<uint64_t>(name.c_str());
     const TypeTraits* traits = type_traits(tensor.type);
+    if (const char* withdrawn = traits ? nullptr : withdrawn_type(static_cast<uint32_t>(tensor.type)))
+      fail("%s: tensor %s has the type %s, which ggml has withdrawn and which no program reads any more; download a newer file of the model, or quantise it anew, as Q4_0 or Q4_K for instance",
+           file, name.c_str(), withdrawn);
     if (!traits) fail("%s: tensor %s has the unknown type %u; it may need a newer Hearth", file, name.c_str(),
                       static_cast<uint32_t>(tensor.type));
     if (tensor.shape[0] % traits->block)
@@ -257,7 +311,12 @@ bool Gguf::boolean(const std::string& key, bool absent) const {
 std::vector<int64_t> Gguf::integers(const std::string& key) const {
   const GgufValue* value = find(key);
   if (!value) return {};
-  if (auto* array = std::get_if<GgufArray>(value); array && array->kind == GgufArray::Kind::integers) return array->integers;
+  if (auto* array = std::get_if<GgufArray>(value); array && array->kind == GgufArray::Kind::integers) {
+    if (array->count > 4096) fail("%s: the metadata key %s has %llu numbers; at most 4096 are read", file_->path().c_str(), key.c_str(), static_cast<unsigned long long>(array->count));
+    std::vector<int64_t> values(array->count);
+    for (size_t i = 0; i < values.size(); i++) values[i] = array->integer(i);
+    return values;
+  }
   fail("%s: the metadata key %s must be an array of whole numbers", file_->path().c_str(), key.c_str());
 }
 

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <cstring>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -38,16 +39,34 @@ struct Tensor {
   const uint8_t* data;
 };
 
-/// A metadata array; element i of a string array is strings[i].
+/// A metadata array. Its elements stay in the file, checked: the next array may be as long, and hardly any of them is ever read.
 struct GgufArray {
   enum class Kind { integers, floats, booleans, strings } kind;
-  std::vector<int64_t> integers;
-  std::vector<double> floats;
-  std::vector<bool> booleans;
-  std::vector<std::string_view> strings;
+  uint32_t type;        ///< of an element, as the file numbers them
+  uint64_t count;
+  const uint8_t* data;
+  uint64_t bytes;       ///< of all elements; strings: with their lengths
+
+  /// Elements of an array of numbers or booleans; floats are cut to whole numbers.
+  int64_t integer(uint64_t i) const;
+  double number(uint64_t i) const;
+  /// Calls `take(std::string_view)` for each string of an array of them.
+  template <class Take>
+  void each_string(Take&& take) const {
+    const uint8_t* at = data;
+    for (uint64_t i = 0; i < count; i++) {
+      uint64_t length;
+      std::memcpy(&length, at, sizeof length);
+      take(std::string_view(reinterpret_cast<const char*>(at) + sizeof length, length));
+      at += sizeof length + length;
+    }
+  }
 };
 
 using GgufValue = std::variant<uint64_t, int64_t, double, bool, std::string_view, GgufArray>;
+
+/// Of an array that is made into another form as a whole: more than three times o200k's merges.
+constexpr uint64_t kMaxTableBytes = uint64_t{32} << 20;
 
 class Gguf {
  public:

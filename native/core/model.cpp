@@ -62,6 +62,8 @@ const Tensor& find(const Gguf& gguf, const std::string& name, std::initializer_l
   return *tensor;
 }
 
+constexpr uint32_t kMaxHeadLength = 256;
+
 int checked(const Gguf& gguf, const std::string& key, uint32_t low, uint32_t high, uint32_t absent = 0) {
   uint32_t value = absent ? gguf.u32(key, absent) : gguf.u32(key);
   if (value < low || value > high)
@@ -96,8 +98,8 @@ Config read_config(const Gguf& gguf, const Architecture& architecture) {
   c.context_length = number("context_length", 1, 1 << 24);
   c.heads = number("attention.head_count", 1, 1024);
   c.heads_kv = number("attention.head_count_kv", 1, 1024, static_cast<uint32_t>(c.heads));
-  c.head_length = number("attention.key_length", 1, 256, static_cast<uint32_t>(std::max(1, c.embedding / c.heads)));
-  int value_length = number("attention.value_length", 1, 256, static_cast<uint32_t>(c.head_length));
+  c.head_length = number("attention.key_length", 1, kMaxHeadLength, static_cast<uint32_t>(std::max(1, c.embedding / c.heads)));
+  int value_length = number("attention.value_length", 1, kMaxHeadLength, static_cast<uint32_t>(c.head_length));
   if (architecture.experts || gguf.u32(key("expert_count"), 0) > 0) {
     c.experts = number("expert_count", 1, 1024);
     c.experts_used = number("expert_used_count", 1, 64);
@@ -106,7 +108,7 @@ Config read_config(const Gguf& gguf, const Architecture& architecture) {
   c.feed_forward = number(own_length ? "expert_feed_forward_length" : "feed_forward_length", 1, 1 << 18);
   if (architecture.window) c.window = number("attention.sliding_window", 1, 1 << 24);
   c.rms_epsilon = gguf.f32(key("attention.layer_norm_rms_epsilon"));
-  c.rope_length = number("rope.dimension_count", 1, 256, static_cast<uint32_t>(c.head_length));
+  c.rope_length = number("rope.dimension_count", 1, kMaxHeadLength, static_cast<uint32_t>(c.head_length));
   c.rope_base = gguf.f32(key("rope.freq_base"), 10000.0f);
   // Files from before the type was written have a factor, or a linear scale, alone (llama.cpp, llama_model::load_hparams).
   float factor = gguf.f32(key("rope.scaling.factor"), gguf.f32(key("rope.scale_linear"), 0.0f));
@@ -127,6 +129,11 @@ Config read_config(const Gguf& gguf, const Architecture& architecture) {
   c.rope_beta_slow = gguf.f32(key("rope.scaling.yarn_beta_slow"), 1.0f);
   c.yarn_truncate = gguf.boolean(key("rope.scaling.yarn_truncate"), architecture.yarn_truncate);
 
+  // llama.cpp's enum llama_pooling_type: −1 and 0 are none.
+  const GgufValue* pooling = gguf.find(key("pooling_type"));
+  const int64_t* signed_pooling = pooling ? std::get_if<int64_t>(pooling) : nullptr;
+  if (pooling && !(signed_pooling && *signed_pooling == -1) && gguf.u32(key("pooling_type")) != 0)
+    fail("%s makes embeddings of texts and does not write (its pooling type is %u)", file, gguf.u32(key("pooling_type")));
   if (c.head_length != value_length) fail("%s: keys of %d and values of %d differ in length, which is not supported", file, c.head_length, value_length);
   if (c.head_length % 8) fail("%s: a head length of %d is no multiple of 8, which is not supported", file, c.head_length);
   if (c.rope_length > c.head_length || c.rope_length % 2)
@@ -174,6 +181,8 @@ const float* Model::vector(const std::string& name, int64_t length, int64_t stac
     fail("%s: tensor %s has the type %s; norms, biases and sinks must be F32, F16 or BF16", gguf_.file().path().c_str(),
          name.c_str(), type_traits(tensor.type)->name);
   auto count = static_cast<size_t>(length * stack);
+  // A plan needs no values but those that are checked: RoPE's divisors, at most half a head.
+  if (reading_ == Reading::plan && count > kMaxHeadLength / 2) return reinterpret_cast<const float*>(tensor.data);
   auto values = std::make_unique<float[]>(count);
   for (size_t i = 0; i < count; i++) {
     uint16_t bits;
@@ -227,7 +236,7 @@ Layer Model::read_layer(int n) {
   return layer;
 }
 
-Model::Model(const std::string& path) : gguf_(path) {
+Model::Model(const std::string& path, Reading reading) : gguf_(path), reading_(reading) {
   config_ = read_config(gguf_, read_architecture(gguf_));
   name_ = gguf_.string("general.name", "");
   const Config& c = config_;
@@ -242,7 +251,7 @@ Model::Model(const std::string& path) : gguf_(path) {
   output_norm_ = vector("output_norm.weight", c.embedding);
   read_rope_divisors();
   for (int n = 0; n < c.layers; n++) layers_.push_back(read_layer(n));
-  gguf_.file().read_ahead();
+  if (reading == Reading::weights) gguf_.file().read_ahead();
 }
 
 void Model::read_rope_divisors() {

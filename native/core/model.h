@@ -115,13 +115,17 @@ struct HeadWeights {
 
 class Model {
  public:
+  /// What is read of a file: all, or only what tells whether it could be opened, with no page of the weights touched.
+  enum class Reading { weights, plan };
   /// Maps and validates. Throws Error: not a GGUF, another architecture, a missing tensor, a wrong shape or type, by name.
-  explicit Model(const std::string& path);
+  explicit Model(const std::string& path, Reading reading = Reading::weights);
   /// A draft head for `target`, whose embedding and output matrices it uses where the file has none; the target must outlive it.
   /// The vocabulary of its config is that of its output.
   Model(const std::string& path, const Model& target);
 
   const Gguf& gguf() const { return gguf_; }
+  /// The header alone; the model is then of no more use.
+  Gguf take_gguf() && { return std::move(gguf_); }
   const Config& config() const { return config_; }
   /// general.name; empty where the file has none. It lies in the file.
   std::string_view name() const { return name_; }
@@ -146,6 +150,7 @@ class Model {
   void read_rope_divisors();
 
   Gguf gguf_;
+  Reading reading_ = Reading::weights;
   const Model* target_ = nullptr;
   HeadWeights head_{};
   Config config_{};
