@@ -1,6 +1,5 @@
 // The `hearth` command line. Results go to standard output (JSON with --json), messages to standard error; any error is
 // one line and exit code 1.
-
 import { CONVERT_CHILD } from '../convert/child-name';
 import { messageOf, quote } from '../quote';
 import { VERSION } from '../version';

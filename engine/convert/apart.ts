@@ -24,7 +24,7 @@ export async function convertApart(folder: string, { signal, onProgress }: Apart
 	}
 	signal?.throwIfAborted();
 	const child = fork(__filename, [CONVERT_CHILD], {
-		execArgv: [...process.execArgv, `--max-old-space-size=${MOST_MEGABYTES}`],
+		execArgv: [`--max-old-space-size=${MOST_MEGABYTES}`],
 		stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
 	});
 	const tell = (message: ToChild) => child.connected && child.send(message, () => undefined);
@@ -40,7 +40,12 @@ export async function convertApart(folder: string, { signal, onProgress }: Apart
 		// Whatever happens, what it has begun to write is gone when this is over.
 		const ended = await new Promise<string>((resolve) => {
 			child.once('error', (error) => resolve(error.message));
-			child.once('exit', (code, killedBy) => resolve(killedBy ?? `exit code ${code}`));
+			child.once('exit', (code, killedBy) => {
+				const how = killedBy ?? `exit code ${code}`;
+				// Its last message may still be on the way.
+				if (child.connected) child.once('disconnect', () => resolve(how));
+				else resolve(how);
+			});
 		});
 		signal?.throwIfAborted();
 		if (answer && 'converted' in answer) return answer.converted;

@@ -333,9 +333,8 @@ function addsBosByClass(own: JsonObject | undefined): boolean {
 }
 
 function tokenText(value: unknown): string | undefined {
-	if (typeof value === 'string') return value;
-	const content = (value as { content?: unknown } | undefined)?.content;
-	return typeof content === 'string' ? content : undefined;
+	const text = typeof value === 'string' ? value : (value as { content?: unknown } | undefined)?.content;
+	return typeof text === 'string' && text !== '' ? text : undefined;
 }
 
 function chatTemplate(own: JsonObject | undefined): string | undefined {

@@ -220,8 +220,9 @@ export class Tokenizer {
 		const ids = new Int32Array(this.bytes.length);
 		for (let id = 0; id < this.vocabularySize; id++) {
 			const bytes = this.tokenBytes(id);
-			// Of tokens with the same bytes only the first is ever found.
-			if (this.special[id] || this.index.find(bytes, 0, bytes.length) !== id || !isUtf8(bytes)) continue;
+			// Marks and user-defined tokens are not merged; of tokens with the same bytes only the first is ever found.
+			if (this.names.get(this.name(id)) === id) continue;
+			if (this.index.find(bytes, 0, bytes.length) !== id || !isUtf8(bytes)) continue;
 			if (this.preTokenizer.scan(bytes, bytes.length).pieceEnd(0) !== bytes.length) continue;
 			if (this.merge.begin(bytes, 0, bytes.length).finish(ids, 0) !== 1 || ids[0] !== id) return id;
 		}
