@@ -1,6 +1,5 @@
 // The benchmark, shared by `hearth bench` and the editor: llama-bench's tests on a loaded model, and those of what an editor
 // needs beside them.
-
 import { setMaxListeners } from 'node:events';
 import os from 'node:os';
 import type { Ceilings } from '../../native/index';

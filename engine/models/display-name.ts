@@ -6,7 +6,7 @@ import path from 'node:path';
 export const PART = /-(\d{5})-of-(\d{5})(?=\.gguf$)/i;
 /** Names that converters and browsers give any model. */
 const GENERIC =
-	/^(?:model|weights|gguf|ggml|output|download|unnamed)[ _-]?\(?\d*\)?$|^(?:ggml-model|pytorch_model|unsloth)(?:[-_. ].*)?$/i;
+	/^(?:model|weights|gguf|ggml|output|download|unnamed)(?:[ _-]?\(?\d+\)?)?(?:[-_.](?:i?q\d\w*|mxfp4|bf16|f16|f32))?$|^(?:ggml-model|pytorch_model|unsloth)(?:[-_. ].*)?$/i;
 /** Content addresses (Ollama's and Hugging Face's blobs) and UUIDs. */
 const ADDRESS = /^(?:sha256[-:])?[0-9a-f]{16,}$|^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 const SIZE = /^(?:\d+x)?\d+(?:\.\d+)?[bmk]$/i;

@@ -1,5 +1,4 @@
 // Whole models in the self-test: a backend's logits beside the reference's, and the promise that how a step is cut changes no bit.
-
 import path from 'node:path';
 import type { Native, NativeCache, NativeModel } from '../../native/index';
 import { displayName } from '../models/display-name';

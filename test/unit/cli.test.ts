@@ -538,9 +538,11 @@ describe('models', () => {
 			expect(fetched).toMatchObject({ code: 0, stdout: `${path.join(to, 'model.gguf')}\n` });
 			expect(fetched.stderr).toContain('licence MIT, from https://x.example');
 			const after = await json<ModelList>(['models', '--folder', to]);
-			expect(after.found).toContainEqual(expect.objectContaining({ name: 'model', source: 'folder', fit: 'fits' }));
+			expect(after.found).toContainEqual(
+				expect.objectContaining({ name: 'tiny gpt-oss with random weights', source: 'folder', fit: 'fits' }),
+			);
 			const { stdout } = await run(['models', '--folder', to]);
-			expect(stdout).toMatch(/^model +folder +gpt-oss /m);
+			expect(stdout).toMatch(/^tiny gpt-oss with random weights +folder +gpt-oss /m);
 			expect(stdout).toMatch(/^small +MIT +chat/m);
 			// A lock that is none is named at once; one whose owner may live is waited for until somebody has had enough.
 			const lock = path.join(directory, 'locked', 'model.gguf.lock');

@@ -12,7 +12,6 @@ test.each([
 	['/m/big.gguf', '', 'big'],
 	['/m/Qwen3 4B.gguf', 'Qwen3 4B', 'Qwen3 4B'],
 	['/m/модель.gguf', 'x', 'модель'],
-	['/m/model-Q8_0.gguf', 'x', 'model-Q8_0'],
 	// A file whose name says nothing.
 	[blob, SMOL, 'Smollm2 135M'],
 	[blob, 'Gpt Oss 20b', 'Gpt Oss 20b'],
@@ -23,6 +22,8 @@ test.each([
 	[blob, 'Mixtral 8x7B Instruct', 'Mixtral 8x7B Instruct'],
 	[blob, ' two\n lines\t', 'two lines'],
 	['/m/model.gguf', 'Qwen3 4B', 'Qwen3 4B'],
+	['/m/model-Q8_0.gguf', 'Qwen3 4B', 'Qwen3 4B'],
+	['/m/modelling-7b.gguf', 'x', 'modelling-7b'],
 	['/m/model (1).gguf', 'Qwen3 4B', 'Qwen3 4B'],
 	['/m/ggml-model-Q4_K_M.gguf', 'Qwen3 4B', 'Qwen3 4B'],
 	['/m/unsloth.Q4_K_M.gguf', 'Qwen3 4B', 'Qwen3 4B'],

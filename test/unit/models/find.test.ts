@@ -77,7 +77,7 @@ describe('models that are found', () => {
 			{ source: 'folder', folder: path.join(folder, 'is-not-there') },
 		]);
 		expect(found.map(({ source, name }) => [source, name])).toEqual([
-			['huggingface', 'model-Q8_0'],
+			['huggingface', 'tiny gpt-oss with random weights'],
 			['lm-studio', 'other'],
 		]);
 	});
