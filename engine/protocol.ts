@@ -227,6 +227,8 @@ export interface EngineStatus {
 	/** The model that chats, and completes where there is no other. */
 	model?: ModelSummary;
 	completionModel?: ModelSummary;
+	/** In state `loading`: whose models are being loaded. What is loaded answers meanwhile. */
+	loading?: ModelRole[];
 	/**
 	 * One line that says what is wrong and what to do; in state `error` always there. In other states: the model of this
 	 * client's settings could not be loaded, and the one in use was kept.

@@ -2,7 +2,8 @@
 import { completionWindow } from '../models/memory-need';
 import type { EngineSettings, ModelRole } from '../protocol';
 
-export const ROLES = ['chat', 'completion'] as const satisfies readonly ModelRole[];
+/** In the order they are loaded in: the model for completions is the smaller one, and is wanted first. */
+export const ROLES = ['completion', 'chat'] as const satisfies readonly ModelRole[];
 
 /** The settings that a role's model is loaded with; undefined: none is chosen for it, and the other one does its work. */
 export function settingsOf(role: ModelRole, settings: EngineSettings): EngineSettings | undefined {

@@ -13,6 +13,7 @@ import { failures, runSelfTest } from '../selftest/selftest';
 import { VERSION } from '../version';
 import { describe, log } from './log';
 import { type LoadedModel, ModelHost, type ModelState, type OpenModel } from './model-host';
+import { ROLES } from './roles';
 
 /** Status notifications come at most this often, in milliseconds. */
 const STATUS_INTERVAL = 250;
@@ -114,19 +115,19 @@ export class SharedEngine {
 	async modelFor(role: ModelRole): Promise<LoadedModel> {
 		const own = this.hosts[role];
 		const other = this.hosts[role === 'chat' ? 'completion' : 'chat'];
-		const instead = other.model ?? (other.state.state === 'unloaded' ? await other.wakenModel() : undefined);
 		switch (own.state.state) {
 			case 'ready':
 			case 'unloaded':
 				return own.wakenModel();
 			case 'loading':
 				// What is replaced works on; at the start the other one does, but chat waits for the model it was meant for.
-				return own.model ?? (role === 'completion' ? instead : undefined) ?? own.requireModel();
-			default:
-				return (
-					(role === 'completion' || other.model?.summary.chatFormat !== undefined ? instead : undefined) ??
-					own.requireModel()
-				);
+				return own.model ?? (role === 'completion' ? other.model : undefined) ?? own.wakenModel();
+			default: {
+				// Asked for only here: a model that is there must not wait for the other one.
+				const instead = other.model ?? (other.state.state === 'unloaded' ? await other.wakenModel() : undefined);
+				const able = role === 'completion' || instead?.summary.chatFormat !== undefined;
+				return (able ? instead : undefined) ?? own.requireModel();
+			}
 		}
 	}
 
@@ -207,6 +208,7 @@ export class SharedEngine {
 			| Extract<ModelState, { state: 'error' }>
 			| undefined;
 		const needs = [chat, completion].flatMap(({ model }) => (model?.need ? [model.need] : []));
+		const loading = ROLES.filter((role) => this.hosts[role].state.state === 'loading');
 		const downloads = this.downloads.statuses;
 		return {
 			state: this.#stateName(),
@@ -214,6 +216,7 @@ export class SharedEngine {
 			version: VERSION,
 			...withSummary('model', chat),
 			...withSummary('completionModel', completion),
+			...(loading.length > 0 && { loading }),
 			...(failed && { error: failed.error }),
 			...(downloads.length > 0 && { downloads }),
 			...(needs.length > 0 && { need: needs.reduce(addNeeds) }),

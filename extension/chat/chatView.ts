@@ -203,7 +203,7 @@ export class ChatView implements vscode.WebviewViewProvider, vscode.Disposable {
 		};
 		const saving = setInterval(() => void this.#store.save(conversation), SAVE_MILLISECONDS);
 		try {
-			await this.#engine.settled(answering.cancellation.token);
+			await this.#engine.settled(answering.cancellation.token, 'chat');
 			const token = randomUUID();
 			const result = await this.#engine.requestWithProgress(
 				ChatRequest,

@@ -60,7 +60,7 @@ export class Completions implements vscode.Disposable {
 		this.#subscriptions.push(
 			vscode.commands.registerCommand('hearth.whyNoSuggestion', () => this.#explain(engine)),
 			engine.onDidChange((view) => {
-				this.#canAsk = canAsk(view.state, this.#canAsk);
+				this.#canAsk = canAsk(view.state, this.#canAsk, view.status);
 			}),
 		);
 	}

@@ -14,9 +14,10 @@ export function toggleLanguage(languages: LanguageMap, languageId: string): Reco
 }
 
 /**
- * Whether the engine answers requests in this state, if only after a moment: it loads an idle model again when it is asked, and
- * while a model loads, what could be asked before it can still be asked.
+ * Whether the engine answers requests for completions, if only after a moment: it loads an idle model again when it is asked, and
+ * while a model loads, what could be asked before it can still be asked, and any model that is there completes.
  */
-export function canAsk(state: EngineView['state'], before: boolean): boolean {
-	return state === 'ready' || state === 'busy' || state === 'unloaded' || (state === 'loading' && before);
+export function canAsk(state: EngineView['state'], before: boolean, status?: EngineView['status']): boolean {
+	const loaded = status?.completionModel !== undefined || status?.model !== undefined;
+	return state === 'ready' || state === 'busy' || state === 'unloaded' || (state === 'loading' && (before || loaded));
 }

@@ -54,6 +54,8 @@ export function explainCompletion(facts: CompletionFacts): Explanation {
 		case 'restarting':
 			return { text: 'The engine is starting; suggestions come when it is ready.' };
 		case 'loading':
+			// The one that chats may be loading while another one completes.
+			if (engine.status?.completionModel ?? engine.status?.model) break;
 			return { text: 'The model is still loading; suggestions come when it is ready.' };
 		case 'failed':
 			return { text: `The engine is not running: ${engine.message ?? 'it stopped'}`, action: 'restart-engine' };

@@ -17,6 +17,7 @@ import {
 import {
 	type EngineSettings,
 	type EngineStatus,
+	type ModelRole,
 	type NetworkSettings,
 	StatusNotification,
 	StatusRequest,
@@ -111,10 +112,13 @@ export class Engine implements vscode.Disposable {
 		await this.#ensureSession();
 	}
 
-	/** Resolves once the engine neither starts nor loads a model. @throws vscode.CancellationError */
-	async settled(cancellation: vscode.CancellationToken): Promise<void> {
+	/**
+	 * Resolves once the engine neither starts nor loads a model, or the model of one role.
+	 * @throws vscode.CancellationError
+	 */
+	async settled(cancellation: vscode.CancellationToken, role?: ModelRole): Promise<void> {
 		await this.#ensureSession();
-		while (this.#view.state === 'loading' || this.#view.state === 'starting' || this.#view.state === 'restarting') {
+		while (isUnsettled(this.#view, role)) {
 			await new Promise<void>((resolve) => {
 				const done = () => {
 					changed.dispose();
@@ -369,6 +373,15 @@ export class Engine implements vscode.Disposable {
 		});
 		return prepareEndpoint(candidates, userId);
 	}
+}
+
+/** Whether what is asked for may be there soon. */
+function isUnsettled({ state, status }: EngineView, role: ModelRole | undefined): boolean {
+	if (state === 'starting' || state === 'restarting') return true;
+	if (state !== 'loading') return false;
+	// Without a model of its own, a role's work is done by the one that is loading.
+	const there = role === 'chat' ? status?.model : status?.completionModel;
+	return role === undefined || !there || (status?.loading ?? [role]).includes(role);
 }
 
 function signal(processId: number, name: 'SIGTERM' | 'SIGKILL'): void {

@@ -100,7 +100,7 @@ function stateText({ engine, completionsEnabled }: StatusFacts): StatusText {
 				severity: 'none',
 			};
 		case 'loading':
-			return { text: '$(loading~spin) Hearth: loading', summary: 'Loading the model', severity: 'none' };
+			return { text: '$(loading~spin) Hearth: loading', summary: loadingText(status), severity: 'none' };
 		case 'failed':
 			return { text: '$(error) Hearth: stopped', summary: 'The engine is not running', severity: 'error' };
 		case 'error':
@@ -124,6 +124,14 @@ function stateText({ engine, completionsEnabled }: StatusFacts): StatusText {
 				severity: 'none',
 			};
 	}
+}
+
+/** With two models one may be there while the other one loads. */
+function loadingText(status: EngineStatus | undefined): string {
+	const { completionModel, model, loading = [] } = status ?? {};
+	if (loading.length > 1 || !(completionModel ?? model)) return 'Loading the model';
+	if (completionModel && loading[0] === 'chat') return 'Loading the model that chats; completions are ready';
+	return model && loading[0] === 'completion' ? 'Loading the model that completes; chat is ready' : 'Loading the model';
 }
 
 /** The tooltip's facts as label and value. */

@@ -103,6 +103,25 @@ test('an idle model can be asked, and still while it loads again; one that is lo
 	expect(asked('ready', 'restarting', 'loading')).toBe(false);
 });
 
+test('a model that is there can be asked while the other one loads', () => {
+	const status = (models: Partial<EngineStatus>) => models as EngineStatus;
+	const small = status({ completionModel: { name: 'small' } as never, loading: ['chat'] });
+	const large = status({ model: { name: 'large' } as never, loading: ['completion'] });
+	expect(canAsk('loading', false, status({ loading: ['chat', 'completion'] }))).toBe(false);
+	expect(canAsk('loading', false, small)).toBe(true);
+	expect(canAsk('loading', false, large)).toBe(true);
+	expect(canAsk('error', true, small)).toBe(false);
+	const facts = { inlineSuggestEnabled: true, enabled: true, languageEnabled: true, pending: false };
+	const document = { languageId: 'c', scheme: 'file', schemeSupported: true };
+	const explain = (told: EngineStatus) =>
+		explainCompletion({ ...facts, document, engine: { state: 'loading', status: told } }).text;
+	expect(explain(status({ loading: ['chat', 'completion'] }))).toContain('still loading');
+	expect(explain(small)).toContain('No suggestion has been asked for yet');
+	const summary = (told: EngineStatus) =>
+		statusText({ engine: { state: 'loading', status: told }, completionsEnabled: true } as never).text;
+	expect(summary(small)).toContain('loading');
+});
+
 describe('models to choose from', () => {
 	const memory = { totalBytes: 16e9, availableBytes: 9e9 };
 	const need = { weightBytes: 12.1e9, cacheBytes: 0.5e9, scratchBytes: 0.4e9, totalBytes: 13e9 };

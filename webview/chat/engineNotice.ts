@@ -23,6 +23,8 @@ export function engineNotice(view: EngineView): EngineNotice {
 		case 'restarting':
 			return { text: 'The engine stopped and is being started again…', actions: ['show-log'], busy: true };
 		case 'loading':
+			// The one that completes may be loading while this one is there.
+			if (view.status?.model && view.status.loading?.includes('chat') === false) return { actions: [], busy: false };
 			return { text: 'Loading the model…', actions: [], busy: true };
 		case 'failed':
 			return {

@@ -1,9 +1,10 @@
 import { afterEach, expect, test, vi } from 'vitest';
 import type { ChatResult, EngineSettings } from '../../../engine/protocol';
-import type { OpenModel } from '../../../engine/server/model-host';
+import type { ModelHost, OpenModel } from '../../../engine/server/model-host';
 import { settingsOf } from '../../../engine/server/roles';
 import { serveStreams } from '../../../engine/server/server';
 import { DEFAULT_SETTINGS } from '../../../engine/server/settings';
+import { SharedEngine } from '../../../engine/server/shared-engine';
 import { answers, completes, type FakeOpenedModel, fakeOpenedModel } from '../support/fake-opened-model';
 import { streamPair } from '../support/lsp-client';
 
@@ -17,12 +18,13 @@ let end: (() => Promise<unknown>) | undefined;
 afterEach(() => end?.());
 
 /** Models by file name: what each was opened with, and whether it is open. */
-function start() {
+function start(opening: Record<string, Promise<void>> = {}) {
 	const models = new Map<string, FakeOpenedModel>();
 	const opened: { file: string; contextTokens: unknown; cacheTokens: unknown; draftModelPath: unknown }[] = [];
 	const open: OpenModel = async (file, { contextTokens, cacheTokens, draftModelPath, turns }) => {
 		opened.push({ file, contextTokens, cacheTokens, draftModelPath });
 		if (file.includes('broken')) throw new Error(`${file} is no GGUF file`);
+		await opening[file];
 		const script = file.includes('code') ? completes(TARGET) : answers('<|channel|>final<|message|>Hello<|return|>');
 		const model = fakeOpenedModel(script, { contextTokens: 2000, ...(turns && { turns }) });
 		models.set(file, model);
@@ -111,6 +113,78 @@ test('a model is loaded for the role it is asked for', async () => {
 	expect(await client.complete(URI, 0, 13)).toHaveLength(1);
 	await client.connection.sendRequest('hearth/unloadModel');
 	expect([...models.values()].map(({ native }) => native.closed)).toEqual([true, true]);
+});
+
+/** A file's opening that waits until it is let go on. */
+function held(file: string): { opening: Record<string, Promise<void>>; open: () => void } {
+	let open = () => {};
+	const opening = {
+		[file]: new Promise<void>((resolve) => {
+			open = resolve;
+		}),
+	};
+	return { opening, open };
+}
+
+test('completions are there before the large model is, which is begun last', async () => {
+	const { opening, open } = held('/chat.gguf');
+	const { client, opened, chat } = start(opening);
+	await client.initialize({ modelPath: '/chat.gguf', completionModelPath: '/code.gguf', completion });
+	const status = await client.until(({ completionModel }) => completionModel !== undefined);
+	expect(status).toMatchObject({ state: 'loading', loading: ['chat'] });
+	expect(opened.map(({ file }) => file)).toEqual(['/code.gguf', '/chat.gguf']);
+	await client.open(URI, 'function add(\n');
+	expect(await client.complete(URI, 0, 13)).toMatchObject([{ insertText: 'first, second) {' }]);
+	await expect(chat()).rejects.toThrow('still loading');
+	open();
+	const ready = await client.until(({ state }) => state === 'ready');
+	expect(ready.loading).toBeUndefined();
+	expect((await chat()).content).toBe('Hello');
+});
+
+test('chat does not wait for the model that completes, nor completions for the one that is replaced', async () => {
+	const { opening, open } = held('/code.gguf');
+	const { client, chat } = start(opening);
+	await client.initialize({ modelPath: '/chat.gguf', completionModelPath: '/code.gguf', completion });
+	await client.until(({ model }) => model !== undefined);
+	expect((await chat()).content).toBe('Hello');
+	await client.open(URI, 'function add(\n');
+	// The one that chats completes meanwhile.
+	expect(await client.complete(URI, 0, 13)).toBeDefined();
+	expect(await client.status()).toMatchObject({ state: 'loading', loading: ['completion'] });
+	open();
+	await client.until(({ state }) => state === 'ready');
+	expect(await client.complete(URI, 0, 13)).toMatchObject([{ insertText: 'first, second) {' }]);
+});
+
+test('completions do not wake an idle model that chats', async () => {
+	const engine = new SharedEngine({
+		fixedModel: false,
+		open: async (file, { turns }) => {
+			opened.push(file);
+			return fakeOpenedModel(completes(TARGET), { contextTokens: 2000, ...(turns && { turns }) });
+		},
+	});
+	const opened: string[] = [];
+	await engine.hosts.chat.load({ ...DEFAULT_SETTINGS, modelPath: '/chat.gguf' });
+	await engine.hosts.completion.load({ ...DEFAULT_SETTINGS, modelPath: '/code.gguf' });
+	const sleep = async (host: ModelHost) => {
+		// Warming up goes first.
+		while (host.model?.engine.busy) await new Promise((resolve) => setTimeout(resolve, 5));
+		await host.sleep();
+		expect(host.state.state).toBe('unloaded');
+	};
+	await sleep(engine.hosts.chat);
+	expect(await engine.modelFor('completion')).toBe(engine.hosts.completion.model);
+	expect(opened).toEqual(['/chat.gguf', '/code.gguf']);
+	// Idle itself, it is woken alone, and two who ask at once share that.
+	await sleep(engine.hosts.completion);
+	const [one, two] = await Promise.all([engine.modelFor('completion'), engine.modelFor('completion')]);
+	expect(one).toBe(two);
+	expect(opened).toEqual(['/chat.gguf', '/code.gguf', '/code.gguf']);
+	expect((await engine.modelFor('chat')).summary.name).toBe('fake');
+	expect(opened.length).toBe(4);
+	await engine.close();
 });
 
 test.each<[string, string, string | undefined, string | undefined]>([
