@@ -64,6 +64,13 @@ export class Budget {
 		return result;
 	}
 
+	/** Makes a text of another one as a whole; all of what comes of a disguised one is disguised. */
+	rewrite(text: string, work: (seen: string) => string): string {
+		const seen = this.read(text);
+		const result = work(seen);
+		return this.#disguise && seen !== text ? this.#disguise.hide(result) : result;
+	}
+
 	/** For reading or making a list of this many items. */
 	items(count: number): void {
 		this.charge(2 + 2 * count);

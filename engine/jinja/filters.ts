@@ -323,13 +323,12 @@ function wordWrap(text: string, [width, breakLong, wrapString]: Given, budget: B
 }
 
 function stripTags(text: string, budget: Budget): string {
-	const seen = budget.read(text);
 	budget.text(4 * text.length);
 	let result = '';
 	for (let at = 0; at < text.length; ) {
-		const open = seen.indexOf('<', at);
-		const comment = open >= 0 && seen.startsWith('<!--', open);
-		const close = open < 0 ? -1 : comment ? seen.indexOf('-->', open + 4) : seen.indexOf('>', open);
+		const open = text.indexOf('<', at);
+		const comment = open >= 0 && text.startsWith('<!--', open);
+		const close = open < 0 ? -1 : comment ? text.indexOf('-->', open + 4) : text.indexOf('>', open);
 		if (close < 0) {
 			result += text.slice(at);
 			break;
@@ -485,7 +484,9 @@ export const FILTERS: ReadonlyMap<string, Filter> = new Map<string, Filter>([
 		},
 	],
 	filter('groupby', ['attribute', 'default', 'case_sensitive'], groupBy, 1),
-	textFilter('indent', ['width', 'first', 'blank'], indent),
+	textFilter('indent', ['width', 'first', 'blank'], (text, args, budget) =>
+		budget.rewrite(text, (seen) => indent(seen, args, budget)),
+	),
 	filter('int', ['default', 'base'], (value, [otherwise, base], { budget }) =>
 		toInteger(
 			value,
@@ -536,7 +537,7 @@ export const FILTERS: ReadonlyMap<string, Filter> = new Map<string, Filter>([
 		),
 	),
 	textFilter('string', [], (text) => text),
-	textFilter('striptags', [], (text, _, budget) => stripTags(text, budget)),
+	textFilter('striptags', [], (text, _, budget) => budget.rewrite(text, (seen) => stripTags(seen, budget))),
 	filter('sum', ['attribute', 'start'], (value, [attribute, start], runtime) => {
 		const get = (attribute ?? null) === null ? (item: Value) => item : getter(attribute!, runtime);
 		let sum: Value = start ?? 0n;
@@ -556,6 +557,8 @@ export const FILTERS: ReadonlyMap<string, Filter> = new Map<string, Filter>([
 		budget.text(4 * text.length);
 		return BigInt(budget.read(text).match(/[\p{L}\p{N}_]+/gu)?.length ?? 0);
 	}),
-	textFilter('wordwrap', ['width', 'break_long_words', 'wrapstring', 'break_on_hyphens'], wordWrap),
+	textFilter('wordwrap', ['width', 'break_long_words', 'wrapstring', 'break_on_hyphens'], (text, args, budget) =>
+		budget.rewrite(text, (seen) => wordWrap(seen, args, budget)),
+	),
 	filter('xmlattr', ['autospace'], (value, args, { budget }) => xmlAttributes(value, args, budget)),
 ]);

@@ -324,7 +324,6 @@ const STRING: Record<string, Method<string>> = {
 	index: found(false, true),
 	isalnum: matches(/^[\p{L}\p{N}]+$/u),
 	isalpha: matches(/^\p{L}+$/u),
-	// biome-ignore lint/suspicious/noControlCharactersInRegex: it is what ASCII is
 	isascii: matches(/^[\0-\x7f]*$/, true),
 	isdecimal: matches(/^\p{Nd}+$/u),
 	isdigit: matches(/^[\p{Nd}\u00b2\u00b3\u00b9\u2070\u2074-\u2079\u2080-\u2089]+$/u),

@@ -36,11 +36,12 @@ export class Template {
 
 	/** @throws TemplateError, of one line, where the template raises or takes too much. */
 	render(variables: { readonly [name: string]: Variable }, { units, now, disguise }: RenderOptions): string {
-		return guarded(() => {
-			const budget = new Budget(units, disguise);
+		const budget = new Budget(units, disguise);
+		const work = () => {
 			const given = Object.entries(variables).map(([name, value]): [string, Value] => [name, fromJson(value, budget)]);
 			return new Interpreter([...makeGlobals(now, budget), ...given], budget).render(this.#statements);
-		});
+		};
+		return guarded(work, disguise);
 	}
 }
 
@@ -55,13 +56,12 @@ function fromJson(value: Variable, budget: Budget): Value {
 }
 
 /** Whatever goes wrong in here is the template's fault, and no more than an error. */
-function guarded<T>(work: () => T): T {
+function guarded<T>(work: () => T, disguise?: Disguise): T {
 	try {
 		return work();
 	} catch (error) {
-		if (error instanceof TemplateError) throw error;
-		// JavaScript's own: the end of the stack, or a text or number of more than it can hold.
-		if (error instanceof RangeError) throw new TemplateError('it nests too deeply');
-		throw new TemplateError((error as Error).message);
+		// JavaScript's own are the end of the stack, and a text or number of more than it can hold.
+		const message = error instanceof RangeError ? 'it nests too deeply' : (error as Error).message;
+		throw new TemplateError(disguise ? disguise.reveal(message) : message);
 	}
 }

@@ -211,11 +211,13 @@ describe('hearth info', () => {
 			tokenizer: { model: 'gpt2', pre: 'gpt-4o' },
 			hyperparameters: { block_count: 4, expert_count: 8 },
 			backend: { name: 'cpu', kernels: expect.any(String) },
+			chat: 'Harmony',
 		});
 		const types = summary['tensorTypes'] as { count: number; bytes: number }[];
 		expect(types.reduce((sum, { count }) => sum + count, 0)).toBe(summary['tensorCount']);
 		const { stdout } = await run(['info', model]);
 		expect(stdout).toMatch(/^architecture +gpt-oss$/m);
+		expect(stdout).toMatch(/^chat +Harmony$/m);
 		expect(stdout).toMatch(/^ {2}MXFP4 +12 /m);
 		expect(stdout).toMatch(/^attention.layer_norm_rms_epsilon +0.00001$/m);
 		const alone = summary['memory'] as MemoryNeed;

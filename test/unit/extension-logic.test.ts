@@ -420,6 +420,7 @@ describe('status', () => {
 
 	it('lists what the engine knows of itself', () => {
 		const details = Object.fromEntries(statusDetails(status));
+		expect(details['Chat format']).toBe('Harmony');
 		expect(details['Memory']).toBe('1.5 GB (peak 2.0 GB), of a mapped file of 12.1 GB');
 		expect(details['KV cache']).toBe('1,000 of 8,192 tokens, 100 MB');
 		expect(details['Engine']).toBe('0.1.0, process 42');

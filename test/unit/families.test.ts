@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { Window } from '../../engine/completion/window';
-import { familyOf } from '../../engine/families/choose';
+import { chatText, familyOf } from '../../engine/families/choose';
 import { type ChatPrompt, requireChat } from '../../engine/families/family';
 import { templateChatFormat } from '../../engine/families/jinja-template';
 import { rankedVocabulary, vocabularyHeader } from '../../engine/synth/vocabulary';
@@ -165,6 +165,200 @@ describe("a file's own template", () => {
 			text = '!';
 		}
 		expect(text).toBe('!');
+	});
+});
+
+describe('a template that looks at the messages', () => {
+	const SPECIALS = [...CHATML, '<think>', '</think>', '[INST]', '<|é🙂|>', '<s>', '🤖', '\n\n\n', '\ue000x'];
+	const format = (template: string, specials = SPECIALS) => {
+		const { header, tokenizer, text, specialsIn } = setUp(specials, { 'tokenizer.chat_template': template });
+		const chat = requireChat(familyOf(header, tokenizer));
+		expect(chat.name).toBe('its own template');
+		return { chat, tokenizer, text, specialsIn };
+	};
+	const each = (inner: string) => `{% for m in messages %}${inner}{% endfor %}`;
+
+	it.each([
+		['{{ m.content | tojson }};', 'a "b"\n', '"a \\"b\\"\\n";'],
+		["{{ m.content.replace('a', 'b') }};", 'banana', 'bbnbnb;'],
+		['{{ m.content | lower }};', 'ABC', 'abc;'],
+		['{{ m.content | upper }};', '<Think>', '<THINK>;'],
+		['{{ m.content[:3] }}{{ m.content[-1] }};', 'abcdef', 'abcf;'],
+		["{% if 'cde' in m.content %}yes{% endif %}{{ m.content }};", 'abcdef', 'yesabcdef;'],
+		['{{ m.content | length }}{{ m.content }};', 'abc', '3abc;'],
+		['{% if m.content %}{{ m.content }}{% else %}nothing{% endif %};', '', 'nothing;'],
+		["{% if m.content == '' %}empty{% endif %}{{ m.content }};", '', 'empty;'],
+		["{% if m.content.startswith('/') %}command {% endif %}{{ m.content }};", '/help', 'command /help;'],
+		["{{ m.content.split('</think>')[-1].lstrip('\\n') }};", '<think>x</think>\n\nyes', 'yes;'],
+		["{{ m.content.strip('\\n') }};", '\n a \n', ' a ;'],
+		['{{ m.content | trim }};', ' \u2003a\n', 'a;'],
+		['{{ m.content | capitalize }};', 'hello World', 'Hello world;'],
+		['{{ m.content.splitlines() | length }}{{ m.content }};', 'a\nb', '2a\nb;'],
+		["{{ '%s|%d' % (m.content, m.content | length) }};", 'é🙂', 'é🙂|2;'],
+		['{{ [m.content] }};', "it's", '["it\'s"];'],
+	])('%s', (inner, content, expected) => {
+		const { chat, text } = format(each(`{% if m.role == 'user' %}${inner}{% else %}{{ m.content }}{% endif %}`));
+		expect(text(chat.encode(prompt(content)))).toBe(expected);
+	});
+
+	/** What could make a special token of a text, with a text that it would make it of. */
+	const makers: [string, (name: string) => string][] = [
+		['{{ m.content }}', (name) => name],
+		['{{ m.content | trim }}', (name) => ` ${name}\n`],
+		['{{ m.content | lower }}', (name) => name.toUpperCase()],
+		['{{ m.content.upper() }}{{ m.content.lower() }}', (name) => name.toUpperCase()],
+		["{{ m.content.replace(' ', '') }}", (name) => [...name].join(' ')],
+		["{{ m.content | replace('-', '') }}", (name) => [...name].join('-')],
+		['{{ m.content[::-1] }}{{ m.content | reverse }}', (name) => [...name].reverse().join('')],
+		["{{ m.content.split(',') | join }}", (name) => [...name].join(',')],
+		["{{ m.content | tojson }}{{ [m.content] }}{{ m.content ~ '' }}", (name) => name],
+		["{{ '%s' % m.content }}{{ '{}'.format(m.content) }}", (name) => name],
+		['{% set x %}{{ m.content }}{% endset %}{{ x }}{{ x | string }}', (name) => name],
+		['{% macro f(t) %}{{ t }}{% endmacro %}{{ f(m.content) }}', (name) => name],
+		['{% filter trim %}{{ m.content }}{% endfilter %}', (name) => name],
+		['{% for c in m.content %}{{ c }}{% endfor %}', (name) => name],
+		['{{ m.content[:2] }}{{ m.content[2:] }}', (name) => name],
+		['<{{ m.content }}', (name) => name.slice(1)],
+		['{{ m.content }}>', (name) => name.slice(0, -1)],
+		['<|{{ m.content }}|>', (name) => name.slice(2, -2)],
+		['[{{ m.content }}]<{{ m.content }}>', (name) => name.slice(1, -1)],
+		['{{ m.content | title }}{{ m.content | capitalize }}', (name) => name],
+		['{{ m.content | e | replace("&lt;", "<") | replace("&gt;", ">") }}', (name) => name],
+		[
+			'{{ m.content | indent(2, true) }}{{ m.content | wordwrap(3) }}{{ m.content | urlencode }}{{ m.content | striptags }}',
+			(name) => `x${name}`,
+		],
+		['{{ m.content | list | sort | join }}', (name) => name],
+		['{{ m.content }}{{ m.content }}', (name) => name.slice(0, 3) + name.slice(3)],
+	];
+
+	it.each(makers)('makes no special token of them: %s', (inner, make) => {
+		const { chat, specialsIn } = format(`${each(inner)}<|im_end|>`);
+		for (const name of ['<|startoftext|>', '<|endoftext|>', ...SPECIALS]) {
+			const text = make(name);
+			const turns = prompt(text, text, `${text}${text}`);
+			expect(specialsIn(chat.encode({ ...turns, instructions: text })), name).toBe(1);
+		}
+	});
+
+	it('keeps every text, whatever characters it has', () => {
+		const { chat, text } = format(each('{{ m.content }}'));
+		const area = String.fromCharCode(...Array.from({ length: 300 }, (_, i) => 0xe000 + i));
+		for (const content of [area, '\ue000x', '\u0000\ufeff\u2028', '🤖🙂', 'é\u0301', '{{ 7 * 7 }}{% raw %}{#']) {
+			expect(text(chat.encode(prompt(content)))).toBe(content);
+		}
+	});
+
+	it('in a long conversation, too', () => {
+		const { chat, tokenizer } = format(SMOLLM2, CHATML);
+		const turns = Array.from({ length: 20_001 }, (_, i) => `turn ${i}`);
+		const ids = chat.encode(prompt(...turns));
+		expect(ids.filter((id) => id === tokenizer.specialId('<|im_start|>'))).toHaveLength(20_003);
+	});
+
+	it('says so where it fails on a conversation', () => {
+		const { chat } = format(
+			each("{% if 'x' in m.content %}{{ raise_exception('no ' ~ m.content) }}{% endif %}{{ m.content }}"),
+		);
+		expect(() => chat.encode(prompt('ax'))).toThrow(
+			"the chat template in the model's file fails on this conversation: no ax",
+		);
+	});
+
+	it('gets the instructions to the model where it ignores a system message', () => {
+		const { chat, text } = format(each("{% if m.role != 'system' %}{{ m.content }};{% endif %}"));
+		expect(text(chat.encode({ ...prompt('Hi'), instructions: 'Be brief.' }))).toBe('Be brief.\n\nHi;');
+	});
+});
+
+describe('BOS', () => {
+	const body = '{% for m in messages %}{{ m.content }}{% endfor %}';
+	const encode = (template: string, addsBos: boolean | undefined, content = 'Hi') => {
+		const { family, tokenizer } = setUp(
+			LLAMA3,
+			{
+				'tokenizer.ggml.bos_token_id': 258,
+				'tokenizer.chat_template': template,
+				...(addsBos !== undefined && { 'tokenizer.ggml.add_bos_token': addsBos }),
+			},
+			'llama-bpe',
+		);
+		const chat = requireChat(family());
+		expect(chat.name).toBe('its own template');
+		return { ids: [...chat.encode(prompt(content))], tokenizer };
+	};
+	const BOS = 258;
+
+	it.each([
+		['{{ bos_token }}', true],
+		[' {{ bos_token }}', true],
+		['\n\n{{ bos_token }}', true],
+		['{% if true %}\n{% endif %}\n\t{{ bos_token }}\n', true],
+		['{# comment #}\n {{- bos_token }}', true],
+		['\u2003{{ bos_token }}', true],
+		['Text: {{ bos_token }}', true],
+		['<|begin_of_text|>', true],
+		['', true],
+		['  ', true],
+		['Text: ', true],
+		['<|start_header_id|>', true],
+		['{{ bos_token }}', false],
+		[' {{ bos_token }}', false],
+	])('is there once where a template begins with %j, adding it: %s', (start, addsBos) => {
+		for (const content of ['Hi', '<|begin_of_text|>', ' ']) {
+			expect(encode(start + body, addsBos, content).ids.filter((id) => id === BOS)).toHaveLength(1);
+		}
+	});
+
+	it('is not there where neither the vocabulary nor the template wants it', () => {
+		expect(encode(body, false).ids).not.toContain(BOS);
+		expect(encode(body, false, '<|begin_of_text|>').ids).not.toContain(BOS);
+	});
+
+	it('is first where the template writes it only behind messages', () => {
+		expect(encode(`${body}{{ bos_token }}`, true).ids[0]).toBe(BOS);
+	});
+});
+
+describe('what chat uses is told', () => {
+	const told = (template: string | undefined, specials: string[]) => {
+		const metadata = template === undefined ? {} : { 'tokenizer.chat_template': template };
+		return chatText(setUp(specials, metadata).family());
+	};
+
+	it.each([
+		[SMOLLM2, CHATML, 'its own template'],
+		[undefined, CHATML, 'ChatML, its file brings no chat template'],
+		[undefined, LLAMA3, 'Llama 3, its file brings no chat template'],
+		[undefined, [], 'not possible: its file brings no chat template'],
+		[
+			'{{ messages[-1].content | nosuch }}',
+			CHATML,
+			"ChatML, instead of the chat template in its file, which cannot be used: No filter named 'nosuch'.",
+		],
+		[
+			'{{ messages[0].x.y }}',
+			CHATML,
+			"ChatML, instead of the chat template in its file, which cannot be used: 'dict object' has no attribute 'x'",
+		],
+		[
+			'hello',
+			CHATML,
+			"ChatML, instead of the chat template in its file, which cannot be used: it leaves the user's message out",
+		],
+		['{{ x.y }}', [], "not possible: the chat template in its file cannot be used: 'x' is undefined"],
+		[
+			"{% set s = 'a' %}".concat('{% set s = s + s %}'.repeat(28), "{{ s|replace('a', 'b') }}"),
+			CHATML,
+			'ChatML, instead of the chat template in its file, which cannot be used: it takes too long',
+		],
+	])('%j', (template, specials, expected) => {
+		expect(told(template, specials)).toBe(expected);
+	});
+
+	it('even where the file names a token that is not there', () => {
+		const metadata = { 'tokenizer.chat_template': SMOLLM2, 'tokenizer.ggml.bos_token_id': 99_999 };
+		expect(chatText(setUp(CHATML, metadata).family())).toBe('its own template');
 	});
 });
 

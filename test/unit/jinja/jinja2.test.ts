@@ -134,6 +134,8 @@ describe('a disguise', () => {
 		],
 		...[
 			't|striptags',
+			't|wordwrap(4)',
+			't|indent("> ", true, true)',
 			't.center(50, "*")',
 			't.zfill(50)',
 			't.ljust(50) ~ "|"',
