@@ -1,14 +1,17 @@
 // Whether a reasoning effort means anything to a model.
-import type { ChatFormat, ChatPrompt } from './family';
+import type { ChatFormat } from './family';
 
 const EFFORTS = ['low', 'medium', 'high'] as const;
 
-/** Whether prompts of a format differ by the effort asked for. */
+/** Whether prompts of a format differ by the effort asked for. Never throws: a template that refuses some effort takes none. */
 export function takesReasoningEffort(format: ChatFormat): boolean {
 	const turns = [{ role: 'user', content: 'a' }] as const;
-	const prompts = EFFORTS.map((reasoningEffort): string => {
-		const prompt: ChatPrompt = { currentDate: '2026-01-01', reasoningEffort, turns };
-		return format.encode(prompt).join();
-	});
-	return new Set(prompts).size > 1;
+	try {
+		const prompts = EFFORTS.map((reasoningEffort) =>
+			format.encode({ currentDate: '2026-01-01', reasoningEffort, turns }).join(),
+		);
+		return new Set(prompts).size > 1;
+	} catch {
+		return false;
+	}
 }

@@ -92,6 +92,7 @@ test('the summary says what to call it, and whether a reasoning effort makes a d
 		[template(''), undefined],
 		[template('{% if enable_thinking is defined and not enable_thinking %}quick{% endif %}'), true],
 		[template('{{ reasoning_effort }}'), true],
+		[template("{% if reasoning_effort == 'high' %}{{ raise_exception('no') }}{% endif %}"), undefined],
 		[nativeChatFormat(chatml, new Set())!, undefined],
 		[{ unavailable: 'it cannot' }, undefined],
 	];
