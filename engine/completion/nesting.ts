@@ -5,7 +5,10 @@ import type { Window } from './window';
 
 /** HTML's elements without an end. */
 const VOID_ELEMENTS = /^(?:area|base|br|col|embed|hr|img|input|link|meta|param|source|track|wbr|!doctype|!.*|\?.*)$/i;
-const TAG = /<(\/?)([A-Za-z!?][\w:.-]*)((?:[^<>"']|"[^"]*"|'[^']*')*)>/y;
+const TAG = {
+	text: /<(\/?)([A-Za-z!?][\w:.-]*)((?:[^<>"']|"[^"]*"|'[^']*')*)>/y,
+	code: /<(\/?)([A-Za-z][\w:.-]*)((?:[^<>"'{}]|"[^"]*"|'[^']*'|\{(?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*\})*)>/y,
+};
 const CHARACTER_LITERAL = /'(?:\\(?:u\{[^}'\n]*\}|x..|.)|[^\\'\n])'/uy;
 /** Before a quote: what makes it a kind of string, rather than a word with an apostrophe. */
 const STRING_PREFIX = /(?:^|\W)(?:[fFrRbBuUL]{1,2}|u8)$/;
@@ -69,7 +72,8 @@ export class Nesting {
 	 * need no indentation that tells which is which. Brackets of a file that is being written may be open.
 	 */
 	cost(isEnd: boolean): number {
-		const unclosed = isEnd && this.syntax.markup ? this.open.length : Math.max(0, this.open.length - this.above);
+		const unclosed =
+			isEnd && this.syntax.tags === 'text' ? this.open.length : Math.max(0, this.open.length - this.above);
 		return this.misfits + this.strays + unclosed + (this.inText ? UNCLOSED_TEXT : 0);
 	}
 
@@ -119,9 +123,9 @@ export class Nesting {
 			else if (isQuote(character, syntax) && beginsString(text, at)) strays++;
 			else if (character === '}' && inner === '${') open.pop();
 			else if (syntax.brackets.some((pair) => pair[1] === character)) close(character, at);
-			const tag = character === '<' && syntax.markup ? tagAt(text, at) : undefined;
+			const tag = character === '<' && syntax.tags !== 'none' ? tagAt(text, at, syntax.tags) : undefined;
 			if (tag?.kind === 'open') open.push(tag.closer);
-			else if (tag?.kind === 'close') close(tag.closer, at);
+			else if (tag?.kind === 'close' && (syntax.tags === 'text' || open.includes(tag.closer))) close(tag.closer, at);
 			at = tag?.end ?? at + 1;
 		}
 		return new Nesting(syntax, this.known, open, misfits, Math.min(this.above, floor), strays);
@@ -135,15 +139,18 @@ interface Tag {
 	end: number;
 }
 
-function tagAt(text: string, at: number): Tag | undefined {
-	TAG.lastIndex = at;
-	const tag = TAG.exec(text);
-	if (!tag) return undefined;
+function tagAt(text: string, at: number, among: 'text' | 'code'): Tag | undefined {
+	const pattern = TAG[among];
+	pattern.lastIndex = at;
+	const tag = pattern.exec(text);
+	// Behind a name a < compares, or types follow.
+	if (!tag || (among === 'code' && tag[1] === '' && /[\w)\].]/.test(text[at - 1] ?? ''))) return undefined;
+	const tagEnd = pattern.lastIndex;
 	const [, slash, name = '', attributes = ''] = tag;
 	const closer = `</${name}>`;
-	if (slash !== '') return { kind: 'close', closer, end: TAG.lastIndex };
-	if (VOID_ELEMENTS.test(name) || attributes.endsWith('/')) return { kind: 'alone', closer, end: TAG.lastIndex };
-	const content = /^(?:script|style)$/i.test(name) ? text.indexOf(`</${name}`, at) : TAG.lastIndex;
+	if (slash !== '') return { kind: 'close', closer, end: tagEnd };
+	if (VOID_ELEMENTS.test(name) || attributes.endsWith('/')) return { kind: 'alone', closer, end: tagEnd };
+	const content = /^(?:script|style)$/i.test(name) ? text.indexOf(`</${name}`, at) : tagEnd;
 	return { kind: 'open', closer, end: content === -1 ? text.length : content };
 }
 
@@ -159,10 +166,11 @@ function speakingCharacters(syntax: Syntax): Uint8Array {
 	let table = speaking.get(syntax);
 	if (!table) {
 		table = new Uint8Array(128);
-		const { lineComments, blockComments, brackets, quotes, longQuotes, markup } = syntax;
+		const { lineComments, blockComments, brackets, quotes, longQuotes, tags } = syntax;
 		const beginnings = [...lineComments, ...blockComments.map(([opener]) => opener), ...longQuotes, ...quotes];
 		for (const text of beginnings) table[text.charCodeAt(0)] = 1;
-		for (const character of `${brackets.join('')}${markup ? '<' : "'`/}"}`) table[character.charCodeAt(0)] = 1;
+		for (const character of `${brackets.join('')}${{ none: "'`/}", text: '<', code: "<'`/}" }[tags]}`)
+			table[character.charCodeAt(0)] = 1;
 		speaking.set(syntax, table);
 	}
 	return table;

@@ -192,16 +192,18 @@ export class StopRule {
 		const indentation = indentationOf(line);
 		if (indentation < (base ?? this.#indentation)) return true;
 		if (indentation > this.#indentation || !this.#opensBlock) return false;
-		// An argument after the end of another, in brackets of the cursor's line; or a block's brace on a line of its own.
-		const inBrackets = CLOSES_BLOCK.test(previous) && this.#isOpen(nesting);
-		return !CLOSES_BLOCK.test(line) && !inBrackets && !/^\s*\{/.test(line);
+		// An argument after the end of another, in brackets of the cursor's line; an element's content, which need not be indented; or a
+		// block's brace on a line of its own.
+		const isOpen = this.#isOpen(nesting);
+		const goesOn = isOpen && (CLOSES_BLOCK.test(previous) || nesting.open.at(-1)!.startsWith('</'));
+		return !CLOSES_BLOCK.test(line) && !goesOn && !/^\s*\{/.test(line);
 	}
 
 	#endsAfter(line: string, nesting: Nesting): boolean {
 		if (!this.#opensBlock || indentationOf(line) !== this.#indentation || !CLOSES_BLOCK.test(line)) return false;
 		if (CONTINUES_BLOCK.test(line)) return false;
 		// A tag closes tags, whatever braces are open.
-		return !this.#isOpen(nesting) || (line.trimStart().startsWith('</') && nesting.open.at(-1) !== ')');
+		return !this.#isOpen(nesting) || (line.trimStart().startsWith('</') && !/^(?:\)|<\/)/.test(nesting.open.at(-1)!));
 	}
 
 	/** Whether brackets of the cursor's line are open and nothing right of it closes them. */

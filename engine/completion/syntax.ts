@@ -16,8 +16,8 @@ export interface Syntax {
 	templates: boolean;
 	/** A slash may begin a regular expression. */
 	regularExpressions: boolean;
-	/** Tags open and close, and all else is text. */
-	markup: boolean;
+	/** Tags open and close; in `text` that is all there is, in `code` they stand among brackets, and a < may compare. */
+	tags: 'none' | 'text' | 'code';
 }
 
 const C_COMMENTS = [['/*', '*/']] as const;
@@ -31,7 +31,7 @@ const COMMON: Syntax = {
 	ticks: false,
 	templates: false,
 	regularExpressions: false,
-	markup: false,
+	tags: 'none',
 };
 
 const HASH: Syntax = { ...COMMON, lineComments: ['#'], blockComments: [] };
@@ -45,9 +45,9 @@ const MARKUP: Syntax = {
 	brackets: [],
 	quotes: '',
 	longQuotes: [],
-	markup: true,
+	tags: 'text',
 };
-const TEXT: Syntax = { ...MARKUP, blockComments: [], longQuotes: ['```'], markup: false };
+const TEXT: Syntax = { ...MARKUP, blockComments: [], longQuotes: ['```'], tags: 'none' };
 const RUST: Syntax = { ...COMMON, quotes: '', longQuotes: ['"'], ticks: true };
 const ML: Syntax = {
 	...COMMON,
@@ -66,7 +66,8 @@ const SYNTAXES: Readonly<Record<string, Syntax>> = {
 	...each(['shellscript', 'shell', 'bash', 'sh', 'zsh', 'fish'], SHELL),
 	powershell: { ...HASH, blockComments: [['<#', '#>']], longQuotes: [] },
 	php: { ...COMMON, lineComments: ['//', '#'], longQuotes: [] },
-	...each(['javascript', 'typescript', 'javascriptreact', 'typescriptreact', 'jsonc', 'json5'], SCRIPT),
+	...each(['javascript', 'typescript', 'jsonc', 'json5'], SCRIPT),
+	...each(['javascriptreact', 'typescriptreact'], { ...SCRIPT, tags: 'code' }),
 	go: { ...COMMON, longQuotes: ['`'] },
 	rust: RUST,
 	scala: { ...COMMON, quotes: '"', longQuotes: ['"""'], ticks: true },

@@ -4,29 +4,25 @@ import { Fit } from '../fit';
 import { isTelling } from '../telling';
 import type { Filter, FilterContext } from './filter';
 
-/** A line said so often in a row is a loop, whatever comes after it. */
-const LOOP = 3;
-
 export const duplicateLines: Filter = {
 	reason: 'the suggestion only repeated the lines around the cursor',
 	apply(text, context) {
 		const { window } = context;
 		const [first = '', ...rest] = text.split('\n');
 		const line = `${window.linePrefix}${first}`.trimEnd();
-		if (isTelling(line) && first.trim() !== '' && window.lineSuffix.trim() === '' && line === lineBelow(window.suffix))
-			return '';
+		const right = window.lineSuffix.trimEnd();
+		const whole = first.endsWith(right) ? line : `${window.linePrefix}${first}${right}`;
+		if (first.trim() !== '' && isTelling(whole) && whole === lineBelow(window.suffix)) return '';
 		const above = window.prefix.split('\n').slice(0, -1).filter(isTelling);
 		// A whole line of its own that is the same as the one above: copied, not continued.
-		if (window.linePrefix.trim() === '' && isTelling(first) && rest.length === 0) {
+		if (window.linePrefix.trim() === '' && isTelling(first) && rest.every((other) => other.trim() === '')) {
 			if (above.at(-1)?.trimEnd() === line) return '';
 		}
 		const lines = [line, ...rest.map((other) => other.trimEnd())];
 		for (let i = 1; i < lines.length; i++) {
-			const again = timesAgain(lines, i);
-			const copied = again === 0 && copiesToItsEnd(lines.slice(i), above);
-			if (again === 0 && !copied) continue;
+			if (!saysAgain(lines, i) && !copiesToItsEnd(lines.slice(i), above)) continue;
 			const cut = [first, ...rest.slice(0, i - 1)].join('\n');
-			if (again + 1 >= LOOP || losesNothing(text, cut, context)) return cut;
+			if (losesNothing(text, cut, context)) return cut;
 		}
 		return text;
 	},
@@ -39,12 +35,9 @@ function lineBelow(suffix: string): string | undefined {
 		?.trimEnd();
 }
 
-/** How often line `i` and those after it say again what the last telling line before them says, indented alike. */
-function timesAgain(lines: readonly string[], i: number): number {
-	if (!isTelling(lines[i]!) || lines[i] !== lines.slice(0, i).findLast(isTelling)) return 0;
-	const rest = lines.slice(i).filter(isTelling);
-	const other = rest.findIndex((line) => line !== lines[i]);
-	return other === -1 ? rest.length : other;
+/** Whether line `i` says what the last telling line before it says, indented alike. */
+function saysAgain(lines: readonly string[], i: number): boolean {
+	return isTelling(lines[i]!) && lines[i] === lines.slice(0, i).findLast(isTelling);
 }
 
 /** Whether all telling lines, three of them or more, stand above the cursor too, in this order; the last may be unfinished. */

@@ -39,8 +39,9 @@ function cutLineOverlap(text: string, { window, languageId }: FilterContext): st
 		const overlap = rest.slice(0, length);
 		if (!text.endsWith(overlap)) continue;
 		const isAll = length === rest.length && !window.lineSuffixIsCut;
-		if (!isAll && length < TELLING_OVERLAP && !/^[)\]}>"'`;,]+$/.test(overlap)) continue;
-		if (isAll && /[\p{L}\p{N}]/u.test(overlap)) return text.slice(0, -length);
+		const isTelling = isAll || length >= TELLING_OVERLAP;
+		if (isTelling && /[\p{L}\p{N}]/u.test(overlap)) return text.slice(0, -length);
+		if (!isTelling && !/^[)\]}>"'`;,]+$/.test(overlap)) continue;
 		// Closers of what the suggestion opened are its own: `f(x)` before `)` stays whole.
 		const cut = text.slice(0, -length);
 		fit ??= new Fit(window, languageId);

@@ -16,7 +16,20 @@ describe('editFor', () => {
 		['leaves quotes of strings of its own', 'f("a", "b"', '"', 0],
 		['leaves code right of the cursor', 'a, ', 'b)', 0],
 		['leaves closers in another order', 'a)]', '])', 0],
-	])('%s', (_, text, lineSuffix, replace) => {
-		expect(editFor(text, lineSuffix)).toEqual({ text, replace });
+		['leaves what the text opens to the rest', 'a) + (b', ')', 0],
+		['leaves punctuation', 'a, b', ',', 0],
+		['leaves an arrow', '(x) => x', '>', 0],
+		['leaves a closer that its own < does not change', 'i < n', ')', 0],
+		['leaves a rest that goes on', 'a)', ')', 0, true],
+	] as const)('%s', (_, text, lineSuffix, replace, isCut?: boolean) => {
+		expect(editFor(text, lineSuffix, isCut)).toEqual({ text, replace });
+	});
+
+	test.each([
+		['(item) => {\n  a();\n})', ');', '(item) => {\n  a();\n});'],
+		['\n  a();\n}', '});', '\n  a();\n});'],
+		['{\n  a: 1,\n})', '));', '{\n  a: 1,\n}));'],
+	])('%j before %j is given what it lacks', (text, lineSuffix, whole) => {
+		expect(editFor(text, lineSuffix)).toEqual({ text: whole, replace: lineSuffix.length });
 	});
 });

@@ -36,6 +36,7 @@ table('special text', specialText, [
 	['a control character ends it', '‸', 'abc\x07def', 'abc'],
 	['tabs and line ends are text', '‸', '\tabc\r\n', '\tabc\r\n'],
 	['F# pipes are no tokens', '‸', 'x <| f |> g', 'x <| f |> g'],
+	['a file that names tokens may name more', "const a = '<|end|>';\n‸", "b = '<|start|>';", "b = '<|start|>';"],
 ]);
 
 table('code fence', codeFence, [
@@ -68,7 +69,30 @@ table('indentation', indentation, [
 	['the same style stays', 'f {\n  a();\n}\n‸', 'g {\n  b();\n}', 'g {\n  b();\n}'],
 	['a file without indentation tells nothing', 'a();\n‸', 'g {\n\tb();\n}', 'g {\n\tb();\n}'],
 	['nor does one that mixes', 'f {\n\ta();\n  b();\n}\n‸', 'g {\n\tb();\n}', 'g {\n\tb();\n}'],
+	['an empty first line is indented as well', 'f {\n  a();\n}\ng {\n‸\n}', '\tb();\n\tc();', '  b();\n  c();'],
+	['with tabs, too', 'f {\n\ta();\n}\ng {\n‸\n}', '    b();\n    c();', '\tb();\n\tc();'],
+	['one with some white space goes on so', 'f {\n    a();\n}\ng {\n    ‸', '\tb();', '    b();'],
+	['one with text keeps its tab', 'f {\n  a();\n}\nb ‸', '\t// c', '\t// c'],
+	['levels of three', 'f {\n   a {\n      b\n   }\n}\n‸', 'g {\n\ta {\n\t\tb', 'g {\n   a {\n      b'],
+	['levels are what lines differ by', '    a {\n      b\n    }\n‸', '\tc', '  c'],
+	['inner lines of two spaces', 'f {\n\ta();\n}\n‸', 'g {\n  b {\n    c {\n      d', 'g {\n\tb {\n\t\tc {\n\t\t\td'],
+	['a few tabs among spaces', `${'f {\n  a();\n}\n'.repeat(4)}\tx\n‸`, 'g {\n\tb', 'g {\n  b'],
+	['a few spaces among tabs', `${'f {\n\ta();\n}\n'.repeat(4)}  x\n‸`, 'g {\n  b', 'g {\n\tb'],
+	['lines of a template string tell nothing', 'f {\n\ta(`\n  b\n  c\n`);\n}\n‸', 'g {\n  b', 'g {\n\tb'],
+	['and stay', 'f {\n\ta();\n}\n‸', 'g(`\n  b\n`);', 'g(`\n  b\n`);'],
+	["a makefile's tabs stay", 'A = 1 \\\n  2 \\\n  3\n‸', 'all:\n\tcc a.c', 'all:\n\tcc a.c', 'makefile'],
 ]);
+
+describe('indentation as the editor says', () => {
+	test.each([
+		[{ tabSize: 4, insertSpaces: true }, '\ta {\n\t\tb', '    a {\n        b'],
+		[{ tabSize: 8, insertSpaces: false }, '  a {\n    b', '\ta {\n\t\tb'],
+	])('%j', (formatting, suggestion, kept) => {
+		for (const file of ['‸', '  a\n  b\n‸', '\ta\n‸']) {
+			expect(indentation.apply(suggestion, { ...at(file), formatting })).toBe(kept);
+		}
+	});
+});
 
 table('repetition', repetition, [
 	['a loop is kept once', '‸', `x = ${'foo(); '.repeat(6)}`, 'x = foo();'],
@@ -86,6 +110,28 @@ table('duplicate lines', duplicateLines, [
 	['closing braces may repeat', '‸', 'a {\n  }\n}', 'a {\n  }\n}'],
 	['three lines copied from above end it', 'a1();\nb1();\nc1();\n\n‸', 'x1();\na1();\nb1();\nc1();', 'x1();'],
 	['one line that occurs above is fine', 'a1();\nb1();\n‸', 'x1();\na1();\ny1();', 'x1();\na1();\ny1();'],
+	['the line below again is refused', '  ret‸\n  return total;\n', 'urn total;', ''],
+	['over blank lines', 'ret‸\n\n\nreturn total;\n', 'urn total;', ''],
+	['with the rest of its own line', 'ret‸;\nreturn total;\n', 'urn total', ''],
+	['as a whole line', '  ‸\n  return total;\n', 'return total;', ''],
+	['one indented otherwise is another', '    ret‸\n  return total;\n', 'urn total;', 'urn total;'],
+	['another line than the one below', 'ret‸\nreturn total;\n', 'urn a;', 'urn a;'],
+	['a line that closes may stand below again', '    e‸\n    end\n', 'nd', 'nd', 'ruby'],
+	['tags close as often as they have opened', '<div><div>‸', '\n</div>\n</div>', '\n</div>\n</div>', 'html'],
+	['so do the words that end blocks', '‸', 'if a\nif b\nend\nend', 'if a\nif b\nend\nend', 'ruby'],
+	['fi, done and esac', '‸', 'x\nfi\nfi\ndone\ndone\nesac\nesac', 'x\nfi\nfi\ndone\ndone\nesac\nesac', 'shellscript'],
+	['end if, endif, EndIf', '‸', 'x\nend if\nend if\nendif\nendif', 'x\nend if\nend if\nendif\nendif', 'vb'],
+	['brackets', '‸', 'x\n}\n}\n)\n)\n];\n];\n},\n},', 'x\n}\n}\n)\n)\n];\n];\n},\n},'],
+	['a dedented line is another', '‸', 'if a:\n    return 1\nreturn 1', 'if a:\n    return 1\nreturn 1', 'python'],
+	['than the one above, too', '    return 1\n‸', 'return 1', 'return 1', 'python'],
+	['what is repeated once within what is closed stays', 'f(() => {‸', '\n  a();\n  a();\n});', '\n  a();\n  a();\n});'],
+	['what never closes does not', 'f(() => {‸', '\n  a();\n  a();\n  a();', '\n  a();'],
+	[
+		'lines from above that go on otherwise are no copy',
+		'a1();\nb1();\nc1();\n\n‸',
+		'x1();\na1();\nb1();\nc1();\nd1();',
+		'x1();\na1();\nb1();\nc1();\nd1();',
+	],
 ]);
 
 table('suffix overlap', suffixOverlap, [
@@ -98,6 +144,11 @@ table('suffix overlap', suffixOverlap, [
 	['the closing line of a block that is there already', 'if (a) {‸\n}\n', '\n  b();\n}', '\n  b();'],
 	['of several following lines', 'f {\n  ‸\n  c();\n}\n', 'b();\n  c();\n}', 'b();'],
 	['a closing line elsewhere indented stays', '{\n  if (a) {‸\n}\n', '\n    b();\n  }', '\n    b();\n  }'],
+	['tags that are alike close what is open', '<div>\n<div>‸\n</div>\n', '\na\n</div>', '\na\n</div>', 'html'],
+	['but once', '<div>\n<div>‸\n</div>\n</div>\n', '\na\n</div>', '\na', 'html'],
+	['more closers than the text opened', 'foo(‸));', 'bar(x));', 'bar(x'],
+	['a rest with words', 'foo(‸, b(c));', 'a, b(c));', 'a'],
+	['the beginning of a rest that is cut off', `[‸${'"abcdefghij",'.repeat(800)}`, '1,"abcdefghij","abc', '1,'],
 ]);
 
 table('bracket balance', bracketBalance, [
@@ -109,11 +160,28 @@ table('bracket balance', bracketBalance, [
 	['text that cannot be matched is left alone', 'a ) ( ] ‸', 'x))', 'x))'],
 	['own pairs are fine', 'x = ‸', '[{ a: (1) }]', '[{ a: (1) }]'],
 	['emoticons in prose are fine', '‸', 'well :)', 'well :)', 'markdown'],
+	['a signature whose body stands below', 'function f(a: string‸\n  a();\n}\n', '): number {', '): number {'],
+	['a condition', 'f() {\n  if (a‸\n    b();\n  }\n}\n', ') {', ') {'],
+	['one with nothing below', 'if (a‸', ') {', ') {'],
+	['the same before a bracket of the editor', 'function f(‸)', 'a) {', 'a) {'],
+	['an odd number of lifetimes', "fn f(x: &'a str) {‸", '\n    x;\n}', '\n    x;\n}', 'rust'],
+	['and of labels', "fn f() { 'a: loop {‸", ' } }', ' } }', 'rust'],
+	['lifetimes and characters', "fn f<'a>(x: &'a str) { x.find('('‸", ') }', ') }', 'rust'],
+	['but not one more', "fn f(x: &'a str) {‸", '\n    x;\n}\n}', '\n    x;\n}', 'rust'],
+	['type variables', "let f (x : 'a) = [‸", ' x ]', ' x ]', 'ocaml'],
+	['quoted symbols', "(list 'a (b‸", '))', '))', 'clojure'],
+	['integer division', 'f(a // b, (c‸', '))', '))', 'python'],
+	['a hash that is no comment', 'f(a#b, (c‸', '))', '))'],
+	['comments of the language', 'f(a # (\n‸', ')', ')', 'python'],
+	['regular expressions', 'f(/[(]/, g(‸', '1))', '1))', 'javascript'],
+	['template strings', 'f(`(${a(‸', ')})`)', ')})`)', 'javascript'],
+	['strings over lines', 'f("""(\n(\n""", ‸', 'a)', 'a)', 'python'],
 ]);
 
 table('trailing whitespace', trailingWhitespace, [
 	['is trimmed', '‸', 'a; \n  \n', 'a;'],
 	['before text it stays', '‸', '\n  a', '\n  a'],
+	['before the rest of the line, too', 'f(‸b)', 'a, ', 'a, '],
 ]);
 
 describe('postprocess', () => {

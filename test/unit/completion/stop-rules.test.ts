@@ -32,8 +32,8 @@ describe('allowsMultiline', () => {
 
 describe('StopRule', () => {
 	/** What of a generated text is kept. */
-	const kept = (text: string, multiline: boolean, generated: string) => {
-		const rule = new StopRule(drawn(text), multiline);
+	const kept = (text: string, multiline: boolean, generated: string, languageId?: string) => {
+		const rule = new StopRule(drawn(text), multiline, languageId);
 		const streamed = Array.from({ length: generated.length }, (_, i) => rule.end(generated.slice(0, i + 1)));
 		const first = streamed.find((end) => end !== undefined);
 		// Streaming decides as the whole does.
@@ -87,5 +87,61 @@ describe('StopRule', () => {
 	test('ends a statement once', () => {
 		expect(kept('return ‸', false, 'a + b;;;;;;;;')).toBe('a + b;');
 		expect(kept('‸', true, ';;;; A comment of Lisp\n(list 1)\n\n')).toBe(';;;; A comment of Lisp\n(list 1)');
+	});
+
+	test.each([
+		['typescript', '‸', 'function f() {\n  a();\n\n  b();\n}'],
+		['typescript', '‸', 'const a = [\n  1,\n\n  2,\n];'],
+		['typescript', '‸', 'const text = `\n\nnot indented\n\n`;'],
+		['c', '‸', 'void f(void)\n{\n    a();\n#ifdef B\n\n    b();\n#endif\n}'],
+		['python', '‸', 'def f():\n    a = 1\n\n    return a'],
+		[
+			'python',
+			'class A:\n    ‸',
+			'def f(self):\n        x = g(\n            1,\n\n            2,\n        )\n\n        return x',
+		],
+		['python', 'class A:\n    ‸', 'def f(self):\n        x = g(\n\n1,\n\n2)\n        return x'],
+		['python', 'class A:\n    def f(self):\n        ‸', 'x = """\ntext\n\nmore\n"""\n        return x'],
+		['python', 'class A:\n‸', '    def f(self):\n        a = 1\n\n        return a'],
+		['ruby', '‸', 'class A\n\n  def f\n    a\n\n    b\n  end\n\nend'],
+		['lua', '‸', 'function f()\n  a()\n\n  b()\n\nend'],
+		['rust', "fn a<'a>(x: &'a str) {}\n\n‸", "impl<'a> S<'a> {\n    fn f(&'a self) {}\n\n    fn g() {}\n}"],
+		['css', '‸', '@media print {\n  a {\n  }\n\n  b {\n  }\n}'],
+		['html', '‸', '<div>\n<p>a</p>\n\n<p>b</p>\n</div>'],
+		['yaml', '‸', 'on:\n  push:\n\n  pull_request:'],
+		['markdown', '‸', '```js\na\n\nb\n```'],
+	])('in %s at %j a blank line does not end %j', (languageId, text, generated) => {
+		expect(kept(text, true, `${generated}\n\nx = 1\ny = 2\n`, languageId)).toBe(generated);
+	});
+
+	test('blank lines without end end it', () => {
+		expect(kept('‸', true, `if a:${'\n'.repeat(50)}`, 'python')).toBe('if a:');
+	});
+
+	test.each([
+		['typescript', 'foo(‸', '{\n  a: 1,\n}, {\n  b: 2,\n});'],
+		['typescript', 'foo(‸', '{\n  a: 1,\n},\n[\n  2,\n]);'],
+		['html', '<div><div>‸', '\n</div>\n</div>'],
+		['typescriptreact', 'return <div><b className="c">‸', '\n</b>\n</div>;'],
+		['typescript', 'void f()‸', '\n{\n  a();\n}'],
+	])('in %s %s goes on until all of its line is closed: %j', (languageId, text, generated) => {
+		expect(kept(text, true, `${generated}\nnext();\n`, languageId)).toBe(generated);
+	});
+
+	test('ends where the lines after the cursor begin, though the first ones only close something', () => {
+		const generated = '() => {\n    a();\n  }\n  next();\n  b();\n';
+		expect(kept('f(() => {\n  g(‸\n  }\n  next();\n});', true, generated)).toBe('() => {\n    a();');
+	});
+
+	test('ends where it has repeated the beginning of a long rest of the line', () => {
+		const rest = Array.from({ length: 50 }, (_, i) => `{"id":${i}}`).join(',');
+		expect(kept(`[‸${rest}]`, false, `{"id":-1},${rest}`)).toBe('{"id":-1},');
+	});
+
+	test('closing lines are no repetition of those after the cursor', () => {
+		expect(kept('<div>\n<div>‸\n</div>\n', true, '\nfoo\n</div>\n</div>\n', 'html')).toBe('\nfoo\n</div>');
+		expect(kept('def f\n  a do‸\n  end\n', true, '\n    x do\n    end\n  end\nend\n', 'ruby')).toBe(
+			'\n    x do\n    end\n  end',
+		);
 	});
 });
