@@ -211,6 +211,67 @@ describe('Completer', () => {
 		expect(result.report.promptTokens).toBeLessThanOrEqual(1400 - settings.maxTokens);
 	});
 
+	test.each([
+		['the other files', { related: [{ label: 'b.js', text: 'other' }] }],
+		['the name', { label: 'src/other.js' }],
+		['the language', { languageId: 'typescript' }],
+		['how the editor indents', { formatting: { tabSize: 8, insertSpaces: true } }],
+		['the tokens of an answer', { settings: { ...settings, maxTokens: 199 } }],
+		['the budget before the cursor', { settings: { ...settings, prefixTokens: 999 } }],
+		['the budget after it', { settings: { ...settings, suffixTokens: 199 } }],
+		['the budget of other files', { settings: { ...settings, relatedTokens: 1 } }],
+		['whether it may go over lines', { settings: { ...settings, multiline: 'never' as const } }],
+	])('a suggestion made with another value of %s is not given', async (_, more) => {
+		const { model, complete } = setUp();
+		const prompts = () => model.native.batches.filter(({ outputs }) => outputs.length > 0).length;
+		const place = 'function add(first, second) {\n    return ‸';
+		await complete(place);
+		const before = prompts();
+		await complete(place);
+		expect(prompts()).toBe(before);
+		await complete(place, more);
+		expect(prompts()).toBeGreaterThan(before);
+	});
+
+	test('a request in flight does not serve one that is shown other files', async () => {
+		const gate = new StepGate(3);
+		const { complete } = setUp(TARGET, { onStep: gate.onStep });
+		const place = 'function add(first, second) {\n    ret‸';
+		const first = complete(place, { related: [{ label: 'b.js', text: 'one' }] });
+		await gate.reached;
+		const second = complete(place, { related: [{ label: 'b.js', text: 'two' }] });
+		expect((await first).outcome).toBe('canceled');
+		gate.open();
+		expect(await second).toEqual(shown('urn first + second;'));
+	});
+
+	test('a long rest of the line is cut for the prompt, and not said again', async () => {
+		const rest = Array.from({ length: 3000 }, (_, i) => `{"id":${i}}`).join(',');
+		const { complete } = setUp(`[{"id":-1},${rest}]`);
+		const result = await complete(`[‸${rest}]`, { languageId: 'json' });
+		expect(result).toEqual(shown('{"id":-1},'));
+		expect(result.report.promptTokens).toBeLessThan(2000);
+		expect(result.report.generatedTokens).toBeLessThan(120);
+	});
+
+	test.each(['\r\n', '\r'])('keeps line ends of %j in what it is given and what it gives', async (lineEnd) => {
+		const { complete } = setUp();
+		expect(await complete(`function add(first, second) {‸${lineEnd}`)).toEqual(
+			shown(`${lineEnd}    return first + second;${lineEnd}}`),
+		);
+		expect(await complete(`function add(first, second) {${lineEnd}    return first‸${lineEnd}}${lineEnd}`)).toEqual(
+			shown(' + second;'),
+		);
+	});
+
+	test('without a budget for what follows it still says nothing of it again', async () => {
+		const { complete } = setUp();
+		const none = { ...settings, suffixTokens: 0, prefixTokens: 16 };
+		expect(await complete('function add(first, second) {‸\n}\n', { settings: none })).toEqual(
+			shown('\n    return first + second;'),
+		);
+	});
+
 	test('the warm-up computes what all prompts share', async () => {
 		const { model, complete } = setUp();
 		await warmUp(model, new AbortController().signal);
