@@ -35,7 +35,7 @@ export class Tokenizer {
 	/** Raw bytes of all tokens; token i is `bytes.subarray(starts[i], starts[i + 1])`. Special tokens: their name. */
 	private readonly bytes: Uint8Array;
 	private readonly starts: Uint32Array;
-	/** 1 where the token is a mark and no text. */
+	/** 1 where the token is a mark and no text, 2 where it is a user-defined one, which is. */
 	private readonly special: Uint8Array;
 	/** User-defined tokens that text becomes before anything else, and those that `reserve` took out of them. */
 	private readonly userDefined = new TokenMatcher();
@@ -140,8 +140,9 @@ export class Tokenizer {
 			this.starts[id + 1] = end;
 			if (type !== TokenType.unused) this.names.set(this.name(id), id);
 			if (userDefined && to > from) this.index.add(id);
-			if (userDefined && !marks.has(id)) this.userDefined.add(id, this.tokenBytes(id));
-			else this.special[id] = 1;
+			const isMark = !userDefined || marks.has(id);
+			this.special[id] = isMark ? 1 : 2;
+			if (!isMark) this.userDefined.add(id, this.tokenBytes(id));
 		}
 
 		const oneByte = new Uint8Array(1);
@@ -221,7 +222,7 @@ export class Tokenizer {
 		for (let id = 0; id < this.vocabularySize; id++) {
 			const bytes = this.tokenBytes(id);
 			// Marks and user-defined tokens are not merged; of tokens with the same bytes only the first is ever found.
-			if (this.names.get(this.name(id)) === id) continue;
+			if (this.special[id] !== 0) continue;
 			if (this.index.find(bytes, 0, bytes.length) !== id || !isUtf8(bytes)) continue;
 			if (this.preTokenizer.scan(bytes, bytes.length).pieceEnd(0) !== bytes.length) continue;
 			if (this.merge.begin(bytes, 0, bytes.length).finish(ids, 0) !== 1 || ids[0] !== id) return id;
@@ -284,7 +285,12 @@ export class Tokenizer {
 
 	/** Whether text may become the token. A family's own marks may be shown and still never come from text. */
 	comesFromText(id: number): boolean {
-		return this.special[id] === 0 && !this.reserved.has(id);
+		return this.special[id] !== 1 && !this.reserved.has(id);
+	}
+
+	/** Whether the token is special or user-defined: not one of those that merges make. */
+	isAdded(id: number): boolean {
+		return this.special[id] !== 0;
 	}
 
 	/**
@@ -293,8 +299,7 @@ export class Tokenizer {
 	 */
 	reserve(ids: Iterable<number>): void {
 		for (const id of new Set(ids)) {
-			const name = this.name(id);
-			if (this.special[id] === 1 || this.names.get(name) !== id || !MARK.test(name)) continue;
+			if (this.special[id] !== 2 || !MARK.test(this.name(id))) continue;
 			this.reserved.add(id);
 			this.userDefined.remove(this.tokenBytes(id));
 		}

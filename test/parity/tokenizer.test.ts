@@ -5,10 +5,13 @@ import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import gpt2Ranks from 'gpt-tokenizer/bpeRanks/r50k_base';
 import { describe, expect, it } from 'vitest';
+import { requireStrings } from '../../engine/gguf/metadata';
+import { stringTable } from '../../engine/gguf/string-table';
 import { writeGguf } from '../../engine/gguf/writer';
-import { readHeader } from '../../engine/runtime/model';
+import { openModel, readHeader } from '../../engine/runtime/model';
 import { rankedVocabulary, trainedVocabulary, vocabularyHeader } from '../../engine/synth/vocabulary';
-import { Tokenizer } from '../../engine/tokenizer/tokenizer';
+import { Tokenizer, TokenType } from '../../engine/tokenizer/tokenizer';
+import { headerFields } from '../support/gguf-fields';
 import { temporaryFolder } from '../support/models';
 import { smollm2 } from '../support/real-model';
 import { gpt2Ids, smollmIds, texts } from './llama-vectors';
@@ -97,5 +100,93 @@ describe("llama.cpp's tokenizer", () => {
 		const given = realTexts().map((text) => text.replaceAll('<|', '<¦'));
 		const theirs = llamaIds(file, given);
 		for (const [i, text] of given.entries()) expectSame(tokenizer, text, theirs[i]!);
+	});
+
+	it.each(['gpt-2', 'smollm', 'llama-bpe', 'qwen2'])('agrees where tokens are user-defined, with %s', async (pre) => {
+		const corpus = readFileSync(path.join(root, 'engine/runtime/engine.ts'), 'utf8') + scripts.repeat(3);
+		const made = trainedVocabulary(corpus, 1500);
+		const { bytes, offsets } = made.tokens;
+		const names: (Uint8Array | string)[] = Array.from(made.tokenTypes, (_, i) =>
+			bytes.slice(offsets[i], offsets[i + 1]),
+		);
+		const added = [
+			'<tool_call>',
+			'</tool_call>',
+			' const',
+			'  ',
+			'    ',
+			'        ',
+			'\n\n',
+
+			'naïve',
+			'中文',
+
+			'this.#',
+		];
+		const tokenTypes = Int32Array.of(...made.tokenTypes, ...added.map(() => TokenType.userDefined));
+		// Tokens of the merges under this type come from merges alone.
+		for (const id of [300, 400, 500]) tokenTypes[id] = TokenType.userDefined;
+		const file = path.join(folder, `user-defined-${pre}.gguf`);
+		await writeGguf(
+			file,
+			new Map([
+				['general.architecture', { type: 'string', value: 'llama' }],
+				['tokenizer.ggml.model', { type: 'string', value: 'gpt2' }],
+				['tokenizer.ggml.pre', { type: 'string', value: pre }],
+				['tokenizer.ggml.tokens', { type: 'strings', value: stringTable([...names, ...added]) }],
+				['tokenizer.ggml.token_type', { type: 'i32s', value: tokenTypes }],
+				['tokenizer.ggml.merges', { type: 'strings', value: made.merges }],
+				['tokenizer.ggml.bos_token_id', { type: 'u32', value: made.bosId }],
+				['tokenizer.ggml.eos_token_id', { type: 'u32', value: made.eosId }],
+			]),
+			[],
+		);
+		const tokenizer = Tokenizer.fromGguf(await readHeader(file));
+		const given = realTexts().map((text) => `${text}<tool_call>{}</tool_call>`.replaceAll('<|', '<¦'));
+		const theirs = llamaIds(file, given);
+		expect(theirs.flat()).toEqual(expect.arrayContaining([made.tokenTypes.length]));
+		for (const [i, text] of given.entries()) expectSame(tokenizer, text, theirs[i]!);
+	});
+
+	it.skipIf(!smollm2)('agrees, and answers, where “ Paris” of SmolLM2 is user-defined', async () => {
+		const original = readFileSync(smollm2!);
+		const fields = headerFields(original);
+		const find = (owner: string, role: string) => fields.find((field) => field.owner === owner && field.role === role)!;
+		const header = await readHeader(smollm2!);
+		const { bytes, offsets } = requireStrings(header, 'tokenizer.ggml.tokens');
+		const texts = Array.from({ length: offsets.length - 1 }, (_, i) => bytes.subarray(offsets[i], offsets[i + 1]));
+		const id = texts.findIndex((each) => Buffer.from(each).toString() === 'ĠParis');
+		const typed = Buffer.from(original);
+		typed.writeInt32LE(TokenType.userDefined, find('tokenizer.ggml.token_type', 'element').offset + 4 * id);
+		// The same with the text as user-defined tokens have it. It is a byte shorter, and the model's name a byte longer for it.
+		const at =
+			find('tokenizer.ggml.tokens', 'element').offset -
+			8 +
+			texts.slice(0, id).reduce((sum, { length }) => sum + 8 + length, 0);
+		const name = find('general.name', 'string');
+		expect(name.offset).toBeLessThan(at);
+		const length = (value: number) => Buffer.from([value, 0, 0, 0, 0, 0, 0, 0]);
+		const written = Buffer.concat([
+			...[
+				typed.subarray(0, name.offset - 8),
+				length(name.bytes + 1),
+				typed.subarray(name.offset, name.offset + name.bytes),
+			],
+			...[Buffer.from('!'), typed.subarray(name.offset + name.bytes, at), length(6), Buffer.from(' Paris')],
+			typed.subarray(at + 8 + 7),
+		]);
+		expect(written.length).toBe(original.length);
+		for (const [kind, content] of Object.entries({ typed, written })) {
+			const file = path.join(folder, `paris-${kind}.gguf`);
+			writeFileSync(file, content);
+			const model = await openModel(file);
+			const given = ['The capital of France is Paris.', ' Paris Parisian  Paris', 'Paris', 'x Pari', '(Paris)'];
+			for (const [i, ids] of llamaIds(file, given).entries()) expectSame(model.tokenizer, given[i]!, ids);
+			const tokens = model.tokenizer.encode('The capital of France is');
+			const { family } = model;
+			const answer = await model.engine.generate({ tokens, priority: 'chat', maxTokens: 2, stopIds: family.endOfText });
+			expect(new TextDecoder().decode(model.tokenizer.decode(answer.tokens))).toBe(' Paris.');
+			await model.engine.close();
+		}
 	});
 });

@@ -4,57 +4,24 @@ import { copyFileSync, mkdirSync, readFileSync, truncateSync, writeFileSync } fr
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { stringTable } from '../../../engine/gguf/string-table';
-import { type GgufValue, type TensorType, writeGguf } from '../../../engine/gguf/writer';
 import { describeModel } from '../../../engine/models/describe';
 import { ModelFinder } from '../../../engine/models/find';
 import { SUPPORTED } from '../../../engine/models/supported';
 import { openModel, readHeader } from '../../../engine/runtime/model';
 import { DEFAULT_SETTINGS } from '../../../engine/server/settings';
-import {
-	architectures,
-	type MatrixType,
-	type ModelShape,
-	matrixTypes,
-	metadataOf,
-	planTensors,
-} from '../../../engine/synth/architecture';
-import { trainedVocabulary } from '../../../engine/synth/vocabulary';
+import { architectures, type MatrixType, type ModelShape, matrixTypes } from '../../../engine/synth/architecture';
 import { PRE_TOKENIZER_NAMES } from '../../../engine/tokenizer/pre-tokenizer';
 import { Tokenizer, TokenType } from '../../../engine/tokenizer/tokenizer';
 import { headerFields } from '../../support/gguf-fields';
 import { temporaryFolder } from '../../support/models';
+import { type Edit, type Parts, set, vocabulary, vocabularySize, writeSmall } from '../../support/small-gguf';
 
 const folder = temporaryFolder();
 const root = path.resolve(import.meta.dirname, '..', '..', '..');
-const vocabulary = trainedVocabulary('the cat sat on the mat. '.repeat(3), 20);
-const size = vocabulary.tokenTypes.length;
-const shape: ModelShape = {
-	...{ architecture: 'qwen3', layers: 1, embedding: 64, heads: 4, headsKv: 2, headLength: 16, feedForward: 64 },
-	...{ experts: 4, expertsUsed: 2, slidingWindow: 16, contextLength: 128, ropeScaling: 'none', tied: false },
-	...{ attentionType: 'Q8_0', feedForwardType: 'Q8_0' },
-};
+const size = vocabularySize;
 
-interface Parts {
-	metadata: Map<string, GgufValue>;
-	tensors: { name: string; type: TensorType; shape: number[] }[];
-}
-type Edit = (parts: Parts) => void;
-
-/** A small model with no weights but zeros, changed. */
-async function write(name: string, edit: Edit = () => {}, change: Partial<ModelShape> = {}): Promise<string> {
-	const file = path.join(folder, `${name.replaceAll(/\W+/g, '-')}.gguf`);
-	const full = { ...shape, ...change };
-	const metadata = metadataOf(full, vocabulary, 'a model');
-	metadata.set('tokenizer.ggml.pre', { type: 'string', value: 'qwen2' });
-	const parts: Parts = { metadata, tensors: planTensors(full, size) };
-	edit(parts);
-	await writeGguf(
-		file,
-		parts.metadata,
-		parts.tensors.map((tensor) => ({ ...tensor, *chunks() {} })),
-		{ sparse: true },
-	);
-	return file;
+function write(name: string, edit?: Edit, change?: Partial<ModelShape>): Promise<string> {
+	return writeSmall(folder, name, edit, change);
 }
 
 /** Bytes of a field replaced, in a file given enough room for whatever they claim. */
@@ -66,11 +33,6 @@ function patch(file: string, owner: string, role: string, hex: string): void {
 	writeFileSync(file, bytes);
 }
 
-const set = (key: string, value: GgufValue): Edit => {
-	return ({ metadata }) => {
-		metadata.set(key, value);
-	};
-};
 const u32 = (key: string, value: number) => set(key, { type: 'u32', value });
 const i32 = (key: string, value: number) => set(key, { type: 'i32', value });
 const f32 = (key: string, value: number) => set(key, { type: 'f32', value });
