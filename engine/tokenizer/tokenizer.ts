@@ -114,7 +114,7 @@ export class Tokenizer {
 			const type = types ? types[id]! : TokenType.normal;
 			const isControl = mayBeControlName(tokens.bytes, from, to) && isControlName(decode(tokens.bytes, from, to));
 			const decoded = decodeByteLevel(tokens.bytes, from, to, this.bytes, start);
-			const userDefined = type === TokenType.userDefined && !isControl;
+			const userDefined = type === TokenType.userDefined && !isControl && to > from;
 			if (type === TokenType.normal && !isControl) {
 				if (decoded < 0) throw new Error(`token ${id} in tokenizer.ggml.tokens is not byte-level text`);
 				if (decoded === start) throw new Error(`token ${id} in tokenizer.ggml.tokens is empty`);
@@ -139,7 +139,7 @@ export class Tokenizer {
 			end += to - from;
 			this.starts[id + 1] = end;
 			if (type !== TokenType.unused) this.names.set(this.name(id), id);
-			if (userDefined && to > from) this.index.add(id);
+			if (userDefined) this.index.add(id);
 			const isMark = !userDefined || marks.has(id);
 			this.special[id] = isMark ? 1 : 2;
 			if (!isMark) this.userDefined.add(id, this.tokenBytes(id));

@@ -85,7 +85,9 @@ describe('a user-defined token', () => {
 	});
 
 	it('is nothing where it is empty, and of its first where it occurs twice', () => {
-		expect(setUp({ '': userDefined, a: userDefined }).cut('ab')).toBe('[a]b');
+		const { cut, tokenizer } = setUp({ '': userDefined, a: userDefined });
+		expect(cut('ab')).toBe('[a]b');
+		expect(new TokenPrefixIndex(tokenizer).best(new Float32Array(260), Uint8Array.of(98))).toBe(98);
 	});
 
 	it('in the byte-level alphabet is the text that it means', () => {
