@@ -132,15 +132,17 @@ export class Tokenizer {
 				this.index.add(id);
 				continue;
 			}
-			if (decoded > start && (type === TokenType.normal || type === TokenType.userDefined)) {
-				others.add(latin1(this.bytes, start, decoded));
+			if (type === TokenType.normal || type === TokenType.userDefined) {
+				others.add(latin1(tokens.bytes, from, to));
+				if (decoded > start) others.add(latin1(this.bytes, start, decoded));
 			}
 			this.bytes.set(tokens.bytes.subarray(from, to), start);
 			end += to - from;
 			this.starts[id + 1] = end;
 			if (type !== TokenType.unused) this.names.set(this.name(id), id);
-			if (userDefined) this.index.add(id);
-			const isMark = !userDefined || marks.has(id);
+			// A single byte stays text, whatever a file says of it: no text could be written without.
+			const isMark = !userDefined || (marks.has(id) && to - from > 1);
+			if (!isMark) this.index.add(id);
 			this.special[id] = isMark ? 1 : 2;
 			if (!isMark) this.userDefined.add(id, this.tokenBytes(id));
 		}
@@ -193,7 +195,7 @@ export class Tokenizer {
 		for (let start = 0; start < bytes.length; ) {
 			const end = scanner.pieceEnd(start);
 			const whole = this.preTokenizer.wholePieces ? this.index.find(bytes, start, end) : -1;
-			if (whole >= 0) {
+			if (whole >= 0 && !this.reserved.has(whole)) {
 				ids[written++] = whole;
 			} else if (end - start <= pace.bytes) {
 				written = this.merge.begin(bytes, start, end).finish(ids, written);

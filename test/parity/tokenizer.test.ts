@@ -7,9 +7,9 @@ import gpt2Ranks from 'gpt-tokenizer/bpeRanks/r50k_base';
 import { describe, expect, it } from 'vitest';
 import { requireStrings } from '../../engine/gguf/metadata';
 import { stringTable } from '../../engine/gguf/string-table';
-import { writeGguf } from '../../engine/gguf/writer';
+import { type GgufValue, writeGguf } from '../../engine/gguf/writer';
 import { openModel, readHeader } from '../../engine/runtime/model';
-import { rankedVocabulary, trainedVocabulary, vocabularyHeader } from '../../engine/synth/vocabulary';
+import { rankedVocabulary, trainedVocabulary, type Vocabulary, vocabularyHeader } from '../../engine/synth/vocabulary';
 import { Tokenizer, TokenType } from '../../engine/tokenizer/tokenizer';
 import { headerFields } from '../support/gguf-fields';
 import { temporaryFolder } from '../support/models';
@@ -26,6 +26,23 @@ function llamaIds(model: string, given: readonly string[]): number[][] {
 	const { status, stderr } = spawnSync(process.execPath, [script, model, textFile, outFile], { encoding: 'utf8' });
 	if (status !== 0) throw new Error(stderr);
 	return JSON.parse(readFileSync(outFile, 'utf8')) as number[][];
+}
+
+/** A file with nothing but a vocabulary. */
+async function vocabularyFile(name: string, pre: string, vocabulary: Vocabulary): Promise<string> {
+	const file = path.join(folder, `${name}.gguf`);
+	const metadata = new Map<string, GgufValue>([
+		['general.architecture', { type: 'string', value: 'llama' }],
+		['tokenizer.ggml.model', { type: 'string', value: 'gpt2' }],
+		['tokenizer.ggml.pre', { type: 'string', value: pre }],
+		['tokenizer.ggml.tokens', { type: 'strings', value: vocabulary.tokens }],
+		['tokenizer.ggml.token_type', { type: 'i32s', value: vocabulary.tokenTypes }],
+		['tokenizer.ggml.merges', { type: 'strings', value: vocabulary.merges }],
+		['tokenizer.ggml.bos_token_id', { type: 'u32', value: vocabulary.bosId }],
+		['tokenizer.ggml.eos_token_id', { type: 'u32', value: vocabulary.eosId }],
+	]);
+	await writeGguf(file, metadata, []);
+	return file;
 }
 
 /** Fails with the text around the first difference rather than with all ids. */
@@ -80,21 +97,7 @@ describe("llama.cpp's tokenizer", () => {
 	it.each(['gpt-2', 'smollm', 'llama-bpe', 'qwen2'])('agrees on a made vocabulary with %s', async (pre) => {
 		const corpus = readFileSync(path.join(root, 'engine/runtime/engine.ts'), 'utf8') + scripts.repeat(3);
 		const vocabulary = trainedVocabulary(corpus, 1500);
-		const file = path.join(folder, `${pre}.gguf`);
-		await writeGguf(
-			file,
-			new Map([
-				['general.architecture', { type: 'string', value: 'llama' }],
-				['tokenizer.ggml.model', { type: 'string', value: 'gpt2' }],
-				['tokenizer.ggml.pre', { type: 'string', value: pre }],
-				['tokenizer.ggml.tokens', { type: 'strings', value: vocabulary.tokens }],
-				['tokenizer.ggml.token_type', { type: 'i32s', value: vocabulary.tokenTypes }],
-				['tokenizer.ggml.merges', { type: 'strings', value: vocabulary.merges }],
-				['tokenizer.ggml.bos_token_id', { type: 'u32', value: vocabulary.bosId }],
-				['tokenizer.ggml.eos_token_id', { type: 'u32', value: vocabulary.eosId }],
-			]),
-			[],
-		);
+		const file = await vocabularyFile(pre, pre, vocabulary);
 		const tokenizer = Tokenizer.fromGguf(await readHeader(file));
 		// llama.cpp makes some of Harmony's special tokens user-defined, which it finds in text.
 		const given = realTexts().map((text) => text.replaceAll('<|', '<¦'));
@@ -126,21 +129,8 @@ describe("llama.cpp's tokenizer", () => {
 		const tokenTypes = Int32Array.of(...made.tokenTypes, ...added.map(() => TokenType.userDefined));
 		// Tokens of the merges under this type come from merges alone.
 		for (const id of [300, 400, 500]) tokenTypes[id] = TokenType.userDefined;
-		const file = path.join(folder, `user-defined-${pre}.gguf`);
-		await writeGguf(
-			file,
-			new Map([
-				['general.architecture', { type: 'string', value: 'llama' }],
-				['tokenizer.ggml.model', { type: 'string', value: 'gpt2' }],
-				['tokenizer.ggml.pre', { type: 'string', value: pre }],
-				['tokenizer.ggml.tokens', { type: 'strings', value: stringTable([...names, ...added]) }],
-				['tokenizer.ggml.token_type', { type: 'i32s', value: tokenTypes }],
-				['tokenizer.ggml.merges', { type: 'strings', value: made.merges }],
-				['tokenizer.ggml.bos_token_id', { type: 'u32', value: made.bosId }],
-				['tokenizer.ggml.eos_token_id', { type: 'u32', value: made.eosId }],
-			]),
-			[],
-		);
+		const changed = { ...made, tokens: stringTable([...names, ...added]), tokenTypes };
+		const file = await vocabularyFile(`user-defined-${pre}`, pre, changed);
 		const tokenizer = Tokenizer.fromGguf(await readHeader(file));
 		const given = realTexts().map((text) => `${text}<tool_call>{}</tool_call>`.replaceAll('<|', '<¦'));
 		const theirs = llamaIds(file, given);

@@ -132,6 +132,10 @@ describe('a token that is no text', () => {
 			const { cut } = setUp({ '<x>': userDefined }, { [`tokenizer.ggml.${kind}_token_id`]: 258 });
 			expect(cut('a<x>b'), kind).toBe('a<x>b');
 		}
+		// Also where a piece that is a token is taken whole.
+		const whole = (metadata: Record<string, number>) => setUp({ EOS: userDefined }, metadata, 'llama-bpe').cut('EOS');
+		expect(whole({})).toBe('[EOS]');
+		expect(whole({ 'tokenizer.ggml.eos_token_id': 258 })).toBe('EOS');
 		expect(setUp({ '<x>': userDefined }, { 'tokenizer.ggml.padding_token_id': 258 }).cut('a<x>b')).toBe('a[<x>]b');
 	});
 });

@@ -444,6 +444,22 @@ describe('what runs', () => {
 			}),
 		],
 		[
+			'a user-defined byte that ends texts',
+			(parts) => {
+				u32('tokenizer.ggml.eot_token_id', 65)(parts);
+				const value = vocabulary.tokenTypes.with(65, TokenType.userDefined);
+				set('tokenizer.ggml.token_type', { type: 'i32s', value })(parts);
+			},
+		],
+		[
+			'merges of a user-defined mark',
+			(parts) => {
+				u32('tokenizer.ggml.eot_token_id', 256)(parts);
+				const value = vocabulary.tokenTypes.with(256, TokenType.userDefined);
+				set('tokenizer.ggml.token_type', { type: 'i32s', value })(parts);
+			},
+		],
+		[
 			'bytes of the type for them',
 			set('tokenizer.ggml.token_type', {
 				type: 'i32s',
