@@ -153,6 +153,12 @@ export class ModelHost {
 		]);
 	}
 
+	/** Whether there is no other model than this one: loading, in use or asleep. */
+	hasNoneBut({ modelPath }: EngineSettings): boolean {
+		const { path = modelPath } = this.#wanted ?? this.#asleep?.load ?? {};
+		return path === modelPath;
+	}
+
 	/**
 	 * Loads `settings.modelPath` and then closes the model in use, whose running requests fail. Does nothing where the same is
 	 * loaded, or being loaded, with the same settings. The state is `loading` at once.

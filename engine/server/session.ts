@@ -245,7 +245,9 @@ export class Session {
 				void this.#loadConfigured(role, settings);
 			} else {
 				this.#loadErrors.delete(role);
-				this.#engine.hosts[role].unload().catch((error) => log(`unloading: ${describe(error)}`));
+				// Nor does it take away one that was never this client's.
+				const host = this.#engine.hosts[role];
+				if (host.hasNoneBut(old!)) host.unload().catch((error) => log(`unloading: ${describe(error)}`));
 			}
 		}
 	}

@@ -112,6 +112,24 @@ describe.skipIf(process.platform === 'win32')('the socket', () => {
 		await one.client.until((status) => status.state === 'ready' && models.length === 2);
 	});
 
+	test('a window that gives up its own model takes away none that others use', async () => {
+		const file = path.join(directory, 'engine.sock');
+		const { models } = serve(file);
+		const one = await connect(file);
+		await one.client.initialize({ modelPath: '/a.gguf' });
+		await one.client.until((status) => status.state === 'ready');
+		const two = await connect(file);
+		await two.client.initialize({ modelPath: '/b.gguf' });
+		const configure = (client: typeof one.client, modelPath: string) =>
+			client.connection.sendNotification('workspace/didChangeConfiguration', { settings: { hearth: { modelPath } } });
+		await configure(two.client, '');
+		expect((await two.client.status()).state).toBe('ready');
+		expect(models[0]!.native.closed).toBe(false);
+		await configure(one.client, '');
+		await one.client.until((status) => status.state === 'no-model');
+		expect(models[0]!.native.closed).toBe(true);
+	});
+
 	test('its path may have spaces and any script', async () => {
 		const file = path.join(directory, 'Ann Ä 模', 'engine one.sock');
 		serve(file);
