@@ -18,6 +18,11 @@ export type BackendChoice = 'auto' | 'metal' | 'cpu';
 /** The `code` of a step's error after which its backend, and every cache of its model, must not be used again. */
 export const DEVICE_FAILED = 'HEARTH_DEVICE_FAILED';
 /**
+ * The `code` of an error of opening, a step, drafting or repacking: a file of the model was cut or written to while it was in use. What
+ * was computed meanwhile is dropped; the model must be closed.
+ */
+export const FILE_CHANGED = 'HEARTH_FILE_CHANGED';
+/**
  * What keys and values are stored as: `f16`; `q8_0`, int8 with a scale for 32 of them, in 53 % of the memory; `f32` for the
  * `reference` kernels, which take no other.
  */
@@ -245,7 +250,7 @@ export interface NativeModel {
 	/**
 	 * Runs the forward pass off the JavaScript thread. Steps of one model run one after another in call order. Rejects
 	 * on an id, position, block or row out of range, and before touching any cache; with the code `DEVICE_FAILED` where the
-	 * GPU gave up.
+	 * GPU gave up, with `FILE_CHANGED` where the model's file is not what it was.
 	 */
 	step(cache: NativeCache, batch: StepBatch, onRound?: RoundListener): Promise<StepResult>;
 	/** Steps of several rounds that were asked for so far end after the round they are at, or their first. */

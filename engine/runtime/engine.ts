@@ -10,7 +10,7 @@ import type {
 	StepBatch,
 	StepResult,
 } from '../../native/index';
-import { DEVICE_FAILED } from '../../native/index';
+import { DEVICE_FAILED, FILE_CHANGED } from '../../native/index';
 import { ALIKE, DraftCost, DraftRecord, StepCost } from '../speculation/draft-length';
 import type { DraftGround, DraftRequest, DraftSource } from '../speculation/draft-source';
 import { HeadDrafts } from '../speculation/head-drafts';
@@ -54,6 +54,8 @@ export interface EngineOptions {
 	reopen?: () => Promise<NativeModel>;
 	/** Told why the CPU computes in Metal's place, each time that comes about. */
 	onBackendNote?: (note: string) => void;
+	/** The model's file has changed on the disk: every request has failed with this error, as all later ones will; close the engine. */
+	onLost?: (error: Error) => void;
 }
 
 /**
@@ -148,6 +150,8 @@ export class Engine {
 	#live = new Set<Request>();
 	#loop: Promise<void> | undefined;
 	#closed = false;
+	/** Why nothing can be computed any more. */
+	#lost: Error | undefined;
 
 	/** Takes the model over: `close` closes it. Throws if the memory for its cache cannot be had. */
 	constructor(model: NativeModel, options: EngineOptions = {}) {
@@ -156,7 +160,7 @@ export class Engine {
 		this.#speculation = options.speculation ?? true;
 		this.#onDraftFailure = options.onDraftFailure;
 		this.#turns = options.turns ?? new StepArbiter().join();
-		this.#running = start(model, options, this.#turns);
+		this.#running = this.#start(model);
 		// Where a GPU fails, its model has no head, and a model with one does not fail so: the head's cache stays the engine's.
 		const sources = options.draftSources ?? [
 			new PromptLookup(),
@@ -202,12 +206,13 @@ export class Engine {
 
 	/**
 	 * Generates after a prompt. A cancelled request resolves at once with what it has; its cache is freed at the next step.
-	 * @throws ContextOverflowError, OverloadedError, EngineClosedError; RangeError naming an option that cannot be used; or what
-	 * the native step reports.
+	 * @throws ContextOverflowError, OverloadedError, EngineClosedError; RangeError naming an option that cannot be used; an error with
+	 * the code FILE_CHANGED; or what the native step reports.
 	 */
 	generate(options: GenerateOptions): Promise<GenerateResult> {
 		return new Promise((resolve, reject) => {
 			if (this.#closed) throw new EngineClosedError();
+			if (this.#lost) throw this.#lost;
 			checkRequest(options, this.info.vocabularySize);
 			const tokens = Array.from(options.tokens);
 			const { signal } = options;
@@ -278,6 +283,20 @@ export class Engine {
 		await stop(this.#running);
 	}
 
+	#start(model: NativeModel): Running {
+		return start(model, this.#options, this.#turns, (error) => this.#isLoss(error));
+	}
+
+	/** Whether an error says that the model's file has changed; all requests then fail with it. */
+	#isLoss(error: unknown): boolean {
+		if ((error as NodeJS.ErrnoException | undefined)?.code !== FILE_CHANGED) return false;
+		const first = this.#lost === undefined;
+		this.#lost ??= error as Error;
+		for (const request of [...this.#live]) this.#fail(request, this.#lost);
+		if (first) this.#options.onLost?.(this.#lost);
+		return true;
+	}
+
 	async #run(): Promise<void> {
 		// Requests made in the same turn of the event loop share their first step.
 		await Promise.resolve();
@@ -308,7 +327,8 @@ export class Engine {
 				this.#speed.record(plan.prefillRows, plan.decodeRows + accepted, milliseconds);
 				if (plan.prefillRows === 0) stepCost.observe(batch.tokens.length, milliseconds / rounds);
 			} catch (error) {
-				if (isDeviceFailure(error) && (await this.#goOnWithoutDevice(error))) alone = [];
+				if (this.#isLoss(error)) alone = [];
+				else if (isDeviceFailure(error) && (await this.#goOnWithoutDevice(error))) alone = [];
 				else alone = this.#contain(plan, handedOut, error, alone);
 			}
 		}
@@ -438,7 +458,7 @@ export class Engine {
 		try {
 			const model = await reopen();
 			try {
-				next = start(model, this.#options, this.#turns);
+				next = this.#start(model);
 			} catch (error) {
 				model.close();
 				throw error;
@@ -557,6 +577,8 @@ export class Engine {
 	}
 
 	#dropSource(source: DraftSource, error: Error): void {
+		// A head's file is the model's. A model that drafts has one of its own, and says so itself.
+		if (source instanceof HeadDrafts && this.#isLoss(error)) return;
 		if (this.#draftSources.delete(source)) source.close?.();
 		this.#onDraftFailure?.(error);
 	}
@@ -718,7 +740,12 @@ interface Running {
 }
 
 /** Throws if the memory for the cache cannot be had; the model is then the caller's still. */
-function start(model: NativeModel, options: EngineOptions, turns: StepTurns): Running {
+function start(
+	model: NativeModel,
+	options: EngineOptions,
+	turns: StepTurns,
+	onRepackingFailure: (error: unknown) => void,
+): Running {
 	const contextTokens = Math.min(options.contextTokens ?? model.info.contextLength, model.info.contextLength);
 	const cacheTokens = Math.max(options.cacheTokens ?? contextTokens, contextTokens);
 	const nativeCache = createCache(model, cacheTokens, options.cacheType);
@@ -734,7 +761,8 @@ function start(model: NativeModel, options: EngineOptions, turns: StepTurns): Ru
 		...(options.maxWaiting !== undefined && { maxWaiting: options.maxWaiting }),
 		...(options.latencyBudget !== undefined && { latencyBudget: options.latencyBudget }),
 	});
-	const repacker = (options.repack ?? true) ? new Repacker(model, machineMemory, () => turns.idle) : undefined;
+	const repacker =
+		(options.repack ?? true) ? new Repacker(model, machineMemory, () => turns.idle, onRepackingFailure) : undefined;
 	return { model, nativeCache, cache, scheduler, stepCost: new StepCost(), repacker };
 }
 

@@ -206,7 +206,9 @@ interface Drafting {
 
 /** Opens a model that guesses ahead for another one. Never rejects: without it the other one works as well. */
 async function openDraft(file: string, target: Tokenizer, options: OpenOptions): Promise<Drafting> {
-	const { draftModelPath: _itself, instrument: _others, onBackendNote: _main, memory: _checked, ...rest } = options;
+	const { draftModelPath: _itself, instrument: _others, memory: _checked, ...shared } = options;
+	// What becomes of it, e.g. of its file, is told of by its failing, and only that.
+	const { onBackendNote: _note, onLost: _loss, ...rest } = shared;
 	try {
 		const { engine, tokenizer } = await openModel(file, { ...rest, speculation: false });
 		const mismatch = vocabularyMismatch(target, tokenizer);

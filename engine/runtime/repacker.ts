@@ -26,17 +26,27 @@ export class Repacker {
 	readonly #parts: readonly number[];
 	readonly #memory: () => MachineMemory;
 	readonly #quiet: () => boolean;
+	readonly #onFailure: (error: unknown) => void;
 	#next = 0;
 	#timer: NodeJS.Timeout | undefined;
 	#running: Promise<void> | undefined;
 	#stopped = false;
 	#paused = false;
 
-	/** @param quiet whether no other model of this process computes either. */
-	constructor(model: NativeModel, memory: () => MachineMemory = machineMemory, quiet: () => boolean = () => true) {
+	/**
+	 * @param quiet whether no other model of this process computes either.
+	 * @param onFailure told why nothing moves any more, though it should.
+	 */
+	constructor(
+		model: NativeModel,
+		memory: () => MachineMemory = machineMemory,
+		quiet: () => boolean = () => true,
+		onFailure: (error: unknown) => void = () => {},
+	) {
 		this.#model = model;
 		this.#memory = memory;
 		this.#quiet = quiet;
+		this.#onFailure = onFailure;
 		this.#parts = model.repackBytes;
 	}
 
@@ -90,9 +100,10 @@ export class Repacker {
 			try {
 				await this.#model.repack(this.#next);
 				this.#next++;
-			} catch {
-				// No memory after all: what has not moved stays in the file, where it works as well.
+			} catch (error) {
+				// No memory after all: what has not moved stays in the file, where it works as well. Or the file has changed.
 				this.#giveUp();
+				this.#onFailure(error);
 			}
 		}
 	}

@@ -39,7 +39,7 @@ export class NoModelError extends Error {
 			state.state === 'loading'
 				? 'the model is still loading; try again when it is ready'
 				: state.state === 'error'
-					? `the model could not be loaded: ${state.error}`
+					? `there is no model: ${state.error}`
 					: 'no model is chosen; choose a GGUF file first',
 		);
 	}
@@ -244,7 +244,20 @@ export class ModelHost {
 		return model;
 	}
 
-	async #openModel({ settings, limit }: Load): Promise<LoadedModel> {
+	/** The model in use can compute no more: its file has changed on the disk. */
+	#lose(load: Load, error: Error): void {
+		const lost = this.#inUse;
+		if (lost?.load !== load) return;
+		log(`unloaded ${load.path}: ${describe(error)}`);
+		if (this.#wanted === load) this.#wanted = undefined;
+		this.#inUse = undefined;
+		this.#failure = { path: load.path, error: error.message };
+		this.#queue = this.#queue.then(() => lost.model.engine.close()).catch(() => {});
+		this.#changed();
+	}
+
+	async #openModel(load: Load): Promise<LoadedModel> {
+		const { settings, limit } = load;
 		const { contextTokens } = settings;
 		const memory = this.#memory();
 		const opened = await this.#open(settings.modelPath, {
@@ -269,6 +282,7 @@ export class ModelHost {
 			cacheTokens: cacheTokens(settings),
 			turns: this.#arbiter.join(),
 			...(settings.draftModelPath !== '' && { draftModelPath: settings.draftModelPath }),
+			onLost: (error) => this.#lose(load, error),
 			onDraftFailure: (error) => log(`${settings.draftModelPath} drafts no more: ${describe(error)}`),
 		});
 		const { chat } = opened.family;

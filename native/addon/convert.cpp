@@ -159,6 +159,8 @@ Napi::Value header_to_js(Napi::Env env, const Header& source) {
     tensors.Set(i++, object);
   }
   header.Set("tensors", tensors);
+  // Strings came out of the file just now.
+  gguf.file().check_read();
   return header;
 }
 

@@ -7,6 +7,16 @@
 
 namespace hearth {
 
+namespace {
+
+Napi::Error with_code(Napi::Env env, const char* message, const char* code) {
+  Napi::Error error = Napi::Error::New(env, message);
+  error.Set("code", Napi::String::New(env, code));
+  return error;
+}
+
+}  // namespace
+
 Napi::Error error_of(Napi::Env env, const std::exception_ptr& failure, const std::string& subject) {
   const auto of_subject = [&](const std::string& what) { return Napi::Error::New(env, subject + ": " + what); };
   try {
@@ -14,9 +24,9 @@ Napi::Error error_of(Napi::Env env, const std::exception_ptr& failure, const std
   } catch (const Napi::Error& error) {
     return error;
   } catch (const DeviceError& error) {
-    Napi::Error out = Napi::Error::New(env, error.what());
-    out.Set("code", Napi::String::New(env, "HEARTH_DEVICE_FAILED"));
-    return out;
+    return with_code(env, error.what(), "HEARTH_DEVICE_FAILED");
+  } catch (const FileChangedError& error) {
+    return with_code(env, error.what(), "HEARTH_FILE_CHANGED");
   } catch (const Error& error) {
     return Napi::Error::New(env, error.what());
   } catch (const std::bad_alloc&) {

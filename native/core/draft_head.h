@@ -44,10 +44,11 @@ class DraftHead {
   /// Makes room for the features of a step of `rows` rows: [rows][3·T], the inputs of the three target layers side by side.
   float* features(int rows);
   /// Takes in a step of the target whose features() are filled: rows of a sequence begin where its last step's accepted rows
-  /// ended, or anywhere after a hit in the cache. `cache` is the target's. Where it throws, all sequences are forgotten.
+  /// ended, or anywhere after a hit in the cache. `cache` is the target's. Without memory, all sequences are forgotten.
   void observe(const Batch& batch, KvCache& cache);
   /// Guesses greedily, all sequences in one pass a token. A sequence that has no feature for the position before its newest
-  /// token gets none. Throws Error on a block out of range; all sequences are then forgotten.
+  /// token gets none. Throws Error on a block out of range. Without memory, all sequences are
+  /// forgotten.
   std::vector<std::vector<int32_t>> draft(KvCache& cache, const std::vector<DraftRequest>& requests);
   /// Forgets a sequence.
   void release(int64_t sequence) { sequences_.erase(sequence); }
@@ -66,6 +67,8 @@ class DraftHead {
   void change(const Change& body) {
     try {
       body();
+    } catch (const Error&) {
+      throw;  // of a request, found before its sequence has changed
     } catch (...) {
       sequences_.clear();
       throw;

@@ -100,7 +100,20 @@ size_t Engine::cache_block_bytes(CacheType type) const {
 std::vector<std::vector<int32_t>> Engine::draft(KvCache& cache, const std::vector<DraftRequest>& requests) {
   if (!draft_head_) fail("the model was opened without a draft head");
   if (aborted_) fail("the model is being closed");
-  return draft_head_->draft(cache, requests);
+  check_files();
+  auto drafts = draft_head_->draft(cache, requests);
+  check_read();
+  return drafts;
+}
+
+void Engine::check_files() const {
+  model_.gguf().file().check();
+  if (draft_head_) draft_head_->model().gguf().file().check();
+}
+
+void Engine::check_read() const {
+  model_.gguf().file().check_read();
+  if (draft_head_) draft_head_->model().gguf().file().check_read();
 }
 
 void Engine::release_drafts(int64_t sequence) {
@@ -109,6 +122,7 @@ void Engine::release_drafts(int64_t sequence) {
 
 StepResult Engine::step(KvCache& cache, const Batch& batch, const RoundDone& done) {
   batch.validate(model_.config(), cache);
+  check_files();
   std::map<std::string, double> times;
   Backend& backend = *backend_;
   Stopwatch watch(times, backend.encodes());
@@ -131,6 +145,7 @@ StepResult Engine::step(KvCache& cache, const Batch& batch, const RoundDone& don
       const size_t first = static_cast<size_t>(told) * outputs;
       const auto tokens = std::span(result.tokens).subspan(first, outputs);
       over = stops.all_after(tokens);
+      check_read();
       if (done) done(tokens);
     }
     if (i == batch.rounds || over || ended_ >= batch.number) break;
@@ -144,6 +159,7 @@ StepResult Engine::step(KvCache& cache, const Batch& batch, const RoundDone& don
     backend.begin(next, cache);
   }
   backend.finish(result);
+  check_read();
   if (backend.encodes()) watch.wait_lap();
   std::lock_guard lock(profile_mutex_);
   for (auto& [operation, milliseconds] : times) profile_[operation] += milliseconds;
@@ -204,7 +220,10 @@ StepCount Engine::count(KvCache& cache, const Batch& batch) {
 
 void Engine::repack(int part) {
   if (part < 0 || part > model_.config().layers) fail("the model has no part %d to repack", part);
-  if (!aborted_) backend_->repack(part);
+  if (aborted_) return;
+  check_files();
+  backend_->repack(part);
+  check_read();
 }
 
 Ceilings Engine::measure_ceilings() {

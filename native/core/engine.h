@@ -46,7 +46,7 @@ class Engine {
   using RoundDone = std::function<void(std::span<const int32_t> tokens)>;
 
   /// The forward pass as the model card gives it, then sampling; that as often as the batch has rounds. Throws Error on a bad
-  /// batch (cache untouched) or once abort() was called.
+  /// batch (cache untouched) or once abort() was called, FileChangedError where the model's file is no longer what it was.
   StepResult step(KvCache& cache, const Batch& batch, const RoundDone& done = {});
 
   /// A number for a batch of several rounds that is about to be queued.
@@ -69,7 +69,7 @@ class Engine {
   /// What the step would launch on a GPU. Throws Error on a bad batch.
   StepCount count(KvCache& cache, const Batch& batch);
 
-  /// See Backend::repack. Throws Error for a part out of range.
+  /// See Backend::repack. Throws Error for a part out of range, FileChangedError as step() does.
   void repack(int part);
 
   /// Of the hardware that the backend computes on. Between steps; throws Error where there is no memory to measure with.
@@ -85,6 +85,9 @@ class Engine {
   std::map<std::string, double> take_profile();
 
  private:
+  /// Before and after what reads weights: throw FileChangedError where a file of the model, or of its head, has changed.
+  void check_files() const;
+  void check_read() const;
   /// Of a round: everything up to the head.
   void run_layers(const Batch& batch, Stopwatch& watch);
   /// The head, and a token for each output: in the result now, or where the device does both, by finish().

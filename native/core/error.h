@@ -20,6 +20,12 @@ class DeviceError : public Error {
   using Error::Error;
 };
 
+/// The file of a model was cut or overwritten while it was in use: what was computed meanwhile is worth nothing, nor is the model.
+class FileChangedError : public Error {
+ public:
+  using Error::Error;
+};
+
 /// Throws Error with a printf-formatted message.
 [[noreturn]]
 #if defined(__GNUC__)

@@ -182,7 +182,18 @@ double GgufArray::number(uint64_t i) const {
 }
 
 Gguf::Gguf(const std::string& path) : file_(std::make_unique<MappedFile>(path)) {
-  const char* file = path.c_str();
+  try {
+    parse();
+  } catch (...) {
+    // Where the file has changed meanwhile, that is the reason.
+    file_->check_read();
+    throw;
+  }
+  file_->check_read();
+}
+
+void Gguf::parse() {
+  const char* file = file_->path().c_str();
   Cursor in(*file_);
   if (file_->size() < 4 || std::memcmp(file_->data(), "GGUF", 4) != 0) fail("%s is not a GGUF file", file);
   in.take(4, "the magic");

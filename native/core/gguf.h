@@ -95,6 +95,8 @@ class Gguf {
   std::string_view string(const std::string& key, std::string_view absent) const;
 
  private:
+  void parse();
+
   std::unique_ptr<MappedFile> file_;
   uint32_t version_ = 0;
   std::vector<std::pair<std::string_view, GgufValue>> metadata_;

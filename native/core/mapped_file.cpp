@@ -4,6 +4,8 @@
 #include "error.h"
 
 #include <algorithm>
+#include <atomic>
+#include <mutex>
 #include <system_error>
 
 #ifdef _WIN32
@@ -13,6 +15,7 @@
 #include <windows.h>
 #else
 #include <cerrno>
+#include <csignal>
 #include <cstring>
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -21,6 +24,23 @@
 #endif
 
 namespace hearth {
+
+/// Where a file lies in memory, for the signal handler: begin is 0 while the entry is free. Entries are reused and never freed.
+struct Mapping {
+  std::atomic<uintptr_t> begin{0}, end{0};
+  std::atomic<bool> damaged{false};
+  Mapping* next = nullptr;
+};
+
+namespace {
+
+/// What says when a file was last written to, and which file it is.
+struct FileState {
+  uint64_t size, device, number;
+  int64_t written;
+};
+
+}  // namespace
 
 #ifdef _WIN32
 
@@ -54,9 +74,28 @@ void drop(uint8_t* from, size_t bytes) { VirtualUnlock(from, bytes); }
 
 }  // namespace
 
-MappedFile::MappedFile(const std::string& path) : path_(path) {
+namespace {
+
+std::wstring wide_path(const std::string& path) {
   std::wstring wide(static_cast<size_t>(MultiByteToWideChar(CP_UTF8, 0, path.c_str(), -1, nullptr, 0)), L'\0');
   MultiByteToWideChar(CP_UTF8, 0, path.c_str(), -1, wide.data(), static_cast<int>(wide.size()));
+  return wide;
+}
+
+int64_t ticks(const FILETIME& time) { return static_cast<int64_t>(uint64_t{time.dwHighDateTime} << 32 | time.dwLowDateTime); }
+
+/// false where there is no such file.
+bool state_of(const std::string& path, FileState& state) {
+  WIN32_FILE_ATTRIBUTE_DATA data;
+  if (!GetFileAttributesExW(wide_path(path).c_str(), GetFileExInfoStandard, &data)) return false;
+  state = {uint64_t{data.nFileSizeHigh} << 32 | data.nFileSizeLow, 0, 0, ticks(data.ftLastWriteTime)};
+  return true;
+}
+
+}  // namespace
+
+MappedFile::MappedFile(const std::string& path) : path_(path) {
+  const std::wstring wide = wide_path(path);
   // With these semantics a folder opens as well, and is told apart from a file that may not be read.
   HANDLE file = CreateFileW(wide.c_str(), GENERIC_READ, FILE_SHARE_READ | FILE_SHARE_DELETE, nullptr, OPEN_EXISTING,
                             FILE_FLAG_BACKUP_SEMANTICS, nullptr);
@@ -68,6 +107,7 @@ MappedFile::MappedFile(const std::string& path) : path_(path) {
     fail("%s is not a file; a model is a single .gguf file", path.c_str());
   }
   size_ = static_cast<size_t>(uint64_t{information.nFileSizeHigh} << 32 | information.nFileSizeLow);
+  written_ = ticks(information.ftLastWriteTime);
   if (size_ == 0) {
     CloseHandle(file);
     fail("%s is empty", path.c_str());
@@ -113,6 +153,77 @@ void will_need(uint8_t* from, size_t bytes) { madvise(from, bytes, MADV_WILLNEED
 
 void drop(uint8_t* from, size_t bytes) { madvise(from, bytes, MADV_DONTNEED); }
 
+FileState state_of(const struct stat& status) {
+#ifdef __APPLE__
+  const timespec written = status.st_mtimespec;
+#else
+  const timespec written = status.st_mtim;
+#endif
+  return {static_cast<uint64_t>(status.st_size), static_cast<uint64_t>(status.st_dev), static_cast<uint64_t>(status.st_ino),
+          static_cast<int64_t>(written.tv_sec) * 1'000'000'000 + written.tv_nsec};
+}
+
+/// false where there is no such file.
+bool state_of(const std::string& path, FileState& state) {
+  struct stat status;
+  if (stat(path.c_str(), &status) != 0) return false;
+  state = state_of(status);
+  return true;
+}
+
+// Whoever shortens a file that is mapped takes pages away from us: touching one raises SIGBUS, which would end the process. Within a
+// mapping of ours, zeros come in place of all from that page on and the mapping is marked: the step goes on, on whichever thread it
+// was, and what it has computed is thrown away once it has ended (check_read). All other faults are whoever's they were before.
+
+std::atomic<Mapping*> mappings{nullptr};
+struct sigaction previous_handler;
+
+void on_bus_error(int signal, siginfo_t* information, void* context) {
+  const int saved = errno;
+  const auto address = reinterpret_cast<uintptr_t>(information->si_addr);
+  for (Mapping* mapping = mappings.load(std::memory_order_acquire); mapping; mapping = mapping->next) {
+    const uintptr_t begin = mapping->begin.load(), end = mapping->end.load();
+    if (begin == 0 || address < begin || address >= end) continue;
+    const uintptr_t page = address - address % static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
+    mapping->damaged = true;
+    if (mmap(reinterpret_cast<void*>(page), end - page, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0) ==
+        MAP_FAILED)
+      break;
+    errno = saved;
+    return;
+  }
+  errno = saved;
+  if (previous_handler.sa_flags & SA_SIGINFO) return previous_handler.sa_sigaction(signal, information, context);
+  if (previous_handler.sa_handler != SIG_DFL && previous_handler.sa_handler != SIG_IGN) return previous_handler.sa_handler(signal);
+  // Back to where it happened, which ends the process as it would have without us.
+  std::signal(signal, SIG_DFL);
+}
+
+Mapping* watch(const void* from, size_t bytes) {
+  static std::mutex mutex;
+  const std::lock_guard lock(mutex);
+  if (!mappings.load()) {
+    struct sigaction action {};
+    action.sa_sigaction = on_bus_error;
+    action.sa_flags = SA_SIGINFO | SA_ONSTACK;
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGBUS, &action, &previous_handler);
+  }
+  Mapping* mapping = mappings.load();
+  while (mapping && mapping->begin != 0) mapping = mapping->next;
+  const bool fresh = mapping == nullptr;
+  if (fresh) {
+    mapping = new Mapping;
+    mapping->next = mappings.load();
+  }
+  mapping->damaged = false;
+  const auto begin = reinterpret_cast<uintptr_t>(from);
+  mapping->end = begin + bytes;
+  mapping->begin = begin;
+  if (fresh) mappings.store(mapping, std::memory_order_release);
+  return mapping;
+}
+
 }  // namespace
 
 MappedFile::MappedFile(const std::string& path) : path_(path) {
@@ -129,6 +240,10 @@ MappedFile::MappedFile(const std::string& path) : path_(path) {
     fail("%s is empty", path.c_str());
   }
   size_ = static_cast<size_t>(status.st_size);
+  const FileState state = state_of(status);
+  device_ = state.device;
+  number_ = state.number;
+  written_ = state.written;
   void* place = reserve_aligned(size_);
   void* map = place ? mmap(place, size_, PROT_READ, MAP_SHARED | MAP_FIXED, file, 0) : MAP_FAILED;
   int error = errno;
@@ -136,15 +251,37 @@ MappedFile::MappedFile(const std::string& path) : path_(path) {
   if (map == MAP_FAILED && place) free_aligned(place, size_);
   if (map == MAP_FAILED) fail("cannot map %s (%zu bytes): %s", path.c_str(), size_, std::strerror(error));
   data_ = static_cast<const uint8_t*>(map);
+  try {
+    mapping_ = watch(data_, size_);
+  } catch (...) {
+    free_aligned(data_, size_);
+    throw;
+  }
 }
 
 MappedFile::~MappedFile() {
   stop_ = true;
   if (reader_.joinable()) reader_.join();
-  if (data_) free_aligned(data_, size_);
+  // Nobody reads it any more: the entry is free before the place can be another's.
+  mapping_->begin = 0;
+  free_aligned(data_, size_);
 }
 
 #endif
+
+void MappedFile::check_read() const {
+  if (mapping_ && mapping_->damaged)
+    throw FileChangedError("the model file changed while in use: " + path_ + " was cut or cannot be read any more; load it again once it is whole");
+}
+
+void MappedFile::check() const {
+  check_read();
+  FileState now;
+  // Deleted, or another one in its place: what is mapped stays as it was.
+  if (!state_of(path_, now) || now.device != device_ || now.number != number_) return;
+  if (now.size != size_ || now.written != written_)
+    throw FileChangedError("the model file changed while in use: " + path_ + " was written to; load it again once it is whole");
+}
 
 void MappedFile::read_ahead() {
   if (reader_.joinable() || size_ > physical_memory() / 4 * 3) return;

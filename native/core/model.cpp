@@ -251,6 +251,7 @@ Model::Model(const std::string& path, Reading reading) : gguf_(path), reading_(r
   output_norm_ = vector("output_norm.weight", c.embedding);
   read_rope_divisors();
   for (int n = 0; n < c.layers; n++) layers_.push_back(read_layer(n));
+  gguf_.file().check_read();
   if (reading == Reading::weights) gguf_.file().read_ahead();
 }
 
@@ -310,6 +311,7 @@ Model::Model(const std::string& path, const Model& target) : gguf_(path), target
   output_norm_ = vector("output_norm.weight", c.embedding);
   read_rope_divisors();
   layers_.push_back(read_layer(0));
+  gguf_.file().check_read();
   gguf_.file().read_ahead();
 }
 

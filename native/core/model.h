@@ -127,8 +127,8 @@ class Model {
   /// The header alone; the model is then of no more use.
   Gguf take_gguf() && { return std::move(gguf_); }
   const Config& config() const { return config_; }
-  /// general.name; empty where the file has none. It lies in the file.
-  std::string_view name() const { return name_; }
+  /// general.name; empty where the file has none.
+  const std::string& name() const { return name_; }
   const Matrix& embedding() const { return embedding_; }
   /// The embedding again where the file ties the two.
   const Matrix& output() const { return output_; }
@@ -154,7 +154,7 @@ class Model {
   const Model* target_ = nullptr;
   HeadWeights head_{};
   Config config_{};
-  std::string_view name_;
+  std::string name_;
   Matrix embedding_{}, output_{};
   const float* output_norm_ = nullptr;
   std::vector<Layer> layers_;

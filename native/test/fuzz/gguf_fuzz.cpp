@@ -29,6 +29,7 @@ MappedFile::MappedFile(const std::string& path) : path_(path) {
 }
 MappedFile::~MappedFile() { delete[] data_; }
 void MappedFile::read_ahead() {}
+void MappedFile::check_read() const {}
 
 }  // namespace hearth
 
