@@ -184,16 +184,6 @@ describe('what loading refuses is not written', () => {
 			/lacks the token of byte 97/,
 		],
 		[
-			'no token that ends a text',
-			{
-				'tokenizer.json': {
-					...tokenizer,
-					added_tokens: [{ id: smallConfig.vocab_size - 1, content: '<|x|>', special: true }],
-				},
-			},
-			/would become a file that Hearth cannot load: .*eos_token_id/,
-		],
-		[
 			'heads of a length that no kernel has',
 			{ 'config.json': { ...smallConfig, num_attention_heads: 8, num_key_value_heads: 8 } },
 			/would become a file that Hearth cannot load: .*head length of 4/,
@@ -212,8 +202,12 @@ describe('what loading refuses is not written', () => {
 		expect(await refusal(fresh({ 'modules.json': '[]' }))).toBe('it was converted');
 	});
 
-	test('what is written is loaded', async () => {
-		const from = fresh();
+	const unnamed = { ...tokenizer, added_tokens: [{ id: smallConfig.vocab_size - 1, content: '<|x|>', special: true }] };
+	test.each<[string, Record<string, unknown>]>([
+		['what is written', {}],
+		['a model without a token that ends a text', { 'tokenizer.json': unnamed }],
+	])('%s is loaded', async (_, files) => {
+		const from = fresh(files);
 		await convertFolder(from, `${from}.gguf`);
 		const { engine } = await openModel(`${from}.gguf`, { contextTokens: 32 });
 		await engine.close();
