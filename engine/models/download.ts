@@ -224,7 +224,8 @@ class Download {
 					return false;
 				}
 				await this.#checkDisk(state.bytes - from);
-				await part.describe(state);
+				// An answer without its validator is no reason to ask without one from now on.
+				await part.describe({ ...state, ...part.state });
 				await this.#receive(answer, part, end);
 				if (end < state.bytes) return false;
 				return this.#finish();
@@ -317,7 +318,7 @@ class Download {
 	 */
 	async #receiveBeside(answer: Answer, state: PartState, proven: boolean): Promise<boolean> {
 		const kept = this.#part;
-		let credible = proven;
+		let continued = false;
 		const comparable = kept.state && isSameFile(state, kept.state) && (proven || kept.received >= PROOF_BYTES);
 		const there = comparable ? await open(kept.path, 'r') : undefined;
 		let fresh: Part | undefined;
@@ -342,9 +343,9 @@ class Download {
 					this.#report('checking', at);
 				}
 				if (rest.length === 0) return;
-				if (!fresh) {
+				if (!fresh && !continued) {
 					// All that was there has come again.
-					credible = true;
+					continued = true;
 					await this.#checkDisk(state.bytes - kept.received);
 					await kept.describe(state);
 				}
@@ -365,7 +366,7 @@ class Download {
 			if (fresh && newer && fresh.received > kept.received && !(error instanceof DamagedError))
 				await fresh.replace(kept);
 			else await fresh?.remove();
-			if (credible || !(error instanceof EarlyEnd)) throw error;
+			if (proven || continued || !(error instanceof EarlyEnd)) throw error;
 			throw new PassingError(
 				`${this.#host} answers with something that is not the file (${error.bytes} bytes of no announced length); something on ` +
 					'the way may answer in its place (a proxy, a sign-in page)',
@@ -484,10 +485,11 @@ function isPage(headers: Answer['headers']): boolean {
 	return /^(text\/html|application\/xhtml)/i.test(String(headers['content-type'] ?? ''));
 }
 
-/** Of the same version of a file: validators that are both there must agree. RFC 9110, weak comparison. */
+/** Of the same version of a file: validators of one kind that are both there must agree. RFC 9110, weak comparison. */
 function isSame(a: PartState, b: PartState): boolean {
-	const plain = (tag: string | undefined) => tag?.replace(/^W\//, '');
-	return isSameFile(a, b) && (a.tag === undefined || b.tag === undefined || plain(a.tag) === plain(b.tag));
+	const plain = ({ tag }: PartState) => tag?.replace(/^W\//, '');
+	const comparable = plain(a)?.startsWith('"') === plain(b)?.startsWith('"');
+	return isSameFile(a, b) && (!comparable || plain(a) === plain(b));
 }
 
 function isSameFile(a: PartState, b: PartState): boolean {

@@ -291,6 +291,43 @@ describe('an answer in the file’s place', () => {
 		expect(starts()).toEqual([part.length, 0]);
 	});
 
+	test.each([{}, { 'last-modified': 'Sun, 29 Nov 2026 16:00:00 GMT' }])(
+		'that is the rest without its tag (%j) is taken, and the tag asked with again',
+		async (headers) => {
+			const part = await leavePart();
+			const { tag } = server;
+			server.misbehave.push((_request, response) => {
+				response.writeHead(206, { ...headers, ...range(part.length, DATA.length - 1) });
+				response.write(DATA.subarray(part.length, part.length + 200_000), () => response.socket?.end());
+			});
+			await fetchIt();
+			expectWhole();
+			expect(server.requests.map((request) => request.headers['if-range'])).toEqual([tag, tag]);
+			expect(starts()[1]).toBeGreaterThan(part.length);
+		},
+	);
+
+	test('that names its version by a date alone is continued by that date', async () => {
+		server.statesChecksum = false;
+		const dated = { 'last-modified': 'Sun, 29 Nov 2026 16:00:00 GMT' };
+		server.misbehave.push(
+			(_request, response) => {
+				response.writeHead(200, { ...dated, ...whole });
+				response.write(DATA.subarray(0, 1_000_000), () => response.socket?.end());
+			},
+			(request, response) => {
+				const first = Number(/\d+/.exec(request.headers.range ?? '')?.[0]);
+				// Another version, by its date: what has arrived is not part of it.
+				response.writeHead(206, { 'last-modified': 'Sun, 29 Nov 2026 17:00:00 GMT', ...range(first, DATA.length - 1) });
+				response.end(Buffer.alloc(DATA.length - first, 'x'));
+			},
+		);
+		await fetchIt();
+		expectWhole();
+		expect(server.requests[1]?.headers['if-range']).toBe(dated['last-modified']);
+		expect(starts()[2]).toBe(0);
+	});
+
 	test('with a new tag for the same bytes costs no byte that is there', async () => {
 		const part = await leavePart();
 		server.misbehave.push(page({ ...whole, etag: '"from another machine"' }, DATA));
