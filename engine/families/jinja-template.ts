@@ -11,10 +11,15 @@ import type { ChatFormat, ChatPrompt } from './family';
 import { PlainAnswerParser } from './plain-answer';
 import { PromptBuilder } from './prompt-builder';
 
-/** What a rendering may cost (`Budget`): hundreds of times what published templates need, and some 10 ms. */
+/** What a rendering may cost (`Budget`): for short conversations forty times what published templates need, and some 10 ms. */
 const UNITS = 200_000;
+/** Published templates take up to 1200. */
 const UNITS_A_MESSAGE = 2000;
-const UNITS_A_CHARACTER = 8;
+/** Some look at all earlier messages for each one, at up to 18 units; up to the limit, some 700 messages. */
+const UNITS_A_PAIR = 20;
+const MAX_UNITS_OF_PAIRS = 10_000_000;
+/** Up to 3.4. */
+const UNITS_A_CHARACTER = 6;
 /** Characters that a template may write beside the messages, in all and for each of them. */
 const MAX_OUTPUT = 65_536;
 const MAX_OUTPUT_A_MESSAGE = 4096;
@@ -63,7 +68,7 @@ export function templateChatFormat(source: string, tokenizer: Tokenizer, options
 				date_string: strftime('%d %b %Y', now),
 			},
 			{
-				units: UNITS + UNITS_A_MESSAGE * messages.length + UNITS_A_CHARACTER * characters,
+				units: unitsFor(messages.length, characters),
 				now,
 				disguise,
 			},
@@ -125,6 +130,11 @@ export function templateChatFormat(source: string, tokenizer: Tokenizer, options
 		parts: (prompt) => written(prompt).parts,
 		parser: (prompt) => new PlainAnswerParser(tokenizer, prompt),
 	};
+}
+
+function unitsFor(messages: number, characters: number): number {
+	const pairs = Math.min(UNITS_A_PAIR * messages ** 2, MAX_UNITS_OF_PAIRS);
+	return UNITS + UNITS_A_MESSAGE * messages + pairs + UNITS_A_CHARACTER * characters;
 }
 
 /** What every template has to render. */

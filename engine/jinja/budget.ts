@@ -18,12 +18,17 @@ const MAX_DEPTH = 1000;
 const MAX_STRING = 2 ** 24;
 /** Characters read or written at the price of one unit. */
 const CHARACTERS_A_UNIT = 8;
+/** Texts that are remembered as they read, from this many characters on. */
+const LONG = 256;
+const MAX_SEEN = 16;
 
 export class Budget {
 	#left: number;
 	#depth = 0;
 
 	readonly #disguise: Disguise | undefined;
+	/** Long texts that were read of late: templates look at the same one several times. */
+	readonly #seen = new Map<string, string>();
 
 	/**
 	 * @param units some 30 ns each.
@@ -50,8 +55,17 @@ export class Budget {
 	read(text: string): string {
 		this.text(text.length);
 		if (!this.#disguise) return text;
-		const seen = this.#disguise.reveal(text);
+		const seen = text.length < LONG ? this.#disguise.reveal(text) : this.#longSeen(text, this.#disguise);
 		if (seen !== text) this.charge(text.length / 2);
+		return seen;
+	}
+
+	#longSeen(text: string, disguise: Disguise): string {
+		const known = this.#seen.get(text);
+		if (known !== undefined) return known;
+		const seen = disguise.reveal(text);
+		if (this.#seen.size >= MAX_SEEN) this.#seen.clear();
+		this.#seen.set(text, seen);
 		return seen;
 	}
 

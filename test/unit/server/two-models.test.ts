@@ -68,6 +68,7 @@ test('one model chats, another completes, and the status shows both', async () =
 	const status = await client.status();
 	expect(status.memory.mappedBytes).toBe(2000);
 	expect(status.completionModel).toMatchObject({ completionFormat: 'answer opened with the code' });
+	expect(status.model).toMatchObject({ chatFormat: 'Harmony', chatText: 'Harmony' });
 });
 
 test('a model for completions comes and goes without a reload of the other', async () => {
