@@ -15,8 +15,8 @@ import { PromptBuilder } from './prompt-builder';
 const UNITS = 200_000;
 /** Published templates take up to 1200. */
 const UNITS_A_MESSAGE = 2000;
-/** Some look at all earlier messages for each one, at up to 18 units; up to the limit, some 700 messages. */
-const UNITS_A_PAIR = 20;
+/** Some look at all other messages for each one, at 20 units or, where they compare them, 60. The limit bounds the time it may take. */
+const UNITS_A_PAIR = 100;
 const MAX_UNITS_OF_PAIRS = 10_000_000;
 /** Up to 3.4. */
 const UNITS_A_CHARACTER = 6;

@@ -8,7 +8,7 @@ export class TemplateError extends Error {
 	override name = 'TemplateError';
 
 	constructor(message: string) {
-		super(message.replaceAll(/[\r\n]+/g, ' ').slice(0, 300));
+		super(message.replaceAll(/[\p{Cc}\p{Zl}\p{Zp}]+/gu, ' ').slice(0, 300));
 	}
 }
 

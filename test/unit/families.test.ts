@@ -256,6 +256,15 @@ describe('a template that looks at the messages', () => {
 		expect(ids.filter((id) => id === tokenizer.specialId('<|im_start|>'))).toHaveLength(20_003);
 	});
 
+	it('also where it looks at all earlier messages for each one', () => {
+		const template = each(
+			'{% for o in messages %}{% if o.role == m.role and o.content == m.content %}{% endif %}{% endfor %}{{ m.content }}',
+		);
+		const { chat, text } = format(template);
+		const turns = Array.from({ length: 301 }, (_, i) => `${i},`);
+		expect(text(chat.encode(prompt(...turns)))).toBe(turns.join(''));
+	});
+
 	it('says so where it fails on a conversation', () => {
 		const { chat } = format(
 			each("{% if 'x' in m.content %}{{ raise_exception('no ' ~ m.content) }}{% endif %}{{ m.content }}"),
@@ -354,6 +363,16 @@ describe('what chat uses is told', () => {
 		],
 	])('%j', (template, specials, expected) => {
 		expect(told(template, specials)).toBe(expected);
+	});
+
+	it('even where the template is no text, or its error several lines', () => {
+		const { family } = setUp(CHATML, { 'tokenizer.chat_template': 7 });
+		expect(chatText(family())).toMatch(
+			/^ChatML, instead of the chat template in its file, which cannot be used: .*chat_template/,
+		);
+		expect(told("{{ raise_exception('a\\n\\x1b[31mb') }}", CHATML)).toBe(
+			'ChatML, instead of the chat template in its file, which cannot be used: a [31mb',
+		);
 	});
 
 	it('even where the file names a token that is not there', () => {
