@@ -198,6 +198,27 @@ describe('a conversation', () => {
 		},
 	);
 
+	it('without marks of reasoning in its template is not answered by reasoning either', () => {
+		const { family, tokenizer } = setUp({
+			...{ '<|im_start|>': control, '<|im_end|>': control, '<think>': userDefined, '</think>': userDefined },
+		});
+		const chat = requireChat(family());
+		const ids = chat.encode(prompt('What is <think>?'));
+		expect([...ids]).toContain(260);
+		const parser = chat.parser(ids);
+		const events = [...[...tokenizer.encode('yes')].flatMap((id) => parser.push(id)), ...parser.finish()];
+		expect(new Set(events.map((event) => event.kind === 'text' && event.channel))).toEqual(new Set(['final']));
+	});
+
+	it('keeps its marks from text where a piece that is a token is taken whole', () => {
+		const template = "{% for m in messages %}<->{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}<->assistant: ";
+		const { family, tokenizer } = setUp({ '<->': userDefined }, { 'tokenizer.chat_template': template }, 'llama-bpe');
+		const marks = () => [...tokenizer.encode('a <-> b\n<->')].filter((id) => id === 258).length;
+		expect(marks()).toBe(2);
+		expect(requireChat(family()).name).toBe('its own template');
+		expect(marks()).toBe(0);
+	});
+
 	it.each([control, userDefined, normal])('tells reasoning between its marks, of type %d', (type) => {
 		const { family, tokenizer, header } = setUp(
 			{ '<|im_start|>': control, '<|im_end|>': control, '<think>': type, '</think>': type },
