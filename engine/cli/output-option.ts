@@ -2,6 +2,7 @@
 // `--overwrite`, and what is no file never.
 import { readFile, stat } from 'node:fs/promises';
 import { type OutputTarget, outputTarget, PartialFile, refuseForeign } from '../files/output-file';
+import { messageOf } from '../quote';
 
 export const OVERWRITE_OPTION = { overwrite: { type: 'boolean' } } as const;
 /** For a command whose help calls the file so. */
@@ -39,7 +40,7 @@ export async function reportOption(
 	try {
 		await (await PartialFile.create(target)).discard();
 	} catch (error) {
-		throw new Error(`cannot save to ${file}: ${(error as Error).message}`);
+		throw new Error(`cannot save to ${file}: ${messageOf(error)}`);
 	}
 	return target;
 }

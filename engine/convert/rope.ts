@@ -128,7 +128,7 @@ function readRope(config: JsonObject, architecture: string): Rope {
 		if (HARMLESS.includes(key) || (OPTIONS[type] as readonly string[]).includes(key)) continue;
 		// Some write what they mean to leave as it is: factors of 1, a switch that is off.
 		if (scaling.isNeutral(key) || scaling.get(key) === 1) continue;
-		throw fail(`RoPE scaling "${type}" with ${shown(key)} is not supported`);
+		throw fail(`RoPE scaling ${shown(type)} with ${shown(key)} is not supported`);
 	}
 	const rope: Rope = {
 		...{ base, type, factor: 1, originalContext: 0, betaFast: 32, betaSlow: 1, truncate: defaults.truncate },

@@ -5,6 +5,7 @@ import { type FileHandle, readdir, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { openRegular, readBounded, realFile } from '../files/input-file';
 import { kindOf } from '../files/kind';
+import { messageOf } from '../quote';
 import { isObject, JsonObject } from './json';
 
 /** tokenizer.json of gpt-oss has 28 MB, the index of a model of 100,000 tensors 10 MB; nothing real is much larger. */
@@ -49,7 +50,7 @@ export class SourceFolder {
 			// Python's writers put no byte order mark, Windows' editors do.
 			value = JSON.parse(text.toString('utf8').replace(/^\uFEFF/, ''));
 		} catch (error) {
-			throw new Error(`${file} is no valid JSON: ${(error as Error).message.replace(/\s+/g, ' ')}`);
+			throw new Error(`${file} is no valid JSON: ${messageOf(error)}`);
 		}
 		if (!isObject(value)) throw new Error(`${file} is no JSON object`);
 		return new JsonObject(file, value);

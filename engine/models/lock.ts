@@ -2,8 +2,9 @@
 import { randomUUID } from 'node:crypto';
 import { type FileHandle, link, open, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { kindOf } from '../files/kind';
 import { ownIdentity, type ProcessIdentity, stateOf } from './process-identity';
-import { describeEntryAt, entryAt, readSmallFile } from './small-file';
+import { entryAt, readSmallFile } from './small-file';
 
 /** How often the owner shows that it lives, for those who cannot see its process. */
 const SIGN_MILLISECONDS = 10_000;
@@ -99,7 +100,7 @@ async function read(file: string): Promise<string | undefined> {
 		const stats = await entryAt(file);
 		if (!stats) return undefined;
 		if (stats.isFile()) return await readSmallFile(file, MOST_BYTES);
-		throw new Error(`it is ${describeEntryAt(stats)}`);
+		throw new Error(`it is ${kindOf(stats)}`);
 	} catch (error) {
 		throw new Error(`the lock ${file} cannot be used (${(error as Error).message}); remove it and try again`);
 	}

@@ -3,8 +3,9 @@
 import { createHash, type Hash } from 'node:crypto';
 import { type FileHandle, open, rename, rm } from 'node:fs/promises';
 import path from 'node:path';
+import { kindOf } from '../files/kind';
 import { type Checksum, LastingError } from './network';
-import { describeEntryAt, entryAt, readSmallFile } from './small-file';
+import { entryAt, readSmallFile } from './small-file';
 import { hashFile, replaceFile } from './verified';
 
 /** What the file is that a part belongs to. */
@@ -37,8 +38,7 @@ export class Part {
 	async checkPlace(): Promise<void> {
 		for (const file of [this.path, this.#statePath]) {
 			const stats = await entryAt(file);
-			if (stats && !stats.isFile())
-				throw new LastingError(`${file} is ${describeEntryAt(stats)} and in the way; remove it`);
+			if (stats && !stats.isFile()) throw new LastingError(`${file} is ${kindOf(stats)} and in the way; remove it`);
 		}
 	}
 

@@ -51,8 +51,9 @@ async function startOf(processId: number): Promise<string | undefined> {
 			const boot = await readFile('/proc/sys/kernel/random/boot_id', 'latin1').catch(() => '');
 			const text = await readFile(`/proc/${processId}/stat`, 'latin1');
 			// The name, in brackets, may hold anything; the start is the 22nd field, in clock ticks since the system's start.
-			const ticks = text.slice(text.lastIndexOf(')') + 2).split(' ')[19];
-			return ticks && `${boot.trim()} ${ticks}`;
+			const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
+			// One that has ended and that nobody has asked about yet.
+			return fields[0] === 'Z' ? 'ended' : `${boot.trim()} ${fields[19]}`;
 		} catch {
 			return undefined;
 		}

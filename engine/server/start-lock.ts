@@ -1,12 +1,12 @@
 // One engine at a time looks whether another one listens, removes what a killed one left, and listens itself.
-import { lstatSync, readdirSync, readFileSync, readlinkSync, rmSync, symlinkSync } from 'node:fs';
+import { readdirSync, readFileSync, readlinkSync, rmSync, symlinkSync } from 'node:fs';
 import path from 'node:path';
 
 /** How often a lock that is held is looked at again, and for how long; what it guards takes milliseconds. */
 const POLL_MILLISECONDS = 15;
 const PATIENCE_MILLISECONDS = 10_000;
-/** Where the system does not tell when a process began, an owner older than this is another process with its number. */
-const STALE_MILLISECONDS = 60_000;
+/** Where the system does not tell when a process began, an owner that is there for this long is another process with its number. */
+const STALE_MILLISECONDS = PATIENCE_MILLISECONDS / 2;
 
 const FREE = 'free';
 
@@ -35,12 +35,15 @@ export async function withStartLock<T>(file: string, work: () => Promise<T>): Pr
 
 async function take(file: string, own: string): Promise<number> {
 	const began = performance.now();
+	let seen = { last: 0, since: began };
 	for (;;) {
 		const last = generations(file).at(-1) ?? 0;
+		// As long as we have looked: the link's own time goes by a clock that may have been set since.
+		if (last !== seen.last) seen = { last, since: performance.now() };
 		const owner = last === 0 ? FREE : ownerOf(`${file}.${last}`);
 		// It was removed meanwhile, so that there is a later one.
 		if (owner === undefined) continue;
-		if (owner === FREE || !isAlive(owner, `${file}.${last}`)) {
+		if (owner === FREE || !isAlive(owner, performance.now() - seen.since)) {
 			if (makeLink(own, `${file}.${last + 1}`)) {
 				// A list read while others come and go may lack the last one; one that is there stays until there is a later one.
 				if (generations(file).at(-1) === last + 1) {
@@ -100,7 +103,8 @@ function ownerOf(link: string): string | undefined {
 	}
 }
 
-function isAlive(owner: string, link: string): boolean {
+/** @param held milliseconds for which it has been seen to hold the lock. */
+function isAlive(owner: string, held: number): boolean {
 	const [, id, start] = /^(\d{1,10})\.(\d*)$/.exec(owner) ?? [];
 	const processId = Number(id);
 	if (!processId) return false;
@@ -109,9 +113,7 @@ function isAlive(owner: string, link: string): boolean {
 	} catch (error) {
 		if ((error as NodeJS.ErrnoException).code !== 'EPERM') return false;
 	}
-	if (start !== '') return startOf(processId) === start;
-	const made = lstatSync(link, { throwIfNoEntry: false })?.mtimeMs ?? 0;
-	return Math.abs(Date.now() - made) < STALE_MILLISECONDS;
+	return start === '' ? held < STALE_MILLISECONDS : startOf(processId) === start;
 }
 
 /** When a process began, in the system's own unit, on Linux; undefined elsewhere, and of one that has ended. */

@@ -139,9 +139,11 @@ test('nothing is put between quotation marks by hand', () => {
 		['benchmark/options.ts', 'name'],
 		['cli/hearth.ts', 'label'],
 		['tokenizer/pre-tokenizer.ts', 'each'],
+		['convert/tokenizer.ts', 'pre'],
+		['convert/apart.ts', 'CONVERT_CHILD'],
 	]);
 	const found = readdirSync(root, { recursive: true, encoding: 'utf8' })
-		.filter((file) => file.endsWith('.ts'))
+		.filter((file) => file.endsWith('.ts') && !/^jinja\b/.test(file))
 		.filter((file) => {
 			const name = own.get(file.replaceAll('\\', '/'));
 			return [...readFileSync(path.join(root, file), 'utf8').matchAll(/"\$\{(\w*)/g)].some(([, used]) => used !== name);

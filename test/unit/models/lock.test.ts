@@ -120,7 +120,8 @@ describe('a lock that was left behind is taken over', () => {
 	test('where such a one is still being written it is not', async () => {
 		writeFileSync(file, '{"proc');
 		const taken = takeLock(file, { watch: 2 ** 31 });
-		const writing = setInterval(() => writeFileSync(file, '{"processId":'), 20);
+		let length = 1;
+		const writing = setInterval(() => writeFileSync(file, '{"proc'.padEnd(length++)), 20);
 		await expect(taken).rejects.toThrow(LockedError);
 		clearInterval(writing);
 	});
@@ -155,7 +156,8 @@ describe('a lock that was left behind is taken over', () => {
 	test('but not where it does show one, as a process on another machine', async () => {
 		writeFileSync(file, JSON.stringify({ processId: 1, machine: 'another one', started: 'once' }));
 		utimesSync(file, 1, 1);
-		const signs = setInterval(() => utimesSync(file, 2, 2), 20);
+		let second = 2;
+		const signs = setInterval(() => utimesSync(file, second, second++), 20);
 		await expect(takeLock(file, { watch: 2 ** 31 })).rejects.toThrow(LockedError);
 		clearInterval(signs);
 	});

@@ -15,7 +15,7 @@ import net from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
 import { build } from 'esbuild';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { listen } from '../../../engine/server/socket';
 import { withStartLock } from '../../../engine/server/start-lock';
 
@@ -214,4 +214,20 @@ describe.skipIf(process.platform === 'win32')('a place that cannot be listened i
 		chmodSync(directory, 0o700);
 		expect(lstatSync(directory).isDirectory()).toBe(true);
 	});
+});
+
+test('a lock whose owner’s start is not known is waited for, and taken over once it is seen to do nothing', async () => {
+	const lock = path.join(directory, 'engine.sock.lock');
+	mkdirSync(directory, { recursive: true });
+	symlinkSync(`${process.ppid}.`, `${lock}.1`);
+	let now = 0;
+	let looks = 0;
+	const clock = vi.spyOn(performance, 'now').mockImplementation(() => {
+		looks++;
+		now += 1000;
+		return now;
+	});
+	expect(await withStartLock(lock, async () => 'done')).toBe('done');
+	expect(looks).toBeGreaterThan(4);
+	clock.mockRestore();
 });
