@@ -6,6 +6,7 @@ import {
 	type Message,
 	type MessageReader,
 } from 'vscode-languageserver';
+import { shapeProblem } from './json-shape';
 
 /** Bytes of a message at most; text of this size is parsed in some 100 ms, during which no other client is served. */
 export const MAX_MESSAGE_BYTES = 32 * 2 ** 20;
@@ -87,6 +88,11 @@ export class BoundedMessageReader extends AbstractMessageReader implements Messa
 		if (this.#ended) return;
 		if (!body) {
 			this.#input.resume();
+			return;
+		}
+		const problem = shapeProblem(body);
+		if (problem !== undefined) {
+			this.#refuse(problem);
 			return;
 		}
 		this.#input.pause();

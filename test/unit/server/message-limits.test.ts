@@ -85,6 +85,26 @@ describe('reading', () => {
 		},
 	);
 
+	test.each<[string, string, RegExp]>([
+		['nests without end', '['.repeat(10 * MIB), /lie 512 deep at most/],
+		['has objects without end', `[${'{},'.repeat(5 * MIB)}{}]`, /at most 500000 values/],
+		['has keys without end', `{${'"a":1,'.repeat(4 * MIB)}"b":1}`, /at most 500000 values/],
+	])('a message that %s is refused before it is parsed', async (_, body, problem) => {
+		const { input, messages, unreadable, until } = start();
+		input.write(framed(body));
+		await until(() => unreadable.length > 0);
+		expect(unreadable).toEqual([expect.stringMatching(problem)]);
+		expect(messages).toEqual([]);
+	});
+
+	test('text may hold what would be too much outside', async () => {
+		const { input, messages, until } = start();
+		const text = '[[{"a\\":1},"\\\\",'.repeat(MIB);
+		input.write(framed({ text }));
+		await until(() => messages.length === 1);
+		expect((messages[0] as unknown as { text: string }).text).toBe(text);
+	});
+
 	test('a header without end is refused, and what follows is not kept', () => {
 		const { input, unreadable } = start();
 		const before = process.memoryUsage().arrayBuffers;
