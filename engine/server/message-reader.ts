@@ -10,8 +10,12 @@ import { shapeProblem } from './json-shape';
 
 /** Bytes of a message at most; text of this size is parsed in some 100 ms, during which no other client is served. */
 export const MAX_MESSAGE_BYTES = 32 * 2 ** 20;
+/** Of all clients' messages that have come in part. */
+export const MAX_PARTIAL_BYTES = 8 * MAX_MESSAGE_BYTES;
 /** Of the lines in front of it, their end included. */
 export const MAX_HEADER_BYTES = 8 * 2 ** 10;
+
+let partialBytes = 0;
 
 const HEADER_END = Buffer.from('\r\n\r\n');
 
@@ -51,8 +55,10 @@ export class BoundedMessageReader extends AbstractMessageReader implements Messa
 			if (this.#ended) return;
 			const bytes = typeof chunk === 'string' ? Buffer.from(chunk) : chunk;
 			this.#chunks.push(bytes);
-			this.#bytes += bytes.length;
+			this.#hold(this.#bytes + bytes.length);
 			if (!this.#turn) this.#next();
+			if (!this.#ended && partialBytes > MAX_PARTIAL_BYTES)
+				this.#refuse('too many clients have sent messages in part; send them again');
 		});
 		this.#input.on('error', (error) => this.fireError(error));
 		this.#input.on('close', () => this.fireClose());
@@ -73,7 +79,12 @@ export class BoundedMessageReader extends AbstractMessageReader implements Messa
 		this.#ended = true;
 		clearImmediate(this.#turn);
 		this.#chunks = [];
-		this.#bytes = 0;
+		this.#hold(0);
+	}
+
+	#hold(bytes: number): void {
+		partialBytes += bytes - this.#bytes;
+		this.#bytes = bytes;
 	}
 
 	/** Hands over the next message, if it is there, and comes back for the one after it. */
@@ -156,7 +167,7 @@ export class BoundedMessageReader extends AbstractMessageReader implements Messa
 		const rest = all.subarray(length);
 		// A short rest of something long would keep all of it.
 		this.#chunks = rest.length === 0 ? [] : [rest.length < all.length / 2 ? Buffer.from(rest) : rest];
-		this.#bytes = rest.length;
+		this.#hold(rest.length);
 		return all.subarray(0, length);
 	}
 }

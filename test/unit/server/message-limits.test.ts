@@ -36,7 +36,7 @@ describe('reading', () => {
 		const until = async (done: () => boolean) => {
 			while (!done()) await new Promise((resolve) => setImmediate(resolve));
 		};
-		return { input, messages, errors, unreadable, until };
+		return { input, reader, messages, errors, unreadable, until };
 	}
 
 	test.each<[string, string]>([
@@ -112,6 +112,19 @@ describe('reading', () => {
 		for (let i = 0; i < 200; i++) input.write(chunk);
 		expect(unreadable).toEqual([expect.stringContaining(`at most ${MAX_HEADER_BYTES} bytes`)]);
 		expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(20 * MIB);
+	});
+
+	test('of messages in part, all clients together have a limit, which whoever goes beyond it meets', async () => {
+		const clients = Array.from({ length: 9 }, start);
+		for (const { input } of clients) {
+			input.write(`Content-Length: ${MAX_MESSAGE_BYTES}\r\n\r\n`);
+			input.write(Buffer.alloc(MAX_MESSAGE_BYTES - 100, 'x'));
+		}
+		expect(clients.map(({ unreadable }) => unreadable.length)).toEqual([0, 0, 0, 0, 0, 0, 0, 0, 1]);
+		for (const { reader } of clients) reader.dispose();
+		const { input, messages, until } = start();
+		input.write(framed({ a: 1 }));
+		await until(() => messages.length === 1);
 	});
 
 	test('one message a turn is handed over, however many have come', async () => {
