@@ -6,9 +6,9 @@ import {
 	Dict,
 	isNumber,
 	isPlain,
-	itemsOf,
 	type Keywords,
 	numeric,
+	Range,
 	represent,
 	Tuple,
 	toText,
@@ -97,24 +97,17 @@ export function printf(text: string, values: Value, budget: Budget): string {
 			const body = one.text.slice(sign.length);
 			result += sign + pad(body, (columns ?? 0) - sign.length, '>', '0', budget);
 		} else result += pad(one.text, columns ?? 0, left ? '<' : '>', ' ', budget);
-		budget.text(result.length - (match.index ?? 0) > 0 ? one.text.length : 0);
+		budget.text(one.text.length);
 	}
-	if (
-		!named &&
-		next < positional.length &&
-		!(values instanceof Dict) &&
-		!(itemsOf(values) && !(values instanceof Tuple))
-	) {
-		if (values instanceof Tuple || !isMappingLike(values)) {
-			throw new TemplateError('not all arguments converted during string formatting');
-		}
+	if (!named && next < positional.length && !mayStayUnused(values)) {
+		throw new TemplateError('not all arguments converted during string formatting');
 	}
 	return result + text.slice(end);
 }
 
 /** Python takes what has items for a mapping, of which nothing need be used. */
-function isMappingLike(value: Value): boolean {
-	return value instanceof Undefined || Array.isArray(value);
+function mayStayUnused(values: Value): boolean {
+	return values instanceof Dict || values instanceof Undefined || values instanceof Range || Array.isArray(values);
 }
 
 function printfOne(
@@ -221,7 +214,7 @@ export function formatValue(value: Value, specification: string, budget: Budget)
 	const [, fillGiven, alignGiven, sign, , alternate, zero, width, grouping, precision, kind] = match;
 	const columns = Number(width ?? 0);
 	if (!isNumber(value)) {
-		if (typeof value !== 'string' && !(value instanceof Undefined)) {
+		if (typeof value !== 'string') {
 			throw new TemplateError(`unsupported format string passed to ${typeName(value)}.__format__`);
 		}
 		if (kind !== undefined && kind !== 's') {

@@ -387,10 +387,9 @@ export class Interpreter implements Runtime {
 		const bound = (expression: Expression | undefined) => (expression ? this.#evaluate(expression) : null);
 		const bounds = [bound(start), bound(stop), bound(step)] as const;
 		if (object instanceof Undefined) object.raise();
-		return orElse(
-			sliceOf(object, bounds, this.budget),
-			() => new Undefined(`${typeName(object)} object has no such slice`),
-		);
+		const slice = sliceOf(object, bounds, this.budget);
+		if (slice === undefined) throw new TemplateError(`'${typeName(object)}' object has no such slice`);
+		return slice;
 	}
 
 	/** `a < b < c`: each side is evaluated once, and none behind the first that does not hold. */

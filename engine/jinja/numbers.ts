@@ -61,7 +61,8 @@ export function modulo(a: bigint, b: bigint): bigint {
 export function floatModulo(a: number, b: number): number {
 	if (b === 0) throw new TemplateError('float modulo');
 	const rest = a % b;
-	return rest !== 0 && rest < 0 !== b < 0 ? rest + b : rest;
+	if (rest === 0) return b < 0 ? -0 : 0;
+	return rest < 0 !== b < 0 ? rest + b : rest;
 }
 
 /** As `int(text, base)`; undefined where it is none. */
