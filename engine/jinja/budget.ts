@@ -92,6 +92,7 @@ export class Budget {
 
 	/** Runs something that nests. */
 	nested<T>(work: () => T): T {
+		this.charge(20);
 		this.enter();
 		const result = work();
 		this.leave();
