@@ -14,7 +14,8 @@ const CHARACTER_LITERAL = /'(?:\\(?:u\{[^}'\n]*\}|x..|.)|[^\\'\n])'/uy;
 const STRING_PREFIX = /(?:^|\W)(?:[fFrRbBuUL]{1,2}|u8)$/;
 /** Before a slash: where a value is expected, so that it begins a regular expression. */
 const VALUE_EXPECTED = /(?:^|[(,=:[!&|?{};+\-*%<>~^]|\b(?:return|typeof|case|in|of|if|unless|when|and|or|not))\s*$/;
-const REGULAR_EXPRESSION = /\/(?![*/])(?:\\.|\[(?:\\.|[^\]\\\n])*\]|[^/\\[\n])+\//y;
+/** Longer ones are none: looking for their end at every slash would take too long. */
+const REGULAR_EXPRESSION = /\/(?![*/])(?:\\.|\[(?:\\.|[^\]\\\n]){0,100}\]|[^/\\[\n]){1,300}\//y;
 
 /** A string without end hides whatever comes after it. */
 const UNCLOSED_TEXT = 8;
