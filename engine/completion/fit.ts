@@ -5,11 +5,18 @@ import type { Window } from './window';
 
 export class Fit {
 	readonly #window: Window;
-	readonly #line: Nesting;
+	readonly #languageId: string;
+	#lineStart: Nesting | undefined;
 
 	constructor(window: Window, languageId: string) {
 		this.#window = window;
-		this.#line = Nesting.atLine(window, languageId);
+		this.#languageId = languageId;
+	}
+
+	/** At the beginning of the cursor's line; read once it is asked for. */
+	get #line(): Nesting {
+		this.#lineStart ??= Nesting.atLine(this.#window, this.#languageId);
+		return this.#lineStart;
 	}
 
 	/** Whether what stands before the cursor is understood; else nothing can be said of what closes it. */

@@ -100,7 +100,8 @@ export class StopRule {
 		this.#closedByLine = /[)\]}]/.test(lineSuffix);
 		this.#nextLines = nextLinesOf(suffix);
 		this.#restOfLine = lineSuffix.length < LONG_REST ? undefined : lineSuffix.slice(0, LONG_REST);
-		const line = Nesting.atLine(window, languageId);
+		// One line ends with the line, whatever is open.
+		const line = multiline ? Nesting.atLine(window, languageId) : Nesting.start(languageId, false);
 		this.#start = line.after(linePrefix);
 		this.#depthAbove = line.open.length;
 	}
