@@ -10,7 +10,7 @@ namespace {
 
 Napi::String to_js(Napi::Env env, std::string_view text) { return Napi::String::New(env, text.data(), text.size()); }
 
-/// Arrays of more elements or bytes are left out, but for a vocabulary's: nothing asks for them.
+/// Arrays of more elements, or beyond so many bytes of all, are left out, but for a vocabulary's: nothing asks for them.
 constexpr uint64_t kSmallArray = 4096, kSmallBytes = 2 << 20;
 constexpr std::string_view kVocabulary[] = {"tokenizer.ggml.tokens", "tokenizer.ggml.token_type", "tokenizer.ggml.merges"};
 
@@ -103,18 +103,19 @@ double number(const Napi::Object& object, const char* field, double low, double 
 }  // namespace
 
 Header::Header(Gguf header, std::optional<std::string> why_refused) : gguf(std::move(header)), refusal(std::move(why_refused)) {
-  // One file's arrays may be many: they share a budget.
-  uint64_t left = 2 * kMaxTableBytes + kMaxTableBytes / 4;
+  // The other arrays may be many: they share a budget.
+  uint64_t left = kSmallBytes;
   for (const auto& [key, value] : gguf.metadata()) {
     auto* array = std::get_if<GgufArray>(&value);
     if (!array) continue;
-    const bool wanted = std::find(std::begin(kVocabulary), std::end(kVocabulary), key) != std::end(kVocabulary)
-                            ? array->bytes <= kMaxTableBytes && array->count <= kMaxTableBytes / 4
-                            : array->bytes <= kSmallBytes && array->count <= kSmallArray;
-    // A string has 4 bytes of offset, a number at most 8.
-    const uint64_t bytes = array->bytes + 8 * array->count;
-    if (!wanted || bytes > left) continue;
-    left -= bytes;
+    if (std::find(std::begin(kVocabulary), std::end(kVocabulary), key) != std::end(kVocabulary)) {
+      if (array->bytes > kMaxTableBytes || array->count > kMaxTableBytes / 4) continue;
+    } else {
+      // A string has 4 bytes of offset, a number at most 8.
+      const uint64_t bytes = array->bytes + 8 * array->count;
+      if (array->count > kSmallArray || bytes > left) continue;
+      left -= bytes;
+    }
     tables.push_back(table_of(key, *array));
   }
 }

@@ -122,6 +122,15 @@ describe('a header within the budget', () => {
 		});
 	});
 
+	it('gives JavaScript no more than some megabytes of short arrays', async () => {
+		const parts = Array.from({ length: 100 }, (_, i) => [array(`a.${i}`, 12, 4096), 8 * 4096]).flat();
+		const { metadata } = await native.readGguf(write('short', { entries: 101 }, [architecture, ...parts]));
+		const arrays = [...metadata.values()].filter((value) => value instanceof Float64Array);
+		expect(arrays.length).toBeGreaterThan(10);
+		expect(arrays.length).toBeLessThan(50);
+		expect(metadata.get('a.99')).toEqual({ omitted: 4096 });
+	});
+
 	it('keeps the tables of a vocabulary, whatever their length', async () => {
 		const file = path.join(folder, 'tables.gguf');
 		const names = Array.from({ length: 50_000 }, (_, i) => `t${i}`);
