@@ -100,8 +100,8 @@ test.skipIf(process.platform === 'win32')(
 			...{ heads: 2, headsKv: 1, headLength: 16 },
 		});
 		const program = path.join(folder, 'gguf_fuzz');
-		const sources = ['test/fuzz/gguf_fuzz.cpp', 'core/gguf.cpp', 'core/model.cpp'].map((source) =>
-			path.join(root, 'native', source),
+		const sources = ['test/fuzz/gguf_fuzz.cpp', 'core/gguf.cpp', 'core/model.cpp', 'core/vocabulary.cpp'].map(
+			(source) => path.join(root, 'native', source),
 		);
 		await run(process.env['CXX'] ?? 'c++', [
 			...['-std=c++20', '-O1', '-g1', '-fsanitize=address,undefined', '-fno-sanitize-recover=all'],
