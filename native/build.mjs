@@ -23,7 +23,7 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs, promisify } from 'node:util';
 import { setupZig, zigCache } from '../scripts/setup-zig.mjs';
 import { embedMetalSources } from './metal-sources.mjs';
-import { systemPlan, TARGETS, zigPlan } from './targets.mjs';
+import { SANITIZING_COMPILER, sanitizedPlan, systemPlan, TARGETS, zigPlan } from './targets.mjs';
 
 const native = path.dirname(fileURLToPath(import.meta.url));
 const root = path.dirname(native);
@@ -102,19 +102,21 @@ async function inParallel(jobs, limit) {
 
 /**
  * Builds the addon, with `tests` the test programs too, if anything changed: for this machine with its compiler, or for
- * `target` (one of TARGETS) with Zig. Returns the addon's path and objects. Throws with the compiler's own output if it does not compile.
+ * `target` (one of TARGETS) with Zig; or, with `undefinedBehaviour`, the test programs alone for this machine with clang's sanitizer
+ * of that name, which ends a program at the first operation that has none, into dist/native/undefined/. Returns the addon's path and objects. Throws with the compiler's own output if it does not compile.
  * Where another process builds the same, waits for it.
  */
 export async function buildNative({
 	tests = false,
 	clean = false,
 	target = /** @type {string | undefined} */ (undefined),
+	undefinedBehaviour = false,
 	log = (line) => process.stderr.write(`${line}\n`),
 } = {}) {
-	const plan = target ? zigPlan(target) : systemPlan();
-	const output = path.join(root, 'dist', 'native', target ?? '');
+	const plan = target ? zigPlan(target) : undefinedBehaviour ? sanitizedPlan() : systemPlan();
+	const output = path.join(root, 'dist', 'native', undefinedBehaviour ? 'undefined' : (target ?? ''));
 	if (clean) rmSync(output, { recursive: true, force: true });
-	const compiler = target ? await findZig(log) : findCompiler();
+	const compiler = target ? await findZig(log) : findCompiler(undefinedBehaviour ? [SANITIZING_COMPILER] : undefined);
 	const compile = (args) => {
 		const [command, ...first] = compiler.command;
 		return run(command, [...first, ...args], { env: compiler.env, maxBuffer: 1 << 26 });
@@ -190,10 +192,10 @@ export async function buildNative({
 		const kernels = path.join(objects, 'metal_sources.cpp');
 		writeIfChanged(kernels, embedMetalSources(kernels));
 		const core = await compileAll([...plan.folders.flatMap(sources), path.relative(native, kernels)]);
-		const addon = await compileAll(plan.addonFolders.flatMap(sources));
+		const addon = undefinedBehaviour ? [] : await compileAll(plan.addonFolders.flatMap(sources));
 		const file = path.join(output, 'hearth.node');
-		await link(file, plan.shared, [...core, ...addon]);
-		for (const source of tests ? sources('test') : []) {
+		if (!undefinedBehaviour) await link(file, plan.shared, [...core, ...addon]);
+		for (const source of tests || undefinedBehaviour ? sources('test') : []) {
 			const program = path.join(output, path.basename(source, '.cpp') + plan.programSuffix);
 			await link(program, plan.program, [...(await compileAll([source])), ...core]);
 		}

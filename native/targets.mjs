@@ -99,6 +99,28 @@ export function systemPlan() {
 	};
 }
 
+/** scripts/system.mjs installs it ("clang"). */
+export const SANITIZING_COMPILER = 'clang++-19';
+
+/** The system's plan for test programs that end at the first operation whose behaviour is undefined. */
+export function sanitizedPlan() {
+	const plan = systemPlan();
+	const flags = ['-fsanitize=undefined', '-fno-sanitize-recover=all'];
+	// The sanitizer makes minutes of the widest kernels, whose like for AVX2 it sees; Metal has sanitizers of its own (build-metal.mjs).
+	const perFile = { ...plan.perFile };
+	for (const name of [
+		'avx512.cpp',
+		'amx.cpp',
+		'gpu_metal.cpp',
+		'metal_backend.cpp',
+		'self_test.cpp',
+		'metal_sources.cpp',
+	])
+		perFile[name] = [...(perFile[name] ?? []), '-fno-sanitize=all'];
+	const program = [...plan.program, ...flags, '-fuse-ld=lld'];
+	return { ...plan, flags: [...plan.flags, '-O1', ...flags], perFile, program };
+}
+
 /** How to compile with `zig c++` for one of TARGETS: as systemPlan says it. @throws Error for a platform that is none of them */
 export function zigPlan(target) {
 	if (!Object.hasOwn(TARGETS, target))

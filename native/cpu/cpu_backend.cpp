@@ -66,6 +66,10 @@ class Scratch {
 
 size_t area(int64_t rows, int64_t columns) { return static_cast<size_t>(rows) * static_cast<size_t>(columns); }
 
+/// `count` on from a place that may be none, which stays none: nothing may be added to a null pointer.
+template <class T>
+T* on(T* place, size_t count) { return place ? place + count : nullptr; }
+
 /// The kernels' name of a quantised type; none: floats.
 std::optional<cpu::Format> format_of(TensorType type) {
   switch (type) {
@@ -95,8 +99,7 @@ struct Activations {
   void each_part(const Body& body) const {
     for (int first = 0; first < count; first += kColumnsTogether) {
       const int n = std::min(kColumnsTogether, count - first);
-      body(first, Activations{rows ? rows + area(first, width) : nullptr,
-                              tiles ? tiles + cpu::tile_bytes(first, width / kBlock) : nullptr, n, width});
+      body(first, Activations{on(rows, area(first, width)), on(tiles, cpu::tile_bytes(first, width / kBlock)), n, width});
     }
   }
 };
@@ -307,11 +310,10 @@ class CpuBackend final : public Backend {
 
     activated_.get(area(assigned, F));
     expert_tasks(F, 2, [&](const Expert& expert, int first_row, int rows, int thread) {
-      const Activations in{gathered_.data() + area(expert.first, E), tile_at(expert_tiles_, expert.first_tile, E), expert.count, E};
+      const Activations in{on(gathered_.data(), area(expert.first, E)), tile_at(expert_tiles_, expert.first_tile, E), expert.count, E};
       const int64_t first = static_cast<int64_t>(expert.index) * F;
       const GateAndUp weights{layer.gate.slice(first, F), layer.up.slice(first, F),
-                              layer.gate_bias ? layer.gate_bias + first : nullptr,
-                              layer.up_bias ? layer.up_bias + first : nullptr,
+                              on(layer.gate_bias, static_cast<size_t>(first)), on(layer.up_bias, static_cast<size_t>(first)),
                               packed.gate_and_up.first(expert.index)};
       gate_and_up(weights, in, activated_.data() + area(expert.first, F), first_row, rows, thread);
     });
@@ -335,7 +337,7 @@ class CpuBackend final : public Backend {
       Activations in{activated_.data() + area(expert.first, F), down_tiles ? tile_at(expert_tiles_, expert.first_tile, F) : nullptr,
                      expert.count, F};
       Product down{nullptr, packed.down.first(expert.index),
-                   layer.down_bias ? layer.down_bias + area(expert.index, E) : nullptr, expert_out_.data() + area(expert.first, E),
+                   on(layer.down_bias, area(expert.index, E)), expert_out_.data() + area(expert.first, E),
                    static_cast<size_t>(E), false};
       group_product(layer.down.slice(static_cast<int64_t>(expert.index) * E, E), down, in, first_row, rows, thread);
     });
@@ -424,7 +426,7 @@ class CpuBackend final : public Backend {
 
   /// Packed tile number t. Each begins with a cache line, whatever the one before holds: kernels read whole rows of it at once.
   static uint8_t* tile_at(const Scratch<uint8_t>& tiles, int t, int width) {
-    return tiles.data() + static_cast<size_t>(t) * cpu::tile_bytes(kTileRows, width / kBlock);
+    return on(tiles.data(), static_cast<size_t>(t) * cpu::tile_bytes(kTileRows, width / kBlock));
   }
   static void reserve_tiles(Scratch<uint8_t>& tiles, size_t count, int width) {
     tiles.get(count * cpu::tile_bytes(kTileRows, width / kBlock));

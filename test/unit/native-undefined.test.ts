@@ -1,0 +1,40 @@
+// The kernels one by one, and steps of each architecture and tensor type, under clang's sanitizer of undefined behaviour: the first
+// operation that has none ends the program.
+import { execFile } from 'node:child_process';
+import path from 'node:path';
+import { promisify } from 'node:util';
+import { beforeAll, describe, expect, test } from 'vitest';
+import { buildNative } from '../../native/build.mjs';
+import { loadNative } from '../../native/index';
+import { metalTools } from '../support/metal';
+import { denseShapes, makeModel, shapes, temporaryFolder } from '../support/models';
+
+const run = promisify(execFile);
+const programs = path.resolve(import.meta.dirname, '..', '..', 'dist', 'native', 'undefined');
+const folder = temporaryFolder();
+const models = { ...shapes, ...denseShapes };
+/** Those whose files are compiled with the sanitizer (native/targets.mjs). */
+const kernels = loadNative()
+	.cpuInfo()
+	.kernels.filter((set) => ['portable', 'avx2', 'neon'].includes(set));
+
+// Clang is the one that the tests of Metal need.
+describe.runIf(metalTools())('no undefined behaviour', () => {
+	beforeAll(async () => {
+		await buildNative({ undefinedBehaviour: true });
+	});
+
+	test.each(kernels)('in the kernels of the set %s', async (set) => {
+		await run(path.join(programs, 'test_kernels'), [set]);
+	});
+
+	test('in the thread pool', async () => {
+		await run(path.join(programs, 'test_thread_pool'));
+	});
+
+	test.each(Object.keys(models) as (keyof typeof models)[])('in steps of %s', async (name) => {
+		const file = await makeModel(folder, name.replaceAll(/\W+/g, '-'), { ...models[name], layers: 2 });
+		const { stdout } = await run(path.join(programs, 'hash_logits'), [file, ...kernels]);
+		expect(stdout.trim().split('\n')).toHaveLength(kernels.length);
+	});
+});
