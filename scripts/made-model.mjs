@@ -12,8 +12,8 @@ const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
  * kept with this clone's packages.
  */
 export function madeModel(preset, ...args) {
-	const folder = path.join(root, 'node_modules', '.cache', 'hearth');
-	const file = path.join(folder, `${[preset, ...args].join('')}-${sourceHash()}.gguf`);
+	const folder = path.join(root, 'node_modules', '.cache', 'hearth', sourceHash());
+	const file = path.join(folder, `${[preset, ...args].join('')}.gguf`);
 	if (existsSync(file)) return file;
 	console.error(`making the ${preset} model (once)`);
 	mkdirSync(folder, { recursive: true });

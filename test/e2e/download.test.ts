@@ -83,7 +83,7 @@ describe('a download', () => {
 		expect(readFileSync(file).equals(model)).toBe(true);
 		await window.runCommand('Hearth: Select Model…');
 		await row('downloaded by Hearth').waitFor();
-		expect(await row('downloaded by Hearth').textContent()).toMatch(/model.*gpt-oss.*in use.*fits: needs/);
+		expect(await row('downloaded by Hearth').textContent()).toMatch(/Hearth demo.*gpt-oss.*in use.*fits: needs/);
 		await window.screenshot('download-in-use');
 		await window.press('Escape');
 	});
