@@ -9,7 +9,7 @@ import { addSizes, architectureOf, readSizes } from './architectures';
 import { checkLoads } from './check';
 import { checkKeys } from './config-keys';
 import { isEagle3, planEagle3 } from './eagle3';
-import { FILES_KEY, IDENTITY_KEY, identityOf, SOURCE_KEY } from './origin';
+import { BYTES_KEY, FILES_KEY, IDENTITY_KEY, identityOf, SOURCE_KEY } from './origin';
 import { type Job, Plan, type WeightChoice } from './plan';
 import { SafetensorsFolder } from './safetensors';
 import { lookAgain, Sources } from './source-folder';
@@ -84,6 +84,8 @@ export async function convertFolder(
 		plan.metadata.set(SOURCE_KEY, { type: 'string', value: digest });
 		plan.metadata.set(FILES_KEY, { type: 'strings', value: stringTable(sources.names) });
 		plan.metadata.set(IDENTITY_KEY, { type: 'string', value: await identityOf(folder, options) });
+		const bytes = plan.tensors.reduce((sum, tensor) => sum + tensorBytes(tensor), 0);
+		plan.metadata.set(BYTES_KEY, { type: 'u64', value: bytes });
 		signal?.throwIfAborted();
 		const target = typeof to === 'string' ? await outputTarget(to) : to;
 		if (target.found && (await sources.includes(target.found))) {

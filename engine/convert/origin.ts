@@ -12,6 +12,9 @@ export const FILES_KEY = 'hearth.converted_files';
 /** Metadata key: which folder was converted, and how; the same after the folder has changed. */
 export const IDENTITY_KEY = 'hearth.conversion';
 
+/** Metadata key: bytes of the tensors. Tools that make another file of one (a quantised one) keep all keys and change these. */
+export const BYTES_KEY = 'hearth.converted_bytes';
+
 export interface Origin {
 	digest: string;
 	/** Absent in files of earlier versions. */
@@ -20,7 +23,7 @@ export interface Origin {
 	architecture: string;
 }
 
-/** The conversion a file comes from; undefined where there is none, or no such file. */
+/** The conversion a file comes from; undefined where there is none, or no such file, or another tool has made the file of ours. */
 export async function readOrigin(file: string): Promise<Origin | undefined> {
 	const header = await loadNative()
 		.readGguf(file)
@@ -30,8 +33,11 @@ export async function readOrigin(file: string): Promise<Origin | undefined> {
 		return typeof value === 'string' ? value : undefined;
 	};
 	const digest = text(SOURCE_KEY);
-	if (digest === undefined) return undefined;
-	const files = header?.metadata.get(FILES_KEY);
+	if (!header || digest === undefined) return undefined;
+	// Absent in files of earlier versions.
+	const bytes = header.metadata.get(BYTES_KEY);
+	if (bytes !== undefined && Number(bytes) !== totalBytes(header.tensors)) return undefined;
+	const files = header.metadata.get(FILES_KEY);
 	return {
 		digest,
 		files: isStringTable(files) ? stringsOf(files) : undefined,
@@ -39,6 +45,8 @@ export async function readOrigin(file: string): Promise<Origin | undefined> {
 		architecture: text('general.architecture') ?? '',
 	};
 }
+
+const totalBytes = (tensors: readonly { bytes: number }[]) => tensors.reduce((sum, { bytes }) => sum + bytes, 0);
 
 /** Names a conversion: by the folder's place and the choices, as a digest, so that a file tells nobody its maker's paths. */
 export async function identityOf(folder: string, { weights, target }: ConvertOptions): Promise<string> {

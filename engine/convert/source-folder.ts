@@ -72,9 +72,14 @@ export class SourceFolder {
 			this.#note(name, ABSENT);
 			throw new Error(`there is no file ${file}`);
 		}
-		const { size, mtimeMs } = await handle.stat();
-		this.#note(name, `${size} bytes of ${mtimeMs}`);
-		return handle;
+		try {
+			const { size, mtimeMs } = await handle.stat();
+			this.#note(name, `${size} bytes of ${mtimeMs}, ${await sampleDigest(handle, size)}`);
+			return handle;
+		} catch (error) {
+			await handle.close();
+			throw new Error(`cannot read ${file}: ${messageOf(error)}`);
+		}
 	}
 
 	/** The names of all safetensors files. */
@@ -111,6 +116,26 @@ export class SourceFolder {
 	#note(name: string, found: string): void {
 		this.record.set(this.prefix + name, found);
 	}
+}
+
+/** Pieces of a file of weights that are looked at, evenly spaced from its beginning to its end, and bytes of each. */
+const PIECES = 4;
+const PIECE_BYTES = 2 ** 18;
+
+/**
+ * A digest of a part of a file, of all of it where it is small. To read gigabytes at each look would take minutes; other weights of
+ * the same size and time differ all over.
+ */
+async function sampleDigest(handle: FileHandle, size: number): Promise<string> {
+	const hash = createHash('sha256');
+	const buffer = Buffer.allocUnsafe(PIECE_BYTES);
+	const last = Math.max(0, size - PIECE_BYTES);
+	for (let n = 0; n < PIECES; n++) {
+		const at = size <= PIECES * PIECE_BYTES ? n * PIECE_BYTES : Math.floor((last * n) / (PIECES - 1));
+		const { bytesRead } = await handle.read(buffer, 0, PIECE_BYTES, at);
+		hash.update(buffer.subarray(0, bytesRead));
+	}
+	return hash.digest('hex');
 }
 
 /** Names in a record of the folder of the model that a draft head is for. */

@@ -218,8 +218,8 @@ class Download {
 			}
 			const { state, proven, end } = this.#read(answer, from);
 			if (from > 0 && answer.status === 206) {
-				if (!isSame(state, part.state!)) {
-					// It is no longer the file this is a part of, or its host says so: all of it will show.
+				if (!isSame(state, part.state!) || (isPage(answer.headers) && !proven)) {
+					// It is no longer the file this is a part of, or its host says so, or it may be a page: all of it will show.
 					this.#whole = true;
 					return false;
 				}

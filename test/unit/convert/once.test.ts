@@ -18,6 +18,7 @@ import { describe, expect, test } from 'vitest';
 import { convertFolder } from '../../../engine/convert/convert';
 import { convertOnce } from '../../../engine/convert/convert-once';
 import { readOrigin } from '../../../engine/convert/origin';
+import { loadNative } from '../../../native/index';
 import { writeFolder } from '../../support/hugging-face';
 import { makeModel, temporaryFolder } from '../../support/models';
 import { smallFolder, smallTensors } from '../../support/small-folder';
@@ -102,6 +103,25 @@ describe('the name of the file', () => {
 		expect(await readOrigin(made)).toMatchObject({ files: expect.arrayContaining(['config.json']) });
 	});
 
+	test('what another tool has made of our file, keeping its keys, is not ours', async () => {
+		const from = smallFolder(folder, 'quantised');
+		// The smaller one of two conversions with the larger one's keys: as llama-quantize leaves it.
+		const { metadata } = await loadNative().readGguf((await convertOnce(from)).path);
+		await convertFolder(from, path.join(folder, 'smaller.gguf'), { weights: 'q8_0' });
+		const bytes = readFileSync(path.join(folder, 'smaller.gguf'));
+		const { metadata: smaller } = await loadNative().readGguf(path.join(folder, 'smaller.gguf'));
+		for (const key of ['hearth.converted_from', 'hearth.conversion']) {
+			const [own, other] = [metadata.get(key), smaller.get(key)] as string[];
+			bytes.write(own!, bytes.indexOf(other!), 'latin1');
+		}
+		const size = Buffer.alloc(8);
+		size.writeBigUInt64LE(BigInt(metadata.get('hearth.converted_bytes') as number));
+		size.copy(bytes, bytes.indexOf('hearth.converted_bytes') + 'hearth.converted_bytes'.length + 4);
+		writeFileSync(`${from}.gguf`, bytes);
+		expect((await convertOnce(from)).path).toBe(`${from}-hearth.gguf`);
+		expect(readFileSync(`${from}.gguf`).equals(bytes)).toBe(true);
+	});
+
 	test('several conversions of one folder at once leave one file', async () => {
 		const from = smallFolder(folder, 'together');
 		const made = await Promise.all(Array.from({ length: 4 }, () => convertOnce(from)));
@@ -171,6 +191,19 @@ describe('what the file depends on', () => {
 		expect(await again(shards), 'the index').toBe(true);
 		utimesSync(path.join(shards, 'model-00002-of-00002.safetensors'), 1, 1);
 		expect(await again(shards), 'a shard').toBe(true);
+	});
+
+	test('weights of the same size and time', async () => {
+		const from = smallFolder(folder, 'retrained');
+		const file = path.join(from, 'model.safetensors');
+		utimesSync(file, 1, 1);
+		await convertOnce(from);
+		const bytes = readFileSync(file);
+		bytes[bytes.length - 1]! ^= 1;
+		writeFileSync(file, bytes);
+		utimesSync(file, 1, 1);
+		expect(await again(from)).toBe(true);
+		expect(await again(from)).toBe(false);
 	});
 
 	test('what lies there and is not read: nothing', async () => {

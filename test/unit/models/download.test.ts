@@ -291,6 +291,15 @@ describe('an answer in the file’s place', () => {
 		expect(starts()).toEqual([part.length, 0]);
 	});
 
+	test('that is a page and says to be the rest makes it ask for all of it', async () => {
+		const part = await leavePart();
+		const rest = { ...html, ...range(part.length, DATA.length - 1) };
+		server.misbehave.push(page(rest, Buffer.alloc(DATA.length - part.length, 'x'), 206), page(html));
+		await fetchIt();
+		expectWhole();
+		expect(starts().at(-1)).toBe(part.length);
+	});
+
 	test.each([{}, { 'last-modified': 'Sun, 29 Nov 2026 16:00:00 GMT' }])(
 		'that is the rest without its tag (%j) is taken, and the tag asked with again',
 		async (headers) => {
