@@ -4,7 +4,7 @@
 import { access, constants, mkdir } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
-import { AppearedError, type OutputTarget, outputTarget } from '../files/output-file';
+import { type OutputTarget, outputTarget, PlaceChangedError } from '../files/output-file';
 import { type ConvertOptions, choicesOf, convertFolder, modelName } from './convert';
 import { identityOf, type Origin, readOrigin } from './origin';
 import { lookAgain } from './source-folder';
@@ -36,7 +36,7 @@ export async function convertOnce(
 			return { path: target.file, draftHead: architecture === 'eagle3' };
 		} catch (error) {
 			// Another window may have converted the same folder meanwhile.
-			if (!(error instanceof AppearedError) || tries === MOST_TRIES) throw error;
+			if (!(error instanceof PlaceChangedError) || tries === MOST_TRIES) throw error;
 		}
 	}
 }

@@ -83,12 +83,12 @@ export class PartialFile {
 		if (found) {
 			const now = await lstat(to).catch(() => undefined);
 			if (now && !isSame(now, found))
-				throw new Error(`${file} was changed while it was to be replaced; nothing was written`);
+				throw new PlaceChangedError(`${file} was changed while it was to be replaced; nothing was written`);
 			if (now) return rename(this.path, to);
 		}
 		await linkNew(this.path, to).catch((error: NodeJS.ErrnoException) => {
 			if (error.code !== 'EEXIST') throw error;
-			throw new AppearedError(`${file} has appeared while it was made; nothing was replaced`);
+			throw new PlaceChangedError(`${file} has appeared while it was made; nothing was replaced`);
 		});
 	}
 
@@ -99,8 +99,8 @@ export class PartialFile {
 	}
 }
 
-/** A file that was not there when the work began, and is at its end. */
-export class AppearedError extends Error {}
+/** What has a file's name at the end of the work is not what had it at the beginning. */
+export class PlaceChangedError extends Error {}
 
 /** Writes a small file whole, or leaves what was there. */
 export async function writeOutputFile(target: OutputTarget, data: string | Uint8Array): Promise<void> {
