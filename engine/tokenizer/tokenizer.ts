@@ -105,6 +105,7 @@ export class Tokenizer {
 		this.index = new TokenIndex(this.bytes, this.starts, count);
 		/** Texts by which merges may name tokens that they do not make: such merges are left out. */
 		const others = new Set<string>();
+		const written = bytesWithTokens(tokens, types);
 		let end = 0;
 		for (let id = 0; id < count; id++) {
 			const from = tokens.offsets[id]!;
@@ -125,7 +126,9 @@ export class Tokenizer {
 				// A token of the merges under another type.
 				(userDefined &&
 					decoded - start < to - from &&
-					isWrittenText(this.bytes.subarray(start, Math.max(start, decoded))));
+					(isWrittenText(this.bytes.subarray(start, Math.max(start, decoded))) ||
+						// Without it, this byte could not be written.
+						(decoded === start + 1 && written[this.bytes[start]!] === 0)));
 			if (isText) {
 				end = decoded;
 				this.starts[id + 1] = end;
@@ -234,20 +237,28 @@ export class Tokenizer {
 
 	/**
 	 * Where the end of UTF-8 text begins that more text can still give other tokens: its last piece, which merges never leave, or
-	 * the beginning of a user-defined token. `bytes.length`: nowhere.
+	 * the piece or the token within which a user-defined token may have begun. `bytes.length`: nowhere.
 	 */
 	lastPiece(bytes: Uint8Array): number {
-		const found = this.userDefined.find(bytes, bytes.length);
-		const after = found.at(-1)?.end ?? 0;
-		const part = bytes.subarray(after);
+		const open = this.userDefined.unfinished(bytes);
+		/** Text without user-defined tokens that `open`, or the end, lies in. */
+		let [from, to] = [0, bytes.length];
+		for (const { start, end } of this.userDefined.find(bytes, bytes.length)) {
+			if (start > open) {
+				to = start;
+				break;
+			}
+			if (open < end) return start;
+			from = end;
+		}
+		const part = bytes.subarray(from, to);
 		const scanner = this.preTokenizer.scan(part, part.length);
 		let start = 0;
-		for (let end = 0; end < part.length; ) {
+		for (let end = 0; end < part.length && from + end <= open; ) {
 			start = end;
 			end = scanner.pieceEnd(start);
 		}
-		const open = Math.min(after + start, this.userDefined.unfinished(bytes));
-		return found.find(({ start: from, end }) => from < open && open < end)?.start ?? open;
+		return from + start;
 	}
 
 	/** How many tokens `encode(text)` gives. */
@@ -362,6 +373,20 @@ export function estimateTokens(text: string): number {
 	let other = 0;
 	for (let i = 0; i < text.length; i++) if (text.charCodeAt(i) >= 0x80) other++;
 	return Math.ceil((text.length - other) / 3.5 + other / 1.5);
+}
+
+/** [256] 1 for each byte that has a token in the byte-level alphabet of a type that is text without doubt. */
+function bytesWithTokens({ bytes, offsets }: StringTable, types: Int32Array | undefined): Uint8Array {
+	const written = new Uint8Array(256);
+	const byte = new Uint8Array(2);
+	for (let id = 0; id < offsets.length - 1; id++) {
+		const [from, to] = [offsets[id]!, offsets[id + 1]!];
+		if (to - from > 2 || to === from) continue;
+		const type = types ? types[id] : TokenType.normal;
+		if (type !== TokenType.normal && type !== TokenType.byte) continue;
+		if (decodeByteLevel(bytes, from, to, byte, 0) === 1) written[byte[0]!] = 1;
+	}
+	return written;
 }
 
 /** Printable ASCII and the line break: no vocabulary of text goes without. */

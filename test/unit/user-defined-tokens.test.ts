@@ -96,6 +96,13 @@ describe('a user-defined token', () => {
 		expect(tokenizer.isSpecial(258)).toBe(false);
 		// Only merges make those: llama.cpp does not find them either.
 		expect([...tokenizer.encode(' Paris')]).toEqual([...Buffer.from(' Paris')]);
+		// A byte without another token is that byte, whatever it looks like.
+		const carriageReturn = setUp({});
+		const types = carriageReturn.header.metadata.get('tokenizer.ggml.token_type') as Int32Array;
+		for (const id of [0x0d, 0x8a]) types[id] = userDefined;
+		const again = Tokenizer.fromGguf(carriageReturn.header);
+		expect([...again.encode('a\r\nĊ')]).toEqual([97, 13, 10, 0xc4, 0x8a]);
+		expect(again.decode([13])).toEqual(Uint8Array.of(13));
 		// Letters that happen to be in the alphabet are letters.
 		expect(setUp({ čaj: userDefined, ağ: userDefined, é: userDefined }).cut('čaj ağ é')).toBe('[čaj] [ağ] [é]');
 	});
@@ -261,6 +268,21 @@ describe('token healing', () => {
 		// Pieces of many tokens stay, and in this vocabulary a byte is one.
 		if (long.tokenizer.count(piece) > 4) expect(split).toEqual({ head: text, piece: '' });
 		else expect(split).toEqual({ head, piece });
+	});
+
+	it('takes back the whole piece in which a user-defined token may have begun', () => {
+		const names = ['<|startoftext|>', '<|endoftext|>', 'x中', '!?ab'];
+		const merged = rankedVocabulary([...BYTES, 'ax'], names);
+		const types = merged.tokenTypes.slice();
+		types.fill(userDefined, 259);
+		const tokenizer = Tokenizer.fromGguf(vocabularyHeader({ ...merged, tokenTypes: types }, 'qwen2'));
+		const at = (text: string) => tokenizer.lastPiece(new TextEncoder().encode(text));
+		expect([...tokenizer.encode('axy')]).toEqual([256, 121]);
+		expect([...tokenizer.encode('ax中')]).toEqual([97, 259]);
+		expect(at('b ax')).toBe(1);
+		expect(at('x中ax')).toBe(4);
+		expect(at('b !?a')).toBe(1);
+		expect(at('b !?ab')).toBe(6);
 	});
 
 	it('leaves a head whose tokens no further typing changes', () => {
