@@ -1,4 +1,5 @@
 // The model that all clients share for a role: loading, replacing and unloading it.
+import { statSync } from 'node:fs';
 import { Chat } from '../chat/chat';
 import { warmUp } from '../completion/completer';
 import { TokenPrefixIndex } from '../completion/token-healing';
@@ -64,7 +65,7 @@ export class ModelHost {
 	readonly #changed: () => void;
 	readonly #memory: () => MachineMemory;
 	readonly #arbiter: StepArbiter;
-	#inUse: { load: Load; model: LoadedModel } | undefined;
+	#inUse: { load: Load; model: LoadedModel; files: string } | undefined;
 	/** The load asked for last, for as long as it runs or its model is in use. */
 	#wanted: Load | undefined;
 	/** Why there is no model. */
@@ -161,13 +162,14 @@ export class ModelHost {
 
 	/**
 	 * Loads `settings.modelPath` and then closes the model in use, whose running requests fail. Does nothing where the same is
-	 * loaded, or being loaded, with the same settings. The state is `loading` at once.
+	 * loaded, or being loaded, with the same settings, unless another file has taken its file's place. The state is `loading` at once.
 	 * @param limit what it may take of the memory.
 	 * @throws NotEnoughMemoryError; a one-line error where the file cannot be used; the model in use stays, and without one the state is `error`.
 	 */
 	load(settings: EngineSettings, limit: MemoryLimit = 'machine'): Promise<LoadedModel> {
 		const key = ModelHost.key(settings);
-		if (this.#wanted?.key === key) return this.#wanted.done;
+		const replaced = this.#wanted === this.#inUse?.load && isReplaced(this.#inUse);
+		if (this.#wanted?.key === key && !replaced) return this.#wanted.done;
 		return this.#start(settings, limit, false);
 	}
 
@@ -214,13 +216,15 @@ export class ModelHost {
 		if (this.#closed) throw new Error('the engine is shutting down');
 		if (this.#wanted !== load) throw new Error('another model was chosen meanwhile');
 		const previous = this.#inUse;
-		if (previous?.load.key === load.key && !load.anew) {
+		if (previous?.load.key === load.key && !load.anew && !isReplaced(previous)) {
 			// Another one was asked for in between and is wanted no more.
 			this.#inUse = { ...previous, load };
 			this.#changed();
 			return previous.model;
 		}
 		let model: LoadedModel;
+		// Before it is opened: what takes its place meanwhile is another one.
+		const files = filesOf(load.settings);
 		try {
 			model = await this.#openModel(load);
 		} catch (error) {
@@ -233,7 +237,7 @@ export class ModelHost {
 			throw error;
 		}
 		log(`loaded ${load.path} in ${Math.round(model.loadMilliseconds)} ms`);
-		this.#inUse = { load, model };
+		this.#inUse = { load, model, files };
 		this.#failure = undefined;
 		this.#changed();
 		await previous?.model.engine.close();
@@ -298,6 +302,22 @@ export class ModelHost {
 			},
 		};
 	}
+}
+
+/** Which files the paths of a model lead to; empty where one leads nowhere. */
+function filesOf({ modelPath, draftModelPath }: EngineSettings): string {
+	try {
+		const files = [modelPath, draftModelPath].filter((file) => file !== '').map((file) => statSync(file));
+		return files.map(({ dev, ino, size, mtimeMs }) => `${dev} ${ino} ${size} ${mtimeMs}`).join();
+	} catch {
+		return '';
+	}
+}
+
+/** Whether the paths of a model lead to other files than those it was opened from. One that is gone is no reason to give it up. */
+function isReplaced(inUse: { load: Load; files: string } | undefined): boolean {
+	const files = inUse ? filesOf(inUse.load.settings) : '';
+	return files !== '' && files !== inUse?.files;
 }
 
 function summarize(

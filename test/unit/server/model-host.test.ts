@@ -1,3 +1,6 @@
+import { mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
 import { expect, test, vi } from 'vitest';
 import { nativeChatFormat } from '../../../engine/families/chat-markup';
 import type { ModelFamily } from '../../../engine/families/family';
@@ -72,6 +75,35 @@ test('the last one asked for wins, and going back to the one in use opens nothin
 	await host.unload();
 	expect(host.state).toEqual({ state: 'no-model' });
 	expect(models[0]!.native.closed).toBe(true);
+});
+
+test('one whose file another has taken the place of is opened again where it is asked for', async () => {
+	const { host, models } = setUp();
+	const folder = mkdtempSync(path.join(os.tmpdir(), 'hearth-host-'));
+	try {
+		const file = path.join(folder, 'a.gguf');
+		writeFileSync(file, 'one');
+		const first = await host.load(settings(file));
+		expect(await host.load(settings(file))).toBe(first);
+		writeFileSync(`${file}.new`, 'two');
+		renameSync(`${file}.new`, file);
+		const second = await host.load(settings(file));
+		expect(second).not.toBe(first);
+		expect(models.map(({ native }) => native.closed)).toEqual([true, false]);
+		expect(await host.load(settings(file))).toBe(second);
+		// Also on the way back from another one, and not where it is only gone.
+		writeFileSync(`${file}.new`, 'three');
+		renameSync(`${file}.new`, file);
+		const [other, back] = [host.load(settings('/b.gguf')), host.load(settings(file))];
+		await expect(other).rejects.toThrow('another model was chosen meanwhile');
+		const third = await back;
+		expect(third).not.toBe(second);
+		rmSync(file);
+		expect(await host.load(settings(file))).toBe(third);
+		await host.close();
+	} finally {
+		rmSync(folder, { recursive: true, force: true });
+	}
 });
 
 test('a failed one can be asked for again', async () => {
