@@ -11,6 +11,7 @@ import { formatBytes } from '../units';
 import { takeLock } from './lock';
 import { type Answer, connectionError, LastingError, Network, PassingError } from './network';
 import { newHash, Part, type PartState } from './part';
+import { entryAt } from './small-file';
 import { hashFile, noteVerified, verifiedChecksum } from './verified';
 
 export interface DownloadProgress {
@@ -65,7 +66,9 @@ export async function download(options: DownloadOptions): Promise<void> {
 	const { file, signal } = options;
 	signal?.throwIfAborted();
 	if ((await presence(options)) === 'verified') return;
-	await mkdir(path.dirname(file), { recursive: true });
+	await mkdir(path.dirname(file), { recursive: true }).catch((error: Error) => {
+		throw new LastingError(`the folder ${path.dirname(file)} cannot be made (${error.message}); choose another`);
+	});
 	const release = await takeLock(lockOf(file), { ...(signal && { signal }) });
 	let network: Network | undefined;
 	try {
@@ -410,7 +413,7 @@ class Download {
 		const { file } = this.#options;
 		const { checksum } = part.state!;
 		// What somebody has put there meanwhile is not ours to replace.
-		if (await stat(file).catch(() => undefined)) throw inTheWay(file);
+		if (await entryAt(file)) throw inTheWay(file);
 		await part.becomeFile(file);
 		await noteVerified(file, checksum);
 	}
@@ -507,7 +510,8 @@ export async function presence({
 	bytes,
 	sha256,
 }: Pick<DownloadOptions, 'file' | 'bytes' | 'sha256'>): Promise<'absent' | 'unverified' | 'verified'> {
-	const stats = await stat(file).catch(() => undefined);
+	// A link to nothing may lead to a disk that is not there just now.
+	const stats = await stat(file).catch(() => entryAt(file).catch(() => undefined));
 	if (!stats) return 'absent';
 	if (!stats.isFile() || (bytes !== undefined && stats.size !== bytes)) throw inTheWay(file);
 	const checksum = await verifiedChecksum(file);

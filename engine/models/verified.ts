@@ -66,7 +66,9 @@ export async function hashFile(
 export async function replaceFile(file: string, text: string): Promise<void> {
 	const whole = `${file}.new`;
 	try {
-		await writeFile(whole, text);
+		// Only ever a new file: a link that waits under this name would lead elsewhere, and a pipe take for ever.
+		await rm(whole, { force: true });
+		await writeFile(whole, text, { flag: 'wx' });
 		await rename(whole, file);
 	} catch (error) {
 		await rm(whole, { force: true }).catch(() => {});

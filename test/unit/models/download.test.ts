@@ -2,7 +2,17 @@
 import { execFileSync, spawn } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import dns from 'node:dns';
-import { existsSync, mkdirSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
+import {
+	existsSync,
+	mkdirSync,
+	readFileSync,
+	readlinkSync,
+	rmSync,
+	statSync,
+	symlinkSync,
+	utimesSync,
+	writeFileSync,
+} from 'node:fs';
 import { open } from 'node:fs/promises';
 import http from 'node:http';
 import https from 'node:https';
@@ -492,6 +502,32 @@ describe('what is there already', () => {
 			await expect(fetchIt()).rejects.toThrow(`${file}${end}`);
 		},
 	);
+
+	test.skipIf(process.platform === 'win32').each(['a link', 'a pipe'])(
+		'%s under the name of a file that is replaced is neither followed nor waited for',
+		async (what) => {
+			const victim = path.join(folder, 'victim');
+			writeFileSync(victim, 'precious');
+			mkdirSync(path.dirname(file), { recursive: true });
+			for (const name of [
+				`${file}.part.json.new`,
+				path.join(path.dirname(file), `.${path.basename(file)}.verified.new`),
+			]) {
+				if (what === 'a link') symlinkSync(victim, name);
+				else execFileSync('mkfifo', [name]);
+			}
+			await fetchIt();
+			expectWhole();
+			expect(readFileSync(victim, 'utf8')).toBe('precious');
+		},
+	);
+
+	test.skipIf(process.platform === 'win32')('a link to nothing in place of the file stays', async () => {
+		mkdirSync(path.dirname(file), { recursive: true });
+		symlinkSync('/nowhere/model.gguf', file);
+		await expect(fetchIt()).rejects.toThrow(`${file} is there already`);
+		expect(readlinkSync(file)).toBe('/nowhere/model.gguf');
+	});
 });
 
 describe('a host that does not play along', () => {
@@ -856,7 +892,10 @@ describe('this machine', () => {
 
 	test('a folder that cannot be written to is named', async () => {
 		writeFileSync(path.join(folder, 'a-file'), '');
-		await expect(fetchIt({ file: path.join(folder, 'a-file', 'model.gguf') })).rejects.toThrow('a-file');
+		const place = path.join(folder, 'a-file');
+		await expect(fetchIt({ file: path.join(place, 'model.gguf') })).rejects.toThrow(
+			`the folder ${place} cannot be made`,
+		);
 	});
 });
 
