@@ -40,7 +40,6 @@ const CHAINS: Record<string, string> = { 'bytes and words': 'gpt-2', 'digits, by
  * @throws naming the step or option that no such name stands for.
  */
 export function preTokenizerName(tokenizer: JsonObject): string {
-	checkNormalizer(tokenizer);
 	checkDecoder(tokenizer);
 	const chain = steps(tokenizer.optionalObject('pre_tokenizer'), 'pretokenizers');
 	const understood = chain.map((step) => {
@@ -103,13 +102,15 @@ const STEPS: Record<string, (step: JsonObject) => string> = {
 /** Whether it splits, too, by GPT-2's pattern. Files from before there was a choice do. */
 const usesRegex = (step: JsonObject) => step.boolean('use_regex', true);
 
-function checkNormalizer(tokenizer: JsonObject): void {
-	for (const step of steps(tokenizer.optionalObject('normalizer'), 'normalizers')) {
+/** Whether text is brought into the form NFC first. @throws naming a normalizer that does anything else. */
+export function normalizesToNfc(tokenizer: JsonObject): boolean {
+	const normalizers = steps(tokenizer.optionalObject('normalizer'), 'normalizers');
+	for (const step of normalizers) {
 		const type = step.string('type');
-		// Byte-level vocabularies of NFC text; llama.cpp leaves text as it is, too.
 		if (type !== 'NFC') throw new Error(`${tokenizer.file}: the normalizer ${shown(type)} is not supported`);
 		onlyKeys(step);
 	}
+	return normalizers.length > 0;
 }
 
 /** Tokens are bytes in their alphabet, and nothing else happens on the way back to text. */

@@ -5,11 +5,11 @@ import type { GgufValue } from '../gguf/writer';
 import { byteToCodePoint } from '../tokenizer/byte-level';
 import { END_NAMES } from '../tokenizer/control-names';
 import { preTokenizerOf } from '../tokenizer/pre-tokenizer';
-import { Tokenizer, TokenType } from '../tokenizer/tokenizer';
+import { NORMALIZER_KEY, Tokenizer, TokenType } from '../tokenizer/tokenizer';
 import { JsonObject } from './json';
 import { shown } from './safetensors';
 import { MOST_TEMPLATE_BYTES, type SourceFolder } from './source-folder';
-import { onlyKeys, preTokenizerName, steps } from './text-splitting';
+import { normalizesToNfc, onlyKeys, preTokenizerName, steps } from './text-splitting';
 
 /** Tokens that begin the parts of a fill-in-the-middle prompt, by GGUF key. */
 const FILL_IN_TOKENS: Record<string, readonly string[]> = {
@@ -57,6 +57,7 @@ export async function addTokenizer(
 
 	const model = tokenizer.object('model');
 	checkModel(tokenizer, model);
+	if (normalizesToNfc(tokenizer)) metadata.set(NORMALIZER_KEY, { type: 'string', value: 'NFC' });
 	const pre = preTokenizerName(tokenizer);
 	// transformers' class for GPT-2 takes this from here.
 	if (own?.get('add_prefix_space') === true && tokenizer.optionalObject('pre_tokenizer')?.get('type') === 'ByteLevel') {
@@ -204,7 +205,7 @@ function addTokensOf(vocabulary: Vocabulary, entries: readonly JsonObject[]): vo
 				throw new Error(`${entry.file}: the added token ${shown(content)} has ${flag}, which is not supported`);
 			}
 		}
-		// Text is not normalised here, so a token that only normalised text has would never be found.
+		// Looked for in text as it was, where a token that only normalised text has would never be found.
 		if (entry.boolean('normalized', false) && content.normalize('NFC') !== content) {
 			throw new Error(`${entry.file}: the added token ${shown(content)} is no NFC text, but is looked for in it`);
 		}

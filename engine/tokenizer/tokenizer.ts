@@ -31,6 +31,17 @@ const MARK = /^(?:<.+>|\[.+\])$/s;
 const textEncoder = new TextEncoder();
 const textDecoder = new TextDecoder('utf-8', { ignoreBOM: true });
 
+/**
+ * Of a GGUF that Hearth has converted: "NFC" where the tokenizer normalises text so before all else. Nobody else's files say it: they
+ * leave text as it is, as llama.cpp does.
+ */
+export const NORMALIZER_KEY = 'hearth.text_normalizer';
+/**
+ * So many marks in a row are no text (Unicode's Stream-Safe Text Format, UAX 15, has at most 30), and to put them in order takes time
+ * with the square of their number.
+ */
+const TOO_MANY_MARKS = /\p{M}{64}/u;
+
 export class Tokenizer {
 	/** Raw bytes of all tokens; token i is `bytes.subarray(starts[i], starts[i + 1])`. Special tokens: their name. */
 	private readonly bytes: Uint8Array;
@@ -55,7 +66,7 @@ export class Tokenizer {
 	private readonly preTokenizer: PreTokenizer;
 
 	/**
-	 * Reads `tokenizer.ggml.{model,pre,tokens,merges,token_type,add_bos_token}` and the ids of special tokens. Throws an error naming
+	 * Reads `tokenizer.ggml.{model,pre,tokens,merges,token_type,add_bos_token}`, our own key and the ids of special tokens. Throws an error naming
 	 * the file, and the key, token or merge at fault, where the tables are missing, contradict each other, or need another kind of
 	 * tokenizer. The native core checks the same when it reads a header (native/core/vocabulary.cpp).
 	 */
@@ -71,7 +82,9 @@ export class Tokenizer {
 			const addsBos = optionalFlag(header, 'tokenizer.ggml.add_bos_token') ?? preTokenizer.addsBos;
 			const merges = requireStrings(header, 'tokenizer.ggml.merges');
 			const { ids, marks } = specialIds(header);
-			return new Tokenizer(tokens, merges, types, preTokenizer, addsBos ? ids.get('bos') : undefined, marks);
+			const bosId = addsBos ? ids.get('bos') : undefined;
+			const normalizes = optionalString(header, NORMALIZER_KEY) === 'NFC';
+			return new Tokenizer(tokens, merges, types, preTokenizer, bosId, marks, normalizes);
 		} catch (error) {
 			throw headerFault(header, messageOf(error));
 		}
@@ -85,6 +98,7 @@ export class Tokenizer {
 		preTokenizer: PreTokenizer,
 		bosId: number | undefined,
 		marks: ReadonlySet<number>,
+		private readonly normalizes: boolean,
 	) {
 		const count = tokens.offsets.length - 1;
 		const mergeCount = merges.offsets.length - 1;
@@ -173,7 +187,7 @@ export class Tokenizer {
 
 	/** `encode`, yielding after every so many bytes, so that others have their turn while megabytes are encoded. */
 	*encodeInSteps(text: string, stepBytes: number): Generator<undefined, Int32Array> {
-		const bytes = textEncoder.encode(text);
+		const bytes = textEncoder.encode(this.normalized(text));
 		const ids = new Int32Array(bytes.length);
 		let count = 0;
 		const pace = { bytes: stepBytes, left: stepBytes };
@@ -184,6 +198,19 @@ export class Tokenizer {
 			start = end;
 		}
 		return ids.slice(0, yield* this.encodePart(bytes.subarray(start), ids, count, pace));
+	}
+
+	/** Text in the form that the model knows, but for user-defined tokens, which are looked for in it as it is. */
+	private normalized(text: string): string {
+		if (!this.normalizes || TOO_MANY_MARKS.test(text) || text.normalize('NFC') === text) return text;
+		const bytes = textEncoder.encode(text);
+		let whole = '';
+		let last = 0;
+		for (const { start, end } of this.userDefined.find(bytes, bytes.length)) {
+			whole += decode(bytes, last, start).normalize('NFC') + decode(bytes, start, end);
+			last = end;
+		}
+		return whole + decode(bytes, last, bytes.length).normalize('NFC');
 	}
 
 	/** Appends the ids of text without user-defined tokens at `ids[count]`. Returns how many there are then. */

@@ -3,7 +3,7 @@
 import { rmSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { convertFolder } from '../../../engine/convert/convert';
-import { TokenType } from '../../../engine/tokenizer/tokenizer';
+import { Tokenizer, TokenType } from '../../../engine/tokenizer/tokenizer';
 import { type GgufHeader, loadNative } from '../../../native/index';
 import { splitPatterns, strings } from '../../support/hugging-face';
 import { temporaryFolder } from '../../support/models';
@@ -77,6 +77,21 @@ describe('splitting that is mapped', () => {
 			if (key.startsWith('tokenizer.')) expect(other.metadata.get(key), key).toEqual(value);
 		}
 	});
+});
+
+test('text is brought into the form that the tokenizer asks for, but for its own tokens', async () => {
+	const plainOne = Tokenizer.fromGguf(await converted({}));
+	const header = await converted({ normalizer: { type: 'NFC' } });
+	expect(header.metadata.get('hearth.text_normalizer')).toBe('NFC');
+	const normalizing = Tokenizer.fromGguf(header);
+	// Compared with tokenizers 0.23: letters with marks, marks in another order, Hangul, an ångström sign.
+	for (const text of ['cafe\u0301', 'a\u0323\u0302b\u0302\u0323', '\u1112\u1161\u11ab', '\u212b', 'plain', '\ud800x']) {
+		expect([...normalizing.encode(text)], text).toEqual([...plainOne.encode(text.normalize('NFC'))]);
+	}
+	expect([...plainOne.encode('e\u0301')]).not.toEqual([...plainOne.encode('\u00e9')]);
+	// What would take minutes to put in order is left as it is.
+	const marks = `a${'\u0301\u0316'.repeat(200_000)}`;
+	expect(normalizing.count(marks)).toBe(plainOne.count(marks));
 });
 
 describe('what is named', () => {
