@@ -54,7 +54,7 @@ function chatFormat(header: GgufHeader, tokenizer: Tokenizer, stopIds: ReadonlyS
 	let note = problem;
 	if (template !== undefined) {
 		try {
-			if (typeof template !== 'string') throw new Error('it is no text');
+			if (typeof template !== 'string') throw new Error('tokenizer.chat_template is no text');
 			return templateChatFormat(template, tokenizer, {
 				stopIds,
 				bosToken: tokenName(header, tokenizer, 'bos'),

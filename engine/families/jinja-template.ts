@@ -2,6 +2,7 @@
 // that knows nothing but its variables, within a budget. It sees the users' texts as they are, but in a disguise that it cannot
 // tell, so that nothing in them, and nothing that it makes of them, can become a special token.
 import { Disguise } from '../jinja/disguise';
+import { finish, type Steps } from '../jinja/interpreter';
 import { startOfDay, strftime } from '../jinja/strftime';
 import { Template } from '../jinja/template';
 import { messageOf } from '../quote';
@@ -18,8 +19,10 @@ const UNITS_A_MESSAGE = 2000;
 /** Some look at all other messages for each one, at 20 units or, where they compare them, 60. The limit bounds the time it may take. */
 const UNITS_A_PAIR = 100;
 const MAX_UNITS_OF_PAIRS = 10_000_000;
-/** Up to 3.4. */
-const UNITS_A_CHARACTER = 6;
+/** Up to 3; changing each character takes another 4. */
+const UNITS_A_CHARACTER = 12;
+/** In a single expression, say. */
+const UNITS_A_CHARACTER_AND_STEP = 5;
 /** Characters that a template may write beside the messages, in all and for each of them. */
 const MAX_OUTPUT = 65_536;
 const MAX_OUTPUT_A_MESSAGE = 4096;
@@ -47,14 +50,14 @@ export interface TemplateOptions {
 export function templateChatFormat(source: string, tokenizer: Tokenizer, options: TemplateOptions): ChatFormat {
 	const template = new Template(source);
 
-	/** What a template makes of messages, their texts in the disguise that comes with it. */
-	const render = (messages: readonly Message[], { currentDate, reasoningEffort }: ChatPrompt) => {
+	/** What a template makes of messages, their texts in the disguise that comes with it; in steps of some milliseconds. */
+	function* render(messages: readonly Message[], { currentDate, reasoningEffort }: ChatPrompt) {
 		const contents = messages.map(({ content }) => content);
 		const disguise = Disguise.of(tokenizer.specialNames(), [source, ...contents]);
 		if (!disguise) throw new Error('the messages use all of the private use area of Unicode');
 		const characters = contents.reduce((sum, { length }) => sum + length, 0);
 		const now = startOfDay(currentDate);
-		const text = template.render(
+		const text = yield* template.renderInSteps(
 			{
 				messages: messages.map(({ role, content }) => ({ role, content: disguise.hide(content) })),
 				add_generation_prompt: true,
@@ -69,6 +72,7 @@ export function templateChatFormat(source: string, tokenizer: Tokenizer, options
 			},
 			{
 				units: unitsFor(messages.length, characters),
+				unitsOfTexts: UNITS_A_CHARACTER_AND_STEP * characters,
 				now,
 				disguise,
 			},
@@ -77,10 +81,11 @@ export function templateChatFormat(source: string, tokenizer: Tokenizer, options
 			throw new Error('it writes too much');
 		}
 		return { text, disguise };
-	};
+	}
 
-	const write = (messages: readonly Message[], prompt: ChatPrompt): PromptBuilder => {
-		const { text, disguise } = render(messages, prompt);
+	function* write(messages: readonly Message[], prompt: ChatPrompt): Steps<PromptBuilder> {
+		const { text, disguise } = yield* render(messages, prompt);
+		yield;
 		const pieces = tokenizer.splitSpecials(text);
 		const builder = new PromptBuilder(tokenizer);
 		if (tokenizer.bosId !== undefined && !beginsWith(tokenizer.bosId, pieces, disguise)) {
@@ -91,13 +96,13 @@ export function templateChatFormat(source: string, tokenizer: Tokenizer, options
 			else builder.text(disguise.reveal(piece));
 		}
 		return builder;
-	};
+	}
 
 	/** Whether what is rendered depends on the text of a message. */
 	const shows = (messages: readonly Message[], index: number): boolean => {
 		const shown = (content: string) => {
 			const changed = messages.map((message, i) => (i === index ? { ...message, content } : message));
-			const { text, disguise } = render(changed, PROBE);
+			const { text, disguise } = finish(render(changed, PROBE));
 			return disguise.reveal(text);
 		};
 		return shown('Which way?') !== shown('Tell me more.');
@@ -114,20 +119,25 @@ export function templateChatFormat(source: string, tokenizer: Tokenizer, options
 		return turns.map((turn, i) => (i === first ? { ...turn, content: `${instructions}\n\n${turn.content}` } : turn));
 	};
 
-	const written = (prompt: ChatPrompt): PromptBuilder => {
+	function* written(prompt: ChatPrompt): Steps<PromptBuilder> {
 		try {
-			return write(withInstructions(prompt), prompt);
+			return yield* write(withInstructions(prompt), prompt);
 		} catch (error) {
 			throw new Error(`the chat template in the model's file fails on this conversation: ${messageOf(error)}`);
 		}
-	};
+	}
 
 	return {
 		name: 'its own template',
 		sampling: options.sampling ?? PLAIN_SAMPLING,
 		stopIds: options.stopIds,
-		encode: (prompt) => written(prompt).build(),
-		parts: (prompt) => written(prompt).parts,
+		encode: (prompt) => finish(written(prompt)).build(),
+		parts: async (prompt) => {
+			const steps = written(prompt);
+			let step = steps.next();
+			for (; !step.done; step = steps.next()) await new Promise((resolve) => setImmediate(resolve));
+			return step.value.parts;
+		},
 		parser: (prompt) => new PlainAnswerParser(tokenizer, prompt),
 	};
 }

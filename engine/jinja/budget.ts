@@ -18,12 +18,23 @@ const MAX_DEPTH = 1000;
 const MAX_STRING = 2 ** 24;
 /** Characters read or written at the price of one unit. */
 const CHARACTERS_A_UNIT = 8;
+/** For each character that `change` looks at. */
+const UNITS_A_CHANGE = 4;
 /** Texts that are remembered as they read, from this many characters on. */
 const LONG = 256;
 const MAX_SEEN = 16;
 
+/** What is charged before others may have their turn: some 5 ms. */
+const STEP = 100_000;
+/** What a step may take at most where it cannot be ended, as an expression and a macro cannot. */
+const MOST_A_STEP = 1_000_000;
+const MOST_OF_TEXTS = 3_000_000;
+
 export class Budget {
 	#left: number;
+	/** The step under way has to end before less is left. */
+	#floor = 0;
+	#softFloor = 0;
 	#depth = 0;
 
 	readonly #disguise: Disguise | undefined;
@@ -33,16 +44,32 @@ export class Budget {
 	/**
 	 * @param units some 30 ns each.
 	 * @param disguise what message texts wear.
+	 * @param unitsOfTexts what each step may take more, for long texts.
 	 */
-	constructor(units: number, disguise?: Disguise) {
+	constructor(
+		units: number,
+		disguise?: Disguise,
+		private readonly unitsOfTexts = 0,
+	) {
 		this.#left = units;
 		this.#disguise = disguise;
+		this.beginStep();
 	}
 
-	/** @throws TemplateError where nothing is left. */
+	/** Whether it is the others' turn. */
+	get stepEnds(): boolean {
+		return this.#left < this.#softFloor;
+	}
+
+	beginStep(): void {
+		this.#softFloor = this.#left - STEP;
+		this.#floor = Math.max(0, this.#left - MOST_A_STEP - Math.min(this.unitsOfTexts, MOST_OF_TEXTS));
+	}
+
+	/** @throws TemplateError where nothing is left, in all or of this step. */
 	charge(units: number): void {
 		this.#left -= units;
-		if (!(this.#left >= 0)) throw new TemplateError('it takes too long');
+		if (!(this.#left >= this.#floor)) throw new TemplateError('it takes too long');
 	}
 
 	/** For reading or making a text of this many characters. */
@@ -56,7 +83,7 @@ export class Budget {
 		this.text(text.length);
 		if (!this.#disguise) return text;
 		const seen = text.length < LONG ? this.#disguise.reveal(text) : this.#longSeen(text, this.#disguise);
-		if (seen !== text) this.charge(text.length / 2);
+		if (seen !== text) this.text(text.length);
 		return seen;
 	}
 
@@ -69,13 +96,32 @@ export class Budget {
 		return seen;
 	}
 
-	/** Changes a text character by character, e.g. to capitals. */
-	change(text: string, change: (char: string) => string): string {
-		this.charge(text.length);
-		if (this.#disguise) return this.#disguise.change(text, change);
+	/**
+	 * Changes a text character by character, e.g. to capitals.
+	 * @param pattern a global one, of the characters that may change; absent: all may.
+	 */
+	change(text: string, change: (char: string) => string, pattern?: RegExp): string {
+		const seen = this.read(text);
+		this.text(text.length);
 		let result = '';
-		for (const char of text) result += change(char);
-		return result;
+		let end = 0;
+		const visit = (char: string, at: number) => {
+			this.charge(UNITS_A_CHANGE);
+			const changed = change(char);
+			if (changed === char) return;
+			const from = text.slice(at, at + char.length);
+			result += text.slice(end, at) + (this.#disguise && from !== char ? this.#disguise.hide(changed) : changed);
+			end = at + char.length;
+		};
+		if (pattern) for (const { index, 0: char } of seen.matchAll(pattern)) visit(char, index);
+		else {
+			let at = 0;
+			for (const char of seen) {
+				visit(char, at);
+				at += char.length;
+			}
+		}
+		return end === 0 ? text : result + text.slice(end);
 	}
 
 	/** Makes a text of another one as a whole; all of what comes of a disguised one is disguised. */

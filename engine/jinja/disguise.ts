@@ -53,21 +53,6 @@ export class Disguise {
 		if (!STAND_IN.test(text)) return text;
 		return mapped(text, this.#behind);
 	}
-
-	/** Changes a text character by character, e.g. to capitals; what comes of a disguised one is disguised. */
-	change(text: string, change: (char: string) => string): string {
-		const seen = this.reveal(text);
-		let result = '';
-		let at = 0;
-		for (const char of seen) {
-			const changed = change(char);
-			const disguised = text.charCodeAt(at) !== seen.charCodeAt(at);
-			result +=
-				disguised && changed !== char ? this.hide(changed) : disguised ? text.slice(at, at + char.length) : changed;
-			at += char.length;
-		}
-		return result;
-	}
 }
 
 /** Each unit as the table has it; itself where that is 0. */

@@ -243,7 +243,7 @@ function toInteger(value: Value, otherwise: Value, base: number, budget: Budget)
 	if (typeof value !== 'string') return otherwise;
 	const text = budget.read(strip(value, undefined, 'both', budget));
 	if (text.length > 10_000) return otherwise;
-	budget.charge(text.length);
+	budget.charge(base === 10 ? text.length : 8 * text.length);
 	const float = parseFloatText(text);
 	return parseInteger(text, base) ?? (float === undefined ? otherwise : whole(float));
 }
@@ -541,7 +541,10 @@ export const FILTERS: ReadonlyMap<string, Filter> = new Map<string, Filter>([
 	filter('sum', ['attribute', 'start'], (value, [attribute, start], runtime) => {
 		const get = (attribute ?? null) === null ? (item: Value) => item : getter(attribute!, runtime);
 		let sum: Value = start ?? 0n;
-		for (const item of iterate(value, runtime.budget)) sum = binary('+', sum, get(item), runtime.budget);
+		for (const item of iterate(value, runtime.budget)) {
+			runtime.budget.charge(10);
+			sum = binary('+', sum, get(item), runtime.budget);
+		}
 		return sum;
 	}),
 	textFilter('title', [], (text, _, budget) => capitalizeEach(text, /[^-\s({[<]+/g, budget)),

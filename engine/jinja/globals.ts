@@ -39,7 +39,7 @@ export function makeGlobals(now: LocalTime, budget: Budget): [string, Value][] {
 		}),
 		global('strftime_now', 'function', ([format]) => {
 			if (typeof format !== 'string') throw new TemplateError('strftime_now() wants a str');
-			budget.text(20 * format.length);
+			budget.charge(20 + 30 * format.length);
 			const text = strftime(format, now);
 			return joined([text], budget);
 		}),

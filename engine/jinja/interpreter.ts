@@ -49,10 +49,22 @@ class Scope {
 
 type Jump = 'break' | 'continue' | undefined;
 
+/** Work that may be interrupted at each `yield`. */
+export type Steps<T> = Generator<void, T, void>;
+
+/** Does all of it at once. */
+export function finish<T>(steps: Steps<T>): T {
+	let step = steps.next();
+	while (!step.done) step = steps.next();
+	return step.value;
+}
+
 export class Interpreter implements Runtime {
 	readonly budget: Budget;
 	#scope = new Scope(undefined);
 	#output: string[] = [];
+	/** Texts that are being captured: only outside of all of them does a step end. */
+	#captures = 0;
 
 	/** @param globals what a template finds beside its own names. */
 	constructor(globals: Iterable<readonly [string, Value]>, budget: Budget) {
@@ -61,9 +73,13 @@ export class Interpreter implements Runtime {
 		this.#scope = new Scope(this.#scope);
 	}
 
-	/** @throws TemplateError where Jinja2 raises, or the budget is spent. */
-	render(template: readonly Statement[]): string {
-		return this.#captured(() => this.#run(template));
+	/**
+	 * Renders in steps: others may have their turn at each `yield`. What a macro or an expression does is part of one step.
+	 * @throws TemplateError where Jinja2 raises, or the budget is spent.
+	 */
+	*render(template: readonly Statement[]): Steps<string> {
+		yield* this.#run(template);
+		return this.#written();
 	}
 
 	// What functions may ask for
@@ -95,19 +111,23 @@ export class Interpreter implements Runtime {
 
 	// Statements
 
-	#run(statements: readonly Statement[]): Jump {
+	*#run(statements: readonly Statement[]): Steps<Jump> {
 		this.budget.enter();
 		let jump: Jump;
 		for (const statement of statements) {
 			this.budget.charge(3);
-			jump = this.#statement(statement);
+			if (this.#captures === 0 && this.budget.stepEnds) {
+				yield;
+				this.budget.beginStep();
+			}
+			jump = yield* this.#statement(statement);
 			if (jump) break;
 		}
 		this.budget.leave();
 		return jump;
 	}
 
-	#statement(statement: Statement): Jump {
+	*#statement(statement: Statement): Steps<Jump> {
 		switch (statement.type) {
 			case 'data':
 				this.#write(statement.text);
@@ -117,10 +137,10 @@ export class Interpreter implements Runtime {
 				return;
 			case 'if': {
 				const branch = statement.branches.find(({ test }) => isTrue(this.#evaluate(test)));
-				return this.#run(branch?.body ?? statement.otherwise);
+				return yield* this.#run(branch?.body ?? statement.otherwise);
 			}
 			case 'for':
-				this.#for(statement, this.#evaluate(statement.iterable), 0);
+				yield* this.#for(statement, this.#evaluate(statement.iterable), 0);
 				return;
 			case 'set':
 				this.#assign(statement.target, this.#evaluate(statement.value));
@@ -151,15 +171,15 @@ export class Interpreter implements Runtime {
 			}
 			case 'with': {
 				const values = statement.values.map((value) => this.#evaluate(value));
-				return this.#inScope(() => {
+				return yield* this.#inScope(() => {
 					for (const [i, target] of statement.targets.entries()) this.#assign(target, values[i]!);
 					return this.#run(statement.body);
 				});
 			}
 			case 'scope':
-				return this.#inScope(() => this.#run(statement.body));
+				return yield* this.#inScope(() => this.#run(statement.body));
 			case 'group':
-				return this.#run(statement.body);
+				return yield* this.#run(statement.body);
 			default:
 				return statement.type;
 		}
@@ -170,39 +190,46 @@ export class Interpreter implements Runtime {
 		if (text !== '') this.#output.push(text);
 	}
 
-	/** What is written meanwhile. */
-	#captured(work: () => void): string {
+	/** What is written meanwhile, all within one step. */
+	#captured(work: () => Steps<unknown>): string {
 		const outer = this.#output;
 		this.#output = [];
-		work();
-		const parts = this.#output;
+		this.#captures++;
+		finish(work());
+		this.#captures--;
+		const text = this.#written();
 		this.#output = outer;
-		this.budget.text(parts.reduce((length, part) => length + part.length, 0));
-		return parts.join('');
+		return text;
 	}
 
-	#inScope<T>(work: () => T, parent = this.#scope): T {
+	#written(): string {
+		this.budget.text(this.#output.reduce((length, part) => length + part.length, 0));
+		return this.#output.join('');
+	}
+
+	*#inScope<T>(work: () => Steps<T>, parent = this.#scope): Steps<T> {
 		const outer = this.#scope;
 		this.#scope = new Scope(parent);
-		const result = work();
+		const result = yield* work();
 		this.#scope = outer;
 		return result;
 	}
 
-	#for(loop: Statement & { type: 'for' }, iterable: Value, depth: number): void {
+	*#for(loop: Statement & { type: 'for' }, iterable: Value, depth: number): Steps<void> {
 		let items = toArray(iterable, this.budget);
 		const { test } = loop;
 		if (test) {
-			items = items.filter((item) =>
-				this.#inScope(() => {
-					this.budget.charge(10);
-					this.#assign(loop.target, item);
-					return isTrue(this.#evaluate(test));
-				}),
-			);
+			const outer = this.#scope;
+			items = items.filter((item) => {
+				this.budget.charge(10);
+				this.#scope = new Scope(outer);
+				this.#assign(loop.target, item);
+				return isTrue(this.#evaluate(test));
+			});
+			this.#scope = outer;
 		}
 		if (items.length === 0) {
-			this.#inScope(() => this.#run(loop.otherwise));
+			yield* this.#inScope(() => this.#run(loop.otherwise));
 			return;
 		}
 		const scope = this.#scope;
@@ -212,7 +239,7 @@ export class Interpreter implements Runtime {
 		const context = new LoopContext(items, depth, recurse, this.budget);
 		for (; context.index0 < items.length; context.index0++) {
 			this.budget.charge(10);
-			const jump = this.#inScope(() => {
+			const jump = yield* this.#inScope(() => {
 				this.#scope.set('loop', context);
 				this.#assign(loop.target, items[context.index0]!);
 				return this.#run(loop.body);
@@ -289,7 +316,7 @@ export class Interpreter implements Runtime {
 					else if (args.length > parameters.length) {
 						throw new TemplateError(`macro '${name}' takes not more than ${parameters.length} argument(s)`);
 					}
-					this.#run(body);
+					return this.#run(body);
 				}, defined),
 			);
 		};

@@ -73,12 +73,10 @@ const ESCAPES: Record<string, string> = {
 function quote(text: string, asciiOnly: boolean, budget: Budget): string {
 	budget.text(2 * text.length);
 	// biome-ignore lint/suspicious/noControlCharactersInRegex: JSON escapes just these
-	const pattern = asciiOnly ? /[^\x20-\x7f]|["\\]/ : /[\0-\x1f"\\]/;
-	if (!pattern.test(budget.read(text))) return `"${text}"`;
+	const pattern = asciiOnly ? /[^\x20-\x7f]|["\\]/gu : /[\0-\x1f"\\]/g;
 	const escaped = (char: string) => {
-		if (!pattern.test(char)) return char;
 		const units = Array.from(char.split(''), (unit) => unit.charCodeAt(0).toString(16).padStart(4, '0'));
 		return ESCAPES[char] ?? units.map((unit) => `\\u${unit}`).join('');
 	};
-	return `"${budget.change(text, escaped)}"`;
+	return `"${budget.change(text, escaped, pattern)}"`;
 }

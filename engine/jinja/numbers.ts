@@ -81,6 +81,7 @@ export function parseInteger(text: string, base: number): bigint | undefined {
 		radix = 10;
 	}
 	if (digits.length > 4300 || radix < 2 || radix > 36) return undefined;
+	if (radix === 10 && /^\d+$/.test(digits)) return (match[1] === '-' ? -1n : 1n) * BigInt(digits);
 	let value = 0n;
 	for (const digit of digits.toLowerCase()) {
 		const worth = Number.parseInt(digit, 36);

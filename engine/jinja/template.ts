@@ -5,7 +5,7 @@ import type { Statement } from './ast';
 import { Budget, TemplateError } from './budget';
 import type { Disguise } from './disguise';
 import { makeGlobals } from './globals';
-import { Interpreter } from './interpreter';
+import { finish, Interpreter, type Steps } from './interpreter';
 import { parseTemplate } from './parser';
 import type { LocalTime } from './strftime';
 import { Dict, type Value } from './values';
@@ -19,6 +19,8 @@ export type Variable = string | number | boolean | null | readonly Variable[] | 
 export interface RenderOptions {
 	/** What the rendering may cost, some 30 ns a unit. */
 	units: number;
+	/** What each of its steps may take of that beside a fixed part, for texts of any length. */
+	unitsOfTexts?: number;
 	/** What `strftime_now` tells. */
 	now: LocalTime;
 	/** What texts among the variables wear; what comes of them in the result wears it, too. */
@@ -35,13 +37,23 @@ export class Template {
 	}
 
 	/** @throws TemplateError, of one line, where the template raises or takes too much. */
-	render(variables: { readonly [name: string]: Variable }, { units, now, disguise }: RenderOptions): string {
-		const budget = new Budget(units, disguise);
-		const work = () => {
+	render(variables: { readonly [name: string]: Variable }, options: RenderOptions): string {
+		return finish(this.renderInSteps(variables, options));
+	}
+
+	/** `render` in steps of some milliseconds, between which others may have their turn. */
+	*renderInSteps(variables: { readonly [name: string]: Variable }, options: RenderOptions): Steps<string> {
+		const { units, unitsOfTexts, now, disguise } = options;
+		const steps = guarded(() => {
+			const budget = new Budget(units, disguise, unitsOfTexts);
 			const given = Object.entries(variables).map(([name, value]): [string, Value] => [name, fromJson(value, budget)]);
 			return new Interpreter([...makeGlobals(now, budget), ...given], budget).render(this.#statements);
-		};
-		return guarded(work, disguise);
+		}, disguise);
+		for (;;) {
+			const step = guarded(() => steps.next(), disguise);
+			if (step.done) return step.value;
+			yield;
+		}
 	}
 }
 

@@ -4,6 +4,7 @@ import { WHITE_SPACE } from './lexer';
 import { codePoints, isPlain } from './values';
 
 const SPACE = new RegExp(`^[${WHITE_SPACE}]$`);
+const isSpace = new Uint8Array(0x10000).map((_, unit) => (SPACE.test(String.fromCharCode(unit)) ? 1 : 0));
 
 /** @param chars which characters to take off; absent: white space. */
 export function strip(text: string, chars: string | undefined, ends: 'both' | 'start' | 'end', budget: Budget): string {
@@ -11,7 +12,7 @@ export function strip(text: string, chars: string | undefined, ends: 'both' | 's
 	const units = plain ? text : codePoints(text, budget);
 	const seen = plain ? budget.read(text) : Array.from(budget.read(text));
 	const set = chars === undefined ? undefined : new Set(budget.read(chars));
-	const taken = (unit: string) => (set ? set.has(unit) : SPACE.test(unit));
+	const taken = (unit: string) => (set ? set.has(unit) : isSpace[unit.charCodeAt(0)] === 1);
 	let from = 0;
 	let to = seen.length;
 	if (ends !== 'end') while (from < to && taken(seen[from]!)) from++;
@@ -71,7 +72,7 @@ export function splitWords(text: string, limit: number, fromEnd: boolean, budget
 	const step = fromEnd ? -1 : 1;
 	let at = fromEnd ? text.length - 1 : 0;
 	const inside = () => at >= 0 && at < text.length;
-	const space = () => SPACE.test(seen[at]!);
+	const space = () => isSpace[seen.charCodeAt(at)] === 1;
 	for (;;) {
 		while (inside() && space()) at += step;
 		if (!inside()) break;
@@ -133,7 +134,7 @@ export function capitalizeEach(text: string, pattern: RegExp, budget: Budget): s
 /** Text with HTML's own characters escaped, as MarkupSafe does. */
 export function escapeHtml(text: string, budget: Budget): string {
 	budget.text(6 * text.length);
-	return budget.change(text, (char) => HTML[char] ?? char);
+	return budget.change(text, (char) => HTML[char]!, /[&<>'"]/g);
 }
 
 const HTML: Record<string, string> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', "'": '&#39;', '"': '&#34;' };

@@ -365,6 +365,22 @@ describe('what chat uses is told', () => {
 		expect(told(template, specials)).toBe(expected);
 	});
 
+	it('and does not hold up the process while it writes a long conversation', async () => {
+		const chat = requireChat(setUp(CHATML, { 'tokenizer.chat_template': SMOLLM2 }).family());
+		const long = prompt(...Array.from({ length: 20_001 }, (_, i) => `turn ${i}`));
+		let turns = 0;
+		const count = () => {
+			turns++;
+			others = setImmediate(count);
+		};
+		let others = setImmediate(count);
+		const parts = await chat.parts(long);
+		clearImmediate(others);
+		expect(turns).toBeGreaterThan(10);
+		const special = (all: readonly (number | string)[]) => all.filter((part) => typeof part === 'number').length;
+		expect(special(parts)).toBe(2 * 20_002 + 1);
+	});
+
 	it('even where the template is no text, or its error several lines', () => {
 		const { family } = setUp(CHATML, { 'tokenizer.chat_template': 7 });
 		expect(chatText(family())).toBe(

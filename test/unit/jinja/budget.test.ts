@@ -171,6 +171,36 @@ describe('a template cannot take more than its budget', () => {
 		expect(Array.from({ length: 60 }, (_, i) => costs(100 * i))).toEqual(few);
 	});
 
+	it('nor of one step, where its budget is large', () => {
+		const stepsOf = (source: string) => {
+			const steps = new Template(source).renderInSteps({}, { units: 50_000_000, now: NOW });
+			let count = 0;
+			try {
+				while (!steps.next().done) count++;
+				return count;
+			} catch (error) {
+				expect(error).toMatchObject({ name: 'TemplateError', message: 'it takes too long' });
+				return `${count}, too long`;
+			}
+		};
+		expect(stepsOf(loop(loop('{{ i }}', 100), 500))).toBeGreaterThan(10);
+		expect(
+			stepsOf('{% if 1 %}{% with a = 1 %}'.concat(loop('{{ a }}', 90_000), '{% endwith %}{% endif %}')),
+		).toBeGreaterThan(10);
+		// What a macro or an expression does cannot be interrupted.
+		const inner = loop(loop('{{ i }}', 1000), 1000);
+		expect(stepsOf(`{% macro m() %}${inner}{% endmacro %}{{ m() }}`)).toBe('0, too long');
+		expect(stepsOf(`{% set x %}${inner}{% endset %}`)).toBe('0, too long');
+		expect(stepsOf(`{% filter upper %}${inner}{% endfilter %}`)).toBe('0, too long');
+		expect(stepsOf(`{{ ${times(40, "range(90000)|map('string')|join ~ ", "''")} }}`)).toBe('0, too long');
+	});
+
+	it("charges a sum's items", () => {
+		expect(() => render(`{% set l = range(15000)|list %}${loop('{% set x = l|sum %}', 100)}`)).toThrow(
+			'it takes too long',
+		);
+	});
+
 	it('nor does one rendering leave anything to the next', () => {
 		const template = new Template(
 			"{% set ns = namespace(n=0) %}{% set ns.n = ns.n + 1 %}{{ ns.n }}{{ x }}{% set x = 'y' %}",
