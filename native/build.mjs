@@ -23,7 +23,7 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs, promisify } from 'node:util';
 import { setupZig, zigCache } from '../scripts/setup-zig.mjs';
 import { embedMetalSources } from './metal-sources.mjs';
-import { SANITIZING_COMPILER, sanitizedPlan, systemPlan, TARGETS, zigPlan } from './targets.mjs';
+import { SANITIZED_PROGRAMS, SANITIZING_COMPILER, sanitizedPlan, systemPlan, TARGETS, zigPlan } from './targets.mjs';
 
 const native = path.dirname(fileURLToPath(import.meta.url));
 const root = path.dirname(native);
@@ -102,7 +102,7 @@ async function inParallel(jobs, limit) {
 
 /**
  * Builds the addon, with `tests` the test programs too, if anything changed: for this machine with its compiler, or for
- * `target` (one of TARGETS) with Zig; or, with `undefinedBehaviour`, the test programs alone for this machine with clang's sanitizer
+ * `target` (one of TARGETS) with Zig; or, with `undefinedBehaviour`, those test programs alone that test kernels and steps, for this machine with clang's sanitizer
  * of that name, which ends a program at the first operation that has none, into dist/native/undefined/. Returns the addon's path and objects. Throws with the compiler's own output if it does not compile.
  * Where another process builds the same, waits for it.
  */
@@ -195,7 +195,8 @@ export async function buildNative({
 		const addon = undefinedBehaviour ? [] : await compileAll(plan.addonFolders.flatMap(sources));
 		const file = path.join(output, 'hearth.node');
 		if (!undefinedBehaviour) await link(file, plan.shared, [...core, ...addon]);
-		for (const source of tests || undefinedBehaviour ? sources('test') : []) {
+		const programs = tests ? sources('test') : undefinedBehaviour ? SANITIZED_PROGRAMS : [];
+		for (const source of programs) {
 			const program = path.join(output, path.basename(source, '.cpp') + plan.programSuffix);
 			await link(program, plan.program, [...(await compileAll([source])), ...core]);
 		}
