@@ -41,6 +41,10 @@ export const NORMALIZER_KEY = 'hearth.text_normalizer';
  * with the square of their number.
  */
 const TOO_MANY_MARKS = /\p{M}{64}/u;
+/** Characters that the one before may take in: marks, and the vowels and ends of Hangul syllables. */
+const JOINING = /[\p{M}\u1160-\u11ff]*/uy;
+/** UTF-16 units. */
+const NORMALIZED_TOGETHER = 65_536;
 
 export class Tokenizer {
 	/** Raw bytes of all tokens; token i is `bytes.subarray(starts[i], starts[i + 1])`. Special tokens: their name. */
@@ -187,7 +191,7 @@ export class Tokenizer {
 
 	/** `encode`, yielding after every so many bytes, so that others have their turn while megabytes are encoded. */
 	*encodeInSteps(text: string, stepBytes: number): Generator<undefined, Int32Array> {
-		const bytes = textEncoder.encode(this.normalized(text));
+		const bytes = textEncoder.encode(this.normalizes ? yield* this.normalizeInSteps(text, stepBytes) : text);
 		const ids = new Int32Array(bytes.length);
 		let count = 0;
 		const pace = { bytes: stepBytes, left: stepBytes };
@@ -200,9 +204,20 @@ export class Tokenizer {
 		return ids.slice(0, yield* this.encodePart(bytes.subarray(start), ids, count, pace));
 	}
 
-	/** Text in the form that the model knows, but for user-defined tokens, which are looked for in it as it is. */
+	/** Text in the form NFC but for user-defined tokens, which are looked for in it as it is; yields as `encodeInSteps` does. */
+	private *normalizeInSteps(text: string, stepBytes: number): Generator<undefined, string> {
+		let whole = '';
+		for (let start = 0; start < text.length; ) {
+			const end = startOfCharacter(text, start + NORMALIZED_TOGETHER);
+			whole += this.normalized(text.slice(start, end));
+			start = end;
+			if (Number.isFinite(stepBytes)) yield;
+		}
+		return whole;
+	}
+
 	private normalized(text: string): string {
-		if (!this.normalizes || TOO_MANY_MARKS.test(text) || text.normalize('NFC') === text) return text;
+		if (TOO_MANY_MARKS.test(text) || text.normalize('NFC') === text) return text;
 		const bytes = textEncoder.encode(text);
 		let whole = '';
 		let last = 0;
@@ -393,6 +408,15 @@ export class Tokenizer {
 	private name(id: number): string {
 		return textDecoder.decode(this.tokenBytes(id));
 	}
+}
+
+/** The first place from `at` on where text can be cut so that both parts are normalised as the whole is. */
+function startOfCharacter(text: string, at: number): number {
+	if (at >= text.length) return text.length;
+	const low = text.charCodeAt(at);
+	JOINING.lastIndex = at + (low >= 0xdc00 && low < 0xe000 ? 1 : 0);
+	JOINING.test(text);
+	return JOINING.lastIndex;
 }
 
 /** Rough number of tokens of `text`, from its length alone: code runs near 3.5 ASCII characters a token, other scripts near 1.5. */

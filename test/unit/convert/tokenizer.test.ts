@@ -89,6 +89,17 @@ test('text is brought into the form that the tokenizer asks for, but for its own
 		expect([...normalizing.encode(text)], text).toEqual([...plainOne.encode(text.normalize('NFC'))]);
 	}
 	expect([...plainOne.encode('e\u0301')]).not.toEqual([...plainOne.encode('\u00e9')]);
+	// Long text is normalised in parts, wherever these end; others have their turn meanwhile.
+	const units = ['e\u0301', 'a\u0323\u0302', '\u1112\u1161\u11ab', '\ud834\udd1e', '\ud834\udd57\ud834\udd65'];
+	for (const [unit, before] of units.flatMap((each) => ['', 'x', 'xx', 'xxx'].map((x) => [each, x] as const))) {
+		const long = before + `${unit} `.repeat(70_000 / unit.length);
+		const steps = normalizing.encodeInSteps(long, 1_000_000);
+		let yields = 0;
+		let step = steps.next();
+		for (; !step.done; yields++) step = steps.next();
+		expect(yields).toBeGreaterThan(1);
+		expect(step.value!.join() === plainOne.encode(long.normalize('NFC')).join(), `${before}${unit}`).toBe(true);
+	}
 	// What would take minutes to put in order is left as it is.
 	const marks = `a${'\u0301\u0316'.repeat(200_000)}`;
 	expect(normalizing.count(marks)).toBe(plainOne.count(marks));
