@@ -12,16 +12,16 @@ import type { ChatFormat, ChatPrompt } from './family';
 import { PlainAnswerParser } from './plain-answer';
 import { PromptBuilder } from './prompt-builder';
 
-/** What a rendering may cost (`Budget`): for short conversations forty times what published templates need, and some 10 ms. */
-const UNITS = 200_000;
+/** What a rendering may cost (`Budget`): for short conversations twenty times what published templates need. Loading takes ten. */
+const UNITS = 100_000;
 /** Published templates take up to 1200. */
 const UNITS_A_MESSAGE = 2000;
-/** Some look at all other messages for each one, at 20 units or, where they compare them, 60. The limit bounds the time it may take. */
+/** Some look at all other messages for each one, at 20 units or, where they compare them, 60. The limit bounds the time in all. */
 const UNITS_A_PAIR = 100;
-const MAX_UNITS_OF_PAIRS = 10_000_000;
+const MAX_UNITS_OF_PAIRS = 40_000_000;
 /** Up to 3; changing each character takes another 4. */
 const UNITS_A_CHARACTER = 12;
-/** In a single expression, say. */
+/** In a step, such as a single expression, which nothing can interrupt. */
 const UNITS_A_CHARACTER_AND_STEP = 5;
 /** Characters that a template may write beside the messages, in all and for each of them. */
 const MAX_OUTPUT = 65_536;
