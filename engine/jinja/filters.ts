@@ -528,14 +528,12 @@ export const FILTERS: ReadonlyMap<string, Filter> = new Map<string, Filter>([
 	['select', selecting(true, false)],
 	['selectattr', selecting(true, true)],
 	filter('slice', ['slices', 'fill_with'], slices, 1),
-	filter('sort', ['reverse', 'case_sensitive', 'attribute'], (value, [reverse, caseSensitive, attribute], runtime) =>
-		sorted(
-			toArray(value, runtime.budget),
-			sortKey(attribute, caseSensitive, runtime),
-			isTrue(reverse ?? false),
-			runtime.budget,
-		),
-	),
+	filter('sort', ['reverse', 'case_sensitive', 'attribute'], (value, [reverse, caseSensitive, attribute], runtime) => {
+		const key = sortKey(attribute, caseSensitive, runtime);
+		// Jinja2 compares lists of keys: equal ones, even undefined ones, are not put in order.
+		const listed = (item: Value) => [key(item)];
+		return sorted(toArray(value, runtime.budget), listed, isTrue(reverse ?? false), runtime.budget);
+	}),
 	textFilter('string', [], (text) => text),
 	textFilter('striptags', [], (text, _, budget) => budget.rewrite(text, (seen) => stripTags(seen, budget))),
 	filter('sum', ['attribute', 'start'], (value, [attribute, start], runtime) => {
