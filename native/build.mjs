@@ -102,9 +102,10 @@ async function inParallel(jobs, limit) {
 
 /**
  * Builds the addon, with `tests` the test programs too, if anything changed: for this machine with its compiler, or for
- * `target` (one of TARGETS) with Zig; or, with `undefinedBehaviour`, those test programs alone that test kernels and steps, for this machine with clang's sanitizer
- * of that name, which ends a program at the first operation that has none, into dist/native/undefined/. Returns the addon's path and objects. Throws with the compiler's own output if it does not compile.
- * Where another process builds the same, waits for it.
+ * `target` (one of TARGETS) with Zig. With `undefinedBehaviour` it builds SANITIZED_PROGRAMS alone, for this machine with clang's
+ * sanitizer of that name, which ends a program at the first operation that has none, into dist/native/undefined/. Returns the
+ * addon's path and objects. Throws with the compiler's own output if it does not compile. Where another process builds the same,
+ * waits for it.
  */
 export async function buildNative({
 	tests = false,

@@ -50,6 +50,9 @@ export async function fitPrompt(
 	pace: Pace,
 ): Promise<FittedPrompt> {
 	const { turns } = conversation;
+	// Before anything is put together, rendered or encoded: the user's last turn stays, and formats write all of it.
+	const last = tokens.atLeast(conversation.length(turns.length - 1));
+	if (last > room.context) throw new ContextOverflowError(last, room.context, true);
 	const counts = new TextCounts(conversation, tokens, pace);
 	const build = async (dropped: number) => {
 		const pieces = await tokens.ofParts(await conversation.parts(dropped), pace);
@@ -141,7 +144,8 @@ class TextCounts {
 		while (this.#sums.length < this.#count - turn && (this.#sums.at(-1) ?? 0) <= limit) {
 			// White space at the ends is what formats trim.
 			const text = this.conversation.text(this.#count - 1 - this.#sums.length).trim();
-			const { length } = await this.tokens.of(text, this.pace);
+			const atLeast = this.tokens.atLeast(text.length);
+			const length = atLeast > limit ? atLeast : (await this.tokens.of(text, this.pace)).length;
 			this.#sums.push((this.#sums.at(-1) ?? 0) + length);
 			if (this.pace.due) await this.pace.rest();
 		}

@@ -16,7 +16,12 @@ export class TextTokens {
 	readonly #known = new Map<string, Int32Array>();
 	#characters = 0;
 
-	constructor(private readonly tokenizer: Pick<Tokenizer, 'encodeInSteps'>) {}
+	constructor(private readonly tokenizer: Pick<Tokenizer, 'encodeInSteps' | 'longestToken'>) {}
+
+	/** How many tokens a text of so many characters has at least: megabytes that cannot fit need no counting. */
+	atLeast(characters: number): number {
+		return Math.ceil(characters / this.tokenizer.longestToken);
+	}
 
 	/** The tokens of a text: do not write. */
 	async of(text: string, pace: Pace): Promise<Int32Array> {

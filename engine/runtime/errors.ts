@@ -7,10 +7,12 @@ export class ContextOverflowError extends Error {
 	constructor(
 		readonly promptTokens: number,
 		readonly contextTokens: number,
+		/** Whether it was refused before all of it was counted. */
+		atLeast = false,
 	) {
 		super(
 			`the prompt has ${promptTokens} tokens, more than fit into the context of ${contextTokens}; ` +
-				'shorten it or raise the context size',
+				`shorten it or raise the context size${atLeast ? ' (the number is the least that its length allows)' : ''}`,
 		);
 	}
 }

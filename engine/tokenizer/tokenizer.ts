@@ -58,6 +58,8 @@ export class Tokenizer {
 	/** Tokens that templates and families name: special and user-defined ones. */
 	private readonly names = new Map<string, number>();
 	private marks: TokenMatcher | undefined;
+	/** 0: not looked for yet. */
+	private longest = 0;
 	private readonly index: TokenIndex;
 	private readonly merges: MergeTable;
 	private readonly byteIds = new Int32Array(256);
@@ -301,6 +303,15 @@ export class Tokenizer {
 			end = scanner.pieceEnd(start);
 		}
 		return from + start;
+	}
+
+	/** Bytes of the longest token that text may become. */
+	get longestToken(): number {
+		if (this.longest === 0) {
+			for (let id = 0; id < this.vocabularySize; id++)
+				if (this.special[id] !== 1) this.longest = Math.max(this.longest, this.starts[id + 1]! - this.starts[id]!);
+		}
+		return this.longest;
 	}
 
 	/** How many tokens `encode(text)` gives. */

@@ -17,8 +17,8 @@ export const DOCUMENT_SCHEMES = [
 	'ssh',
 ] as const;
 
-/** Of a text in a message: the engine takes 32 MiB with all that is around it. */
-const MAX_TEXT_BYTES = 31 * 2 ** 20;
+/** Of a text in a message: the engine takes 16 MiB with all that is around it. */
+const MAX_TEXT_BYTES = 15 * 2 ** 20;
 
 /** Whether a text fits into a message to the engine. */
 export function fitsMessage(text: string): boolean {

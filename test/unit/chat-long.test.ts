@@ -95,9 +95,10 @@ function oneByOne(format: ChatFormat, turns: readonly ChatTurn[], from: number, 
 }
 
 /** Counts what is encoded and rendered while `cut` runs. */
-function counted(format: ChatFormat, tokenizer: Tokenizer) {
+function counted(format: ChatFormat, tokenizer: Tokenizer, context = 2 ** 31) {
 	const work = { characters: 0, renders: 0, turns: 0 };
 	const tokens = new TextTokens({
+		longestToken: tokenizer.longestToken,
 		encodeInSteps: (text, stepBytes) => {
 			work.characters += text.length;
 			return tokenizer.encodeInSteps(text, stepBytes);
@@ -115,7 +116,7 @@ function counted(format: ChatFormat, tokenizer: Tokenizer) {
 					return format.parts(promptOf(turns.slice(dropped)));
 				},
 			},
-			{ dropped: from, limit, refill: limit / 2, context: 2 ** 31 },
+			{ dropped: from, limit, refill: limit / 2, context },
 			tokens,
 			new Pace(signal),
 		);
@@ -131,6 +132,29 @@ test('the formats are those', () => {
 });
 
 describe.each(FORMATS)('%s', (_name, { format, tokenizer }) => {
+	test.each(['a', ' ', '漢', '\n'])(
+		'refuses megabytes that cannot fit before it renders or encodes them: %j',
+		async (text) => {
+			const { work, cut } = counted(format, tokenizer, 8192);
+			const turns = [{ role: 'user' as const, content: text.repeat(2 ** 23) }];
+			await expect(cut(turns, 0, 6000)).rejects.toThrow(
+				/^the prompt has \d+ tokens, more than fit into the context of 8192; .*least/,
+			);
+			expect(work).toEqual({ characters: 0, renders: 0, turns: 0 });
+		},
+	);
+
+	test('does not encode megabytes of an earlier turn to leave them out', async () => {
+		const { work, cut } = counted(format, tokenizer, 8192);
+		const turns = [
+			{ role: 'user' as const, content: 'a'.repeat(2 ** 23) },
+			{ role: 'assistant' as const, content: 'Long.' },
+			{ role: 'user' as const, content: 'Shorter?' },
+		];
+		expect((await cut(turns, 0, 6000)).dropped).toBe(2);
+		expect(work.characters).toBeLessThan(10_000);
+	});
+
 	test('keeps the turns that dropping them one by one keeps, and the same prompt', async () => {
 		const next = random(7);
 		for (let round = 0; round < 60; round++) {
@@ -280,10 +304,15 @@ describe('Chat', () => {
 	test('that is stopped while it reads says nothing and is no error', async () => {
 		const { chat, model } = setUp();
 		const stop = new AbortController();
-		const answer = ask(chat, { messages: [{ role: 'user', content: CORPUS.repeat(20_000) }] }, stop.signal);
+		// Encoding that comes to no end.
+		model.tokenizer.encodeInSteps = function* () {
+			for (;;) yield undefined;
+		};
+		const answer = ask(chat, { messages: [{ role: 'user', content: CORPUS }] }, stop.signal);
 		setImmediate(() => stop.abort());
 		expect(await answer).toMatchObject({ content: '', reasoning: '', stopReason: 'canceled' });
 		expect(model.native.batches.length).toBe(0);
+		Reflect.deleteProperty(model.tokenizer, 'encodeInSteps');
 		expect(await ask(chat, { conversationId: 'two' })).toMatchObject({ content: 'Hello!' });
 	});
 
