@@ -75,6 +75,7 @@ import { ContextOverflowError, OverloadedError } from '../runtime/errors';
 import { machineMemory } from '../runtime/machine-memory';
 import { VERSION } from '../version';
 import { ClientChannel } from './client-channel';
+import { updateDocument } from './document-changes';
 import { documentLabel } from './document-label';
 import { readFormatting, type WithFormatting } from './formatting-options';
 import { describe, log } from './log';
@@ -89,7 +90,7 @@ export class Session {
 	readonly #connection: Connection;
 	readonly #protocol: ProtocolConnection;
 	readonly #channel: ClientChannel;
-	readonly #documents = new TextDocuments(TextDocument);
+	readonly #documents = new TextDocuments({ create: TextDocument.create, update: updateDocument });
 	readonly #gone = new AbortController();
 	#settings: EngineSettings;
 	#folders: WorkspaceFolder[] = [];
