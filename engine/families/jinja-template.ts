@@ -29,6 +29,9 @@ const MAX_OUTPUT_A_MESSAGE = 4096;
 /** How often a template may repeat the messages' texts. */
 const MAX_REPETITION = 8;
 
+/** Characters of a rendered text that are made ready for the tokenizer before others have their turn: some milliseconds. */
+const STEP_CHARACTERS = 65_536;
+
 interface Message {
 	role: 'system' | 'user' | 'assistant';
 	content: string;
@@ -91,9 +94,21 @@ export function templateChatFormat(source: string, tokenizer: Tokenizer, options
 		if (tokenizer.bosId !== undefined && !beginsWith(tokenizer.bosId, pieces, disguise)) {
 			builder.special(tokenizer.bosId);
 		}
+		yield;
+		let revealed = 0;
 		for (const piece of pieces) {
-			if (typeof piece === 'number') builder.special(piece);
-			else builder.text(disguise.reveal(piece));
+			if (typeof piece === 'number') {
+				builder.special(piece);
+				continue;
+			}
+			for (let at = 0; at < piece.length; at += STEP_CHARACTERS) {
+				const part = piece.slice(at, at + STEP_CHARACTERS);
+				builder.text(disguise.reveal(part));
+				revealed += part.length;
+				if (revealed < STEP_CHARACTERS) continue;
+				revealed = 0;
+				yield;
+			}
 		}
 		return builder;
 	}

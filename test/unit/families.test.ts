@@ -384,7 +384,7 @@ describe('what chat uses is told', () => {
 	it('even where the template is no text, or its error several lines', () => {
 		const { family } = setUp(CHATML, { 'tokenizer.chat_template': 7 });
 		expect(chatText(family())).toBe(
-			'ChatML, instead of the chat template in its file, which cannot be used: it is no text',
+			'ChatML, instead of the chat template in its file, which cannot be used: tokenizer.chat_template is no text',
 		);
 		expect(told("{{ raise_exception('a\\n\\x1b[31mb') }}", CHATML)).toBe(
 			'ChatML, instead of the chat template in its file, which cannot be used: a [31mb',
