@@ -106,8 +106,8 @@ describe('a folder converted by the engine', () => {
 	test('a folder that fills the memory ends its process, not the engine', async () => {
 		const client = await serve();
 		const from = smallFolder(folder, 'greedy');
-		// Millions of lists, each of which takes many times its three letters.
-		writeFileSync(path.join(from, 'tokenizer.json'), `{"added_tokens": [${'[0],'.repeat(16_000_000)}0]}`);
+		// Millions of objects, each of which takes twenty times its three letters.
+		writeFileSync(path.join(from, 'tokenizer.json'), `{"added_tokens": [${'{},'.repeat(22_000_000)}0]}`);
 		const request = client.connection.sendRequest('hearth/convertModel', { path: from });
 		await expect(request).rejects.toThrow(/greedy: the conversion ended unexpectedly/);
 		expect(await client.status()).toMatchObject({ processId: engine!.pid });
