@@ -92,7 +92,7 @@ export async function openModel(file: string, options: OpenOptions = {}): Promis
 	const { model, problem: headProblem } = await openNative(file, { ...nativeOptions, backend }, draft.head?.file);
 	const backendNote = note ?? model.info.backendNote;
 	try {
-		const tokenizer = Tokenizer.fromGguf(header);
+		const tokenizer = await Tokenizer.fromGgufInTurns(header);
 		if (tokenizer.vocabularySize > model.info.vocabularySize) {
 			throw new Error(
 				`${file}: the tokenizer has ${tokenizer.vocabularySize} tokens, the output layer only ${model.info.vocabularySize}`,

@@ -4,6 +4,9 @@
 import type { StringTable } from '../../native/index';
 import { decodeByteLevel } from './byte-level';
 
+/** Tokens or merges that are read without others having their turn: some milliseconds. */
+export const ENTRIES_A_TURN = 4096;
+
 const HASH_SEED = 0x811c9dc5;
 
 /** One step of FNV-1a. */
@@ -71,6 +74,9 @@ export class TokenIndex {
 	}
 }
 
+/** Whether a merge may name this text although no merge makes it. */
+type IsOther = (bytes: Uint8Array, from: number, to: number) => boolean;
+
 /** Finds the merge of two neighbouring tokens. */
 export class MergeTable {
 	/** [capacity] line or −1, open addressing. */
@@ -81,61 +87,68 @@ export class MergeTable {
 	private readonly right: Int32Array;
 	private readonly made: Int32Array;
 	/** Whether a merge ranks by the token it makes, and not by its line. */
-	private readonly ranksByToken: boolean;
+	private ranksByToken = true;
+	/** What the line before made, and room for a line's bytes. */
+	private previous = -1;
+	private scratch = new Uint8Array(256);
 
-	/**
-	 * Parses "left right" lines of byte-level text. Throws naming the merge that is malformed or whose parts or result are
-	 * no tokens; a merge with one that `isOther` knows is left out.
-	 *
-	 * A merge's rank is its line, or, where the lines are in the order of the tokens they make (as tables derived from
-	 * tiktoken's ranks are, several lines a token), the token's id: that is tiktoken's own rule, and differs from the line's
-	 * where two overlapping pairs make the same token.
-	 */
-	constructor(
-		table: StringTable,
-		index: TokenIndex,
-		isOther: (bytes: Uint8Array, from: number, to: number) => boolean = () => false,
-	) {
-		const count = table.offsets.length - 1;
+	private constructor(count: number) {
 		const capacity = capacityFor(count);
 		this.slots = new Int32Array(capacity).fill(-1);
 		this.mask = capacity - 1;
 		this.left = new Int32Array(count);
 		this.right = new Int32Array(count);
 		this.made = new Int32Array(count);
-		let scratch = new Uint8Array(256);
-		let ordered = true;
-		let previous = -1;
-		for (let line = 0; line < count; line++) {
-			const from = table.offsets[line]!;
-			const to = table.offsets[line + 1]!;
-			let space = from;
-			while (space < to && table.bytes[space] !== 0x20) space++;
-			if (space === from || space >= to - 1)
-				throw new Error(`merge ${line} in tokenizer.ggml.merges is not "left right"`);
-			if (to - from > scratch.length) scratch = new Uint8Array(2 * (to - from));
-			const middle = decodeByteLevel(table.bytes, from, space, scratch, 0);
-			const end = middle < 0 ? -1 : decodeByteLevel(table.bytes, space + 1, to, scratch, middle);
-			const left = end < 0 ? -1 : index.find(scratch, 0, middle);
-			const right = end < 0 ? -1 : index.find(scratch, middle, end);
-			let made = -1;
-			if (end >= 0) {
-				const same = previous >= 0 && index.isToken(previous, scratch, 0, end);
-				made = same ? previous : index.find(scratch, 0, end);
-			}
-			if (left < 0 || right < 0 || made < 0) {
-				const known = (id: number, at: number, to: number) => id >= 0 || isOther(scratch, at, to);
-				if (end >= 0 && known(left, 0, middle) && known(right, middle, end) && known(made, 0, end)) continue;
-				throw new Error(`merge ${line} in tokenizer.ggml.merges names text that is no token`);
-			}
-			if (made < previous) ordered = false;
-			previous = made;
-			this.left[line] = left;
-			this.right[line] = right;
-			this.made[line] = made;
-			this.insert(line);
+	}
+
+	/**
+	 * Parses "left right" lines of byte-level text, and yields now and then, so that others have their turn. Throws naming the merge
+	 * that is malformed or whose parts or result are no tokens; a merge with one that `isOther` knows is left out.
+	 *
+	 * A merge's rank is its line, or, where the lines are in the order of the tokens they make (as tables derived from
+	 * tiktoken's ranks are, several lines a token), the token's id: that is tiktoken's own rule, and differs from the line's
+	 * where two overlapping pairs make the same token.
+	 */
+	static *read(table: StringTable, index: TokenIndex, isOther: IsOther): Generator<undefined, MergeTable> {
+		const count = table.offsets.length - 1;
+		const merges = new MergeTable(count);
+		for (let line = 0; line < count; ) {
+			const end = Math.min(count, line + ENTRIES_A_TURN);
+			for (; line < end; line++) merges.enter(line, table, index, isOther);
+			yield;
 		}
-		this.ranksByToken = ordered;
+		return merges;
+	}
+
+	private enter(line: number, table: StringTable, index: TokenIndex, isOther: IsOther): void {
+		const from = table.offsets[line]!;
+		const to = table.offsets[line + 1]!;
+		let space = from;
+		while (space < to && table.bytes[space] !== 0x20) space++;
+		if (space === from || space >= to - 1)
+			throw new Error(`merge ${line} in tokenizer.ggml.merges is not "left right"`);
+		if (to - from > this.scratch.length) this.scratch = new Uint8Array(2 * (to - from));
+		const { scratch, previous } = this;
+		const middle = decodeByteLevel(table.bytes, from, space, scratch, 0);
+		const end = middle < 0 ? -1 : decodeByteLevel(table.bytes, space + 1, to, scratch, middle);
+		const left = end < 0 ? -1 : index.find(scratch, 0, middle);
+		const right = end < 0 ? -1 : index.find(scratch, middle, end);
+		let made = -1;
+		if (end >= 0) {
+			const same = previous >= 0 && index.isToken(previous, scratch, 0, end);
+			made = same ? previous : index.find(scratch, 0, end);
+		}
+		if (left < 0 || right < 0 || made < 0) {
+			const known = (id: number, at: number, to: number) => id >= 0 || isOther(scratch, at, to);
+			if (end >= 0 && known(left, 0, middle) && known(right, middle, end) && known(made, 0, end)) return;
+			throw new Error(`merge ${line} in tokenizer.ggml.merges names text that is no token`);
+		}
+		if (made < previous) this.ranksByToken = false;
+		this.previous = made;
+		this.left[line] = left;
+		this.right[line] = right;
+		this.made[line] = made;
+		this.insert(line);
 	}
 
 	/** Line of the merge of two tokens; −1 where they do not merge. */

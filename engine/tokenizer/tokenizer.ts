@@ -16,7 +16,7 @@ import { decodeByteLevel } from './byte-level';
 import { isControlName } from './control-names';
 import { PieceMerge } from './piece-merge';
 import { type PreTokenizer, preTokenizerOf } from './pre-tokenizer';
-import { MergeTable, TokenIndex } from './tables';
+import { ENTRIES_A_TURN, MergeTable, TokenIndex } from './tables';
 import { TokenMatcher } from './token-matcher';
 
 /** `tokenizer.ggml.token_type`, as llama.cpp numbers them. */
@@ -61,9 +61,9 @@ export class Tokenizer {
 	/** 0: not looked for yet. */
 	private longest = 0;
 	private readonly index: TokenIndex;
-	private readonly merges: MergeTable;
+	private merges!: MergeTable;
 	private readonly byteIds = new Int32Array(256);
-	private readonly merge: PieceMerge;
+	private merge!: PieceMerge;
 
 	readonly vocabularySize: number;
 
@@ -77,6 +77,24 @@ export class Tokenizer {
 	 * tokenizer. The native core checks the same when it reads a header (native/core/vocabulary.cpp).
 	 */
 	static fromGguf(header: GgufHeader): Tokenizer {
+		const steps = Tokenizer.read(header);
+		for (;;) {
+			const { done, value } = steps.next();
+			if (done) return value;
+		}
+	}
+
+	/** The same, a few milliseconds at a time: others have their turn in between. */
+	static async fromGgufInTurns(header: GgufHeader): Promise<Tokenizer> {
+		const steps = Tokenizer.read(header);
+		for (;;) {
+			const { done, value } = steps.next();
+			if (done) return value;
+			await new Promise((resolve) => setImmediate(resolve));
+		}
+	}
+
+	private static *read(header: GgufHeader): Generator<undefined, Tokenizer> {
 		try {
 			const model = requireString(header, 'tokenizer.ggml.model');
 			if (model !== 'gpt2') {
@@ -90,20 +108,21 @@ export class Tokenizer {
 			const { ids, marks } = specialIds(header);
 			const bosId = addsBos ? ids.get('bos') : undefined;
 			const normalizes = optionalString(header, NORMALIZER_KEY) === 'NFC';
-			return new Tokenizer(tokens, merges, types, preTokenizer, bosId, marks, normalizes);
+			const tokenizer = new Tokenizer(tokens, merges, types, preTokenizer, bosId, normalizes);
+			yield* tokenizer.fill(tokens, merges, types, marks);
+			return tokenizer;
 		} catch (error) {
 			throw headerFault(header, messageOf(error));
 		}
 	}
 
-	/** @param marks ids that the file says begin or end something: no text, even if their type is user-defined. */
+	/** Checks the tables' sizes; `fill` reads them. */
 	private constructor(
 		tokens: StringTable,
 		merges: StringTable,
 		types: Int32Array | undefined,
 		preTokenizer: PreTokenizer,
 		bosId: number | undefined,
-		marks: ReadonlySet<number>,
 		private readonly normalizes: boolean,
 	) {
 		const count = tokens.offsets.length - 1;
@@ -123,11 +142,21 @@ export class Tokenizer {
 		this.starts = new Uint32Array(count + 1);
 		this.special = new Uint8Array(count);
 		this.index = new TokenIndex(this.bytes, this.starts, count);
+	}
+
+	/** @param marks ids that the file says begin or end something: no text, even if their type is user-defined. */
+	private *fill(
+		tokens: StringTable,
+		merges: StringTable,
+		types: Int32Array | undefined,
+		marks: ReadonlySet<number>,
+	): Generator<undefined, void> {
 		/** Texts by which merges may name tokens that they do not make: such merges are left out. */
 		const others = new Set<string>();
 		const written = bytesWithTokens(tokens, types);
 		let end = 0;
-		for (let id = 0; id < count; id++) {
+		for (let id = 0; id < this.vocabularySize; id++) {
+			if (id % ENTRIES_A_TURN === ENTRIES_A_TURN - 1) yield;
 			const from = tokens.offsets[id]!;
 			const to = tokens.offsets[id + 1]!;
 			const start = end;
@@ -179,7 +208,7 @@ export class Tokenizer {
 			}
 			this.byteIds[byte] = id;
 		}
-		this.merges = new MergeTable(merges, this.index, (bytes, from, to) => others.has(latin1(bytes, from, to)));
+		this.merges = yield* MergeTable.read(merges, this.index, (bytes, from, to) => others.has(latin1(bytes, from, to)));
 		this.merge = new PieceMerge(this.merges, this.byteIds);
 	}
 

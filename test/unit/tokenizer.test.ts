@@ -146,6 +146,25 @@ describe('o200k', () => {
 		expect(utf8(tokenizer.decode([200_006, 200_008]))).toBe('<|start|><|message|>');
 	});
 
+	it('is read a few milliseconds at a time where others wait for their turn', async () => {
+		let turns = 0;
+		let reading = true;
+		const count = () => {
+			turns++;
+			if (reading) setImmediate(count);
+		};
+		setImmediate(count);
+		const same = await Tokenizer.fromGgufInTurns(vocabularyHeader(vocabulary));
+		reading = false;
+		// 201,088 tokens and 446,189 merges.
+		expect(turns).toBeGreaterThan(100);
+		expect(same.encode(scripts)).toEqual(tokenizer.encode(scripts));
+		const damaged = vocabularyHeader({ ...vocabulary, merges: stringTable(['a']) });
+		await expect(Tokenizer.fromGgufInTurns(damaged)).rejects.toThrow(
+			'merge 0 in tokenizer.ggml.merges is not "left right"',
+		);
+	});
+
 	it('refuses ids outside the vocabulary', () => {
 		for (const id of [-1, 201_088, 1.5, Number.NaN]) {
 			expect(() => tokenizer.decode([id])).toThrow(`token id ${id} is outside the vocabulary of 201088 tokens`);
