@@ -111,8 +111,9 @@ function plain(error: unknown, socketPath: string): Error {
 	const advice =
 		code === 'EEXIST' || code === 'ENOTDIR'
 			? `; ${folder} is no folder: remove what is there, or choose another path`
-			: code === 'EACCES' || code === 'EPERM' || code === 'EROFS'
-				? `; choose a path in a folder of your own, such as $XDG_RUNTIME_DIR or ~/.cache/hearth`
+			: ['EACCES', 'EPERM', 'EROFS', 'ENOENT', 'ENOSPC'].includes(code ?? '')
+				? // Node.js calls a folder that cannot be made on a read-only disk ENOENT.
+					`; choose a path in a folder of your own, such as $XDG_RUNTIME_DIR or ~/.cache/hearth`
 				: '';
 	return new Error(`cannot listen on ${socketPath}: ${message}${advice}`);
 }

@@ -21,6 +21,7 @@ setInterval(() => {
 	last = now;
 	if (blocked < LEAST) return;
 	stretches.push({ blocked: Math.round(blocked), computed: Math.round(computed) });
-	writeFileSync(file, JSON.stringify(stretches));
+	writeFileSync(`${file}.new`, JSON.stringify(stretches));
+	require('node:fs').renameSync(`${file}.new`, file);
 	last = used();
 }, TURN).unref();
