@@ -5,6 +5,7 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { displayName } from '../../engine/models/display-name';
 import { type OpenOptions, openModel, readHeader } from '../../engine/runtime/model';
 import { Tokenizer } from '../../engine/tokenizer/tokenizer';
 import { loadNative, type NativeModel } from '../../native/index';
@@ -102,13 +103,14 @@ describe.skipIf(!smollm2)('SmolLM2-135M-Instruct', () => {
 		};
 		const plain = await write({ speculation: false });
 		const drafted = await write({ draftModelPath: smollm2! });
-		expect(drafted.draft).toBe(model.info.name);
+		expect(drafted.draft).toBe(displayName(smollm2!, model.info.name));
 		expect(drafted.tokens).toEqual(plain.tokens);
 		expect(drafted.drafts.proposed).toBeGreaterThan(0);
 	});
 
-	// llama.cpp's choices depend on the processor: it rounds differently with AMX than with AVX2. Where ours is another one, the F32
-	// reference judges.
+	// Choices depend on the processor, llama.cpp's and ours: activations are rounded differently with AMX than with AVX2. Where ours is
+	// another one, the F32 reference judges: it may rate ours lower by what rounding does to the difference of two logits, which
+	// the row itself tells, and rounding must be small.
 	it('chooses as llama.cpp does along its continuations, or a token that is about as likely', async () => {
 		const reference = await loadNative().openModel(smollm2!, { threads: 2, kernels: 'reference' });
 		const vocabulary = model.info.vocabularySize;
@@ -122,14 +124,28 @@ describe.skipIf(!smollm2)('SmolLM2-135M-Instruct', () => {
 				const row = (of: Float32Array) => of.subarray(j * vocabulary, (j + 1) * vocabulary);
 				const ours = argmax(row(logits));
 				agreed += Number(ours === token);
+				if (ours === token) continue;
+				const rounding = deviation(row(logits), row(exact));
+				expect(rounding, `${PROMPTS[i]}: token ${j}`).toBeLessThan(0.2);
 				const off = row(exact)[argmax(row(exact))]! - row(exact)[ours]!;
-				if (ours !== token) expect(off, `${PROMPTS[i]}: token ${j}`).toBeLessThan(0.25);
+				expect(off, `${PROMPTS[i]}: token ${j}`).toBeLessThan(3 * Math.SQRT2 * rounding);
 			}
 		}
 		reference.close();
 		expect(agreed).toBeGreaterThan(prompts.length * LENGTH * 0.95);
 	});
 });
+
+/** Standard deviation of the differences of two rows' values; what all of them have in common makes no difference to a choice. */
+function deviation(a: Float32Array, b: Float32Array): number {
+	let [sum, squares] = [0, 0];
+	for (let i = 0; i < a.length; i++) {
+		const difference = a[i]! - b[i]!;
+		sum += difference;
+		squares += difference ** 2;
+	}
+	return Math.sqrt(squares / a.length - (sum / a.length) ** 2);
+}
 
 function argmax(row: Float32Array): number {
 	return row.reduce((best, value, i) => (value > row[best]! ? i : best), 0);
