@@ -30,7 +30,7 @@ size_t memory_to_read() {
   return kLeast;
 }
 
-constexpr int kRounds = 5;
+constexpr int kRounds = 3;
 constexpr long kTurns = 400000;
 
 volatile uint64_t sink;

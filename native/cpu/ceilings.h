@@ -22,7 +22,7 @@ double dot_instructions(long turns);
 double tile_instructions(long turns);
 
 /// Reading memory, and int8 multiply-adds, by vectors and by tiles (0 where the CPU has no instruction for them): the best of
-/// several short rounds on all threads of the pool, a few seconds in all. Memory is read plainly, in several places abreast and with
+/// several short rounds on all threads of the pool, a second or two in all. Memory is read plainly, in several places abreast and with
 /// prefetches, in pages of the usual size and in huge ones. Takes 512 MB for that time, or up to three times the L3 cache where that
 /// is more. Throws Error where they cannot be had.
 Ceilings measure_ceilings(ThreadPool& pool);

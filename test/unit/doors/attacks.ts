@@ -119,18 +119,14 @@ function messages({ folder, role }: Ground): [method: string, params: object, is
 			true,
 		],
 		['hearth/convertModel', { path: path.join(folder, 'nowhere'), workDoneToken: 'w' }, true],
-		[
-			'hearth/benchmark',
-			{ tests: ['pp', 'tg'], prompt: 8, generate: 2, batch: 1, length: 1, repeat: 1, workDoneToken: 'b' },
-			true,
-		],
 		['hearth/downloadSize', { id: 'broken', network: { proxy: '', noProxy: ['*'] } }, true],
 		['hearth/stopDownload', { id: 'broken', discard: true, folder: path.join(folder, 'downloads') }, true],
+		// No benchmark: it takes all threads for seconds, as whoever asks for it wants.
 		// Models stay as they are: a client that may choose others could end the conversation of everyone on purpose.
 		['workspace/didChangeConfiguration', { settings: { hearth: { completion: { maxTokens: 8 }, chat: {} } } }, false],
 		['$/cancelRequest', { id: 1 }, false],
 		['$/setTrace', { value: 'verbose' }, false],
-		['window/workDoneProgress/cancel', { token: 'b' }, false],
+		['window/workDoneProgress/cancel', { token: 'w' }, false],
 		['textDocument/hover', { textDocument, position }, true],
 	];
 }

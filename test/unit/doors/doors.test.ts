@@ -23,7 +23,7 @@ const MOST_BLOCKED = 250;
 const MOST_STANDSTILLS = 2;
 const LONGEST_STANDSTILL = 1000;
 /** What is unanswered for so long after the attacks have ended, in seconds, hangs. */
-const GRACE = 60;
+const GRACE = 120;
 
 const root = path.resolve(import.meta.dirname, '..', '..', '..');
 const folder = temporaryFolder();
