@@ -307,20 +307,22 @@ const folders: Attack = async (ground, chance) => {
 	const folder = path.join(ground.folder, 'convert', 'Model');
 	rmSync(path.dirname(folder), { recursive: true, force: true });
 	mkdirSync(folder, { recursive: true });
+	const outside = path.join(ground.folder, 'outside.txt');
+	writeFileSync(outside, 'nobody else reads this');
 	const names = Object.keys(ground.convertible);
 	for (const name of names) writeFileSync(path.join(folder, name), ground.convertible[name]!);
 	for (let changes = chance.below(3); changes >= 0; changes--) {
 		const name = chance.of([...names, 'chat_template.jinja', 'generation_config.json', 'tokenizer_config.json']);
 		const file = path.join(folder, name);
 		const kind = chance.below(6);
-		if (kind > 0) rmSync(file, { force: true, recursive: true });
+		// Nothing may be written through what an earlier turn has left there.
+		rmSync(file, { force: true, recursive: true });
 		if (kind === 0 && name.endsWith('.json') && names.includes(name)) {
 			const value = JSON.parse(ground.convertible[name]!.toString());
 			writeFileSync(file, JSON.stringify(mutateJson(value, chance)));
 		}
 		if (kind === 1) execFileSync('mkfifo', [file]);
-		if (kind === 2)
-			symlinkSync(chance.of(['/dev/zero', '/dev/full', '/proc/self/mem', '/etc/passwd', '.', name]), file);
+		if (kind === 2) symlinkSync(chance.of(['/dev/zero', '/dev/full', '/proc/self/mem', outside, '.', name]), file);
 		if (kind === 3) mkdirSync(file);
 		if (kind === 4) {
 			writeFileSync(file, '{');
@@ -335,6 +337,8 @@ const folders: Attack = async (ground, chance) => {
 		await ask(ground, client, 'hearth/convertModel', { path: folder, workDoneToken: 'w' }, chance);
 	});
 	// Whatever came of it: what Hearth did not make stays.
+	if (readFileSync(outside, 'utf8') !== 'nobody else reads this')
+		throw new Error('a file behind a link was written to');
 	const kept = readFileSync(target, { encoding: 'utf8', flag: 'a+' });
 	if (kept.length === foreign.length && kept !== foreign) throw new Error('a file of another origin was replaced');
 };
