@@ -30,22 +30,23 @@ size_t memory_to_read() {
   return kLeast;
 }
 
-constexpr int kRounds = 3;
+constexpr int kRounds = 5;
 constexpr long kTurns = 400000;
 
 volatile uint64_t sink;
 
 double seconds() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
-/// A ceiling is the best that was seen: whatever else the machine did in the other rounds is no limit of the machine.
-template <class Round> double least_time(const Round& round) {
-  double least = std::numeric_limits<double>::infinity();
-  for (int i = 0; i < kRounds; i++) {
+/// Of several rounds: one that met a burst of speed, or somebody else's work, tells nothing of the machine.
+template <class Round> double median_time(const Round& round) {
+  double times[kRounds];
+  for (double& time : times) {
     const double start = seconds();
     round();
-    least = std::min(least, seconds() - start);
+    time = seconds() - start;
   }
-  return least;
+  std::nth_element(times, times + kRounds / 2, times + kRounds);
+  return times[kRounds / 2];
 }
 
 /// Adds up all words of `bytes` bytes, read in `Streams` places abreast, each of which fetches `Ahead` bytes before they are needed.
@@ -163,7 +164,7 @@ double read_rate(ThreadPool& pool, [[maybe_unused]] bool huge_pages) {
   double least = std::numeric_limits<double>::infinity();
   for (const Read read : kReads) {
     std::atomic<uint64_t> sum{0};
-    least = std::min(least, least_time([&] {
+    least = std::min(least, median_time([&] {
       pool.run(kParts, [&](int part, int) { sum += read(memory.get() + part_bytes * static_cast<size_t>(part), part_bytes); });
     }));
     sink = sink + sum;
@@ -182,7 +183,7 @@ Ceilings measure_ceilings(ThreadPool& pool) {
 #endif
   const auto rate_of = [&](double (*instructions)(long), long turns) {
     const int parts = 16 * threads;
-    const double time = least_time([&] { pool.run(parts, [&](int, int) { instructions(turns); }); });
+    const double time = median_time([&] { pool.run(parts, [&](int, int) { instructions(turns); }); });
     return instructions(1) * static_cast<double>(turns) * parts / time;
   };
   if (has_dot_instructions()) ceilings.multiply_adds_per_second = rate_of(dot_instructions, kTurns / 8);

@@ -21,10 +21,10 @@ double dot_instructions(long turns);
 /// The same of the tile unit's instruction for int8, AMX's tdpbssd; 0: this CPU has none, or may not use it.
 double tile_instructions(long turns);
 
-/// Reading memory, and int8 multiply-adds, by vectors and by tiles (0 where the CPU has no instruction for them): the best of
-/// several short rounds on all threads of the pool, a second or two in all. Memory is read plainly, in several places abreast and with
-/// prefetches, in pages of the usual size and in huge ones. Takes 512 MB for that time, or up to three times the L3 cache where that
-/// is more. Throws Error where they cannot be had.
+/// Reading memory, and int8 multiply-adds, by vectors and by tiles (0 where the CPU has no instruction for them): medians of short
+/// rounds on all threads of the pool, a second or two in all; of reading, the fastest way. Memory is read plainly, in several places
+/// abreast and with prefetches, in pages of the usual size and in huge ones. Takes 512 MB for that time, or up to three times the L3
+/// cache where that is more. Throws Error where they cannot be had.
 Ceilings measure_ceilings(ThreadPool& pool);
 
 }  // namespace hearth::cpu
