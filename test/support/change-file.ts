@@ -16,6 +16,7 @@ import { openModel } from '../../engine/runtime/model';
 import { ModelHost } from '../../engine/server/model-host';
 import { DEFAULT_SETTINGS } from '../../engine/server/settings';
 import { loadNative } from '../../native/index';
+import { messageOf } from './message-of';
 
 const [file, other, head, scratch] = process.argv.slice(2) as [string, string, string, string];
 
@@ -54,15 +55,6 @@ export interface ChangeOutcome {
 }
 
 const PROMPT = Array.from({ length: 40 }, (_, i) => (i * 7) % 300);
-
-async function messageOf(work: () => Promise<unknown>): Promise<string | null> {
-	try {
-		await work();
-		return null;
-	} catch (error) {
-		return error instanceof Error ? error.message : `no Error: ${String(error)}`;
-	}
-}
 
 async function generate(engine: Engine, count = 5, onToken?: (token: number) => undefined): Promise<number[]> {
 	const options = { tokens: PROMPT, priority: 'chat', maxTokens: count, ...(onToken && { onToken }) } as const;

@@ -2,6 +2,7 @@
 // usage: open-damaged FILE SCRATCH REPEAT   stdin: JSON Damage[]   stdout: a JSON Outcome a line, then one JSON Usage
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { loadNative } from '../../native/index';
+import { messageOf } from './message-of';
 
 /** A variant of the file: cut to a length or filled up to it with zeros, then these bytes replaced. */
 export interface Damage {
@@ -34,15 +35,6 @@ const [file, scratch, repeat] = process.argv.slice(2) as [string, string, string
 const native = loadNative();
 const original = readFileSync(file);
 const damages = JSON.parse(readFileSync(0, 'utf8')) as Damage[];
-
-async function messageOf(work: () => Promise<unknown>): Promise<string | null> {
-	try {
-		await work();
-		return null;
-	} catch (error) {
-		return error instanceof Error ? error.message : `no Error: ${String(error)}`;
-	}
-}
 
 async function attempt(damage: Damage): Promise<Outcome> {
 	const bytes = Buffer.alloc(damage.length ?? original.length);

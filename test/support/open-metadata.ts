@@ -5,6 +5,7 @@ import { describeModel } from '../../engine/models/describe';
 import { openModel } from '../../engine/runtime/model';
 import { loadNative } from '../../native/index';
 import { withMetadata } from './gguf-edit';
+import { messageOf } from './message-of';
 
 /** Values by key, in hexadecimal as they lie in a file; null: without the key. */
 export type MetadataCase = Record<string, string | null>;
@@ -23,15 +24,6 @@ export interface MetadataOutcome {
 const [file, scratch, target] = process.argv.slice(2) as [string, string, string | undefined];
 const native = loadNative();
 const original = readFileSync(file);
-
-async function messageOf(work: () => Promise<unknown>): Promise<string | null> {
-	try {
-		await work();
-		return null;
-	} catch (error) {
-		return error instanceof Error ? error.message : `no Error: ${String(error)}`;
-	}
-}
 
 async function useModel(): Promise<void> {
 	const model = await native.openModel(target ?? scratch, { threads: 1, ...(target && { draftHead: scratch }) });

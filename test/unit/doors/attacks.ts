@@ -6,9 +6,10 @@ import http from 'node:http';
 import type { AddressInfo } from 'node:net';
 import path from 'node:path';
 import type { ModelRole } from '../../../engine/protocol';
+import { type RawValue, scalar, scalarTypes, withMetadata } from '../../support/gguf-edit';
 import type { TestClient } from '../support/lsp-client';
 import type { EngineProcess } from './engine-process';
-import { type Chance, gguf, type MetadataBytes, mutateGguf, mutateJson, withMetadata } from './mutate';
+import { type Chance, mutateGguf, mutateJson } from './mutate';
 
 export interface Ground {
 	engine: EngineProcess;
@@ -210,13 +211,19 @@ const TEMPLATES = [
 	'{{ bos_token }}{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}',
 ];
 
+/** An array whose elements the file does not hold, only their type's number and their count. */
+function hollow(type: number, count: number): RawValue {
+	const [array, elements] = [9, type].map((number) => scalar('u32', number).subarray(4));
+	return Buffer.concat([array!, elements!, scalar('u64', count).subarray(4)]);
+}
+
 /** Arrays that a few bytes claim, over a hole as long as they would be. */
 function sparse(ground: Ground, file: string, chance: Chance): void {
-	const type = chance.of([0, 1, 7, 6, 8]);
+	const { u8, i8, bool, f32, string } = scalarTypes;
+	const type = chance.of([u8, i8, bool, f32, string]);
 	const count = 2 ** (20 + chance.below(9));
-	const entries = Array.from({ length: 1 + chance.below(9) }, (_, i) => gguf.hollow(`x.${i}`, type, count));
-	// Only the last one's elements would follow at once; the others lie in the hole.
-	writeFileSync(file, withMetadata(ground.model, entries).subarray(0, 4096));
+	const arrays = Array.from({ length: 1 + chance.below(9) }, (_, i) => [`x.${i}`, hollow(type, count)]);
+	writeFileSync(file, withMetadata(ground.model, Object.fromEntries(arrays)));
 	truncateSync(file, Math.min(9 * count * 8, 2 ** 33));
 }
 
@@ -227,7 +234,8 @@ function modelFile(ground: Ground, file: string, chance: Chance): void {
 		return;
 	}
 	if (kind === 1) {
-		writeFileSync(file, withMetadata(ground.model, [gguf.string('tokenizer.chat_template', chance.of(TEMPLATES))]));
+		const template = scalar('string', chance.of(TEMPLATES));
+		writeFileSync(file, withMetadata(ground.model, { 'tokenizer.chat_template': template }));
 		return;
 	}
 	if (kind === 2) {
@@ -242,13 +250,13 @@ function modelFile(ground: Ground, file: string, chance: Chance): void {
 			...['tokenizer.ggml.padding_token_id', 'gpt-oss.attention.sliding_window', 'gpt-oss.expert_used_count'],
 			...['tokenizer.ggml.token_type', 'tokenizer.ggml.merges', 'general.alignment', 'gpt-oss.rope.scaling.type'],
 		];
-		const values: ((key: string) => MetadataBytes)[] = [
-			(key) => gguf.u32(key, chance.of([0, 1, 401, 99_999, 2 ** 31, 2 ** 32 - 1])),
-			(key) => gguf.f32(key, chance.of([0, -1, Number.NaN, Number.POSITIVE_INFINITY, 1e30])),
-			(key) => gguf.string(key, chance.of(['', 'x', 'llama', 'yarn', 'longrope', '\u{1f600}'.repeat(1000)])),
-			(key) => gguf.hollow(key, 4, 0),
+		const values: (() => RawValue)[] = [
+			() => scalar('u32', chance.of([0, 1, 401, 99_999, 2 ** 31, 2 ** 32 - 1])),
+			() => scalar('f32', chance.of([0, -1, Number.NaN, Number.POSITIVE_INFINITY, 1e30])),
+			() => scalar('string', chance.of(['', 'x', 'llama', 'yarn', 'longrope', '\u{1f600}'.repeat(1000)])),
+			() => hollow(scalarTypes.u32, 0),
 		];
-		writeFileSync(file, withMetadata(ground.model, [chance.of(values)(chance.of(keys))]));
+		writeFileSync(file, withMetadata(ground.model, { [chance.of(keys)]: chance.of(values)() }));
 		return;
 	}
 	writeFileSync(file, mutateGguf(ground.model, chance));

@@ -1,4 +1,4 @@
-// Seeded damage: to JSON values, to bytes, and to the metadata of GGUF files.
+// Seeded damage: to JSON values and to the bytes of GGUF files.
 import { headerFields } from '../../support/gguf-fields';
 import { seededRandom } from '../support/fake-native';
 
@@ -112,59 +112,4 @@ export function mutateGguf(file: Buffer, chance: Chance): Buffer {
 	}
 	if (chance.holds(0.1)) bytes = bytes.subarray(0, chance.below(bytes.length));
 	return bytes;
-}
-
-/** A metadata value: a type of the format, its bytes. */
-export interface MetadataBytes {
-	key: string;
-	type: number;
-	bytes: Buffer;
-}
-
-export const gguf = {
-	string: (key: string, text: string): MetadataBytes => ({ key, type: 8, bytes: ggufString(text) }),
-	u32: (key: string, value: number): MetadataBytes => {
-		const bytes = Buffer.alloc(4);
-		bytes.writeUInt32LE(value >>> 0);
-		return { key, type: 4, bytes };
-	},
-	f32: (key: string, value: number): MetadataBytes => {
-		const bytes = Buffer.alloc(4);
-		bytes.writeFloatLE(value);
-		return { key, type: 6, bytes };
-	},
-	/** An array whose elements the file does not hold: `count` of `bytes` each, behind the header of the value. */
-	hollow: (key: string, elementType: number, count: number): MetadataBytes => {
-		const bytes = Buffer.alloc(12);
-		bytes.writeUInt32LE(elementType);
-		bytes.writeBigUInt64LE(BigInt(count), 4);
-		return { key, type: 9, bytes };
-	},
-};
-
-function ggufString(text: string): Buffer {
-	const bytes = Buffer.from(text);
-	const length = Buffer.alloc(8);
-	length.writeBigUInt64LE(BigInt(bytes.length));
-	return Buffer.concat([length, bytes]);
-}
-
-/** The same model with metadata added, or replaced where it had such a key. */
-export function withMetadata(file: Buffer, entries: readonly MetadataBytes[]): Buffer {
-	const fields = headerFields(file);
-	const end = fields.at(-1)!.offset + fields.at(-1)!.bytes;
-	const header = Buffer.from(file.subarray(0, end));
-	// The old value stays under a key that nobody asks for.
-	for (const { owner, role, offset } of fields)
-		if (role === 'key' && entries.some(({ key }) => key === owner)) header.write('old.', offset, 'latin1');
-	const added = entries.map(({ key, type, bytes }) => {
-		const kind = Buffer.alloc(4);
-		kind.writeUInt32LE(type);
-		return Buffer.concat([ggufString(key), kind, bytes]);
-	});
-	header.writeBigUInt64LE(header.readBigUInt64LE(16) + BigInt(entries.length), 16);
-	const start = 24;
-	const grown = Buffer.concat([header.subarray(0, start), ...added, header.subarray(start)]);
-	const padding = Buffer.alloc((32 - (grown.length % 32)) % 32);
-	return Buffer.concat([grown, padding, file.subarray(Math.ceil(end / 32) * 32)]);
 }
