@@ -30,9 +30,7 @@ class OpenTask : public Napi::AsyncWorker {
   void Execute() override {
     try {
       open(path_);
-    } catch (...) {
-      failure_ = std::current_exception();
-    }
+    } catch (...) { failure_ = std::current_exception(); }
   }
   void OnOK() override {
     settle(Env(), deferred_, path_, [&] {
@@ -49,7 +47,8 @@ class OpenTask : public Napi::AsyncWorker {
 
 class ReadHeader final : public OpenTask {
  public:
-  ReadHeader(Napi::Env env, std::string path, std::optional<VocabularyRules> rules) : OpenTask(env, std::move(path)), rules_(std::move(rules)) {}
+  ReadHeader(Napi::Env env, std::string path, std::optional<VocabularyRules> rules)
+      : OpenTask(env, std::move(path)), rules_(std::move(rules)) {}
 
  private:
   void open(const std::string& path) override {
@@ -63,9 +62,7 @@ class ReadHeader final : public OpenTask {
       check_vocabulary(plan.gguf(), *rules_, plan.config().vocabulary);
       header_ = std::make_unique<Header>(std::move(plan).take_gguf(), "");
       return;
-    } catch (const Error& error) {
-      refusal = error.what();
-    }
+    } catch (const Error& error) { refusal = error.what(); }
     // Where the header itself is at fault, this says so again.
     header_ = std::make_unique<Header>(Gguf(path), refusal);
   }
@@ -76,7 +73,8 @@ class ReadHeader final : public OpenTask {
 
 class OpenModel final : public OpenTask {
  public:
-  OpenModel(Napi::Env env, std::string path, EngineOptions options) : OpenTask(env, std::move(path)), options_(std::move(options)) {}
+  OpenModel(Napi::Env env, std::string path, EngineOptions options)
+      : OpenTask(env, std::move(path)), options_(std::move(options)) {}
 
  private:
   void open(const std::string& path) override { engine_ = std::make_unique<Engine>(path, options_); }
@@ -91,7 +89,8 @@ std::string path_argument(const Napi::CallbackInfo& call) {
 }
 
 std::vector<std::string> names_argument(const Napi::Value& value) {
-  if (!value.IsArray()) throw Napi::TypeError::New(value.Env(), "readGguf's rules are { preTokenizers, controlNames }, arrays of strings");
+  if (!value.IsArray())
+    throw Napi::TypeError::New(value.Env(), "readGguf's rules are { preTokenizers, controlNames }, arrays of strings");
   std::vector<std::string> names;
   auto list = value.As<Napi::Array>();
   for (uint32_t i = 0; i < list.Length(); i++) names.push_back(list.Get(i).ToString());
@@ -117,12 +116,14 @@ Napi::Value open_model(const Napi::CallbackInfo& call) {
                 draft_head = object.Get("draftHead"), backend = object.Get("backend");
     if (!threads.IsUndefined()) {
       double count = threads.IsNumber() ? threads.As<Napi::Number>().DoubleValue() : -1;
-      if (!(count >= 0 && count <= 1024)) throw Napi::TypeError::New(call.Env(), "threads must be a number from 0 to 1024");
+      if (!(count >= 0 && count <= 1024))
+        throw Napi::TypeError::New(call.Env(), "threads must be a number from 0 to 1024");
       options.threads = static_cast<int>(count);
     }
     if (!rope.IsUndefined()) {
       std::string mode = rope.ToString();
-      if (mode != "reference" && mode != "llamacpp") throw Napi::TypeError::New(call.Env(), "rope must be reference or llamacpp");
+      if (mode != "reference" && mode != "llamacpp")
+        throw Napi::TypeError::New(call.Env(), "rope must be reference or llamacpp");
       options.rope = mode == "llamacpp" ? RopeMode::llamacpp : RopeMode::reference;
     }
     if (!kernels.IsUndefined()) options.kernels = kernels.ToString();
@@ -156,7 +157,8 @@ class SelfTest {
     if (!call[0].IsObject()) throw Napi::TypeError::New(env, "selfTest takes { backend, full, seed, report }");
     auto options = call[0].As<Napi::Object>();
     const std::string backend = options.Get("backend").ToString();
-    if (backend != "cpu" && backend != "metal") throw Napi::TypeError::New(env, "selfTest's backend must be cpu or metal");
+    if (backend != "cpu" && backend != "metal")
+      throw Napi::TypeError::New(env, "selfTest's backend must be cpu or metal");
     Napi::Value report = options.Get("report");
     if (!report.IsFunction()) throw Napi::TypeError::New(env, "selfTest's report must be a function");
     auto state = std::make_shared<State>(env, report.As<Napi::Function>());
@@ -169,9 +171,7 @@ class SelfTest {
         std::exception_ptr failure;
         try {
           backend == "cpu" ? cpu::self_test(state->options) : metal::self_test(state->options);
-        } catch (...) {
-          failure = std::current_exception();
-        }
+        } catch (...) { failure = std::current_exception(); }
         state->finish(state, failure);
       });
     } catch (...) {
@@ -194,9 +194,7 @@ class SelfTest {
             try {
               Napi::Value wanted = report.Call({check_to_js(env, check)});
               if (wanted.IsBoolean() && !wanted.As<Napi::Boolean>().Value()) cancelled = true;
-            } catch (...) {
-              cancelled = true;
-            }
+            } catch (...) { cancelled = true; }
           }) != napi_ok)
         cancelled = true;
     }

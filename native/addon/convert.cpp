@@ -12,7 +12,8 @@ Napi::String to_js(Napi::Env env, std::string_view text) { return Napi::String::
 
 /// Arrays of more elements, or beyond so many bytes of all, are left out, but for a vocabulary's: nothing asks for them.
 constexpr uint64_t kSmallArray = 4096, kSmallBytes = 2 << 20;
-constexpr std::string_view kVocabulary[] = {"tokenizer.ggml.tokens", "tokenizer.ggml.token_type", "tokenizer.ggml.merges"};
+constexpr std::string_view kVocabulary[] = {"tokenizer.ggml.tokens", "tokenizer.ggml.token_type",
+                                            "tokenizer.ggml.merges"};
 
 Header::Table table_of(std::string_view key, const GgufArray& array) {
   Header::Table table{.key = key, .bytes = {}, .offsets = {}, .integers = {}, .numbers = {}};
@@ -63,7 +64,8 @@ Napi::Value table_to_js(Napi::Env env, const Header::Table& table, const GgufArr
     strings.Set("offsets", typed<Napi::Uint32Array>(env, table.offsets));
     return strings;
   }
-  if (table.numbers.empty() && array.kind == GgufArray::Kind::integers) return typed<Napi::Int32Array>(env, table.integers);
+  if (table.numbers.empty() && array.kind == GgufArray::Kind::integers)
+    return typed<Napi::Int32Array>(env, table.integers);
   return typed<Napi::Float64Array>(env, table.numbers);
 }
 
@@ -71,7 +73,8 @@ constexpr uint64_t kSafeInteger = 1ull << 53;
 
 Napi::Value value_to_js(Napi::Env env, const GgufValue& value) {
   if (auto* u = std::get_if<uint64_t>(&value))
-    return *u < kSafeInteger ? Napi::Value(Napi::Number::New(env, static_cast<double>(*u))) : Napi::BigInt::New(env, *u);
+    return *u < kSafeInteger ? Napi::Value(Napi::Number::New(env, static_cast<double>(*u)))
+                             : Napi::BigInt::New(env, *u);
   if (auto* i = std::get_if<int64_t>(&value))
     return std::abs(static_cast<double>(*i)) < static_cast<double>(kSafeInteger)
                ? Napi::Value(Napi::Number::New(env, static_cast<double>(*i)))
@@ -96,13 +99,15 @@ double number(const Napi::Object& object, const char* field, double low, double 
   Napi::Value value = object.Get(field);
   double n = value.IsNumber() ? value.As<Napi::Number>().DoubleValue() : NAN;
   if (!(n >= low && n <= high))
-    throw Napi::TypeError::New(object.Env(), std::string("sampling.") + field + " must be a number from " + std::to_string(low) + " to " + std::to_string(high));
+    throw Napi::TypeError::New(object.Env(), std::string("sampling.") + field + " must be a number from " +
+                                                 std::to_string(low) + " to " + std::to_string(high));
   return n;
 }
 
 }  // namespace
 
-Header::Header(Gguf header, std::optional<std::string> why_refused) : gguf(std::move(header)), refusal(std::move(why_refused)) {
+Header::Header(Gguf header, std::optional<std::string> why_refused)
+    : gguf(std::move(header)), refusal(std::move(why_refused)) {
   // The other arrays may be many: they share a budget.
   uint64_t left = kSmallBytes;
   for (const auto& [key, value] : gguf.metadata()) {
@@ -229,10 +234,12 @@ std::vector<DraftRequest> draft_requests_from_js(const Napi::Value& value) {
       Napi::Value number = object.Get(field);
       double n = number.IsNumber() ? number.As<Napi::Number>().DoubleValue() : NAN;
       if (!(n >= 0 && n <= INT32_MAX) || n != std::floor(n))
-        throw Napi::TypeError::New(env, std::string("a draft request's ") + field + " must be a whole number below 2^31");
+        throw Napi::TypeError::New(env,
+                                   std::string("a draft request's ") + field + " must be a whole number below 2^31");
       return static_cast<int32_t>(n);
     };
-    requests.push_back({whole("sequence"), whole("position"), whole("token"), whole("limit"), ints(object.Get("blocks"), "blocks")});
+    requests.push_back(
+        {whole("sequence"), whole("position"), whole("token"), whole("limit"), ints(object.Get("blocks"), "blocks")});
   }
   return requests;
 }

@@ -19,10 +19,10 @@ struct Header {
 
   struct Table {
     std::string_view key;
-    std::vector<uint8_t> bytes;      ///< of strings, or booleans
-    std::vector<uint32_t> offsets;   ///< of strings
+    std::vector<uint8_t> bytes;     ///< of strings, or booleans
+    std::vector<uint32_t> offsets;  ///< of strings
     std::vector<int32_t> integers;
-    std::vector<double> numbers;     ///< of floats, and of integers that need more than 32 bits
+    std::vector<double> numbers;  ///< of floats, and of integers that need more than 32 bits
   };
   Gguf gguf;
   /// Why the core refuses the model, naming the file; empty: it does not; nothing: it was not asked.

@@ -17,9 +17,7 @@ template <class Make>
 void settle(Napi::Env env, const Napi::Promise::Deferred& deferred, const std::string& subject, const Make& make) {
   try {
     deferred.Resolve(make());
-  } catch (...) {
-    deferred.Reject(error_of(env, std::current_exception(), subject).Value());
-  }
+  } catch (...) { deferred.Reject(error_of(env, std::current_exception(), subject).Value()); }
 }
 
 }  // namespace hearth

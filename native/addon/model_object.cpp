@@ -28,8 +28,9 @@ Constructors& constructors(Napi::Env env) {
 double whole_number(const Napi::Value& value, double low, double high, const char* what) {
   double n = value.IsNumber() ? value.As<Napi::Number>().DoubleValue() : -1;
   if (!(n >= low && n <= high) || n != static_cast<double>(static_cast<int64_t>(n)))
-    throw Napi::TypeError::New(value.Env(), std::string(what) + " must be a whole number from " + std::to_string(static_cast<int64_t>(low)) +
-                                                " to " + std::to_string(static_cast<int64_t>(high)));
+    throw Napi::TypeError::New(value.Env(), std::string(what) + " must be a whole number from " +
+                                                std::to_string(static_cast<int64_t>(low)) + " to " +
+                                                std::to_string(static_cast<int64_t>(high)));
   return n;
 }
 
@@ -45,20 +46,21 @@ CacheType cache_type(const Napi::Value& value, const Engine& engine) {
 }  // namespace
 
 void ModelObject::define(Napi::Env env) {
-  constructors(env).model = Napi::Persistent(DefineClass(env, "NativeModel",
-                                                         {InstanceAccessor<&ModelObject::guarded<&ModelObject::info>>("info"),
-                                                          InstanceMethod<&ModelObject::guarded<&ModelObject::create_cache>>("createCache"),
-                                                          InstanceMethod<&ModelObject::guarded<&ModelObject::cache_block_bytes>>("cacheBlockBytes"),
-                                                          InstanceMethod<&ModelObject::guarded<&ModelObject::step>>("step"),
-                                                          InstanceMethod<&ModelObject::guarded<&ModelObject::end_runs>>("endRuns"),
-                                                          InstanceMethod<&ModelObject::guarded<&ModelObject::draft>>("draft"),
-                                                          InstanceMethod<&ModelObject::guarded<&ModelObject::release_drafts>>("releaseDrafts"),
-                                                          InstanceMethod<&ModelObject::guarded<&ModelObject::count_step>>("countStep"),
-                                                          InstanceAccessor<&ModelObject::guarded<&ModelObject::repack_bytes>>("repackBytes"),
-                                                          InstanceMethod<&ModelObject::guarded<&ModelObject::repack>>("repack"),
-                                                          InstanceMethod<&ModelObject::guarded<&ModelObject::measure_ceilings>>("measureCeilings"),
-                                                          InstanceMethod<&ModelObject::guarded<&ModelObject::take_profile>>("takeProfile"),
-                                                          InstanceMethod<&ModelObject::guarded<&ModelObject::close>>("close")}));
+  constructors(env).model = Napi::Persistent(
+      DefineClass(env, "NativeModel",
+                  {InstanceAccessor<&ModelObject::guarded<&ModelObject::info>>("info"),
+                   InstanceMethod<&ModelObject::guarded<&ModelObject::create_cache>>("createCache"),
+                   InstanceMethod<&ModelObject::guarded<&ModelObject::cache_block_bytes>>("cacheBlockBytes"),
+                   InstanceMethod<&ModelObject::guarded<&ModelObject::step>>("step"),
+                   InstanceMethod<&ModelObject::guarded<&ModelObject::end_runs>>("endRuns"),
+                   InstanceMethod<&ModelObject::guarded<&ModelObject::draft>>("draft"),
+                   InstanceMethod<&ModelObject::guarded<&ModelObject::release_drafts>>("releaseDrafts"),
+                   InstanceMethod<&ModelObject::guarded<&ModelObject::count_step>>("countStep"),
+                   InstanceAccessor<&ModelObject::guarded<&ModelObject::repack_bytes>>("repackBytes"),
+                   InstanceMethod<&ModelObject::guarded<&ModelObject::repack>>("repack"),
+                   InstanceMethod<&ModelObject::guarded<&ModelObject::measure_ceilings>>("measureCeilings"),
+                   InstanceMethod<&ModelObject::guarded<&ModelObject::take_profile>>("takeProfile"),
+                   InstanceMethod<&ModelObject::guarded<&ModelObject::close>>("close")}));
 }
 
 Napi::Value ModelObject::create(Napi::Env env, std::unique_ptr<Engine> engine) {
@@ -82,7 +84,9 @@ Napi::Value ModelObject::info(const Napi::CallbackInfo& call) {
   const Gguf& gguf = model.gguf();
   auto out = Napi::Object::New(env);
   auto number = [&](const char* key, double value) { out.Set(key, Napi::Number::New(env, value)); };
-  auto text = [&](const char* key, std::string_view value) { out.Set(key, Napi::String::New(env, value.data(), value.size())); };
+  auto text = [&](const char* key, std::string_view value) {
+    out.Set(key, Napi::String::New(env, value.data(), value.size()));
+  };
   text("path", gguf.file().path());
   text("architecture", c.architecture->name);
   text("name", model.name());
@@ -146,7 +150,8 @@ Napi::Value ModelObject::create_cache(const Napi::CallbackInfo& call) {
   if (!call[0].IsObject()) throw Napi::TypeError::New(env, "createCache takes { blocks, type? }");
   auto options = call[0].As<Napi::Object>();
   const int blocks = static_cast<int>(whole_number(options.Get("blocks"), 1, 1 << 24, "blocks"));
-  return CacheObject::create(env, model_, loaded.engine->make_cache(blocks, cache_type(options.Get("type"), *loaded.engine)));
+  return CacheObject::create(env, model_,
+                             loaded.engine->make_cache(blocks, cache_type(options.Get("type"), *loaded.engine)));
 }
 
 Napi::Value ModelObject::cache_block_bytes(const Napi::CallbackInfo& call) {
@@ -159,13 +164,17 @@ Napi::Value ModelObject::step(const Napi::CallbackInfo& call) {
   LoadedModel& loaded = model(env);
   CacheObject* cache = CacheObject::from(call[0]);
   if (!cache || !call[1].IsObject()) throw Napi::TypeError::New(env, "step takes a cache and a batch");
-  if (!call[2].IsUndefined() && !call[2].IsFunction()) throw Napi::TypeError::New(env, "what a step tells of its rounds must be a function");
+  if (!call[2].IsUndefined() && !call[2].IsFunction())
+    throw Napi::TypeError::New(env, "what a step tells of its rounds must be a function");
   auto batch = std::make_shared<Batch>(batch_from_js(call[1].As<Napi::Object>()));
   if (batch->rounds > 1) batch->number = loaded.engine->number_run();
-  const auto job = [engine = loaded.engine.get(), memory = cache->cache_of(env, model_), batch](const Worker::Tell& tell) -> Worker::Settle {
+  const auto job = [engine = loaded.engine.get(), memory = cache->cache_of(env, model_),
+                    batch](const Worker::Tell& tell) -> Worker::Settle {
     auto start = std::chrono::steady_clock::now();
     auto result = std::make_shared<StepResult>(engine->step(*memory, *batch, [&](std::span<const int32_t> tokens) {
-      tell([round = std::vector(tokens.begin(), tokens.end())](Napi::Env env) { return std::vector<napi_value>{tokens_to_js(env, round)}; });
+      tell([round = std::vector(tokens.begin(), tokens.end())](Napi::Env env) {
+        return std::vector<napi_value>{tokens_to_js(env, round)};
+      });
     }));
     double milliseconds = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
     return [result, milliseconds](Napi::Env env) { return result_to_js(env, *result, milliseconds); };
@@ -184,19 +193,20 @@ Napi::Value ModelObject::draft(const Napi::CallbackInfo& call) {
   CacheObject* cache = CacheObject::from(call[0]);
   if (!cache) throw Napi::TypeError::New(env, "draft takes a cache and an array of requests");
   auto requests = std::make_shared<std::vector<DraftRequest>>(draft_requests_from_js(call[1]));
-  return loaded.worker.run(env, [engine = loaded.engine.get(), memory = cache->cache_of(env, model_), requests]() -> Worker::Settle {
-    auto drafts = std::make_shared<std::vector<std::vector<int32_t>>>(engine->draft(*memory, *requests));
-    return [drafts](Napi::Env env) {
-      auto out = Napi::Array::New(env, drafts->size());
-      for (uint32_t i = 0; i < drafts->size(); i++) {
-        const std::vector<int32_t>& draft = (*drafts)[i];
-        auto tokens = Napi::Int32Array::New(env, draft.size());
-        std::copy(draft.begin(), draft.end(), tokens.Data());
-        out.Set(i, tokens);
-      }
-      return Napi::Value(out);
-    };
-  });
+  return loaded.worker.run(
+      env, [engine = loaded.engine.get(), memory = cache->cache_of(env, model_), requests]() -> Worker::Settle {
+        auto drafts = std::make_shared<std::vector<std::vector<int32_t>>>(engine->draft(*memory, *requests));
+        return [drafts](Napi::Env env) {
+          auto out = Napi::Array::New(env, drafts->size());
+          for (uint32_t i = 0; i < drafts->size(); i++) {
+            const std::vector<int32_t>& draft = (*drafts)[i];
+            auto tokens = Napi::Int32Array::New(env, draft.size());
+            std::copy(draft.begin(), draft.end(), tokens.Data());
+            out.Set(i, tokens);
+          }
+          return Napi::Value(out);
+        };
+      });
 }
 
 Napi::Value ModelObject::release_drafts(const Napi::CallbackInfo& call) {
@@ -211,10 +221,11 @@ Napi::Value ModelObject::count_step(const Napi::CallbackInfo& call) {
   CacheObject* cache = CacheObject::from(call[0]);
   if (!cache || !call[1].IsObject()) throw Napi::TypeError::New(env, "countStep takes a cache and a batch");
   auto batch = std::make_shared<Batch>(batch_from_js(call[1].As<Napi::Object>()));
-  return model(env).worker.run(env, [engine = model(env).engine.get(), memory = cache->cache_of(env, model_), batch]() -> Worker::Settle {
-    auto count = std::make_shared<StepCount>(engine->count(*memory, *batch));
-    return [count](Napi::Env env) { return count_to_js(env, *count); };
-  });
+  return model(env).worker.run(
+      env, [engine = model(env).engine.get(), memory = cache->cache_of(env, model_), batch]() -> Worker::Settle {
+        auto count = std::make_shared<StepCount>(engine->count(*memory, *batch));
+        return [count](Napi::Env env) { return count_to_js(env, *count); };
+      });
 }
 
 Napi::Value ModelObject::repack_bytes(const Napi::CallbackInfo& call) {
@@ -265,15 +276,15 @@ Napi::Value ModelObject::close(const Napi::CallbackInfo& call) {
 }
 
 void CacheObject::define(Napi::Env env) {
-  constructors(env).cache = Napi::Persistent(DefineClass(env, "NativeCache",
-                                                         {InstanceAccessor<&CacheObject::block_count>("blockCount"),
-                                                          InstanceAccessor<&CacheObject::block_tokens>("blockTokens"),
-                                                          InstanceAccessor<&CacheObject::bytes>("bytes"),
-                                                          InstanceMethod<&CacheObject::copy_block>("copyBlock"),
-                                                          InstanceMethod<&CacheObject::close>("close")}));
+  constructors(env).cache = Napi::Persistent(DefineClass(
+      env, "NativeCache",
+      {InstanceAccessor<&CacheObject::block_count>("blockCount"),
+       InstanceAccessor<&CacheObject::block_tokens>("blockTokens"), InstanceAccessor<&CacheObject::bytes>("bytes"),
+       InstanceMethod<&CacheObject::copy_block>("copyBlock"), InstanceMethod<&CacheObject::close>("close")}));
 }
 
-Napi::Value CacheObject::create(Napi::Env env, const std::shared_ptr<LoadedModel>& model, std::shared_ptr<KvCache> cache) {
+Napi::Value CacheObject::create(Napi::Env env, const std::shared_ptr<LoadedModel>& model,
+                                std::shared_ptr<KvCache> cache) {
   Napi::Object object = constructors(env).cache.New({});
   object.TypeTag(&kCacheTag);
   Unwrap(object)->cache_ = std::move(cache);
@@ -300,7 +311,9 @@ Napi::Value CacheObject::block_count(const Napi::CallbackInfo& call) {
   return Napi::Number::New(call.Env(), cache(call.Env())->blocks());
 }
 
-Napi::Value CacheObject::block_tokens(const Napi::CallbackInfo& call) { return Napi::Number::New(call.Env(), kCacheBlock); }
+Napi::Value CacheObject::block_tokens(const Napi::CallbackInfo& call) {
+  return Napi::Number::New(call.Env(), kCacheBlock);
+}
 
 Napi::Value CacheObject::bytes(const Napi::CallbackInfo& call) {
   return Napi::Number::New(call.Env(), static_cast<double>(cache(call.Env())->bytes()));

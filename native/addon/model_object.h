@@ -14,7 +14,8 @@ namespace hearth {
 /// A model with the thread that runs its steps. Destroying it aborts the running step and waits for the thread.
 struct LoadedModel {
   LoadedModel(Napi::Env env, std::unique_ptr<Engine> opened)
-      : engine(std::move(opened)), worker(env, engine->model().gguf().file().path(), [running = engine.get()] { running->abort(); }) {}
+      : engine(std::move(opened)),
+        worker(env, engine->model().gguf().file().path(), [running = engine.get()] { running->abort(); }) {}
   std::unique_ptr<Engine> engine;
   Worker worker;  // destroyed before the engine, which its jobs use
 };
@@ -47,7 +48,8 @@ class ModelObject : public Napi::ObjectWrap<ModelObject> {
     try {
       return (this->*method)(call);
     } catch (...) {
-      throw error_of(call.Env(), std::current_exception(), model_ ? model_->engine->model().gguf().file().path() : "the model");
+      throw error_of(call.Env(), std::current_exception(),
+                     model_ ? model_->engine->model().gguf().file().path() : "the model");
     }
   }
 

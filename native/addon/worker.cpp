@@ -9,8 +9,11 @@
 namespace hearth {
 
 Worker::Worker(Napi::Env env, std::string subject, std::function<void()> abort)
-    : done_(Napi::ThreadSafeFunction::New(env, Napi::Function::New(env, [](const Napi::CallbackInfo&) {}), "hearth", 0, 1)),
-      env_(env), subject_(std::move(subject)), abort_(std::move(abort)) {
+    : done_(Napi::ThreadSafeFunction::New(env, Napi::Function::New(env, [](const Napi::CallbackInfo&) {}), "hearth", 0,
+                                          1)),
+      env_(env),
+      subject_(std::move(subject)),
+      abort_(std::move(abort)) {
   done_.Unref(env);
   try {
     thread_ = std::thread([this] { loop(); });
@@ -92,8 +95,8 @@ Napi::Promise Worker::run(Napi::Env env, std::function<Settle(const Tell&)> job,
   if (!listener.IsEmpty()) owned->listener = Napi::Persistent(listener);
   const Napi::Promise promise = owned->deferred.Promise();
   // The promise may settle after this object is gone: its destructor has delivered by then, and the flag says so.
-  post([this, promised = owned.get(), listens = !listener.IsEmpty(), subject = subject_, alive = std::weak_ptr<bool>(alive_),
-        job = std::move(job)] {
+  post([this, promised = owned.get(), listens = !listener.IsEmpty(), subject = subject_,
+        alive = std::weak_ptr<bool>(alive_), job = std::move(job)] {
     Settle made;
     std::exception_ptr failure;
     try {
@@ -102,14 +105,10 @@ Napi::Promise Worker::run(Napi::Env env, std::function<Settle(const Tell&)> job,
         deliver([promised, arguments](Napi::Env env) {
           try {
             promised->listener.Call(arguments(env));
-          } catch (...) {
-            promised->listener_failure = std::current_exception();
-          }
+          } catch (...) { promised->listener_failure = std::current_exception(); }
         });
       });
-    } catch (...) {
-      failure = std::current_exception();
-    }
+    } catch (...) { failure = std::current_exception(); }
     deliver([this, promised, subject, alive, made, failure](Napi::Env env) {
       const std::unique_ptr<Promised> last(promised);
       if (!alive.expired() && --pending_ == 0) done_.Unref(env);

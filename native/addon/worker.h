@@ -54,7 +54,7 @@ class Worker {
   /// The way back to JavaScript. It keeps the event loop alive only while `pending_` promises are open.
   Napi::ThreadSafeFunction done_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // tells late deliveries that this object is gone
-  int pending_ = 0;  // on the JavaScript thread only
+  int pending_ = 0;                                             // on the JavaScript thread only
   napi_env env_;
   std::string subject_;
   std::function<void()> abort_;

@@ -24,9 +24,10 @@ struct Launch {
   uint32_t threadgroup_bytes;    ///< static threadgroup memory
   bool barrier;                  ///< waits for the launches before it
   double weight_bytes;           ///< of weights, each counted once
-  double weight_passes;          ///< how often the threadgroups ask for them; more than once comes from caches, as far as they hold
-  double cache_bytes;            ///< keys and values read and written
-  double activation_bytes;       ///< intermediates read and written
+  double
+      weight_passes;  ///< how often the threadgroups ask for them; more than once comes from caches, as far as they hold
+  double cache_bytes;       ///< keys and values read and written
+  double activation_bytes;  ///< intermediates read and written
 };
 struct StepCount {
   std::vector<Launch> launches;
@@ -39,7 +40,8 @@ struct Ceilings {
   double read_bytes_per_second = 0;
   double multiply_adds_per_second = 0;  ///< 0: not known
   const char* arithmetic = "int8";      ///< of those multiply-adds: "int8" or "float"
-  double tile_multiply_adds_per_second = 0;  ///< int8, by a tile unit (AMX) that the CPU has beside its vectors; 0: none
+  double tile_multiply_adds_per_second =
+      0;  ///< int8, by a tile unit (AMX) that the CPU has beside its vectors; 0: none
 };
 
 class Backend {

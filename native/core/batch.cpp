@@ -18,7 +18,8 @@ std::vector<Run> runs_of(const Batch& batch) {
 }
 
 bool Batch::stops_at(size_t output, int32_t token) const {
-  return output < stop_ids.size() && std::find(stop_ids[output].begin(), stop_ids[output].end(), token) != stop_ids[output].end();
+  return output < stop_ids.size() &&
+         std::find(stop_ids[output].begin(), stop_ids[output].end(), token) != stop_ids[output].end();
 }
 
 void Batch::validate(const Config& config, const KvCache& cache) const {
@@ -28,7 +29,8 @@ void Batch::validate(const Config& config, const KvCache& cache) const {
   if (positions.size() != tokens.size() || sequences.size() != tokens.size())
     fail("tokens, positions and sequences of a step must have the same length");
   for (const int32_t token : forced)
-    if (token < 0 || token >= config.vocabulary) fail("token id %d is outside the vocabulary of %d", token, config.vocabulary);
+    if (token < 0 || token >= config.vocabulary)
+      fail("token id %d is outside the vocabulary of %d", token, config.vocabulary);
   if (rounds < 1 || rounds > kMaxRounds) fail("a step may have 1 to %d rounds, not %d", kMaxRounds, rounds);
   const int ahead = rounds - 1;
   for (size_t r = 0; r < tokens.size(); r++) {
@@ -37,7 +39,8 @@ void Batch::validate(const Config& config, const KvCache& cache) const {
     if (sequences[r] < 0 || static_cast<size_t>(sequences[r]) >= block_tables.size())
       fail("row %zu names sequence %d, but there are %zu block tables", r, sequences[r], block_tables.size());
     if (positions[r] < 0 || positions[r] >= config.context_length - ahead)
-      fail("position %d is outside the model's context of %d", positions[r] < 0 ? positions[r] : positions[r] + ahead, config.context_length);
+      fail("position %d is outside the model's context of %d", positions[r] < 0 ? positions[r] : positions[r] + ahead,
+           config.context_length);
     const auto& table = block_tables[static_cast<size_t>(sequences[r])];
     if (static_cast<size_t>((positions[r] + ahead) / kCacheBlock) >= table.size())
       fail("position %d has no cache block: the sequence's table has %zu", positions[r] + ahead, table.size());
@@ -48,9 +51,11 @@ void Batch::validate(const Config& config, const KvCache& cache) const {
     fail("draftSequences must name every sequence of the step");
   std::unordered_set<int32_t> seen, written;
   for (const Run& run : runs_of(*this)) {
-    if (!seen.insert(sequences[static_cast<size_t>(run.first_row)]).second) fail("the rows of a sequence must be adjacent");
+    if (!seen.insert(sequences[static_cast<size_t>(run.first_row)]).second)
+      fail("the rows of a sequence must be adjacent");
     for (int32_t block : *run.blocks)
-      if (block < 0 || block >= cache.blocks()) fail("cache block %d is outside the cache of %d blocks", block, cache.blocks());
+      if (block < 0 || block >= cache.blocks())
+        fail("cache block %d is outside the cache of %d blocks", block, cache.blocks());
     if (rounds > 1 && run.rows > 1) fail("a sequence of a step of several rounds has one row, not %d", run.rows);
     for (int b = run.first_position / kCacheBlock; b <= (run.first_position + run.rows - 1 + ahead) / kCacheBlock; b++)
       if (!written.insert((*run.blocks)[static_cast<size_t>(b)]).second)

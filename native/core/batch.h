@@ -21,9 +21,11 @@ constexpr uint32_t kNeverEnded = UINT32_MAX;
 struct Batch {
   std::vector<int32_t> tokens;     ///< [rows]
   std::vector<int32_t> positions;  ///< [rows]
-  std::vector<int32_t> sequences;  ///< [rows] index into block_tables; rows of a sequence adjacent, positions ascending by 1
+  std::vector<int32_t>
+      sequences;  ///< [rows] index into block_tables; rows of a sequence adjacent, positions ascending by 1
   std::vector<std::vector<int32_t>> block_tables;
-  std::vector<int64_t> draft_sequences;  ///< [block_tables] what a draft head calls each, below 0: not followed; or empty
+  std::vector<int64_t>
+      draft_sequences;             ///< [block_tables] what a draft head calls each, below 0: not followed; or empty
   std::vector<int32_t> outputs;    ///< rows whose next token is wanted, ascending
   std::vector<Sampling> sampling;  ///< [outputs]
   bool logits = false;             ///< give the output rows' logits back
@@ -31,9 +33,10 @@ struct Batch {
   /// Tokens to decode for each row: the token chosen in one round is the row of the next, a position on. More than 1 only where every
   /// row is a sequence's only one and an output, and no logits are wanted.
   int rounds = 1;
-  std::vector<int32_t> forced;     ///< [rounds − 1][rows] tokens to go on with in place of the chosen ones; or empty
-  std::vector<std::vector<int32_t>> stop_ids;  ///< [outputs] once each has met one of its ids, no further round is needed; or empty
-  uint32_t number = kNeverEnded;   ///< of a run of several rounds, ascending; see Engine::end_runs
+  std::vector<int32_t> forced;  ///< [rounds − 1][rows] tokens to go on with in place of the chosen ones; or empty
+  std::vector<std::vector<int32_t>>
+      stop_ids;                   ///< [outputs] once each has met one of its ids, no further round is needed; or empty
+  uint32_t number = kNeverEnded;  ///< of a run of several rounds, ascending; see Engine::end_runs
 
   int rows() const { return static_cast<int>(tokens.size()); }
   /// Whether a token ends what is wanted of an output.

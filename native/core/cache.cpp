@@ -36,7 +36,11 @@ size_t KvCache::block_bytes(const Config& config, CacheType type) {
 }
 
 KvCache::KvCache(const Config& config, int blocks, CacheType type)
-    : layers_(config.layers), heads_(config.heads_kv), head_length_(config.head_length), blocks_(blocks), type_(type),
+    : layers_(config.layers),
+      heads_(config.heads_kv),
+      head_length_(config.head_length),
+      blocks_(blocks),
+      type_(type),
       element_(element_bytes(type)) {
   head_bytes_ = kCacheBlock * position_bytes(head_length_, type);
   layer_bytes_ = 2 * head_bytes_ * static_cast<size_t>(heads_);
@@ -64,7 +68,8 @@ KvCache::~KvCache() {
 
 void KvCache::copy_block(int from, int to, int tokens) {
   if (companion_) companion_->copy_block(from, to, tokens);
-  const size_t run = static_cast<size_t>(tokens) * element_, elements = kCacheBlock * static_cast<size_t>(head_length_) * element_;
+  const size_t run = static_cast<size_t>(tokens) * element_,
+               elements = kCacheBlock * static_cast<size_t>(head_length_) * element_;
   const size_t scales = scale_bytes(head_length_, type_);
   for (int layer = 0; layer < layers_; layer++)
     for (int head = 0; head < heads_; head++) {

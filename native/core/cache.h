@@ -39,7 +39,8 @@ class KvCache {
 
   /// Start of one KV head's keys or values in a block of a layer.
   uint8_t* keys(int layer, int block, int head) const {
-    return base_ + (static_cast<size_t>(layer) * static_cast<size_t>(blocks_) + static_cast<size_t>(block)) * layer_bytes_ +
+    return base_ +
+           (static_cast<size_t>(layer) * static_cast<size_t>(blocks_) + static_cast<size_t>(block)) * layer_bytes_ +
            static_cast<size_t>(head) * head_bytes_;
   }
   uint8_t* values(int layer, int block, int head) const { return keys(layer, block, head) + layer_bytes_ / 2; }

@@ -48,7 +48,8 @@ std::vector<std::vector<int32_t>> DraftHead::draft(KvCache& cache, const std::ve
 void DraftHead::take_in(const Batch& batch, KvCache& cache) {
   const int E = model_.config().embedding, width = 3 * target_.config().embedding, rows = batch.rows();
   if (const float* norm = model_.head().fusion_norm)
-    pool_.run(rows, [&](int r, int) { rms_norm(wide_.data() + area(r, width), norm, width, model_.config().rms_epsilon); });
+    pool_.run(rows,
+              [&](int r, int) { rms_norm(wide_.data() + area(r, width), norm, width, model_.config().rms_epsilon); });
   fused_.resize(area(rows, E));
   backend_->project(model_.head().fusion, wide_.data(), rows, fused_.data());
 
@@ -72,7 +73,9 @@ void DraftHead::take_in(const Batch& batch, KvCache& cache) {
 
     // Behind the first row whose output is wanted come guesses, and behind the last row nothing yet.
     const auto first_output = std::lower_bound(batch.outputs.begin(), batch.outputs.end(), run.first_row);
-    const int end = first_output != batch.outputs.end() && *first_output < run.first_row + run.rows ? *first_output : run.first_row + run.rows - 1;
+    const int end = first_output != batch.outputs.end() && *first_output < run.first_row + run.rows
+                        ? *first_output
+                        : run.first_row + run.rows - 1;
     const int count = run.first_position + (end - run.first_row) - pending.first;
     if (count < kMostWaiting) continue;
     append(pending, count, *run.blocks, certain, features);
@@ -98,7 +101,8 @@ std::vector<std::vector<int32_t>> DraftHead::guess(KvCache& cache, const std::ve
     const int count = request.position - pending.first;
     if (count < 1 || count > pending.rows()) continue;
     for (int32_t block : request.blocks)
-      if (block < 0 || block >= cache.blocks()) fail("cache block %d is outside the cache of %d blocks", block, cache.blocks());
+      if (block < 0 || block >= cache.blocks())
+        fail("cache block %d is outside the cache of %d blocks", block, cache.blocks());
     const int last = request.position + request.limit - 2;
     if (request.limit > kMaxRows || static_cast<size_t>(last / kCacheBlock) >= request.blocks.size())
       fail("position %d has no cache block: the sequence's table has %zu", last, request.blocks.size());
@@ -128,7 +132,8 @@ std::vector<std::vector<int32_t>> DraftHead::guess(KvCache& cache, const std::ve
       batch.positions.push_back(position);
       batch.sequences.push_back(static_cast<int32_t>(batch.block_tables.size()) - 1);
       batch.outputs.push_back(batch.rows() - 1);
-      features.insert(features.end(), hidden_.data() + area(static_cast<int64_t>(k), E), hidden_.data() + area(static_cast<int64_t>(k) + 1, E));
+      features.insert(features.end(), hidden_.data() + area(static_cast<int64_t>(k), E),
+                      hidden_.data() + area(static_cast<int64_t>(k) + 1, E));
       longer.push_back(open[k]);
     }
     open = std::move(longer);

@@ -22,8 +22,8 @@ namespace hearth {
 
 /// One sequence's wish for drafts.
 struct DraftRequest {
-  int64_t sequence;             ///< as in Batch::draft_sequences
-  int32_t position;             ///< of `token`, the newest, which the target has not computed yet
+  int64_t sequence;  ///< as in Batch::draft_sequences
+  int32_t position;  ///< of `token`, the newest, which the target has not computed yet
   int32_t token;
   int limit;                    ///< drafts wanted
   std::vector<int32_t> blocks;  ///< with room for positions below position + limit
@@ -39,7 +39,9 @@ class DraftHead {
   const Model& model() const { return model_; }
 
   /// The head's part of a cache for its target.
-  std::shared_ptr<KvCache> make_cache(int blocks, CacheType type) const { return backend_->make_cache(model_.config(), blocks, type); }
+  std::shared_ptr<KvCache> make_cache(int blocks, CacheType type) const {
+    return backend_->make_cache(model_.config(), blocks, type);
+  }
 
   /// Makes room for the features of a step of `rows` rows: [rows][3·T], the inputs of the three target layers side by side.
   float* features(int rows);
@@ -56,9 +58,9 @@ class DraftHead {
  private:
   /// Rows whose keys and values the head has not written yet, since the token behind the last of them is not certain.
   struct Pending {
-    int first = 0;                  ///< position of the first
-    std::vector<float> features;    ///< [rows][E], fused
-    std::vector<int32_t> next;      ///< [rows] the token behind each
+    int first = 0;                ///< position of the first
+    std::vector<float> features;  ///< [rows][E], fused
+    std::vector<int32_t> next;    ///< [rows] the token behind each
     int rows() const { return static_cast<int>(next.size()); }
   };
 
@@ -79,7 +81,8 @@ class DraftHead {
   /// Writes the keys and values of rows; with outputs, guesses are left in guesses_ and what leaves the layer in hidden_.
   void run(const Batch& batch, const float* features, KvCache& cache);
   /// Adds the first `count` rows of a sequence to a batch.
-  void append(const Pending& pending, int count, const std::vector<int32_t>& blocks, Batch& batch, std::vector<float>& features) const;
+  void append(const Pending& pending, int count, const std::vector<int32_t>& blocks, Batch& batch,
+              std::vector<float>& features) const;
 
   Model model_;
   const Model& target_;

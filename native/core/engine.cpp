@@ -15,7 +15,8 @@ namespace hearth {
 
 namespace {
 
-std::unique_ptr<Backend> make_backend(const Model& model, ThreadPool& pool, const EngineOptions& options, std::string& note) {
+std::unique_ptr<Backend> make_backend(const Model& model, ThreadPool& pool, const EngineOptions& options,
+                                      std::string& note) {
   if (options.backend != "auto" && options.backend != "metal" && options.backend != "cpu")
     fail("the backend must be auto, metal or cpu, not \"%s\"", printable(options.backend).c_str());
   const bool asked = options.backend == "metal";
@@ -23,9 +24,7 @@ std::unique_ptr<Backend> make_backend(const Model& model, ThreadPool& pool, cons
     try {
       if (options.kernels != "auto") fail("the kernels \"%s\" are the CPU's", printable(options.kernels).c_str());
       return metal::make_backend(model, options.rope, options.matrix_units, asked);
-    } catch (const Error& error) {
-      note = std::string("the CPU computes, not Metal: ") + error.what();
-    }
+    } catch (const Error& error) { note = std::string("the CPU computes, not Metal: ") + error.what(); }
   }
   if (options.kernels == "reference") return make_reference_backend(model, pool, options.rope);
   const cpu::Kernels* kernels =
@@ -77,14 +76,17 @@ class Stopwatch {
 };
 
 Engine::Engine(const std::string& path, const EngineOptions& options)
-    : model_(path), pool_(options.threads > 0 ? options.threads : default_thread_count()),
+    : model_(path),
+      pool_(options.threads > 0 ? options.threads : default_thread_count()),
       backend_(make_backend(model_, pool_, options, backend_note_)) {
   if (options.draft_head.empty()) return;
-  if (!backend_->runs_draft_heads()) fail("%s: the %s kernels run no draft heads", options.draft_head.c_str(), backend_->name());
+  if (!backend_->runs_draft_heads())
+    fail("%s: the %s kernels run no draft heads", options.draft_head.c_str(), backend_->name());
   EngineOptions beside = options;
   beside.backend = backend_->kind();
-  draft_head_ = std::make_unique<DraftHead>(options.draft_head, model_, pool_,
-                                            [&](const Model& head) { return make_backend(head, pool_, beside, backend_note_); });
+  draft_head_ = std::make_unique<DraftHead>(options.draft_head, model_, pool_, [&](const Model& head) {
+    return make_backend(head, pool_, beside, backend_note_);
+  });
 }
 
 std::shared_ptr<KvCache> Engine::make_cache(int blocks, CacheType type) const {
@@ -94,7 +96,8 @@ std::shared_ptr<KvCache> Engine::make_cache(int blocks, CacheType type) const {
 }
 
 size_t Engine::cache_block_bytes(CacheType type) const {
-  return KvCache::block_bytes(model_.config(), type) + (draft_head_ ? KvCache::block_bytes(draft_head_->model().config(), type) : 0);
+  return KvCache::block_bytes(model_.config(), type) +
+         (draft_head_ ? KvCache::block_bytes(draft_head_->model().config(), type) : 0);
 }
 
 std::vector<std::vector<int32_t>> Engine::draft(KvCache& cache, const std::vector<DraftRequest>& requests) {
@@ -176,7 +179,8 @@ void Engine::run_layers(const Batch& batch, Stopwatch& watch) {
   float* features = drafting ? draft_head_->features(batch.rows()) : nullptr;
   for (int layer = 0; layer < config.layers; layer++) {
     for (int i = 0; drafting && i < 3; i++)
-      if (draft_head_->model().head().target_layers[i] == layer) backend.read_hidden(features + i * E, 3 * static_cast<size_t>(E));
+      if (draft_head_->model().head().target_layers[i] == layer)
+        backend.read_hidden(features + i * E, 3 * static_cast<size_t>(E));
     if (aborted_) {
       StepResult nothing;
       backend.finish(nothing);

@@ -14,14 +14,14 @@ static_assert(std::endian::native == std::endian::little, "GGUF data is used in 
 const TypeTraits* type_traits(TensorType type) {
   // ggml/src/ggml.c, `type_traits`: name, block length and block size.
   static const std::unordered_map<uint32_t, TypeTraits> table = {
-      {0, {"F32", 1, 4}},        {1, {"F16", 1, 2}},        {2, {"Q4_0", 32, 18}},     {3, {"Q4_1", 32, 20}},
-      {6, {"Q5_0", 32, 22}},     {7, {"Q5_1", 32, 24}},     {8, {"Q8_0", 32, 34}},     {9, {"Q8_1", 32, 36}},
-      {10, {"Q2_K", 256, 84}},   {11, {"Q3_K", 256, 110}},  {12, {"Q4_K", 256, 144}},  {13, {"Q5_K", 256, 176}},
-      {14, {"Q6_K", 256, 210}},  {15, {"Q8_K", 256, 292}},  {16, {"IQ2_XXS", 256, 66}}, {17, {"IQ2_XS", 256, 74}},
-      {18, {"IQ3_XXS", 256, 98}}, {19, {"IQ1_S", 256, 50}}, {20, {"IQ4_NL", 32, 18}},  {21, {"IQ3_S", 256, 110}},
-      {22, {"IQ2_S", 256, 82}},  {23, {"IQ4_XS", 256, 136}}, {24, {"I8", 1, 1}},       {25, {"I16", 1, 2}},
-      {26, {"I32", 1, 4}},       {27, {"I64", 1, 8}},       {28, {"F64", 1, 8}},       {29, {"IQ1_M", 256, 56}},
-      {30, {"BF16", 1, 2}},      {34, {"TQ1_0", 256, 54}},  {35, {"TQ2_0", 256, 66}},  {39, {"MXFP4", 32, 17}},
+      {0, {"F32", 1, 4}},         {1, {"F16", 1, 2}},         {2, {"Q4_0", 32, 18}},      {3, {"Q4_1", 32, 20}},
+      {6, {"Q5_0", 32, 22}},      {7, {"Q5_1", 32, 24}},      {8, {"Q8_0", 32, 34}},      {9, {"Q8_1", 32, 36}},
+      {10, {"Q2_K", 256, 84}},    {11, {"Q3_K", 256, 110}},   {12, {"Q4_K", 256, 144}},   {13, {"Q5_K", 256, 176}},
+      {14, {"Q6_K", 256, 210}},   {15, {"Q8_K", 256, 292}},   {16, {"IQ2_XXS", 256, 66}}, {17, {"IQ2_XS", 256, 74}},
+      {18, {"IQ3_XXS", 256, 98}}, {19, {"IQ1_S", 256, 50}},   {20, {"IQ4_NL", 32, 18}},   {21, {"IQ3_S", 256, 110}},
+      {22, {"IQ2_S", 256, 82}},   {23, {"IQ4_XS", 256, 136}}, {24, {"I8", 1, 1}},         {25, {"I16", 1, 2}},
+      {26, {"I32", 1, 4}},        {27, {"I64", 1, 8}},        {28, {"F64", 1, 8}},        {29, {"IQ1_M", 256, 56}},
+      {30, {"BF16", 1, 2}},       {34, {"TQ1_0", 256, 54}},   {35, {"TQ2_0", 256, 66}},   {39, {"MXFP4", 32, 17}},
   };
   auto found = table.find(static_cast<uint32_t>(type));
   return found == table.end() ? nullptr : &found->second;
@@ -68,9 +68,10 @@ class Cursor {
   const uint8_t* take(uint64_t bytes, const char* what) {
     if (bytes > left()) {
       if (bytes <= left_in_file())
-        fail("%s: its header takes more than %zu MB, up to %s, which no model's does", path(), kMaxHeaderBytes >> 20, what);
-      fail("%s is truncated or damaged: %s needs %llu bytes at offset %zu, but only %zu are left; download it again", path(),
-           what, static_cast<unsigned long long>(bytes), position_, left_in_file());
+        fail("%s: its header takes more than %zu MB, up to %s, which no model's does", path(), kMaxHeaderBytes >> 20,
+             what);
+      fail("%s is truncated or damaged: %s needs %llu bytes at offset %zu, but only %zu are left; download it again",
+           path(), what, static_cast<unsigned long long>(bytes), position_, left_in_file());
     }
     const uint8_t* at = file_.data() + position_;
     position_ += bytes;
@@ -94,7 +95,9 @@ class Cursor {
   std::string_view string(const char* what) {
     std::string_view text = element(what);
     texts_ += text.size();
-    if (texts_ > kMaxTextBytes) fail("%s: its keys, names and texts take more than %zu MB, up to %s, which no model's do", path(), kMaxTextBytes >> 20, what);
+    if (texts_ > kMaxTextBytes)
+      fail("%s: its keys, names and texts take more than %zu MB, up to %s, which no model's do", path(),
+           kMaxTextBytes >> 20, what);
     return text;
   }
 
@@ -132,15 +135,17 @@ GgufArray read_array(Cursor& in, const char* what) {
          static_cast<unsigned long long>(count));
   using Kind = GgufArray::Kind;
   GgufArray array{};
-  array.kind = type == STRING ? Kind::strings : type == BOOL ? Kind::booleans : type == F32 || type == F64 ? Kind::floats : Kind::integers;
+  array.kind = type == STRING               ? Kind::strings
+               : type == BOOL               ? Kind::booleans
+               : type == F32 || type == F64 ? Kind::floats
+                                            : Kind::integers;
   array.type = type;
   array.count = count;
   array.data = in.take(0, what);
   if (count > in.left() / least) in.take(count * least, what);  // more than the budget: fails
   if (type == STRING)
     for (uint64_t i = 0; i < count; i++) in.element(what);
-  else
-    in.take(count * least, what);
+  else in.take(count * least, what);
   array.bytes = static_cast<uint64_t>(in.take(0, what) - array.data);
   return array;
 }
@@ -213,12 +218,13 @@ void Gguf::parse() {
   metadata_.reserve(metadata_count);
   for (uint64_t i = 0; i < metadata_count; i++) {
     std::string_view key = in.string("a metadata key");
-    if (key.empty() || key.size() > 65535) fail("%s is damaged: metadata key %llu has %zu bytes", file,
-                                                static_cast<unsigned long long>(i), key.size());
+    if (key.empty() || key.size() > 65535)
+      fail("%s is damaged: metadata key %llu has %zu bytes", file, static_cast<unsigned long long>(i), key.size());
     std::string name = printable(key);
     auto type = in.read<uint32_t>(name.c_str());
     GgufValue value = type == ARRAY ? GgufValue(read_array(in, name.c_str())) : read_scalar(in, type, name.c_str());
-    if (!keys_.emplace(key, metadata_.size()).second) fail("%s is damaged: the metadata key %s occurs twice", file, name.c_str());
+    if (!keys_.emplace(key, metadata_.size()).second)
+      fail("%s is damaged: the metadata key %s occurs twice", file, name.c_str());
     metadata_.emplace_back(key, std::move(value));
   }
 
@@ -233,7 +239,8 @@ void Gguf::parse() {
     std::string name = printable(tensor.name);
     if (tensor.name.empty()) fail("%s is damaged: tensor %llu has no name", file, static_cast<unsigned long long>(i));
     auto dimensions = in.read<uint32_t>(name.c_str());
-    if (dimensions < 1 || dimensions > 4) fail("%s is damaged: tensor %s has %u dimensions", file, name.c_str(), dimensions);
+    if (dimensions < 1 || dimensions > 4)
+      fail("%s is damaged: tensor %s has %u dimensions", file, name.c_str(), dimensions);
     tensor.dimensions = static_cast<int>(dimensions);
     uint64_t elements = 1;
     for (int d = 0; d < 4; d++) {
@@ -248,26 +255,31 @@ void Gguf::parse() {
     tensor.offset = in.read<uint64_t>(name.c_str());
     const TypeTraits* traits = type_traits(tensor.type);
     if (const char* withdrawn = traits ? nullptr : withdrawn_type(static_cast<uint32_t>(tensor.type)))
-      fail("%s: tensor %s has the type %s, which ggml has withdrawn and which no program reads any more; download a newer file of the model, or quantise it anew, as Q4_0 or Q4_K for instance",
-           file, name.c_str(), withdrawn);
-    if (!traits) fail("%s: tensor %s has the unknown type %u; it may need a newer Hearth", file, name.c_str(),
-                      static_cast<uint32_t>(tensor.type));
+      fail(
+          "%s: tensor %s has the type %s, which ggml has withdrawn and which no program reads any more; download a "
+          "newer file of the model, or quantise it anew, as Q4_0 or Q4_K for instance",
+          file, name.c_str(), withdrawn);
+    if (!traits)
+      fail("%s: tensor %s has the unknown type %u; it may need a newer Hearth", file, name.c_str(),
+           static_cast<uint32_t>(tensor.type));
     if (tensor.shape[0] % traits->block)
-      fail("%s is damaged: tensor %s is %s, but its rows of %lld are no multiple of %d", file, name.c_str(), traits->name,
-           static_cast<long long>(tensor.shape[0]), traits->block);
+      fail("%s is damaged: tensor %s is %s, but its rows of %lld are no multiple of %d", file, name.c_str(),
+           traits->name, static_cast<long long>(tensor.shape[0]), traits->block);
     tensor.bytes = elements / static_cast<uint64_t>(traits->block) * static_cast<uint64_t>(traits->block_bytes);
-    if (!names_.emplace(tensor.name, tensors_.size()).second) fail("%s is damaged: tensor %s occurs twice", file, name.c_str());
+    if (!names_.emplace(tensor.name, tensors_.size()).second)
+      fail("%s is damaged: tensor %s occurs twice", file, name.c_str());
     tensors_.push_back(tensor);
   }
 
   uint64_t data_start = (in.position() + alignment - 1) / alignment * alignment;
   for (Tensor& tensor : tensors_) {
     std::string name = printable(tensor.name);
-    if (tensor.offset % alignment) fail("%s is damaged: tensor %s is not aligned to %u bytes", file, name.c_str(), alignment);
+    if (tensor.offset % alignment)
+      fail("%s is damaged: tensor %s is not aligned to %u bytes", file, name.c_str(), alignment);
     if (data_start > file_->size() || tensor.offset > file_->size() - data_start ||
         tensor.bytes > file_->size() - data_start - tensor.offset)
-      fail("%s is truncated: tensor %s needs %llu bytes at offset %llu, but the file has only %zu; download it again", file,
-           name.c_str(), static_cast<unsigned long long>(tensor.bytes),
+      fail("%s is truncated: tensor %s needs %llu bytes at offset %llu, but the file has only %zu; download it again",
+           file, name.c_str(), static_cast<unsigned long long>(tensor.bytes),
            static_cast<unsigned long long>(data_start + tensor.offset), file_->size());
     tensor.offset += data_start;
     tensor.data = file_->data() + tensor.offset;
@@ -297,7 +309,8 @@ uint32_t Gguf::u32(const std::string& key) const {
   uint64_t number = 1ull << 32;
   if (auto* u = std::get_if<uint64_t>(&value)) number = *u;
   if (auto* i = std::get_if<int64_t>(&value); i && *i >= 0) number = static_cast<uint64_t>(*i);
-  if (number >> 32) fail("%s: the metadata key %s must be a whole number below 2^32", file_->path().c_str(), key.c_str());
+  if (number >> 32)
+    fail("%s: the metadata key %s must be a whole number below 2^32", file_->path().c_str(), key.c_str());
   return static_cast<uint32_t>(number);
 }
 
@@ -323,7 +336,9 @@ std::vector<int64_t> Gguf::integers(const std::string& key) const {
   const GgufValue* value = find(key);
   if (!value) return {};
   if (auto* array = std::get_if<GgufArray>(value); array && array->kind == GgufArray::Kind::integers) {
-    if (array->count > 4096) fail("%s: the metadata key %s has %llu numbers; at most 4096 are read", file_->path().c_str(), key.c_str(), static_cast<unsigned long long>(array->count));
+    if (array->count > 4096)
+      fail("%s: the metadata key %s has %llu numbers; at most 4096 are read", file_->path().c_str(), key.c_str(),
+           static_cast<unsigned long long>(array->count));
     std::vector<int64_t> values(array->count);
     for (size_t i = 0; i < values.size(); i++) values[i] = array->integer(i);
     return values;

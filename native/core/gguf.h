@@ -18,12 +18,24 @@ namespace hearth {
 
 /// ggml's tensor type ids; the ones this core computes with are named.
 enum class TensorType : uint32_t {
-  F32 = 0, F16 = 1, Q4_0 = 2, Q4_1 = 3, Q5_0 = 6, Q5_1 = 7, Q8_0 = 8, Q4_K = 12, Q5_K = 13, Q6_K = 14, I64 = 27, BF16 = 30, MXFP4 = 39
+  F32 = 0,
+  F16 = 1,
+  Q4_0 = 2,
+  Q4_1 = 3,
+  Q5_0 = 6,
+  Q5_1 = 7,
+  Q8_0 = 8,
+  Q4_K = 12,
+  Q5_K = 13,
+  Q6_K = 14,
+  I64 = 27,
+  BF16 = 30,
+  MXFP4 = 39
 };
 
 struct TypeTraits {
   const char* name;
-  int block;         ///< elements that are stored together
+  int block;  ///< elements that are stored together
   int block_bytes;
 };
 /// nullptr for an id this table does not know.
@@ -33,8 +45,8 @@ struct Tensor {
   std::string_view name;
   TensorType type;
   int dimensions;
-  int64_t shape[4];      ///< ggml order: the contiguous dimension first; unused ones are 1
-  uint64_t offset;       ///< from the start of the file
+  int64_t shape[4];  ///< ggml order: the contiguous dimension first; unused ones are 1
+  uint64_t offset;   ///< from the start of the file
   uint64_t bytes;
   const uint8_t* data;
 };
@@ -42,10 +54,10 @@ struct Tensor {
 /// A metadata array. Its elements stay in the file, checked: the next array may be as long, and hardly any of them is ever read.
 struct GgufArray {
   enum class Kind { integers, floats, booleans, strings } kind;
-  uint32_t type;        ///< of an element, as the file numbers them
+  uint32_t type;  ///< of an element, as the file numbers them
   uint64_t count;
   const uint8_t* data;
-  uint64_t bytes;       ///< of all elements; strings: with their lengths
+  uint64_t bytes;  ///< of all elements; strings: with their lengths
 
   /// Elements of an array of numbers or booleans; floats are cut to whole numbers.
   int64_t integer(uint64_t i) const;

@@ -1,12 +1,12 @@
 // MappedFile over POSIX mmap or Win32 file mappings.
 #include "mapped_file.h"
 
-#include "error.h"
-
 #include <algorithm>
 #include <atomic>
 #include <mutex>
 #include <system_error>
+
+#include "error.h"
 
 #ifdef _WIN32
 #ifndef NOMINMAX
@@ -14,13 +14,14 @@
 #endif
 #include <windows.h>
 #else
-#include <cerrno>
-#include <csignal>
-#include <cstring>
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include <cerrno>
+#include <csignal>
+#include <cstring>
 #endif
 
 namespace hearth {
@@ -82,7 +83,9 @@ std::wstring wide_path(const std::string& path) {
   return wide;
 }
 
-int64_t ticks(const FILETIME& time) { return static_cast<int64_t>(uint64_t{time.dwHighDateTime} << 32 | time.dwLowDateTime); }
+int64_t ticks(const FILETIME& time) {
+  return static_cast<int64_t>(uint64_t{time.dwHighDateTime} << 32 | time.dwLowDateTime);
+}
 
 /// false where there is no such file.
 bool state_of(const std::string& path, FileState& state) {
@@ -159,8 +162,8 @@ FileState state_of(const struct stat& status) {
 #else
   const timespec written = status.st_mtim;
 #endif
-  return {static_cast<uint64_t>(status.st_size), static_cast<uint64_t>(status.st_dev), static_cast<uint64_t>(status.st_ino),
-          static_cast<int64_t>(written.tv_sec) * 1'000'000'000 + written.tv_nsec};
+  return {static_cast<uint64_t>(status.st_size), static_cast<uint64_t>(status.st_dev),
+          static_cast<uint64_t>(status.st_ino), static_cast<int64_t>(written.tv_sec) * 1'000'000'000 + written.tv_nsec};
 }
 
 /// false where there is no such file.
@@ -186,15 +189,16 @@ void on_bus_error(int signal, siginfo_t* information, void* context) {
     if (begin == 0 || address < begin || address >= end) continue;
     const uintptr_t page = address - address % static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
     mapping->damaged = true;
-    if (mmap(reinterpret_cast<void*>(page), end - page, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0) ==
-        MAP_FAILED)
+    if (mmap(reinterpret_cast<void*>(page), end - page, PROT_READ,
+             MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0) == MAP_FAILED)
       break;
     errno = saved;
     return;
   }
   errno = saved;
   if (previous_handler.sa_flags & SA_SIGINFO) return previous_handler.sa_sigaction(signal, information, context);
-  if (previous_handler.sa_handler != SIG_DFL && previous_handler.sa_handler != SIG_IGN) return previous_handler.sa_handler(signal);
+  if (previous_handler.sa_handler != SIG_DFL && previous_handler.sa_handler != SIG_IGN)
+    return previous_handler.sa_handler(signal);
   // Back to where it happened, which ends the process as it would have without us.
   std::signal(signal, SIG_DFL);
 }
@@ -203,7 +207,7 @@ Mapping* watch(const void* from, size_t bytes) {
   static std::mutex mutex;
   const std::lock_guard lock(mutex);
   if (!mappings.load()) {
-    struct sigaction action {};
+    struct sigaction action{};
     action.sa_sigaction = on_bus_error;
     action.sa_flags = SA_SIGINFO | SA_ONSTACK;
     sigemptyset(&action.sa_mask);
@@ -271,7 +275,8 @@ MappedFile::~MappedFile() {
 
 void MappedFile::check_read() const {
   if (mapping_ && mapping_->damaged)
-    throw FileChangedError("the model file changed while in use: " + path_ + " was cut or cannot be read any more; load it again once it is whole");
+    throw FileChangedError("the model file changed while in use: " + path_ +
+                           " was cut or cannot be read any more; load it again once it is whole");
 }
 
 void MappedFile::check() const {
@@ -280,7 +285,8 @@ void MappedFile::check() const {
   // Deleted, or another one in its place: what is mapped stays as it was.
   if (!state_of(path_, now) || now.device != device_ || now.number != number_) return;
   if (now.size != size_ || now.written != written_)
-    throw FileChangedError("the model file changed while in use: " + path_ + " was written to; load it again once it is whole");
+    throw FileChangedError("the model file changed while in use: " + path_ +
+                           " was written to; load it again once it is whole");
 }
 
 void MappedFile::read_ahead() {

@@ -22,20 +22,46 @@ float half_to_float(uint16_t half) {
 // llama.cpp, src/llama-model.cpp and src/models/: each architecture's tensors and RoPE type. What its publisher's config.json says of
 // YaRN: `truncate` is false for gpt-oss, and true where it is not named (transformers, modeling_rope_utils.py).
 const Architecture kArchitectures[5] = {
-    {.name = "gpt-oss", .rope_layout = RopeLayout::halves, .activation = Activation::clamped_swiglu,
-     .ffn_norm = "post_attention_norm", .output = true, .window = true, .sinks = true, .experts = true, .qkv_bias = true,
-     .other_biases = true, .yarn_truncate = false},
+    {.name = "gpt-oss",
+     .rope_layout = RopeLayout::halves,
+     .activation = Activation::clamped_swiglu,
+     .ffn_norm = "post_attention_norm",
+     .output = true,
+     .window = true,
+     .sinks = true,
+     .experts = true,
+     .qkv_bias = true,
+     .other_biases = true,
+     .yarn_truncate = false},
     {.name = "llama", .rope_layout = RopeLayout::interleaved, .activation = Activation::silu, .ffn_norm = "ffn_norm"},
-    {.name = "qwen2", .rope_layout = RopeLayout::halves, .activation = Activation::silu, .ffn_norm = "ffn_norm", .qkv_bias = true},
-    {.name = "qwen3", .rope_layout = RopeLayout::halves, .activation = Activation::silu, .ffn_norm = "ffn_norm",
+    {.name = "qwen2",
+     .rope_layout = RopeLayout::halves,
+     .activation = Activation::silu,
+     .ffn_norm = "ffn_norm",
+     .qkv_bias = true},
+    {.name = "qwen3",
+     .rope_layout = RopeLayout::halves,
+     .activation = Activation::silu,
+     .ffn_norm = "ffn_norm",
      .head_norms = true},
-    {.name = "qwen3moe", .rope_layout = RopeLayout::halves, .activation = Activation::silu, .ffn_norm = "ffn_norm",
-     .experts = true, .head_norms = true},
+    {.name = "qwen3moe",
+     .rope_layout = RopeLayout::halves,
+     .activation = Activation::silu,
+     .ffn_norm = "ffn_norm",
+     .experts = true,
+     .head_norms = true},
 };
 
-const Architecture kEagle3 = {.name = "eagle3", .rope_layout = RopeLayout::interleaved, .activation = Activation::silu,
-                              .ffn_norm = "ffn_norm", .window = false, .sinks = false, .experts = false, .qkv_bias = false,
-                              .other_biases = false, .head_norms = false};
+const Architecture kEagle3 = {.name = "eagle3",
+                              .rope_layout = RopeLayout::interleaved,
+                              .activation = Activation::silu,
+                              .ffn_norm = "ffn_norm",
+                              .window = false,
+                              .sinks = false,
+                              .experts = false,
+                              .qkv_bias = false,
+                              .other_biases = false,
+                              .head_norms = false};
 
 float bfloat_to_float(uint16_t bfloat) { return std::bit_cast<float>(static_cast<uint32_t>(bfloat) << 16); }
 
@@ -50,7 +76,8 @@ std::string shape_text(const Tensor& tensor) {
 const Tensor& find(const Gguf& gguf, const std::string& name, std::initializer_list<int64_t> shape) {
   const Tensor* tensor = gguf.find_tensor(name);
   const char* file = gguf.file().path().c_str();
-  if (!tensor) fail("%s lacks the tensor %s; the file is incomplete or not a model of its architecture", file, name.c_str());
+  if (!tensor)
+    fail("%s lacks the tensor %s; the file is incomplete or not a model of its architecture", file, name.c_str());
   int64_t wanted[4] = {1, 1, 1, 1};
   std::copy(shape.begin(), shape.end(), wanted);
   if (!std::equal(wanted, wanted + 4, tensor->shape)) {
@@ -67,7 +94,8 @@ constexpr uint32_t kMaxHeadLength = 256;
 int checked(const Gguf& gguf, const std::string& key, uint32_t low, uint32_t high, uint32_t absent = 0) {
   uint32_t value = absent ? gguf.u32(key, absent) : gguf.u32(key);
   if (value < low || value > high)
-    fail("%s: the metadata key %s is %u, which is outside %u..%u", gguf.file().path().c_str(), key.c_str(), value, low, high);
+    fail("%s: the metadata key %s is %u, which is outside %u..%u", gguf.file().path().c_str(), key.c_str(), value, low,
+         high);
   return static_cast<int>(value);
 }
 
@@ -86,7 +114,8 @@ const Architecture& read_architecture(const Gguf& gguf) {
 
 Config read_config(const Gguf& gguf, const Architecture& architecture) {
   const char* file = gguf.file().path().c_str();
-  if (gguf.u32("split.count", 1) > 1) fail("%s is one part of a split model; merge the parts into one file first", file);
+  if (gguf.u32("split.count", 1) > 1)
+    fail("%s is one part of a split model; merge the parts into one file first", file);
   auto key = [&](const char* name) { return std::string(architecture.name) + "." + name; };
   auto number = [&](const char* name, uint32_t low, uint32_t high, uint32_t absent = 0) {
     return checked(gguf, key(name), low, high, absent);
@@ -98,7 +127,8 @@ Config read_config(const Gguf& gguf, const Architecture& architecture) {
   c.context_length = number("context_length", 1, 1 << 24);
   c.heads = number("attention.head_count", 1, 1024);
   c.heads_kv = number("attention.head_count_kv", 1, 1024, static_cast<uint32_t>(c.heads));
-  c.head_length = number("attention.key_length", 1, kMaxHeadLength, static_cast<uint32_t>(std::max(1, c.embedding / c.heads)));
+  c.head_length =
+      number("attention.key_length", 1, kMaxHeadLength, static_cast<uint32_t>(std::max(1, c.embedding / c.heads)));
   int value_length = number("attention.value_length", 1, kMaxHeadLength, static_cast<uint32_t>(c.head_length));
   if (architecture.experts || gguf.u32(key("expert_count"), 0) > 0) {
     c.experts = number("expert_count", 1, 1024);
@@ -124,7 +154,8 @@ Config read_config(const Gguf& gguf, const Architecture& architecture) {
     fail("%s: RoPE scaling \"%s\" is not supported (none, linear and yarn are)", file, printable(scaling).c_str());
   }
   c.rope_attention_factor = gguf.f32(key("rope.scaling.attn_factor"), 1.0f);
-  c.rope_original_context = number("rope.scaling.original_context_length", 1, 1 << 24, static_cast<uint32_t>(c.context_length));
+  c.rope_original_context =
+      number("rope.scaling.original_context_length", 1, 1 << 24, static_cast<uint32_t>(c.context_length));
   c.rope_beta_fast = gguf.f32(key("rope.scaling.yarn_beta_fast"), 32.0f);
   c.rope_beta_slow = gguf.f32(key("rope.scaling.yarn_beta_slow"), 1.0f);
   c.yarn_truncate = gguf.boolean(key("rope.scaling.yarn_truncate"), architecture.yarn_truncate);
@@ -133,15 +164,20 @@ Config read_config(const Gguf& gguf, const Architecture& architecture) {
   const GgufValue* pooling = gguf.find(key("pooling_type"));
   const int64_t* signed_pooling = pooling ? std::get_if<int64_t>(pooling) : nullptr;
   if (pooling && !(signed_pooling && *signed_pooling == -1) && gguf.u32(key("pooling_type")) != 0)
-    fail("%s makes embeddings of texts and does not write (its pooling type is %u)", file, gguf.u32(key("pooling_type")));
-  if (c.head_length != value_length) fail("%s: keys of %d and values of %d differ in length, which is not supported", file, c.head_length, value_length);
-  if (c.head_length % 8) fail("%s: a head length of %d is no multiple of 8, which is not supported", file, c.head_length);
+    fail("%s makes embeddings of texts and does not write (its pooling type is %u)", file,
+         gguf.u32(key("pooling_type")));
+  if (c.head_length != value_length)
+    fail("%s: keys of %d and values of %d differ in length, which is not supported", file, c.head_length, value_length);
+  if (c.head_length % 8)
+    fail("%s: a head length of %d is no multiple of 8, which is not supported", file, c.head_length);
   if (c.rope_length > c.head_length || c.rope_length % 2)
     fail("%s: %d dimensions of a head of %d cannot be rotated in pairs", file, c.rope_length, c.head_length);
-  if (c.heads % c.heads_kv) fail("%s: %d query heads cannot share %d key/value heads evenly", file, c.heads, c.heads_kv);
+  if (c.heads % c.heads_kv)
+    fail("%s: %d query heads cannot share %d key/value heads evenly", file, c.heads, c.heads_kv);
   if (c.experts_used > c.experts) fail("%s: %d of %d experts cannot be used", file, c.experts_used, c.experts);
   if (!(c.rms_epsilon >= 0 && c.rms_epsilon < 1) || !(c.rope_base > 1 && c.rope_base < 1e12f) ||
-      !(c.rope_factor >= 1 && c.rope_factor <= 65536) || !(c.rope_beta_fast > c.rope_beta_slow && c.rope_beta_slow > 0) ||
+      !(c.rope_factor >= 1 && c.rope_factor <= 65536) ||
+      !(c.rope_beta_fast > c.rope_beta_slow && c.rope_beta_slow > 0) ||
       !(c.rope_attention_factor > 0 && c.rope_attention_factor <= 100))
     fail("%s: RMS epsilon %g, RoPE base %g, factor %g, attention factor %g or betas %g and %g are out of range", file,
          c.rms_epsilon, c.rope_base, c.rope_factor, c.rope_attention_factor, c.rope_beta_fast, c.rope_beta_slow);
@@ -166,9 +202,10 @@ Matrix Model::matrix(const std::string& name, int64_t columns, int64_t rows, int
     case TensorType::Q6_K:
     case TensorType::MXFP4: break;
     default:
-      fail("%s: tensor %s has the type %s, which this version of Hearth does not compute with; use a file with MXFP4, "
-           "Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K, Q5_K, Q6_K, F16, BF16 or F32 weights",
-           gguf_.file().path().c_str(), name.c_str(), type_traits(tensor.type)->name);
+      fail(
+          "%s: tensor %s has the type %s, which this version of Hearth does not compute with; use a file with MXFP4, "
+          "Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K, Q5_K, Q6_K, F16, BF16 or F32 weights",
+          gguf_.file().path().c_str(), name.c_str(), type_traits(tensor.type)->name);
   }
   return {tensor.type, tensor.data, rows * stack, static_cast<int>(columns),
           static_cast<size_t>(tensor.bytes) / static_cast<size_t>(rows * stack)};
@@ -243,7 +280,8 @@ Model::Model(const std::string& path, Reading reading) : gguf_(path), reading_(r
   const Tensor* embedding = gguf_.find_tensor("token_embd.weight");
   if (!embedding) fail("%s lacks the tensor token_embd.weight", path.c_str());
   if (embedding->dimensions != 2 || embedding->shape[1] > 1 << 24)
-    fail("%s: tensor token_embd.weight has the shape %s, which is no embedding", path.c_str(), shape_text(*embedding).c_str());
+    fail("%s: tensor token_embd.weight has the shape %s, which is no embedding", path.c_str(),
+         shape_text(*embedding).c_str());
   config_.vocabulary = static_cast<int>(embedding->shape[1]);
   embedding_ = matrix("token_embd.weight", c.embedding, c.vocabulary);
   const bool tied = !c.architecture->output && !gguf_.find_tensor("output.weight");
@@ -259,20 +297,23 @@ void Model::read_rope_divisors() {
   config_.rope_divisors = optional_vector(false, "rope_freqs.weight", config_.rope_length / 2);
   for (int i = 0; config_.rope_divisors && i < config_.rope_length / 2; i++)
     if (!(config_.rope_divisors[i] > 0 && config_.rope_divisors[i] < 1e12f))
-      fail("%s is damaged: number %d of tensor rope_freqs.weight is %g", gguf_.file().path().c_str(), i, config_.rope_divisors[i]);
+      fail("%s is damaged: number %d of tensor rope_freqs.weight is %g", gguf_.file().path().c_str(), i,
+           config_.rope_divisors[i]);
 }
 
 Model::Model(const std::string& path, const Model& target) : gguf_(path), target_(&target) {
   const char* file = path.c_str();
   if (gguf_.string("general.architecture") != kEagle3.name)
-    fail("%s has the architecture \"%s\"; a draft head has \"%s\"", file, printable(gguf_.string("general.architecture")).c_str(), kEagle3.name);
+    fail("%s has the architecture \"%s\"; a draft head has \"%s\"", file,
+         printable(gguf_.string("general.architecture")).c_str(), kEagle3.name);
   config_ = read_config(gguf_, kEagle3);
   name_ = gguf_.string("general.name", "");
   const Config &c = config_, &t = target.config();
   if (c.layers != 1) fail("%s: a draft head has 1 layer, this one %d", file, c.layers);
   const int width = checked(gguf_, "eagle3.target_hidden_size", 1, 1 << 16, static_cast<uint32_t>(c.embedding));
   if (width != t.embedding)
-    fail("%s is a draft head for a model of width %d; %s has %d", file, width, target.gguf().file().path().c_str(), t.embedding);
+    fail("%s is a draft head for a model of width %d; %s has %d", file, width, target.gguf().file().path().c_str(),
+         t.embedding);
   // llama.cpp has called the key both.
   std::vector<int64_t> layers = gguf_.integers("eagle3.target_layers");
   if (layers.empty()) layers = gguf_.integers("eagle3.extract_layers");
@@ -280,7 +321,8 @@ Model::Model(const std::string& path, const Model& target) : gguf_(path), target
   if (layers.size() != 3) fail("%s: eagle3.target_layers names %zu layers; a draft head reads 3", file, layers.size());
   for (size_t i = 0; i < 3; i++) {
     if (layers[i] < 0 || layers[i] >= t.layers)
-      fail("%s: the draft head reads layer %lld of its target, which has %d", file, static_cast<long long>(layers[i]), t.layers);
+      fail("%s: the draft head reads layer %lld of its target, which has %d", file, static_cast<long long>(layers[i]),
+           t.layers);
     head_.target_layers[i] = static_cast<int>(layers[i]);
   }
   head_.norm_before_residual = gguf_.boolean("eagle3.norm_before_residual", false);
@@ -295,7 +337,8 @@ Model::Model(const std::string& path, const Model& target) : gguf_(path), target
       int64_t id;
       std::memcpy(&id, ids->data + 8 * i, 8);
       if (id < 0 || id >= t.vocabulary)
-        fail("%s: draft token %lld is token %lld of the target, which has %d", file, static_cast<long long>(i), static_cast<long long>(id), t.vocabulary);
+        fail("%s: draft token %lld is token %lld of the target, which has %d", file, static_cast<long long>(i),
+             static_cast<long long>(id), t.vocabulary);
       head_.token_ids.push_back(static_cast<int32_t>(id));
     }
     config_.vocabulary = static_cast<int>(ids->shape[0]);
@@ -325,15 +368,17 @@ uint64_t Model::bytes_per_token() const {
   uint64_t bytes = output_.bytes() + embedding_.row_bytes + 4ull * static_cast<uint64_t>(c.embedding);
   const auto floats = [](const float* vector, int length) { return vector ? 4ull * static_cast<uint64_t>(length) : 0; };
   for (const Layer& layer : layers_) {
-    bytes += layer.q.bytes() + layer.k.bytes() + layer.v.bytes() + layer.attention_output.bytes() + layer.router.bytes();
+    bytes +=
+        layer.q.bytes() + layer.k.bytes() + layer.v.bytes() + layer.attention_output.bytes() + layer.router.bytes();
     bytes += floats(layer.attention_norm, c.embedding) + floats(layer.ffn_norm, c.embedding) +
-             floats(layer.q_bias, c.q_length()) + floats(layer.k_bias, c.kv_length()) + floats(layer.v_bias, c.kv_length()) +
-             floats(layer.q_norm, c.head_length) + floats(layer.k_norm, c.head_length) + floats(layer.sinks, c.heads) +
+             floats(layer.q_bias, c.q_length()) + floats(layer.k_bias, c.kv_length()) +
+             floats(layer.v_bias, c.kv_length()) + floats(layer.q_norm, c.head_length) +
+             floats(layer.k_norm, c.head_length) + floats(layer.sinks, c.heads) +
              floats(layer.attention_output_bias, c.embedding) + floats(layer.router_bias, c.experts);
     const int stack = std::max(c.experts, 1), used = std::max(c.experts_used, 1);
     const uint64_t ffn = layer.gate.bytes() + layer.up.bytes() + layer.down.bytes() +
-                         floats(layer.gate_bias, stack * c.feed_forward) + floats(layer.up_bias, stack * c.feed_forward) +
-                         floats(layer.down_bias, stack * c.embedding);
+                         floats(layer.gate_bias, stack * c.feed_forward) +
+                         floats(layer.up_bias, stack * c.feed_forward) + floats(layer.down_bias, stack * c.embedding);
     bytes += ffn / static_cast<uint64_t>(stack) * static_cast<uint64_t>(used);
   }
   return bytes;

@@ -21,17 +21,17 @@ enum class Activation { silu, clamped_swiglu };
 /// What sets an architecture apart: the rest of a model's make-up is in its file. A bias or norm that an architecture does not
 /// require is used where the file has it.
 struct Architecture {
-  const char* name;             ///< general.architecture
+  const char* name;  ///< general.architecture
   RopeLayout rope_layout;
   Activation activation;
-  const char* ffn_norm;         ///< the tensor's name in a layer
-  bool output = false;          ///< required: the head is never the embedding again
-  bool window = false;          ///< even layers have a sliding window
+  const char* ffn_norm;  ///< the tensor's name in a layer
+  bool output = false;   ///< required: the head is never the embedding again
+  bool window = false;   ///< even layers have a sliding window
   bool sinks = false;
-  bool experts = false;         ///< required; "llama" may have them
+  bool experts = false;                         ///< required; "llama" may have them
   bool qkv_bias = false, other_biases = false;  ///< required
-  bool head_norms = false;      ///< RMSNorm of each query and key head before RoPE
-  bool yarn_truncate = true;    ///< see Config; what holds where a file does not say
+  bool head_norms = false;                      ///< RMSNorm of each query and key head before RoPE
+  bool yarn_truncate = true;                    ///< see Config; what holds where a file does not say
 };
 /// The layer of an EAGLE-3 draft head; see draft_head.h.
 extern const Architecture kEagle3;
@@ -47,20 +47,20 @@ struct Config {
   int heads;
   int heads_kv;
   int head_length;
-  int experts;            ///< 0: a dense feed-forward
+  int experts;  ///< 0: a dense feed-forward
   int experts_used;
   int feed_forward;
-  int window;             ///< sliding window of the even layers, the query itself included; 0: none
+  int window;  ///< sliding window of the even layers, the query itself included; 0: none
   float rms_epsilon;
-  int rope_length;        ///< the first dimensions of a head, which rotate
+  int rope_length;  ///< the first dimensions of a head, which rotate
   float rope_base;
   RopeScaling rope_scaling;
-  float rope_factor;      ///< context extension, 1 for none
+  float rope_factor;            ///< context extension, 1 for none
   float rope_attention_factor;  ///< of cos and sin, beside YaRN's own
   int rope_original_context;
   float rope_beta_fast, rope_beta_slow;
-  bool yarn_truncate;           ///< YaRN's correction range is rounded to whole dimensions (transformers' `truncate`)
-  const float* rope_divisors;   ///< [rope_length / 2], of the frequencies (Llama 3's scaling); nullptr: none
+  bool yarn_truncate;          ///< YaRN's correction range is rounded to whole dimensions (transformers' `truncate`)
+  const float* rope_divisors;  ///< [rope_length / 2], of the frequencies (Llama 3's scaling); nullptr: none
 
   int q_length() const { return heads * head_length; }
   int kv_length() const { return heads_kv * head_length; }
@@ -87,30 +87,30 @@ struct Matrix {
 
 /// Vectors that a model does without are nullptr.
 struct Layer {
-  const float* attention_norm;   ///< [E]
-  Matrix q, k, v;                ///< [H·D][E], [K·D][E], [K·D][E]
+  const float* attention_norm;  ///< [E]
+  Matrix q, k, v;               ///< [H·D][E], [K·D][E], [K·D][E]
   const float *q_bias, *k_bias, *v_bias;
   const float *q_norm, *k_norm;  ///< [D]
   const float* sinks;            ///< [H]
   Matrix attention_output;       ///< [E][H·D]
   const float* attention_output_bias;
-  const float* ffn_norm;         ///< [E]
-  const float* hidden_norm;      ///< [E]; with it, Q, K and V read the normed embedding and the normed features, [2·E]
-  Matrix router;                 ///< [X][E]; not in a dense layer
-  const float* router_bias;      ///< [X]
-  Matrix gate, up;               ///< [X·F][E]: expert e's rows are e·F …; dense: [F][E]
-  Matrix down;                   ///< [X·E][F]; dense: [E][F]
+  const float* ffn_norm;     ///< [E]
+  const float* hidden_norm;  ///< [E]; with it, Q, K and V read the normed embedding and the normed features, [2·E]
+  Matrix router;             ///< [X][E]; not in a dense layer
+  const float* router_bias;  ///< [X]
+  Matrix gate, up;           ///< [X·F][E]: expert e's rows are e·F …; dense: [F][E]
+  Matrix down;               ///< [X·E][F]; dense: [E][F]
   const float *gate_bias, *up_bias;  ///< [X][F]
   const float* down_bias;            ///< [X][E]
 };
 
 /// What an EAGLE-3 draft head has beside its one layer. T is the target's embedding length.
 struct HeadWeights {
-  Matrix fusion;                     ///< [E][3·T]
-  const float* fusion_norm;          ///< [3·T]; nullptr: none
-  bool norm_before_residual;         ///< the residual begins with the normed features
-  int target_layers[3];              ///< whose inputs are the features
-  std::vector<int32_t> token_ids;    ///< the target's id of each output row; empty: the same
+  Matrix fusion;                   ///< [E][3·T]
+  const float* fusion_norm;        ///< [3·T]; nullptr: none
+  bool norm_before_residual;       ///< the residual begins with the normed features
+  int target_layers[3];            ///< whose inputs are the features
+  std::vector<int32_t> token_ids;  ///< the target's id of each output row; empty: the same
 };
 
 class Model {

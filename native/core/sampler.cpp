@@ -26,7 +26,8 @@ inline float exponential(float x) {
   const float clamped = counts ? x : -87.0f;
   const float shifted = clamped * 1.44269504f + kRound;
   const float whole = shifted - kRound;
-  const float rest = (clamped - whole * 0x1.62e4p-1f) - whole * 0x1.7f7d1cp-20f;  // ln 2 in two parts, the first of few bits
+  const float rest =
+      (clamped - whole * 0x1.62e4p-1f) - whole * 0x1.7f7d1cp-20f;  // ln 2 in two parts, the first of few bits
   float y = 1.0f / 720;
   y = y * rest + 1.0f / 120;
   y = y * rest + 1.0f / 24;
@@ -45,13 +46,16 @@ struct Part {
   int count;
   double sum = 0;
 
-  Part(const float* logits, int vocabulary, int begin, float best, float temperature) : count(std::min(kPart, vocabulary - begin)) {
-    for (int i = 0; i < count; i++) weights[static_cast<size_t>(i)] = exponential((logits[begin + i] - best) / temperature);
+  Part(const float* logits, int vocabulary, int begin, float best, float temperature)
+      : count(std::min(kPart, vocabulary - begin)) {
+    for (int i = 0; i < count; i++)
+      weights[static_cast<size_t>(i)] = exponential((logits[begin + i] - best) / temperature);
     // A fixed order of summation with room for several at once.
     std::array<double, 8> lanes{};
     int i = 0;
     for (; i + 8 <= count; i += 8)
-      for (int lane = 0; lane < 8; lane++) lanes[static_cast<size_t>(lane)] += static_cast<double>(weights[static_cast<size_t>(i + lane)]);
+      for (int lane = 0; lane < 8; lane++)
+        lanes[static_cast<size_t>(lane)] += static_cast<double>(weights[static_cast<size_t>(i + lane)]);
     for (; i < count; i++) lanes[0] += static_cast<double>(weights[static_cast<size_t>(i)]);
     for (const double lane : lanes) sum += lane;
   }
@@ -138,7 +142,8 @@ Choice sample(const float* logits, int vocabulary, const Sampling& sampling, int
   auto sort_to = [&](size_t count) {
     count = std::min(count, keep);
     if (count <= sorted) return;
-    std::partial_sort(list.begin() + static_cast<std::ptrdiff_t>(sorted), list.begin() + static_cast<std::ptrdiff_t>(count), list.end());
+    std::partial_sort(list.begin() + static_cast<std::ptrdiff_t>(sorted),
+                      list.begin() + static_cast<std::ptrdiff_t>(count), list.end());
     sorted = count;
   };
   if (sampling.top_k > 0) sort_to(keep);
@@ -172,7 +177,9 @@ Choice sample(const float* logits, int vocabulary, const Sampling& sampling, int
             [](const Candidate& a, const Candidate& b) { return a.token < b.token; });
   std::vector<float> kept(keep);
   for (size_t i = 0; i < keep; i++) kept[i] = list[i].logit;
-  return choice(list[static_cast<size_t>(draw(kept.data(), static_cast<int>(keep), best_logit, sampling.temperature, random))].token);
+  return choice(
+      list[static_cast<size_t>(draw(kept.data(), static_cast<int>(keep), best_logit, sampling.temperature, random))]
+          .token);
 }
 
 }  // namespace hearth

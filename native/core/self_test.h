@@ -12,17 +12,17 @@
 namespace hearth {
 
 struct KernelCheck {
-  std::string backend;   ///< "cpu" or "metal"
-  std::string set;       ///< the CPU's kernel set, or the GPU's name
+  std::string backend;  ///< "cpu" or "metal"
+  std::string set;      ///< the CPU's kernel set, or the GPU's name
   std::string kernel;
-  std::string shape;     ///< in words, e.g. "2880 x 2880, 4 rows"
-  double error = 0;      ///< largest deviation from the reference, relative to the size of what was summed up
+  std::string shape;  ///< in words, e.g. "2880 x 2880, 4 rows"
+  double error = 0;   ///< largest deviation from the reference, relative to the size of what was summed up
   double tolerance = 0;
   bool ok = false;
-  std::string problem;   ///< what is wrong, in words; empty if ok
+  std::string problem;      ///< what is wrong, in words; empty if ok
   double milliseconds = 0;  ///< of one run, the fastest of a few; 0: not timed
-  double bytes = 0;      ///< read and written by one run
-  double operations = 0; ///< floating-point (or integer) multiplications and additions of one run
+  double bytes = 0;         ///< read and written by one run
+  double operations = 0;    ///< floating-point (or integer) multiplications and additions of one run
 };
 
 struct SelfTestOptions {

@@ -78,7 +78,8 @@ bool ThreadPool::take_half(int thread) {
     }
     if (!fullest) return false;
     const uint32_t middle = first_of(share) + left_in(share) / 2;
-    if (!fullest->compare_exchange_strong(share, share_of(first_of(share), middle), std::memory_order_acquire)) continue;
+    if (!fullest->compare_exchange_strong(share, share_of(first_of(share), middle), std::memory_order_acquire))
+      continue;
     shares_[static_cast<size_t>(thread)].open.store(share_of(middle, end_of(share)), std::memory_order_release);
     return true;
   }

@@ -29,8 +29,9 @@ class ThreadPool {
   /// over the second half of the largest range, at the start all tasks.
   template <class Body>
   void run(int tasks, const Body& body) {
-    run_job(tasks, [](const void* context, int task, int thread) { (*static_cast<const Body*>(context))(task, thread); },
-            &body);
+    run_job(
+        tasks, [](const void* context, int task, int thread) { (*static_cast<const Body*>(context))(task, thread); },
+        &body);
   }
 
  private:

@@ -20,7 +20,8 @@ enum TokenType : int64_t { normal = 1, user_defined = 4, byte_token = 6 };
 
 const char* type_name(const GgufValue* value) {
   if (!value) return "missing";
-  if (auto* array = std::get_if<GgufArray>(value)) return array->kind == GgufArray::Kind::strings ? "an array of strings" : "an array";
+  if (auto* array = std::get_if<GgufArray>(value))
+    return array->kind == GgufArray::Kind::strings ? "an array of strings" : "an array";
   if (std::holds_alternative<std::string_view>(*value)) return "a string";
   return std::holds_alternative<bool>(*value) ? "a boolean" : "a number";
 }
@@ -41,11 +42,11 @@ const GgufArray& strings_at(const Gguf& gguf, const char* key) {
   auto* array = value ? std::get_if<GgufArray>(value) : nullptr;
   if (!array || array->kind != GgufArray::Kind::strings) mismatch(gguf, key, "an array of strings");
   if (array->count > kMaxTable)
-    fail("%s: %s has %llu entries; at most %llu are read", gguf.file().path().c_str(), key, static_cast<unsigned long long>(array->count),
-         static_cast<unsigned long long>(kMaxTable));
+    fail("%s: %s has %llu entries; at most %llu are read", gguf.file().path().c_str(), key,
+         static_cast<unsigned long long>(array->count), static_cast<unsigned long long>(kMaxTable));
   if (array->bytes > kMaxTableBytes)
-    fail("%s: %s takes %llu MB; at most %llu are read", gguf.file().path().c_str(), key, static_cast<unsigned long long>(array->bytes >> 20),
-         static_cast<unsigned long long>(kMaxTableBytes >> 20));
+    fail("%s: %s takes %llu MB; at most %llu are read", gguf.file().path().c_str(), key,
+         static_cast<unsigned long long>(array->bytes >> 20), static_cast<unsigned long long>(kMaxTableBytes >> 20));
   return *array;
 }
 
@@ -150,12 +151,14 @@ void check_vocabulary(const Gguf& gguf, const VocabularyRules& rules, int output
   const auto model = text_at(gguf, "tokenizer.ggml.model");
   if (!model) mismatch(gguf, "tokenizer.ggml.model", "a string");
   if (*model != "gpt2")
-    fail("%s: tokenizer.ggml.model \"%s\" is not supported; Hearth reads byte-level BPE (\"gpt2\")", file, printable(*model).c_str());
+    fail("%s: tokenizer.ggml.model \"%s\" is not supported; Hearth reads byte-level BPE (\"gpt2\")", file,
+         printable(*model).c_str());
   const std::string pre(text_at(gguf, "tokenizer.ggml.pre").value_or("(none)"));
   if (std::find(rules.pre_tokenizers.begin(), rules.pre_tokenizers.end(), pre) == rules.pre_tokenizers.end()) {
     std::string names;
     for (const std::string& name : rules.pre_tokenizers) names += (names.empty() ? "\"" : ", \"") + name + "\"";
-    fail("%s: tokenizer.ggml.pre \"%s\" is not supported; Hearth knows %s", file, printable(pre).c_str(), names.c_str());
+    fail("%s: tokenizer.ggml.pre \"%s\" is not supported; Hearth knows %s", file, printable(pre).c_str(),
+         names.c_str());
   }
   const GgufArray& tokens = strings_at(gguf, "tokenizer.ggml.tokens");
   const GgufValue* types_value = gguf.find("tokenizer.ggml.token_type");
@@ -166,10 +169,11 @@ void check_vocabulary(const Gguf& gguf, const VocabularyRules& rules, int output
     mismatch(gguf, "tokenizer.ggml.add_bos_token", "a boolean");
   const GgufArray& merges = strings_at(gguf, "tokenizer.ggml.merges");
   if (types && types->count != tokens.count)
-    fail("%s: tokenizer.ggml.token_type has %llu entries for %llu tokens", file, static_cast<unsigned long long>(types->count),
-         static_cast<unsigned long long>(tokens.count));
+    fail("%s: tokenizer.ggml.token_type has %llu entries for %llu tokens", file,
+         static_cast<unsigned long long>(types->count), static_cast<unsigned long long>(tokens.count));
   if (tokens.count > static_cast<uint64_t>(output_rows))
-    fail("%s: the tokenizer has %llu tokens, the output layer only %d", file, static_cast<unsigned long long>(tokens.count), output_rows);
+    fail("%s: the tokenizer has %llu tokens, the output layer only %d", file,
+         static_cast<unsigned long long>(tokens.count), output_rows);
 
   TextSet texts(2 * tokens.count);
   Decoder decoded;
@@ -184,11 +188,15 @@ void check_vocabulary(const Gguf& gguf, const VocabularyRules& rules, int output
       if (is_text && decoded.size() == 1) texts.add(decoded.text());
       return;
     }
-    const bool control = encloses(name, "<|", "|>") || encloses(name, "<｜", "｜>") ||
-                         std::find(rules.control_names.begin(), rules.control_names.end(), name) != rules.control_names.end();
+    const bool control =
+        encloses(name, "<|", "|>") || encloses(name, "<｜", "｜>") ||
+        std::find(rules.control_names.begin(), rules.control_names.end(), name) != rules.control_names.end();
     if (type == normal && !control) {
-      if (!is_text) fail("%s: token %llu in tokenizer.ggml.tokens is not byte-level text", file, static_cast<unsigned long long>(n));
-      if (name.empty()) fail("%s: token %llu in tokenizer.ggml.tokens is empty", file, static_cast<unsigned long long>(n));
+      if (!is_text)
+        fail("%s: token %llu in tokenizer.ggml.tokens is not byte-level text", file,
+             static_cast<unsigned long long>(n));
+      if (name.empty())
+        fail("%s: token %llu in tokenizer.ggml.tokens is empty", file, static_cast<unsigned long long>(n));
     } else {
       texts.add(name);
     }
@@ -198,7 +206,8 @@ void check_vocabulary(const Gguf& gguf, const VocabularyRules& rules, int output
   for (int byte = 0; byte < 0x7f; byte++) {
     const char text = static_cast<char>(byte);
     if ((byte == '\n' || byte >= ' ') && !texts.has({&text, 1}))
-      fail("%s: tokenizer.ggml.tokens lacks the token of byte %d (\"%s\")", file, byte, byte == '\n' ? "\\n" : std::string(1, text).c_str());
+      fail("%s: tokenizer.ggml.tokens lacks the token of byte %d (\"%s\")", file, byte,
+           byte == '\n' ? "\\n" : std::string(1, text).c_str());
   }
 
   // Hundreds of thousands of lookups each wait for memory: some are begun before the first is looked at.
@@ -208,7 +217,9 @@ void check_vocabulary(const Gguf& gguf, const VocabularyRules& rules, int output
   std::vector<Lookup> lookups;
   const auto look = [&] {
     for (const auto& [key, line] : lookups)
-      if (!texts.has(key)) fail("%s: merge %llu in tokenizer.ggml.merges names text that is no token", file, static_cast<unsigned long long>(line));
+      if (!texts.has(key))
+        fail("%s: merge %llu in tokenizer.ggml.merges names text that is no token", file,
+             static_cast<unsigned long long>(line));
     lookups.clear();
   };
   const auto begin = [&](std::string_view text, uint64_t line) {
@@ -226,8 +237,10 @@ void check_vocabulary(const Gguf& gguf, const VocabularyRules& rules, int output
     const size_t middle = decoded.size();
     if (!is_text || !decoded.append(merge.substr(space + 1))) {
       look();
-      if (!is_pair) fail("%s: merge %llu in tokenizer.ggml.merges is not \"left right\"", file, static_cast<unsigned long long>(n));
-      fail("%s: merge %llu in tokenizer.ggml.merges names text that is no token", file, static_cast<unsigned long long>(n));
+      if (!is_pair)
+        fail("%s: merge %llu in tokenizer.ggml.merges is not \"left right\"", file, static_cast<unsigned long long>(n));
+      fail("%s: merge %llu in tokenizer.ggml.merges names text that is no token", file,
+           static_cast<unsigned long long>(n));
     }
     begin(decoded.text().substr(0, middle), n);
     begin(decoded.text().substr(middle), n);

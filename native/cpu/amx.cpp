@@ -77,12 +77,13 @@ template <int P, int N> HEARTH_INLINE void multiply(const uint8_t* weights, cons
       "tileloadd (%0,%2,1), %%tmm%c4\n\t"
       "tileloadd (%1,%3,1), %%tmm%c5\n\t"
       "tilezero %%tmm%c6\n\t"
-      "tdpbssd %%tmm%c4, %%tmm%c5, %%tmm%c6"
-      ::"r"(weights), "r"(activations), "r"(int64_t{64}), "r"(int64_t{kBlock}), "i"(6 + P), "i"(kFull ? 4 : 5), "i"(kFull ? P : 2 + P)
+      "tdpbssd %%tmm%c4, %%tmm%c5, %%tmm%c6" ::"r"(weights),
+      "r"(activations), "r"(int64_t{64}), "r"(int64_t{kBlock}), "i"(6 + P), "i"(kFull ? 4 : 5), "i"(kFull ? P : 2 + P)
       : "memory");
 }
 template <int P, int N> HEARTH_INLINE void store(int32_t* products) {
-  asm volatile("tilestored %%tmm%c2, (%0,%1,1)" ::"r"(products), "r"(int64_t{64}), "i"(N == kTileRows ? P : 2 + P) : "memory");
+  asm volatile("tilestored %%tmm%c2, (%0,%1,1)" ::"r"(products), "r"(int64_t{64}), "i"(N == kTileRows ? P : 2 + P)
+               : "memory");
 }
 
 // ---- 16 unpacked rows × N columns -------------------------------------------------------------------------------------
@@ -108,8 +109,8 @@ HEARTH_INLINE void add_products(const int32_t* products, __m512 weight_scales, c
 
 /// y += unpacked rows × a tile. Products of the next block are under way while a block's are added up.
 template <int N>
-__attribute__((noinline)) void multiply_tile(const uint8_t* stored, int blocks, const uint8_t* tile, Ahead& ahead, float* to,
-                                             size_t ldy) {
+__attribute__((noinline)) void multiply_tile(const uint8_t* stored, int blocks, const uint8_t* tile, Ahead& ahead,
+                                             float* to, size_t ldy) {
   constexpr size_t kTileBytes = kPackedBlockBytes * N;
   alignas(64) int32_t products[2][16 * N];
   __m512 y[N];
@@ -151,7 +152,8 @@ template <int... I> constexpr std::array<MultiplyTile, kTileRows> multipliers(st
 
 /// A group of 16 rows times all columns. unpack(first, count) leaves blocks first.. in the scratch; `weight_bytes` from `next` on
 /// are wanted after this group.
-template <class Unpack> HEARTH_INLINE void multiply_group(const QuantGroup& g, const uint8_t* next, size_t weight_bytes, Unpack unpack) {
+template <class Unpack> HEARTH_INLINE void multiply_group(const QuantGroup& g, const uint8_t* next, size_t weight_bytes,
+                                                          Unpack unpack) {
   static constexpr auto kMultiply = multipliers(std::make_integer_sequence<int, kTileRows>{});
   const int steps = (g.columns + kTileRows - 1) / kTileRows * g.blocks;
   const int lines = static_cast<int>((weight_bytes + 63) / 64);
@@ -164,8 +166,10 @@ template <class Unpack> HEARTH_INLINE void multiply_group(const QuantGroup& g, c
     unpack(first, count);
     for (int c = 0; c < g.columns; c += kTileRows) {
       const int columns = g.columns - c < kTileRows ? g.columns - c : kTileRows;
-      const uint8_t* tile = g.tiles + static_cast<size_t>(c / kTileRows) * tile_bytes(kTileRows, g.blocks) + tile_bytes(columns, first);
-      kMultiply[static_cast<size_t>(columns - 1)](g.scratch, count, tile, ahead, g.y + static_cast<size_t>(c) * g.ldy, g.ldy);
+      const uint8_t* tile =
+          g.tiles + static_cast<size_t>(c / kTileRows) * tile_bytes(kTileRows, g.blocks) + tile_bytes(columns, first);
+      kMultiply[static_cast<size_t>(columns - 1)](g.scratch, count, tile, ahead, g.y + static_cast<size_t>(c) * g.ldy,
+                                                  g.ldy);
     }
   }
   release();
@@ -216,7 +220,8 @@ template <class Format> void unpack_packed(const uint8_t* packed, const uint8_t*
 }
 
 template <class Format, cpu::Format kFormat> void group_quantised(const QuantGroup& g) {
-  if (g.columns < kMinColumns<Format> || g.rows < kGroupRows || g.blocks < kBatch) return quant_group(*avx512_kernels(), kFormat)(g);
+  if (g.columns < kMinColumns<Format> || g.rows < kGroupRows || g.blocks < kBatch)
+    return quant_group(*avx512_kernels(), kFormat)(g);
   const size_t bytes = g.row_bytes * kGroupRows;
   multiply_group(g, g.weights + bytes, bytes, [&](int first, int count) {
     unpack<Format>(g.weights + static_cast<size_t>(first) * Format::kBlockBytes, g.row_bytes, count, g.scratch);
@@ -228,7 +233,8 @@ template <class Format, cpu::Format kFormat> void one_group_packed(const QuantGr
   const uint8_t* scales = g.weights + packed_scales_at<Format>(g.blocks);
   multiply_group(g, g.weights + g.row_bytes, g.row_bytes, [&](int first, int count) {
     const auto b = static_cast<size_t>(first);
-    unpack_packed<Format>(g.weights + 64 * Format::kStored * b, scales + Format::kPackedScaleBytes * b, count, g.scratch);
+    unpack_packed<Format>(g.weights + 64 * Format::kStored * b, scales + Format::kPackedScaleBytes * b, count,
+                          g.scratch);
   });
 }
 
@@ -250,7 +256,8 @@ constexpr int kBlocksInTurn = 2;
 template <class Format, size_t kAhead> HEARTH_INLINE size_t ahead_of(const QuantGroup& g, int groups, int block) {
   constexpr size_t kBlockBytes = 64 * Format::kStored;
   const bool within = block + static_cast<int>(kAhead / kBlockBytes) < g.blocks;
-  return kAhead + (within ? 0 : static_cast<size_t>(groups) * g.row_bytes - static_cast<size_t>(g.blocks) * kBlockBytes);
+  return kAhead +
+         (within ? 0 : static_cast<size_t>(groups) * g.row_bytes - static_cast<size_t>(g.blocks) * kBlockBytes);
 }
 HEARTH_INLINE void prefetch_to_l1(const uint8_t* p) { _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T0); }
 
@@ -262,11 +269,13 @@ template <class Format, int N> __attribute__((noinline)) void groups_abreast(con
   __m512 y[kAbreast][N];
 #pragma GCC unroll 8
   for (auto& columns : y) clear(columns);
-  for (int b = 0; b < g.blocks; b++, packed += 64 * kStored, scales += Format::kPackedScaleBytes, tile += kPackedBlockBytes * N) {
+  for (int b = 0; b < g.blocks;
+       b++, packed += 64 * kStored, scales += Format::kPackedScaleBytes, tile += kPackedBlockBytes * N) {
     const size_t ahead = ahead_of<Format, kAbreastAhead>(g, kAbreast, b);
 #pragma GCC unroll 8
     for (int i = 0; i < kAbreast; i++) {
-      const uint8_t *block = packed + static_cast<size_t>(i) * g.row_bytes, *scale = scales + static_cast<size_t>(i) * g.row_bytes;
+      const uint8_t *block = packed + static_cast<size_t>(i) * g.row_bytes,
+                    *scale = scales + static_cast<size_t>(i) * g.row_bytes;
       __m512i stored[kStored], bytes[8];
 #pragma GCC unroll 8
       for (int j = 0; j < kStored; j++) {
@@ -294,14 +303,16 @@ template <class Format, int N> __attribute__((noinline)) void groups_in_turn(con
       for (int c = 0; c < N; c++) y[c] = _mm512_load_ps(sums[i][c]);
       for (int b = first; b < first + kBlocksInTurn && b < g.blocks; b++) {
         const uint8_t* block = group + static_cast<size_t>(b) * 64 * kStored;
-        const uint8_t* scale = group + packed_scales_at<Format>(g.blocks) + static_cast<size_t>(b) * Format::kPackedScaleBytes;
+        const uint8_t* scale =
+            group + packed_scales_at<Format>(g.blocks) + static_cast<size_t>(b) * Format::kPackedScaleBytes;
         const size_t ahead = ahead_of<Format, kInTurnAhead>(g, kInTurn, b);
         __m512i stored[kStored], bytes[8];
         load_stored<Format>(block, stored);
         Format::expand(stored, bytes);
         add_block<Format, N>(bytes, Format::load_packed_scale(scale), g.tiles + tile_bytes(N, b), y,
                              [&](int column, int end) __attribute__((always_inline)) {
-                               for (int j = kStored * column / N; j < kStored * end / N; j++) prefetch_to_l1(block + ahead + 64 * j);
+                               for (int j = kStored * column / N; j < kStored * end / N; j++)
+                                 prefetch_to_l1(block + ahead + 64 * j);
                                if (column == 0 && begins_scales<Format>(b)) prefetch_to_l1(scale + 64);
                              });
       }
@@ -309,7 +320,8 @@ template <class Format, int N> __attribute__((noinline)) void groups_in_turn(con
       for (int c = 0; c < N; c++) _mm512_store_ps(sums[i][c], y[c]);
     }
   for (int i = 0; i < kInTurn; i++)
-    for (int c = 0; c < N; c++) _mm512_storeu_ps(g.y + static_cast<size_t>(c) * g.ldy + kGroupRows * i, _mm512_load_ps(sums[i][c]));
+    for (int c = 0; c < N; c++)
+      _mm512_storeu_ps(g.y + static_cast<size_t>(c) * g.ldy + kGroupRows * i, _mm512_load_ps(sums[i][c]));
 }
 
 /// The kernels for 1..16 columns; nullptr: groups one by one are as fast.

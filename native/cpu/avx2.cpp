@@ -34,9 +34,7 @@ struct Avx2 {
   }
   static F load_bf16(const void* p) {
     const auto* halves = static_cast<const __m128i*>(p);
-    const auto widen = [](__m128i v) {
-      return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(v), 16));
-    };
+    const auto widen = [](__m128i v) { return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(v), 16)); };
     return {widen(_mm_loadu_si128(halves)), widen(_mm_loadu_si128(halves + 1))};
   }
   static F load_int8(const void* p) {
@@ -153,13 +151,16 @@ HEARTH_INLINE void load_half_pairs(const Rows& rows, size_t offset, __m256& firs
   const __m256i pairs = load_dwords(rows, offset);
   // vpackusdw works within 128-bit halves: the permutation puts the quarters in order.
   const __m256i halves = _mm256_permute4x64_epi64(
-      _mm256_packus_epi32(_mm256_and_si256(pairs, _mm256_set1_epi32(0xFFFF)), _mm256_srli_epi32(pairs, 16)), 0b11'01'10'00);
+      _mm256_packus_epi32(_mm256_and_si256(pairs, _mm256_set1_epi32(0xFFFF)), _mm256_srli_epi32(pairs, 16)),
+      0b11'01'10'00);
   first = _mm256_cvtph_ps(_mm256_castsi256_si128(halves));
   second = _mm256_cvtph_ps(_mm256_extracti128_si256(halves, 1));
 }
 
 HEARTH_INLINE __m256i low_nibbles(__m256i v) { return _mm256_and_si256(v, _mm256_set1_epi8(15)); }
-HEARTH_INLINE __m256i high_nibbles(__m256i v) { return _mm256_and_si256(_mm256_srli_epi16(v, 4), _mm256_set1_epi8(15)); }
+HEARTH_INLINE __m256i high_nibbles(__m256i v) {
+  return _mm256_and_si256(_mm256_srli_epi16(v, 4), _mm256_set1_epi8(15));
+}
 
 /// A block of 8 rows: elements 4j..4j+3 in weights[j], as the format multiplies them.
 struct Block {
@@ -188,7 +189,9 @@ HEARTH_INLINE __m256i dword_at(const uint8_t* p) {
 /// w · q for 4 activations, in 16-bit pairs; w unsigned.
 HEARTH_INLINE __m256i pairs(__m256i w, __m256i q) { return _mm256_maddubs_epi16(w, q); }
 /// The same with w signed, as an unsigned byte |w| ≤ 128 and activations within ±127: a pair of products fits 16 bits.
-HEARTH_INLINE __m256i signed_pairs(__m256i w, __m256i q) { return _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(q, w)); }
+HEARTH_INLINE __m256i signed_pairs(__m256i w, __m256i q) {
+  return _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(q, w));
+}
 
 /// to[c] = add(to[c], j, activations 4j..4j+3 of column c) for j from `begin` to `end`, N columns beside each other; sums of 16 bits
 /// or of 32, as Add has it.
@@ -226,7 +229,9 @@ struct AddPairs {
 /// Signed ones.
 struct AddSignedPairs {
   const __m256i* weights;
-  HEARTH_INLINE __m256i operator()(__m256i sum, int j, __m256i q) const { return plus(sum, signed_pairs(weights[j], q)); }
+  HEARTH_INLINE __m256i operator()(__m256i sum, int j, __m256i q) const {
+    return plus(sum, signed_pairs(weights[j], q));
+  }
   static HEARTH_INLINE __m256i plus(__m256i a, __m256i b) { return _mm256_add_epi16(a, b); }
 };
 /// Signed ones, four products in 32 bits.
@@ -259,7 +264,8 @@ template <int kOffset, int kMaximum> struct Unsigned : FloatScale {
     constexpr bool kFits = kOffset <= 16 && kMaximum - kOffset <= 16;
     __m256i pair[N];
     for (int c = 0; c < N; c++)
-      pair[c] = kOffset == 0 ? _mm256_setzero_si256() : _mm256_mullo_epi16(dword_at(sums + 4 * c), _mm256_set1_epi16(-kOffset));
+      pair[c] = kOffset == 0 ? _mm256_setzero_si256()
+                             : _mm256_mullo_epi16(dword_at(sums + 4 * c), _mm256_set1_epi16(-kOffset));
     add_dwords<N>(q, 0, kFits ? 8 : 4, pair, add);
     for (int c = 0; c < N; c++) dot[c] = _mm256_madd_epi16(pair[c], one);
     if constexpr (!kFits) {
@@ -279,8 +285,8 @@ struct Mxfp4 : Unsigned<12, 24> {
   /// From nibbles lane by lane, elements 4j..4j+3 and 16+4j..19+4j in packed[j], and exponents within the clamp.
   static HEARTH_INLINE Block expand(const __m256i packed[4], __m256i exponents) {
     // The values of E2M1, doubled, + 12.
-    const __m256i table = _mm256_broadcastsi128_si256(
-        _mm_setr_epi8(12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0));
+    const __m256i table =
+        _mm256_broadcastsi128_si256(_mm_setr_epi8(12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0));
     Block block;
 #pragma GCC unroll 4
     for (int j = 0; j < 4; j++) {
@@ -319,7 +325,8 @@ struct Q8_0 : FloatScale {
     block.scale = load_halves(rows, offset);
     use(block);
   }
-  template <int N> static HEARTH_INLINE void dots(const Block& block, const uint8_t* q, const uint8_t*, __m256i dot[N]) {
+  template <int N> static HEARTH_INLINE void dots(const Block& block, const uint8_t* q, const uint8_t*,
+                                                  __m256i dot[N]) {
     for (int c = 0; c < N; c++) dot[c] = _mm256_setzero_si256();
     add_dwords<N>(q, 0, 8, dot, AddSignedQuads{block.weights});
   }
@@ -379,11 +386,13 @@ struct Q5_0 : Unsigned<16, 31> {
   /// Bit i of a row's dword is the fifth of its element i.
   static HEARTH_INLINE void add_fifth_bits(__m256i bits, __m256i weights[8]) {
     // Byte j / 2 of the dword in all four bytes of its lane, of which each then keeps its own bit.
-    const __m256i lanes = _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 0, 0, 0, 4, 4, 4, 4, 8, 8, 8, 8, 12, 12, 12, 12));
+    const __m256i lanes =
+        _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 0, 0, 0, 4, 4, 4, 4, 8, 8, 8, 8, 12, 12, 12, 12));
     const __m256i own[2] = {_mm256_set1_epi32(0x08040201), _mm256_set1_epi32(static_cast<int>(0x80402010))};
 #pragma GCC unroll 8
     for (int j = 0; j < 8; j++) {
-      const __m256i byte = _mm256_shuffle_epi8(bits, _mm256_add_epi8(lanes, _mm256_set1_epi8(static_cast<char>(j / 2))));
+      const __m256i byte =
+          _mm256_shuffle_epi8(bits, _mm256_add_epi8(lanes, _mm256_set1_epi8(static_cast<char>(j / 2))));
       const __m256i set = _mm256_cmpeq_epi8(_mm256_and_si256(byte, own[j % 2]), own[j % 2]);
       weights[j] = _mm256_or_si256(weights[j], _mm256_and_si256(set, _mm256_set1_epi8(16)));
     }
@@ -412,7 +421,8 @@ struct ScalesK {
 
   HEARTH_INLINE ScalesK(const Rows& rows, size_t offset) {
     load_half_pairs(rows, offset, d, dmin);
-    const __m256i a = load_dwords(rows, offset + 4), b = load_dwords(rows, offset + 8), c = load_dwords(rows, offset + 12);
+    const __m256i a = load_dwords(rows, offset + 4), b = load_dwords(rows, offset + 8),
+                  c = load_dwords(rows, offset + 12);
     const __m256i six = _mm256_set1_epi8(63), two = _mm256_set1_epi8(3 << 4);
     scales[0] = _mm256_and_si256(a, six);
     minima[0] = _mm256_and_si256(b, six);
@@ -475,12 +485,14 @@ struct Q5_K : Unsigned<0, 31> {
       Block block;
 #pragma GCC unroll 8
       for (int j = 0; j < 8; j++)
-        block.weights[j] = _mm256_or_si256(low_nibbles(packed[j]), _mm256_and_si256(_mm256_slli_epi16(fifth[j], 4), sixteen));
+        block.weights[j] =
+            _mm256_or_si256(low_nibbles(packed[j]), _mm256_and_si256(_mm256_slli_epi16(fifth[j], 4), sixteen));
       scales.of(2 * pair, block);
       use(block);
 #pragma GCC unroll 8
       for (int j = 0; j < 8; j++) {
-        block.weights[j] = _mm256_or_si256(high_nibbles(packed[j]), _mm256_and_si256(_mm256_slli_epi16(fifth[j], 3), sixteen));
+        block.weights[j] =
+            _mm256_or_si256(high_nibbles(packed[j]), _mm256_and_si256(_mm256_slli_epi16(fifth[j], 3), sixteen));
         fifth[j] = _mm256_srli_epi16(fifth[j], 2);
       }
       scales.of(2 * pair + 1, block);
@@ -531,7 +543,8 @@ struct Q6_K : FloatScale {
     }
   }
   /// |w| ≤ 32: four pairs of products fit 16 bits, and times a scale 32.
-  template <int N> static HEARTH_INLINE void dots(const Block& block, const uint8_t* q, const uint8_t*, __m256i dot[N]) {
+  template <int N> static HEARTH_INLINE void dots(const Block& block, const uint8_t* q, const uint8_t*,
+                                                  __m256i dot[N]) {
     for (int half = 0; half < 2; half++) {
       __m256i pair[N];
       for (int c = 0; c < N; c++) pair[c] = _mm256_setzero_si256();
@@ -552,7 +565,8 @@ HEARTH_INLINE __m256 weighted(__m256 scales, __m256i halves) {
 /// One block times N columns of a tile: the dot products. The weights stay in registers; a column's sum stays in memory, one access for
 /// eight multiplications.
 template <class Format, int N>
-HEARTH_INLINE void add_columns(const typename Format::Block& block, const uint8_t* q, const uint8_t* scales, const uint8_t* sums, __m256* y) {
+HEARTH_INLINE void add_columns(const typename Format::Block& block, const uint8_t* q, const uint8_t* scales,
+                               const uint8_t* sums, __m256* y) {
   __m256i dot[N];
   Format::template dots<N>(block, q, sums, dot);
   for (int c = 0; c < N; c++)
@@ -641,7 +655,8 @@ template <class Format> void group_quantised(const QuantGroup& g) {
                        use(block);
                      });
     };
-    group_lanes<Format>(g, rows, g.y + r, first, [&](int b, auto use) __attribute__((always_inline)) { use(unpacked[b]); });
+    group_lanes<Format>(g, rows, g.y + r, first,
+                        [&](int b, auto use) __attribute__((always_inline)) { use(unpacked[b]); });
   }
 }
 
@@ -663,9 +678,7 @@ void pack_group(const uint8_t* weights, size_t row_bytes, int rows, int blocks, 
     for (size_t b = 0; b < count; b++) {
       const uint8_t* p = weights + static_cast<size_t>(row) * row_bytes + b * Mxfp4::kUnit.bytes;
       for (size_t j = 0; j < 4; j++) memcpy(nibbles + b * kPackedNibbles + 32 * j, p + 1 + 4 * j, 4);
-      exponents[b * kPackedExponents] = p[0] < kMinExponent   ? kMinExponent
-                                        : p[0] > kMaxExponent ? kMaxExponent
-                                                              : p[0];
+      exponents[b * kPackedExponents] = p[0] < kMinExponent ? kMinExponent : p[0] > kMaxExponent ? kMaxExponent : p[0];
     }
   }
 }
@@ -701,8 +714,8 @@ void one_group_packed(const QuantGroup& g) {
 void group_packed(const QuantGroup& g) { each_packed_group(g, one_group_packed); }
 
 /// Tiles with half sums.
-void pack_tile_by_halves(const int8_t* q, const float* scales, const int32_t* sums, int k, const int32_t* rows, int columns,
-                         uint8_t* tile) {
+void pack_tile_by_halves(const int8_t* q, const float* scales, const int32_t* sums, int k, const int32_t* rows,
+                         int columns, uint8_t* tile) {
   pack_tile<Avx2>(q, scales, sums, k, rows, columns, tile, [](const int8_t* block, int32_t) {
     const __m256i v = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(block));
     const __m256i of_pairs = _mm256_maddubs_epi16(_mm256_set1_epi8(1), v);
@@ -716,10 +729,11 @@ void pack_tile_by_halves(const int8_t* q, const float* scales, const int32_t* su
 
 const Kernels* avx2_kernels() {
   static constexpr Kernels kernels = [] {
-    Kernels set = make_kernels<Avx2>(
-        "avx2", {{group_quantised<Mxfp4>, group_quantised<Q8_0>, group_quantised<Q4_0>, group_quantised<Q4_1>,
-                  group_quantised<Q5_0>, group_quantised<Q5_1>, group_quantised<Q4_K>, group_quantised<Q5_K>, group_quantised<Q6_K>}},
-        {{{pack_group, group_packed}}});
+    Kernels set = make_kernels<Avx2>("avx2",
+                                     {{group_quantised<Mxfp4>, group_quantised<Q8_0>, group_quantised<Q4_0>,
+                                       group_quantised<Q4_1>, group_quantised<Q5_0>, group_quantised<Q5_1>,
+                                       group_quantised<Q4_K>, group_quantised<Q5_K>, group_quantised<Q6_K>}},
+                                     {{{pack_group, group_packed}}});
     set.half_sums = true;
     set.pack_tile = pack_tile_by_halves;
     return set;

@@ -99,7 +99,8 @@ HEARTH_INLINE void add_block_rowwise(const __m512i (&bytes)[8], __m512i scale, c
   for (int i = 0; i < 4; i++)
     acc[i] = _mm512_dpbusd_epi32(_mm512_dpbusd_epi32(_mm512_setzero_si512(), bytes[i], low), bytes[i + 4], high);
   const __m512i dot = _mm512_add_epi32(sum_rows(acc), _mm512_set1_epi32(-Format::kOffset * (sums[0] + sums[1])));
-  y = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot), Format::combine(scale, reinterpret_cast<const float*>(tile + kBlock)), y);
+  y = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot), Format::combine(scale, reinterpret_cast<const float*>(tile + kBlock)),
+                      y);
 }
 
 /// Where the scratch keeps block b's weights and its scales.
@@ -145,8 +146,7 @@ template <class Format, int N, bool Save> __attribute__((noinline)) void group_n
   constexpr size_t kLines = kBatch * Format::kBlockBytes * kGroupRows / 64;
   const auto prefetch = [&](size_t i) __attribute__((always_inline)) {
 #pragma GCC unroll 1
-    for (size_t line = kLines * i / kBatch; line < kLines * (i + 1) / kBatch; line++)
-      prefetch_paired(next + 64 * line);
+    for (size_t line = kLines * i / kBatch; line < kLines * (i + 1) / kBatch; line++) prefetch_paired(next + 64 * line);
   };
   int b = 0;
   for (; b + kBatch <= g.blocks; b += kBatch, next += 64 * kLines) {
@@ -238,7 +238,8 @@ template <class Format, cpu::Format kFormat>
 void pack_group(const uint8_t* weights, size_t row_bytes, int rows, int blocks, uint8_t* packed) {
   uint8_t* scales = packed + packed_scales_at<Format>(blocks);
   memset(packed, 0, packed_group_bytes(kFormat, blocks));
-  for (int b = 0; b < blocks; b++, weights += Format::kBlockBytes, packed += 64 * Format::kStored, scales += Format::kPackedScaleBytes) {
+  for (int b = 0; b < blocks;
+       b++, weights += Format::kBlockBytes, packed += 64 * Format::kStored, scales += Format::kPackedScaleBytes) {
     if (rows == kGroupRows) {
       __m512i stored[Format::kStored];
       Format::load_lanewise(weights, row_bytes, stored);
@@ -272,15 +273,17 @@ __attribute__((noinline)) void group_packed_tile(const uint8_t* packed, int bloc
     __m512i stored[kStored], bytes[8];
     load_stored<Format>(packed, stored);
     Format::expand(stored, bytes);
-    add_block<Format, N>(bytes, Format::load_packed_scale(scales), tile, y, [&](int column, int end) __attribute__((always_inline)) {
-      if constexpr (Prefetch) {
-        for (int j = kStored * column / N; j < kStored * end / N; j++) {
-          prefetch_paired(packed + ahead + 64 * j);
-          if constexpr (N >= kMinColumnsToL1) _mm_prefetch(reinterpret_cast<const char*>(packed + kPackedBytesToL1 + 64 * j), _MM_HINT_T0);
-        }
-        if (column == 0 && begins_scales<Format>(b)) prefetch_paired(scales + ahead);
-      }
-    });
+    add_block<Format, N>(
+        bytes, Format::load_packed_scale(scales), tile, y, [&](int column, int end) __attribute__((always_inline)) {
+          if constexpr (Prefetch) {
+            for (int j = kStored * column / N; j < kStored * end / N; j++) {
+              prefetch_paired(packed + ahead + 64 * j);
+              if constexpr (N >= kMinColumnsToL1)
+                _mm_prefetch(reinterpret_cast<const char*>(packed + kPackedBytesToL1 + 64 * j), _MM_HINT_T0);
+            }
+            if (column == 0 && begins_scales<Format>(b)) prefetch_paired(scales + ahead);
+          }
+        });
   }
   store_columns(y, rows, to, ldy);
 }
@@ -297,7 +300,8 @@ template <class Format> void one_group_packed(const QuantGroup& g) {
   for (int c = 0; c < g.columns; c += kTileRows) {
     const int columns = g.columns - c < kTileRows ? g.columns - c : kTileRows;
     const uint8_t* tile = g.tiles + static_cast<size_t>(c / kTileRows) * tile_bytes(kTileRows, g.blocks);
-    (c == 0 ? kFirst : kOther)[static_cast<size_t>(columns - 1)](g.weights, g.blocks, tile, rows, g.y + c * g.ldy, g.ldy);
+    (c == 0 ? kFirst : kOther)[static_cast<size_t>(columns - 1)](g.weights, g.blocks, tile, rows, g.y + c * g.ldy,
+                                                                 g.ldy);
   }
 }
 

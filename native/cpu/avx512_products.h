@@ -27,7 +27,8 @@ template <int N> HEARTH_INLINE void store_columns(const __m512 (&acc)[N], __mmas
 /// One block of 16 rows in lanes times N columns of a tile. A single column is two sums, as one would wait for itself. before(c, end):
 /// what to do before the columns c..end-1.
 template <class Format, int N, class Before>
-HEARTH_INLINE void add_block(const __m512i (&bytes)[8], __m512i scale, const uint8_t* tile, __m512 (&y)[N], Before before) {
+HEARTH_INLINE void add_block(const __m512i (&bytes)[8], __m512i scale, const uint8_t* tile, __m512 (&y)[N],
+                             Before before) {
   constexpr int kTogether = 4;  // hides vpdpbusd's latency within the 32 registers
   const auto* scales = reinterpret_cast<const float*>(tile + kBlock * N);
   constexpr __mmask16 kColumns = static_cast<__mmask16>((1u << N) - 1);
@@ -48,13 +49,13 @@ HEARTH_INLINE void add_block(const __m512i (&bytes)[8], __m512i scale, const uin
     for (int j = 0; j < 8; j++)
 #pragma GCC unroll 4
       for (int c = 0; c < kTogether; c++)
-        if (c0 + c < N) acc[N == 1 ? j % 2 : c] = dot4(acc[N == 1 ? j % 2 : c], bytes[j], tile + (c0 + c) * kBlock + j * 4);
+        if (c0 + c < N)
+          acc[N == 1 ? j % 2 : c] = dot4(acc[N == 1 ? j % 2 : c], bytes[j], tile + (c0 + c) * kBlock + j * 4);
     if constexpr (N == 1) acc[0] = _mm512_add_epi32(acc[0], acc[1]);
 #pragma GCC unroll 4
     for (int c = 0; c < kTogether; c++)
       if (c0 + c < N)
-        y[c0 + c] =
-            _mm512_fmadd_ps(_mm512_cvtepi32_ps(acc[c]), Format::combine(scale, scales + c0 + c), y[c0 + c]);
+        y[c0 + c] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(acc[c]), Format::combine(scale, scales + c0 + c), y[c0 + c]);
   }
 }
 

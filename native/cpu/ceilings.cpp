@@ -58,7 +58,8 @@ template <size_t Streams, size_t Ahead> uint64_t sum_words(const uint8_t* memory
     for (size_t s = 0; s < Streams; s++) {
       const uint8_t* turn = memory + s * stream + i;
       if constexpr (Ahead > 0)
-        for (size_t line = 0; line < kTurn; line += 64) __builtin_prefetch(turn + std::min(Ahead, stream - i - kTurn) + line);
+        for (size_t line = 0; line < kTurn; line += 64)
+          __builtin_prefetch(turn + std::min(Ahead, stream - i - kTurn) + line);
       for (size_t j = 0; j < kTurn / 8; j++) {
         uint64_t word;
         std::memcpy(&word, turn + 8 * j, 8);
@@ -101,7 +102,7 @@ __attribute__((target("avx512f,avx512vnni"))) static double vnni_instructions(lo
 /// The multiplications alone: widening and adding their pairs, which AVX2 must do as well, is not in the ceiling.
 __attribute__((target("avx2"))) static double avx2_instructions(long turns) {
   for (long t = 0; t < turns; t++)
-    asm volatile(".irp n,0,1,2,3,4,5,6,7,8,9,10,11,12,13\nvpmaddubsw %%ymm15, %%ymm14, %%ymm\\n\n.endr"::
+    asm volatile(".irp n,0,1,2,3,4,5,6,7,8,9,10,11,12,13\nvpmaddubsw %%ymm15, %%ymm14, %%ymm\\n\n.endr" ::
                      : "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11",
                        "xmm12", "xmm13");
   return static_cast<double>(turns) * 14 * 32;
@@ -165,8 +166,10 @@ double read_rate(ThreadPool& pool, [[maybe_unused]] bool huge_pages) {
   for (const Read read : kReads) {
     std::atomic<uint64_t> sum{0};
     least = std::min(least, median_time([&] {
-      pool.run(kParts, [&](int part, int) { sum += read(memory.get() + part_bytes * static_cast<size_t>(part), part_bytes); });
-    }));
+                       pool.run(kParts, [&](int part, int) {
+                         sum += read(memory.get() + part_bytes * static_cast<size_t>(part), part_bytes);
+                       });
+                     }));
     sink = sink + sum;
   }
   return static_cast<double>(bytes) / least;

@@ -22,10 +22,10 @@ static_assert(kCacheBlock == cpu::kCacheBlock && KvCache::kScaled == cpu::kCache
 namespace {
 
 using cpu::kBlock;
+using cpu::Kernels;
 using cpu::kGroupRows;
 using cpu::kMaxHeadLength;
 using cpu::kTileRows;
-using cpu::Kernels;
 
 /// Attention walks the keys in chunks of this many positions, counted from position 0, and merges the chunks in order:
 /// where few rows meet many keys, threads take chunks; where not, one thread takes them in turn, with the same bits.
@@ -68,7 +68,9 @@ size_t area(int64_t rows, int64_t columns) { return static_cast<size_t>(rows) * 
 
 /// `count` on from a place that may be none, which stays none: nothing may be added to a null pointer.
 template <class T>
-T* on(T* place, size_t count) { return place ? place + count : nullptr; }
+T* on(T* place, size_t count) {
+  return place ? place + count : nullptr;
+}
 
 /// The kernels' name of a quantised type; none: floats.
 std::optional<cpu::Format> format_of(TensorType type) {
@@ -89,8 +91,8 @@ bool is_quantised(TensorType type) { return format_of(type).has_value(); }
 
 /// Rows of activations in the forms a matrix may ask for; `columns` in the kernels' words.
 struct Activations {
-  const float* rows = nullptr;      ///< [count][width]
-  const uint8_t* tiles = nullptr;   ///< packed int8 tiles; nullptr if no matrix needs them
+  const float* rows = nullptr;     ///< [count][width]
+  const uint8_t* tiles = nullptr;  ///< packed int8 tiles; nullptr if no matrix needs them
   int count = 0;
   int width = 0;
 
@@ -99,7 +101,8 @@ struct Activations {
   void each_part(const Body& body) const {
     for (int first = 0; first < count; first += kColumnsTogether) {
       const int n = std::min(kColumnsTogether, count - first);
-      body(first, Activations{on(rows, area(first, width)), on(tiles, cpu::tile_bytes(first, width / kBlock)), n, width});
+      body(first,
+           Activations{on(rows, area(first, width)), on(tiles, cpu::tile_bytes(first, width / kBlock)), n, width});
     }
   }
 };
@@ -127,19 +130,19 @@ struct Quantised {
 /// One matrix product of a phase: y[row][·] = W·x + bias, or += for a residual.
 struct Product {
   const Matrix* matrix;
-  const uint8_t* packed;   ///< the matrix's first group in the kernels' layout; nullptr: only in the file
-  const float* bias;   ///< nullptr: none
+  const uint8_t* packed;  ///< the matrix's first group in the kernels' layout; nullptr: only in the file
+  const float* bias;      ///< nullptr: none
   float* y;
   size_t ldy;
   bool add;
-  int64_t origin = 0;      ///< the matrix's row that y begins with
+  int64_t origin = 0;  ///< the matrix's row that y begins with
 };
 
 /// What each thread keeps for itself.
 struct ThreadScratch {
-  Scratch<uint8_t> kernel;       ///< QuantGroup::scratch
-  Scratch<float> a, b;           ///< [rows][…] results of a task's weight rows
-  Scratch<float> heads;          ///< [rows] of some heads' queries, keys or values
+  Scratch<uint8_t> kernel;  ///< QuantGroup::scratch
+  Scratch<float> a, b;      ///< [rows][…] results of a task's weight rows
+  Scratch<float> heads;     ///< [rows] of some heads' queries, keys or values
   Scratch<float> attention, max, sum, state;
   std::vector<const uint8_t*> keys, values;
 };
@@ -147,7 +150,11 @@ struct ThreadScratch {
 class CpuBackend final : public Backend {
  public:
   CpuBackend(const Model& model, ThreadPool& pool, RopeMode rope, const Kernels& kernels)
-      : model_(model), config_(model.config()), pool_(pool), rope_(config_, rope), kernels_(kernels),
+      : model_(model),
+        config_(model.config()),
+        pool_(pool),
+        rope_(config_, rope),
+        kernels_(kernels),
         threads_(static_cast<size_t>(pool.threads())),
         packed_(static_cast<size_t>(config_.layers) + 1) {}
 
@@ -160,12 +167,14 @@ class CpuBackend final : public Backend {
       for_packable(static_cast<int>(i), [&](std::span<const Matrix> matrices, int experts, cpu::Format format, auto) {
         parts[i] += PackedStack::bytes_for(matrices, experts, format);
       });
-    return std::any_of(parts.begin(), parts.end(), [](size_t bytes) { return bytes > 0; }) ? parts : std::vector<size_t>{};
+    return std::any_of(parts.begin(), parts.end(), [](size_t bytes) { return bytes > 0; }) ? parts
+                                                                                           : std::vector<size_t>{};
   }
 
   void repack(int part) override {
     PackedLayer& packed = packed_[static_cast<size_t>(part)];
-    for_packable(part, [&](std::span<const Matrix> matrices, int experts, cpu::Format format, PackedStack PackedLayer::*member) {
+    for_packable(part, [&](std::span<const Matrix> matrices, int experts, cpu::Format format,
+                           PackedStack PackedLayer::* member) {
       PackedStack& stack = packed.*member;
       if (!stack) stack.fill(matrices, experts, format, kernels_, pool_, model_.gguf().file());
     });
@@ -192,7 +201,8 @@ class CpuBackend final : public Backend {
 
   void embed() override {
     for_rows(rows_, [&](int r, int) {
-      dequantize_row(model_.embedding(), batch_->tokens[static_cast<size_t>(r)], x_.data() + area(r, config_.embedding));
+      dequantize_row(model_.embedding(), batch_->tokens[static_cast<size_t>(r)],
+                     x_.data() + area(r, config_.embedding));
     });
   }
 
@@ -207,7 +217,8 @@ class CpuBackend final : public Backend {
       dequantize_row(model_.embedding(), batch_->tokens[static_cast<size_t>(r)], x);
       kernels_.rms_norm(x, layer.attention_norm, E, config_.rms_epsilon, pair);
       kernels_.rms_norm(features + area(r, E), layer.hidden_norm, E, config_.rms_epsilon, pair + E);
-      std::memcpy(x, model_.head().norm_before_residual ? pair + E : features + area(r, E), static_cast<size_t>(E) * sizeof(float));
+      std::memcpy(x, model_.head().norm_before_residual ? pair + E : features + area(r, E),
+                  static_cast<size_t>(E) * sizeof(float));
     });
   }
 
@@ -252,7 +263,9 @@ class CpuBackend final : public Backend {
         for (int head = 0; head < count; head++) {
           float* value = values + static_cast<size_t>(r) * width + area(head, D);
           if (p < 2) norm_and_rotate(value, p == 0 ? layer.q_norm : layer.k_norm, r);
-          if (p == 0) std::memcpy(q_.data() + area(r, config_.q_length()) + area(first + head, D), value, static_cast<size_t>(D) * sizeof(float));
+          if (p == 0)
+            std::memcpy(q_.data() + area(r, config_.q_length()) + area(first + head, D), value,
+                        static_cast<size_t>(D) * sizeof(float));
           else store(n, value, p == 1, first + head, r);
         }
     });
@@ -262,7 +275,8 @@ class CpuBackend final : public Backend {
     const int window = config_.layer_window(n), threads = pool_.threads();
     tiles_.clear();
     for (const Run& run : runs_)
-      for (int i = 0; i < run.rows; i += kAttentionRows) tiles_.push_back({&run, i, std::min(kAttentionRows, run.rows - i)});
+      for (int i = 0; i < run.rows; i += kAttentionRows)
+        tiles_.push_back({&run, i, std::min(kAttentionRows, run.rows - i)});
     const int tasks = static_cast<int>(tiles_.size()) * config_.heads_kv;
     if (tasks < 2 * threads && threads > 1) return attend_split(n, window);
     pool_.run(tasks, [&](int task, int thread) {
@@ -297,7 +311,8 @@ class CpuBackend final : public Backend {
       reserve_tiles(expert_tiles_, expert_tile_list_.size(), E);
       for_rows(static_cast<int>(expert_tile_list_.size()), [&](int t, int) {
         const ExpertTile& tile = expert_tile_list_[static_cast<size_t>(t)];
-        quantised_.pack(kernels_, &assigned_rows_[static_cast<size_t>(tile.first)], tile.count, E, tile_at(expert_tiles_, t, E));
+        quantised_.pack(kernels_, &assigned_rows_[static_cast<size_t>(tile.first)], tile.count, E,
+                        tile_at(expert_tiles_, t, E));
       });
     }
     if (floats) {
@@ -310,11 +325,12 @@ class CpuBackend final : public Backend {
 
     activated_.get(area(assigned, F));
     expert_tasks(F, 2, [&](const Expert& expert, int first_row, int rows, int thread) {
-      const Activations in{on(gathered_.data(), area(expert.first, E)), tile_at(expert_tiles_, expert.first_tile, E), expert.count, E};
+      const Activations in{on(gathered_.data(), area(expert.first, E)), tile_at(expert_tiles_, expert.first_tile, E),
+                           expert.count, E};
       const int64_t first = static_cast<int64_t>(expert.index) * F;
       const GateAndUp weights{layer.gate.slice(first, F), layer.up.slice(first, F),
-                              on(layer.gate_bias, static_cast<size_t>(first)), on(layer.up_bias, static_cast<size_t>(first)),
-                              packed.gate_and_up.first(expert.index)};
+                              on(layer.gate_bias, static_cast<size_t>(first)),
+                              on(layer.up_bias, static_cast<size_t>(first)), packed.gate_and_up.first(expert.index)};
       gate_and_up(weights, in, activated_.data() + area(expert.first, F), first_row, rows, thread);
     });
 
@@ -334,18 +350,22 @@ class CpuBackend final : public Backend {
     }
     expert_out_.get(area(assigned, E));
     expert_tasks(E, 1, [&](const Expert& expert, int first_row, int rows, int thread) {
-      Activations in{activated_.data() + area(expert.first, F), down_tiles ? tile_at(expert_tiles_, expert.first_tile, F) : nullptr,
-                     expert.count, F};
-      Product down{nullptr, packed.down.first(expert.index),
-                   on(layer.down_bias, area(expert.index, E)), expert_out_.data() + area(expert.first, E),
-                   static_cast<size_t>(E), false};
+      Activations in{activated_.data() + area(expert.first, F),
+                     down_tiles ? tile_at(expert_tiles_, expert.first_tile, F) : nullptr, expert.count, F};
+      Product down{nullptr,
+                   packed.down.first(expert.index),
+                   on(layer.down_bias, area(expert.index, E)),
+                   expert_out_.data() + area(expert.first, E),
+                   static_cast<size_t>(E),
+                   false};
       group_product(layer.down.slice(static_cast<int64_t>(expert.index) * E, E), down, in, first_row, rows, thread);
     });
 
     for_rows(rows_, [&](int r, int) {
       for (int u = 0; u < used; u++) {
         size_t choice = area(r, used) + static_cast<size_t>(u);
-        kernels_.axpy(choice_weights_[choice], expert_out_.data() + area(choice_slots_[choice], E), E, x_.data() + area(r, E));
+        kernels_.axpy(choice_weights_[choice], expert_out_.data() + area(choice_slots_[choice], E), E,
+                      x_.data() + area(r, E));
       }
     });
   }
@@ -377,10 +397,11 @@ class CpuBackend final : public Backend {
   /// that the kernels have a layout for; with two where they lie in one stack.
   template <class Body>
   void for_packable(int part, const Body& body) const {
-    const auto offer = [&](std::initializer_list<Matrix> matrices, int experts, PackedStack PackedLayer::*member) {
+    const auto offer = [&](std::initializer_list<Matrix> matrices, int experts, PackedStack PackedLayer::* member) {
       const Matrix& first = *matrices.begin();
       const std::optional<cpu::Format> format = format_of(first.type);
-      const bool alike = std::all_of(matrices.begin(), matrices.end(), [&](const Matrix& m) { return m.data && m.type == first.type; });
+      const bool alike = std::all_of(matrices.begin(), matrices.end(),
+                                     [&](const Matrix& m) { return m.data && m.type == first.type; });
       if (alike && format && packed_layout(kernels_, *format).pack)
         body(std::span(matrices.begin(), matrices.size()), experts, *format, member);
     };
@@ -420,8 +441,7 @@ class CpuBackend final : public Backend {
   void for_rows(int rows, const Body& body) {
     if (rows <= 4)
       for (int r = 0; r < rows; r++) body(r, 0);
-    else
-      pool_.run(rows, body);
+    else pool_.run(rows, body);
   }
 
   /// Packed tile number t. Each begins with a cache line, whatever the one before holds: kernels read whole rows of it at once.
@@ -443,7 +463,8 @@ class CpuBackend final : public Backend {
 
   void norm_rows(const float* x, const float* weight, float* y, int rows) {
     const int E = config_.embedding;
-    for_rows(rows, [&](int r, int) { kernels_.rms_norm(x + area(r, E), weight, E, config_.rms_epsilon, y + area(r, E)); });
+    for_rows(rows,
+             [&](int r, int) { kernels_.rms_norm(x + area(r, E), weight, E, config_.rms_epsilon, y + area(r, E)); });
   }
 
   void quantise(const float* x, int rows, int width) {
@@ -473,7 +494,8 @@ class CpuBackend final : public Backend {
   /// thread's next task continues in memory where the last one ended.
   int rows_per_task(int64_t rows, int matrices = 1) const {
     const int64_t groups = (rows + kGroupRows - 1) / kGroupRows;
-    const auto wanted = static_cast<uint64_t>(std::clamp<int64_t>(groups / (8 * pool_.threads()), 1, kTaskGroups / matrices));
+    const auto wanted =
+        static_cast<uint64_t>(std::clamp<int64_t>(groups / (8 * pool_.threads()), 1, kTaskGroups / matrices));
     return static_cast<int>(std::bit_floor(wanted)) * kGroupRows;
   }
 
@@ -489,7 +511,8 @@ class CpuBackend final : public Backend {
       const int64_t rows = products[p].matrix->rows;
       const int step = rows_per_task(rows);
       const int64_t first = static_cast<int64_t>(task - first_task[p]) * step;
-      group_product(*products[p].matrix, products[p], in, first, static_cast<int>(std::min<int64_t>(step, rows - first)), thread);
+      group_product(*products[p].matrix, products[p], in, first,
+                    static_cast<int>(std::min<int64_t>(step, rows - first)), thread);
     });
   }
 
@@ -498,13 +521,23 @@ class CpuBackend final : public Backend {
     const int blocks = matrix.columns / kBlock;
     if (const std::optional<cpu::Format> format = format_of(matrix.type)) {
       uint8_t* scratch = threads_[static_cast<size_t>(thread)].kernel.get(cpu::scratch_bytes(blocks));
-      const cpu::QuantGroup group{matrix.row(first), matrix.row_bytes, rows, blocks, in.tiles, in.count, y, ldy,
-                                  model_.end_of(matrix.data), scratch};
+      const cpu::QuantGroup group{
+          matrix.row(first),          matrix.row_bytes, rows, blocks, in.tiles, in.count, y, ldy,
+          model_.end_of(matrix.data), scratch};
       quant_group(kernels_, *format)(group);
     } else {
-      const cpu::FloatGroup group{matrix.row(first), matrix.row_bytes, rows, matrix.columns, in.rows,
-                                  static_cast<size_t>(in.width), in.count, y, ldy};
-      (matrix.type == TensorType::F32 ? kernels_.group_f32 : matrix.type == TensorType::F16 ? kernels_.group_f16 : kernels_.group_bf16)(group);
+      const cpu::FloatGroup group{matrix.row(first),
+                                  matrix.row_bytes,
+                                  rows,
+                                  matrix.columns,
+                                  in.rows,
+                                  static_cast<size_t>(in.width),
+                                  in.count,
+                                  y,
+                                  ldy};
+      (matrix.type == TensorType::F32   ? kernels_.group_f32
+       : matrix.type == TensorType::F16 ? kernels_.group_f16
+                                        : kernels_.group_bf16)(group);
     }
   }
 
@@ -513,22 +546,26 @@ class CpuBackend final : public Backend {
     const cpu::Format format = *format_of(type);
     const int blocks = in.width / kBlock;
     packed_layout(kernels_, format)
-        .group({packed, cpu::packed_group_bytes(format, blocks), rows, blocks, in.tiles, in.count, y, static_cast<size_t>(rows), nullptr,
+        .group({packed, cpu::packed_group_bytes(format, blocks), rows, blocks, in.tiles, in.count, y,
+                static_cast<size_t>(rows), nullptr,
                 threads_[static_cast<size_t>(thread)].kernel.get(cpu::scratch_bytes(blocks))});
   }
 
   /// Rows [first, first + rows) of a matrix times activation rows; result [column][rows]. `packed`: the matrix's first group in the
   /// packed layout, nullptr to read it from the file.
-  void groups(const Matrix& matrix, const uint8_t* packed, const Activations& in, int64_t first, int rows, float* y, int thread) {
+  void groups(const Matrix& matrix, const uint8_t* packed, const Activations& in, int64_t first, int rows, float* y,
+              int thread) {
     if (packed) {
       const size_t group_bytes = cpu::packed_group_bytes(*format_of(matrix.type), matrix.columns / kBlock);
-      return packed_groups(matrix.type, packed + static_cast<size_t>(first / kGroupRows) * group_bytes, in, rows, y, thread);
+      return packed_groups(matrix.type, packed + static_cast<size_t>(first / kGroupRows) * group_bytes, in, rows, y,
+                           thread);
     }
     for (int done = 0; done < rows; done += kGroupRows)
       group(matrix, in, first + done, std::min(kGroupRows, rows - done), y + done, static_cast<size_t>(rows), thread);
   }
 
-  void group_product(const Matrix& matrix, const Product& product, const Activations& in, int64_t first, int rows, int thread) {
+  void group_product(const Matrix& matrix, const Product& product, const Activations& in, int64_t first, int rows,
+                     int thread) {
     in.each_part([&](int first_column, const Activations& part) {
       float* y = threads_[static_cast<size_t>(thread)].a.get(area(part.count, rows));
       groups(matrix, product.packed, part, first, rows, y, thread);
@@ -564,8 +601,10 @@ class CpuBackend final : public Backend {
       }
       const int count = (rows + kGroupRows - 1) / kGroupRows, width = 2 * count * kGroupRows;
       const size_t pair_bytes = 2 * cpu::packed_group_bytes(*format_of(weights.gate.type), in.width / kBlock);
-      float *both = own.a.get(area(part.count, width)), *gate = own.b.get(static_cast<size_t>(width)), *up = gate + width / 2;
-      packed_groups(weights.gate.type, weights.packed + static_cast<size_t>(first / kGroupRows) * pair_bytes, part, width, both, thread);
+      float *both = own.a.get(area(part.count, width)), *gate = own.b.get(static_cast<size_t>(width)),
+            *up = gate + width / 2;
+      packed_groups(weights.gate.type, weights.packed + static_cast<size_t>(first / kGroupRows) * pair_bytes, part,
+                    width, both, thread);
       for (int c = 0; c < part.count; c++) {
         const float* from = both + area(c, width);
         for (int i = 0; i < count; i++, from += 2 * kGroupRows) {
@@ -595,7 +634,8 @@ class CpuBackend final : public Backend {
     pool_.run((F + step - 1) / step, [&](int task, int thread) {
       gate_and_up(weights, in, activated, task * step, std::min(step, F - task * step), thread);
     });
-    const Product down[] = {{&layer.down, packed.down.first(), layer.down_bias, x_.data(), static_cast<size_t>(E), true}};
+    const Product down[] = {
+        {&layer.down, packed.down.first(), layer.down_bias, x_.data(), static_cast<size_t>(E), true}};
     multiply(down, prepare(activated, rows_, F, needs_tiles(down)));
   }
 
@@ -646,7 +686,8 @@ class CpuBackend final : public Backend {
       const int first = counts_[i], count = counts_[i + 1];
       counts_[i + 1] += first;
       if (count > 0) expert_list_.push_back({e, first, count, static_cast<int>(expert_tile_list_.size())});
-      for (int c = 0; c < count; c += kTileRows) expert_tile_list_.push_back({first + c, std::min(kTileRows, count - c)});
+      for (int c = 0; c < count; c += kTileRows)
+        expert_tile_list_.push_back({first + c, std::min(kTileRows, count - c)});
     }
     for (int r = 0; r < rows_; r++)
       for (int u = 0; u < used; u++) {
@@ -660,17 +701,20 @@ class CpuBackend final : public Backend {
   void norm_and_rotate(float* head, const float* norm, int r) const {
     const int half = config_.rope_length / 2;
     if (norm) kernels_.rms_norm(head, norm, config_.head_length, config_.rms_epsilon, head);
-    rotate(head, config_.rope_length, config_.architecture->rope_layout, cos_.data() + area(r, half), sin_.data() + area(r, half));
+    rotate(head, config_.rope_length, config_.architecture->rope_layout, cos_.data() + area(r, half),
+           sin_.data() + area(r, half));
   }
 
   /// Writes row r's key or value of a KV head into the cache.
   void store(int n, float* x, bool is_key, int head, int r) const {
-    const int D = config_.head_length, position = batch_->positions[static_cast<size_t>(r)], slot = position % kCacheBlock;
+    const int D = config_.head_length, position = batch_->positions[static_cast<size_t>(r)],
+              slot = position % kCacheBlock;
     const auto& table = batch_->block_tables[static_cast<size_t>(batch_->sequences[static_cast<size_t>(r)])];
     const int block = table[static_cast<size_t>(position / kCacheBlock)];
     uint8_t* to = is_key ? cache_->keys(n, block, head) : cache_->values(n, block, head);
     clamp_to_half(x, D);
-    if (cache_->type() == CacheType::q8_0) return store_quantised(x, to, slot, is_key ? 1 : D, is_key ? kCacheBlock : 1);
+    if (cache_->type() == CacheType::q8_0)
+      return store_quantised(x, to, slot, is_key ? 1 : D, is_key ? kCacheBlock : 1);
     auto* halves = reinterpret_cast<uint16_t*>(to);
     if (!is_key) return kernels_.to_f16(x, D, halves + slot * D);
     uint16_t row[kMaxHeadLength];
@@ -709,7 +753,8 @@ class CpuBackend final : public Backend {
   }
 
   /// Attention of one tile and KV head over one chunk of keys. out [rows][G][D], max and sum [rows][G].
-  void attend_chunk(int n, int window, const Tile& tile, int head, int chunk, ThreadScratch& own, float* out, float* max, float* sum) {
+  void attend_chunk(int n, int window, const Tile& tile, int head, int chunk, ThreadScratch& own, float* out,
+                    float* max, float* sum) {
     const int D = config_.head_length, G = config_.heads / config_.heads_kv;
     const int first_position = tile.run->first_position + tile.first;
     const int last_position = first_position + tile.rows - 1;
@@ -728,8 +773,8 @@ class CpuBackend final : public Backend {
     }
     const auto attend = cache_->type() == CacheType::q8_0 ? kernels_.attend_q8_0 : kernels_.attend;
     attend({q_.data() + area(tile.run->first_row + tile.first, config_.q_length()) + area(head * G, D),
-                     static_cast<size_t>(config_.q_length()), tile.rows, G, D, 1.0f / std::sqrt(static_cast<float>(D)),
-                     first_position, window, chunk * kKeyChunk, end_key, own.keys.data(), own.values.data(), out, max, sum});
+            static_cast<size_t>(config_.q_length()), tile.rows, G, D, 1.0f / std::sqrt(static_cast<float>(D)),
+            first_position, window, chunk * kKeyChunk, end_key, own.keys.data(), own.values.data(), out, max, sum});
   }
 
   /// Softmax state of (row, query head) pairs: running maximum and sum that begin with the sink, if there is one, and the output
@@ -784,7 +829,8 @@ class CpuBackend final : public Backend {
     ThreadScratch& own = threads_[static_cast<size_t>(thread)];
     const int G = config_.heads / config_.heads_kv, pairs = tile.rows * G;
     const State state = begin_state(own, sinks_of(n, head), tile.rows);
-    float *out = own.attention.get(area(pairs, config_.head_length)), *max = own.max.get(area(pairs, 1)), *sum = own.sum.get(area(pairs, 1));
+    float *out = own.attention.get(area(pairs, config_.head_length)), *max = own.max.get(area(pairs, 1)),
+          *sum = own.sum.get(area(pairs, 1));
     const auto [first, last] = chunks_of(tile, window);
     for (int chunk = first; chunk <= last; chunk++) {
       attend_chunk(n, window, tile, head, chunk, own, out, max, sum);
@@ -806,7 +852,8 @@ class CpuBackend final : public Backend {
     for (const Tile& tile : tiles_)
       for (int head = 0; head < config_.heads_kv; head++) {
         const auto [first, last] = chunks_of(tile, window);
-        for (int chunk = first; chunk <= last; chunk++, pairs += area(tile.rows, G)) parts.push_back({&tile, head, chunk, pairs});
+        for (int chunk = first; chunk <= last; chunk++, pairs += area(tile.rows, G))
+          parts.push_back({&tile, head, chunk, pairs});
       }
     float* out = split_out_.get(pairs * static_cast<size_t>(D));
     float *max = split_max_.get(pairs), *sum = split_sum_.get(pairs);

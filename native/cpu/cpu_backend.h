@@ -10,6 +10,7 @@
 
 namespace hearth {
 
-std::unique_ptr<Backend> make_cpu_backend(const Model& model, ThreadPool& pool, RopeMode rope, const cpu::Kernels& kernels);
+std::unique_ptr<Backend> make_cpu_backend(const Model& model, ThreadPool& pool, RopeMode rope,
+                                          const cpu::Kernels& kernels);
 
 }  // namespace hearth

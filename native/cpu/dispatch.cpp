@@ -84,7 +84,8 @@ uint64_t saved_state() {
 /// all threads of a process. Asked on Linux (5.16 or newer) alone: nobody has run these kernels elsewhere.
 bool tiles_granted() {
 #if defined(__linux__)
-  constexpr long kRequestPermission = 0x1023, kTileData = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILE_DATA of <asm/prctl.h>
+  constexpr long kRequestPermission = 0x1023,
+                 kTileData = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILE_DATA of <asm/prctl.h>
   return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
 #else
   return false;

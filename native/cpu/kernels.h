@@ -70,19 +70,19 @@ static constexpr size_t packed_group_bytes(Format format, int blocks) {
 ///   Q6_K: D_b = d; integers scale × (q − 32), the scale of a block's first 16 or its last
 /// Products with s_b are rounded once.
 struct QuantGroup {
-  const uint8_t* weights;   ///< first row: GGUF layout, any alignment
-  size_t row_bytes;         ///< from one row to the next
-  int rows;                 ///< 1..16; rows past it may not be read
-  int blocks;               ///< of 32 along k; a multiple of the format's Unit
+  const uint8_t* weights;  ///< first row: GGUF layout, any alignment
+  size_t row_bytes;        ///< from one row to the next
+  int rows;                ///< 1..16; rows past it may not be read
+  int blocks;              ///< of 32 along k; a multiple of the format's Unit
   /// Tile t holds columns 16t .. min(16t + 16, columns) - 1 and begins at tiles + t * tile_bytes(16, blocks). In a tile of
   /// n columns, per block: int8 q[n][32] | float scale[n] | int32 sum[n]; in a set with half_sums int16 sums[n][2] instead of the
   /// last, of the elements ≡ 0 and 1 (mod 4) and of those ≡ 2 and 3. The set's pack_tile writes it.
   const uint8_t* tiles;
-  int columns;              ///< any number ≥ 1
-  float* y;                 ///< [columns][ldy]; only y[c*ldy + 0..rows-1] may be written
+  int columns;  ///< any number ≥ 1
+  float* y;     ///< [columns][ldy]; only y[c*ldy + 0..rows-1] may be written
   size_t ldy;
-  const uint8_t* end;       ///< one past the last readable byte of the mapping (prefetches may pass it, loads may not)
-  uint8_t* scratch;         ///< scratch_bytes(blocks) bytes, 64-byte aligned, one a thread; contents mean nothing
+  const uint8_t* end;  ///< one past the last readable byte of the mapping (prefetches may pass it, loads may not)
+  uint8_t* scratch;    ///< scratch_bytes(blocks) bytes, 64-byte aligned, one a thread; contents mean nothing
 };
 
 /// Rows of F32, F16 or BF16 weights times float activations.
@@ -90,14 +90,14 @@ struct QuantGroup {
 /// y[c*ldy + r]: 16 lane accumulators, lane l chaining acc[l] = fma(w[k], x[k], acc[l]) over k ≡ l (mod 16) ascending from 0;
 /// then acc[l] += acc[l+8] for l<8, then +4, +2, +1.
 struct FloatGroup {
-  const uint8_t* weights;   ///< first row, 2- or 4-byte elements, any alignment
+  const uint8_t* weights;  ///< first row, 2- or 4-byte elements, any alignment
   size_t row_bytes;
-  int rows;                 ///< any number ≥ 1
-  int k;                    ///< any, not only multiples of 16
-  const float* x;           ///< [columns][ldx]
+  int rows;        ///< any number ≥ 1
+  int k;           ///< any, not only multiples of 16
+  const float* x;  ///< [columns][ldx]
   size_t ldx;
-  int columns;              ///< any number ≥ 1
-  float* y;                 ///< [columns][ldy]
+  int columns;  ///< any number ≥ 1
+  float* y;     ///< [columns][ldy]
   size_t ldy;
 };
 
@@ -118,21 +118,21 @@ struct FloatGroup {
 ///   never used, so they may hold anything, NaN included)
 /// exp is cpu::exp_f32. Rows with no visible key in the chunk get m = −INFINITY, l = 0, o = 0.
 struct AttendChunk {
-  const float* q;               ///< [R][q_row_stride], head g of the group at + g * head_length; RoPE applied
+  const float* q;  ///< [R][q_row_stride], head g of the group at + g * head_length; RoPE applied
   size_t q_row_stride;
-  int rows;                     ///< R
-  int heads;                    ///< G
-  int head_length;              ///< a multiple of 8, ≤ kMaxHeadLength
+  int rows;         ///< R
+  int heads;        ///< G
+  int head_length;  ///< a multiple of 8, ≤ kMaxHeadLength
   float scale;
   int first_position;
-  int window;                   ///< 0: none
-  int first_key, end_key;       ///< chunk bounds; first_key is a multiple of kCacheBlock
+  int window;              ///< 0: none
+  int first_key, end_key;  ///< chunk bounds; first_key is a multiple of kCacheBlock
   /// Keys / values of block i of the sequence (position i * kCacheBlock …), this layer and KV head.
   const uint8_t* const* key_blocks;
   const uint8_t* const* value_blocks;
-  float* out;                   ///< [R][heads][head_length], not yet divided by l
-  float* max;                   ///< [R][heads]
-  float* sum;                   ///< [R][heads]
+  float* out;  ///< [R][heads][head_length], not yet divided by l
+  float* max;  ///< [R][heads]
+  float* sum;  ///< [R][heads]
 };
 constexpr int kCacheBlock = 32;
 constexpr int kMaxHeadLength = 256;
@@ -229,10 +229,11 @@ template <class Body> static inline void each_packed_group(const QuantGroup& g, 
 
 /// Kernel sets compiled into this binary; `nullptr` where the architecture lacks them.
 const Kernels* portable_kernels();
-const Kernels* avx2_kernels();     ///< needs AVX2, FMA, F16C
-const Kernels* avx512_kernels();   ///< needs AVX-512 F, BW, DQ, VL, VBMI, VNNI
-const Kernels* amx_kernels();      ///< needs what avx512 needs, AMX-INT8, and that the operating system let this process use it
-const Kernels* neon_kernels();     ///< Arm with dotprod and FP16; i8mm used where present
+const Kernels* avx2_kernels();    ///< needs AVX2, FMA, F16C
+const Kernels* avx512_kernels();  ///< needs AVX-512 F, BW, DQ, VL, VBMI, VNNI
+const Kernels*
+amx_kernels();  ///< needs what avx512 needs, AMX-INT8, and that the operating system let this process use it
+const Kernels* neon_kernels();  ///< Arm with dotprod and FP16; i8mm used where present
 
 /// The kernel sets this CPU can run, best first, ended by nullptr; the last is portable.
 const Kernels* const* available_kernels();

@@ -40,16 +40,15 @@ struct Neon {
   }
   static F load_bf16(const void* p) {
     const auto* bytes = static_cast<const uint8_t*>(p);
-    return each([&](int i) {
-      return vreinterpretq_f32_u32(vshll_n_u16(vreinterpret_u16_u8(vld1_u8(bytes + 8 * i)), 16));
-    });
+    return each(
+        [&](int i) { return vreinterpretq_f32_u32(vshll_n_u16(vreinterpret_u16_u8(vld1_u8(bytes + 8 * i)), 16)); });
   }
   static F load_int8(const void* p) {
     const int8x16_t bytes = vld1q_s8(static_cast<const int8_t*>(p));
     const int16x8_t low = vmovl_s8(vget_low_s8(bytes)), high = vmovl_s8(vget_high_s8(bytes));
     const auto widen = [](int16x4_t v) { return vcvtq_f32_s32(vmovl_s16(v)); };
-    return {{widen(vget_low_s16(low)), widen(vget_high_s16(low)), widen(vget_low_s16(high)),
-             widen(vget_high_s16(high))}};
+    return {
+        {widen(vget_low_s16(low)), widen(vget_high_s16(low)), widen(vget_low_s16(high)), widen(vget_high_s16(high))}};
   }
   static void store_f16(void* p, F x) {
     auto* bytes = static_cast<uint8_t*>(p);
@@ -396,7 +395,8 @@ template <Format format, bool Fifth> struct NibblesK : FloatScale {
 #pragma GCC unroll 2
       for (int half = 0; half < 2; half++) {
         uint8x16_t packed[8];
-        load_arranged<Arrangement>(rows, offset + (Fifth ? 48 : 16) + static_cast<size_t>(s / 2 * 32 + 16 * half), packed);
+        load_arranged<Arrangement>(rows, offset + (Fifth ? 48 : 16) + static_cast<size_t>(s / 2 * 32 + 16 * half),
+                                   packed);
         const int8x16_t down = vdupq_n_s8(static_cast<int8_t>(s % 2 ? -4 : 0));
 #pragma GCC unroll 8
         for (int i = 0; i < 8; i++) {
@@ -451,7 +451,8 @@ struct Q6_K : FloatScale {
           block.weights[8 * half + i] = vsubq_s8(vreinterpretq_s8_u8(vorrq_u8(nibbles, pair)), vdupq_n_s8(32));
         }
         int8_t scales[8];
-        for (int r = 0; r < 8; r++) scales[r] = static_cast<int8_t>(rows.row[r][offset + static_cast<size_t>(192 + 2 * s + half)]);
+        for (int r = 0; r < 8; r++)
+          scales[r] = static_cast<int8_t>(rows.row[r][offset + static_cast<size_t>(192 + 2 * s + half)]);
         const int16x8_t words = vmovl_s8(vld1_s8(scales));
         block.halves[half][0] = vmovl_s16(vget_low_s16(words));
         block.halves[half][1] = vmovl_s16(vget_high_s16(words));
@@ -485,7 +486,8 @@ HEARTH_INLINE void dot(const AnyBlock& block, const int8_t* q, const int8_t* oth
 
 /// One block times a tile's columns. The weights stay in registers; the sums of 8 rows stay in memory.
 template <class Format, class Arrangement>
-HEARTH_INLINE void add_block(const typename Format::Block& block, const uint8_t* tile, int columns, float (*y)[kLaneRows]) {
+HEARTH_INLINE void add_block(const typename Format::Block& block, const uint8_t* tile, int columns,
+                             float (*y)[kLaneRows]) {
   const auto* q = reinterpret_cast<const int8_t*>(tile);
   const uint8_t* scales = tile + kBlock * columns;
   constexpr int kTogether = Arrangement::kColumns;
@@ -519,7 +521,8 @@ HEARTH_INLINE void add_block(const typename Format::Block& block, const uint8_t*
 template <class Format, class Arrangement>
 void group_lanes(const QuantGroup& g, const uint8_t* weights, int rows, float* to) {
   Rows lanes;
-  for (int r = 0; r < kLaneRows; r++) lanes.row[r] = weights + static_cast<size_t>(r < rows ? r : rows - 1) * g.row_bytes;
+  for (int r = 0; r < kLaneRows; r++)
+    lanes.row[r] = weights + static_cast<size_t>(r < rows ? r : rows - 1) * g.row_bytes;
   const uint8_t* next = weights + kPrefetchRows * g.row_bytes;
   auto* unpacked = reinterpret_cast<typename Format::Block*>(g.scratch);
   const bool save = g.columns > kTileRows;
@@ -533,14 +536,13 @@ void group_lanes(const QuantGroup& g, const uint8_t* weights, int rows, float* t
       for (int b = 0; b < g.blocks;) {
         for (size_t i = 0; i < kLaneRows * kUnit.bytes; i += 64) __builtin_prefetch(next + i, 0, 2);
         next += kLaneRows * kUnit.bytes;
-        Format::template unpack<Arrangement>(
-            lanes, static_cast<size_t>(b / kUnit.blocks) * kUnit.bytes,
-            [&](const typename Format::Block& block) __attribute__((always_inline)) {
-              if (save) unpacked[b] = block;
-              add_block<Format, Arrangement>(block, tile, columns, y);
-              b++;
-              tile += tile_block;
-            });
+        Format::template unpack<Arrangement>(lanes, static_cast<size_t>(b / kUnit.blocks) * kUnit.bytes,
+                                             [&](const typename Format::Block& block) __attribute__((always_inline)) {
+                                               if (save) unpacked[b] = block;
+                                               add_block<Format, Arrangement>(block, tile, columns, y);
+                                               b++;
+                                               tile += tile_block;
+                                             });
       }
     } else {
       for (int b = 0; b < g.blocks; b++, tile += tile_block)
@@ -553,7 +555,8 @@ void group_lanes(const QuantGroup& g, const uint8_t* weights, int rows, float* t
 template <class Format, class Arrangement> void group_quantised(const QuantGroup& g) {
   const auto lanes = g.columns == 1 ? group_lanes<Format, Rowwise> : group_lanes<Format, Arrangement>;
   for (int r = 0; r < g.rows; r += kLaneRows)
-    lanes(g, g.weights + static_cast<size_t>(r) * g.row_bytes, g.rows - r < kLaneRows ? g.rows - r : kLaneRows, g.y + r);
+    lanes(g, g.weights + static_cast<size_t>(r) * g.row_bytes, g.rows - r < kLaneRows ? g.rows - r : kLaneRows,
+          g.y + r);
 }
 
 template <class Arrangement>

@@ -19,7 +19,8 @@ namespace {
 
 /// Of one expert's matrices.
 int groups_of(std::span<const Matrix> stacks, int experts) {
-  return static_cast<int>(stacks.size()) * static_cast<int>((stacks[0].rows / experts + cpu::kGroupRows - 1) / cpu::kGroupRows);
+  return static_cast<int>(stacks.size()) *
+         static_cast<int>((stacks[0].rows / experts + cpu::kGroupRows - 1) / cpu::kGroupRows);
 }
 
 /// Weights that are in memory twice while they move.
@@ -44,8 +45,8 @@ void PackedStack::drop() {
   base_ = nullptr;
 }
 
-void PackedStack::fill(std::span<const Matrix> stacks, int experts, cpu::Format format, const cpu::Kernels& kernels, ThreadPool& pool,
-                       const MappedFile& file) {
+void PackedStack::fill(std::span<const Matrix> stacks, int experts, cpu::Format format, const cpu::Kernels& kernels,
+                       ThreadPool& pool, const MappedFile& file) {
   groups_ = groups_of(stacks, experts);
   group_bytes_ = cpu::packed_group_bytes(format, stacks[0].columns / cpu::kBlock);
   bytes_ = bytes_for(stacks, experts, format);
@@ -70,12 +71,14 @@ void PackedStack::fill(std::span<const Matrix> stacks, int experts, cpu::Format 
   }
 }
 
-void PackedStack::pack(std::span<const Matrix> stacks, int experts, cpu::Format format, const cpu::Kernels& kernels, ThreadPool& pool,
-                       const MappedFile& file) {
+void PackedStack::pack(std::span<const Matrix> stacks, int experts, cpu::Format format, const cpu::Kernels& kernels,
+                       ThreadPool& pool, const MappedFile& file) {
   const int rows = static_cast<int>(stacks[0].rows / experts), blocks = stacks[0].columns / cpu::kBlock;
   // A task packs group number `task` of every stack, counted through all experts.
   const int count = static_cast<int>(stacks.size()), groups = groups_ / count, tasks = experts * groups;
-  const auto row_of = [&](int task) { return static_cast<int64_t>(task / groups) * rows + task % groups * cpu::kGroupRows; };
+  const auto row_of = [&](int task) {
+    return static_cast<int64_t>(task / groups) * rows + task % groups * cpu::kGroupRows;
+  };
   const int step = std::max(1, static_cast<int>(kMovedAtOnce / (group_bytes_ * stacks.size())));
   for (int done = 0; done < tasks; done += step) {
     const int end = std::min(done + step, tasks);
@@ -83,13 +86,15 @@ void PackedStack::pack(std::span<const Matrix> stacks, int experts, cpu::Format 
       const int task = done + i, first = task % groups * cpu::kGroupRows;
       uint8_t* to = base_ + static_cast<size_t>(task) * stacks.size() * group_bytes_;
       for (const Matrix& stack : stacks) {
-        packed_layout(kernels, format).pack(stack.row(row_of(task)), stack.row_bytes, std::min(cpu::kGroupRows, rows - first), blocks, to);
+        packed_layout(kernels, format)
+            .pack(stack.row(row_of(task)), stack.row_bytes, std::min(cpu::kGroupRows, rows - first), blocks, to);
         to += group_bytes_;
       }
     });
     for (const Matrix& stack : stacks) {
       const uint8_t* from = stack.row(row_of(done));
-      file.release(from, static_cast<size_t>((end < tasks ? stack.row(row_of(end)) : stack.data + stack.bytes()) - from));
+      file.release(from,
+                   static_cast<size_t>((end < tasks ? stack.row(row_of(end)) : stack.data + stack.bytes()) - from));
     }
   }
 }

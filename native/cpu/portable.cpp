@@ -224,7 +224,8 @@ void row_times_tile(const uint8_t* row, int blocks, const uint8_t* tile, int col
   float acc[kTileRows] = {};
   for (int b = 0; b < blocks; b++, tile += kPackedBlockBytes * columns) {
     Block block;
-    Format::unpack(row + static_cast<size_t>(b / Format::kUnit.blocks) * Format::kUnit.bytes, b % Format::kUnit.blocks, block);
+    Format::unpack(row + static_cast<size_t>(b / Format::kUnit.blocks) * Format::kUnit.bytes, b % Format::kUnit.blocks,
+                   block);
     for (int c = 0; c < columns; c++) {
       int8_t q[kBlock];
       float scale;
@@ -256,10 +257,11 @@ float exp_f32(float x) { return exp<Array<1>>({x}).lane[0]; }
 
 const Kernels* portable_kernels() {
   static constexpr Kernels kernels = make_kernels<Array<kLanes>>(
-      "portable", {{group_quantised<Mxfp4>, group_quantised<Q8_0>, group_quantised<Nibbles<Format::q4_0, false, false>>,
-                    group_quantised<Nibbles<Format::q4_1, true, false>>, group_quantised<Nibbles<Format::q5_0, false, true>>,
-                    group_quantised<Nibbles<Format::q5_1, true, true>>, group_quantised<NibblesK<Format::q4_k, false>>,
-                    group_quantised<NibblesK<Format::q5_k, true>>, group_quantised<Q6_K>}});
+      "portable",
+      {{group_quantised<Mxfp4>, group_quantised<Q8_0>, group_quantised<Nibbles<Format::q4_0, false, false>>,
+        group_quantised<Nibbles<Format::q4_1, true, false>>, group_quantised<Nibbles<Format::q5_0, false, true>>,
+        group_quantised<Nibbles<Format::q5_1, true, true>>, group_quantised<NibblesK<Format::q4_k, false>>,
+        group_quantised<NibblesK<Format::q5_k, true>>, group_quantised<Q6_K>}});
   return &kernels;
 }
 

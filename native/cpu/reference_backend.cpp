@@ -53,14 +53,16 @@ class ReferenceBackend final : public Backend {
     pairs_.resize(size(rows_, 2 * E));
     for (int r = 0; r < rows_; r++) {
       std::memcpy(&pairs_[size(r, 2 * E)], &e[size(r, E)], static_cast<size_t>(E) * sizeof(float));
-      std::memcpy(&pairs_[size(r, 2 * E) + static_cast<size_t>(E)], &g[size(r, E)], static_cast<size_t>(E) * sizeof(float));
+      std::memcpy(&pairs_[size(r, 2 * E) + static_cast<size_t>(E)], &g[size(r, E)],
+                  static_cast<size_t>(E) * sizeof(float));
     }
     x_ = model_.head().norm_before_residual ? g : given;
   }
 
   void read_hidden(float* to, size_t stride) override {
     for (int r = 0; r < rows_; r++)
-      std::memcpy(to + static_cast<size_t>(r) * stride, &x_[size(r, config_.embedding)], static_cast<size_t>(config_.embedding) * sizeof(float));
+      std::memcpy(to + static_cast<size_t>(r) * stride, &x_[size(r, config_.embedding)],
+                  static_cast<size_t>(config_.embedding) * sizeof(float));
   }
 
   void project(const Matrix& matrix, const float* x, int rows, float* y) override {
@@ -133,7 +135,8 @@ class ReferenceBackend final : public Backend {
           for (int d = 0; d < D; d++) out[static_cast<size_t>(d)] += p * value[d];
         }
         for (int d = 0; d < D; d++)
-          a_[size(r, config_.q_length()) + size(head, D) + static_cast<size_t>(d)] = static_cast<float>(out[static_cast<size_t>(d)] / total);
+          a_[size(r, config_.q_length()) + size(head, D) + static_cast<size_t>(d)] =
+              static_cast<float>(out[static_cast<size_t>(d)] / total);
       });
   }
 
@@ -155,7 +158,8 @@ class ReferenceBackend final : public Backend {
       std::iota(order.begin(), order.end(), 0);
       std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return score[a] > score[b]; });
       double total = 0;
-      for (int u = 0; u < used; u++) total += std::exp(static_cast<double>(score[order[static_cast<size_t>(u)]]) - score[order[0]]);
+      for (int u = 0; u < used; u++)
+        total += std::exp(static_cast<double>(score[order[static_cast<size_t>(u)]]) - score[order[0]]);
       for (int u = 0; u < used; u++) {
         int expert = order[static_cast<size_t>(u)];
         rows_of[static_cast<size_t>(expert)].push_back(
@@ -168,11 +172,13 @@ class ReferenceBackend final : public Backend {
       if (count == 0) continue;
       Floats in(size(count, E));
       for (int i = 0; i < count; i++)
-        std::memcpy(&in[size(i, E)], &h[size(chosen[static_cast<size_t>(i)].first, E)], static_cast<size_t>(E) * sizeof(float));
+        std::memcpy(&in[size(i, E)], &h[size(chosen[static_cast<size_t>(i)].first, E)],
+                    static_cast<size_t>(E) * sizeof(float));
       Floats out = feed_forward(layer, e, in, count);
       for (int i = 0; i < count; i++) {
         auto [row, weight] = chosen[static_cast<size_t>(i)];
-        for (int d = 0; d < E; d++) x_[size(row, E) + static_cast<size_t>(d)] += weight * out[size(i, E) + static_cast<size_t>(d)];
+        for (int d = 0; d < E; d++)
+          x_[size(row, E) + static_cast<size_t>(d)] += weight * out[size(i, E) + static_cast<size_t>(d)];
       }
     }
   }
@@ -181,7 +187,8 @@ class ReferenceBackend final : public Backend {
     const int E = config_.embedding, count = static_cast<int>(batch_->outputs.size());
     Floats chosen(size(count, E));
     for (int o = 0; o < count; o++)
-      std::memcpy(&chosen[size(o, E)], &x_[size(batch_->outputs[static_cast<size_t>(o)], E)], static_cast<size_t>(E) * sizeof(float));
+      std::memcpy(&chosen[size(o, E)], &x_[size(batch_->outputs[static_cast<size_t>(o)], E)],
+                  static_cast<size_t>(E) * sizeof(float));
     logits_ = matmul(model_.output(), rms_norm(chosen, count, E, model_.output_norm()), count, nullptr);
     return logits_.data();
   }
@@ -210,10 +217,12 @@ class ReferenceBackend final : public Backend {
     Floats y(x.size());
     for (int r = 0; r < rows; r++) {
       double sum = 0;
-      for (int i = 0; i < n; i++) sum += static_cast<double>(x[size(r, n) + static_cast<size_t>(i)]) * x[size(r, n) + static_cast<size_t>(i)];
+      for (int i = 0; i < n; i++)
+        sum += static_cast<double>(x[size(r, n) + static_cast<size_t>(i)]) * x[size(r, n) + static_cast<size_t>(i)];
       double scale = 1 / std::sqrt(sum / n + config_.rms_epsilon);
       for (int i = 0; i < n; i++)
-        y[size(r, n) + static_cast<size_t>(i)] = static_cast<float>(x[size(r, n) + static_cast<size_t>(i)] * scale * weight[i]);
+        y[size(r, n) + static_cast<size_t>(i)] =
+            static_cast<float>(x[size(r, n) + static_cast<size_t>(i)] * scale * weight[i]);
     }
     return y;
   }
@@ -227,7 +236,8 @@ class ReferenceBackend final : public Backend {
       dequantize_row(matrix, o, w.data());
       for (int r = 0; r < rows; r++) {
         double sum = bias ? bias[o] : 0.0;
-        for (int i = 0; i < n; i++) sum += static_cast<double>(w[static_cast<size_t>(i)]) * x[size(r, n) + static_cast<size_t>(i)];
+        for (int i = 0; i < n; i++)
+          sum += static_cast<double>(w[static_cast<size_t>(i)]) * x[size(r, n) + static_cast<size_t>(i)];
         y[size(r, outputs) + static_cast<size_t>(o)] = static_cast<float>(sum);
       }
     });

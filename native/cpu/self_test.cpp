@@ -17,7 +17,6 @@ namespace hearth::cpu {
 
 namespace {
 
-
 /// One kernel of the table with its inputs, the same for every set.
 struct Case {
   std::string kernel, shape;
@@ -50,9 +49,11 @@ struct FormatInfo {
   int halves[2];
 };
 constexpr FormatInfo kFormatInfos[] = {
-    {Format::mxfp4, TensorType::MXFP4, {-1, -1}}, {Format::q8_0, TensorType::Q8_0, {0, -1}}, {Format::q4_0, TensorType::Q4_0, {0, -1}},
-    {Format::q4_1, TensorType::Q4_1, {0, 2}},     {Format::q5_0, TensorType::Q5_0, {0, -1}}, {Format::q5_1, TensorType::Q5_1, {0, 2}},
-    {Format::q4_k, TensorType::Q4_K, {0, 2}},     {Format::q5_k, TensorType::Q5_K, {0, 2}},  {Format::q6_k, TensorType::Q6_K, {208, -1}}};
+    {Format::mxfp4, TensorType::MXFP4, {-1, -1}}, {Format::q8_0, TensorType::Q8_0, {0, -1}},
+    {Format::q4_0, TensorType::Q4_0, {0, -1}},    {Format::q4_1, TensorType::Q4_1, {0, 2}},
+    {Format::q5_0, TensorType::Q5_0, {0, -1}},    {Format::q5_1, TensorType::Q5_1, {0, 2}},
+    {Format::q4_k, TensorType::Q4_K, {0, 2}},     {Format::q5_k, TensorType::Q5_K, {0, 2}},
+    {Format::q6_k, TensorType::Q6_K, {208, -1}}};
 static_assert(std::size(kFormatInfos) == kFormats);
 
 /// A quantised matrix times `columns` rows of activations, in groups of 16 weight rows as the backend cuts it.
@@ -78,13 +79,19 @@ Case quantised(const FormatInfo& info, bool packed, int rows, int blocks, int co
   for (int c = 0; c < columns; c++) {
     const auto at = static_cast<size_t>(c);
     order[at] = c;
-    plain.quantize_row(&x[at * static_cast<size_t>(k)], k, &q[at * static_cast<size_t>(k)], &scales[at * static_cast<size_t>(blocks)],
-                       &sums[at * static_cast<size_t>(blocks)]);
+    plain.quantize_row(&x[at * static_cast<size_t>(k)], k, &q[at * static_cast<size_t>(k)],
+                       &scales[at * static_cast<size_t>(blocks)], &sums[at * static_cast<size_t>(blocks)]);
   }
 
   Case out{std::string(type_traits(info.type)->name) + (packed ? " products, packed" : " products"),
-           text("%d x %d, %d row%s", rows, k, columns, columns == 1 ? "" : "s"), 2e-6 * std::sqrt(blocks),
-           static_cast<double>(weights->size()), 2.0 * rows * k * columns, nullptr, nullptr, {}, {}};
+           text("%d x %d, %d row%s", rows, k, columns, columns == 1 ? "" : "s"),
+           2e-6 * std::sqrt(blocks),
+           static_cast<double>(weights->size()),
+           2.0 * rows * k * columns,
+           nullptr,
+           nullptr,
+           {},
+           {}};
   const Matrix matrix{info.type, weights->data(), rows, k, row_bytes};
   std::vector<std::vector<float>> values(static_cast<size_t>(rows), std::vector<float>(static_cast<size_t>(k)));
   for (int r = 0; r < rows; r++) dequantize_row(matrix, r, values[static_cast<size_t>(r)].data());
@@ -93,7 +100,8 @@ Case quantised(const FormatInfo& info, bool packed, int rows, int blocks, int co
       double sum = 0, magnitude = 0;
       for (int i = 0; i < k; i++) {
         const auto at = static_cast<size_t>(c * k + i);
-        const double term = static_cast<double>(row[static_cast<size_t>(i)]) * q[at] * static_cast<double>(scales[at / kBlock]);
+        const double term =
+            static_cast<double>(row[static_cast<size_t>(i)]) * q[at] * static_cast<double>(scales[at / kBlock]);
         sum += term;
         magnitude += std::fabs(term);
       }
@@ -112,29 +120,40 @@ Case quantised(const FormatInfo& info, bool packed, int rows, int blocks, int co
   auto scratch = std::make_shared<Memory>(), repacked = std::make_shared<Memory>(), tiles = std::make_shared<Memory>();
   const int groups = (rows + kGroupRows - 1) / kGroupRows;
   const Format format = info.format;
-  out.present = [packed, format](const Kernels& kernels) { return !packed || packed_layout(kernels, format).pack != nullptr; };
+  out.present = [packed, format](const Kernels& kernels) {
+    return !packed || packed_layout(kernels, format).pack != nullptr;
+  };
   out.run = [=](const Kernels& kernels, std::vector<float>& y) {
     const auto rows_of = [&](int g) { return std::min(kGroupRows, rows - g * kGroupRows); };
     const size_t group_bytes = packed ? packed_group_bytes(format, blocks) : row_bytes * kGroupRows;
     if (packed && repacked->owner != &kernels) {
       uint8_t* to = repacked->get(group_bytes * static_cast<size_t>(groups));
       for (int g = 0; g < groups; g++)
-        packed_layout(kernels, format).pack(weights->data() + static_cast<size_t>(g * kGroupRows) * row_bytes, row_bytes, rows_of(g), blocks,
-                                            to + static_cast<size_t>(g) * group_bytes);
+        packed_layout(kernels, format)
+            .pack(weights->data() + static_cast<size_t>(g * kGroupRows) * row_bytes, row_bytes, rows_of(g), blocks,
+                  to + static_cast<size_t>(g) * group_bytes);
       repacked->owner = &kernels;
     }
     const uint8_t* from = packed ? repacked->aligned : weights->data();
     if (tiles->owner != &kernels) {
       uint8_t* to = tiles->get(tile_bytes(columns, blocks));
       for (int first = 0; first < columns; first += kTileRows)
-        kernels.pack_tile(q.data(), scales.data(), sums.data(), k, &order[static_cast<size_t>(first)], std::min(kTileRows, columns - first),
-                          to + tile_bytes(first, blocks));
+        kernels.pack_tile(q.data(), scales.data(), sums.data(), k, &order[static_cast<size_t>(first)],
+                          std::min(kTileRows, columns - first), to + tile_bytes(first, blocks));
       tiles->owner = &kernels;
     }
     if (!scratch->aligned) scratch->get(scratch_bytes(blocks));
     const auto group = [&](int first, int count) {
-      return QuantGroup{from + static_cast<size_t>(first) * group_bytes, packed ? group_bytes : row_bytes, count, blocks, tiles->aligned,
-                        columns, y.data() + first * kGroupRows, static_cast<size_t>(rows), weights->data() + weights->size(), scratch->aligned};
+      return QuantGroup{from + static_cast<size_t>(first) * group_bytes,
+                        packed ? group_bytes : row_bytes,
+                        count,
+                        blocks,
+                        tiles->aligned,
+                        columns,
+                        y.data() + first * kGroupRows,
+                        static_cast<size_t>(rows),
+                        weights->data() + weights->size(),
+                        scratch->aligned};
     };
     if (packed) return packed_layout(kernels, format).group(group(0, rows));
     for (int g = 0; g < groups; g++) quant_group(kernels, format)(group(g, rows_of(g)));
@@ -159,8 +178,15 @@ Case floats(Floats type, int rows, int k, int columns, Random& random) {
   auto x = std::make_shared<std::vector<float>>(static_cast<size_t>(columns * k));
   random.fill(*x);
   const char* name = type == Floats::f32 ? "group_f32" : type == Floats::f16 ? "group_f16" : "group_bf16";
-  Case out{name, text("%d x %d, %d row%s", rows, k, columns, columns == 1 ? "" : "s"), 2e-6 * std::sqrt(k / 16.0), static_cast<double>(weights->size()),
-           2.0 * rows * k * columns, [](const Kernels&) { return true; }, nullptr, {}, {}};
+  Case out{name,
+           text("%d x %d, %d row%s", rows, k, columns, columns == 1 ? "" : "s"),
+           2e-6 * std::sqrt(k / 16.0),
+           static_cast<double>(weights->size()),
+           2.0 * rows * k * columns,
+           [](const Kernels&) { return true; },
+           nullptr,
+           {},
+           {}};
   for (int c = 0; c < columns; c++)
     for (int r = 0; r < rows; r++) {
       double sum = 0, magnitude = 0;
@@ -173,15 +199,17 @@ Case floats(Floats type, int rows, int k, int columns, Random& random) {
       out.scale.push_back(magnitude);
     }
   out.run = [=](const Kernels& kernels, std::vector<float>& y) {
-    FloatGroup group{weights->data(), static_cast<size_t>(k) * element, rows, k, x->data(), static_cast<size_t>(k), columns, y.data(),
-                     static_cast<size_t>(rows)};
+    FloatGroup group{
+        weights->data(), static_cast<size_t>(k) * element, rows, k, x->data(), static_cast<size_t>(k), columns,
+        y.data(),        static_cast<size_t>(rows)};
     (type == Floats::f32 ? kernels.group_f32 : type == Floats::f16 ? kernels.group_f16 : kernels.group_bf16)(group);
   };
   return out;
 }
 
 Case norm(int n, Random& random) {
-  auto x = std::make_shared<std::vector<float>>(static_cast<size_t>(n)), w = std::make_shared<std::vector<float>>(static_cast<size_t>(n));
+  auto x = std::make_shared<std::vector<float>>(static_cast<size_t>(n)),
+       w = std::make_shared<std::vector<float>>(static_cast<size_t>(n));
   random.fill(*x, 3);
   random.fill(*w);
   Case out{"rms_norm", text("%d", n), 2e-6, 12.0 * n, 4.0 * n, [](const Kernels&) { return true; }, nullptr, {}, {}};
@@ -191,17 +219,21 @@ Case norm(int n, Random& random) {
     out.wanted.push_back((*x)[i] / std::sqrt(sum / n + 1e-5f) * (*w)[i]);
     out.scale.push_back(std::fabs(out.wanted.back()) + 1e-3);
   }
-  out.run = [=](const Kernels& kernels, std::vector<float>& y) { kernels.rms_norm(x->data(), w->data(), n, 1e-5f, y.data()); };
+  out.run = [=](const Kernels& kernels, std::vector<float>& y) {
+    kernels.rms_norm(x->data(), w->data(), n, 1e-5f, y.data());
+  };
   return out;
 }
 
 Case swiglu(int n, Random& random) {
-  auto gate = std::make_shared<std::vector<float>>(static_cast<size_t>(n)), up = std::make_shared<std::vector<float>>(static_cast<size_t>(n));
+  auto gate = std::make_shared<std::vector<float>>(static_cast<size_t>(n)),
+       up = std::make_shared<std::vector<float>>(static_cast<size_t>(n));
   random.fill(*gate, 12);
   random.fill(*up, 12);
   Case out{"swiglu", text("%d", n), 4e-6, 12.0 * n, 8.0 * n, [](const Kernels&) { return true; }, nullptr, {}, {}};
   for (size_t i = 0; i < gate->size(); i++) {
-    const double g = std::min<double>((*gate)[i], kSwigluLimit), u = std::clamp<double>((*up)[i], -kSwigluLimit, kSwigluLimit);
+    const double g = std::min<double>((*gate)[i], kSwigluLimit),
+                 u = std::clamp<double>((*up)[i], -kSwigluLimit, kSwigluLimit);
     out.wanted.push_back(g / (1 + std::exp(-static_cast<double>(kSwigluAlpha) * g)) * (u + 1));
     out.scale.push_back(std::fabs(out.wanted.back()) + 1e-3);
   }
@@ -212,7 +244,8 @@ Case swiglu(int n, Random& random) {
 }
 
 Case silu(int n, Random& random) {
-  auto gate = std::make_shared<std::vector<float>>(static_cast<size_t>(n)), up = std::make_shared<std::vector<float>>(static_cast<size_t>(n));
+  auto gate = std::make_shared<std::vector<float>>(static_cast<size_t>(n)),
+       up = std::make_shared<std::vector<float>>(static_cast<size_t>(n));
   random.fill(*gate, 12);
   random.fill(*up, 12);
   Case out{"silu_glu", text("%d", n), 4e-6, 12.0 * n, 6.0 * n, [](const Kernels&) { return true; }, nullptr, {}, {}};
@@ -220,7 +253,9 @@ Case silu(int n, Random& random) {
     out.wanted.push_back((*gate)[i] / (1 + std::exp(-static_cast<double>((*gate)[i]))) * (*up)[i]);
     out.scale.push_back(std::fabs(out.wanted.back()) + 1e-3);
   }
-  out.run = [=](const Kernels& kernels, std::vector<float>& y) { kernels.silu_glu(gate->data(), up->data(), n, y.data()); };
+  out.run = [=](const Kernels& kernels, std::vector<float>& y) {
+    kernels.silu_glu(gate->data(), up->data(), n, y.data());
+  };
   return out;
 }
 
@@ -270,8 +305,10 @@ Case attention(bool q8_0, int keys, int window, Random& random) {
     for (int d = 0; d < kLength; d++) {
       const size_t block = static_cast<size_t>(j / kCacheBlock) * bytes, at = static_cast<size_t>(j * kLength + d);
       const int slot = j % kCacheBlock, group = d / kCacheScaled;
-      store(&cache->keys[block], static_cast<size_t>(d * kCacheBlock + slot), static_cast<size_t>(group * kCacheBlock + slot), k[at]);
-      store(&cache->values[block], static_cast<size_t>(slot * kLength + d), static_cast<size_t>(slot * groups + group), v[at]);
+      store(&cache->keys[block], static_cast<size_t>(d * kCacheBlock + slot),
+            static_cast<size_t>(group * kCacheBlock + slot), k[at]);
+      store(&cache->values[block], static_cast<size_t>(slot * kLength + d), static_cast<size_t>(slot * groups + group),
+            v[at]);
     }
   for (int b = 0; b < blocks; b++) {
     cache->key_blocks.push_back(&cache->keys[static_cast<size_t>(b) * bytes]);
@@ -282,9 +319,15 @@ Case attention(bool q8_0, int keys, int window, Random& random) {
   cache->max.resize(kRows * kHeads);
   cache->sum.resize(kRows * kHeads);
   const int first = keys - kRows;
-  Case out{q8_0 ? "attend_q8_0" : "attend", text("%d rows of %d heads, %d keys, window %d", kRows, kHeads, keys, window), 1e-5,
+  Case out{q8_0 ? "attend_q8_0" : "attend",
+           text("%d rows of %d heads, %d keys, window %d", kRows, kHeads, keys, window),
+           1e-5,
            2.0 * static_cast<double>(bytes) * (window > 0 ? std::min(keys, window) : keys) / kCacheBlock,
-           4.0 * kRows * kHeads * kLength * (window > 0 ? std::min(keys, window) : keys), [](const Kernels&) { return true; }, nullptr, {}, {}};
+           4.0 * kRows * kHeads * kLength * (window > 0 ? std::min(keys, window) : keys),
+           [](const Kernels&) { return true; },
+           nullptr,
+           {},
+           {}};
   for (int r = 0; r < kRows; r++)
     for (int h = 0; h < kHeads; h++) {
       const int position = first + r, begin = window > 0 ? std::max(0, position - window + 1) : 0;
@@ -293,21 +336,36 @@ Case attention(bool q8_0, int keys, int window, Random& random) {
       for (int j = begin; j <= position; j++) {
         double s = 0;
         for (int d = 0; d < kLength; d++)
-          s += static_cast<double>(cache->q[static_cast<size_t>((r * kHeads + h) * kLength + d)]) * k[static_cast<size_t>(j * kLength + d)];
+          s += static_cast<double>(cache->q[static_cast<size_t>((r * kHeads + h) * kLength + d)]) *
+               k[static_cast<size_t>(j * kLength + d)];
         score.push_back(s / 8);
         top = std::max(top, score.back());
       }
       for (double& s : score) total += s = std::exp(s - top);
       for (int d = 0; d < kLength; d++) {
         double sum = 0;
-        for (int j = begin; j <= position; j++) sum += score[static_cast<size_t>(j - begin)] * v[static_cast<size_t>(j * kLength + d)];
+        for (int j = begin; j <= position; j++)
+          sum += score[static_cast<size_t>(j - begin)] * v[static_cast<size_t>(j * kLength + d)];
         out.wanted.push_back(sum / total);
         out.scale.push_back(1);
       }
     }
   out.run = [=](const Kernels& kernels, std::vector<float>& y) {
-    AttendChunk chunk{cache->q.data(), kHeads * kLength, kRows, kHeads, kLength, 0.125f, first, window, 0, keys,
-                      cache->key_blocks.data(), cache->value_blocks.data(), y.data(), cache->max.data(), cache->sum.data()};
+    AttendChunk chunk{cache->q.data(),
+                      kHeads * kLength,
+                      kRows,
+                      kHeads,
+                      kLength,
+                      0.125f,
+                      first,
+                      window,
+                      0,
+                      keys,
+                      cache->key_blocks.data(),
+                      cache->value_blocks.data(),
+                      y.data(),
+                      cache->max.data(),
+                      cache->sum.data()};
     (q8_0 ? kernels.attend_q8_0 : kernels.attend)(chunk);
     for (size_t i = 0; i < y.size(); i++) y[i] /= cache->sum[i / kLength];
   };
@@ -334,10 +392,19 @@ Case half_conversion(int n, Random& random) {
 Case quantisation(int n, Random& random) {
   auto x = std::make_shared<std::vector<float>>(static_cast<size_t>(n));
   random.fill(*x, 5);
-  Case out{"quantize_row", text("%d", n), 0.501 / 127, 5.0 * n, 2.0 * n, [](const Kernels&) { return true; }, nullptr, {}, {}};
+  Case out{"quantize_row",
+           text("%d", n),
+           0.501 / 127,
+           5.0 * n,
+           2.0 * n,
+           [](const Kernels&) { return true; },
+           nullptr,
+           {},
+           {}};
   for (int i = 0; i < n; i++) {
     double most = 0;
-    for (int j = i / kBlock * kBlock; j < (i / kBlock + 1) * kBlock; j++) most = std::max(most, std::fabs(static_cast<double>((*x)[static_cast<size_t>(j)])));
+    for (int j = i / kBlock * kBlock; j < (i / kBlock + 1) * kBlock; j++)
+      most = std::max(most, std::fabs(static_cast<double>((*x)[static_cast<size_t>(j)])));
     out.wanted.push_back((*x)[static_cast<size_t>(i)]);
     out.scale.push_back(most);
   }
@@ -379,7 +446,8 @@ std::vector<std::function<Case(Random&)>> cases(bool full) {
 }
 
 KernelCheck check(const Case& test, const Kernels& kernels, const std::vector<float>& portable) {
-  KernelCheck out{"cpu", kernels.name, test.kernel, test.shape, 0, test.tolerance, false, "", 0, test.bytes, test.operations};
+  KernelCheck out{"cpu", kernels.name, test.kernel,    test.shape, 0, test.tolerance, false, "",
+                  0,     test.bytes,   test.operations};
   std::vector<float> got(test.wanted.size(), NAN);
   test.run(kernels, got);
   size_t different = 0;
@@ -387,8 +455,10 @@ KernelCheck check(const Case& test, const Kernels& kernels, const std::vector<fl
     out.error = deviation(out.error, got[i], test.wanted[i], test.scale[i]);
     different += !portable.empty() && std::bit_cast<uint32_t>(got[i]) != std::bit_cast<uint32_t>(portable[i]);
   }
-  if (!(out.error <= test.tolerance)) out.problem = text("deviates from the reference by %.2g, more than %.2g", out.error, test.tolerance);
-  else if (different > 0) out.problem = text("%zu of %zu values are not the portable kernel's bits", different, got.size());
+  if (!(out.error <= test.tolerance))
+    out.problem = text("deviates from the reference by %.2g, more than %.2g", out.error, test.tolerance);
+  else if (different > 0)
+    out.problem = text("%zu of %zu values are not the portable kernel's bits", different, got.size());
   out.ok = out.problem.empty();
   out.milliseconds = time_of([&] { test.run(kernels, got); });
   return out;
@@ -408,7 +478,8 @@ void self_test(const SelfTestOptions& options) {
     }
     // The packed layout is each set's own; its results are those of the file's layout.
     for (auto* set = available_kernels(); *set && !options.stopped(); set++)
-      if (test.present(**set)) options.report(check(test, **set, *set == portable_kernels() ? std::vector<float>{} : portable));
+      if (test.present(**set))
+        options.report(check(test, **set, *set == portable_kernels() ? std::vector<float>{} : portable));
   }
 }
 

@@ -73,8 +73,9 @@ template <class V, class Body> void for_each_vector(int n, Body body) {
   for (; i + kLanes <= n; i += kLanes)
     body(i, [](const float* p) { return V::load(p); }, [](float* p, typename V::F v) { V::store(p, v); });
   if (const int rest = n - i; rest > 0)
-    body(i, [rest](const float* p) { return load_partial<V>(p, rest); },
-         [rest](float* p, typename V::F v) { store_partial<V>(p, v, rest); });
+    body(
+        i, [rest](const float* p) { return load_partial<V>(p, rest); },
+        [rest](float* p, typename V::F v) { store_partial<V>(p, v, rest); });
 }
 
 // ---- exp ------------------------------------------------------------------------------------------------------------
@@ -109,9 +110,8 @@ template <class V> void rms_norm(const float* x, const float* weight, int n, flo
   });
   const float scale = 1.0f / sqrtf(V::sum(squares) / static_cast<float>(n) + epsilon);
   const typename V::F s = V::set1(scale);
-  for_each_vector<V>(n, [&](int i, auto load, auto store) {
-    store(y + i, V::mul(V::mul(load(x + i), s), load(weight + i)));
-  });
+  for_each_vector<V>(
+      n, [&](int i, auto load, auto store) { store(y + i, V::mul(V::mul(load(x + i), s), load(weight + i))); });
 }
 
 template <class V> void swiglu(const float* gate, const float* up, int n, float alpha, float limit, float* y) {
@@ -182,8 +182,8 @@ template <class V> void quantize_row(const float* x, int k, int8_t* q, float* sc
 /// Kernels::pack_tile; sum_of(q, sum) gives what the tile has as the sum of a block with these elements. Block by block, so that the
 /// tile, larger than L1, is written once from its beginning to its end.
 template <class V, class SumOf>
-void pack_tile(const int8_t* q, const float* scales, const int32_t* sums, int k, const int32_t* rows, int columns, uint8_t* tile,
-               SumOf sum_of) {
+void pack_tile(const int8_t* q, const float* scales, const int32_t* sums, int k, const int32_t* rows, int columns,
+               uint8_t* tile, SumOf sum_of) {
   const size_t blocks = static_cast<size_t>(k / kBlock);
   for (size_t b = 0; b < blocks; b++) {
     uint8_t *to_scale = tile + columns * kBlock, *to_sum = to_scale + columns * 4;
@@ -201,8 +201,8 @@ void pack_tile(const int8_t* q, const float* scales, const int32_t* sums, int k,
 
 /// Tiles with whole sums.
 template <class V>
-void pack_tile_plainly(const int8_t* q, const float* scales, const int32_t* sums, int k, const int32_t* rows, int columns,
-                       uint8_t* tile) {
+void pack_tile_plainly(const int8_t* q, const float* scales, const int32_t* sums, int k, const int32_t* rows,
+                       int columns, uint8_t* tile) {
   pack_tile<V>(q, scales, sums, k, rows, columns, tile, [](const int8_t*, int32_t sum) { return sum; });
 }
 
@@ -350,8 +350,12 @@ template <class V, class Cache> BlockView load_tile(const BlockView& block, int 
       V::store(to + whole,
                reader.scale_value(load_partial<V, Element>(from + whole * Element::kBytes, rest), j, whole));
   }
-  return {reinterpret_cast<const uint8_t*>(tile.keys), reinterpret_cast<const uint8_t*>(tile.values), stride,
-          block.next_keys, block.next_values, block.next_lines};
+  return {reinterpret_cast<const uint8_t*>(tile.keys),
+          reinterpret_cast<const uint8_t*>(tile.values),
+          stride,
+          block.next_keys,
+          block.next_values,
+          block.next_lines};
 }
 
 /// Where the heads of one query row keep their running state.
@@ -509,8 +513,12 @@ template <class V, class Cache> void attend(const AttendChunk& c) {
   const int last_block = (end - 1) / kCacheBlock;
   for (int i = begin / kCacheBlock; i <= last_block; i++) {
     const bool more = i < last_block;
-    const BlockView cached{c.key_blocks[i], c.value_blocks[i], c.head_length, more ? c.key_blocks[i + 1] : nullptr,
-                           more ? c.value_blocks[i + 1] : nullptr, more ? Cache::template lines<V>(c.head_length) : 0};
+    const BlockView cached{c.key_blocks[i],
+                           c.value_blocks[i],
+                           c.head_length,
+                           more ? c.key_blocks[i + 1] : nullptr,
+                           more ? c.value_blocks[i + 1] : nullptr,
+                           more ? Cache::template lines<V>(c.head_length) : 0};
     const bool direct = Cache::kDirect && c.rows == 1;
     BlockView block = direct ? cached : load_tile<V, Cache>(cached, c.head_length, tile);
     for (int r = 0; r < c.rows; r++) {
@@ -532,7 +540,8 @@ template <class V, class Cache> void attend(const AttendChunk& c) {
 
 /// A kernel set of V's float kernels and the given integer ones.
 template <class V>
-constexpr Kernels make_kernels(const char* name, const QuantGroups& quant_groups, const PackedLayouts& packed_layouts = {}) {
+constexpr Kernels make_kernels(const char* name, const QuantGroups& quant_groups,
+                               const PackedLayouts& packed_layouts = {}) {
   return {.name = name,
           .half_sums = false,
           .quantize_row = quantize_row<V>,

@@ -18,7 +18,10 @@ constexpr double kLongEnough = 5e-3;
 class Bench {
  public:
   Bench(gpu::Device& device, KernelSet& kernels)
-      : device_(device), kernels_(kernels), stop_(device.buffer(4)), sums_(device.buffer(kMostGroups * kThreads / gpu::kSimdWidth * 4)) {
+      : device_(device),
+        kernels_(kernels),
+        stop_(device.buffer(4)),
+        sums_(device.buffer(kMostGroups * kThreads / gpu::kSimdWidth * 4)) {
     std::memset(stop_->contents(), 0, 4);
   }
 
@@ -57,7 +60,9 @@ double read_rate(Bench& bench, gpu::View memory) {
   for (size_t bytes = std::min(kLeastMemory, most);; bytes = std::min(4 * bytes, most)) {
     const auto count = static_cast<uint32_t>(bytes / 16);
     const uint32_t groups = std::clamp(count / (kThreads * gpu::kCeilingChains), 1u, kMostGroups);
-    const auto round = [&] { return bench.run("ceiling_read", {count, 0, 0}, groups, {memory.buffer, memory.offset, bytes}); };
+    const auto round = [&] {
+      return bench.run("ceiling_read", {count, 0, 0}, groups, {memory.buffer, memory.offset, bytes});
+    };
     round();  // brings the memory in
     if (bytes == most || round() >= kLongEnough) return median_rate(static_cast<double>(bytes), round);
   }

@@ -1,14 +1,10 @@
 // What this GPU can do at most, measured: reading memory, and multiply-adds out of registers.
 #include "common.h"
 
-kernel void ceiling_read(
-    constant CeilingArgs & args [[buffer(0)]],
-    device const uint4 * data [[buffer(1)]],
-    device uint * sums [[buffer(2)]],
-    device const uint * stop [[buffer(30)]],
-    uint thread_index [[thread_position_in_grid]],
-    uint threads [[threads_per_grid]],
-    uint lane [[thread_index_in_simdgroup]]) {
+kernel void ceiling_read(constant CeilingArgs& args [[buffer(0)]], device const uint4* data [[buffer(1)]],
+                         device uint* sums [[buffer(2)]], device const uint* stop [[buffer(30)]],
+                         uint thread_index [[thread_position_in_grid]], uint threads [[threads_per_grid]],
+                         uint lane [[thread_index_in_simdgroup]]) {
   if (*stop != 0u) return;
   uint4 sum[kCeilingChains];
   for (uint c = 0; c < kCeilingChains; c++) sum[c] = uint4(0u);
@@ -23,12 +19,9 @@ kernel void ceiling_read(
   if (lane == 0u) sums[thread_index / kSimdWidth] = total;
 }
 
-kernel void ceiling_multiply_add(
-    constant CeilingArgs & args [[buffer(0)]],
-    device float * sums [[buffer(1)]],
-    device const uint * stop [[buffer(30)]],
-    uint thread_index [[thread_position_in_grid]],
-    uint lane [[thread_index_in_simdgroup]]) {
+kernel void ceiling_multiply_add(constant CeilingArgs& args [[buffer(0)]], device float* sums [[buffer(1)]],
+                                 device const uint* stop [[buffer(30)]], uint thread_index [[thread_position_in_grid]],
+                                 uint lane [[thread_index_in_simdgroup]]) {
   if (*stop != 0u) return;
   float4 value[kCeilingChains];
   for (uint c = 0; c < kCeilingChains; c++) value[c] = float4(float(lane), float(c), 1.0f, 0.0f);

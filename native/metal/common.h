@@ -6,8 +6,8 @@
 // the types with a minimum, scale · q − minimum, where both products are exact and the difference is rounded once), so this defines the
 // bits. Sums are written as fma() so that no compiler's contraction can change them.
 #pragma once
-#include <metal_stdlib>
 #include <metal_simdgroup>
+#include <metal_stdlib>
 
 #include "kernel_args.h"
 
@@ -32,8 +32,8 @@ constant bool fc_q8_cache [[function_constant(13)]];
 static inline uint columns_of(uint given) { return is_function_constant_defined(fc_columns) ? fc_columns : given; }
 
 // ggml's tensor type ids.
-constant constexpr uint kF32 = 0, kF16 = 1, kQ4_0 = 2, kQ4_1 = 3, kQ5_0 = 6, kQ5_1 = 7, kQ8_0 = 8, kQ4_K = 12, kQ5_K = 13, kQ6_K = 14, kBF16 = 30,
-                        kMXFP4 = 39;
+constant constexpr uint kF32 = 0, kF16 = 1, kQ4_0 = 2, kQ4_1 = 3, kQ5_0 = 6, kQ5_1 = 7, kQ8_0 = 8, kQ4_K = 12,
+                        kQ5_K = 13, kQ6_K = 14, kBF16 = 30, kMXFP4 = 39;
 
 static inline ulong row_bytes(uint type, uint n) {
   switch (type) {
@@ -59,23 +59,25 @@ struct HalfBlock {
 };
 
 /// Four bytes at an even address.
-static inline uint word_at(device const uchar * from) {
-  device const ushort * words = (device const ushort *)from;
+static inline uint word_at(device const uchar* from) {
+  device const ushort* words = (device const ushort*)from;
   return uint(words[0]) | uint(words[1]) << 16;
 }
 /// The bytes that a half block of K-quants has in an array of a byte for each of 32 elements.
-static inline uint4 words_at(device const uchar * from) { return uint4(word_at(from), word_at(from + 4), word_at(from + 16), word_at(from + 20)); }
+static inline uint4 words_at(device const uchar* from) {
+  return uint4(word_at(from), word_at(from + 4), word_at(from + 16), word_at(from + 20));
+}
 
 /// The lowest four bits as the lowest bits of four bytes.
 static inline uint spread(uint bits) { return (bits & 15u) * 0x00204081u & 0x01010101u; }
 
 /// Q4_0, Q4_1, Q5_0, Q5_1 (ggml, ggml-quants.c): element i of 16 in the low half of byte i, i + 16 in the high one; the fifth bits in a word.
-static inline HalfBlock load_legacy(uint type, device const uchar * row, uint b, uint h) {
+static inline HalfBlock load_legacy(uint type, device const uchar* row, uint b, uint h) {
   const bool fifth = type == kQ5_0 || type == kQ5_1, minimum = type == kQ4_1 || type == kQ5_1;
   const uint head = minimum ? 4u : 2u, bytes = head + (fifth ? 20u : 16u);
-  device const uchar * block = row + ulong(b) * bytes;
-  device const half * numbers = (device const half *)block;
-  device const uchar * nibbles = block + bytes - 16u + 8u * h;
+  device const uchar* block = row + ulong(b) * bytes;
+  device const half* numbers = (device const half*)block;
+  device const uchar* nibbles = block + bytes - 16u + 8u * h;
   const uint a = word_at(nibbles), c = word_at(nibbles + 4);
   HalfBlock out;
   out.bits = uint4(a, c, a >> 4, c >> 4) & uint4(0x0f0f0f0fu);
@@ -91,18 +93,18 @@ static inline HalfBlock load_legacy(uint type, device const uchar * row, uint b,
 
 /// Q4_K, Q5_K: of 256 elements, 8 sub-blocks of 32, two to 32 bytes, with 6-bit scales and minimums (the last four of each in two pieces);
 /// bit s of byte i of the fifth bits is element i's of sub-block s.
-static inline HalfBlock load_q45_k(bool fifth, device const uchar * row, uint b, uint h) {
+static inline HalfBlock load_q45_k(bool fifth, device const uchar* row, uint b, uint h) {
   const uint s = b % 8u;
   // Words: d and the minimums' own scale, three of scales, eight of fifth bits (Q5_K), 32 of nibbles.
-  device const uint * words = (device const uint *)(row + ulong(b / 8u) * (fifth ? 176u : 144u));
+  device const uint* words = (device const uint*)(row + ulong(b / 8u) * (fifth ? 176u : 144u));
   const uint shift = s % 4u * 8u, first = words[1] >> shift, second = words[2] >> shift, third = words[3] >> shift;
   const uint scale = s < 4u ? first & 63u : (third & 15u) | (first >> 2 & 0x30u);
   const uint minimum = s < 4u ? second & 63u : (third >> 4 & 15u) | (second >> 2 & 0x30u);
-  device const uint * nibbles = words + (fifth ? 12u : 4u) + s / 2u * 8u + 2u * h;
+  device const uint* nibbles = words + (fifth ? 12u : 4u) + s / 2u * 8u + 2u * h;
   HalfBlock out;
   out.bits = uint4(nibbles[0], nibbles[1], nibbles[4], nibbles[5]) >> uint4(4u * (s & 1u)) & uint4(0x0f0f0f0fu);
   if (fifth) {
-    device const uint * bits = words + 4u + 2u * h;
+    device const uint* bits = words + 4u + 2u * h;
     out.bits |= (uint4(bits[0], bits[1], bits[4], bits[5]) >> uint4(s) & uint4(0x01010101u)) << uint4(4u);
   }
   const uint head = words[0];
@@ -113,20 +115,20 @@ static inline HalfBlock load_q45_k(bool fifth, device const uchar * row, uint b,
 }
 
 /// Q6_K: of each 128 elements, 64 bytes of low halves and 32 of high pairs of bits; an int8 scale for 16 elements.
-static inline HalfBlock load_q6_k(device const uchar * row, uint b, uint h) {
+static inline HalfBlock load_q6_k(device const uchar* row, uint b, uint h) {
   const uint part = b % 8u / 4u, piece = b % 4u;
-  device const uchar * block = row + ulong(b / 8u) * 210u;
-  device const char * scales = (device const char *)(block + 192u + b % 8u * 2u);
+  device const uchar* block = row + ulong(b / 8u) * 210u;
+  device const char* scales = (device const char*)(block + 192u + b % 8u * 2u);
   HalfBlock out;
   out.bits = words_at(block + 64u * part + 32u * (piece % 2u) + 8u * h) >> uint4(piece / 2u * 4u) & uint4(0x0f0f0f0fu);
   out.bits |= (words_at(block + 128u + 32u * part + 8u * h) >> uint4(2u * piece) & uint4(0x03030303u)) << uint4(4u);
-  out.scale = float(*(device const half *)(block + 208u)) * float2(float(scales[0]), float(scales[1]));
+  out.scale = float(*(device const half*)(block + 208u)) * float2(float(scales[0]), float(scales[1]));
   out.offset = out.scale * -32.0f;
   return out;
 }
 
 /// `w` is the tensor, which begins at an even address; `at` the byte offset of the row.
-static inline HalfBlock load_half_block(uint type, device const uchar * w, ulong at, uint half_block) {
+static inline HalfBlock load_half_block(uint type, device const uchar* w, ulong at, uint half_block) {
   HalfBlock out;
   out.bits = uint4(0u);
   out.scale = float2(0.0f);
@@ -136,7 +138,7 @@ static inline HalfBlock load_half_block(uint type, device const uchar * w, ulong
     const ulong block = at + ulong(b) * 17, first = block + 1 + 8 * h;
     // 17-byte blocks begin at odd addresses half the time: read whole 16-bit words and shift.
     const uint odd = uint(first & 1);
-    device const ushort * words = (device const ushort *)(w + (first - odd));
+    device const ushort* words = (device const ushort*)(w + (first - odd));
     const uint low = uint(words[0]) | uint(words[1]) << 16, high = uint(words[2]) | uint(words[3]) << 16;
     const uint last = w[first + 7];
     out.bits.x = odd != 0u ? low >> 8 | high << 24 : low;
@@ -144,9 +146,9 @@ static inline HalfBlock load_half_block(uint type, device const uchar * w, ulong
     // value = k · 2^(e − 128), and quarter() gives k · 2^−15: the factor 2^(e − 113) is a normal number for every exponent in use.
     out.scale.x = as_type<float>((min(uint(w[block]), 240u) + 14u) << 23);
   } else if (type == kQ8_0) {
-    device const uchar * block = w + at + ulong(b) * 34;
+    device const uchar* block = w + at + ulong(b) * 34;
     out.bits = words_at(block + 2 + 8 * h);
-    out.scale.x = float(*(device const half *)block);
+    out.scale.x = float(*(device const half*)block);
   } else if (type == kQ4_K || type == kQ5_K) {
     out = load_q45_k(type == kQ5_K, w + at, b, h);
   } else if (type == kQ6_K) {
@@ -163,51 +165,56 @@ static inline float4 e2m1(uint even, uint odd) {
   return float4(float(a.x), float(b.x), float(a.y), float(b.y));
 }
 
-
 /// Where quarter q of a half block begins, from the half block's first element.
 static inline uint quarter_offset(uint q) { return q < 2u ? q * 4u : q * 4u + 8u; }
 
 /// Weights k .. k + 3 of a row, the quarter q of half block `stored`.
-static inline float4 quarter(uint type, HalfBlock stored, device const uchar * w, ulong at, uint k, uint q) {
+static inline float4 quarter(uint type, HalfBlock stored, device const uchar* w, ulong at, uint k, uint q) {
   if (type == kMXFP4) {
     const uint word = (q & 1u) != 0u ? stored.bits.y : stored.bits.x;
-    const float4 value = q < 2u ? e2m1((word << 12 & 0x80008000u) | (word << 9 & 0x0e000e00u), (word << 4 & 0x80008000u) | (word << 1 & 0x0e000e00u))
-                                : e2m1((word << 8 & 0x80008000u) | (word << 5 & 0x0e000e00u), (word & 0x80008000u) | (word >> 3 & 0x0e000e00u));
+    const float4 value = q < 2u ? e2m1((word << 12 & 0x80008000u) | (word << 9 & 0x0e000e00u),
+                                       (word << 4 & 0x80008000u) | (word << 1 & 0x0e000e00u))
+                                : e2m1((word << 8 & 0x80008000u) | (word << 5 & 0x0e000e00u),
+                                       (word & 0x80008000u) | (word >> 3 & 0x0e000e00u));
     return value * stored.scale.x;
   }
   const uint bytes = q == 0u ? stored.bits.x : q == 1u ? stored.bits.y : q == 2u ? stored.bits.z : stored.bits.w;
   if (type == kQ8_0) return float4(as_type<char4>(bytes)) * stored.scale.x;
   if (type != kF16 && type != kBF16 && type != kF32)
-    return fma(float4(as_type<uchar4>(bytes)), float4(q < 2u ? stored.scale.x : stored.scale.y), float4(q < 2u ? stored.offset.x : stored.offset.y));
-  if (type == kF16) return float4(half4(*(device const packed_half4 *)(w + at + ulong(k) * 2)));
-  if (type == kBF16) return as_type<float4>(uint4(ushort4(*(device const packed_ushort4 *)(w + at + ulong(k) * 2))) << 16);
-  return float4(*(device const packed_float4 *)(w + at + ulong(k) * 4));
+    return fma(float4(as_type<uchar4>(bytes)), float4(q < 2u ? stored.scale.x : stored.scale.y),
+               float4(q < 2u ? stored.offset.x : stored.offset.y));
+  if (type == kF16) return float4(half4(*(device const packed_half4*)(w + at + ulong(k) * 2)));
+  if (type == kBF16)
+    return as_type<float4>(uint4(ushort4(*(device const packed_ushort4*)(w + at + ulong(k) * 2))) << 16);
+  return float4(*(device const packed_float4*)(w + at + ulong(k) * 4));
 }
 
 /// Weight k of a row of F32, F16 or BF16.
-static inline float scalar(uint type, device const uchar * w, ulong at, uint k) {
-  if (type == kF16) return float(*(device const half *)(w + at + ulong(k) * 2));
-  if (type == kBF16) return as_type<float>(uint(*(device const ushort *)(w + at + ulong(k) * 2)) << 16);
-  return *(device const float *)(w + at + ulong(k) * 4);
+static inline float scalar(uint type, device const uchar* w, ulong at, uint k) {
+  if (type == kF16) return float(*(device const half*)(w + at + ulong(k) * 2));
+  if (type == kBF16) return as_type<float>(uint(*(device const ushort*)(w + at + ulong(k) * 2)) << 16);
+  return *(device const float*)(w + at + ulong(k) * 4);
 }
 
 /// acc[r * C + c] += this lane's part of row rows[r] times x + x_at[c]. Rows of the first half are of matrix a, the others of b.
 template <int R, int C>
-static void accumulate(uint type_a, device const uchar * a, uint type_b, device const uchar * b, thread const uint * rows, device const float * x,
-                       thread const uint * x_at, uint n, uint lane, thread float * acc) {
+static void accumulate(uint type_a, device const uchar* a, uint type_b, device const uchar* b, thread const uint* rows,
+                       device const float* x, thread const uint* x_at, uint n, uint lane, thread float* acc) {
   ulong at[R];
   for (int r = 0; r < R; r++) at[r] = ulong(rows[r]) * row_bytes(r < (R + 1) / 2 ? type_a : type_b, n);
   const uint half_blocks = (n + 31u) / 32u * 2u;
   for (uint i = lane; i < half_blocks; i += kSimdWidth) {
     HalfBlock stored[R];
-    for (int r = 0; r < R; r++) stored[r] = r < (R + 1) / 2 ? load_half_block(type_a, a, at[r], i) : load_half_block(type_b, b, at[r], i);
+    for (int r = 0; r < R; r++)
+      stored[r] = r < (R + 1) / 2 ? load_half_block(type_a, a, at[r], i) : load_half_block(type_b, b, at[r], i);
     for (uint q = 0; q < 4u; q++) {
       const uint k = (i >> 1) * 32u + (i & 1u) * 8u + quarter_offset(q);
       if (k + 4u <= n) {
         float4 v[C];
-        for (int c = 0; c < C; c++) v[c] = *(device const float4 *)(x + x_at[c] + k);
+        for (int c = 0; c < C; c++) v[c] = *(device const float4*)(x + x_at[c] + k);
         for (int r = 0; r < R; r++) {
-          const float4 w = r < (R + 1) / 2 ? quarter(type_a, stored[r], a, at[r], k, q) : quarter(type_b, stored[r], b, at[r], k, q);
+          const float4 w =
+              r < (R + 1) / 2 ? quarter(type_a, stored[r], a, at[r], k, q) : quarter(type_b, stored[r], b, at[r], k, q);
           for (int c = 0; c < C; c++)
             acc[r * C + c] = fma(w.w, v[c].w, fma(w.z, v[c].z, fma(w.y, v[c].y, fma(w.x, v[c].x, acc[r * C + c]))));
         }
@@ -225,7 +232,7 @@ static void accumulate(uint type_a, device const uchar * a, uint type_b, device 
 /// Sums N values over the lanes in the order of the file's head, each lane working on fewer values at every step: lane l gets the sum
 /// of value l·N/32. N a power of 2, at most 32.
 template <int N, int Mask> struct LaneTree {
-  static float sum(thread float * a, uint lane) {
+  static float sum(thread float* a, uint lane) {
     const bool upper = (lane & uint(Mask)) != 0u;
     if (N >= 8) {
       for (int i = 0; i < N / 2; i += 4) {
@@ -238,7 +245,8 @@ template <int N, int Mask> struct LaneTree {
         a[i + 3] = sum.w;
       }
     } else if (N > 1) {
-      for (int i = 0; i < N / 2; i++) a[i] = (upper ? a[i + N / 2] : a[i]) + simd_shuffle_xor(upper ? a[i] : a[i + N / 2], Mask);
+      for (int i = 0; i < N / 2; i++)
+        a[i] = (upper ? a[i + N / 2] : a[i]) + simd_shuffle_xor(upper ? a[i] : a[i + N / 2], Mask);
     } else {
       a[0] += simd_shuffle_xor(a[0], Mask);
     }
@@ -246,9 +254,9 @@ template <int N, int Mask> struct LaneTree {
   }
 };
 template <int N> struct LaneTree<N, 0> {
-  static float sum(thread float * a, uint) { return a[0]; }
+  static float sum(thread float* a, uint) { return a[0]; }
 };
-template <int N> static float lane_sum(thread float * a, uint lane) { return LaneTree<N, 16>::sum(a, lane); }
+template <int N> static float lane_sum(thread float* a, uint lane) { return LaneTree<N, 16>::sum(a, lane); }
 
 /// What a simdgroup of linear and qkv computes: a unit of outputs and a tile of columns.
 struct ProductUnit {
@@ -277,4 +285,6 @@ static inline float exponential(float x) { return precise::exp(x); }
 /// x · sigmoid(alpha · x).
 static inline float swish(float x, float alpha) { return x / (1.0f + exponential(-alpha * x)); }
 
-static inline uint head_length_of(uint given) { return is_function_constant_defined(fc_head_length) ? fc_head_length : given; }
+static inline uint head_length_of(uint given) {
+  return is_function_constant_defined(fc_head_length) ? fc_head_length : given;
+}

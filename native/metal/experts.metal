@@ -3,27 +3,19 @@
 #include "matrix.h"
 
 /// gpt-oss's clamped SwiGLU (openai/gpt-oss, gpt_oss/torch/model.py), or the plain one.
-static inline float swiglu(float gate, float up, constant ExpertArgs & args) {
+static inline float swiglu(float gate, float up, constant ExpertArgs& args) {
   return swish(min(gate, args.limit), args.alpha) * (clamp(up, -args.limit, args.limit) + args.offset);
 }
 
 template <int C> kernel void gate_up(
-    constant ExpertArgs & args [[buffer(0)]],
-    device const uchar * gate_weights [[buffer(1)]],
-    device const uchar * up_weights [[buffer(2)]],
-    device const float * gate_bias [[buffer(3)]],
-    device const float * up_bias [[buffer(4)]],
-    device const float * h [[buffer(5)]],
-    device const Choice * choices [[buffer(6)]],
-    device const uint * lists [[buffer(7)]],
-    device const ExpertTile * tiles [[buffer(8)]],
-    device const uint * tile_count [[buffer(9)]],
-    device float * act [[buffer(10)]],
-    device const uint * stop [[buffer(30)]],
-    uint2 group [[threadgroup_position_in_grid]],
-    uint lane [[thread_index_in_simdgroup]],
-    uint simdgroup [[simdgroup_index_in_threadgroup]],
-    uint simdgroups [[simdgroups_per_threadgroup]]) {
+    constant ExpertArgs& args [[buffer(0)]], device const uchar* gate_weights [[buffer(1)]],
+    device const uchar* up_weights [[buffer(2)]], device const float* gate_bias [[buffer(3)]],
+    device const float* up_bias [[buffer(4)]], device const float* h [[buffer(5)]],
+    device const Choice* choices [[buffer(6)]], device const uint* lists [[buffer(7)]],
+    device const ExpertTile* tiles [[buffer(8)]], device const uint* tile_count [[buffer(9)]],
+    device float* act [[buffer(10)]], device const uint* stop [[buffer(30)]],
+    uint2 group [[threadgroup_position_in_grid]], uint lane [[thread_index_in_simdgroup]],
+    uint simdgroup [[simdgroup_index_in_threadgroup]], uint simdgroups [[simdgroups_per_threadgroup]]) {
   if (*stop != 0u) return;
   constexpr int R = kOutputsPerSimdgroup;  // two of gate, two of up
   const uint n = columns_of(args.columns);
@@ -35,7 +27,7 @@ template <int C> kernel void gate_up(
     expert = choices[group.y].expert;
   } else {
     if (group.y >= *tile_count) return;
-    device const ExpertTile & tile = tiles[group.y];
+    device const ExpertTile& tile = tiles[group.y];
     expert = tile.expert;
     count = tile.count;
     list = expert * args.rows + tile.first;
@@ -70,26 +62,20 @@ template [[host_name("gate_up_c2")]] kernel gate_up_kernel gate_up<2>;
 template [[host_name("gate_up_c4")]] kernel gate_up_kernel gate_up<4>;
 template [[host_name("gate_up_c8")]] kernel gate_up_kernel gate_up<8>;
 
-template <int C> kernel void down(
-    constant ExpertArgs & args [[buffer(0)]],
-    device const uchar * weights [[buffer(1)]],
-    device const float * bias [[buffer(2)]],
-    device const float * act [[buffer(3)]],
-    device const uint * lists [[buffer(4)]],
-    device const ExpertTile * tiles [[buffer(5)]],
-    device const uint * tile_count [[buffer(6)]],
-    device float * out [[buffer(7)]],
-    device const uint * stop [[buffer(30)]],
-    uint2 group [[threadgroup_position_in_grid]],
-    uint lane [[thread_index_in_simdgroup]],
-    uint simdgroup [[simdgroup_index_in_threadgroup]],
-    uint simdgroups [[simdgroups_per_threadgroup]]) {
+template <int C> kernel void down(constant ExpertArgs& args [[buffer(0)]], device const uchar* weights [[buffer(1)]],
+                                  device const float* bias [[buffer(2)]], device const float* act [[buffer(3)]],
+                                  device const uint* lists [[buffer(4)]], device const ExpertTile* tiles [[buffer(5)]],
+                                  device const uint* tile_count [[buffer(6)]], device float* out [[buffer(7)]],
+                                  device const uint* stop [[buffer(30)]], uint2 group [[threadgroup_position_in_grid]],
+                                  uint lane [[thread_index_in_simdgroup]],
+                                  uint simdgroup [[simdgroup_index_in_threadgroup]],
+                                  uint simdgroups [[simdgroups_per_threadgroup]]) {
   if (*stop != 0u) return;
   constexpr int R = kOutputsPerSimdgroup;
   const uint n = columns_of(args.columns);
   const uint first = (group.x * simdgroups + simdgroup) * R;
   if (first >= args.outputs || group.y >= *tile_count) return;
-  device const ExpertTile & tile = tiles[group.y];
+  device const ExpertTile& tile = tiles[group.y];
   const uint expert = tile.expert, count = tile.count, list = expert * args.rows + tile.first;
   uint rows[R];
   for (int r = 0; r < R; r++) rows[r] = expert * args.outputs + min(first + uint(r), args.outputs - 1u);
@@ -119,33 +105,26 @@ template [[host_name("down_c4")]] kernel down_kernel down<4>;
 template [[host_name("down_c8")]] kernel down_kernel down<8>;
 
 [[max_total_threads_per_threadgroup(128)]]
-kernel void gate_up_mm(
-    constant ExpertArgs & args [[buffer(0)]],
-    device const uchar * gate_weights [[buffer(1)]],
-    device const uchar * up_weights [[buffer(2)]],
-    device const float * gate_bias [[buffer(3)]],
-    device const float * up_bias [[buffer(4)]],
-    device const float * h [[buffer(5)]],
-    device const uint * lists [[buffer(7)]],
-    device const ExpertTile * tiles [[buffer(8)]],
-    device const uint * tile_count [[buffer(9)]],
-    device float * act [[buffer(10)]],
-    device const uint * stop [[buffer(30)]],
-    uint2 group [[threadgroup_position_in_grid]],
-    uint tid [[thread_index_in_threadgroup]],
-    uint simdgroup [[simdgroup_index_in_threadgroup]]) {
+kernel void gate_up_mm(constant ExpertArgs& args [[buffer(0)]], device const uchar* gate_weights [[buffer(1)]],
+                       device const uchar* up_weights [[buffer(2)]], device const float* gate_bias [[buffer(3)]],
+                       device const float* up_bias [[buffer(4)]], device const float* h [[buffer(5)]],
+                       device const uint* lists [[buffer(7)]], device const ExpertTile* tiles [[buffer(8)]],
+                       device const uint* tile_count [[buffer(9)]], device float* act [[buffer(10)]],
+                       device const uint* stop [[buffer(30)]], uint2 group [[threadgroup_position_in_grid]],
+                       uint tid [[thread_index_in_threadgroup]], uint simdgroup [[simdgroup_index_in_threadgroup]]) {
   threadgroup float shared[kMatrixShared];
   if (*stop != 0u || group.y >= *tile_count) return;
   const uint n = columns_of(args.columns), first = group.x * (kMatrixOutputs / 2);
-  device const ExpertTile & tile = tiles[group.y];
+  device const ExpertTile& tile = tiles[group.y];
   const uint expert = tile.expert, count = tile.count;
-  device const uint * list = lists + expert * args.rows + tile.first;
+  device const uint* list = lists + expert * args.rows + tile.first;
   // Outputs 0 to 31 of the tile are of gate, 32 to 63 of up.
   const bool is_up = tid >= 64u;
   MatrixRow own;
   own.type = is_up ? fc_type_b : fc_type;
   own.at = ulong(expert * args.outputs + min(first + tid / 2u % 32u, args.outputs - 1u)) * row_bytes(own.type, n);
-  multiply_tile(own, is_up ? up_weights : gate_weights, h + ulong(list[min(tid / 4u, count - 1u)] / args.used) * activation_stride(n), n, shared, tid,
+  multiply_tile(own, is_up ? up_weights : gate_weights,
+                h + ulong(list[min(tid / 4u, count - 1u)] / args.used) * activation_stride(n), n, shared, tid,
                 simdgroup);
   for (uint i = tid; i < kMatrixOutputs / 2 * kMatrixColumns; i += kMatrixThreads) {
     const uint output = first + i % 32u, column = i / 32u;
@@ -157,48 +136,37 @@ kernel void gate_up_mm(
 }
 
 [[max_total_threads_per_threadgroup(128)]]
-kernel void down_mm(
-    constant ExpertArgs & args [[buffer(0)]],
-    device const uchar * weights [[buffer(1)]],
-    device const float * bias [[buffer(2)]],
-    device const float * act [[buffer(3)]],
-    device const uint * lists [[buffer(4)]],
-    device const ExpertTile * tiles [[buffer(5)]],
-    device const uint * tile_count [[buffer(6)]],
-    device float * out [[buffer(7)]],
-    device const uint * stop [[buffer(30)]],
-    uint2 group [[threadgroup_position_in_grid]],
-    uint tid [[thread_index_in_threadgroup]],
-    uint simdgroup [[simdgroup_index_in_threadgroup]]) {
+kernel void down_mm(constant ExpertArgs& args [[buffer(0)]], device const uchar* weights [[buffer(1)]],
+                    device const float* bias [[buffer(2)]], device const float* act [[buffer(3)]],
+                    device const uint* lists [[buffer(4)]], device const ExpertTile* tiles [[buffer(5)]],
+                    device const uint* tile_count [[buffer(6)]], device float* out [[buffer(7)]],
+                    device const uint* stop [[buffer(30)]], uint2 group [[threadgroup_position_in_grid]],
+                    uint tid [[thread_index_in_threadgroup]], uint simdgroup [[simdgroup_index_in_threadgroup]]) {
   threadgroup float shared[kMatrixShared];
   if (*stop != 0u || group.y >= *tile_count) return;
   const uint n = columns_of(args.columns), first = group.x * kMatrixOutputs;
-  device const ExpertTile & tile = tiles[group.y];
+  device const ExpertTile& tile = tiles[group.y];
   const uint expert = tile.expert, count = tile.count;
-  device const uint * list = lists + expert * args.rows + tile.first;
+  device const uint* list = lists + expert * args.rows + tile.first;
   MatrixRow own;
   own.type = fc_type;
   own.at = ulong(expert * args.outputs + min(first + tid / 2u, args.outputs - 1u)) * row_bytes(fc_type, n);
-  multiply_tile(own, weights, act + ulong(list[min(tid / 4u, count - 1u)]) * activation_stride(n), n, shared, tid, simdgroup);
+  multiply_tile(own, weights, act + ulong(list[min(tid / 4u, count - 1u)]) * activation_stride(n), n, shared, tid,
+                simdgroup);
   for (uint i = tid; i < kMatrixOutputs * kMatrixColumns; i += kMatrixThreads) {
     const uint output = first + i % kMatrixOutputs, column = i / kMatrixOutputs;
     if (output >= args.outputs || column >= count) continue;
-    out[ulong(list[column]) * activation_stride(args.outputs) + output] = shared[i] + bias[expert * args.outputs + output];
+    out[ulong(list[column]) * activation_stride(args.outputs) + output] =
+        shared[i] + bias[expert * args.outputs + output];
   }
 }
 
-kernel void down_sum(
-    constant ExpertArgs & args [[buffer(0)]],
-    device const uchar * weights [[buffer(1)]],
-    device const float * bias [[buffer(2)]],
-    device const float * act [[buffer(3)]],
-    device const Choice * choices [[buffer(4)]],
-    device float * x [[buffer(5)]],
-    device const uint * stop [[buffer(30)]],
-    uint2 group [[threadgroup_position_in_grid]],
-    uint lane [[thread_index_in_simdgroup]],
-    uint simdgroup [[simdgroup_index_in_threadgroup]],
-    uint simdgroups [[simdgroups_per_threadgroup]]) {
+kernel void down_sum(constant ExpertArgs& args [[buffer(0)]], device const uchar* weights [[buffer(1)]],
+                     device const float* bias [[buffer(2)]], device const float* act [[buffer(3)]],
+                     device const Choice* choices [[buffer(4)]], device float* x [[buffer(5)]],
+                     device const uint* stop [[buffer(30)]], uint2 group [[threadgroup_position_in_grid]],
+                     uint lane [[thread_index_in_simdgroup]], uint simdgroup [[simdgroup_index_in_threadgroup]],
+                     uint simdgroups [[simdgroups_per_threadgroup]]) {
   if (*stop != 0u) return;
   constexpr int R = kOutputsPerSimdgroup;
   const uint n = columns_of(args.columns);
@@ -206,7 +174,7 @@ kernel void down_sum(
   if (first >= args.outputs) return;
   const uint output = min(first + lane / (32u / R), args.outputs - 1u);
   const bool writes = lane % (32u / R) == 0u && first + lane / (32u / R) < args.outputs;
-  device float * to = x + ulong(group.y) * activation_stride(args.outputs) + output;
+  device float* to = x + ulong(group.y) * activation_stride(args.outputs) + output;
   float total = writes ? *to : 0.0f;
   for (uint u = 0; u < args.used; u++) {
     const uint number = group.y * args.used + u, expert = choices[number].expert;
@@ -223,19 +191,15 @@ kernel void down_sum(
   if (writes) *to = total;
 }
 
-kernel void expert_sum(
-    constant ExpertArgs & args [[buffer(0)]],
-    device const float * out [[buffer(1)]],
-    device const Choice * choices [[buffer(2)]],
-    device float * x [[buffer(3)]],
-    device const uint * stop [[buffer(30)]],
-    uint2 group [[threadgroup_position_in_grid]],
-    uint2 position [[thread_position_in_grid]]) {
+kernel void expert_sum(constant ExpertArgs& args [[buffer(0)]], device const float* out [[buffer(1)]],
+                       device const Choice* choices [[buffer(2)]], device float* x [[buffer(3)]],
+                       device const uint* stop [[buffer(30)]], uint2 group [[threadgroup_position_in_grid]],
+                       uint2 position [[thread_position_in_grid]]) {
   if (*stop != 0u) return;
   const uint output = position.x;
   if (output >= args.outputs) return;
   const uint stride = activation_stride(args.outputs);
-  device float * to = x + ulong(group.y) * stride + output;
+  device float* to = x + ulong(group.y) * stride + output;
   float total = *to;
   for (uint u = 0; u < args.used; u++) {
     const uint number = group.y * args.used + u;

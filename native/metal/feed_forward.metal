@@ -1,20 +1,15 @@
 // The dense feed-forward up to its down product: gate and up with SwiGLU, in one launch.
 #include "matrix.h"
 
-template <int C> kernel void ffn(
-    constant LinearArgs & args [[buffer(0)]],
-    device const uchar * gate_weights [[buffer(1)]],
-    device const uchar * up_weights [[buffer(2)]],
-    device const float * gate_bias [[buffer(3)]],
-    device const float * up_bias [[buffer(4)]],
-    device const float * h [[buffer(5)]],
-    device float * act [[buffer(6)]],
-    device const uint * stop [[buffer(30)]],
-    uint2 group [[threadgroup_position_in_grid]],
-    uint2 groups [[threadgroups_per_grid]],
-    uint lane [[thread_index_in_simdgroup]],
-    uint simdgroup [[simdgroup_index_in_threadgroup]],
-    uint simdgroups [[simdgroups_per_threadgroup]]) {
+template <int C> kernel void ffn(constant LinearArgs& args [[buffer(0)]],
+                                 device const uchar* gate_weights [[buffer(1)]],
+                                 device const uchar* up_weights [[buffer(2)]],
+                                 device const float* gate_bias [[buffer(3)]], device const float* up_bias [[buffer(4)]],
+                                 device const float* h [[buffer(5)]], device float* act [[buffer(6)]],
+                                 device const uint* stop [[buffer(30)]], uint2 group [[threadgroup_position_in_grid]],
+                                 uint2 groups [[threadgroups_per_grid]], uint lane [[thread_index_in_simdgroup]],
+                                 uint simdgroup [[simdgroup_index_in_threadgroup]],
+                                 uint simdgroups [[simdgroups_per_threadgroup]]) {
   if (*stop != 0u) return;
   constexpr int R = kOutputsPerSimdgroup;  // two of gate, two of up
   const uint n = columns_of(args.columns), units = (args.outputs + 1u) / 2u;
@@ -44,27 +39,23 @@ template [[host_name("ffn_c4")]] kernel ffn_kernel ffn<4>;
 template [[host_name("ffn_c8")]] kernel ffn_kernel ffn<8>;
 
 [[max_total_threads_per_threadgroup(128)]]
-kernel void ffn_mm(
-    constant LinearArgs & args [[buffer(0)]],
-    device const uchar * gate_weights [[buffer(1)]],
-    device const uchar * up_weights [[buffer(2)]],
-    device const float * gate_bias [[buffer(3)]],
-    device const float * up_bias [[buffer(4)]],
-    device const float * h [[buffer(5)]],
-    device float * act [[buffer(6)]],
-    device const uint * stop [[buffer(30)]],
-    uint2 group [[threadgroup_position_in_grid]],
-    uint tid [[thread_index_in_threadgroup]],
-    uint simdgroup [[simdgroup_index_in_threadgroup]]) {
+kernel void ffn_mm(constant LinearArgs& args [[buffer(0)]], device const uchar* gate_weights [[buffer(1)]],
+                   device const uchar* up_weights [[buffer(2)]], device const float* gate_bias [[buffer(3)]],
+                   device const float* up_bias [[buffer(4)]], device const float* h [[buffer(5)]],
+                   device float* act [[buffer(6)]], device const uint* stop [[buffer(30)]],
+                   uint2 group [[threadgroup_position_in_grid]], uint tid [[thread_index_in_threadgroup]],
+                   uint simdgroup [[simdgroup_index_in_threadgroup]]) {
   threadgroup float shared[kMatrixShared];
   if (*stop != 0u) return;
-  const uint n = columns_of(args.columns), first = group.x * (kMatrixOutputs / 2), first_column = group.y * kMatrixColumns;
+  const uint n = columns_of(args.columns), first = group.x * (kMatrixOutputs / 2),
+             first_column = group.y * kMatrixColumns;
   // Outputs 0 to 31 of the tile are of gate, 32 to 63 of up.
   const bool is_up = tid >= 64u;
   MatrixRow own;
   own.type = is_up ? fc_type_b : fc_type;
   own.at = ulong(min(first + tid / 2u % 32u, args.outputs - 1u)) * row_bytes(own.type, n);
-  multiply_tile(own, is_up ? up_weights : gate_weights, h + ulong(min(first_column + tid / 4u, args.rows - 1u)) * activation_stride(n), n, shared, tid,
+  multiply_tile(own, is_up ? up_weights : gate_weights,
+                h + ulong(min(first_column + tid / 4u, args.rows - 1u)) * activation_stride(n), n, shared, tid,
                 simdgroup);
   for (uint i = tid; i < kMatrixOutputs / 2 * kMatrixColumns; i += kMatrixThreads) {
     const uint output = first + i % 32u, column = i / 32u, row = first_column + column;

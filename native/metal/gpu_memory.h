@@ -46,7 +46,8 @@ class Residency {
   }
   void remove(const std::vector<const gpu::Buffer*>& buffers) {
     std::lock_guard lock(mutex_);
-    std::erase_if(buffers_, [&](const gpu::Buffer* b) { return std::find(buffers.begin(), buffers.end(), b) != buffers.end(); });
+    std::erase_if(buffers_,
+                  [&](const gpu::Buffer* b) { return std::find(buffers.begin(), buffers.end(), b) != buffers.end(); });
     device_->release_residency();
     if (!buffers_.empty()) device_->keep_resident(buffers_);
   }

@@ -62,18 +62,18 @@ typedef unsigned int u32;  ///< 32 bits for both compilers
 enum : u32 {
   kStopBuffer = 30,
   kSimdWidth = 32,
-  kPositionsPerBlock = 32,  ///< positions of a KV cache block (kCacheBlock of core/cache.h)
-  kAttentionChunk = 128,    ///< keys are split at multiples of this many positions
-  kAttentionRowTile = 8,    ///< query rows of a threadgroup of attention_rows
-  kMatrixOutputs = 64,      ///< outputs and
-  kMatrixColumns = 32,      ///< columns of a threadgroup of the …_mm kernels
-  kOutputsPerSimdgroup = 4, ///< outputs of a simdgroup of linear, down and (as 2 pairs) qkv and gate_up
-  kSharedTiles = 8,         ///< column tiles that go over the weights together
-  kExpertTile = 64,         ///< columns of an expert that share its weights: ExpertListsArgs::tile
+  kPositionsPerBlock = 32,   ///< positions of a KV cache block (kCacheBlock of core/cache.h)
+  kAttentionChunk = 128,     ///< keys are split at multiples of this many positions
+  kAttentionRowTile = 8,     ///< query rows of a threadgroup of attention_rows
+  kMatrixOutputs = 64,       ///< outputs and
+  kMatrixColumns = 32,       ///< columns of a threadgroup of the …_mm kernels
+  kOutputsPerSimdgroup = 4,  ///< outputs of a simdgroup of linear, down and (as 2 pairs) qkv and gate_up
+  kSharedTiles = 8,          ///< column tiles that go over the weights together
+  kExpertTile = 64,          ///< columns of an expert that share its weights: ExpertListsArgs::tile
   kMaxExperts = 1024,
   kMaxExpertsUsed = 64,
   kMaxHeadLength = 256,
-  kCeilingChains = 4,       ///< of four values each, independent of one another
+  kCeilingChains = 4,  ///< of four values each, independent of one another
 };
 
 /// Floats from one row of activations of this width to the next.
@@ -182,8 +182,8 @@ struct AttentionArgs {
   u32 first_row;  ///< the first of them
   u32 slots;      ///< the most chunks any row of the launch sees
   u32 heads, heads_kv, head_length;
-  u32 window;     ///< 0: none
-  float scale;         ///< 1/sqrt(D)
+  u32 window;   ///< 0: none
+  float scale;  ///< 1/sqrt(D)
   CacheInfo cache;
 };
 struct RowTile {
@@ -208,7 +208,7 @@ static inline u32 chunk_slots(u32 position, u32 window) {
 /// linear_mm: grid ceil(outputs / 64) × ceil(R / 32), 128 threads, 12 KiB of threadgroup memory.
 struct LinearArgs {
   u32 columns;
-  u32 rows;     ///< R
+  u32 rows;  ///< R
   u32 outputs;
 };
 

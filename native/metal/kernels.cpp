@@ -25,9 +25,9 @@ std::string source_of(std::string_view kernel) {
   static constexpr struct {
     std::string_view prefix;
     const char* file;
-  } kFiles[] = {{"embed", "embedding"}, {"norm", "norm"},   {"latch", "norm"}, {"qkv", "qkv"},           {"attention", "attention"},
-                {"linear", "linear"},   {"router", "router"}, {"expert_lists", "router"}, {"sample", "sample"},
-                {"heads", "heads"},     {"ffn", "feed_forward"}, {"ceiling", "ceilings"}};
+  } kFiles[] = {{"embed", "embedding"},     {"norm", "norm"},     {"latch", "norm"},       {"qkv", "qkv"},
+                {"attention", "attention"}, {"linear", "linear"}, {"router", "router"},    {"expert_lists", "router"},
+                {"sample", "sample"},       {"heads", "heads"},   {"ffn", "feed_forward"}, {"ceiling", "ceilings"}};
   for (const auto& [prefix, file] : kFiles)
     if (kernel.substr(0, prefix.size()) == prefix) return std::string(file) + ".metal";
   return "experts.metal";
@@ -38,7 +38,8 @@ bool is_bool(uint32_t constant) {
 }
 
 bool reduces_a_row(std::string_view kernel) {
-  return kernel == "norm" || kernel == "router" || kernel.substr(0, 14) == "attention_rows" || kernel.substr(0, 12) == "attention_mm";
+  return kernel == "norm" || kernel == "router" || kernel.substr(0, 14) == "attention_rows" ||
+         kernel.substr(0, 12) == "attention_mm";
 }
 
 }  // namespace
@@ -84,8 +85,13 @@ std::unique_ptr<gpu::Device> open_usable_device() {
 
 gpu::SampleParams sample_params(const Sampling& sampling, int position) {
   const bool has_min_p = sampling.min_p > 0;
-  return {sampling.temperature, sampling.top_p, has_min_p ? std::log(std::min(1.0f, sampling.min_p)) : 0, has_min_p ? 1u : 0u,
-          static_cast<uint32_t>(sampling.top_k), static_cast<uint32_t>(position), static_cast<uint32_t>(sampling.seed),
+  return {sampling.temperature,
+          sampling.top_p,
+          has_min_p ? std::log(std::min(1.0f, sampling.min_p)) : 0,
+          has_min_p ? 1u : 0u,
+          static_cast<uint32_t>(sampling.top_k),
+          static_cast<uint32_t>(position),
+          static_cast<uint32_t>(sampling.seed),
           static_cast<uint32_t>(sampling.seed >> 32)};
 }
 

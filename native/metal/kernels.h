@@ -14,8 +14,20 @@ namespace hearth::metal {
 
 /// Function constants by the index that kernel_args.h gives them.
 enum ConstantIndex : uint32_t {
-  kColumns = 0, kType = 1, kTypeB = 2, kTypeC = 3, kHasBias = 4, kResidual = 5, kDirect = 6, kGather = 7, kHeadLength = 8, kGroup = 9,
-  kInterleaved = 10, kRaw = 11, kHasNorm = 12, kQ8Cache = 13
+  kColumns = 0,
+  kType = 1,
+  kTypeB = 2,
+  kTypeC = 3,
+  kHasBias = 4,
+  kResidual = 5,
+  kDirect = 6,
+  kGather = 7,
+  kHeadLength = 8,
+  kGroup = 9,
+  kInterleaved = 10,
+  kRaw = 11,
+  kHasNorm = 12,
+  kQ8Cache = 13
 };
 using Constants = std::map<uint32_t, uint32_t>;
 

@@ -17,9 +17,9 @@ struct MatrixRow {
 
 /// shared[c * 64 + o] = W[o]·x[c]. `x` is the row of the thread's own column, tid / 4. All threads of the threadgroup call it; the results
 /// are visible to them when it returns.
-static inline void multiply_tile(MatrixRow own, device const uchar * weights, device const float * x, uint n, threadgroup float * shared, uint tid,
-                                 uint simdgroup) {
-  threadgroup float * shared_x = shared + kMatrixOutputs * 32;
+static inline void multiply_tile(MatrixRow own, device const uchar* weights, device const float* x, uint n,
+                                 threadgroup float* shared, uint tid, uint simdgroup) {
+  threadgroup float* shared_x = shared + kMatrixOutputs * 32;
   // Each simdgroup: 16 columns × 32 outputs.
   const uint first_column_block = simdgroup / 2u * 2u, first_output_block = simdgroup % 2u * 4u;
   simdgroup_float8x8 acc[8];
@@ -33,16 +33,16 @@ static inline void multiply_tile(MatrixRow own, device const uchar * weights, de
       if (k0 + k + 4u <= n) w = quarter(own.type, stored, weights, own.at, k0 + k, q);
       else
         for (uint j = 0; j < 4u && k0 + k + j < n; j++) w[j] = scalar(own.type, weights, own.at, k0 + k + j);
-      threadgroup float * to = shared + (output / 8u * 4u + k / 8u) * 64u + k % 8u * 8u + output % 8u;
+      threadgroup float* to = shared + (output / 8u * 4u + k / 8u) * 64u + k % 8u * 8u + output % 8u;
       for (uint j = 0; j < 4u; j++) to[j * 8u] = w[j];
     }
     for (uint piece = 0; piece < 2u; piece++) {
       const uint k = k0 + part * 8u + piece * 4u;
       float4 v = float4(0.0f);
-      if (k + 4u <= n) v = *(device const float4 *)(x + k);
+      if (k + 4u <= n) v = *(device const float4*)(x + k);
       else
         for (uint j = 0; j < 4u && k + j < n; j++) v[j] = x[k + j];
-      threadgroup float * to = shared_x + (column / 8u * 4u + part) * 64u + column % 8u * 8u + piece * 4u;
+      threadgroup float* to = shared_x + (column / 8u * 4u + part) * 64u + column % 8u * 8u + piece * 4u;
       for (uint j = 0; j < 4u; j++) to[j] = v[j];
     }
     threadgroup_barrier(mem_flags::mem_threadgroup);
@@ -57,6 +57,8 @@ static inline void multiply_tile(MatrixRow own, device const uchar * weights, de
   }
   for (uint i = 0; i < 2u; i++)
     for (uint j = 0; j < 4u; j++)
-      simdgroup_store(acc[i * 4u + j], shared + (first_column_block + i) * 8u * kMatrixOutputs + (first_output_block + j) * 8u, kMatrixOutputs);
+      simdgroup_store(acc[i * 4u + j],
+                      shared + (first_column_block + i) * 8u * kMatrixOutputs + (first_output_block + j) * 8u,
+                      kMatrixOutputs);
   threadgroup_barrier(mem_flags::mem_threadgroup);
 }

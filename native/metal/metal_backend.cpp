@@ -37,7 +37,9 @@ uint32_t u32(size_t n) { return static_cast<uint32_t>(n); }
 uint32_t u32(int n) { return static_cast<uint32_t>(n); }
 uint32_t ceil_div(uint32_t a, uint32_t b) { return (a + b - 1) / b; }
 
-size_t matrix_bytes(int rows, int width) { return static_cast<size_t>(rows) * gpu::activation_stride(u32(width)) * sizeof(float); }
+size_t matrix_bytes(int rows, int width) {
+  return static_cast<size_t>(rows) * gpu::activation_stride(u32(width)) * sizeof(float);
+}
 
 bool kernels_know(TensorType type) {
   switch (type) {
@@ -61,16 +63,19 @@ bool kernels_know(TensorType type) {
 /// Why the kernels cannot run this model; empty: they can.
 std::string unsupported(const Model& model) {
   const Config& c = model.config();
-  if (u32(c.experts) > gpu::kMaxExperts || u32(c.experts_used) > gpu::kMaxExpertsUsed) return "its experts are too many for the Metal kernels";
+  if (u32(c.experts) > gpu::kMaxExperts || u32(c.experts_used) > gpu::kMaxExpertsUsed)
+    return "its experts are too many for the Metal kernels";
   if (c.rope_length != c.head_length) return "its heads turn in part only";
   if (u32(c.head_length) > gpu::kMaxHeadLength) return "its heads are too long for the Metal kernels";
   std::vector<const Matrix*> matrices = {&model.embedding(), &model.output()};
   for (const Layer& layer : model.layers()) {
-    matrices.insert(matrices.end(), {&layer.q, &layer.k, &layer.v, &layer.attention_output, &layer.gate, &layer.up, &layer.down});
+    matrices.insert(matrices.end(),
+                    {&layer.q, &layer.k, &layer.v, &layer.attention_output, &layer.gate, &layer.up, &layer.down});
     if (c.experts > 0) matrices.push_back(&layer.router);
   }
   for (const Matrix* matrix : matrices)
-    if (!kernels_know(matrix->type)) return std::string("there is no Metal kernel for tensors of type ") + type_traits(matrix->type)->name;
+    if (!kernels_know(matrix->type))
+      return std::string("there is no Metal kernel for tensors of type ") + type_traits(matrix->type)->name;
   return "";
 }
 
@@ -78,13 +83,16 @@ std::string unsupported(const Model& model) {
 class MetalCache final : public KvCache {
  public:
   MetalCache(std::shared_ptr<Residency> residency, const Config& config, int blocks, CacheType type)
-      : KvCache(config, blocks, type), residency_(std::move(residency)),
+      : KvCache(config, blocks, type),
+        residency_(std::move(residency)),
         mapped_(residency_->device(), memory(), bytes(), layer_bytes()) {
     residency_->add(mapped_.buffers());
   }
   ~MetalCache() override { residency_->remove(mapped_.buffers()); }
 
-  gpu::View layer(int n) const { return mapped_.view(memory() + layer_bytes() * static_cast<size_t>(n), layer_bytes()); }
+  gpu::View layer(int n) const {
+    return mapped_.view(memory() + layer_bytes() * static_cast<size_t>(n), layer_bytes());
+  }
 
  private:
   std::shared_ptr<Residency> residency_;
@@ -104,8 +112,14 @@ struct Binding {
 class MetalBackend final : public Backend {
  public:
   MetalBackend(const Model& model, RopeMode rope, bool matrix_units, std::shared_ptr<gpu::Device> device)
-      : model_(model), config_(model.config()), matrix_units_(matrix_units), rope_(config_, rope), device_(std::move(device)),
-        residency_(std::make_shared<Residency>(device_)), kernels_(device_), rounds_(device_),
+      : model_(model),
+        config_(model.config()),
+        matrix_units_(matrix_units),
+        rope_(config_, rope),
+        device_(std::move(device)),
+        residency_(std::make_shared<Residency>(device_)),
+        kernels_(device_),
+        rounds_(device_),
         weights_(*device_, model.gguf().file().data(), model.gguf().file().size(), longest_tensor(model.gguf())) {
     copy_converted_vectors();
     make_neutral_vectors();
@@ -161,9 +175,11 @@ class MetalBackend final : public Backend {
   void embed() override {
     guarded([&] {
       const Matrix& table = model_.embedding();
-      launch("embed", Constants({{kType, type_of(table)}, {kColumns, u32(config_.embedding)}}), gpu::EmbedArgs{u32(config_.embedding)},
-             {{1, matrix(table)}, {2, rounds_.tokens(round_)}, {3, x_.view()}}, {u32(rows_), 1, 1}, kReduceThreads,
-             {static_cast<double>(rows_) * static_cast<double>(table.row_bytes), 1, 0, floats(rows_, config_.embedding)});
+      launch(
+          "embed", Constants({{kType, type_of(table)}, {kColumns, u32(config_.embedding)}}),
+          gpu::EmbedArgs{u32(config_.embedding)}, {{1, matrix(table)}, {2, rounds_.tokens(round_)}, {3, x_.view()}},
+          {u32(rows_), 1, 1}, kReduceThreads,
+          {static_cast<double>(rows_) * static_cast<double>(table.row_bytes), 1, 0, floats(rows_, config_.embedding)});
     });
   }
 
@@ -173,24 +189,42 @@ class MetalBackend final : public Backend {
       const Layer& layer = model_.layers()[static_cast<size_t>(n)];
       const int E = config_.embedding;
       norm(x_.view(), layer.attention_norm, h_.view(), rows_, nullptr);
-      const auto columns = static_cast<uint32_t>(columns_for(rows_)), quads = u32((config_.heads + 2 * config_.heads_kv) * config_.head_length / 4);
-      const gpu::QkvArgs args{u32(E), u32(rows_), u32(config_.heads), u32(config_.heads_kv), u32(config_.head_length), cache_info()};
+      const auto columns = static_cast<uint32_t>(columns_for(rows_)),
+                 quads = u32((config_.heads + 2 * config_.heads_kv) * config_.head_length / 4);
+      const gpu::QkvArgs args{
+          u32(E), u32(rows_), u32(config_.heads), u32(config_.heads_kv), u32(config_.head_length), cache_info()};
       const bool matrices = by_matrices(rows_);
       const std::string kernel = matrices ? "qkv_mm" : "qkv_c" + std::to_string(columns);
       const bool biased = layer.q_bias || layer.k_bias || layer.v_bias, raw = heads_by_themselves();
-      const Constants set = Constants({{kType, type_of(layer.q)}, {kTypeB, type_of(layer.k)}, {kTypeC, type_of(layer.v)}, {kColumns, u32(E)},
-                                       {kHasBias, biased}, {kInterleaved, interleaved()}, {kRaw, raw}});
+      const Constants set = Constants({{kType, type_of(layer.q)},
+                                       {kTypeB, type_of(layer.k)},
+                                       {kTypeC, type_of(layer.v)},
+                                       {kColumns, u32(E)},
+                                       {kHasBias, biased},
+                                       {kInterleaved, interleaved()},
+                                       {kRaw, raw}});
       const int biases = biased ? config_.q_length() + 2 * config_.kv_length() : 0;
       const uint32_t passes = ceil_div(u32(rows_), columns * gpu::kSharedTiles);
-      launch(kernel, set, args,
-             {{1, matrix(layer.q)}, {2, matrix(layer.k)}, {3, matrix(layer.v)},
-              {4, vector_or(layer.q_bias, config_.q_length(), *zeros_)}, {5, vector_or(layer.k_bias, config_.kv_length(), *zeros_)},
-              {6, vector_or(layer.v_bias, config_.kv_length(), *zeros_)}, {7, h_.view()}, {8, rope_table_.view()}, {9, row_infos_.view()},
-              {10, tables_.view()}, {11, q_.view()}, {12, raw ? kv_.view() : cache_->layer(n)}},
-             matrices ? matrix_grid(4 * quads, u32(rows_)) : gpu::Size{gpu::product_groups(quads, u32(rows_), columns, kernels_.simdgroups(kernel, set)), 1, 1}, threads_of(matrices),
-             {static_cast<double>(layer.q.bytes() + layer.k.bytes() + layer.v.bytes()) + 4.0 * biases, static_cast<double>(passes),
-              raw ? 0 : rows_ * position_bytes(),
-              floats(rows_, E) + floats(rows_, config_.q_length()) + (raw ? floats(rows_, 2 * config_.kv_length()) : 0)});
+      launch(
+          kernel, set, args,
+          {{1, matrix(layer.q)},
+           {2, matrix(layer.k)},
+           {3, matrix(layer.v)},
+           {4, vector_or(layer.q_bias, config_.q_length(), *zeros_)},
+           {5, vector_or(layer.k_bias, config_.kv_length(), *zeros_)},
+           {6, vector_or(layer.v_bias, config_.kv_length(), *zeros_)},
+           {7, h_.view()},
+           {8, rope_table_.view()},
+           {9, row_infos_.view()},
+           {10, tables_.view()},
+           {11, q_.view()},
+           {12, raw ? kv_.view() : cache_->layer(n)}},
+          matrices ? matrix_grid(4 * quads, u32(rows_))
+                   : gpu::Size{gpu::product_groups(quads, u32(rows_), columns, kernels_.simdgroups(kernel, set)), 1, 1},
+          threads_of(matrices),
+          {static_cast<double>(layer.q.bytes() + layer.k.bytes() + layer.v.bytes()) + 4.0 * biases,
+           static_cast<double>(passes), raw ? 0 : rows_ * position_bytes(),
+           floats(rows_, E) + floats(rows_, config_.q_length()) + (raw ? floats(rows_, 2 * config_.kv_length()) : 0)});
       if (raw) heads(n, layer);
     });
   }
@@ -200,18 +234,34 @@ class MetalBackend final : public Backend {
       const int window = config_.layer_window(n);
       const Layer& layer = model_.layers()[static_cast<size_t>(n)];
       const uint32_t groups = u32(config_.heads_kv) * ceil_div(u32(config_.heads / config_.heads_kv), 8);
-      gpu::AttentionArgs args{0, 0, 0, u32(config_.heads), u32(config_.heads_kv), u32(config_.head_length), u32(window),
-                              static_cast<float>(1 / std::sqrt(static_cast<double>(config_.head_length))), cache_info()};
-      const Constants both = Constants({{kHeadLength, u32(config_.head_length)}, {kGroup, u32(config_.heads / config_.heads_kv)}, {kQ8Cache, quantised_cache()}});
+      gpu::AttentionArgs args{0,
+                              0,
+                              0,
+                              u32(config_.heads),
+                              u32(config_.heads_kv),
+                              u32(config_.head_length),
+                              u32(window),
+                              static_cast<float>(1 / std::sqrt(static_cast<double>(config_.head_length))),
+                              cache_info()};
+      const Constants both = Constants({{kHeadLength, u32(config_.head_length)},
+                                        {kGroup, u32(config_.heads / config_.heads_kv)},
+                                        {kQ8Cache, quantised_cache()}});
       if (row_tile_count_ > 0) {
         args.rows = u32(rows_);
         const bool matrices = by_matrices(rows_) && config_.heads / config_.heads_kv % 8 == 0 && !quantised_cache();
-        const std::string kernel = std::string(matrices ? "attention_mm_d" : "attention_rows_d") + (config_.head_length <= 64 ? "64" : "128");
+        const std::string kernel =
+            std::string(matrices ? "attention_mm_d" : "attention_rows_d") + (config_.head_length <= 64 ? "64" : "128");
         launch(kernel, both, args,
-               {{1, q_.view()}, {2, cache_->layer(n)}, {3, row_infos_.view()}, {4, tables_.view()},
-                {5, vector_or(layer.sinks, config_.heads, *no_sinks_)}, {6, a_.view()}, {7, row_tiles_.view()}},
+               {{1, q_.view()},
+                {2, cache_->layer(n)},
+                {3, row_infos_.view()},
+                {4, tables_.view()},
+                {5, vector_or(layer.sinks, config_.heads, *no_sinks_)},
+                {6, a_.view()},
+                {7, row_tiles_.view()}},
                {u32(row_tile_count_), groups, 1}, kReduceThreads,
-               {layer.sinks ? 4.0 * config_.heads : 0, 1, tile_cache_bytes(window), 2 * floats(tiled_rows_, config_.q_length())});
+               {layer.sinks ? 4.0 * config_.heads : 0, 1, tile_cache_bytes(window),
+                2 * floats(tiled_rows_, config_.q_length())});
       }
       // Rows of different launches have nothing in common: all beside each other, as far as the scratch between the two steps goes.
       bool beside = row_tile_count_ > 0;
@@ -226,12 +276,22 @@ class MetalBackend final : public Backend {
           const gpu::View state = part_state_.get(cells * 8);
           const double parts = static_cast<double>(cells) * (4.0 * config_.head_length + 8);
           launch("attention", both, args,
-                 {{1, q_.view()}, {2, cache_->layer(n)}, {3, row_infos_.view()}, {4, tables_.view()}, {5, out}, {6, state}},
+                 {{1, q_.view()},
+                  {2, cache_->layer(n)},
+                  {3, row_infos_.view()},
+                  {4, tables_.view()},
+                  {5, out},
+                  {6, state}},
                  {ceil_div(slice.slots, kernels_.simdgroups("attention", both)), groups, u32(slice.rows)}, 0,
-                 {0, 1, row_cache_bytes(first, slice.rows, window), floats(slice.rows, config_.q_length()) + parts}, beside);
+                 {0, 1, row_cache_bytes(first, slice.rows, window), floats(slice.rows, config_.q_length()) + parts},
+                 beside);
           const Constants one = Constants({{kHeadLength, u32(config_.head_length)}});
           launch("attention_merge", one, args,
-                 {{1, out}, {2, state}, {3, row_infos_.view()}, {4, vector_or(layer.sinks, config_.heads, *no_sinks_)}, {5, a_.view()}},
+                 {{1, out},
+                  {2, state},
+                  {3, row_infos_.view()},
+                  {4, vector_or(layer.sinks, config_.heads, *no_sinks_)},
+                  {5, a_.view()}},
                  {ceil_div(u32(config_.heads), kernels_.simdgroups("attention_merge", one)), u32(slice.rows), 1}, 0,
                  {layer.sinks ? 4.0 * config_.heads : 0, 1, 0, parts + floats(slice.rows, config_.q_length())});
           beside = false;
@@ -255,10 +315,15 @@ class MetalBackend final : public Backend {
       if (X == 0) return feed_forward(layer);
       launch("router", Constants({{kType, type_of(layer.router)}, {kColumns, u32(E)}}),
              gpu::RouterArgs{u32(E), u32(X), u32(used), config_.rms_epsilon},
-             {{1, x_.view()}, {2, vector(layer.ffn_norm, E)}, {3, matrix(layer.router)}, {4, vector_or(layer.router_bias, X, *zeros_)},
-              {5, h_.view()}, {6, choices_.view()}},
+             {{1, x_.view()},
+              {2, vector(layer.ffn_norm, E)},
+              {3, matrix(layer.router)},
+              {4, vector_or(layer.router_bias, X, *zeros_)},
+              {5, h_.view()},
+              {6, choices_.view()}},
              {u32(rows_), 1, 1}, kReduceThreads,
-             {static_cast<double>(layer.router.bytes()) + 4.0 * (E + (layer.router_bias ? X : 0)), static_cast<double>(rows_), 0, 2 * floats(rows_, E) + 8.0 * rows_ * used});
+             {static_cast<double>(layer.router.bytes()) + 4.0 * (E + (layer.router_bias ? X : 0)),
+              static_cast<double>(rows_), 0, 2 * floats(rows_, E) + 8.0 * rows_ * used});
       if (rows_ == 1) experts_of_one_row(layer);
       else experts_of_rows(layer);
     });
@@ -281,7 +346,8 @@ class MetalBackend final : public Backend {
         drain(round_);
         const size_t stride = gpu::activation_stride(u32(config_.vocabulary));
         for (size_t i = 0; i < static_cast<size_t>(rows); i++)
-          result.logits.insert(result.logits.end(), logits_.data<float>() + i * stride, logits_.data<float>() + i * stride + V);
+          result.logits.insert(result.logits.end(), logits_.data<float>() + i * stride,
+                               logits_.data<float>() + i * stride + V);
         if (first + rows < count) open_commands();
       }
       // The GPU has the round before this one to finish, then this one, while the next is encoded: never more than that is in vain.
@@ -384,7 +450,9 @@ class MetalBackend final : public Backend {
       std::fill_n(static_cast<float*>(buffer->contents()), count, value);
       return buffer;
     };
-    zeros_ = filled(static_cast<size_t>(std::max({c.q_length(), c.experts, std::max(c.experts, 1) * std::max(c.feed_forward, c.embedding)})), 0);
+    zeros_ = filled(static_cast<size_t>(std::max(
+                        {c.q_length(), c.experts, std::max(c.experts, 1) * std::max(c.feed_forward, c.embedding)})),
+                    0);
     no_sinks_ = filled(static_cast<size_t>(c.heads), -std::numeric_limits<float>::max());
   }
 
@@ -449,7 +517,9 @@ class MetalBackend final : public Backend {
     const bool may_end = begins && round_ > 0;
     const int before = std::max(0, round_ - 1);
     launch("latch_stop", {}, gpu::LatchArgs{may_end ? batch_->number : kNeverEnded, may_end ? u32(rows_) : 0},
-           {{1, rounds_.request_word()}, {2, may_end ? rounds_.chosen(before, 0, rows_) : unused()}, {3, may_end ? rounds_.stop_ids() : unused()},
+           {{1, rounds_.request_word()},
+            {2, may_end ? rounds_.chosen(before, 0, rows_) : unused()},
+            {3, may_end ? rounds_.stop_ids() : unused()},
             {4, may_end ? rounds_.ended() : unused()}},
            {1, 1, 1}, gpu::kSimdWidth, {});
   }
@@ -484,9 +554,7 @@ class MetalBackend final : public Backend {
       std::string problem = error.what();
       try {
         drain(round_);
-      } catch (const DeviceError& first) {
-        problem = first.what();
-      }
+      } catch (const DeviceError& first) { problem = first.what(); }
       throw DeviceError(problem);
     }
   }
@@ -502,15 +570,25 @@ class MetalBackend final : public Backend {
 
   /// One kernel over a grid of threadgroups, after everything before it unless `beside` the last.
   template <class Args>
-  void launch(const std::string& kernel, const Constants& set, const Args& args, std::initializer_list<Binding> bindings, gpu::Size grid,
-              uint32_t threads, const Cost& cost, bool beside = false) {
+  void launch(const std::string& kernel, const Constants& set, const Args& args,
+              std::initializer_list<Binding> bindings, gpu::Size grid, uint32_t threads, const Cost& cost,
+              bool beside = false) {
     gpu::Pipeline& made = kernels_.pipeline(kernel, set);
-    const uint32_t wanted = threads ? std::min(threads, made.max_threads()) : kernels_.simdgroups(kernel, set) * gpu::kSimdWidth;
+    const uint32_t wanted =
+        threads ? std::min(threads, made.max_threads()) : kernels_.simdgroups(kernel, set) * gpu::kSimdWidth;
     const bool barrier = !first_of_commands_ && !beside;
     first_of_commands_ = false;
     if (counting_) {
-      counted_.launches.push_back({kernel, layer_, {grid.x, grid.y, grid.z}, wanted, static_cast<uint32_t>(made.threadgroup_bytes()), barrier, cost.weights,
-                                   cost.weight_passes, cost.cache, cost.activations});
+      counted_.launches.push_back({kernel,
+                                   layer_,
+                                   {grid.x, grid.y, grid.z},
+                                   wanted,
+                                   static_cast<uint32_t>(made.threadgroup_bytes()),
+                                   barrier,
+                                   cost.weights,
+                                   cost.weight_passes,
+                                   cost.cache,
+                                   cost.activations});
       return;
     }
     if (barrier) commands_->barrier();
@@ -534,7 +612,8 @@ class MetalBackend final : public Backend {
     }
     tables_.get(std::max<size_t>(1, total) * 4);
     for (size_t i = 0; i < starts.size(); i++)
-      std::memcpy(tables_.data<uint32_t>() + starts[i], batch_->block_tables[i].data(), batch_->block_tables[i].size() * 4);
+      std::memcpy(tables_.data<uint32_t>() + starts[i], batch_->block_tables[i].data(),
+                  batch_->block_tables[i].size() * 4);
     row_infos_.get(rows * sizeof(gpu::RowInfo));
     rope_table_.get(rows * half * 8);
     cos_.resize(half);
@@ -655,32 +734,50 @@ class MetalBackend final : public Backend {
     const gpu::NormArgs args{u32(E), config_.rms_epsilon};
     const gpu::Size grid{u32(rows), 1, 1};
     const Cost cost{4.0 * E, 1, 0, 2 * floats(rows, E)};
-    launch("norm", set, args, {{1, x}, {2, vector(weight, E)}, {3, y}, {4, gather ? *gather : unused()}}, grid, kReduceThreads, cost);
+    launch("norm", set, args, {{1, x}, {2, vector(weight, E)}, {3, y}, {4, gather ? *gather : unused()}}, grid,
+           kReduceThreads, cost);
   }
 
   void linear(const Matrix& weights, const float* bias, gpu::View x, gpu::View y, int rows, bool residual) {
-    const auto columns = static_cast<uint32_t>(columns_for(rows)), passes = ceil_div(u32(rows), columns * gpu::kSharedTiles);
+    const auto columns = static_cast<uint32_t>(columns_for(rows)),
+               passes = ceil_div(u32(rows), columns * gpu::kSharedTiles);
     const bool matrices = by_matrices(rows);
     const std::string kernel = matrices ? "linear_mm" : "linear_c" + std::to_string(columns);
-    const Constants set = Constants({{kType, type_of(weights)}, {kColumns, u32(weights.columns)}, {kHasBias, bias ? 1u : 0u}, {kResidual, residual ? 1u : 0u}});
+    const Constants set = Constants({{kType, type_of(weights)},
+                                     {kColumns, u32(weights.columns)},
+                                     {kHasBias, bias ? 1u : 0u},
+                                     {kResidual, residual ? 1u : 0u}});
     const gpu::LinearArgs args{u32(weights.columns), u32(rows), u32(static_cast<size_t>(weights.rows))};
     const uint32_t quads = ceil_div(args.outputs, gpu::kOutputsPerSimdgroup);
-    const gpu::Size grid = matrices ? matrix_grid(args.outputs, u32(rows))
-                                    : gpu::Size{gpu::product_groups(quads, u32(rows), columns, kernels_.simdgroups(kernel, set)), 1, 1};
+    const gpu::Size grid =
+        matrices ? matrix_grid(args.outputs, u32(rows))
+                 : gpu::Size{gpu::product_groups(quads, u32(rows), columns, kernels_.simdgroups(kernel, set)), 1, 1};
     const int outputs = static_cast<int>(weights.rows);
     const Cost cost{static_cast<double>(weights.bytes()) + (bias ? 4.0 * outputs : 0), static_cast<double>(passes), 0,
                     floats(rows, weights.columns) + (residual ? 2 : 1) * floats(rows, outputs)};
-    launch(kernel, set, args, {{1, matrix(weights)}, {2, bias ? vector(bias, outputs) : unused()}, {3, x}, {4, y}}, grid, threads_of(matrices), cost);
+    launch(kernel, set, args, {{1, matrix(weights)}, {2, bias ? vector(bias, outputs) : unused()}, {3, x}, {4, y}},
+           grid, threads_of(matrices), cost);
   }
 
   /// What heads_by_themselves() asks for.
   void heads(int n, const Layer& layer) {
-    const Constants set = Constants({{kHeadLength, u32(config_.head_length)}, {kInterleaved, interleaved()}, {kHasNorm, layer.q_norm ? 1u : 0u}, {kQ8Cache, quantised_cache()}});
-    const gpu::HeadsArgs args{u32(config_.heads), u32(config_.heads_kv), u32(config_.head_length), config_.rms_epsilon, cache_info()};
+    const Constants set = Constants({{kHeadLength, u32(config_.head_length)},
+                                     {kInterleaved, interleaved()},
+                                     {kHasNorm, layer.q_norm ? 1u : 0u},
+                                     {kQ8Cache, quantised_cache()}});
+    const gpu::HeadsArgs args{u32(config_.heads), u32(config_.heads_kv), u32(config_.head_length), config_.rms_epsilon,
+                              cache_info()};
     const gpu::View q_norm = layer.q_norm ? vector(layer.q_norm, config_.head_length) : unused();
     const gpu::View k_norm = layer.k_norm ? vector(layer.k_norm, config_.head_length) : unused();
     launch("heads", set, args,
-           {{1, q_.view()}, {2, kv_.view()}, {3, q_norm}, {4, k_norm}, {5, rope_table_.view()}, {6, row_infos_.view()}, {7, tables_.view()}, {8, cache_->layer(n)}},
+           {{1, q_.view()},
+            {2, kv_.view()},
+            {3, q_norm},
+            {4, k_norm},
+            {5, rope_table_.view()},
+            {6, row_infos_.view()},
+            {7, tables_.view()},
+            {8, cache_->layer(n)}},
            {ceil_div(u32(config_.heads + 2 * config_.heads_kv), kernels_.simdgroups("heads", set)), u32(rows_), 1}, 0,
            {layer.q_norm ? 8.0 * config_.head_length : 0, 1, rows_ * position_bytes(),
             2 * floats(rows_, config_.q_length()) + floats(rows_, 2 * config_.kv_length())});
@@ -690,25 +787,39 @@ class MetalBackend final : public Backend {
   void feed_forward(const Layer& layer) {
     const int E = config_.embedding, F = config_.feed_forward;
     norm(x_.view(), layer.ffn_norm, h_.view(), rows_, nullptr);
-    const auto columns = static_cast<uint32_t>(columns_for(rows_)), passes = ceil_div(u32(rows_), columns * gpu::kSharedTiles);
+    const auto columns = static_cast<uint32_t>(columns_for(rows_)),
+               passes = ceil_div(u32(rows_), columns * gpu::kSharedTiles);
     const bool matrices = by_matrices(rows_), biased = layer.gate_bias || layer.up_bias;
     const std::string kernel = matrices ? "ffn_mm" : "ffn_c" + std::to_string(columns);
-    const Constants set = Constants({{kType, type_of(layer.gate)}, {kTypeB, type_of(layer.up)}, {kColumns, u32(E)}, {kHasBias, biased}});
-    const gpu::Size grid = matrices ? matrix_grid(2 * u32(F), u32(rows_))
-                                    : gpu::Size{gpu::product_groups(ceil_div(u32(F), 2), u32(rows_), columns, kernels_.simdgroups(kernel, set)), 1, 1};
+    const Constants set =
+        Constants({{kType, type_of(layer.gate)}, {kTypeB, type_of(layer.up)}, {kColumns, u32(E)}, {kHasBias, biased}});
+    const gpu::Size grid =
+        matrices
+            ? matrix_grid(2 * u32(F), u32(rows_))
+            : gpu::Size{gpu::product_groups(ceil_div(u32(F), 2), u32(rows_), columns, kernels_.simdgroups(kernel, set)),
+                        1, 1};
     launch(kernel, set, gpu::LinearArgs{u32(E), u32(rows_), u32(F)},
-           {{1, matrix(layer.gate)}, {2, matrix(layer.up)}, {3, vector_or(layer.gate_bias, F, *zeros_)}, {4, vector_or(layer.up_bias, F, *zeros_)},
-            {5, h_.view()}, {6, act_.view()}},
+           {{1, matrix(layer.gate)},
+            {2, matrix(layer.up)},
+            {3, vector_or(layer.gate_bias, F, *zeros_)},
+            {4, vector_or(layer.up_bias, F, *zeros_)},
+            {5, h_.view()},
+            {6, act_.view()}},
            grid, threads_of(matrices),
-           {static_cast<double>(layer.gate.bytes() + layer.up.bytes()) + (biased ? 8.0 * F : 0), static_cast<double>(passes), 0,
-            floats(rows_, E) + floats(rows_, F)});
+           {static_cast<double>(layer.gate.bytes() + layer.up.bytes()) + (biased ? 8.0 * F : 0),
+            static_cast<double>(passes), 0, floats(rows_, E) + floats(rows_, F)});
     linear(layer.down, layer.down_bias, act_.view(), x_.view(), rows_, true);
   }
 
   gpu::ExpertArgs expert_args(int columns, int outputs) const {
     const bool clamped = config_.architecture->activation == Activation::clamped_swiglu;
-    return {u32(columns), u32(outputs), u32(rows_), u32(config_.experts_used), clamped ? kSwigluAlpha : 1,
-            clamped ? kSwigluLimit : std::numeric_limits<float>::max(), clamped ? 1.0f : 0.0f};
+    return {u32(columns),
+            u32(outputs),
+            u32(rows_),
+            u32(config_.experts_used),
+            clamped ? kSwigluAlpha : 1,
+            clamped ? kSwigluLimit : std::numeric_limits<float>::max(),
+            clamped ? 1.0f : 0.0f};
   }
   /// Whether so many rows go through the matrix units, whose sums have an order of the hardware's own.
   bool by_matrices(int rows) const { return matrix_units_ && rows >= static_cast<int>(gpu::kMatrixColumns); }
@@ -718,7 +829,8 @@ class MetalBackend final : public Backend {
   static uint32_t threads_of(bool matrices) { return matrices ? kMatrixThreads : 0; }
   uint32_t expert_tile() const { return by_matrices(rows_) ? gpu::kMatrixColumns + 0u : gpu::kExpertTile + 0u; }
   int expert_tiles() const {
-    return static_cast<int>(gpu::max_expert_tiles(u32(rows_), u32(config_.experts), u32(config_.experts_used), expert_tile()));
+    return static_cast<int>(
+        gpu::max_expert_tiles(u32(rows_), u32(config_.experts), u32(config_.experts_used), expert_tile()));
   }
   /// Experts that the rows touch on average where each chooses independently, and the tiles of `tile` rows that they make.
   double expected_experts() const {
@@ -738,42 +850,79 @@ class MetalBackend final : public Backend {
   void experts_of_one_row(const Layer& layer) {
     const int E = config_.embedding, F = config_.feed_forward, U = config_.experts_used;
     const double share = static_cast<double>(U) / config_.experts;
-    const Constants gate = Constants({{kType, type_of(layer.gate)}, {kTypeB, type_of(layer.up)}, {kColumns, u32(E)}, {kDirect, 1}});
+    const Constants gate =
+        Constants({{kType, type_of(layer.gate)}, {kTypeB, type_of(layer.up)}, {kColumns, u32(E)}, {kDirect, 1}});
     launch("gate_up_c1", gate, expert_args(E, F),
-           {{1, matrix(layer.gate)}, {2, matrix(layer.up)}, {3, vector_or(layer.gate_bias, int64_t{config_.experts} * F, *zeros_)},
-            {4, vector_or(layer.up_bias, int64_t{config_.experts} * F, *zeros_)}, {5, h_.view()}, {6, choices_.view()}, {7, unused()}, {8, unused()}, {9, unused()}, {10, act_.view()}},
+           {{1, matrix(layer.gate)},
+            {2, matrix(layer.up)},
+            {3, vector_or(layer.gate_bias, int64_t{config_.experts} * F, *zeros_)},
+            {4, vector_or(layer.up_bias, int64_t{config_.experts} * F, *zeros_)},
+            {5, h_.view()},
+            {6, choices_.view()},
+            {7, unused()},
+            {8, unused()},
+            {9, unused()},
+            {10, act_.view()}},
            {ceil_div(u32(F), 2 * kernels_.simdgroups("gate_up_c1", gate)), u32(U), 1}, 0,
-           {share * static_cast<double>(layer.gate.bytes() + layer.up.bytes()) + (layer.gate_bias ? 8.0 * U * F : 0), 1, 0, floats(1, E) + floats(U, F)});
+           {share * static_cast<double>(layer.gate.bytes() + layer.up.bytes()) + (layer.gate_bias ? 8.0 * U * F : 0), 1,
+            0, floats(1, E) + floats(U, F)});
     const Constants down = Constants({{kType, type_of(layer.down)}, {kColumns, u32(F)}});
     launch("down_sum", down, expert_args(F, E),
-           {{1, matrix(layer.down)}, {2, vector_or(layer.down_bias, int64_t{config_.experts} * E, *zeros_)}, {3, act_.view()}, {4, choices_.view()}, {5, x_.view()}},
+           {{1, matrix(layer.down)},
+            {2, vector_or(layer.down_bias, int64_t{config_.experts} * E, *zeros_)},
+            {3, act_.view()},
+            {4, choices_.view()},
+            {5, x_.view()}},
            {ceil_div(u32(E), gpu::kOutputsPerSimdgroup * kernels_.simdgroups("down_sum", down)), 1, 1}, 0,
-           {share * static_cast<double>(layer.down.bytes()) + (layer.down_bias ? 4.0 * U * E : 0), 1, 0, floats(U, F) + 2 * floats(1, E)});
+           {share * static_cast<double>(layer.down.bytes()) + (layer.down_bias ? 4.0 * U * E : 0), 1, 0,
+            floats(U, F) + 2 * floats(1, E)});
   }
 
   void experts_of_rows(const Layer& layer) {
     const int E = config_.embedding, F = config_.feed_forward, U = config_.experts_used, X = config_.experts;
     const auto columns = static_cast<uint32_t>(columns_for(rows_)), tiles = u32(expert_tiles());
     const bool matrices = by_matrices(rows_);
-    const std::string suffix = matrices ? "_mm" : "_c" + std::to_string(columns), gate_up = "gate_up" + suffix, down = "down" + suffix;
-    const double share = expected_experts() / X, passes = expected_tiles(static_cast<int>(expert_tile())) / expected_experts();
+    const std::string suffix = matrices ? "_mm" : "_c" + std::to_string(columns), gate_up = "gate_up" + suffix,
+                      down = "down" + suffix;
+    const double share = expected_experts() / X,
+                 passes = expected_tiles(static_cast<int>(expert_tile())) / expected_experts();
     launch("expert_lists", {}, gpu::ExpertListsArgs{u32(rows_), u32(X), u32(U), expert_tile()},
-           {{1, choices_.view()}, {2, lists_.view()}, {3, tiles_.view()}, {4, tile_count_.view()}}, {1, 1, 1}, kReduceThreads,
-           {0, 1, 0, 12.0 * rows_ * U + 12.0 * tiles});
-    const Constants gate_set = Constants({{kType, type_of(layer.gate)}, {kTypeB, type_of(layer.up)}, {kColumns, u32(E)}, {kDirect, 0}});
+           {{1, choices_.view()}, {2, lists_.view()}, {3, tiles_.view()}, {4, tile_count_.view()}}, {1, 1, 1},
+           kReduceThreads, {0, 1, 0, 12.0 * rows_ * U + 12.0 * tiles});
+    const Constants gate_set =
+        Constants({{kType, type_of(layer.gate)}, {kTypeB, type_of(layer.up)}, {kColumns, u32(E)}, {kDirect, 0}});
     launch(gate_up, gate_set, expert_args(E, F),
-           {{1, matrix(layer.gate)}, {2, matrix(layer.up)}, {3, vector_or(layer.gate_bias, int64_t{X} * F, *zeros_)},
-            {4, vector_or(layer.up_bias, int64_t{X} * F, *zeros_)}, {5, h_.view()}, {6, choices_.view()}, {7, lists_.view()}, {8, tiles_.view()},
-            {9, tile_count_.view()}, {10, act_.view()}},
-           {matrices ? ceil_div(u32(F), gpu::kMatrixOutputs / 2) : ceil_div(u32(F), 2 * kernels_.simdgroups(gate_up, gate_set)), tiles, 1}, threads_of(matrices),
-           {share * (static_cast<double>(layer.gate.bytes() + layer.up.bytes()) + (layer.gate_bias ? 8.0 * X * F : 0)), passes, 0,
-            floats(rows_ * U, E) + floats(rows_ * U, F)});
+           {{1, matrix(layer.gate)},
+            {2, matrix(layer.up)},
+            {3, vector_or(layer.gate_bias, int64_t{X} * F, *zeros_)},
+            {4, vector_or(layer.up_bias, int64_t{X} * F, *zeros_)},
+            {5, h_.view()},
+            {6, choices_.view()},
+            {7, lists_.view()},
+            {8, tiles_.view()},
+            {9, tile_count_.view()},
+            {10, act_.view()}},
+           {matrices ? ceil_div(u32(F), gpu::kMatrixOutputs / 2)
+                     : ceil_div(u32(F), 2 * kernels_.simdgroups(gate_up, gate_set)),
+            tiles, 1},
+           threads_of(matrices),
+           {share * (static_cast<double>(layer.gate.bytes() + layer.up.bytes()) + (layer.gate_bias ? 8.0 * X * F : 0)),
+            passes, 0, floats(rows_ * U, E) + floats(rows_ * U, F)});
     const Constants down_set = Constants({{kType, type_of(layer.down)}, {kColumns, u32(F)}});
     launch(down, down_set, expert_args(F, E),
-           {{1, matrix(layer.down)}, {2, vector_or(layer.down_bias, int64_t{X} * E, *zeros_)}, {3, act_.view()}, {4, lists_.view()}, {5, tiles_.view()},
-            {6, tile_count_.view()}, {7, out_.view()}},
-           {matrices ? ceil_div(u32(E), gpu::kMatrixOutputs) : ceil_div(u32(E), gpu::kOutputsPerSimdgroup * kernels_.simdgroups(down, down_set)), tiles, 1}, threads_of(matrices),
-           {share * (static_cast<double>(layer.down.bytes()) + (layer.down_bias ? 4.0 * X * E : 0)), passes, 0, floats(rows_ * U, F) + floats(rows_ * U, E)});
+           {{1, matrix(layer.down)},
+            {2, vector_or(layer.down_bias, int64_t{X} * E, *zeros_)},
+            {3, act_.view()},
+            {4, lists_.view()},
+            {5, tiles_.view()},
+            {6, tile_count_.view()},
+            {7, out_.view()}},
+           {matrices ? ceil_div(u32(E), gpu::kMatrixOutputs)
+                     : ceil_div(u32(E), gpu::kOutputsPerSimdgroup * kernels_.simdgroups(down, down_set)),
+            tiles, 1},
+           threads_of(matrices),
+           {share * (static_cast<double>(layer.down.bytes()) + (layer.down_bias ? 4.0 * X * E : 0)), passes, 0,
+            floats(rows_ * U, F) + floats(rows_ * U, E)});
     launch("expert_sum", {}, expert_args(F, E), {{1, out_.view()}, {2, choices_.view()}, {3, x_.view()}},
            {ceil_div(u32(E), gpu::kSimdWidth * kernels_.simdgroups("expert_sum", {})), u32(rows_), 1}, 0,
            {0, 1, 0, floats(rows_ * U, E) + 2 * floats(rows_, E)});
@@ -785,10 +934,11 @@ class MetalBackend final : public Backend {
     norm(x_.view(), model_.output_norm(), normed_.view(), rows, &wanted);
     linear(model_.output(), nullptr, normed_.view(), logits_.view(), rows, false);
     launch("sample", {}, gpu::SampleArgs{u32(config_.vocabulary)},
-           {{1, logits_.view()}, {2, rounds_.params(round_, first, rows)}, {3, rounds_.results(round_, first, rows)},
+           {{1, logits_.view()},
+            {2, rounds_.params(round_, first, rows)},
+            {3, rounds_.results(round_, first, rows)},
             {4, rounds_.chosen(round_, first, rows)}},
-           {u32(rows), 1, 1}, 1024,
-           {0, 1, 0, 2 * floats(rows, config_.vocabulary)});
+           {u32(rows), 1, 1}, 1024, {0, 1, 0, 2 * floats(rows, config_.vocabulary)});
   }
 
   /// Scratch on this backend's device, counted among its intermediates.
@@ -858,9 +1008,7 @@ class MetalBackend final : public Backend {
 Probe probe() {
   try {
     return {open_usable_device()->info().name, ""};
-  } catch (const Error& error) {
-    return {"", error.what()};
-  }
+  } catch (const Error& error) { return {"", error.what()}; }
 }
 
 std::unique_ptr<Backend> make_backend(const Model& model, RopeMode rope, bool matrix_units, bool whatever_the_size) {
@@ -868,7 +1016,8 @@ std::unique_ptr<Backend> make_backend(const Model& model, RopeMode rope, bool ma
   std::shared_ptr<gpu::Device> device = open_usable_device();
   const size_t limit = device->info().working_set_bytes, size = model.gguf().file().size();
   if (size > limit && !whatever_the_size)
-    fail("the model's %.1f GB are more than the %.1f GB this Mac lets its GPU hold", static_cast<double>(size) / 1e9, static_cast<double>(limit) / 1e9);
+    fail("the model's %.1f GB are more than the %.1f GB this Mac lets its GPU hold", static_cast<double>(size) / 1e9,
+         static_cast<double>(limit) / 1e9);
   return std::make_unique<MetalBackend>(model, rope, matrix_units, std::move(device));
 }
 

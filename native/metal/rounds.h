@@ -15,7 +15,9 @@ namespace hearth::metal {
 class Rounds {
  public:
   explicit Rounds(std::shared_ptr<gpu::Device> device)
-      : device_(std::move(device)), request_(device_->buffer(sizeof(uint32_t))), stop_(device_->buffer(sizeof(uint32_t))) {
+      : device_(std::move(device)),
+        request_(device_->buffer(sizeof(uint32_t))),
+        stop_(device_->buffer(sizeof(uint32_t))) {
     end_through(0);
     *static_cast<uint32_t*>(stop_->contents()) = 0;
   }
@@ -52,14 +54,18 @@ class Rounds {
     return part(tokens_, round == 0 ? 0 : rows_ + at(round - 1, 0), rows_, 4);
   }
   /// Of a round's outputs from `first` on: where their tokens go for the next round, and for the host.
-  gpu::View chosen(int round, int first, int count) const { return part(tokens_, rows_ + at(round, first), static_cast<size_t>(count), 4); }
+  gpu::View chosen(int round, int first, int count) const {
+    return part(tokens_, rows_ + at(round, first), static_cast<size_t>(count), 4);
+  }
   gpu::View results(int round, int first, int count) const {
     return part(results_, at(round, first), static_cast<size_t>(count), sizeof(gpu::SampleResult));
   }
   gpu::View params(int round, int first, int count) const {
     return part(params_, at(round, first), static_cast<size_t>(count), sizeof(gpu::SampleParams));
   }
-  gpu::View output_rows(int first, int count) const { return part(output_rows_, static_cast<size_t>(first), static_cast<size_t>(count), 4); }
+  gpu::View output_rows(int first, int count) const {
+    return part(output_rows_, static_cast<size_t>(first), static_cast<size_t>(count), 4);
+  }
 
   gpu::View request_word() const { return {request_.get(), 0, sizeof(uint32_t)}; }
   gpu::View stop_word() const { return {stop_.get(), 0, sizeof(uint32_t)}; }
@@ -86,7 +92,8 @@ class Rounds {
   /// Memory in use for a step.
   size_t bytes() const {
     size_t sum = 0;
-    for (const Scratch* scratch : {&tokens_, &forced_, &params_, &results_, &output_rows_, &stop_ids_, &ended_}) sum += scratch->view().bytes;
+    for (const Scratch* scratch : {&tokens_, &forced_, &params_, &results_, &output_rows_, &stop_ids_, &ended_})
+      sum += scratch->view().bytes;
     return sum;
   }
 

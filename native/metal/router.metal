@@ -6,26 +6,19 @@
 constant constexpr float kTaken = -3.4e38f, kLeastScore = -3.3e38f;
 
 [[max_total_threads_per_threadgroup(256)]]
-kernel void router(
-    constant RouterArgs & args [[buffer(0)]],
-    device const float * x [[buffer(1)]],
-    device const float * norm_weight [[buffer(2)]],
-    device const uchar * weights [[buffer(3)]],
-    device const float * bias [[buffer(4)]],
-    device float * h [[buffer(5)]],
-    device Choice * choices [[buffer(6)]],
-    device const uint * stop [[buffer(30)]],
-    uint row [[threadgroup_position_in_grid]],
-    uint tid [[thread_position_in_threadgroup]],
-    uint lane [[thread_index_in_simdgroup]],
-    uint simdgroup [[simdgroup_index_in_threadgroup]]) {
+kernel void router(constant RouterArgs& args [[buffer(0)]], device const float* x [[buffer(1)]],
+                   device const float* norm_weight [[buffer(2)]], device const uchar* weights [[buffer(3)]],
+                   device const float* bias [[buffer(4)]], device float* h [[buffer(5)]],
+                   device Choice* choices [[buffer(6)]], device const uint* stop [[buffer(30)]],
+                   uint row [[threadgroup_position_in_grid]], uint tid [[thread_position_in_threadgroup]],
+                   uint lane [[thread_index_in_simdgroup]], uint simdgroup [[simdgroup_index_in_threadgroup]]) {
   threadgroup float partial[kNormSimdgroups];
   threadgroup float scores[kMaxExperts];
   threadgroup float best[kMaxExpertsUsed];
   if (*stop != 0u) return;
   constexpr int R = kOutputsPerSimdgroup;
   const uint n = columns_of(args.columns);
-  device float * mine = h + ulong(row) * activation_stride(n);
+  device float* mine = h + ulong(row) * activation_stride(n);
   rms_norm(x + ulong(row) * activation_stride(n), norm_weight, mine, n, args.epsilon, partial, tid, lane, simdgroup);
   threadgroup_barrier(mem_flags::mem_device);
 
@@ -48,7 +41,7 @@ kernel void router(
   threadgroup_barrier(mem_flags::mem_threadgroup);
   if (simdgroup != 0u) return;
 
-  device Choice * chosen = choices + ulong(row) * args.used;
+  device Choice* chosen = choices + ulong(row) * args.used;
   for (uint u = 0; u < args.used; u++) {
     float largest = kTaken;
     uint expert = ~0u;
@@ -75,18 +68,12 @@ kernel void router(
   }
 }
 
-kernel void expert_lists(
-    constant ExpertListsArgs & args [[buffer(0)]],
-    device const Choice * choices [[buffer(1)]],
-    device uint * lists [[buffer(2)]],
-    device ExpertTile * tiles [[buffer(3)]],
-    device uint * tile_count [[buffer(4)]],
-    device const uint * stop [[buffer(30)]],
-    uint tid [[thread_position_in_threadgroup]],
-    uint threads [[threads_per_threadgroup]],
-    uint lane [[thread_index_in_simdgroup]],
-    uint simdgroup [[simdgroup_index_in_threadgroup]],
-    uint simdgroups [[simdgroups_per_threadgroup]]) {
+kernel void expert_lists(constant ExpertListsArgs& args [[buffer(0)]], device const Choice* choices [[buffer(1)]],
+                         device uint* lists [[buffer(2)]], device ExpertTile* tiles [[buffer(3)]],
+                         device uint* tile_count [[buffer(4)]], device const uint* stop [[buffer(30)]],
+                         uint tid [[thread_position_in_threadgroup]], uint threads [[threads_per_threadgroup]],
+                         uint lane [[thread_index_in_simdgroup]], uint simdgroup [[simdgroup_index_in_threadgroup]],
+                         uint simdgroups [[simdgroups_per_threadgroup]]) {
   threadgroup uint counts[kMaxExperts];
   if (*stop != 0u) return;
   const uint total = args.rows * args.used;

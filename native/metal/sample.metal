@@ -43,7 +43,7 @@ static inline ulong lanes_total(ulong value) {
 struct Place {
   uint tid, threads, lane, simdgroup, simdgroups;
 };
-static inline ulong total_of(ulong value, Place place, threadgroup ulong * parts) {
+static inline ulong total_of(ulong value, Place place, threadgroup ulong* parts) {
   const ulong mine = lanes_total(value);
   if (place.lane == 0u) parts[place.simdgroup] = mine;
   threadgroup_barrier(mem_flags::mem_threadgroup);
@@ -62,17 +62,18 @@ constant constexpr float kClose = 14.0f;
 /// What a search adds up.
 struct Search {
   uint mode;
-  float best;    ///< kByWeight: the largest logit
-  uint least;    ///< kByWeight: tokens with a smaller key do not count; those with this key, `ties` of them. kTiesById: only tokens with this key
+  float best;  ///< kByWeight: the largest logit
+  uint
+      least;  ///< kByWeight: tokens with a smaller key do not count; those with this key, `ties` of them. kTiesById: only tokens with this key
   ulong ties;
-  bool close;    ///< only the candidates: (key, id) pairs, `candidates` of the thread's simdgroup
+  bool close;  ///< only the candidates: (key, id) pairs, `candidates` of the thread's simdgroup
   uint candidates;
 };
 
 /// Weight of the tokens whose order (their key; kTiesById: the complement of their id) is at or above `bound` + step · {1, 2, 3}. `parts` is
 /// the threadgroup's memory for sums.
-static inline void weigh(device const float * logits, threadgroup const uint2 * close, uint vocabulary, Search search, uint bound, uint step,
-                         thread ulong * sums, Place place, threadgroup ulong * parts) {
+static inline void weigh(device const float* logits, threadgroup const uint2* close, uint vocabulary, Search search,
+                         uint bound, uint step, thread ulong* sums, Place place, threadgroup ulong* parts) {
   for (uint i = 0; i < 3u; i++) sums[i] = 0;
   const uint begin = search.close ? place.lane : place.tid, end = search.close ? search.candidates : vocabulary;
   for (uint i = begin; i < end; i += search.close ? kSimdWidth : place.threads) {
@@ -85,18 +86,23 @@ static inline void weigh(device const float * logits, threadgroup const uint2 * 
     }
     if (key == 0u) continue;
     const uint order = search.mode == kTiesById ? ~id : key;
-    if (order < bound + step || (search.mode == kTiesById ? key != search.least : search.mode == kByWeight && key <= search.least)) continue;
+    if (order < bound + step ||
+        (search.mode == kTiesById ? key != search.least : search.mode == kByWeight && key <= search.least))
+      continue;
     const ulong weight = search.mode == kByWeight ? fixed_exp(logit_of(key) - search.best) : 1ul;
     for (uint j = 0; j < 3u; j++) sums[j] += order >= bound + step * (j + 1u) ? weight : 0ul;
   }
-  const ulong at_least = search.mode == kByWeight && search.ties != 0ul ? search.ties * fixed_exp(logit_of(search.least) - search.best) : 0ul;
-  for (uint i = 0; i < 3u; i++) sums[i] = total_of(sums[i], place, parts) + (search.least >= bound + step * (i + 1u) ? at_least : 0ul);
+  const ulong at_least = search.mode == kByWeight && search.ties != 0ul
+                             ? search.ties * fixed_exp(logit_of(search.least) - search.best)
+                             : 0ul;
+  for (uint i = 0; i < 3u; i++)
+    sums[i] = total_of(sums[i], place, parts) + (search.least >= bound + step * (i + 1u) ? at_least : 0ul);
 }
 
 /// The largest order such that the tokens at or above it weigh at least `need`; `above` is the weight of those above it. Goes over all tokens
 /// where the candidates weigh less.
-static inline uint find_order(device const float * logits, threadgroup const uint2 * close, uint vocabulary, Search search, ulong need,
-                              thread ulong & above, Place place, threadgroup ulong * parts) {
+static inline uint find_order(device const float* logits, threadgroup const uint2* close, uint vocabulary,
+                              Search search, ulong need, thread ulong& above, Place place, threadgroup ulong* parts) {
   uint bound = 0;
   ulong sums[3];
   above = 0;
@@ -113,19 +119,12 @@ static inline uint find_order(device const float * logits, threadgroup const uin
   return bound;
 }
 
-kernel void sample(
-    constant SampleArgs & args [[buffer(0)]],
-    device const float * all_logits [[buffer(1)]],
-    device const SampleParams * all_params [[buffer(2)]],
-    device SampleResult * results [[buffer(3)]],
-    device uint * tokens [[buffer(4)]],
-    device const uint * stop [[buffer(30)]],
-    uint row [[threadgroup_position_in_grid]],
-    uint tid [[thread_position_in_threadgroup]],
-    uint threads [[threads_per_threadgroup]],
-    uint lane [[thread_index_in_simdgroup]],
-    uint simdgroup [[simdgroup_index_in_threadgroup]],
-    uint simdgroups [[simdgroups_per_threadgroup]]) {
+kernel void sample(constant SampleArgs& args [[buffer(0)]], device const float* all_logits [[buffer(1)]],
+                   device const SampleParams* all_params [[buffer(2)]], device SampleResult* results [[buffer(3)]],
+                   device uint* tokens [[buffer(4)]], device const uint* stop [[buffer(30)]],
+                   uint row [[threadgroup_position_in_grid]], uint tid [[thread_position_in_threadgroup]],
+                   uint threads [[threads_per_threadgroup]], uint lane [[thread_index_in_simdgroup]],
+                   uint simdgroup [[simdgroup_index_in_threadgroup]], uint simdgroups [[simdgroups_per_threadgroup]]) {
   threadgroup ulong parts[32];
   threadgroup uint2 candidates[32 * kCandidates];
   if (*stop != 0u) return;
@@ -135,8 +134,8 @@ kernel void sample(
   place.lane = lane;
   place.simdgroup = simdgroup;
   place.simdgroups = simdgroups;
-  device const float * logits = all_logits + ulong(row) * activation_stride(args.vocabulary);
-  device const SampleParams & params = all_params[row];
+  device const float* logits = all_logits + ulong(row) * activation_stride(args.vocabulary);
+  device const SampleParams& params = all_params[row];
 
   // The best token: largest key, then lowest id, as one number.
   ulong first = 0;
@@ -171,7 +170,7 @@ kernel void sample(
   uint found = 0;
   const uint close_key = key_of(best - kClose);
   const bool filters = params.temperature > 0.0f && (params.top_k != 0u || params.top_p < 1.0f);
-  threadgroup uint2 * close = candidates + simdgroup * kCandidates;
+  threadgroup uint2* close = candidates + simdgroup * kCandidates;
   for (uint base = simdgroup * kSimdWidth; base < args.vocabulary; base += threads) {
     const uint id = base + lane, key = id < args.vocabulary ? key_of(logits[id]) : 0u;
     if (key != 0u) {
@@ -228,7 +227,8 @@ kernel void sample(
     const ulong part = (mass >> 32) * share + ((mass & 0xffffffffu) * share >> 32), need = part > 0ul ? part : 1ul;
     ulong above;
     least = find_order(logits, close, args.vocabulary, search, need, above, place, parts);
-    const ulong weight_of_least = fixed_exp(logit_of(least) - best), each = weight_of_least > 0ul ? weight_of_least : 1ul;
+    const ulong weight_of_least = fixed_exp(logit_of(least) - best),
+                each = weight_of_least > 0ul ? weight_of_least : 1ul;
     ties = (need - above + each - 1ul) / each;
   }
   if (ties != 0ul) {
@@ -269,7 +269,8 @@ kernel void sample(
       if (logit_of(key) >= least_logit) own = fixed_exp((logit_of(key) - best) / heat);
     ulong upto = own;
     for (uint distance = 1; distance < 32u; distance <<= 1) {
-      const uint2 other = simd_shuffle(uint2(uint(upto), uint(upto >> 32)), ushort(lane >= distance ? lane - distance : lane));
+      const uint2 other =
+          simd_shuffle(uint2(uint(upto), uint(upto >> 32)), ushort(lane >= distance ? lane - distance : lane));
       if (lane >= distance) upto += ulong(other.x) | ulong(other.y) << 32;
     }
     if (before + upto > target && before + upto - own <= target) {

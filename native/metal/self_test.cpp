@@ -19,7 +19,6 @@ namespace hearth::metal {
 
 namespace {
 
-
 struct Shape {
   int E, H, K, D, F, X, U, V;
 };
@@ -33,7 +32,9 @@ constexpr double kProductTolerance = 2e-5, kAttentionTolerance = 2e-4, kExactTol
 uint32_t u32(int n) { return static_cast<uint32_t>(n); }
 uint32_t ceil_div(uint32_t a, uint32_t b) { return (a + b - 1) / b; }
 int stride(int width) { return static_cast<int>(gpu::activation_stride(u32(width))); }
-size_t at(int row, int width, int column) { return static_cast<size_t>(row) * static_cast<size_t>(stride(width)) + static_cast<size_t>(column); }
+size_t at(int row, int width, int column) {
+  return static_cast<size_t>(row) * static_cast<size_t>(stride(width)) + static_cast<size_t>(column);
+}
 
 using Values = std::vector<double>;
 
@@ -80,7 +81,8 @@ class Bench {
   };
   Weights weights(TensorType type, int64_t rows, int columns) {
     const TypeTraits& traits = *type_traits(type);
-    const size_t row_bytes = static_cast<size_t>((columns + traits.block - 1) / traits.block) * static_cast<size_t>(traits.block_bytes);
+    const size_t row_bytes =
+        static_cast<size_t>((columns + traits.block - 1) / traits.block) * static_cast<size_t>(traits.block_bytes);
     Memory memory = buffer(row_bytes * static_cast<size_t>(rows));
     auto* data = memory.data<uint8_t>();
     if (type == TensorType::F32) {
@@ -95,12 +97,17 @@ class Bench {
         else if (traits.block > 1) {
           // Scales and minimums that make weights of at most about 1.
           const int high = traits.block == 256 ? 0x10 : 0x20, first = type == TensorType::Q6_K ? 208 : 0;
-          const bool minimum = type == TensorType::Q4_1 || type == TensorType::Q5_1 || type == TensorType::Q4_K || type == TensorType::Q5_K;
+          const bool minimum = type == TensorType::Q4_1 || type == TensorType::Q5_1 || type == TensorType::Q4_K ||
+                               type == TensorType::Q5_K;
           for (int at = first; at <= first + (minimum ? 2 : 0); at += 2)
-            data[i + static_cast<size_t>(at)] = 0, data[i + static_cast<size_t>(at) + 1] = static_cast<uint8_t>(random.integer(high - 4, high));
+            data[i + static_cast<size_t>(at)] = 0,
+                     data[i + static_cast<size_t>(at) + 1] = static_cast<uint8_t>(random.integer(high - 4, high));
         }
         // Halves below 2, of either sign, without a hint of infinity.
-        else data[i + 1] = static_cast<uint8_t>((random.bits() & 0x80) | static_cast<uint64_t>(type == TensorType::F16 ? random.integer(0x30, 0x3b) : random.integer(0x3d, 0x3f)));
+        else
+          data[i + 1] = static_cast<uint8_t>(
+              (random.bits() & 0x80) |
+              static_cast<uint64_t>(type == TensorType::F16 ? random.integer(0x30, 0x3b) : random.integer(0x3d, 0x3f)));
       }
     }
     return {memory, {type, data, rows, columns, row_bytes}};
@@ -119,13 +126,16 @@ class Bench {
     uint32_t threads;
   };
   template <class Args>
-  Launch launch(const std::string& kernel, const Constants& constants, const Args& args, std::vector<Binding> bindings, gpu::Size grid, uint32_t threads) {
+  Launch launch(const std::string& kernel, const Constants& constants, const Args& args, std::vector<Binding> bindings,
+                gpu::Size grid, uint32_t threads) {
     std::vector<char> bytes(sizeof args);
     std::memcpy(bytes.data(), &args, sizeof args);
     return {kernel, constants, std::move(bytes), std::move(bindings), grid, threads};
   }
 
-  uint32_t simdgroups(const std::string& kernel, const Constants& constants) { return kernels_.simdgroups(kernel, constants); }
+  uint32_t simdgroups(const std::string& kernel, const Constants& constants) {
+    return kernels_.simdgroups(kernel, constants);
+  }
 
   /// Runs launches in order, `times` over. Returns the seconds the GPU took for one round.
   double run(const std::vector<Launch>& launches, int times) {
@@ -147,8 +157,8 @@ class Bench {
 
   /// One check: runs, compares with what `judge` says (it returns the worst deviation), then measures.
   template <class Judge>
-  void check(const std::string& kernel, const std::string& text, double tolerance, double bytes, double operations, const std::vector<Launch>& launches,
-             const Judge& judge) {
+  void check(const std::string& kernel, const std::string& text, double tolerance, double bytes, double operations,
+             const std::vector<Launch>& launches, const Judge& judge) {
     if (options_.stopped()) return;
     KernelCheck out{"metal", device_->info().name, kernel, text, 0, tolerance, false, "", 0, bytes, operations};
     try {
@@ -156,7 +166,8 @@ class Bench {
       out.error = judge();
       if (!(out.error <= tolerance)) {
         char problem[120];
-        std::snprintf(problem, sizeof problem, "deviates from the reference by %.2g, more than %.2g", out.error, tolerance);
+        std::snprintf(problem, sizeof problem, "deviates from the reference by %.2g, more than %.2g", out.error,
+                      tolerance);
         out.problem = problem;
       }
       if (options_.full) out.milliseconds = run(launches, 20) * 1000;
@@ -170,7 +181,6 @@ class Bench {
   bool stopped() const { return options_.stopped(); }
   /// For buffers a kernel names and, with these constants, does not read.
   gpu::View unused() const { return stop_.view(); }
-
 
  private:
   std::shared_ptr<gpu::Device> device_;
@@ -208,15 +218,18 @@ void test_embed(Bench& bench) {
   const auto table = bench.weights(TensorType::Q8_0, 64, s.E);
   const std::vector<uint32_t> tokens = {3, 0, 63};
   const auto ids = bench.copy(tokens), x = bench.rows(3, s.E);
-  bench.check("embed", "Q8_0, 3 rows", kExactTolerance, 3.0 * static_cast<double>(table.matrix.row_bytes) + 12.0 * s.E, 0,
-              {bench.launch("embed", {{kType, u32(static_cast<int>(table.matrix.type))}, {kColumns, u32(s.E)}}, gpu::EmbedArgs{u32(s.E)},
-                            {{1, table.memory.view()}, {2, ids.view()}, {3, x.view()}}, {3, 1, 1}, 256)},
+  bench.check("embed", "Q8_0, 3 rows", kExactTolerance, 3.0 * static_cast<double>(table.matrix.row_bytes) + 12.0 * s.E,
+              0,
+              {bench.launch("embed", {{kType, u32(static_cast<int>(table.matrix.type))}, {kColumns, u32(s.E)}},
+                            gpu::EmbedArgs{u32(s.E)}, {{1, table.memory.view()}, {2, ids.view()}, {3, x.view()}},
+                            {3, 1, 1}, 256)},
               [&] {
                 double worst = 0;
                 std::vector<float> row(static_cast<size_t>(s.E) + 32);
                 for (int r = 0; r < 3; r++) {
                   dequantize_row(table.matrix, tokens[static_cast<size_t>(r)], row.data());
-                  for (int i = 0; i < s.E; i++) worst = deviation(worst, x.data<float>()[at(r, s.E, i)], row[static_cast<size_t>(i)], 1);
+                  for (int i = 0; i < s.E; i++)
+                    worst = deviation(worst, x.data<float>()[at(r, s.E, i)], row[static_cast<size_t>(i)], 1);
                 }
                 return worst;
               });
@@ -240,11 +253,16 @@ void test_norm(Bench& bench) {
     std::vector<Bench::Binding> bindings = {{1, x.view()}, {2, w.view()}, {3, y.view()}};
     bindings.push_back({4, gathered ? gather.view() : bench.unused()});
     bench.check("norm", gathered ? "3 rows, gathered" : "3 rows", 5e-6, 28.0 * s.E, 12.0 * s.E,
-                {bench.launch("norm", {{kGather, gathered}, {kColumns, u32(s.E)}}, gpu::NormArgs{u32(s.E), 1e-5f}, bindings, {3, 1, 1}, kReduceThreads)}, [&] {
+                {bench.launch("norm", {{kGather, gathered}, {kColumns, u32(s.E)}}, gpu::NormArgs{u32(s.E), 1e-5f},
+                              bindings, {3, 1, 1}, kReduceThreads)},
+                [&] {
                   double worst = 0;
                   for (int r = 0; r < 3; r++) {
-                    const Values wanted = normed(x.data<float>() + at(gathered ? static_cast<int>(order[static_cast<size_t>(r)]) : r, s.E, 0), w.data<float>(), s.E);
-                    for (int i = 0; i < s.E; i++) worst = deviation(worst, y.data<float>()[at(r, s.E, i)], wanted[static_cast<size_t>(i)], 1);
+                    const Values wanted = normed(
+                        x.data<float>() + at(gathered ? static_cast<int>(order[static_cast<size_t>(r)]) : r, s.E, 0),
+                        w.data<float>(), s.E);
+                    for (int i = 0; i < s.E; i++)
+                      worst = deviation(worst, y.data<float>()[at(r, s.E, i)], wanted[static_cast<size_t>(i)], 1);
                   }
                   return worst;
                 });
@@ -262,13 +280,26 @@ void test_linear(Bench& bench) {
     int rows, outputs;
     bool bias, residual, matrices = false;
   };
-  const Case cases[] = {{TensorType::Q8_0, 1, s.E, true, true},  {TensorType::Q8_0, 2, s.E, true, false}, {TensorType::Q8_0, 4, s.E, false, false},
-                        {TensorType::Q8_0, 20, s.E, true, true}, {TensorType::Q8_0, 1, s.V, false, false}, {TensorType::F32, 3, s.X + 1, true, false},
-                        {TensorType::F16, 1, s.E, false, true},  {TensorType::BF16, 8, s.E, true, false},  {TensorType::MXFP4, 1, s.E, false, false},
-                        {TensorType::Q8_0, 40, s.E, true, true, true},    {TensorType::F16, 33, s.E - 3, false, false, true},
-                        {TensorType::Q4_K, 1, s.E, false, true},  {TensorType::Q6_K, 1, s.E, false, true},  {TensorType::Q5_K, 2, s.E, false, false},
-                        {TensorType::Q4_0, 1, s.E, false, false}, {TensorType::Q4_1, 3, s.E, false, false}, {TensorType::Q5_0, 1, s.E, false, false},
-                        {TensorType::Q5_1, 2, s.E, false, false}, {TensorType::Q4_K, 20, s.E, false, true}, {TensorType::Q4_K, 40, s.E, false, true, true}};
+  const Case cases[] = {{TensorType::Q8_0, 1, s.E, true, true},
+                        {TensorType::Q8_0, 2, s.E, true, false},
+                        {TensorType::Q8_0, 4, s.E, false, false},
+                        {TensorType::Q8_0, 20, s.E, true, true},
+                        {TensorType::Q8_0, 1, s.V, false, false},
+                        {TensorType::F32, 3, s.X + 1, true, false},
+                        {TensorType::F16, 1, s.E, false, true},
+                        {TensorType::BF16, 8, s.E, true, false},
+                        {TensorType::MXFP4, 1, s.E, false, false},
+                        {TensorType::Q8_0, 40, s.E, true, true, true},
+                        {TensorType::F16, 33, s.E - 3, false, false, true},
+                        {TensorType::Q4_K, 1, s.E, false, true},
+                        {TensorType::Q6_K, 1, s.E, false, true},
+                        {TensorType::Q5_K, 2, s.E, false, false},
+                        {TensorType::Q4_0, 1, s.E, false, false},
+                        {TensorType::Q4_1, 3, s.E, false, false},
+                        {TensorType::Q5_0, 1, s.E, false, false},
+                        {TensorType::Q5_1, 2, s.E, false, false},
+                        {TensorType::Q4_K, 20, s.E, false, true},
+                        {TensorType::Q4_K, 40, s.E, false, true, true}};
   for (const Case& c : cases) {
     if (bench.stopped()) return;
     const int width = s.H * s.D;
@@ -277,16 +308,23 @@ void test_linear(Bench& bench) {
     const std::vector<float> before(y.data<float>(), y.data<float>() + y.bytes / 4);
     const int columns = columns_for(c.rows);
     const std::string kernel = c.matrices ? "linear_mm" : "linear" + suffix(columns);
-    const Constants set = {{kType, u32(static_cast<int>(c.type))}, {kColumns, u32(width)}, {kHasBias, c.bias}, {kResidual, c.residual}};
+    const Constants set = {
+        {kType, u32(static_cast<int>(c.type))}, {kColumns, u32(width)}, {kHasBias, c.bias}, {kResidual, c.residual}};
     std::vector<Bench::Binding> bindings = {{1, w.memory.view()}, {3, x.view()}, {4, y.view()}};
     bindings.push_back({2, c.bias ? bias.view() : bench.unused()});
     const uint32_t groups = c.matrices ? kMatrixThreads / gpu::kSimdWidth : bench.simdgroups(kernel, set);
-    const gpu::Size grid = c.matrices ? matrix_grid(u32(c.outputs), u32(c.rows))
-                                      : gpu::Size{gpu::product_groups(ceil_div(u32(c.outputs), gpu::kOutputsPerSimdgroup), u32(c.rows), u32(columns), groups), 1, 1};
-    bench.check(kernel, std::string(name_of(c.type)) + ", " + std::to_string(c.outputs) + " x " + std::to_string(width) + ", " + rows_text(c.rows), c.matrices ? kMatrixTolerance : kProductTolerance,
-                static_cast<double>(w.matrix.bytes()), 2.0 * c.rows * c.outputs * width,
-                {bench.launch(kernel, set, gpu::LinearArgs{u32(width), u32(c.rows), u32(c.outputs)}, bindings,
-                              grid, groups * gpu::kSimdWidth)},
+    const gpu::Size grid = c.matrices
+                               ? matrix_grid(u32(c.outputs), u32(c.rows))
+                               : gpu::Size{gpu::product_groups(ceil_div(u32(c.outputs), gpu::kOutputsPerSimdgroup),
+                                                               u32(c.rows), u32(columns), groups),
+                                           1, 1};
+    bench.check(kernel,
+                std::string(name_of(c.type)) + ", " + std::to_string(c.outputs) + " x " + std::to_string(width) + ", " +
+                    rows_text(c.rows),
+                c.matrices ? kMatrixTolerance : kProductTolerance, static_cast<double>(w.matrix.bytes()),
+                2.0 * c.rows * c.outputs * width,
+                {bench.launch(kernel, set, gpu::LinearArgs{u32(width), u32(c.rows), u32(c.outputs)}, bindings, grid,
+                              groups * gpu::kSimdWidth)},
                 [&] {
                   double worst = 0;
                   std::vector<float> scratch;
@@ -310,20 +348,39 @@ void test_feed_forward(Bench& bench) {
     bool bias;
   };
   using enum TensorType;
-  for (const Case& c : {Case{Q8_0, Q8_0, 1, false}, {Q4_K, Q6_K, 1, false}, {F16, F16, 2, true}, {Q5_0, Q4_0, 3, false}, {Q4_K, Q4_K, 20, false}, {Q8_0, Q8_0, 40, true}}) {
+  for (const Case& c : {Case{Q8_0, Q8_0, 1, false},
+                        {Q4_K, Q6_K, 1, false},
+                        {F16, F16, 2, true},
+                        {Q5_0, Q4_0, 3, false},
+                        {Q4_K, Q4_K, 20, false},
+                        {Q8_0, Q8_0, 40, true}}) {
     if (bench.stopped()) return;
     const bool matrices = c.rows >= static_cast<int>(gpu::kMatrixColumns);
     const int width = s.H * s.D, columns = columns_for(c.rows);
     const auto gate = bench.weights(c.gate, s.F, width), up = bench.weights(c.up, s.F, width);
-    const auto gate_bias = bench.floats(s.F), up_bias = bench.floats(s.F), h = bench.rows(c.rows, width, 0.05f), act = bench.rows(c.rows, s.F);
+    const auto gate_bias = bench.floats(s.F), up_bias = bench.floats(s.F), h = bench.rows(c.rows, width, 0.05f),
+               act = bench.rows(c.rows, s.F);
     const std::string kernel = matrices ? "ffn_mm" : "ffn" + suffix(columns);
-    const Constants set = {{kType, u32(static_cast<int>(c.gate))}, {kTypeB, u32(static_cast<int>(c.up))}, {kColumns, u32(width)}, {kHasBias, c.bias}};
+    const Constants set = {{kType, u32(static_cast<int>(c.gate))},
+                           {kTypeB, u32(static_cast<int>(c.up))},
+                           {kColumns, u32(width)},
+                           {kHasBias, c.bias}};
     const uint32_t groups = matrices ? kMatrixThreads / gpu::kSimdWidth : bench.simdgroups(kernel, set);
-    const gpu::Size grid = matrices ? matrix_grid(2 * u32(s.F), u32(c.rows)) : gpu::Size{gpu::product_groups(ceil_div(u32(s.F), 2), u32(c.rows), u32(columns), groups), 1, 1};
-    bench.check(kernel, std::string(name_of(c.gate)) + " and " + name_of(c.up) + ", " + std::to_string(s.F) + " x " + std::to_string(width) + ", " + rows_text(c.rows),
-                matrices ? kMatrixTolerance : kProductTolerance, static_cast<double>(gate.matrix.bytes() + up.matrix.bytes()), 4.0 * c.rows * s.F * width,
+    const gpu::Size grid =
+        matrices ? matrix_grid(2 * u32(s.F), u32(c.rows))
+                 : gpu::Size{gpu::product_groups(ceil_div(u32(s.F), 2), u32(c.rows), u32(columns), groups), 1, 1};
+    bench.check(kernel,
+                std::string(name_of(c.gate)) + " and " + name_of(c.up) + ", " + std::to_string(s.F) + " x " +
+                    std::to_string(width) + ", " + rows_text(c.rows),
+                matrices ? kMatrixTolerance : kProductTolerance,
+                static_cast<double>(gate.matrix.bytes() + up.matrix.bytes()), 4.0 * c.rows * s.F * width,
                 {bench.launch(kernel, set, gpu::LinearArgs{u32(width), u32(c.rows), u32(s.F)},
-                              {{1, gate.memory.view()}, {2, up.memory.view()}, {3, gate_bias.view()}, {4, up_bias.view()}, {5, h.view()}, {6, act.view()}},
+                              {{1, gate.memory.view()},
+                               {2, up.memory.view()},
+                               {3, gate_bias.view()},
+                               {4, up_bias.view()},
+                               {5, h.view()},
+                               {6, act.view()}},
                               grid, groups * gpu::kSimdWidth)},
                 [&] {
                   double worst = 0;
@@ -333,7 +390,9 @@ void test_feed_forward(Bench& bench) {
                       const float* x = h.data<float>() + at(r, width, 0);
                       Dot g = dot(gate.matrix, f, x, scratch), u = dot(up.matrix, f, x, scratch);
                       if (c.bias) g.sum += gate_bias.data<float>()[f], u.sum += up_bias.data<float>()[f];
-                      worst = deviation(worst, act.data<float>()[at(r, s.F, f)], g.sum / (1 + std::exp(-g.sum)) * u.sum, 1 + g.magnitude * (1 + std::fabs(u.sum)) + u.magnitude * (1 + std::fabs(g.sum)));
+                      worst =
+                          deviation(worst, act.data<float>()[at(r, s.F, f)], g.sum / (1 + std::exp(-g.sum)) * u.sum,
+                                    1 + g.magnitude * (1 + std::fabs(u.sum)) + u.magnitude * (1 + std::fabs(g.sum)));
                     }
                   return worst;
                 });
@@ -347,17 +406,21 @@ struct Sequence {
   gpu::CacheInfo info;
   bool q8 = false;
 
-  static uint32_t head_bytes(const Shape& s, bool q8) { return u32(32 * (q8 ? s.D + 2 * KvCache::scale_groups(s.D) : 2 * s.D)); }
+  static uint32_t head_bytes(const Shape& s, bool q8) {
+    return u32(32 * (q8 ? s.D + 2 * KvCache::scale_groups(s.D) : 2 * s.D));
+  }
   double key(const Shape& s, int position, int head, int d) const {
     return element(s, position, head, 0, d * 32 + position % 32, d / KvCache::kScaled * 32 + position % 32);
   }
   double value(const Shape& s, int position, int head, int d) const {
-    return element(s, position, head, info.block_bytes / 2, position % 32 * s.D + d, position % 32 * KvCache::scale_groups(s.D) + d / KvCache::kScaled);
+    return element(s, position, head, info.block_bytes / 2, position % 32 * s.D + d,
+                   position % 32 * KvCache::scale_groups(s.D) + d / KvCache::kScaled);
   }
 
  private:
   double element(const Shape& s, int position, int head, uint32_t part, int number, int scale) const {
-    const uint8_t* from = cache.data<uint8_t>() + static_cast<size_t>(blocks[static_cast<size_t>(position / 32)]) * info.block_bytes + part +
+    const uint8_t* from = cache.data<uint8_t>() +
+                          static_cast<size_t>(blocks[static_cast<size_t>(position / 32)]) * info.block_bytes + part +
                           static_cast<size_t>(head) * info.head_bytes;
     const auto half = [&](size_t at) {
       uint16_t bits;
@@ -379,11 +442,13 @@ Sequence sequence(Bench& bench, int positions, int first, int rows, bool q8 = fa
   out.cache = bench.buffer(static_cast<size_t>(blocks) * out.info.block_bytes);
   // Halves of ±0.125 to ±1, and beyond the sequence's end no numbers.
   for (size_t i = 0; i < out.cache.bytes / 2; i++)
-    out.cache.data<uint16_t>()[i] = static_cast<uint16_t>((bench.random.bits() & 0x83ff) | static_cast<uint64_t>(bench.random.integer(12, 14) << 10));
+    out.cache.data<uint16_t>()[i] = static_cast<uint16_t>((bench.random.bits() & 0x83ff) |
+                                                          static_cast<uint64_t>(bench.random.integer(12, 14) << 10));
   // Of Q8_0 any bytes, and scales that make the same of them.
   for (size_t head = 0; q8 && head < out.cache.bytes; head += out.info.head_bytes)
     for (size_t i = head + static_cast<size_t>(32 * s.D); i < head + out.info.head_bytes; i += 2)
-      out.cache.data<uint16_t>()[i / 2] = static_cast<uint16_t>((bench.random.bits() & 0x03ff) | static_cast<uint64_t>(bench.random.integer(5, 7) << 10));
+      out.cache.data<uint16_t>()[i / 2] = static_cast<uint16_t>(
+          (bench.random.bits() & 0x03ff) | static_cast<uint64_t>(bench.random.integer(5, 7) << 10));
   out.tables = bench.copy(out.blocks);
   std::vector<gpu::RowInfo> infos;
   for (int r = 0; r < rows; r++) infos.push_back({u32(first + r), 0});
@@ -398,7 +463,8 @@ void test_qkv(Bench& bench) {
     // gpt-oss's kind of heads, and Llama's.
     const bool matrices = rows >= static_cast<int>(gpu::kMatrixColumns), llama = rows == 3;
     const int q_length = s.H * s.D, kv_length = s.K * s.D, first = 30;
-    const auto wq = bench.weights(TensorType::Q8_0, q_length, s.E), wk = bench.weights(TensorType::Q8_0, kv_length, s.E),
+    const auto wq = bench.weights(TensorType::Q8_0, q_length, s.E),
+               wk = bench.weights(TensorType::Q8_0, kv_length, s.E),
                wv = bench.weights(TensorType::Q8_0, kv_length, s.E);
     const auto bq = bench.floats(q_length), bk = bench.floats(kv_length), bv = bench.floats(kv_length);
     const auto h = bench.rows(rows, s.E, 0.1f), q = bench.rows(rows, q_length), rope = bench.floats(rows * s.D);
@@ -406,56 +472,75 @@ void test_qkv(Bench& bench) {
     const int columns = columns_for(rows);
     const std::string kernel = matrices ? "qkv_mm" : "qkv" + suffix(columns);
     const uint32_t type = u32(static_cast<int>(TensorType::Q8_0));
-    const Constants set = {{kType, type}, {kTypeB, type}, {kTypeC, type}, {kColumns, u32(s.E)}, {kHasBias, !llama}, {kInterleaved, llama}, {kRaw, 0}};
-    const uint32_t groups = matrices ? kMatrixThreads / gpu::kSimdWidth : bench.simdgroups(kernel, set), outputs = u32((s.H + 2 * s.K) * s.D);
-    const gpu::Size grid = matrices ? matrix_grid(outputs, u32(rows)) : gpu::Size{gpu::product_groups(outputs / 4, u32(rows), u32(columns), groups), 1, 1};
+    const Constants set = {{kType, type},      {kTypeB, type},        {kTypeC, type}, {kColumns, u32(s.E)},
+                           {kHasBias, !llama}, {kInterleaved, llama}, {kRaw, 0}};
+    const uint32_t groups = matrices ? kMatrixThreads / gpu::kSimdWidth : bench.simdgroups(kernel, set),
+                   outputs = u32((s.H + 2 * s.K) * s.D);
+    const gpu::Size grid = matrices
+                               ? matrix_grid(outputs, u32(rows))
+                               : gpu::Size{gpu::product_groups(outputs / 4, u32(rows), u32(columns), groups), 1, 1};
     const gpu::QkvArgs args{u32(s.E), u32(rows), u32(s.H), u32(s.K), u32(s.D), seq.info};
-    bench.check(kernel, "Q8_0, " + std::to_string(q_length + 2 * kv_length) + " x " + std::to_string(s.E) + ", " + rows_text(rows), 1e-3,
-                static_cast<double>(wq.matrix.bytes() + wk.matrix.bytes() + wv.matrix.bytes()), 2.0 * rows * (q_length + 2 * kv_length) * s.E,
-                {bench.launch(kernel, set, args,
-                              {{1, wq.memory.view()}, {2, wk.memory.view()}, {3, wv.memory.view()}, {4, bq.view()}, {5, bk.view()}, {6, bv.view()},
-                               {7, h.view()}, {8, rope.view()}, {9, seq.infos.view()}, {10, seq.tables.view()}, {11, q.view()}, {12, seq.cache.view()}},
-                              grid, groups * gpu::kSimdWidth)},
-                [&] {
-                  double worst = 0;
-                  std::vector<float> scratch;
-                  for (int r = 0; r < rows; r++) {
-                    const float* x = h.data<float>() + at(r, s.E, 0);
-                    const auto value = [&](const Bench::Weights& w, const Bench::Memory& b, int o) {
-                      Dot sum = dot(w.matrix, o, x, scratch);
-                      if (!llama) sum.sum += b.data<float>()[o];
-                      return sum;
-                    };
-                    const auto lower = [&](int i) { return llama ? 2 * i : i; };
-                    const auto upper = [&](int i) { return llama ? 2 * i + 1 : i + s.D / 2; };
-                    const auto pair = [&](const Bench::Weights& w, const Bench::Memory& b, int head, int i, double& low, double& high, double& scale) {
-                      const Dot a = value(w, b, head * s.D + lower(i)), c = value(w, b, head * s.D + upper(i));
-                      const float* turn = rope.data<float>() + (static_cast<size_t>(r) * static_cast<size_t>(s.D / 2) + static_cast<size_t>(i)) * 2;
-                      low = a.sum * turn[0] - c.sum * turn[1];
-                      high = c.sum * turn[0] + a.sum * turn[1];
-                      scale = a.magnitude + c.magnitude;
-                    };
-                    for (int head = 0; head < s.H; head++)
-                      for (int i = 0; i < s.D / 2; i++) {
-                        double low, high, scale;
-                        pair(wq, bq, head, i, low, high, scale);
-                        worst = deviation(worst, q.data<float>()[at(r, q_length, head * s.D + lower(i))], low, scale);
-                        worst = deviation(worst, q.data<float>()[at(r, q_length, head * s.D + upper(i))], high, scale);
-                      }
-                    for (int head = 0; head < s.K; head++)
-                      for (int i = 0; i < s.D; i++) {
-                        if (i < s.D / 2) {
-                          double low, high, scale;
-                          pair(wk, bk, head, i, low, high, scale);
-                          worst = deviation(worst, seq.key(s, first + r, head, lower(i)), low, scale);
-                          worst = deviation(worst, seq.key(s, first + r, head, upper(i)), high, scale);
-                        }
-                        const Dot v = value(wv, bv, head * s.D + i);
-                        worst = deviation(worst, seq.value(s, first + r, head, i), v.sum, v.magnitude);
-                      }
-                  }
-                  return worst;
-                });
+    bench.check(
+        kernel,
+        "Q8_0, " + std::to_string(q_length + 2 * kv_length) + " x " + std::to_string(s.E) + ", " + rows_text(rows),
+        1e-3, static_cast<double>(wq.matrix.bytes() + wk.matrix.bytes() + wv.matrix.bytes()),
+        2.0 * rows * (q_length + 2 * kv_length) * s.E,
+        {bench.launch(kernel, set, args,
+                      {{1, wq.memory.view()},
+                       {2, wk.memory.view()},
+                       {3, wv.memory.view()},
+                       {4, bq.view()},
+                       {5, bk.view()},
+                       {6, bv.view()},
+                       {7, h.view()},
+                       {8, rope.view()},
+                       {9, seq.infos.view()},
+                       {10, seq.tables.view()},
+                       {11, q.view()},
+                       {12, seq.cache.view()}},
+                      grid, groups * gpu::kSimdWidth)},
+        [&] {
+          double worst = 0;
+          std::vector<float> scratch;
+          for (int r = 0; r < rows; r++) {
+            const float* x = h.data<float>() + at(r, s.E, 0);
+            const auto value = [&](const Bench::Weights& w, const Bench::Memory& b, int o) {
+              Dot sum = dot(w.matrix, o, x, scratch);
+              if (!llama) sum.sum += b.data<float>()[o];
+              return sum;
+            };
+            const auto lower = [&](int i) { return llama ? 2 * i : i; };
+            const auto upper = [&](int i) { return llama ? 2 * i + 1 : i + s.D / 2; };
+            const auto pair = [&](const Bench::Weights& w, const Bench::Memory& b, int head, int i, double& low,
+                                  double& high, double& scale) {
+              const Dot a = value(w, b, head * s.D + lower(i)), c = value(w, b, head * s.D + upper(i));
+              const float* turn = rope.data<float>() +
+                                  (static_cast<size_t>(r) * static_cast<size_t>(s.D / 2) + static_cast<size_t>(i)) * 2;
+              low = a.sum * turn[0] - c.sum * turn[1];
+              high = c.sum * turn[0] + a.sum * turn[1];
+              scale = a.magnitude + c.magnitude;
+            };
+            for (int head = 0; head < s.H; head++)
+              for (int i = 0; i < s.D / 2; i++) {
+                double low, high, scale;
+                pair(wq, bq, head, i, low, high, scale);
+                worst = deviation(worst, q.data<float>()[at(r, q_length, head * s.D + lower(i))], low, scale);
+                worst = deviation(worst, q.data<float>()[at(r, q_length, head * s.D + upper(i))], high, scale);
+              }
+            for (int head = 0; head < s.K; head++)
+              for (int i = 0; i < s.D; i++) {
+                if (i < s.D / 2) {
+                  double low, high, scale;
+                  pair(wk, bk, head, i, low, high, scale);
+                  worst = deviation(worst, seq.key(s, first + r, head, lower(i)), low, scale);
+                  worst = deviation(worst, seq.key(s, first + r, head, upper(i)), high, scale);
+                }
+                const Dot v = value(wv, bv, head * s.D + i);
+                worst = deviation(worst, seq.value(s, first + r, head, i), v.sum, v.magnitude);
+              }
+          }
+          return worst;
+        });
   }
 }
 
@@ -465,52 +550,70 @@ void test_heads(Bench& bench) {
     int rows;
     bool interleaved, norm, q8;
   };
-  for (const Case& c : {Case{1, false, true, false}, {9, true, true, false}, {9, false, false, true}, {33, true, true, true}}) {
+  for (const Case& c :
+       {Case{1, false, true, false}, {9, true, true, false}, {9, false, false, true}, {33, true, true, true}}) {
     if (bench.stopped()) return;
     const int q_length = s.H * s.D, kv_length = s.K * s.D, first = 30;
-    const auto q = bench.rows(c.rows, q_length), kv = bench.rows(c.rows, 2 * kv_length), q_norm = bench.floats(s.D), k_norm = bench.floats(s.D);
+    const auto q = bench.rows(c.rows, q_length), kv = bench.rows(c.rows, 2 * kv_length), q_norm = bench.floats(s.D),
+               k_norm = bench.floats(s.D);
     const auto rope = bench.floats(c.rows * s.D);
     const std::vector<float> before(q.data<float>(), q.data<float>() + q.bytes / 4);
     const Sequence seq = sequence(bench, first + c.rows, first, c.rows, c.q8);
-    const Constants set = {{kHeadLength, u32(s.D)}, {kInterleaved, c.interleaved}, {kHasNorm, c.norm}, {kQ8Cache, c.q8}};
+    const Constants set = {
+        {kHeadLength, u32(s.D)}, {kInterleaved, c.interleaved}, {kHasNorm, c.norm}, {kQ8Cache, c.q8}};
     const uint32_t groups = bench.simdgroups("heads", set);
-    bench.check("heads", rows_text(c.rows) + (c.norm ? ", with norms" : "") + (c.q8 ? ", Q8_0 cache" : ""), c.q8 ? 5e-3 : 1e-3,
-                c.rows * (8.0 * q_length + 8.0 * kv_length + seq.info.block_bytes / 32), 0,
-                {bench.launch("heads", set, gpu::HeadsArgs{u32(s.H), u32(s.K), u32(s.D), 1e-5f, seq.info},
-                              {{1, q.view()}, {2, kv.view()}, {3, q_norm.view()}, {4, k_norm.view()}, {5, rope.view()}, {6, seq.infos.view()},
-                               {7, seq.tables.view()}, {8, seq.cache.view()}},
-                              {ceil_div(u32(s.H + 2 * s.K), groups), u32(c.rows), 1}, groups * gpu::kSimdWidth)},
-                [&] {
-                  double worst = 0;
-                  for (int r = 0; r < c.rows; r++)
-                    for (int head = 0; head < s.H + 2 * s.K; head++) {
-                      const int kind = head < s.H ? 0 : head < s.H + s.K ? 1 : 2, own = kind == 0 ? head : (head - s.H) % s.K;
-                      const float* from = kind == 0 ? &before[at(r, q_length, own * s.D)] : kv.data<float>() + at(r, 2 * kv_length, (kind - 1) * kv_length + own * s.D);
-                      Values x(from, from + s.D);
-                      if (c.norm && kind < 2) x = normed(from, (kind == 0 ? q_norm : k_norm).data<float>(), s.D);
-                      for (int i = 0; kind < 2 && i < s.D / 2; i++) {
-                        double &a = x[static_cast<size_t>(c.interleaved ? 2 * i : i)], &b = x[static_cast<size_t>(c.interleaved ? 2 * i + 1 : i + s.D / 2)];
-                        const float* turn = rope.data<float>() + (static_cast<size_t>(r) * static_cast<size_t>(s.D / 2) + static_cast<size_t>(i)) * 2;
-                        const double low = a * turn[0] - b * turn[1];
-                        b = b * turn[0] + a * turn[1];
-                        a = low;
-                      }
-                      for (int d = 0; d < s.D; d++) {
-                        const double got = kind == 0 ? q.data<float>()[at(r, q_length, own * s.D + d)]
-                                                     : kind == 1 ? seq.key(s, first + r, own, d) : seq.value(s, first + r, own, d);
-                        // What shares a scale shares its rounding.
-                        double largest = 1;
-                        for (int i = d / 32 * 32; i < std::min(d / 32 * 32 + 32, s.D); i++) largest = std::max(largest, std::fabs(x[static_cast<size_t>(i)]));
-                        worst = deviation(worst, got, x[static_cast<size_t>(d)], largest);
-                      }
-                    }
-                  return worst;
-                });
+    bench.check(
+        "heads", rows_text(c.rows) + (c.norm ? ", with norms" : "") + (c.q8 ? ", Q8_0 cache" : ""), c.q8 ? 5e-3 : 1e-3,
+        c.rows * (8.0 * q_length + 8.0 * kv_length + seq.info.block_bytes / 32), 0,
+        {bench.launch("heads", set, gpu::HeadsArgs{u32(s.H), u32(s.K), u32(s.D), 1e-5f, seq.info},
+                      {{1, q.view()},
+                       {2, kv.view()},
+                       {3, q_norm.view()},
+                       {4, k_norm.view()},
+                       {5, rope.view()},
+                       {6, seq.infos.view()},
+                       {7, seq.tables.view()},
+                       {8, seq.cache.view()}},
+                      {ceil_div(u32(s.H + 2 * s.K), groups), u32(c.rows), 1}, groups * gpu::kSimdWidth)},
+        [&] {
+          double worst = 0;
+          for (int r = 0; r < c.rows; r++)
+            for (int head = 0; head < s.H + 2 * s.K; head++) {
+              const int kind = head < s.H ? 0 : head < s.H + s.K ? 1 : 2, own = kind == 0 ? head : (head - s.H) % s.K;
+              const float* from = kind == 0
+                                      ? &before[at(r, q_length, own * s.D)]
+                                      : kv.data<float>() + at(r, 2 * kv_length, (kind - 1) * kv_length + own * s.D);
+              Values x(from, from + s.D);
+              if (c.norm && kind < 2) x = normed(from, (kind == 0 ? q_norm : k_norm).data<float>(), s.D);
+              for (int i = 0; kind < 2 && i < s.D / 2; i++) {
+                double &a = x[static_cast<size_t>(c.interleaved ? 2 * i : i)],
+                       &b = x[static_cast<size_t>(c.interleaved ? 2 * i + 1 : i + s.D / 2)];
+                const float* turn =
+                    rope.data<float>() +
+                    (static_cast<size_t>(r) * static_cast<size_t>(s.D / 2) + static_cast<size_t>(i)) * 2;
+                const double low = a * turn[0] - b * turn[1];
+                b = b * turn[0] + a * turn[1];
+                a = low;
+              }
+              for (int d = 0; d < s.D; d++) {
+                const double got = kind == 0   ? q.data<float>()[at(r, q_length, own * s.D + d)]
+                                   : kind == 1 ? seq.key(s, first + r, own, d)
+                                               : seq.value(s, first + r, own, d);
+                // What shares a scale shares its rounding.
+                double largest = 1;
+                for (int i = d / 32 * 32; i < std::min(d / 32 * 32 + 32, s.D); i++)
+                  largest = std::max(largest, std::fabs(x[static_cast<size_t>(i)]));
+                worst = deviation(worst, got, x[static_cast<size_t>(d)], largest);
+              }
+            }
+          return worst;
+        });
   }
 }
 
 /// The output of one row and head in double.
-Values attended(const Bench& bench, const Sequence& seq, const float* q, int position, int window, int head, float sink) {
+Values attended(const Bench& bench, const Sequence& seq, const float* q, int position, int window, int head,
+                float sink) {
   const Shape& s = bench.shape;
   const int first = window > 0 ? std::max(0, position - window + 1) : 0, kv = head / (s.H / s.K);
   Values scores;
@@ -537,8 +640,17 @@ void test_attention(Bench& bench, bool full) {
     bool tiled, matrices = false, q8 = false;
   };
   const int far = full ? 4095 : 290;
-  for (const Case& c : {Case{far, 1, 0, false}, {far - 20, 33, 0, true, true}, {far - 20, 33, 128, true, true}, {far, 1, 128, false}, {far - 3, 3, 0, false}, {0, 1, 0, false}, {far - 20, 19, 0, true}, {far - 20, 19, 128, true}, {0, 9, 128, true},
-                      {far, 1, 0, false, false, true}, {far - 20, 19, 128, true, false, true}}) {
+  for (const Case& c : {Case{far, 1, 0, false},
+                        {far - 20, 33, 0, true, true},
+                        {far - 20, 33, 128, true, true},
+                        {far, 1, 128, false},
+                        {far - 3, 3, 0, false},
+                        {0, 1, 0, false},
+                        {far - 20, 19, 0, true},
+                        {far - 20, 19, 128, true},
+                        {0, 9, 128, true},
+                        {far, 1, 0, false, false, true},
+                        {far - 20, 19, 128, true, false, true}}) {
     // Only where eight query heads share a KV head.
     if (c.matrices && s.H / s.K % 8 != 0) continue;
     if (bench.stopped()) return;
@@ -547,38 +659,64 @@ void test_attention(Bench& bench, bool full) {
     const Sequence seq = sequence(bench, c.first + c.rows, c.first, c.rows, c.q8);
     uint32_t slots = 1;
     for (int r = 0; r < c.rows; r++) slots = std::max(slots, gpu::chunk_slots(u32(c.first + r), u32(c.window)));
-    const gpu::AttentionArgs args{u32(c.rows), 0, slots, u32(s.H), u32(s.K), u32(s.D), u32(c.window), static_cast<float>(1 / std::sqrt(static_cast<double>(s.D))), seq.info};
+    const gpu::AttentionArgs args{
+        u32(c.rows), 0,        slots,         u32(s.H),
+        u32(s.K),    u32(s.D), u32(c.window), static_cast<float>(1 / std::sqrt(static_cast<double>(s.D))),
+        seq.info};
     Constants both = {{kHeadLength, u32(s.D)}, {kGroup, u32(s.H / s.K)}};
     if (!c.matrices) both[kQ8Cache] = c.q8;
     const Constants one = {{kHeadLength, u32(s.D)}};
     const uint32_t groups = u32(s.K) * ceil_div(u32(s.H / s.K), 8);
     std::vector<Bench::Launch> launches;
-    const auto out = bench.buffer(static_cast<size_t>(c.rows) * slots * static_cast<size_t>(q_length) * 4), state = bench.buffer(static_cast<size_t>(c.rows) * slots * static_cast<size_t>(s.H) * 8);
+    const auto out = bench.buffer(static_cast<size_t>(c.rows) * slots * static_cast<size_t>(q_length) * 4),
+               state = bench.buffer(static_cast<size_t>(c.rows) * slots * static_cast<size_t>(s.H) * 8);
     std::vector<gpu::RowTile> list;
-    for (int r = 0; r < c.rows; r += static_cast<int>(gpu::kAttentionRowTile)) list.push_back({u32(r), std::min<uint32_t>(gpu::kAttentionRowTile, u32(c.rows - r))});
+    for (int r = 0; r < c.rows; r += static_cast<int>(gpu::kAttentionRowTile))
+      list.push_back({u32(r), std::min<uint32_t>(gpu::kAttentionRowTile, u32(c.rows - r))});
     const auto tiles = bench.copy(list);
     if (c.tiled) {
-      launches = {bench.launch(std::string(c.matrices ? "attention_mm_d" : "attention_rows_d") + (s.D <= 64 ? "64" : "128"), both, args,
-                               {{1, q.view()}, {2, seq.cache.view()}, {3, seq.infos.view()}, {4, seq.tables.view()}, {5, sinks.view()}, {6, a.view()}, {7, tiles.view()}},
-                               {u32(static_cast<int>(list.size())), groups, 1}, kReduceThreads)};
+      launches = {bench.launch(
+          std::string(c.matrices ? "attention_mm_d" : "attention_rows_d") + (s.D <= 64 ? "64" : "128"), both, args,
+          {{1, q.view()},
+           {2, seq.cache.view()},
+           {3, seq.infos.view()},
+           {4, seq.tables.view()},
+           {5, sinks.view()},
+           {6, a.view()},
+           {7, tiles.view()}},
+          {u32(static_cast<int>(list.size())), groups, 1}, kReduceThreads)};
     } else {
       const uint32_t split = bench.simdgroups("attention", both), merge = bench.simdgroups("attention_merge", one);
-      launches = {bench.launch("attention", both, args,
-                               {{1, q.view()}, {2, seq.cache.view()}, {3, seq.infos.view()}, {4, seq.tables.view()}, {5, out.view()}, {6, state.view()}},
-                               {ceil_div(slots, split), groups, u32(c.rows)}, split * gpu::kSimdWidth),
-                  bench.launch("attention_merge", one, args, {{1, out.view()}, {2, state.view()}, {3, seq.infos.view()}, {4, sinks.view()}, {5, a.view()}},
-                               {ceil_div(u32(s.H), merge), u32(c.rows), 1}, merge * gpu::kSimdWidth)};
+      launches = {
+          bench.launch("attention", both, args,
+                       {{1, q.view()},
+                        {2, seq.cache.view()},
+                        {3, seq.infos.view()},
+                        {4, seq.tables.view()},
+                        {5, out.view()},
+                        {6, state.view()}},
+                       {ceil_div(slots, split), groups, u32(c.rows)}, split * gpu::kSimdWidth),
+          bench.launch("attention_merge", one, args,
+                       {{1, out.view()}, {2, state.view()}, {3, seq.infos.view()}, {4, sinks.view()}, {5, a.view()}},
+                       {ceil_div(u32(s.H), merge), u32(c.rows), 1}, merge * gpu::kSimdWidth)};
     }
     double keys = 0;
     for (int r = 0; r < c.rows; r++) keys += c.window > 0 ? std::min(c.window, c.first + r + 1) : c.first + r + 1;
-    bench.check(c.matrices ? "attention_mm" : c.tiled ? "attention_rows" : "attention, attention_merge",
-                rows_text(c.rows) + " at " + std::to_string(c.first) + ", window " + std::to_string(c.window) + (c.q8 ? ", Q8_0 cache" : ""), kAttentionTolerance,
-                keys / (c.tiled ? 8 : 1) * seq.info.block_bytes / 32, 4.0 * keys * q_length, launches, [&] {
+    bench.check(c.matrices ? "attention_mm"
+                : c.tiled  ? "attention_rows"
+                           : "attention, attention_merge",
+                rows_text(c.rows) + " at " + std::to_string(c.first) + ", window " + std::to_string(c.window) +
+                    (c.q8 ? ", Q8_0 cache" : ""),
+                kAttentionTolerance, keys / (c.tiled ? 8 : 1) * seq.info.block_bytes / 32, 4.0 * keys * q_length,
+                launches, [&] {
                   double worst = 0;
                   for (int r = 0; r < c.rows; r++)
                     for (int head = 0; head < s.H; head++) {
-                      const Values wanted = attended(bench, seq, q.data<float>() + at(r, q_length, head * s.D), c.first + r, c.window, head, sinks.data<float>()[head]);
-                      for (int d = 0; d < s.D; d++) worst = deviation(worst, a.data<float>()[at(r, q_length, head * s.D + d)], wanted[static_cast<size_t>(d)], 1);
+                      const Values wanted = attended(bench, seq, q.data<float>() + at(r, q_length, head * s.D),
+                                                     c.first + r, c.window, head, sinks.data<float>()[head]);
+                      for (int d = 0; d < s.D; d++)
+                        worst = deviation(worst, a.data<float>()[at(r, q_length, head * s.D + d)],
+                                          wanted[static_cast<size_t>(d)], 1);
                     }
                   return worst;
                 });
@@ -589,13 +727,18 @@ void test_attention(Bench& bench, bool full) {
 std::vector<gpu::Choice> routed(const Values& scores, int used) {
   std::vector<int> order(scores.size());
   for (size_t i = 0; i < order.size(); i++) order[i] = static_cast<int>(i);
-  std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return scores[static_cast<size_t>(a)] > scores[static_cast<size_t>(b)]; });
+  std::stable_sort(order.begin(), order.end(),
+                   [&](int a, int b) { return scores[static_cast<size_t>(a)] > scores[static_cast<size_t>(b)]; });
   double total = 0;
-  for (int u = 0; u < used; u++) total += std::exp(scores[static_cast<size_t>(order[static_cast<size_t>(u)])] - scores[static_cast<size_t>(order[0])]);
+  for (int u = 0; u < used; u++)
+    total +=
+        std::exp(scores[static_cast<size_t>(order[static_cast<size_t>(u)])] - scores[static_cast<size_t>(order[0])]);
   std::vector<gpu::Choice> out;
   for (int u = 0; u < used; u++) {
     const int e = order[static_cast<size_t>(u)];
-    out.push_back({u32(e), static_cast<float>(std::exp(scores[static_cast<size_t>(e)] - scores[static_cast<size_t>(order[0])]) / total)});
+    out.push_back(
+        {u32(e),
+         static_cast<float>(std::exp(scores[static_cast<size_t>(e)] - scores[static_cast<size_t>(order[0])]) / total)});
   }
   return out;
 }
@@ -606,9 +749,17 @@ void test_router(Bench& bench) {
   const auto x = bench.rows(rows, s.E, 2), w = bench.floats(s.E), h = bench.rows(rows, s.E), bias = bench.floats(s.X);
   const auto router = bench.weights(TensorType::F32, s.X, s.E);
   const auto choices = bench.buffer(static_cast<size_t>(rows * s.U) * sizeof(gpu::Choice));
-  bench.check("router", std::to_string(s.X) + " experts, " + rows_text(rows), 1e-4, static_cast<double>(router.matrix.bytes()), 2.0 * rows * s.X * s.E,
-              {bench.launch("router", {{kType, u32(static_cast<int>(TensorType::F32))}, {kColumns, u32(s.E)}}, gpu::RouterArgs{u32(s.E), u32(s.X), u32(s.U), 1e-5f},
-                            {{1, x.view()}, {2, w.view()}, {3, router.memory.view()}, {4, bias.view()}, {5, h.view()}, {6, choices.view()}}, {u32(rows), 1, 1}, kReduceThreads)},
+  bench.check("router", std::to_string(s.X) + " experts, " + rows_text(rows), 1e-4,
+              static_cast<double>(router.matrix.bytes()), 2.0 * rows * s.X * s.E,
+              {bench.launch("router", {{kType, u32(static_cast<int>(TensorType::F32))}, {kColumns, u32(s.E)}},
+                            gpu::RouterArgs{u32(s.E), u32(s.X), u32(s.U), 1e-5f},
+                            {{1, x.view()},
+                             {2, w.view()},
+                             {3, router.memory.view()},
+                             {4, bias.view()},
+                             {5, h.view()},
+                             {6, choices.view()}},
+                            {u32(rows), 1, 1}, kReduceThreads)},
               [&] {
                 double worst = 0;
                 for (int r = 0; r < rows; r++) {
@@ -620,7 +771,8 @@ void test_router(Bench& bench) {
                     for (int i = 0; i < s.E; i++) sum += normal[static_cast<size_t>(i)] * row[i];
                     scores.push_back(sum);
                   }
-                  for (int i = 0; i < s.E; i++) worst = deviation(worst, h.data<float>()[at(r, s.E, i)], normal[static_cast<size_t>(i)], 1);
+                  for (int i = 0; i < s.E; i++)
+                    worst = deviation(worst, h.data<float>()[at(r, s.E, i)], normal[static_cast<size_t>(i)], 1);
                   const auto wanted = routed(scores, s.U);
                   for (int u = 0; u < s.U; u++) {
                     const gpu::Choice& got = choices.data<gpu::Choice>()[r * s.U + u];
@@ -637,9 +789,11 @@ void test_router(Bench& bench) {
 void test_experts(Bench& bench) {
   const Shape& s = bench.shape;
   const uint32_t type = u32(static_cast<int>(TensorType::MXFP4));
-  const auto gate = bench.weights(TensorType::MXFP4, int64_t{s.X} * s.F, s.E), up = bench.weights(TensorType::MXFP4, int64_t{s.X} * s.F, s.E),
+  const auto gate = bench.weights(TensorType::MXFP4, int64_t{s.X} * s.F, s.E),
+             up = bench.weights(TensorType::MXFP4, int64_t{s.X} * s.F, s.E),
              down = bench.weights(TensorType::MXFP4, int64_t{s.X} * s.E, s.F);
-  const auto gate_bias = bench.floats(s.X * s.F), up_bias = bench.floats(s.X * s.F), down_bias = bench.floats(s.X * s.E);
+  const auto gate_bias = bench.floats(s.X * s.F), up_bias = bench.floats(s.X * s.F),
+             down_bias = bench.floats(s.X * s.E);
   for (const int rows : {1, 2, 4, 20, 33}) {
     if (bench.stopped()) return;
     const bool matrices = rows >= static_cast<int>(gpu::kMatrixColumns);
@@ -657,7 +811,8 @@ void test_experts(Bench& bench) {
     const auto distinct = static_cast<double>(std::count(touched.begin(), touched.end(), true));
     const auto choices = bench.copy(chosen);
     const uint32_t most = gpu::max_expert_tiles(u32(rows), u32(s.X), u32(s.U), u32(tile));
-    const auto lists = bench.buffer(static_cast<size_t>(s.X * rows) * 4), tiles = bench.buffer(most * sizeof(gpu::ExpertTile)), tile_count = bench.buffer(4);
+    const auto lists = bench.buffer(static_cast<size_t>(s.X * rows) * 4),
+               tiles = bench.buffer(most * sizeof(gpu::ExpertTile)), tile_count = bench.buffer(4);
     const auto act = bench.rows(count, s.F), out = bench.rows(count, s.E);
     const std::string text = rows_text(rows) + ", " + std::to_string(static_cast<int>(distinct)) + " experts";
     const gpu::ExpertArgs up_args{u32(s.E), u32(s.F), u32(rows), u32(s.U), kSwigluAlpha, kSwigluLimit, 1};
@@ -666,18 +821,21 @@ void test_experts(Bench& bench) {
     if (rows > 1)
       bench.check("expert_lists", text, kExactTolerance, 8.0 * count, 0,
                   {bench.launch("expert_lists", {}, gpu::ExpertListsArgs{u32(rows), u32(s.X), u32(s.U), u32(tile)},
-                                {{1, choices.view()}, {2, lists.view()}, {3, tiles.view()}, {4, tile_count.view()}}, {1, 1, 1}, kReduceThreads)},
+                                {{1, choices.view()}, {2, lists.view()}, {3, tiles.view()}, {4, tile_count.view()}},
+                                {1, 1, 1}, kReduceThreads)},
                   [&] {
                     uint32_t next = 0;
                     double wrong = 0;
                     for (int e = 0; e < s.X; e++) {
                       uint32_t length = 0;
                       for (int i = 0; i < count; i++)
-                        if (chosen[static_cast<size_t>(i)].expert == u32(e)) wrong += lists.data<uint32_t>()[u32(e * rows) + length++] != u32(i);
+                        if (chosen[static_cast<size_t>(i)].expert == u32(e))
+                          wrong += lists.data<uint32_t>()[u32(e * rows) + length++] != u32(i);
                       for (uint32_t first = 0; first < length; first += u32(tile), next++) {
                         if (next >= most) return static_cast<double>(INFINITY);
                         const gpu::ExpertTile& got = tiles.data<gpu::ExpertTile>()[next];
-                        wrong += got.expert != u32(e) || got.first != first || got.count != std::min(u32(tile), length - first);
+                        wrong += got.expert != u32(e) || got.first != first ||
+                                 got.count != std::min(u32(tile), length - first);
                       }
                     }
                     return wrong + (tile_count.data<uint32_t>()[0] != next);
@@ -686,26 +844,38 @@ void test_experts(Bench& bench) {
     const bool direct = rows == 1;
     const std::string gate_up = "gate_up" + ending;
     const Constants gate_set = {{kType, type}, {kTypeB, type}, {kColumns, u32(s.E)}, {kDirect, direct}};
-    std::vector<Bench::Binding> bindings = {{1, gate.memory.view()}, {2, up.memory.view()}, {3, gate_bias.view()}, {4, up_bias.view()},
-                                            {5, h.view()}, {6, choices.view()}, {10, act.view()}};
-    bindings.insert(bindings.end(), {{7, direct ? bench.unused() : lists.view()}, {8, direct ? bench.unused() : tiles.view()}, {9, direct ? bench.unused() : tile_count.view()}});
+    std::vector<Bench::Binding> bindings = {{1, gate.memory.view()}, {2, up.memory.view()}, {3, gate_bias.view()},
+                                            {4, up_bias.view()},     {5, h.view()},         {6, choices.view()},
+                                            {10, act.view()}};
+    bindings.insert(bindings.end(), {{7, direct ? bench.unused() : lists.view()},
+                                     {8, direct ? bench.unused() : tiles.view()},
+                                     {9, direct ? bench.unused() : tile_count.view()}});
     const uint32_t gate_groups = matrices ? kMatrixThreads / gpu::kSimdWidth : bench.simdgroups(gate_up, gate_set);
     std::vector<float> scratch;
-    bench.check(gate_up, text, matrices ? 1e-3 : 1e-4, distinct / s.X * static_cast<double>(gate.matrix.bytes() + up.matrix.bytes()), 4.0 * count * s.F * s.E,
-                {bench.launch(gate_up, gate_set, up_args, bindings, {ceil_div(u32(s.F), matrices ? gpu::kMatrixOutputs / 2 : 2 * gate_groups), direct ? u32(count) : most, 1}, gate_groups * gpu::kSimdWidth)},
-                [&] {
-                  double worst = 0;
-                  for (int i = 0; i < count; i++) {
-                    const int64_t first = int64_t{chosen[static_cast<size_t>(i)].expert} * s.F;
-                    for (int f = 0; f < s.F; f++) {
-                      const float* row = h.data<float>() + at(i / s.U, s.E, 0);
-                      const double g = std::min<double>(dot(gate.matrix, first + f, row, scratch).sum + gate_bias.data<float>()[first + f], kSwigluLimit);
-                      const double u = std::clamp<double>(dot(up.matrix, first + f, row, scratch).sum + up_bias.data<float>()[first + f], -kSwigluLimit, kSwigluLimit);
-                      worst = deviation(worst, act.data<float>()[at(i, s.F, f)], g / (1 + std::exp(-static_cast<double>(kSwigluAlpha) * g)) * (u + 1), 1);
-                    }
-                  }
-                  return worst;
-                });
+    bench.check(
+        gate_up, text, matrices ? 1e-3 : 1e-4,
+        distinct / s.X * static_cast<double>(gate.matrix.bytes() + up.matrix.bytes()), 4.0 * count * s.F * s.E,
+        {bench.launch(
+            gate_up, gate_set, up_args, bindings,
+            {ceil_div(u32(s.F), matrices ? gpu::kMatrixOutputs / 2 : 2 * gate_groups), direct ? u32(count) : most, 1},
+            gate_groups * gpu::kSimdWidth)},
+        [&] {
+          double worst = 0;
+          for (int i = 0; i < count; i++) {
+            const int64_t first = int64_t{chosen[static_cast<size_t>(i)].expert} * s.F;
+            for (int f = 0; f < s.F; f++) {
+              const float* row = h.data<float>() + at(i / s.U, s.E, 0);
+              const double g = std::min<double>(
+                  dot(gate.matrix, first + f, row, scratch).sum + gate_bias.data<float>()[first + f], kSwigluLimit);
+              const double u =
+                  std::clamp<double>(dot(up.matrix, first + f, row, scratch).sum + up_bias.data<float>()[first + f],
+                                     -kSwigluLimit, kSwigluLimit);
+              worst = deviation(worst, act.data<float>()[at(i, s.F, f)],
+                                g / (1 + std::exp(-static_cast<double>(kSwigluAlpha) * g)) * (u + 1), 1);
+            }
+          }
+          return worst;
+        });
     // Each further kernel on inputs of its own: a fault in one says nothing about the next.
     for (int i = 0; i < count; i++)
       for (int f = 0; f < s.F; f++) act.data<float>()[at(i, s.F, f)] = bench.random.uniform();
@@ -734,18 +904,30 @@ void test_experts(Bench& bench) {
     };
     if (direct) {
       const uint32_t groups = bench.simdgroups("down_sum", down_set);
-      bench.check("down_sum", text, kProductTolerance, down_bytes, 2.0 * count * s.F * s.E,
-                  {bench.launch("down_sum", down_set, down_args, {{1, down.memory.view()}, {2, down_bias.view()}, {3, act.view()}, {4, choices.view()}, {5, x.view()}},
-                                {ceil_div(u32(s.E), gpu::kOutputsPerSimdgroup * groups), 1, 1}, groups * gpu::kSimdWidth)},
-                  sums);
+      bench.check(
+          "down_sum", text, kProductTolerance, down_bytes, 2.0 * count * s.F * s.E,
+          {bench.launch(
+              "down_sum", down_set, down_args,
+              {{1, down.memory.view()}, {2, down_bias.view()}, {3, act.view()}, {4, choices.view()}, {5, x.view()}},
+              {ceil_div(u32(s.E), gpu::kOutputsPerSimdgroup * groups), 1, 1}, groups * gpu::kSimdWidth)},
+          sums);
       continue;
     }
     const std::string down_kernel = "down" + ending;
     const uint32_t down_groups = matrices ? kMatrixThreads / gpu::kSimdWidth : bench.simdgroups(down_kernel, down_set);
     bench.check(down_kernel, text, matrices ? kMatrixTolerance : kProductTolerance, down_bytes, 2.0 * count * s.F * s.E,
-                {bench.launch(down_kernel, down_set, down_args,
-                              {{1, down.memory.view()}, {2, down_bias.view()}, {3, act.view()}, {4, lists.view()}, {5, tiles.view()}, {6, tile_count.view()}, {7, out.view()}},
-                              {ceil_div(u32(s.E), matrices ? gpu::kMatrixOutputs + 0u : gpu::kOutputsPerSimdgroup * down_groups), most, 1}, down_groups * gpu::kSimdWidth)},
+                {bench.launch(
+                    down_kernel, down_set, down_args,
+                    {{1, down.memory.view()},
+                     {2, down_bias.view()},
+                     {3, act.view()},
+                     {4, lists.view()},
+                     {5, tiles.view()},
+                     {6, tile_count.view()},
+                     {7, out.view()}},
+                    {ceil_div(u32(s.E), matrices ? gpu::kMatrixOutputs + 0u : gpu::kOutputsPerSimdgroup * down_groups),
+                     most, 1},
+                    down_groups * gpu::kSimdWidth)},
                 [&] {
                   double worst = 0;
                   for (int i = 0; i < count; i++)
@@ -758,29 +940,36 @@ void test_experts(Bench& bench) {
     for (int i = 0; i < count; i++)
       for (int e = 0; e < s.E; e++) out.data<float>()[at(i, s.E, e)] = bench.random.uniform();
     const uint32_t sum_groups = bench.simdgroups("expert_sum", {});
-    bench.check("expert_sum", text, kProductTolerance, 4.0 * (count + 2 * rows) * s.E, 2.0 * count * s.E,
-                {bench.launch("expert_sum", {}, down_args, {{1, out.view()}, {2, choices.view()}, {3, x.view()}},
-                              {ceil_div(u32(s.E), gpu::kSimdWidth * sum_groups), u32(rows), 1}, sum_groups * gpu::kSimdWidth)},
-                sums);
+    bench.check(
+        "expert_sum", text, kProductTolerance, 4.0 * (count + 2 * rows) * s.E, 2.0 * count * s.E,
+        {bench.launch("expert_sum", {}, down_args, {{1, out.view()}, {2, choices.view()}, {3, x.view()}},
+                      {ceil_div(u32(s.E), gpu::kSimdWidth * sum_groups), u32(rows), 1}, sum_groups * gpu::kSimdWidth)},
+        sums);
   }
 }
 
 void test_sample(Bench& bench) {
   const Shape& s = bench.shape;
-  const std::vector<Sampling> settings = {{}, {1, 0, 1, 0, 7}, {0.7f, 40, 1, 0, 8}, {1, 0, 0.9f, 0, 9}, {1.3f, 0, 1, 0.05f, 10}, {1, 20, 0.8f, 0.02f, 11}};
+  const std::vector<Sampling> settings = {
+      {}, {1, 0, 1, 0, 7}, {0.7f, 40, 1, 0, 8}, {1, 0, 0.9f, 0, 9}, {1.3f, 0, 1, 0.05f, 10}, {1, 20, 0.8f, 0.02f, 11}};
   const int rows = static_cast<int>(settings.size());
   const auto logits = bench.rows(rows, s.V, 6);
   std::vector<gpu::SampleParams> params;
   for (int r = 0; r < rows; r++) params.push_back(sample_params(settings[static_cast<size_t>(r)], 100 + r));
-  const auto inputs = bench.copy(params), results = bench.buffer(static_cast<size_t>(rows) * sizeof(gpu::SampleResult)), tokens = bench.buffer(static_cast<size_t>(rows) * 4);
+  const auto inputs = bench.copy(params), results = bench.buffer(static_cast<size_t>(rows) * sizeof(gpu::SampleResult)),
+             tokens = bench.buffer(static_cast<size_t>(rows) * 4);
   bench.check("sample", rows_text(rows) + " of " + std::to_string(s.V) + " logits", 1e-4, 8.0 * rows * s.V, 0,
-              {bench.launch("sample", {}, gpu::SampleArgs{u32(s.V)}, {{1, logits.view()}, {2, inputs.view()}, {3, results.view()}, {4, tokens.view()}}, {u32(rows), 1, 1}, 1024)},
+              {bench.launch("sample", {}, gpu::SampleArgs{u32(s.V)},
+                            {{1, logits.view()}, {2, inputs.view()}, {3, results.view()}, {4, tokens.view()}},
+                            {u32(rows), 1, 1}, 1024)},
               [&] {
                 double worst = 0;
                 for (int r = 0; r < rows; r++) {
-                  const Choice wanted = sample(logits.data<float>() + at(r, s.V, 0), s.V, settings[static_cast<size_t>(r)], 100 + r, true);
+                  const Choice wanted = sample(logits.data<float>() + at(r, s.V, 0), s.V,
+                                               settings[static_cast<size_t>(r)], 100 + r, true);
                   const gpu::SampleResult& got = results.data<gpu::SampleResult>()[r];
-                  if (got.token != u32(wanted.token) || tokens.data<uint32_t>()[r] != got.token) return static_cast<double>(INFINITY);
+                  if (got.token != u32(wanted.token) || tokens.data<uint32_t>()[r] != got.token)
+                    return static_cast<double>(INFINITY);
                   worst = deviation(worst, got.probability, wanted.probability, 1);
                 }
                 return worst;
@@ -788,11 +977,16 @@ void test_sample(Bench& bench) {
 }
 
 void test_ceilings(Bench& bench, bool full) {
-  const uint32_t groups = full ? 1024 : 3, threads = 256, sums = groups * threads / gpu::kSimdWidth, turns = full ? 512 : 40;
-  const auto words = bench.buffer((full ? size_t{256} << 20 : size_t{20} << 10) + 48), out = bench.buffer(size_t{sums} * 4);
-  for (size_t i = 0; i < words.bytes / 4; i++) words.data<uint32_t>()[i] = u32(static_cast<size_t>(bench.random.bits() >> 32));
-  bench.check("ceiling_read", std::to_string(words.bytes >> 10) + " KiB", kExactTolerance, static_cast<double>(words.bytes), 0,
-              {bench.launch("ceiling_read", {}, gpu::CeilingArgs{u32(words.bytes / 16), 0, 0}, {{1, words.view()}, {2, out.view()}}, {groups, 1, 1}, threads)},
+  const uint32_t groups = full ? 1024 : 3, threads = 256, sums = groups * threads / gpu::kSimdWidth,
+                 turns = full ? 512 : 40;
+  const auto words = bench.buffer((full ? size_t{256} << 20 : size_t{20} << 10) + 48),
+             out = bench.buffer(size_t{sums} * 4);
+  for (size_t i = 0; i < words.bytes / 4; i++)
+    words.data<uint32_t>()[i] = u32(static_cast<size_t>(bench.random.bits() >> 32));
+  bench.check("ceiling_read", std::to_string(words.bytes >> 10) + " KiB", kExactTolerance,
+              static_cast<double>(words.bytes), 0,
+              {bench.launch("ceiling_read", {}, gpu::CeilingArgs{u32(words.bytes / 16), 0, 0},
+                            {{1, words.view()}, {2, out.view()}}, {groups, 1, 1}, threads)},
               [&] {
                 uint32_t wanted = 0, got = 0;
                 for (size_t i = 0; i < words.bytes / 4; i++) wanted += words.data<uint32_t>()[i];
@@ -800,11 +994,15 @@ void test_ceilings(Bench& bench, bool full) {
                 return static_cast<double>(wanted - got);
               });
   const double chains = 4.0 * gpu::kCeilingChains;
-  bench.check("ceiling_multiply_add", std::to_string(turns) + " turns", kExactTolerance, 4.0 * sums, 2.0 * chains * turns * groups * threads,
-              {bench.launch("ceiling_multiply_add", {}, gpu::CeilingArgs{turns, 0.5f, 1.0f}, {{1, out.view()}}, {groups, 1, 1}, threads)}, [&] {
+  bench.check("ceiling_multiply_add", std::to_string(turns) + " turns", kExactTolerance, 4.0 * sums,
+              2.0 * chains * turns * groups * threads,
+              {bench.launch("ceiling_multiply_add", {}, gpu::CeilingArgs{turns, 0.5f, 1.0f}, {{1, out.view()}},
+                            {groups, 1, 1}, threads)},
+              [&] {
                 // Every chain has come to 2, however it began.
                 double worst = 0;
-                for (uint32_t i = 0; i < sums; i++) worst = deviation(worst, out.data<float>()[i], 2 * chains * gpu::kSimdWidth, 1);
+                for (uint32_t i = 0; i < sums; i++)
+                  worst = deviation(worst, out.data<float>()[i], 2 * chains * gpu::kSimdWidth, 1);
                 return worst;
               });
 }

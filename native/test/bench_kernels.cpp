@@ -7,10 +7,10 @@
 // Quantised groups stream 2880 × 2880 matrices (K-quants: 2816 wide) that no cache holds; columns are activation rows.
 #include <algorithm>
 #include <chrono>
-#include <ctime>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <ctime>
 #include <functional>
 #include <memory>
 #include <new>
@@ -116,8 +116,9 @@ struct QuantBench {
     weights = allocate(matrix_bytes * kMatrices);
     if (repacked) {
       for (size_t group = 0; group < kWidth / kGroupRows; group++)
-        packed_layout(kernels, format).pack(matrix.data() + group * row_bytes * kGroupRows, row_bytes, kGroupRows, blocks,
-                                            weights + group * group_bytes);
+        packed_layout(kernels, format)
+            .pack(matrix.data() + group * row_bytes * kGroupRows, row_bytes, kGroupRows, blocks,
+                  weights + group * group_bytes);
     } else {
       std::memcpy(weights, matrix.data(), matrix_bytes);
     }
@@ -128,7 +129,8 @@ struct QuantBench {
   QuantBench& operator=(const QuantBench&) = delete;
 
   Job job(int columns) {
-    const auto n = static_cast<size_t>(columns), width = static_cast<size_t>(blocks * kBlock), row_blocks = width / kBlock;
+    const auto n = static_cast<size_t>(columns), width = static_cast<size_t>(blocks * kBlock),
+               row_blocks = width / kBlock;
     std::vector<float> x(n * width);
     for (float& v : x) v = random_float();
     std::vector<int8_t> q(x.size());
@@ -136,7 +138,8 @@ struct QuantBench {
     std::vector<int32_t> sums(scales.size()), order(n);
     std::vector<uint8_t> tiles(tile_bytes(columns, blocks));
     for (size_t c = 0; c < n; c++) {
-      kernels.quantize_row(&x[c * width], blocks * kBlock, &q[c * width], &scales[c * row_blocks], &sums[c * row_blocks]);
+      kernels.quantize_row(&x[c * width], blocks * kBlock, &q[c * width], &scales[c * row_blocks],
+                           &sums[c * row_blocks]);
       order[c] = static_cast<int32_t>(c);
     }
     for (int c = 0; c < columns; c += kTileRows)
@@ -157,23 +160,24 @@ struct QuantBench {
         for (int m = 0; m < count; m++)
           for (int group = begin; group < end; group += together) {
             const size_t row = static_cast<size_t>(group) * kGroupRows;
-            const QuantGroup g{.weights = first + static_cast<size_t>(m) * matrix_bytes +
-                                          static_cast<size_t>(group) * group_bytes,
-                               .row_bytes = repacked ? group_bytes : row_bytes,
-                               .rows = kGroupRows * std::min(together, end - group),
-                               .blocks = blocks,
-                               .tiles = tiles.data(),
-                               .columns = columns,
-                               .y = y.data() + row,
-                               .ldy = kWidth,
-                               .end = weights + matrix_bytes * kMatrices,
-                               .scratch = scratch};
+            const QuantGroup g{
+                .weights = first + static_cast<size_t>(m) * matrix_bytes + static_cast<size_t>(group) * group_bytes,
+                .row_bytes = repacked ? group_bytes : row_bytes,
+                .rows = kGroupRows * std::min(together, end - group),
+                .blocks = blocks,
+                .tiles = tiles.data(),
+                .columns = columns,
+                .y = y.data() + row,
+                .ldy = kWidth,
+                .end = weights + matrix_bytes * kMatrices,
+                .scratch = scratch};
             (repacked ? packed_layout(kernels, format).group : quant_group(kernels, format))(g);
           }
       });
     };
-    return {std::string(kNames[static_cast<int>(format)]) + (repacked ? " repacked × " : " × ") + std::to_string(columns), static_cast<double>(matrix_bytes) * count,
-            static_cast<double>(width) * kWidth * columns * count, run};
+    return {
+        std::string(kNames[static_cast<int>(format)]) + (repacked ? " repacked × " : " × ") + std::to_string(columns),
+        static_cast<double>(matrix_bytes) * count, static_cast<double>(width) * kWidth * columns * count, run};
   }
 };
 
@@ -247,8 +251,7 @@ Job attend_job(const Kernels& kernels, bool quantised, const uint8_t* memory, si
   const double cached = static_cast<double>(keys) * kLength * sequences;
   const std::string name = quantised ? "attend Q8_0 " : "attend ";
   return {name + std::to_string(rows) + " rows × " + std::to_string(keys) + " keys",
-          static_cast<double>(2 * part_bytes) * blocks * sequences,
-          cached * 2 * kHeads * rows, run};
+          static_cast<double>(2 * part_bytes) * blocks * sequences, cached * 2 * kHeads * rows, run};
 }
 
 /// An operation on rows of floats; GB/s counts its input once.
@@ -304,13 +307,11 @@ int main(int count, char** arguments) {
   constexpr long kTurns = 400000;
   const bool has_dot = has_dot_instructions();
   if (has_dot)
-    jobs.push_back({"int8 dot instruction", 0, dot_instructions(1) * kTurns * threads, [&] {
-                      return time_parts(threads, [](int) { dot_instructions(kTurns); });
-                    }});
+    jobs.push_back({"int8 dot instruction", 0, dot_instructions(1) * kTurns * threads,
+                    [&] { return time_parts(threads, [](int) { dot_instructions(kTurns); }); }});
   if (tile_instructions(1) > 0)
-    jobs.push_back({"int8 tile instruction", 0, tile_instructions(1) * kTurns / 4 * threads, [&] {
-                      return time_parts(threads, [](int) { tile_instructions(kTurns / 4); });
-                    }});
+    jobs.push_back({"int8 tile instruction", 0, tile_instructions(1) * kTurns / 4 * threads,
+                    [&] { return time_parts(threads, [](int) { tile_instructions(kTurns / 4); }); }});
   const auto ceilings = static_cast<std::ptrdiff_t>(jobs.size());
   for (const std::unique_ptr<QuantBench>& bench : quantised)
     for (const int columns : {1, 2, 4, 8, 16, 20, 32, 64, 128}) jobs.push_back(bench->job(columns));
@@ -321,8 +322,8 @@ int main(int count, char** arguments) {
   const std::vector<float> ones(kWidth, 1.0f);
   jobs.push_back(row_job("rms_norm", threads,
                          [&](const float* x, float* y) { kernels->rms_norm(x, ones.data(), kWidth, 1e-5f, y); }));
-  jobs.push_back(row_job("swiglu", threads,
-                         [&](const float* x, float* y) { kernels->swiglu(x, x, kWidth, 1.702f, 7.0f, y); }));
+  jobs.push_back(
+      row_job("swiglu", threads, [&](const float* x, float* y) { kernels->swiglu(x, x, kWidth, 1.702f, 7.0f, y); }));
   jobs.push_back(row_job("axpy", threads, [&](const float* x, float* y) { kernels->axpy(0.5f, x, kWidth, y); }));
   jobs.push_back(row_job("quantize_row", threads, [&](const float* x, float* y) {
     auto* bytes = reinterpret_cast<int8_t*>(y);

@@ -9,8 +9,8 @@
 #include <cstdlib>
 #include <cstring>
 #include <exception>
-#include <memory>
 #include <limits>
+#include <memory>
 #include <new>
 #include <numeric>
 #include <string>
@@ -20,7 +20,7 @@
 
 namespace {
 
-std::atomic<long> left{-1};    ///< allocations until the one that fails; below 0: none does
+std::atomic<long> left{-1};      ///< allocations until the one that fails; below 0: none does
 std::atomic<bool> stays{false};  ///< all after it fail, too
 std::atomic<long> failures{0};
 
@@ -48,7 +48,9 @@ void* allocate(size_t bytes, size_t alignment) {
 void* operator new(size_t bytes) { return allocate(bytes, alignof(std::max_align_t)); }
 void* operator new[](size_t bytes) { return allocate(bytes, alignof(std::max_align_t)); }
 void* operator new(size_t bytes, std::align_val_t alignment) { return allocate(bytes, static_cast<size_t>(alignment)); }
-void* operator new[](size_t bytes, std::align_val_t alignment) { return allocate(bytes, static_cast<size_t>(alignment)); }
+void* operator new[](size_t bytes, std::align_val_t alignment) {
+  return allocate(bytes, static_cast<size_t>(alignment));
+}
 void operator delete(void* memory) noexcept { std::free(memory); }
 void operator delete[](void* memory) noexcept { std::free(memory); }
 void operator delete(void* memory, size_t) noexcept { std::free(memory); }
@@ -107,8 +109,10 @@ std::vector<int32_t> run(Engine& engine) {
   if (drafting) {
     const int32_t token = out[0];
     std::vector<DraftRequest> requests;
-    for (int sequence = 0; sequence < 2; sequence++) requests.push_back({sequence, kPrompt, token, 3, prompt.block_tables[static_cast<size_t>(sequence)]});
-    for (const std::vector<int32_t>& draft : engine.draft(*cache, requests)) out.insert(out.end(), draft.begin(), draft.end());
+    for (int sequence = 0; sequence < 2; sequence++)
+      requests.push_back({sequence, kPrompt, token, 3, prompt.block_tables[static_cast<size_t>(sequence)]});
+    for (const std::vector<int32_t>& draft : engine.draft(*cache, requests))
+      out.insert(out.end(), draft.begin(), draft.end());
     for (int sequence = 0; sequence < 2; sequence++) engine.release_drafts(sequence);
   }
   Batch rounds = batch_of(config, kPrompt, 1, false);
@@ -129,9 +133,7 @@ bool threw(const Work& work) {
   try {
     work();
     return false;
-  } catch (const std::exception&) {
-    return true;
-  }
+  } catch (const std::exception&) { return true; }
 }
 
 }  // namespace
@@ -185,12 +187,14 @@ int main(int count, char** arguments) {
     // What failed may be asked for again, and the weights that have moved are the same.
     for (int again = 0; again < 2; again++) {
       if (run(*engine) != right) {
-        std::fprintf(stderr, "FAILED: allocation %ld%s: another result afterwards\n", n, stays ? " and all after it" : "");
+        std::fprintf(stderr, "FAILED: allocation %ld%s: another result afterwards\n", n,
+                     stays ? " and all after it" : "");
         return 1;
       }
       repack(*engine);
     }
   }
-  std::printf("%ld of %ld allocations failed, %ld after opening, %ld were done without\n", injected, all, opened, survived);
+  std::printf("%ld of %ld allocations failed, %ld after opening, %ld were done without\n", injected, all, opened,
+              survived);
   return injected > 0 && opened > 0 ? 0 : 1;
 }

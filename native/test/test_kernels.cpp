@@ -97,7 +97,7 @@ template <class Values> const Values& digested(const Values& values) {
 enum class Range { usual, extreme };
 
 constexpr Format kAllFormats[] = {Format::mxfp4, Format::q8_0, Format::q4_0, Format::q4_1, Format::q5_0,
-                                  Format::q5_1, Format::q4_k, Format::q5_k, Format::q6_k};
+                                  Format::q5_1,  Format::q4_k, Format::q5_k, Format::q6_k};
 constexpr const char* name_of(Format f) {
   constexpr const char* kNames[kFormats] = {"MXFP4", "Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q4_K", "Q5_K", "Q6_K"};
   return kNames[static_cast<int>(f)];
@@ -208,11 +208,15 @@ struct QuantData {
     const Unit unit = unit_of(c.format);
     for (size_t i = 0; i < weights.size(); i += unit.bytes) {
       if (random.integer(0, 7) == 0) {  // the largest sums of either sign
-        const int fill = c.format == Format::mxfp4 ? 0x7F : c.format == Format::q8_0 ? 0x80 : random.integer(0, 1) * 0xFF;
+        const int fill = c.format == Format::mxfp4  ? 0x7F
+                         : c.format == Format::q8_0 ? 0x80
+                                                    : random.integer(0, 1) * 0xFF;
         std::fill_n(&weights[i], unit.bytes, static_cast<uint8_t>(fill));
-        if (c.format == Format::q6_k) std::fill_n(&weights[i + 192], 16, static_cast<uint8_t>(random.integer(0x7F, 0x80)));
+        if (c.format == Format::q6_k)
+          std::fill_n(&weights[i + 192], 16, static_cast<uint8_t>(random.integer(0x7F, 0x80)));
       }
-      if (c.format == Format::mxfp4 && c.range == Range::usual) weights[i] = static_cast<uint8_t>(random.integer(110, 125));
+      if (c.format == Format::mxfp4 && c.range == Range::usual)
+        weights[i] = static_cast<uint8_t>(random.integer(110, 125));
       if (c.format == Format::mxfp4 && c.range == Range::extreme) weights[i] = static_cast<uint8_t>(random.bits());
       // Any finite half, denormals included, or one of a usual size.
       for (const int at : {halves_of(c.format).first, halves_of(c.format).second}) {
@@ -259,7 +263,8 @@ std::vector<float> run_group(const Kernels& kernels, const QuantData& data, bool
   Guarded<uint8_t> packed(repacked ? groups * group_bytes : 0);
   for (size_t g = 0; repacked && g < groups; g++)
     packed_layout(kernels, c.format)
-        .pack(data.weights.data() + g * kGroupRows * data.row_bytes, data.row_bytes, rows_of(g), c.blocks, packed.data() + g * group_bytes);
+        .pack(data.weights.data() + g * kGroupRows * data.row_bytes, data.row_bytes, rows_of(g), c.blocks,
+              packed.data() + g * group_bytes);
   const size_t ldy = static_cast<size_t>(c.rows) + 3;
   Guarded<float> y(ldy * static_cast<size_t>(c.columns) - 3);
   std::fill(y.begin(), y.end(), kUntouched);
@@ -302,11 +307,10 @@ void check_group_against_double(const QuantData& data) {
       double sum = 0, magnitude = 0;
       const Unit unit = unit_of(c.format);
       for (int b = 0; b < c.blocks; b++) {
-        const Dequantised weights =
-            dequantise(c.format,
-                       data.weights.data() + static_cast<size_t>(r) * data.row_bytes +
-                           static_cast<size_t>(b / unit.blocks) * unit.bytes,
-                       b % unit.blocks);
+        const Dequantised weights = dequantise(c.format,
+                                               data.weights.data() + static_cast<size_t>(r) * data.row_bytes +
+                                                   static_cast<size_t>(b / unit.blocks) * unit.bytes,
+                                               b % unit.blocks);
         const double scale = static_cast<double>(data.scales[static_cast<size_t>(column * c.blocks + b)]);
         int dot = 0, total = 0;
         for (int i = 0; i < 32; i++) {
@@ -318,8 +322,8 @@ void check_group_against_double(const QuantData& data) {
         magnitude += (std::fabs(dot * weights.scale) + std::fabs(total * weights.minimum)) * scale;
       }
       const double got = static_cast<double>(y[static_cast<size_t>(column * (c.rows + 3) + r)]);
-      check(std::fabs(got - sum) <= (2 * c.blocks + 2) * 0x1p-23 * magnitude, "portable %s row %d column %d: %g, not %g",
-            name_of(c.format), r, column, got, sum);
+      check(std::fabs(got - sum) <= (2 * c.blocks + 2) * 0x1p-23 * magnitude,
+            "portable %s row %d column %d: %g, not %g", name_of(c.format), r, column, got, sum);
     }
 }
 
@@ -345,7 +349,8 @@ template <class Body> void each_quant_case(Body body) {
         for (const int columns : {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 20, 27, 33}) {
           static constexpr int kBlocks[] = {1, 2, 3, 4, 5, 6, 7, 8, 11, 13};
           for (int pass = 0; pass < (is_k(format) ? 1 : 2); pass++) {
-            const int blocks = is_k(format) ? unit * (1 + (rows + columns) % 3) : kBlocks[(rows * 7 + columns + 5 * pass) % 10];
+            const int blocks =
+                is_k(format) ? unit * (1 + (rows + columns) % 3) : kBlocks[(rows * 7 + columns + 5 * pass) % 10];
             body(QuantCase{format, range, rows, columns, blocks});
           }
         }
@@ -358,7 +363,8 @@ template <class Body> void each_quant_case(Body body) {
       // Groups side by side, and what is left of them: AMX reads up to 8 abreast.
       for (const int rows : {64, 80, 128, 131, 200})
         for (const int columns : {1, 2, 3, 4, 5, 8, 13, 16, 17, 24, 30})
-          for (const int blocks : {1, 7, 10}) body(QuantCase{format, range, rows, columns, is_k(format) ? unit : blocks});
+          for (const int blocks : {1, 7, 10})
+            body(QuantCase{format, range, rows, columns, is_k(format) ? unit : blocks});
     }
 }
 
@@ -423,8 +429,8 @@ void check_float_group(const Kernels* kernels, Element element, int rows, int co
         magnitude += std::fabs(term);
       }
       const double got = static_cast<double>(expected[static_cast<size_t>(c) * ldy + static_cast<size_t>(r)]);
-      check(std::fabs(got - sum) <= (k / 16 + 6) * 0x1p-24 * magnitude, "portable %s: %g, not %g", name_of(element), got,
-            sum);
+      check(std::fabs(got - sum) <= (k / 16 + 6) * 0x1p-24 * magnitude, "portable %s: %g, not %g", name_of(element),
+            got, sum);
     }
 }
 
@@ -433,7 +439,8 @@ void check_float_groups(const Kernels* kernels) {
   for (const Element element : {Element::f32, Element::f16, Element::bf16}) {
     for (int rows = 1; rows <= 9; rows++)
       for (int columns = 1; columns <= 9; columns++)
-        check_float_group(kernels, element, rows, columns, random.pick({1, 7, 15, 16, 17, 31, 32, 48, 97, 200}), random);
+        check_float_group(kernels, element, rows, columns, random.pick({1, 7, 15, 16, 17, 31, 32, 48, 97, 200}),
+                          random);
     check_float_group(kernels, element, 32, 17, 2880, random);
     check_float_group(kernels, element, 33, 1, 2883, random);
   }
@@ -457,7 +464,8 @@ Quantised quantise(const Kernels& kernels, const Guarded<float>& x) {
 Guarded<float>& fill_activations(Guarded<float>& x, Random& random) {
   for (size_t b = 0; b < x.size(); b += 32) {
     const int kind = random.integer(0, 9);
-    const float size = kind == 0 ? 0.0f : std::ldexp(1.0f, kind == 1 ? random.integer(-140, 125) : random.integer(-8, 8));
+    const float size =
+        kind == 0 ? 0.0f : std::ldexp(1.0f, kind == 1 ? random.integer(-140, 125) : random.integer(-8, 8));
     for (size_t i = b; i < std::min(b + 32, x.size()); i++) x[i] = random.normal() * size;
     // Halves and the like: rounding must be to even.
     if (kind == 2)
@@ -562,13 +570,15 @@ template <class Run> void check_row_operation(const Kernels* kernels, const char
     digested(expected);
     for (size_t i = 0; i < n; i++) {
       const double exact = run.exact(a, b, i), got = static_cast<double>(expected[i]);
-      check(std::fabs(got - exact) <= 1e-6 * std::fabs(exact) + 1e-6, "portable %s of %zu at %zu: %.9g, not %.9g",
-            name, n, i, got, exact);
+      check(std::fabs(got - exact) <= 1e-6 * std::fabs(exact) + 1e-6, "portable %s of %zu at %zu: %.9g, not %.9g", name,
+            n, i, got, exact);
     }
   }
 }
 struct RmsNorm {
-  void kernel(const Kernels& k, const float* a, const float* b, int n, float* y) const { k.rms_norm(a, b, n, 1e-5f, y); }
+  void kernel(const Kernels& k, const float* a, const float* b, int n, float* y) const {
+    k.rms_norm(a, b, n, 1e-5f, y);
+  }
   double exact(const Guarded<float>& a, const Guarded<float>& b, size_t i) const {
     double squares = 0;
     for (const float v : a) squares += static_cast<double>(v) * static_cast<double>(v);
@@ -607,8 +617,8 @@ void check_halves(const Kernels& kernels) {
     const auto half = static_cast<uint16_t>(h);
     const double value = half_value(half), next = half_value(static_cast<uint16_t>(half + 1));
     const auto middle = static_cast<float>((value + next) / 2);
-    for (const float v : {static_cast<float>(value), middle, std::nextafter(middle, 1e9f), std::nextafter(middle, -1e9f),
-                          middle * 0x1.000002p0f})
+    for (const float v : {static_cast<float>(value), middle, std::nextafter(middle, 1e9f),
+                          std::nextafter(middle, -1e9f), middle * 0x1.000002p0f})
       x[n++] = v;
   }
   x[n++] = 65519.99f;
@@ -736,9 +746,9 @@ void check_attend(const Kernels* kernels, const AttendCase& c, Random& random) {
   };
   const Result expected = run(portable());
   const std::string what = std::string(quantised ? "Q8_0" : "F16") + " keys " + std::to_string(c.keys) + " rows " +
-                           std::to_string(c.rows) + " heads " + std::to_string(c.heads) + " length " + std::to_string(length) + " window " +
-                           std::to_string(c.window) + " chunk " + std::to_string(c.first_key) + "–" +
-                           std::to_string(c.end_key);
+                           std::to_string(c.rows) + " heads " + std::to_string(c.heads) + " length " +
+                           std::to_string(length) + " window " + std::to_string(c.window) + " chunk " +
+                           std::to_string(c.first_key) + "–" + std::to_string(c.end_key);
   if (kernels) {
     const Result got = run(*kernels);
     check(first_difference(expected.max, got.max) < 0, "%s attend, %s: maxima", kernels->name, what.c_str());
@@ -758,8 +768,9 @@ void check_attend(const Kernels* kernels, const AttendCase& c, Random& random) {
           if (!seen_by(row, key)) continue;
           double dot = 0;
           for (int d = 0; d < length; d++)
-            dot += static_cast<double>(q[static_cast<size_t>(row) * q_row_stride + static_cast<size_t>(h * length + d)]) *
-                   key_values[static_cast<size_t>(key * length + d)];
+            dot +=
+                static_cast<double>(q[static_cast<size_t>(row) * q_row_stride + static_cast<size_t>(h * length + d)]) *
+                key_values[static_cast<size_t>(key * length + d)];
           scores.push_back(dot * static_cast<double>(scale));
           seen.push_back(key);
           max = std::max(max, scores.back());

@@ -28,12 +28,12 @@ int throwing_jobs(int threads) {
         sum += task;
         running--;
       });
-    } catch (const std::exception& error) {
-      thrown = error.what();
-    }
+    } catch (const std::exception& error) { thrown = error.what(); }
     const std::string wanted = bad > 0 ? "task of job " + std::to_string(job) : "";
     const bool right = thrown == wanted && running == 0 && (bad > 0 || sum == tasks * (tasks - 1) / 2);
-    if (!right) std::fprintf(stderr, "FAILED: %d threads, job %d of %d tasks, %d of which throw: \"%s\"\n", threads, job, tasks, bad, thrown.c_str());
+    if (!right)
+      std::fprintf(stderr, "FAILED: %d threads, job %d of %d tasks, %d of which throw: \"%s\"\n", threads, job, tasks,
+                   bad, thrown.c_str());
     failures += !right;
   }
   return failures;
@@ -58,8 +58,8 @@ int main() {
       });
       for (int task = 0; task < tasks; task++)
         if (const int count = runs[static_cast<size_t>(task)]; count != 1) {
-          std::fprintf(stderr, "FAILED: %d threads, job %d of %d tasks: task %d ran %d times\n", threads, job, tasks, task,
-                       count);
+          std::fprintf(stderr, "FAILED: %d threads, job %d of %d tasks: task %d ran %d times\n", threads, job, tasks,
+                       task, count);
           failures++;
         }
     }

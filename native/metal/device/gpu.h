@@ -14,12 +14,12 @@ namespace hearth::gpu {
 
 struct DeviceInfo {
   std::string name;
-  size_t max_buffer_bytes;       ///< of one buffer
-  size_t working_set_bytes;      ///< what the GPU may hold without becoming slow, over all buffers
-  size_t threadgroup_bytes;      ///< threadgroup memory a kernel may use
-  int apple_family;              ///< N of MTLGPUFamilyAppleN: 7 is the M1's; 0 for another maker's GPU
+  size_t max_buffer_bytes;   ///< of one buffer
+  size_t working_set_bytes;  ///< what the GPU may hold without becoming slow, over all buffers
+  size_t threadgroup_bytes;  ///< threadgroup memory a kernel may use
+  int apple_family;          ///< N of MTLGPUFamilyAppleN: 7 is the M1's; 0 for another maker's GPU
   bool unified_memory;
-  bool residency_sets;           ///< macOS 15 and newer
+  bool residency_sets;  ///< macOS 15 and newer
 };
 
 struct Size {
@@ -81,7 +81,8 @@ class Library {
  public:
   virtual ~Library() = default;
   /// `kernel` specialised for the constants. Throws if there is no such kernel or the GPU cannot run it.
-  virtual std::unique_ptr<Pipeline> pipeline(const std::string& kernel, const std::vector<Constant>& constants = {}) = 0;
+  virtual std::unique_ptr<Pipeline> pipeline(const std::string& kernel,
+                                             const std::vector<Constant>& constants = {}) = 0;
 };
 
 /// Dispatches that run after one another or at the same time: only barrier() orders them. Bound buffers stay bound from one

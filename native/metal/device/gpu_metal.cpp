@@ -18,13 +18,13 @@ namespace {
 // MTLResourceOptions: storage mode << 4, hazard tracking mode << 8. What kernels write is tracked, so that command buffers
 // see what those before them wrote; within one, dispatches are concurrent and barrier() is the only order.
 constexpr NSUInteger kShared = 0 << 4, kPrivate = 2 << 4, kUntracked = 1 << 8;
-constexpr NSUInteger kConcurrentDispatch = 1;               // MTLDispatchType
-constexpr NSUInteger kBuffers = 1;                          // MTLBarrierScope
-constexpr NSUInteger kCompleted = 4, kFailed = 5;           // MTLCommandBufferStatus
-constexpr NSUInteger kMetal3_0 = 3 << 16;                   // MTLLanguageVersion: what the tests check the kernels for
-constexpr NSInteger kSafeMath = 0;                          // MTLMathMode
+constexpr NSUInteger kConcurrentDispatch = 1;      // MTLDispatchType
+constexpr NSUInteger kBuffers = 1;                 // MTLBarrierScope
+constexpr NSUInteger kCompleted = 4, kFailed = 5;  // MTLCommandBufferStatus
+constexpr NSUInteger kMetal3_0 = 3 << 16;          // MTLLanguageVersion: what the tests check the kernels for
+constexpr NSInteger kSafeMath = 0;                 // MTLMathMode
 constexpr NSInteger kFamilyApple1 = 1001, kNewestFamily = 20;  // MTLGPUFamily
-constexpr size_t kMaxBytes = 4096;                          // of setBytes:length:atIndex:
+constexpr size_t kMaxBytes = 4096;                             // of setBytes:length:atIndex:
 
 NSUInteger data_type(Constant::Type type) {  // MTLDataType
   switch (type) {
@@ -85,8 +85,8 @@ class MetalLibrary final : public Library {
       send<"setConstantValue:type:atIndex:", void>(values.get(), static_cast<const void*>(constant.bits),
                                                    data_type(constant.type), static_cast<NSUInteger>(constant.index));
     id error = nullptr;
-    const Owned function(
-        send<"newFunctionWithName:constantValues:error:">(library_.get(), ns_string(kernel.c_str()), values.get(), &error));
+    const Owned function(send<"newFunctionWithName:constantValues:error:">(library_.get(), ns_string(kernel.c_str()),
+                                                                           values.get(), &error));
     if (!function) fail("the GPU has no kernel %s: %s", kernel.c_str(), description(error).c_str());
     Owned state(send<"newComputePipelineStateWithFunction:error:">(device_, function.get(), &error));
     if (!state) fail("the GPU cannot run the kernel %s: %s", kernel.c_str(), description(error).c_str());
@@ -108,10 +108,8 @@ class MetalCommandBuffer final : public CommandBuffer {
     if (!encoder_) fail("the GPU takes no more work");
   }
   ~MetalCommandBuffer() override {
-    if (!committed_)
-      send<"endEncoding", void>(encoder_.get());
-    else if (!waited_)
-      send<"waitUntilCompleted", void>(buffer_.get());
+    if (!committed_) send<"endEncoding", void>(encoder_.get());
+    else if (!waited_) send<"waitUntilCompleted", void>(buffer_.get());
   }
 
   void pipeline(const Pipeline& pipeline) override {
@@ -139,8 +137,9 @@ class MetalCommandBuffer final : public CommandBuffer {
     if (count == 0 || count > pipeline_->max_threads())
       fail("kernel %s: %llu threads a threadgroup, of at most %u", pipeline_->name().c_str(),
            static_cast<unsigned long long>(count), pipeline_->max_threads());
-    send<"dispatchThreadgroups:threadsPerThreadgroup:", void>(
-        encoder_.get(), MTLSize{threadgroups.x, threadgroups.y, threadgroups.z}, MTLSize{threads.x, threads.y, threads.z});
+    send<"dispatchThreadgroups:threadsPerThreadgroup:", void>(encoder_.get(),
+                                                              MTLSize{threadgroups.x, threadgroups.y, threadgroups.z},
+                                                              MTLSize{threads.x, threads.y, threads.z});
     dispatches_++;
   }
   void barrier() override {
@@ -197,9 +196,9 @@ class MetalDevice final : public Device {
   std::unique_ptr<Buffer> buffer(size_t bytes, Storage storage) override {
     const AutoreleasePool pool;
     const NSUInteger options = storage == Storage::shared ? kShared : kPrivate;
-    Owned object(bytes <= info_.max_buffer_bytes
-                     ? send<"newBufferWithLength:options:">(device_.get(), NSUInteger{std::max<size_t>(bytes, 1)}, options)
-                     : nullptr);
+    Owned object(bytes <= info_.max_buffer_bytes ? send<"newBufferWithLength:options:">(
+                                                       device_.get(), NSUInteger{std::max<size_t>(bytes, 1)}, options)
+                                                 : nullptr);
     if (!object) fail("the GPU has no memory for a buffer of %zu MB", bytes >> 20);
     return std::make_unique<MetalBuffer>(std::move(object), bytes, storage);
   }
@@ -224,16 +223,16 @@ class MetalDevice final : public Device {
     const Owned options = create("MTLCompileOptions");
     send<"setLanguageVersion:", void>(options.get(), kMetal3_0);
     // Kernels use infinities, and promise the same bits for a row whatever is beside it.
-    if (responds<"setMathMode:">(options.get()))
-      send<"setMathMode:", void>(options.get(), kSafeMath);
-    else
-      send<"setFastMathEnabled:", void>(options.get(), false);
+    if (responds<"setMathMode:">(options.get())) send<"setMathMode:", void>(options.get(), kSafeMath);
+    else send<"setFastMathEnabled:", void>(options.get(), false);
     id error = nullptr;
     Owned library(send<"newLibraryWithSource:options:error:">(device_.get(), ns_string(text), options.get(), &error));
     if (!library) fail("the system's Metal compiler rejects %s: %s", name.c_str(), description(error).c_str());
     return std::make_unique<MetalLibrary>(device_.get(), std::move(library));
   }
-  std::unique_ptr<CommandBuffer> command_buffer() override { return std::make_unique<MetalCommandBuffer>(queue_.get()); }
+  std::unique_ptr<CommandBuffer> command_buffer() override {
+    return std::make_unique<MetalCommandBuffer>(queue_.get());
+  }
 
   void keep_resident(const std::vector<const Buffer*>& buffers) override {
     if (!info_.residency_sets) return;

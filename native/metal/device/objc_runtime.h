@@ -26,7 +26,7 @@ struct MTLSize {
 struct Runtime {
   Class (*get_class)(const char* name) = nullptr;
   SEL (*selector)(const char* name) = nullptr;
-  void* message_send = nullptr;  ///< objc_msgSend; nullptr: see `error`
+  void* message_send = nullptr;     ///< objc_msgSend; nullptr: see `error`
   id (*create_device)() = nullptr;  ///< MTLCreateSystemDefaultDevice
   /// Tests only: the encoding of a method's types, nullptr where the object has no such method.
   const char* (*encoding)(id, SEL) = nullptr;
@@ -39,9 +39,9 @@ const Runtime& runtime();
 
 /// The encoding a method's declaration has for a type, as clang's @encode writes it.
 template <class T> struct Encoding;
-#define HEARTH_ENCODING(type, text)                \
-  template <> struct Encoding<type> {              \
-    static constexpr const char* value = text;     \
+#define HEARTH_ENCODING(type, text)            \
+  template <> struct Encoding<type> {          \
+    static constexpr const char* value = text; \
   };
 HEARTH_ENCODING(void, "v")
 HEARTH_ENCODING(id, "@")
@@ -84,7 +84,8 @@ template <Selector S, class R = id, class T, class... A> inline R send(T receive
     ((called += Encoding<A>::value), ...);
     const char* declared = r.encoding(reinterpret_cast<id>(receiver), selector);
     if (!declared || called != declared) {
-      fprintf(stderr, "objc: %s called as %s, declared as %s\n", S.text, called.c_str(), declared ? declared : "(no such method)");
+      fprintf(stderr, "objc: %s called as %s, declared as %s\n", S.text, called.c_str(),
+              declared ? declared : "(no such method)");
       abort();
     }
   }

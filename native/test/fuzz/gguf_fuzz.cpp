@@ -44,7 +44,8 @@ std::vector<uint8_t> mutate(const std::vector<uint8_t>& original, size_t header,
   std::vector<uint8_t> bytes = original;
   for (size_t changes = 1 + below(4); changes > 0 && !bytes.empty(); changes--) {
     const size_t at = below(std::min(header, bytes.size()));
-    static constexpr uint64_t kTelling[] = {0, 1, 9, 13, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 1ull << 48, 1ull << 63, ~0ull};
+    static constexpr uint64_t kTelling[] = {0,          1,          9,          13,         0x7FFFFFFF,
+                                            0x80000000, 0xFFFFFFFF, 1ull << 48, 1ull << 63, ~0ull};
     const uint64_t value = kTelling[below(std::size(kTelling))];
     switch (below(6)) {
       case 0: bytes[at] = static_cast<uint8_t>(random()); break;
@@ -52,15 +53,18 @@ std::vector<uint8_t> mutate(const std::vector<uint8_t>& original, size_t header,
       case 2: std::memcpy(&bytes[at], &value, std::min<size_t>(4, bytes.size() - at)); break;
       case 3: std::memcpy(&bytes[at], &value, std::min<size_t>(8, bytes.size() - at)); break;
       case 4: {
-        const std::vector<uint8_t> piece(bytes.begin() + static_cast<std::ptrdiff_t>(at),
-                                         bytes.begin() + static_cast<std::ptrdiff_t>(std::min(at + below(64), bytes.size())));
-        bytes.insert(bytes.begin() + static_cast<std::ptrdiff_t>(below(std::min(header, bytes.size()))), piece.begin(), piece.end());
+        const std::vector<uint8_t> piece(
+            bytes.begin() + static_cast<std::ptrdiff_t>(at),
+            bytes.begin() + static_cast<std::ptrdiff_t>(std::min(at + below(64), bytes.size())));
+        bytes.insert(bytes.begin() + static_cast<std::ptrdiff_t>(below(std::min(header, bytes.size()))), piece.begin(),
+                     piece.end());
         break;
       }
       case 5:
         if (below(4) == 0) bytes.resize(at);
-        else bytes.erase(bytes.begin() + static_cast<std::ptrdiff_t>(at),
-                         bytes.begin() + static_cast<std::ptrdiff_t>(std::min(at + below(16), bytes.size())));
+        else
+          bytes.erase(bytes.begin() + static_cast<std::ptrdiff_t>(at),
+                      bytes.begin() + static_cast<std::ptrdiff_t>(std::min(at + below(16), bytes.size())));
         break;
     }
   }
@@ -73,8 +77,11 @@ double read_arrays(const Gguf& gguf) {
   for (const auto& [key, value] : gguf.metadata()) {
     auto* array = std::get_if<GgufArray>(&value);
     if (!array) continue;
-    if (array->kind == GgufArray::Kind::strings) array->each_string([&](std::string_view text) { sum += text.empty() ? 0 : text.back(); });
-    else for (uint64_t i = 0; i < array->count; i++) sum += static_cast<double>(array->integer(i) & 1) + (array->number(i) > 0);
+    if (array->kind == GgufArray::Kind::strings)
+      array->each_string([&](std::string_view text) { sum += text.empty() ? 0 : text.back(); });
+    else
+      for (uint64_t i = 0; i < array->count; i++)
+        sum += static_cast<double>(array->integer(i) & 1) + (array->number(i) > 0);
   }
   return sum;
 }

@@ -72,8 +72,8 @@ void reset_constants() {
 namespace {
 
 constexpr size_t kStackBytes = 256 << 10;
-constexpr size_t kSlotBytes = 32;      // of the value a lane publishes in a SIMD-group operation
-constexpr size_t kResultBytes = 256;   // of a collective's result
+constexpr size_t kSlotBytes = 32;     // of the value a lane publishes in a SIMD-group operation
+constexpr size_t kResultBytes = 256;  // of a collective's result
 constexpr int kMaxVariables = 64;
 
 typedef void (*Collective)(const unsigned char* slots, uint32_t active, void* result);
@@ -409,10 +409,8 @@ extern "C" void msl_fiber_main() {
     const uint32_t bit = 1u << lane->run_position;
     g->live &= ~bit;
     g->ready &= ~bit;
-    if (!g->ready && !complete_operation(g))
-      switch_to(lane, nullptr);
-    else
-      switch_to(lane, g->lanes[lowest(g->ready)]);
+    if (!g->ready && !complete_operation(g)) switch_to(lane, nullptr);
+    else switch_to(lane, g->lanes[lowest(g->ready)]);
   }
 }
 
@@ -619,7 +617,8 @@ std::string dispatch(const KernelInfo& kernel, const Arguments& arguments, const
       clear_threadgroup_memory();
       for (int slot = 0; slot < kMaxBindings && threadgroup_bytes; slot++)
         if (threadgroup_bytes[slot])
-          m.arguments.threadgroup[slot] = reserve_threadgroup(threadgroup_bytes[slot], 16, "a [[threadgroup]] argument");
+          m.arguments.threadgroup[slot] =
+              reserve_threadgroup(threadgroup_bytes[slot], 16, "a [[threadgroup]] argument");
       if (!m.error.empty()) break;
       m.stats.threads += m.threads;
       run_threadgroup(options.order, random);

@@ -37,8 +37,8 @@ enum class LaneOrder { natural, reverse, random };
 
 struct DispatchOptions {
   LaneOrder order = LaneOrder::natural;
-  uint32_t seed = 1;              ///< of LaneOrder::random
-  bool flush_denormals = false;   ///< as GPUs may
+  uint32_t seed = 1;                      ///< of LaneOrder::random
+  bool flush_denormals = false;           ///< as GPUs may
   bool concurrent_with_previous = false;  ///< no memory barrier between the dispatch before and this one (race checker)
 };
 struct DispatchStats {

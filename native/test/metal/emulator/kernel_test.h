@@ -40,7 +40,8 @@ inline void expect_close(const std::string& what, const std::vector<float>& got,
   else expect_close(what, got.data(), want.data(), got.size(), tolerance);
 }
 template <class T> void expect_same(const std::string& what, const std::vector<T>& got, const std::vector<T>& want) {
-  if (got.size() != want.size()) return fail_test("%s: %zu values instead of %zu", what.c_str(), got.size(), want.size());
+  if (got.size() != want.size())
+    return fail_test("%s: %zu values instead of %zu", what.c_str(), got.size(), want.size());
   for (size_t i = 0; i < got.size(); i++)
     if (memcmp(&got[i], &want[i], sizeof(T)))
       return fail_test("%s[%zu]: %.9g instead of %.9g", what.c_str(), i, double(got[i]), double(want[i]));
@@ -128,8 +129,8 @@ struct KernelTest {
 struct RegisterTest {
   RegisterTest(const char* name, void (*body)());
 };
-#define KERNEL_TEST(name)                                                              \
-  static void kernel_test_##name();                                                    \
+#define KERNEL_TEST(name)                                                                      \
+  static void kernel_test_##name();                                                            \
   static const hearth::test::RegisterTest kernel_test_entry_##name(#name, kernel_test_##name); \
   static void kernel_test_##name()
 

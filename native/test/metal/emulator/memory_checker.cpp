@@ -55,9 +55,9 @@ uintptr_t last_page_number = ~uintptr_t{0};
 Page* last_page;
 std::vector<Region> buffers, threadgroup_regions, ignored, program;
 uintptr_t threadgroup_begin_, threadgroup_end_;
-uint32_t group = 0;           // number of the running threadgroup, from 1
-uint32_t concurrent_from;     // first threadgroup without an encoder barrier before the running one
-uint32_t epoch[2];            // threadgroup barriers passed, by Space
+uint32_t group = 0;        // number of the running threadgroup, from 1
+uint32_t concurrent_from;  // first threadgroup without an encoder barrier before the running one
+uint32_t epoch[2];         // threadgroup barriers passed, by Space
 uint32_t simd_epoch[2][kMaxThreads];
 PendingWrite pending;
 const KernelInfo* kernel;
@@ -162,8 +162,9 @@ void access(uintptr_t address, size_t bytes, bool write, void* caller) {
       return;
     }
     if (concurrent(c.write_group) && !(c.write_group == group && c.write_thread == thread)) {
-      bool ordered = c.write_group == group && (c.write_epoch != now || (c.write_thread / kSimdWidth == simdgroup &&
-                                                                          c.write_simd_epoch != simd_now));
+      bool ordered =
+          c.write_group == group &&
+          (c.write_epoch != now || (c.write_thread / kSimdWidth == simdgroup && c.write_simd_epoch != simd_now));
       if (in_threadgroup && c.write_group != group) ordered = true;  // left from an earlier threadgroup
       if (!ordered && write && bytes <= sizeof pending.before) {
         if (!pending.on) {
@@ -183,8 +184,7 @@ void access(uintptr_t address, size_t bytes, bool write, void* caller) {
     if (write) {
       if (concurrent(c.read_group) && !(in_threadgroup && c.read_group != group)) {
         bool race = false;
-        if (c.read_group != group)
-          race = true;
+        if (c.read_group != group) race = true;
         else if (c.read_epoch == now)
           race = c.several_simdgroups_read || c.read_thread / kSimdWidth != simdgroup ||
                  (c.read_simd_epoch == simd_now && (c.several_readers || c.read_thread != thread));
@@ -282,37 +282,36 @@ void simdgroup_barrier(uint32_t thread, uint32_t flags) {
 
 #define CHECK_ACCESS(address, bytes, write) \
   msl::checker::access(reinterpret_cast<uintptr_t>(address), bytes, write, __builtin_return_address(0))
-#define CALLBACKS(n)                                                              \
-  void __tsan_read##n(void* p) { CHECK_ACCESS(p, n, false); }                     \
-  void __tsan_write##n(void* p) { CHECK_ACCESS(p, n, true); }                     \
-  void __tsan_unaligned_read##n(void* p) { CHECK_ACCESS(p, n, false); }           \
-  void __tsan_unaligned_write##n(void* p) { CHECK_ACCESS(p, n, true); }           \
+#define CALLBACKS(n)                                                                          \
+  void __tsan_read##n(void* p) { CHECK_ACCESS(p, n, false); }                                 \
+  void __tsan_write##n(void* p) { CHECK_ACCESS(p, n, true); }                                 \
+  void __tsan_unaligned_read##n(void* p) { CHECK_ACCESS(p, n, false); }                       \
+  void __tsan_unaligned_write##n(void* p) { CHECK_ACCESS(p, n, true); }                       \
   void __tsan_read_write##n(void* p) { CHECK_ACCESS(p, n, false), CHECK_ACCESS(p, n, true); } \
   void __tsan_unaligned_read_write##n(void* p) { CHECK_ACCESS(p, n, false), CHECK_ACCESS(p, n, true); }
 // Atomic operations are performed and checked for bounds; they do not race with each other.
-#define ATOMIC_CALLBACKS(bits, T)                                                                                     \
-  T __tsan_atomic##bits##_load(const volatile T* p, int) { return __atomic_load_n(p, __ATOMIC_RELAXED); }              \
-  void __tsan_atomic##bits##_store(volatile T* p, T v, int) { __atomic_store_n(p, v, __ATOMIC_RELAXED); }              \
-  T __tsan_atomic##bits##_exchange(volatile T* p, T v, int) { return __atomic_exchange_n(p, v, __ATOMIC_RELAXED); }    \
-  T __tsan_atomic##bits##_fetch_add(volatile T* p, T v, int) { return __atomic_fetch_add(p, v, __ATOMIC_RELAXED); }    \
-  T __tsan_atomic##bits##_fetch_sub(volatile T* p, T v, int) { return __atomic_fetch_sub(p, v, __ATOMIC_RELAXED); }    \
-  T __tsan_atomic##bits##_fetch_or(volatile T* p, T v, int) { return __atomic_fetch_or(p, v, __ATOMIC_RELAXED); }      \
-  T __tsan_atomic##bits##_fetch_and(volatile T* p, T v, int) { return __atomic_fetch_and(p, v, __ATOMIC_RELAXED); }    \
-  T __tsan_atomic##bits##_fetch_xor(volatile T* p, T v, int) { return __atomic_fetch_xor(p, v, __ATOMIC_RELAXED); }    \
-  int __tsan_atomic##bits##_compare_exchange_weak(volatile T* p, T* e, T v, int, int) {                               \
-    return __atomic_compare_exchange_n(p, e, v, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED);                             \
-  }                                                                                                                   \
-  int __tsan_atomic##bits##_compare_exchange_strong(volatile T* p, T* e, T v, int, int) {                             \
-    return __atomic_compare_exchange_n(p, e, v, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);                            \
-  }                                                                                                                   \
-  T __tsan_atomic##bits##_compare_exchange_val(volatile T* p, T e, T v, int, int) {                                   \
-    __atomic_compare_exchange_n(p, &e, v, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);                                  \
-    return e;                                                                                                         \
+#define ATOMIC_CALLBACKS(bits, T)                                                                                   \
+  T __tsan_atomic##bits##_load(const volatile T* p, int) { return __atomic_load_n(p, __ATOMIC_RELAXED); }           \
+  void __tsan_atomic##bits##_store(volatile T* p, T v, int) { __atomic_store_n(p, v, __ATOMIC_RELAXED); }           \
+  T __tsan_atomic##bits##_exchange(volatile T* p, T v, int) { return __atomic_exchange_n(p, v, __ATOMIC_RELAXED); } \
+  T __tsan_atomic##bits##_fetch_add(volatile T* p, T v, int) { return __atomic_fetch_add(p, v, __ATOMIC_RELAXED); } \
+  T __tsan_atomic##bits##_fetch_sub(volatile T* p, T v, int) { return __atomic_fetch_sub(p, v, __ATOMIC_RELAXED); } \
+  T __tsan_atomic##bits##_fetch_or(volatile T* p, T v, int) { return __atomic_fetch_or(p, v, __ATOMIC_RELAXED); }   \
+  T __tsan_atomic##bits##_fetch_and(volatile T* p, T v, int) { return __atomic_fetch_and(p, v, __ATOMIC_RELAXED); } \
+  T __tsan_atomic##bits##_fetch_xor(volatile T* p, T v, int) { return __atomic_fetch_xor(p, v, __ATOMIC_RELAXED); } \
+  int __tsan_atomic##bits##_compare_exchange_weak(volatile T* p, T* e, T v, int, int) {                             \
+    return __atomic_compare_exchange_n(p, e, v, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED);                          \
+  }                                                                                                                 \
+  int __tsan_atomic##bits##_compare_exchange_strong(volatile T* p, T* e, T v, int, int) {                           \
+    return __atomic_compare_exchange_n(p, e, v, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);                         \
+  }                                                                                                                 \
+  T __tsan_atomic##bits##_compare_exchange_val(volatile T* p, T e, T v, int, int) {                                 \
+    __atomic_compare_exchange_n(p, &e, v, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);                               \
+    return e;                                                                                                       \
   }
 extern "C" {
 void __tsan_init() {}
-CALLBACKS(1) CALLBACKS(2) CALLBACKS(4) CALLBACKS(8) CALLBACKS(16)
-void __tsan_vptr_update(void**, void*) {}
+CALLBACKS(1) CALLBACKS(2) CALLBACKS(4) CALLBACKS(8) CALLBACKS(16) void __tsan_vptr_update(void**, void*) {}
 void __tsan_vptr_read(void**) {}
 void __tsan_func_entry(void*) {}
 void __tsan_func_exit() {}
@@ -332,5 +331,6 @@ void* __tsan_memset(void* p, int v, unsigned long n) {
   CHECK_ACCESS(p, n, true);
   return __builtin_memset(p, v, n);
 }
-ATOMIC_CALLBACKS(8, uint8_t) ATOMIC_CALLBACKS(16, uint16_t) ATOMIC_CALLBACKS(32, uint32_t) ATOMIC_CALLBACKS(64, uint64_t)
+ATOMIC_CALLBACKS(8, uint8_t)
+ATOMIC_CALLBACKS(16, uint16_t) ATOMIC_CALLBACKS(32, uint32_t) ATOMIC_CALLBACKS(64, uint64_t)
 }

@@ -125,12 +125,13 @@ template <class P> inline P to_position(Size3 value) {
 template <class P, int I> inline decltype(auto) convert(from::Buffer<I>, const Arguments& a, const ThreadPosition&) {
   return Pointee<P>::get(a.buffers[I].data);
 }
-template <class P, int I> inline decltype(auto) convert(from::Threadgroup<I>, const Arguments& a, const ThreadPosition&) {
+template <class P, int I> inline decltype(auto) convert(from::Threadgroup<I>, const Arguments& a,
+                                                        const ThreadPosition&) {
   return Pointee<P>::get(a.threadgroup[I]);
 }
-#define MSL_POSITION(attribute, member)                                                          \
+#define MSL_POSITION(attribute, member)                                                             \
   template <class P> inline P convert(from::attribute, const Arguments&, const ThreadPosition& t) { \
-    return to_position<P>(t.member);                                                             \
+    return to_position<P>(t.member);                                                                \
   }
 MSL_POSITION(thread_position_in_grid, in_grid)
 MSL_POSITION(threadgroup_position_in_grid, threadgroup)
@@ -139,10 +140,10 @@ MSL_POSITION(threads_per_threadgroup, threads_per_threadgroup)
 MSL_POSITION(threadgroups_per_grid, threadgroups_per_grid)
 MSL_POSITION(threads_per_grid, threads_per_grid)
 #undef MSL_POSITION
-#define MSL_INDEX(attribute, value)                                                              \
+#define MSL_INDEX(attribute, value)                                                                 \
   template <class P> inline P convert(from::attribute, const Arguments&, const ThreadPosition& t) { \
-    (void)t;                                                                                     \
-    return (P)(value);                                                                           \
+    (void)t;                                                                                        \
+    return (P)(value);                                                                              \
   }
 MSL_INDEX(thread_index_in_threadgroup, t.index)
 MSL_INDEX(thread_index_in_simdgroup, t.lane)

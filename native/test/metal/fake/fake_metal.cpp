@@ -25,7 +25,8 @@ Settings& settings() {
     for (const char* at = list; at && *at;) {
       const char* end = strchrnul(at, ',');
       const std::string item(at, end);
-      const std::string name = item.substr(0, item.find('=')), value = item.substr(std::min(item.size(), name.size() + 1));
+      const std::string name = item.substr(0, item.find('=')),
+                        value = item.substr(std::min(item.size(), name.size() + 1));
       const auto number = static_cast<size_t>(strtoull(value.c_str(), nullptr, 10));
       if (name == "order")
         s.order = value == "reverse"  ? msl::LaneOrder::reverse
@@ -158,11 +159,13 @@ msl::Arguments bind(const Dispatch& d) {
     const Bound& bound = d.buffers[i];
     if (!bound.set) mistake(name + "buffer " + std::to_string(i) + " is not bound");
     if (!bound.buffer) {
-      if (kernel.written >> i & 1) mistake(name + "buffer " + std::to_string(i) + " is written, but bound with setBytes");
+      if (kernel.written >> i & 1)
+        mistake(name + "buffer " + std::to_string(i) + " is written, but bound with setBytes");
       arguments.buffers[i] = {const_cast<unsigned char*>(bound.bytes.data()), bound.bytes.size()};
       continue;
     }
-    if (!is_live(bound.buffer)) mistake(name + "buffer " + std::to_string(i) + " was freed before the command buffer ran");
+    if (!is_live(bound.buffer))
+      mistake(name + "buffer " + std::to_string(i) + " was freed before the command buffer ran");
     arguments.buffers[i] = {bound.buffer->data + bound.offset, bound.extent};
     if (bound.offset % kernel.alignment(i))
       mistake(name + "the offset of buffer " + std::to_string(i) + " is not a multiple of its type's " +
@@ -240,7 +243,9 @@ NSUInteger max_buffer_length(Object*, SEL) { return settings().max_buffer_bytes;
 NSUInteger working_set(Object*, SEL) { return size_t{16} << 30; }
 NSUInteger max_threadgroup_memory(Object*, SEL) { return msl::kThreadgroupBytes; }
 bool unified_memory(Object*, SEL) { return true; }
-bool supports_family(Object*, SEL, NSInteger family) { return family > 1000 && family <= 1000 + settings().apple_family; }
+bool supports_family(Object*, SEL, NSInteger family) {
+  return family > 1000 && family <= 1000 + settings().apple_family;
+}
 Object* new_queue(Object*, SEL) { return make<Queue>("MTLCommandQueue"); }
 Object* new_buffer(Object*, SEL, NSUInteger bytes, NSUInteger options) {
   if (bytes == 0) mistake("newBufferWithLength: of 0 bytes");
@@ -289,13 +294,16 @@ Object* new_library(Object*, SEL, Object* text, Object* given, Object** error) {
     }
   mistake("the Metal source handed to the device is not the text these kernels were compiled from");
 }
-void set_language_version(Object* self, SEL, NSUInteger version) { as<CompileOptions>(self)->language_version = version; }
+void set_language_version(Object* self, SEL, NSUInteger version) {
+  as<CompileOptions>(self)->language_version = version;
+}
 void set_math_mode(Object* self, SEL, NSInteger mode) { as<CompileOptions>(self)->safe_math = mode == 0; }
 void set_fast_math(Object* self, SEL, bool fast) { as<CompileOptions>(self)->safe_math = !fast; }
 void set_constant_value(Object* self, SEL, const void* value, NSUInteger type, NSUInteger index) {
   const size_t bytes = type == 53 ? 1 : type == 41 || type == 37 ? 2 : type == 3 || type == 29 || type == 33 ? 4 : 0;
   if (!bytes) mistake("a function constant of an unknown data type");
-  as<ConstantValues>(self)->values[static_cast<int>(index)] = {type, std::string(static_cast<const char*>(value), bytes)};
+  as<ConstantValues>(self)->values[static_cast<int>(index)] = {type,
+                                                               std::string(static_cast<const char*>(value), bytes)};
 }
 Object* new_function(Object* self, SEL, Object* name, Object* values, Object** error) {
   auto* library = as<Library>(self);
@@ -308,8 +316,9 @@ Object* new_function(Object* self, SEL, Object* name, Object* values, Object** e
     kernel = msl::Registry::get().find("wrong_" + as<String>(name)->text, nullptr);
     if (!kernel) mistake("no wrong_" + as<String>(name)->text + " is linked in");
   }
-  static const std::map<std::string, NSUInteger> types = {{"bool", 53}, {"float", 3},     {"int", 29},     {"uint", 33},
-                                                          {"short", 37}, {"ushort", 41}, {"int32_t", 29}, {"uint32_t", 33}};
+  static const std::map<std::string, NSUInteger> types = {{"bool", 53},    {"float", 3},    {"int", 29},
+                                                          {"uint", 33},    {"short", 37},   {"ushort", 41},
+                                                          {"int32_t", 29}, {"uint32_t", 33}};
   for (const auto& [index, value] : as<ConstantValues>(values)->values) {
     const msl::FunctionConstant* declared = nullptr;
     for (const auto* constant : msl::Registry::get().constants)
@@ -331,7 +340,9 @@ Object* new_pipeline(Object*, SEL, Object* given, Object**) {
   pipeline->constants = function->constants;
   return pipeline;
 }
-NSUInteger max_threads(Object* self, SEL) { return std::min(settings().max_threads, as<Pipeline>(self)->kernel->max_threads); }
+NSUInteger max_threads(Object* self, SEL) {
+  return std::min(settings().max_threads, as<Pipeline>(self)->kernel->max_threads);
+}
 NSUInteger execution_width(Object*, SEL) { return msl::kSimdWidth; }
 NSUInteger static_threadgroup_memory(Object* self, SEL) { return as<Pipeline>(self)->threadgroup_bytes; }
 
@@ -465,9 +476,7 @@ void buffer_extent(objc::id self, NSUInteger index, size_t bytes) {
   open_encoder(reinterpret_cast<Object*>(self))->next.buffers[index].extent = bytes;
 }
 
-objc::id create_device() {
-  return settings().device ? reinterpret_cast<objc::id>(make<Device>("MTLDevice")) : nullptr;
-}
+objc::id create_device() { return settings().device ? reinterpret_cast<objc::id>(make<Device>("MTLDevice")) : nullptr; }
 
 /// The declarations, as Apple's headers have them.
 void declare_classes() {

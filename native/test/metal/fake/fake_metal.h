@@ -16,16 +16,16 @@ namespace hearth::fake {
 struct Settings {
   msl::LaneOrder order = msl::LaneOrder::natural;
   uint32_t seed = 1;
-  uint32_t max_threads = 1024;             ///< of every pipeline, at most
+  uint32_t max_threads = 1024;  ///< of every pipeline, at most
   size_t max_buffer_bytes = size_t{1} << 36;
-  size_t page_bytes;                       ///< no-copy memory must be aligned to it; the system's
+  size_t page_bytes;  ///< no-copy memory must be aligned to it; the system's
   int apple_family = 8;
-  bool device = true;                      ///< false: the system has no GPU
+  bool device = true;                            ///< false: the system has no GPU
   bool residency_sets = true, math_mode = true;  ///< false: as on macOS 13
-  std::string compile_error;               ///< the Metal compiler rejects every text with this
-  int failing_command_buffer = -1;         ///< the one with this number, from 0, fails
-  double gpu_seconds = 0;                  ///< what each command buffer says it took; 0: what it did
-  std::set<std::string> wrong;             ///< kernels in whose place wrong_… of seeded/wrong.metal run
+  std::string compile_error;                     ///< the Metal compiler rejects every text with this
+  int failing_command_buffer = -1;               ///< the one with this number, from 0, fails
+  double gpu_seconds = 0;                        ///< what each command buffer says it took; 0: what it did
+  std::set<std::string> wrong;                   ///< kernels in whose place wrong_… of seeded/wrong.metal run
 };
 /// Read at first use from HEARTH_FAKE_METAL, a comma-separated list of order=natural|reverse|random, seed=, max-threads=,
 /// max-buffer=, page=, family=, device=0, residency-sets=0, math-mode=0, compile-error=, failing-command-buffer=,

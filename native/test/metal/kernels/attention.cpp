@@ -44,28 +44,42 @@ void check_attention(const AttentionCase& c) {
   // Keys and values no row may see are NaN.
   std::vector<uint8_t> cache = shape.empty(blocks);
   std::vector<std::vector<float>> keys(blocks * 32 * c.heads_kv), values(keys.size());
-  const auto cell = [&](const RowInfo& row, uint32_t p, uint32_t head) { return (tables[row.table + p / 32] * 32 + p % 32) * c.heads_kv + head; };
+  const auto cell = [&](const RowInfo& row, uint32_t p, uint32_t head) {
+    return (tables[row.table + p / 32] * 32 + p % 32) * c.heads_kv + head;
+  };
   for (const RowInfo& row : info)
     for (uint32_t p = c.window && row.position >= c.window ? row.position - c.window + 1 : 0; p <= row.position; p++)
       for (uint32_t head = 0; head < c.heads_kv; head++) {
         const uint32_t at = cell(row, p, head);
         if (!keys[at].empty()) continue;
-        keys[at] = shape.store(&cache[tables[row.table + p / 32] * block_bytes], head, false, p % 32, random_values(c.length));
-        values[at] = shape.store(&cache[tables[row.table + p / 32] * block_bytes], head, true, p % 32, random_values(c.length));
+        keys[at] =
+            shape.store(&cache[tables[row.table + p / 32] * block_bytes], head, false, p % 32, random_values(c.length));
+        values[at] =
+            shape.store(&cache[tables[row.table + p / 32] * block_bytes], head, true, p % 32, random_values(c.length));
       }
   const auto q = random_rows(rows, width), sinks = random_values(c.heads);
-  const AttentionArgs args{rows, 0, slots, c.heads, c.heads_kv, c.length, c.window, 1 / std::sqrt(static_cast<float>(c.length)), {block_bytes, head_bytes}};
+  const AttentionArgs args{rows,
+                           0,
+                           slots,
+                           c.heads,
+                           c.heads_kv,
+                           c.length,
+                           c.window,
+                           1 / std::sqrt(static_cast<float>(c.length)),
+                           {block_bytes, head_bytes}};
 
   std::vector<float> want(rows * stride);
   for (uint32_t r = 0; r < rows; r++)
     for (uint32_t head = 0; head < c.heads; head++) {
-      const uint32_t position = info[r].position, first = c.window && position >= c.window ? position - c.window + 1 : 0;
+      const uint32_t position = info[r].position,
+                     first = c.window && position >= c.window ? position - c.window + 1 : 0;
       const auto at = [&](uint32_t p) { return cell(info[r], p, head / per_group); };
       std::vector<double> score;
       double largest = sinks[head];
       for (uint32_t p = first; p <= position; p++) {
         double s = 0;
-        for (uint32_t d = 0; d < c.length; d++) s += static_cast<double>(q[r * stride + head * c.length + d]) * static_cast<double>(keys[at(p)][d]);
+        for (uint32_t d = 0; d < c.length; d++)
+          s += static_cast<double>(q[r * stride + head * c.length + d]) * static_cast<double>(keys[at(p)][d]);
         score.push_back(s * args.scale);
         largest = std::max(largest, score.back());
       }
@@ -76,7 +90,8 @@ void check_attention(const AttentionCase& c) {
         total += share;
         for (uint32_t d = 0; d < c.length; d++) out[d] += share * static_cast<double>(values[at(p)][d]);
       }
-      for (uint32_t d = 0; d < c.length; d++) want[r * stride + head * c.length + d] = static_cast<float>(out[d] / total);
+      for (uint32_t d = 0; d < c.length; d++)
+        want[r * stride + head * c.length + d] = static_cast<float>(out[d] / total);
     }
 
   const auto constants = [&](Launch& launch, bool matrices = false) -> Launch& {
@@ -97,13 +112,28 @@ void check_attention(const AttentionCase& c) {
       auto part_out = unset<float>(part.rows * slots * width);
       auto part_state = unset<float>(part.rows * slots * c.heads * 2);
       Launch attention("attention"), merge("attention_merge");
-      constants(attention).bytes(0, part).read(1, q).read(2, cache).read(3, info).read(4, tables).write(5, part_out).write(6, part_state).bytes(30, kGo)
+      constants(attention)
+          .bytes(0, part)
+          .read(1, q)
+          .read(2, cache)
+          .read(3, info)
+          .read(4, tables)
+          .write(5, part_out)
+          .write(6, part_state)
+          .bytes(30, kGo)
           .run({groups(slots, simdgroups), c.heads_kv * slices, part.rows}, {32 * simdgroups, 1, 1});
       if (c.length == 64) merge.constant(8, c.length);
-      merge.bytes(0, part).read(1, part_out).read(2, part_state).read(3, info).read(4, sinks).write(5, a).bytes(30, kGo)
+      merge.bytes(0, part)
+          .read(1, part_out)
+          .read(2, part_state)
+          .read(3, info)
+          .read(4, sinks)
+          .write(5, a)
+          .bytes(30, kGo)
           .run({groups(c.heads, 2), part.rows, 1}, {64, 1, 1});
     }
-    const std::string name = "attention of " + std::to_string(rows) + " rows, head length " + std::to_string(c.length) + ", window " + std::to_string(c.window);
+    const std::string name = "attention of " + std::to_string(rows) + " rows, head length " + std::to_string(c.length) +
+                             ", window " + std::to_string(c.window);
     expect_rows(name.c_str(), a, want, rows, width, 5e-6);
     if (split.empty()) split = a;
     expect_same_rows(name.c_str(), a, split, rows, width);
@@ -111,13 +141,31 @@ void check_attention(const AttentionCase& c) {
   if (c.length > 128) return;
   auto a = unset<float>(rows * stride);
   Launch launch(c.length <= 64 ? "attention_rows_d64" : "attention_rows_d128");
-  constants(launch).bytes(0, args).read(1, q).read(2, cache).read(3, info).read(4, tables).read(5, sinks).write(6, a).read(7, tiles).bytes(30, kGo)
+  constants(launch)
+      .bytes(0, args)
+      .read(1, q)
+      .read(2, cache)
+      .read(3, info)
+      .read(4, tables)
+      .read(5, sinks)
+      .write(6, a)
+      .read(7, tiles)
+      .bytes(30, kGo)
       .run({static_cast<uint32_t>(tiles.size()), c.heads_kv * slices, 1}, {256, 1, 1});
   expect_same_rows("attention_rows", a, split, rows, width);
   if (per_group % 8 != 0 || c.q8) return;
   a = unset<float>(rows * stride);
   Launch matrix(c.length <= 64 ? "attention_mm_d64" : "attention_mm_d128");
-  constants(matrix, true).bytes(0, args).read(1, q).read(2, cache).read(3, info).read(4, tables).read(5, sinks).write(6, a).read(7, tiles).bytes(30, kGo)
+  constants(matrix, true)
+      .bytes(0, args)
+      .read(1, q)
+      .read(2, cache)
+      .read(3, info)
+      .read(4, tables)
+      .read(5, sinks)
+      .write(6, a)
+      .read(7, tiles)
+      .bytes(30, kGo)
       .run({static_cast<uint32_t>(tiles.size()), c.heads_kv * slices, 1}, {256, 1, 1});
   expect_rows("attention on matrix units", a, want, rows, width, 1e-5);
 }

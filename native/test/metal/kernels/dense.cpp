@@ -33,19 +33,31 @@ void check_ffn(const FfnCase& c) {
     auto act = unset<float>(want.size());
     Launch launch(kernel);
     if (c.width % 64 == 0) launch.constant(0, c.width);
-    launch.constant(1, id(c.gate)).constant(2, id(c.up)).constant(4, c.has_bias).bytes(0, LinearArgs{c.width, c.rows, c.hidden})
-        .read(1, gate.data(), gate.bytes()).read(2, up.data(), up.bytes()).read(3, gate_bias).read(4, up_bias).read(5, h).write(6, act).bytes(30, kGo)
+    launch.constant(1, id(c.gate))
+        .constant(2, id(c.up))
+        .constant(4, c.has_bias)
+        .bytes(0, LinearArgs{c.width, c.rows, c.hidden})
+        .read(1, gate.data(), gate.bytes())
+        .read(2, up.data(), up.bytes())
+        .read(3, gate_bias)
+        .read(4, up_bias)
+        .read(5, h)
+        .write(6, act)
+        .bytes(30, kGo)
         .run(grid, {threads, 1, 1});
     return act;
   };
-  const std::string name = std::string("ffn ") + type_name(c.gate) + ", " + type_name(c.up) + ", " + std::to_string(c.rows) + " rows";
+  const std::string name =
+      std::string("ffn ") + type_name(c.gate) + ", " + type_name(c.up) + ", " + std::to_string(c.rows) + " rows";
   for (const uint32_t columns : {1u, 2u, 4u, 8u}) {
     // Every variant of a small case, the one in use of a large one.
     if (columns != (c.rows >= 5 ? 8u : c.rows >= 3 ? 4u : c.rows) && (!all_sizes() || c.rows > 8)) continue;
     const uint32_t simdgroups = 3, count = product_groups(groups(c.hidden, 2), c.rows, columns, simdgroups);
-    expect_same_rows(name.c_str(), run("ffn_c" + std::to_string(columns), {groups(count, 2), 2, 1}, 32 * simdgroups), want, c.rows, c.hidden);
+    expect_same_rows(name.c_str(), run("ffn_c" + std::to_string(columns), {groups(count, 2), 2, 1}, 32 * simdgroups),
+                     want, c.rows, c.hidden);
   }
-  expect_rows((name + ", matrix units").c_str(), run("ffn_mm", {groups(c.hidden, 32), groups(c.rows, 32), 1}, 128), want, c.rows, c.hidden, 1e-4);
+  expect_rows((name + ", matrix units").c_str(), run("ffn_mm", {groups(c.hidden, 32), groups(c.rows, 32), 1}, 128),
+              want, c.rows, c.hidden, 1e-4);
 }
 
 }  // namespace
@@ -72,9 +84,11 @@ struct HeadsCase {
 
 void check_heads(const HeadsCase& c) {
   const CacheShape shape{c.heads_kv, c.length, c.q8};
-  const uint32_t pairs = c.length / 2, kv = c.heads_kv * c.length, head_bytes = shape.head_bytes(), block_bytes = shape.block_bytes();
+  const uint32_t pairs = c.length / 2, kv = c.heads_kv * c.length, head_bytes = shape.head_bytes(),
+                 block_bytes = shape.block_bytes();
   const auto q = random_rows(c.rows, c.heads * c.length, 2), kv_rows = random_rows(c.rows, 2 * kv, c.scale);
-  const auto q_norm = random_values(c.length), k_norm = random_values(c.length), rope = random_values(c.rows * c.length);
+  const auto q_norm = random_values(c.length), k_norm = random_values(c.length),
+             rope = random_values(c.rows * c.length);
   // One sequence from position 30 on, in blocks that are in no order.
   const uint32_t blocks = groups(30 + c.rows, 32) + 1;
   std::vector<uint32_t> tables;
@@ -86,8 +100,12 @@ void check_heads(const HeadsCase& c) {
   const size_t q_stride = activation_stride(c.heads * c.length), kv_stride = activation_stride(2 * kv);
   for (uint32_t r = 0; r < c.rows; r++)
     for (uint32_t head = 0; head < c.heads + 2 * c.heads_kv; head++) {
-      const uint32_t kind = head < c.heads ? 0 : head < c.heads + c.heads_kv ? 1 : 2, own = kind == 0 ? head : (head - c.heads) % c.heads_kv;
-      const float* from = kind == 0 ? &q[r * q_stride + own * c.length] : &kv_rows[r * kv_stride + (kind - 1) * kv + own * c.length];
+      const uint32_t kind = head < c.heads                ? 0
+                            : head < c.heads + c.heads_kv ? 1
+                                                          : 2,
+                     own = kind == 0 ? head : (head - c.heads) % c.heads_kv;
+      const float* from =
+          kind == 0 ? &q[r * q_stride + own * c.length] : &kv_rows[r * kv_stride + (kind - 1) * kv + own * c.length];
       std::vector<float> x(from, from + c.length);
       if (c.has_norm && kind < 2) {
         float lanes[32] = {};
@@ -96,15 +114,27 @@ void check_heads(const HeadsCase& c) {
         for (uint32_t d = 0; d < c.length; d++) x[d] = x[d] * scale * (kind == 0 ? q_norm : k_norm)[d];
       }
       if (kind < 2) turn_pairs(x, &rope[r * pairs * 2], c.interleaved);
-      if (kind == 0) std::copy(x.begin(), x.end(), want_q.begin() + static_cast<std::ptrdiff_t>(r * q_stride + own * c.length));
-      else shape.store(&want_cache[tables[info[r].position / 32] * block_bytes], own, kind == 2, info[r].position % 32, x);
+      if (kind == 0)
+        std::copy(x.begin(), x.end(), want_q.begin() + static_cast<std::ptrdiff_t>(r * q_stride + own * c.length));
+      else
+        shape.store(&want_cache[tables[info[r].position / 32] * block_bytes], own, kind == 2, info[r].position % 32, x);
     }
   auto got = q;
   Launch launch("heads");
   if (c.length % 64 == 0) launch.constant(8, c.length);
-  launch.constant(10, c.interleaved).constant(12, c.has_norm).constant(13, c.q8)
+  launch.constant(10, c.interleaved)
+      .constant(12, c.has_norm)
+      .constant(13, c.q8)
       .bytes(0, HeadsArgs{c.heads, c.heads_kv, c.length, 1e-6f, {block_bytes, head_bytes}})
-      .write(1, got).read(2, kv_rows).read(3, q_norm).read(4, k_norm).read(5, rope).read(6, info).read(7, tables).write(8, cache).bytes(30, kGo)
+      .write(1, got)
+      .read(2, kv_rows)
+      .read(3, q_norm)
+      .read(4, k_norm)
+      .read(5, rope)
+      .read(6, info)
+      .read(7, tables)
+      .write(8, cache)
+      .bytes(30, kGo)
       .run({groups(c.heads + 2 * c.heads_kv, 3), c.rows, 1}, {96, 1, 1});
   expect_same_rows("q", got, want_q, c.rows, c.heads * c.length);
   expect_same("cache", cache, want_cache);

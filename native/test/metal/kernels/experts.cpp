@@ -33,8 +33,14 @@ Lists make_lists(const std::vector<Choice>& choices, uint32_t rows, uint32_t exp
   Lists out;
   out.lists = unset<uint32_t>(experts * rows);
   out.tiles = unset<ExpertTile>(max_expert_tiles(rows, experts, used, tile));
-  Launch("expert_lists").bytes(0, ExpertListsArgs{rows, experts, used, tile}).read(1, choices).write(2, out.lists).write(3, out.tiles)
-      .write(4, out.count).bytes(30, kGo).run({1, 1, 1}, {128, 1, 1});
+  Launch("expert_lists")
+      .bytes(0, ExpertListsArgs{rows, experts, used, tile})
+      .read(1, choices)
+      .write(2, out.lists)
+      .write(3, out.tiles)
+      .write(4, out.count)
+      .bytes(30, kGo)
+      .run({1, 1, 1}, {128, 1, 1});
   return out;
 }
 
@@ -45,7 +51,9 @@ KERNEL_TEST(router) {
     TensorType type;
     uint32_t width, rows, experts, used;
   };
-  const auto cases = all_sizes() ? std::vector<Case>{{TensorType::F32, 2880, 2, 32, 4}, {TensorType::F32, 45, 3, 5, 5}, {TensorType::BF16, 96, 20, 130, 8},
+  const auto cases = all_sizes() ? std::vector<Case>{{TensorType::F32, 2880, 2, 32, 4},
+                                                     {TensorType::F32, 45, 3, 5, 5},
+                                                     {TensorType::BF16, 96, 20, 130, 8},
                                                      {TensorType::Q8_0, 64, 33, 8, 1}}
                                  : std::vector<Case>{{TensorType::F32, 45, 2, 7, 3}};
   for (const Case& c : cases) {
@@ -54,15 +62,32 @@ KERNEL_TEST(router) {
     auto bias = random_values(c.experts);
     auto h = unset<float>(c.rows * activation_stride(c.width)), normed = h;
     auto choices = unset<Choice>(c.rows * c.used);
-    Launch("router").constant(1, id(c.type)).bytes(0, RouterArgs{c.width, c.experts, c.used, 1e-5f}).read(1, x).read(2, norm)
-        .read(3, w.data(), w.bytes()).read(4, bias).write(5, h).write(6, choices).bytes(30, kGo).run({c.rows, 1, 1}, {256, 1, 1});
+    Launch("router")
+        .constant(1, id(c.type))
+        .bytes(0, RouterArgs{c.width, c.experts, c.used, 1e-5f})
+        .read(1, x)
+        .read(2, norm)
+        .read(3, w.data(), w.bytes())
+        .read(4, bias)
+        .write(5, h)
+        .write(6, choices)
+        .bytes(30, kGo)
+        .run({c.rows, 1, 1}, {256, 1, 1});
     std::vector<uint32_t> identity(c.rows);
-    Launch("norm").constant(7, false).bytes(0, NormArgs{c.width, 1e-5f}).read(1, x).read(2, norm).write(3, normed).read(4, identity).bytes(30, kGo)
+    Launch("norm")
+        .constant(7, false)
+        .bytes(0, NormArgs{c.width, 1e-5f})
+        .read(1, x)
+        .read(2, norm)
+        .write(3, normed)
+        .read(4, identity)
+        .bytes(30, kGo)
         .run({c.rows, 1, 1}, {256, 1, 1});
     expect_same_rows("h", h, normed, c.rows, c.width);
     for (uint32_t r = 0; r < c.rows; r++) {
       std::vector<float> scores(c.experts);
-      for (uint32_t e = 0; e < c.experts; e++) scores[e] = ordered_dot(w.row(e).data(), &normed[r * activation_stride(c.width)], c.width) + bias[e];
+      for (uint32_t e = 0; e < c.experts; e++)
+        scores[e] = ordered_dot(w.row(e).data(), &normed[r * activation_stride(c.width)], c.width) + bias[e];
       std::vector<uint32_t> order(c.experts);
       std::iota(order.begin(), order.end(), 0);
       std::stable_sort(order.begin(), order.end(), [&](uint32_t a, uint32_t b) { return scores[a] > scores[b]; });
@@ -71,8 +96,10 @@ KERNEL_TEST(router) {
       for (uint32_t u = 0; u < c.used; u++) {
         const Choice& choice = choices[r * c.used + u];
         const double weight = std::exp(static_cast<double>(scores[order[u]]) - scores[order[0]]) / total;
-        if (choice.expert != order[u]) fail_test("row %u, choice %u: expert %u instead of %u", r, u, choice.expert, order[u]);
-        if (!(std::fabs(choice.weight - weight) < 1e-6)) fail_test("row %u, choice %u: weight %g instead of %g", r, u, double(choice.weight), weight);
+        if (choice.expert != order[u])
+          fail_test("row %u, choice %u: expert %u instead of %u", r, u, choice.expert, order[u]);
+        if (!(std::fabs(choice.weight - weight) < 1e-6))
+          fail_test("row %u, choice %u: weight %g instead of %g", r, u, double(choice.weight), weight);
       }
     }
   }
@@ -88,10 +115,20 @@ KERNEL_TEST(router_ties_and_nan) {
     if (poisoned) x[3] = NAN;
     auto h = unset<float>(width);
     auto choices = unset<Choice>(used);
-    Launch("router").constant(1, id(TensorType::F32)).bytes(0, RouterArgs{width, experts, used, 1e-5f}).read(1, x).read(2, norm)
-        .read(3, w.data(), w.bytes()).read(4, bias).write(5, h).write(6, choices).bytes(30, kGo).run({1, 1, 1}, {256, 1, 1});
+    Launch("router")
+        .constant(1, id(TensorType::F32))
+        .bytes(0, RouterArgs{width, experts, used, 1e-5f})
+        .read(1, x)
+        .read(2, norm)
+        .read(3, w.data(), w.bytes())
+        .read(4, bias)
+        .write(5, h)
+        .write(6, choices)
+        .bytes(30, kGo)
+        .run({1, 1, 1}, {256, 1, 1});
     for (uint32_t u = 0; u < used; u++)
-      if (choices[u].expert != u || choices[u].weight != 0.25f) fail_test("choice %u: expert %u, weight %g", u, choices[u].expert, double(choices[u].weight));
+      if (choices[u].expert != u || choices[u].weight != 0.25f)
+        fail_test("choice %u: expert %u, weight %g", u, choices[u].expert, double(choices[u].weight));
   }
 }
 
@@ -99,7 +136,8 @@ KERNEL_TEST(expert_lists) {
   struct Case {
     uint32_t rows, experts, used, tile;
   };
-  const auto cases = all_sizes() ? std::vector<Case>{{2, 32, 4, 2}, {20, 32, 4, 8}, {33, 3, 2, 8}, {200, 128, 4, 32}} : std::vector<Case>{{5, 6, 2, 2}};
+  const auto cases = all_sizes() ? std::vector<Case>{{2, 32, 4, 2}, {20, 32, 4, 8}, {33, 3, 2, 8}, {200, 128, 4, 32}}
+                                 : std::vector<Case>{{5, 6, 2, 2}};
   for (const Case& c : cases) {
     const auto choices = random_choices(c.rows, c.experts, c.used);
     const Lists got = make_lists(choices, c.rows, c.experts, c.used, c.tile);
@@ -112,7 +150,8 @@ KERNEL_TEST(expert_lists) {
       for (uint32_t first = 0; first < want.size(); first += c.tile, tile++) {
         if (tile >= got.tiles.size()) return fail_test("more tiles than max_expert_tiles");
         const ExpertTile& t = got.tiles[tile];
-        if (t.expert != e || t.first != first || t.count != std::min<uint32_t>(c.tile, static_cast<uint32_t>(want.size()) - first))
+        if (t.expert != e || t.first != first ||
+            t.count != std::min<uint32_t>(c.tile, static_cast<uint32_t>(want.size()) - first))
           fail_test("tile %u: expert %u, %u + %u", tile, t.expert, t.first, t.count);
       }
     }
@@ -135,9 +174,11 @@ float swiglu(float gate, float up, bool clamped) {
 }
 
 void check_experts(const ExpertCase& c) {
-  const Weights gate(c.gate, c.experts * c.hidden, static_cast<int>(c.width)), up(c.up, c.experts * c.hidden, static_cast<int>(c.width)),
+  const Weights gate(c.gate, c.experts * c.hidden, static_cast<int>(c.width)),
+      up(c.up, c.experts * c.hidden, static_cast<int>(c.width)),
       down(c.down, c.experts * c.width, static_cast<int>(c.hidden));
-  const auto gate_bias = random_values(c.experts * c.hidden), up_bias = random_values(c.experts * c.hidden), down_bias = random_values(c.experts * c.width);
+  const auto gate_bias = random_values(c.experts * c.hidden), up_bias = random_values(c.experts * c.hidden),
+             down_bias = random_values(c.experts * c.width);
   const auto h = random_rows(c.rows, c.width, 3.0f), x = random_rows(c.rows, c.width);
   const auto choices = random_choices(c.rows, c.experts, c.used);
   const size_t in = activation_stride(c.width), mid = activation_stride(c.hidden), assigned = c.rows * c.used;
@@ -146,10 +187,17 @@ void check_experts(const ExpertCase& c) {
   for (uint32_t i = 0; i < assigned; i++)
     for (uint32_t o = 0; o < c.hidden; o++) {
       const int64_t row = choices[i].expert * c.hidden + o;
-      want_act[i * mid + o] = swiglu(ordered_dot(gate.row(row).data(), &h[i / c.used * in], c.width) + gate_bias[static_cast<size_t>(row)],
-                                     ordered_dot(up.row(row).data(), &h[i / c.used * in], c.width) + up_bias[static_cast<size_t>(row)], c.clamped);
+      want_act[i * mid + o] = swiglu(
+          ordered_dot(gate.row(row).data(), &h[i / c.used * in], c.width) + gate_bias[static_cast<size_t>(row)],
+          ordered_dot(up.row(row).data(), &h[i / c.used * in], c.width) + up_bias[static_cast<size_t>(row)], c.clamped);
     }
-  const ExpertArgs first{c.width, c.hidden, c.rows, c.used, c.clamped ? 1.702f : 1.0f, c.clamped ? 7.0f : std::numeric_limits<float>::max(), c.clamped ? 1.0f : 0.0f},
+  const ExpertArgs first{c.width,
+                         c.hidden,
+                         c.rows,
+                         c.used,
+                         c.clamped ? 1.702f : 1.0f,
+                         c.clamped ? 7.0f : std::numeric_limits<float>::max(),
+                         c.clamped ? 1.0f : 0.0f},
       second{c.hidden, c.width, c.rows, c.used, 0, 0, 0};
 
   const auto run_gate_up = [&](int columns, const Lists* lists, std::vector<float>& act) {
@@ -157,10 +205,23 @@ void check_experts(const ExpertCase& c) {
     const Lists& l = lists ? *lists : none;
     Launch launch("gate_up_c" + std::to_string(columns));
     if (c.width % 64 == 0) launch.constant(0, c.width);
-    launch.constant(1, id(c.gate)).constant(2, id(c.up)).constant(6, lists == nullptr).bytes(0, first)
-        .read(1, gate.data(), gate.bytes()).read(2, up.data(), up.bytes()).read(3, gate_bias).read(4, up_bias).read(5, h).read(6, choices)
-        .read(7, l.lists).read(8, l.tiles).read(9, l.count).write(10, act).bytes(30, kGo)
-        .run({groups(c.hidden, 4), lists ? static_cast<uint32_t>(l.tiles.size()) : static_cast<uint32_t>(assigned), 1}, {64, 1, 1});
+    launch.constant(1, id(c.gate))
+        .constant(2, id(c.up))
+        .constant(6, lists == nullptr)
+        .bytes(0, first)
+        .read(1, gate.data(), gate.bytes())
+        .read(2, up.data(), up.bytes())
+        .read(3, gate_bias)
+        .read(4, up_bias)
+        .read(5, h)
+        .read(6, choices)
+        .read(7, l.lists)
+        .read(8, l.tiles)
+        .read(9, l.count)
+        .write(10, act)
+        .bytes(30, kGo)
+        .run({groups(c.hidden, 4), lists ? static_cast<uint32_t>(l.tiles.size()) : static_cast<uint32_t>(assigned), 1},
+             {64, 1, 1});
   };
 
   // One choice at a time.
@@ -185,8 +246,16 @@ void check_experts(const ExpertCase& c) {
       exact[r * in + o] = static_cast<float>(sum);
     }
   auto got = x;
-  Launch("down_sum").constant(1, id(c.down)).bytes(0, second).read(1, down.data(), down.bytes()).read(2, down_bias).read(3, act).read(4, choices)
-      .write(5, got).bytes(30, kGo).run({groups(c.width, 8), c.rows, 1}, {64, 1, 1});
+  Launch("down_sum")
+      .constant(1, id(c.down))
+      .bytes(0, second)
+      .read(1, down.data(), down.bytes())
+      .read(2, down_bias)
+      .read(3, act)
+      .read(4, choices)
+      .write(5, got)
+      .bytes(30, kGo)
+      .run({groups(c.width, 8), c.rows, 1}, {64, 1, 1});
   expect_same_rows("down_sum", got, want_x, c.rows, c.width);
   expect_rows("down_sum", got, exact, c.rows, c.width, 1e-5);
 
@@ -200,11 +269,27 @@ void check_experts(const ExpertCase& c) {
     run_gate_up(columns, &lists, grouped);
     expect_same_rows("grouped activations", grouped, want_act, assigned, c.hidden);
     auto out = unset<float>(assigned * in);
-    Launch("down_c" + std::to_string(columns)).constant(0, c.hidden).constant(1, id(c.down)).bytes(0, second).read(1, down.data(), down.bytes())
-        .read(2, down_bias).read(3, act).read(4, lists.lists).read(5, lists.tiles).read(6, lists.count).write(7, out).bytes(30, kGo)
+    Launch("down_c" + std::to_string(columns))
+        .constant(0, c.hidden)
+        .constant(1, id(c.down))
+        .bytes(0, second)
+        .read(1, down.data(), down.bytes())
+        .read(2, down_bias)
+        .read(3, act)
+        .read(4, lists.lists)
+        .read(5, lists.tiles)
+        .read(6, lists.count)
+        .write(7, out)
+        .bytes(30, kGo)
         .run({groups(c.width, 8), static_cast<uint32_t>(lists.tiles.size()), 1}, {64, 1, 1});
     got = x;
-    Launch("expert_sum").bytes(0, second).read(1, out).read(2, choices).write(3, got).bytes(30, kGo).run({groups(c.width, 64), c.rows, 1}, {64, 1, 1});
+    Launch("expert_sum")
+        .bytes(0, second)
+        .read(1, out)
+        .read(2, choices)
+        .write(3, got)
+        .bytes(30, kGo)
+        .run({groups(c.width, 64), c.rows, 1}, {64, 1, 1});
     expect_same_rows("down and expert_sum", got, want_x, c.rows, c.width);
   }
 
@@ -212,14 +297,42 @@ void check_experts(const ExpertCase& c) {
   const Lists lists = make_lists(choices, c.rows, c.experts, c.used, kMatrixColumns);
   const auto tiles = static_cast<uint32_t>(lists.tiles.size());
   auto matrix = unset<float>(assigned * mid), out = unset<float>(assigned * in);
-  Launch("gate_up_mm").constant(1, id(c.gate)).constant(2, id(c.up)).bytes(0, first).read(1, gate.data(), gate.bytes()).read(2, up.data(), up.bytes())
-      .read(3, gate_bias).read(4, up_bias).read(5, h).read(7, lists.lists).read(8, lists.tiles).read(9, lists.count).write(10, matrix).bytes(30, kGo)
+  Launch("gate_up_mm")
+      .constant(1, id(c.gate))
+      .constant(2, id(c.up))
+      .bytes(0, first)
+      .read(1, gate.data(), gate.bytes())
+      .read(2, up.data(), up.bytes())
+      .read(3, gate_bias)
+      .read(4, up_bias)
+      .read(5, h)
+      .read(7, lists.lists)
+      .read(8, lists.tiles)
+      .read(9, lists.count)
+      .write(10, matrix)
+      .bytes(30, kGo)
       .run({groups(c.hidden, 32), tiles, 1}, {128, 1, 1});
   expect_rows("activations, matrix units", matrix, want_act, assigned, c.hidden, 1e-4);
-  Launch("down_mm").constant(1, id(c.down)).bytes(0, second).read(1, down.data(), down.bytes()).read(2, down_bias).read(3, act).read(4, lists.lists)
-      .read(5, lists.tiles).read(6, lists.count).write(7, out).bytes(30, kGo).run({groups(c.width, kMatrixOutputs), tiles, 1}, {128, 1, 1});
+  Launch("down_mm")
+      .constant(1, id(c.down))
+      .bytes(0, second)
+      .read(1, down.data(), down.bytes())
+      .read(2, down_bias)
+      .read(3, act)
+      .read(4, lists.lists)
+      .read(5, lists.tiles)
+      .read(6, lists.count)
+      .write(7, out)
+      .bytes(30, kGo)
+      .run({groups(c.width, kMatrixOutputs), tiles, 1}, {128, 1, 1});
   got = x;
-  Launch("expert_sum").bytes(0, second).read(1, out).read(2, choices).write(3, got).bytes(30, kGo).run({groups(c.width, 64), c.rows, 1}, {64, 1, 1});
+  Launch("expert_sum")
+      .bytes(0, second)
+      .read(1, out)
+      .read(2, choices)
+      .write(3, got)
+      .bytes(30, kGo)
+      .run({groups(c.width, 64), c.rows, 1}, {64, 1, 1});
   expect_rows("down, matrix units", got, exact, c.rows, c.width, 1e-5);
 }
 

@@ -13,13 +13,17 @@ namespace {
 /// Kernel variant for so many rows: the smallest that takes them all at once.
 int columns_for(uint32_t rows) { return rows >= 5 ? 8 : rows >= 3 ? 4 : static_cast<int>(rows); }
 /// So many threadgroups in one row or in two.
-msl::Size3 grid(uint32_t count) { return count % 3 == 0 ? msl::Size3{groups(count, 2), 2, 1} : msl::Size3{count, 1, 1}; }
+msl::Size3 grid(uint32_t count) {
+  return count % 3 == 0 ? msl::Size3{groups(count, 2), 2, 1} : msl::Size3{count, 1, 1};
+}
 
 }  // namespace
 
 KERNEL_TEST(embed) {
   for (const auto& [type, name, block, bytes, scales] : kTypes)
-    for (const uint32_t width : block == 256 ? std::vector<uint32_t>{256, 768} : block == 32 ? std::vector<uint32_t>{32, 96, 2880} : std::vector<uint32_t>{7, 2880}) {
+    for (const uint32_t width : block == 256  ? std::vector<uint32_t>{256, 768}
+                                : block == 32 ? std::vector<uint32_t>{32, 96, 2880}
+                                              : std::vector<uint32_t>{7, 2880}) {
       if (!all_sizes() && width > 700) continue;
       const Weights table(type, 9, static_cast<int>(width), 0.1f, alignment_of(type));
       const std::vector<uint32_t> tokens = {8, 0, 3, 3};
@@ -29,8 +33,14 @@ KERNEL_TEST(embed) {
         std::copy(row.begin(), row.end(), want.begin() + static_cast<std::ptrdiff_t>(r * activation_stride(width)));
       }
       // MXFP4 has a negative zero, which the definition of the format in core/dequantize.h does not tell from zero.
-      Launch("embed").constant(1, id(type)).bytes(0, EmbedArgs{width}).read(1, table.data(), table.bytes()).read(2, tokens).write(3, x)
-          .bytes(30, kGo).run({static_cast<uint32_t>(tokens.size()), 1, 1}, {64, 1, 1});
+      Launch("embed")
+          .constant(1, id(type))
+          .bytes(0, EmbedArgs{width})
+          .read(1, table.data(), table.bytes())
+          .read(2, tokens)
+          .write(3, x)
+          .bytes(30, kGo)
+          .run({static_cast<uint32_t>(tokens.size()), 1, 1}, {64, 1, 1});
       for (float& value : x) value += 0.0f;
       for (float& value : want) value += 0.0f;
       expect_same_rows(name, x, want, tokens.size(), width);
@@ -57,8 +67,15 @@ KERNEL_TEST(quantised_values) {
       want.insert(want.end(), row.begin(), row.end());
     }
     auto x = unset<float>(want.size());
-    Launch("embed").constant(0, width).constant(1, id(info.type)).bytes(0, EmbedArgs{width}).read(1, table.data(), table.bytes()).read(2, tokens)
-        .write(3, x).bytes(30, kGo).run({rows, 1, 1}, {32, 1, 1});
+    Launch("embed")
+        .constant(0, width)
+        .constant(1, id(info.type))
+        .bytes(0, EmbedArgs{width})
+        .read(1, table.data(), table.bytes())
+        .read(2, tokens)
+        .write(3, x)
+        .bytes(30, kGo)
+        .run({rows, 1, 1}, {32, 1, 1});
     for (size_t i = 0; i < x.size(); i++) x[i] += 0.0f, want[i] += 0.0f;  // no negative zero
     expect_same(info.name, x, want);
   }
@@ -79,8 +96,16 @@ KERNEL_TEST(mxfp4_values) {
     want.insert(want.end(), row.begin(), row.end());
   }
   auto x = unset<float>(want.size());
-  Launch("embed").constant(0, 32u).constant(1, id(TensorType::MXFP4)).bytes(0, EmbedArgs{32}).read(1, table.data(), table.bytes())
-      .read(2, tokens).write(3, x).bytes(30, kGo).flush_denormals().run({static_cast<uint32_t>(tokens.size()), 1, 1}, {32, 1, 1});
+  Launch("embed")
+      .constant(0, 32u)
+      .constant(1, id(TensorType::MXFP4))
+      .bytes(0, EmbedArgs{32})
+      .read(1, table.data(), table.bytes())
+      .read(2, tokens)
+      .write(3, x)
+      .bytes(30, kGo)
+      .flush_denormals()
+      .run({static_cast<uint32_t>(tokens.size()), 1, 1}, {32, 1, 1});
   for (float& value : x) value += 0.0f;  // no negative zero
   expect_same("values", x, want);
 }
@@ -95,10 +120,18 @@ KERNEL_TEST(norm) {
       for (uint32_t r = 0; r < rows; r++) {
         const float* from = &x[order[r] * activation_stride(width)];
         const double scale = 1 / std::sqrt(exact_dot(from, from, width) / width + 1e-5);
-        for (uint32_t i = 0; i < width; i++) want[r * activation_stride(width) + i] = static_cast<float>(from[i] * scale * weight[i]);
+        for (uint32_t i = 0; i < width; i++)
+          want[r * activation_stride(width) + i] = static_cast<float>(from[i] * scale * weight[i]);
       }
       auto y = unset<float>(want.size());
-      Launch("norm").constant(7, gather).bytes(0, NormArgs{width, 1e-5f}).read(1, x).read(2, weight).write(3, y).read(4, order).bytes(30, kGo)
+      Launch("norm")
+          .constant(7, gather)
+          .bytes(0, NormArgs{width, 1e-5f})
+          .read(1, x)
+          .read(2, weight)
+          .write(3, y)
+          .read(4, order)
+          .bytes(30, kGo)
           .run({rows, 1, 1}, {256, 1, 1});
       expect_rows("y", y, want, rows, width, 1e-6);
     }
@@ -112,13 +145,22 @@ struct LinearCase {
   bool has_bias, residual;
 };
 
-std::vector<float> run_linear(const LinearCase& c, const Weights& w, const std::vector<float>& bias, const std::vector<float>& x,
-                              std::vector<float> y, int columns, uint32_t simdgroups, bool fixed_width) {
+std::vector<float> run_linear(const LinearCase& c, const Weights& w, const std::vector<float>& bias,
+                              const std::vector<float>& x, std::vector<float> y, int columns, uint32_t simdgroups,
+                              bool fixed_width) {
   Launch launch("linear_c" + std::to_string(columns));
   if (fixed_width) launch.constant(0, c.width);
-  launch.constant(1, id(c.type)).constant(4, c.has_bias).constant(5, c.residual).bytes(0, LinearArgs{c.width, c.rows, c.outputs})
-      .read(1, w.data(), w.bytes()).read(2, bias).read(3, x).write(4, y).bytes(30, kGo)
-      .run(grid(product_groups(groups(c.outputs, 4), c.rows, static_cast<uint32_t>(columns), simdgroups)), {32 * simdgroups, 1, 1});
+  launch.constant(1, id(c.type))
+      .constant(4, c.has_bias)
+      .constant(5, c.residual)
+      .bytes(0, LinearArgs{c.width, c.rows, c.outputs})
+      .read(1, w.data(), w.bytes())
+      .read(2, bias)
+      .read(3, x)
+      .write(4, y)
+      .bytes(30, kGo)
+      .run(grid(product_groups(groups(c.outputs, 4), c.rows, static_cast<uint32_t>(columns), simdgroups)),
+           {32 * simdgroups, 1, 1});
   return y;
 }
 
@@ -133,19 +175,28 @@ void check_linear(const LinearCase& c) {
       const float value = ordered_dot(row.data(), &x[r * in], c.width);
       const float biased = c.has_bias ? value + bias[o] : value;
       want[r * out + o] = c.residual ? y[r * out + o] + biased : biased;
-      exact[r * out + o] = static_cast<float>(exact_dot(row.data(), &x[r * in], c.width) + (c.has_bias ? static_cast<double>(bias[o]) : 0) +
+      exact[r * out + o] = static_cast<float>(exact_dot(row.data(), &x[r * in], c.width) +
+                                              (c.has_bias ? static_cast<double>(bias[o]) : 0) +
                                               (c.residual ? static_cast<double>(y[r * out + o]) : 0));
     }
   }
-  const std::string name = std::string("linear ") + type_name(c.type) + " " + std::to_string(c.width) + " × " + std::to_string(c.outputs) + ", " +
-                           std::to_string(c.rows) + " rows";
+  const std::string name = std::string("linear ") + type_name(c.type) + " " + std::to_string(c.width) + " × " +
+                           std::to_string(c.outputs) + ", " + std::to_string(c.rows) + " rows";
   const auto got = run_linear(c, w, bias, x, y, columns_for(c.rows), 2, c.width % 64 == 0);
   expect_same_rows(name.c_str(), got, want, c.rows, c.outputs);
   expect_rows(name.c_str(), got, exact, c.rows, c.outputs, 3e-6);
 
   std::vector<float> matrix(y);
-  Launch("linear_mm").constant(1, id(c.type)).constant(4, c.has_bias).constant(5, c.residual).bytes(0, LinearArgs{c.width, c.rows, c.outputs})
-      .read(1, w.data(), w.bytes()).read(2, bias).read(3, x).write(4, matrix).bytes(30, kGo)
+  Launch("linear_mm")
+      .constant(1, id(c.type))
+      .constant(4, c.has_bias)
+      .constant(5, c.residual)
+      .bytes(0, LinearArgs{c.width, c.rows, c.outputs})
+      .read(1, w.data(), w.bytes())
+      .read(2, bias)
+      .read(3, x)
+      .write(4, matrix)
+      .bytes(30, kGo)
       .run({groups(c.outputs, kMatrixOutputs), groups(c.rows, kMatrixColumns), 1}, {128, 1, 1});
   expect_rows((name + ", matrix units").c_str(), matrix, exact, c.rows, c.outputs, 1e-5);
 }
@@ -181,7 +232,8 @@ KERNEL_TEST(linear_variants_agree) {
   const auto bias = random_values(c.outputs), x = random_rows(c.rows, c.width), y = random_rows(c.rows, c.outputs);
   const auto first = run_linear(c, w, bias, x, y, 1, 1, false);
   for (const int columns : {2, 4, 8})
-    expect_same_rows("variant", run_linear(c, w, bias, x, y, columns, columns == 4 ? 4 : 3, true), first, c.rows, c.outputs);
+    expect_same_rows("variant", run_linear(c, w, bias, x, y, columns, columns == 4 ? 4 : 3, true), first, c.rows,
+                     c.outputs);
 }
 
 KERNEL_TEST(stop_word) {
@@ -190,8 +242,17 @@ KERNEL_TEST(stop_word) {
   const auto x = random_rows(1, 32);
   auto y = random_rows(1, 4);
   const auto before = y;
-  Launch("linear_c1").constant(1, id(c.type)).constant(4, false).constant(5, false).bytes(0, LinearArgs{32, 1, 4})
-      .read(1, w.data(), w.bytes()).bytes(2, 0.0f).read(3, x).write(4, y).bytes(30, 1u).run({1, 1, 1}, {32, 1, 1});
+  Launch("linear_c1")
+      .constant(1, id(c.type))
+      .constant(4, false)
+      .constant(5, false)
+      .bytes(0, LinearArgs{32, 1, 4})
+      .read(1, w.data(), w.bytes())
+      .bytes(2, 0.0f)
+      .read(3, x)
+      .write(4, y)
+      .bytes(30, 1u)
+      .run({1, 1, 1}, {32, 1, 1});
   expect_same_rows("y", y, before, 1, 4);
 }
 
@@ -205,7 +266,8 @@ struct QkvCase {
 
 void check_qkv(const QkvCase& c) {
   const uint32_t pairs = c.length / 2, blocks = 4 + groups(c.rows, 32), kv = c.heads_kv * c.length;
-  const Weights wq(c.q, c.heads * c.length, static_cast<int>(c.width)), wk(c.k, kv, static_cast<int>(c.width)), wv(c.v, kv, static_cast<int>(c.width));
+  const Weights wq(c.q, c.heads * c.length, static_cast<int>(c.width)), wk(c.k, kv, static_cast<int>(c.width)),
+      wv(c.v, kv, static_cast<int>(c.width));
   const auto bq = random_values(c.heads * c.length), bk = random_values(kv), bv = random_values(kv);
   const auto h = random_rows(c.rows, c.width);
   std::vector<float> rope(c.rows * pairs * 2);
@@ -232,7 +294,8 @@ void check_qkv(const QkvCase& c) {
       const auto& bias = kind == 0 ? bq : kind == 1 ? bk : bv;
       std::vector<float> x(c.length), y(c.length);
       for (uint32_t d = 0; d < c.length; d++)
-        x[d] = ordered_dot(w.row(own * c.length + d).data(), &h[r * activation_stride(c.width)], c.width) + (c.has_bias ? bias[own * c.length + d] : 0.0f);
+        x[d] = ordered_dot(w.row(own * c.length + d).data(), &h[r * activation_stride(c.width)], c.width) +
+               (c.has_bias ? bias[own * c.length + d] : 0.0f);
       y = x;
       if (kind < 2 && !c.raw) turn_pairs(y, &rope[r * pairs * 2], c.interleaved);
       for (uint32_t d = 0; d < c.length; d++) {
@@ -249,17 +312,32 @@ void check_qkv(const QkvCase& c) {
   const uint32_t columns = static_cast<uint32_t>(columns_for(c.rows)), simdgroups = 3;
   const auto launch = [&](const std::string& kernel) {
     Launch out(kernel);
-    out.constant(1, id(c.q)).constant(2, id(c.k)).constant(3, id(c.v)).constant(4, c.has_bias).constant(10, c.interleaved).constant(11, c.raw);
+    out.constant(1, id(c.q))
+        .constant(2, id(c.k))
+        .constant(3, id(c.v))
+        .constant(4, c.has_bias)
+        .constant(10, c.interleaved)
+        .constant(11, c.raw);
     return out;
   };
   auto product = launch("qkv_c" + std::to_string(columns));
   product.bytes(0, QkvArgs{c.width, c.rows, c.heads, c.heads_kv, c.length, {block_bytes, head_bytes}})
-      .read(1, wq.data(), wq.bytes()).read(2, wk.data(), wk.bytes()).read(3, wv.data(), wv.bytes()).read(4, bq).read(5, bk).read(6, bv).read(7, h)
-      .read(8, rope).read(9, info).read(10, tables).write(11, q).bytes(30, kGo);
+      .read(1, wq.data(), wq.bytes())
+      .read(2, wk.data(), wk.bytes())
+      .read(3, wv.data(), wv.bytes())
+      .read(4, bq)
+      .read(5, bk)
+      .read(6, bv)
+      .read(7, h)
+      .read(8, rope)
+      .read(9, info)
+      .read(10, tables)
+      .write(11, q)
+      .bytes(30, kGo);
   if (c.raw) product.write(12, raw_kv);
   else product.write(12, cache);
-  product
-      .run(grid(product_groups((c.heads + 2 * c.heads_kv) * (c.length / 4), c.rows, columns, simdgroups)), {32 * simdgroups, 1, 1});
+  product.run(grid(product_groups((c.heads + 2 * c.heads_kv) * (c.length / 4), c.rows, columns, simdgroups)),
+              {32 * simdgroups, 1, 1});
   expect_same_rows("q", q, want_q, c.rows, c.heads * c.length);
   expect_same("cache", cache, want_cache);
   if (c.raw) expect_same_rows("k and v", raw_kv, want_kv, c.rows, 2 * kv);
@@ -269,12 +347,22 @@ void check_qkv(const QkvCase& c) {
   auto matrix_kv = unset<float>(raw_kv.size());
   auto matrix = launch("qkv_mm");
   matrix.bytes(0, QkvArgs{c.width, c.rows, c.heads, c.heads_kv, c.length, {block_bytes, head_bytes}})
-      .read(1, wq.data(), wq.bytes()).read(2, wk.data(), wk.bytes()).read(3, wv.data(), wv.bytes()).read(4, bq).read(5, bk).read(6, bv).read(7, h)
-      .read(8, rope).read(9, info).read(10, tables).write(11, matrix_q).bytes(30, kGo);
+      .read(1, wq.data(), wq.bytes())
+      .read(2, wk.data(), wk.bytes())
+      .read(3, wv.data(), wv.bytes())
+      .read(4, bq)
+      .read(5, bk)
+      .read(6, bv)
+      .read(7, h)
+      .read(8, rope)
+      .read(9, info)
+      .read(10, tables)
+      .write(11, matrix_q)
+      .bytes(30, kGo);
   if (c.raw) matrix.write(12, matrix_kv);
   else matrix.write(12, matrix_cache);
-  matrix
-      .run({groups((c.heads + 2 * c.heads_kv) * c.length, kMatrixOutputs), groups(c.rows, kMatrixColumns), 1}, {128, 1, 1});
+  matrix.run({groups((c.heads + 2 * c.heads_kv) * c.length, kMatrixOutputs), groups(c.rows, kMatrixColumns), 1},
+             {128, 1, 1});
   expect_rows("q, matrix units", matrix_q, want_q, c.rows, c.heads * c.length, 1e-5);
   if (c.raw) return expect_rows("k and v, matrix units", matrix_kv, want_kv, c.rows, 2 * kv, 1e-5);
   std::vector<float> stored, want_stored;

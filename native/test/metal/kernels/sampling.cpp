@@ -24,8 +24,10 @@ SampleParams params_of(const Sampling& s, int position) {
 }
 
 /// Each setting on a row of its own.
-void check_samples(const std::vector<std::vector<float>>& logits, const std::vector<Sampling>& settings, uint32_t threads) {
-  const auto vocabulary = static_cast<uint32_t>(logits[0].size()), rows = static_cast<uint32_t>(logits.size()), stride = activation_stride(vocabulary);
+void check_samples(const std::vector<std::vector<float>>& logits, const std::vector<Sampling>& settings,
+                   uint32_t threads) {
+  const auto vocabulary = static_cast<uint32_t>(logits[0].size()), rows = static_cast<uint32_t>(logits.size()),
+             stride = activation_stride(vocabulary);
   auto all = unset<float>(rows * stride);
   std::vector<SampleParams> params;
   for (uint32_t r = 0; r < rows; r++) {
@@ -34,14 +36,22 @@ void check_samples(const std::vector<std::vector<float>>& logits, const std::vec
   }
   auto results = unset<SampleResult>(rows);
   auto tokens = unset<uint32_t>(rows);
-  Launch("sample").bytes(0, SampleArgs{vocabulary}).read(1, all).read(2, params).write(3, results).write(4, tokens).bytes(30, kGo)
+  Launch("sample")
+      .bytes(0, SampleArgs{vocabulary})
+      .read(1, all)
+      .read(2, params)
+      .write(3, results)
+      .write(4, tokens)
+      .bytes(30, kGo)
       .run({rows, 1, 1}, {threads, 1, 1});
   for (uint32_t r = 0; r < rows; r++) {
-    const hearth::Choice want = sample(logits[r].data(), static_cast<int>(vocabulary), settings[r], static_cast<int>(1000 + r), true);
+    const hearth::Choice want =
+        sample(logits[r].data(), static_cast<int>(vocabulary), settings[r], static_cast<int>(1000 + r), true);
     const Sampling& s = settings[r];
     if (results[r].token != static_cast<uint32_t>(want.token) || tokens[r] != results[r].token)
-      fail_test("vocabulary %u, row %u (temperature %g, top-k %d, top-p %g, min-p %g): token %u and %u instead of %d", vocabulary, r, double(s.temperature),
-                s.top_k, double(s.top_p), double(s.min_p), results[r].token, tokens[r], want.token);
+      fail_test("vocabulary %u, row %u (temperature %g, top-k %d, top-p %g, min-p %g): token %u and %u instead of %d",
+                vocabulary, r, double(s.temperature), s.top_k, double(s.top_p), double(s.min_p), results[r].token,
+                tokens[r], want.token);
     if (!(std::fabs(results[r].probability - want.probability) <= 2e-6f * std::max(0.01f, want.probability) + 1e-9f))
       fail_test("row %u: probability %g instead of %g", r, double(results[r].probability), double(want.probability));
   }
@@ -50,8 +60,16 @@ void check_samples(const std::vector<std::vector<float>>& logits, const std::vec
 }  // namespace
 
 KERNEL_TEST(sample) {
-  const std::vector<Sampling> kinds = {{0, 0, 1, 0, 0},     {1, 0, 1, 0, 0},       {0.7f, 40, 1, 0, 0},  {1.3f, 0, 0.9f, 0, 0}, {1, 0, 1, 0.05f, 0},
-                                       {0.8f, 30, 0.95f, 0.02f, 0}, {2, 1, 0.5f, 0, 0}, {0.01f, 0, 0.001f, 1.5f, 0}, {1, 1 << 20, 0.999f, 0, 0}, {1, 300, 0.9f, 0, 0}};
+  const std::vector<Sampling> kinds = {{0, 0, 1, 0, 0},
+                                       {1, 0, 1, 0, 0},
+                                       {0.7f, 40, 1, 0, 0},
+                                       {1.3f, 0, 0.9f, 0, 0},
+                                       {1, 0, 1, 0.05f, 0},
+                                       {0.8f, 30, 0.95f, 0.02f, 0},
+                                       {2, 1, 0.5f, 0, 0},
+                                       {0.01f, 0, 0.001f, 1.5f, 0},
+                                       {1, 1 << 20, 0.999f, 0, 0},
+                                       {1, 300, 0.9f, 0, 0}};
   const auto vocabularies = all_sizes() ? std::vector<uint32_t>{1, 31, 1000, 5001} : std::vector<uint32_t>{70};
   for (const uint32_t vocabulary : vocabularies) {
     std::vector<std::vector<float>> logits;
@@ -82,7 +100,8 @@ KERNEL_TEST(sample_odd_logits) {
     if (kind % 4 == 2)
       for (size_t i = 0; i < row.size(); i += 3) row[i] = i % 2 ? NAN : -INFINITY;
     logits.push_back(row);
-    settings.push_back({kind % 3 == 0 ? 0.0f : 1.0f, kind % 5 == 1 ? 37 : 0, kind % 2 ? 0.6f : 1.0f, kind % 7 == 3 ? 0.3f : 0.0f, generator()()});
+    settings.push_back({kind % 3 == 0 ? 0.0f : 1.0f, kind % 5 == 1 ? 37 : 0, kind % 2 ? 0.6f : 1.0f,
+                        kind % 7 == 3 ? 0.3f : 0.0f, generator()()});
   }
   for (const float value : {NAN, -INFINITY, INFINITY}) {
     logits.push_back(std::vector<float>(vocabulary, value));
@@ -96,17 +115,25 @@ KERNEL_TEST(sample_odd_logits) {
 
 KERNEL_TEST(latch_stop) {
   constexpr uint32_t kAlways = ~0u;
-  const auto latch = [](uint32_t request, LatchArgs args, const std::vector<uint32_t>& tokens, const std::vector<uint32_t>& ids,
-                        std::vector<uint32_t>& ended, uint32_t before) {
+  const auto latch = [](uint32_t request, LatchArgs args, const std::vector<uint32_t>& tokens,
+                        const std::vector<uint32_t>& ids, std::vector<uint32_t>& ended, uint32_t before) {
     std::vector<uint32_t> stop = {before};
-    Launch("latch_stop").bytes(0, args).bytes(1, request).read(2, tokens).read(3, ids).write(4, ended).write(30, stop).run({1, 1, 1}, {32, 1, 1});
+    Launch("latch_stop")
+        .bytes(0, args)
+        .bytes(1, request)
+        .read(2, tokens)
+        .read(3, ids)
+        .write(4, ended)
+        .write(30, stop)
+        .run({1, 1, 1}, {32, 1, 1});
     return stop[0];
   };
   std::vector<uint32_t> none = {0};
   const struct {
     uint32_t request, number, before, want;
-  } words[] = {{0, kAlways, 0, 0}, {6, kAlways, 0, 0}, {kAlways, kAlways, 0, 1}, {6, 7, 0, 0}, {7, 7, 0, 1}, {8, 7, 0, 1}, {kAlways, 7, 0, 1},
-               {0, 7, 1, 1}, {0, kAlways, 1, 1}};  // once stopped, it stays so
+  } words[] = {{0, kAlways, 0, 0}, {6, kAlways, 0, 0}, {kAlways, kAlways, 0, 1},
+               {6, 7, 0, 0},       {7, 7, 0, 1},       {8, 7, 0, 1},
+               {kAlways, 7, 0, 1}, {0, 7, 1, 1},       {0, kAlways, 1, 1}};  // once stopped, it stays so
   for (const auto& [request, number, before, want] : words)
     if (const uint32_t got = latch(request, {number, 0}, none, none, none, before); got != want)
       fail_test("request %u, number %u, stop %u: %u", request, number, before, got);
@@ -127,7 +154,8 @@ KERNEL_TEST(latch_stop) {
         const uint32_t got = latch(0, {7, rows}, tokens, ids, ended, 0), want = r + 1 == rows && !with_none ? 1 : 0;
         if (got != want) fail_test("%u rows, round %u: stop is %u", rows, r, got);
         for (uint32_t i = 0; i < rows; i++)
-          if ((ended[i] != 0) != (i <= r && ids[i + 1] > ids[i])) fail_test("%u rows, round %u: ended[%u] is %u", rows, r, i, ended[i]);
+          if ((ended[i] != 0) != (i <= r && ids[i + 1] > ids[i]))
+            fail_test("%u rows, round %u: ended[%u] is %u", rows, r, i, ended[i]);
       }
     }
   }

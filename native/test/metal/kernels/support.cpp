@@ -96,9 +96,12 @@ void turn_pairs(std::vector<float>& x, const float* rope, bool interleaved) {
   }
 }
 
-std::vector<uint8_t> CacheShape::empty(uint32_t blocks) const { return std::vector<uint8_t>(blocks * block_bytes(), 0xff); }
+std::vector<uint8_t> CacheShape::empty(uint32_t blocks) const {
+  return std::vector<uint8_t>(blocks * block_bytes(), 0xff);
+}
 
-std::vector<float> CacheShape::store(uint8_t* block, uint32_t head, bool is_value, uint32_t slot, const std::vector<float>& x) const {
+std::vector<float> CacheShape::store(uint8_t* block, uint32_t head, bool is_value, uint32_t slot,
+                                     const std::vector<float>& x) const {
   uint8_t* to = block + head * head_bytes() + (is_value ? block_bytes() / 2 : 0);
   const uint32_t groups = (length + 31) / 32;
   const auto put_half = [&](size_t at, float value) {
@@ -109,7 +112,8 @@ std::vector<float> CacheShape::store(uint8_t* block, uint32_t head, bool is_valu
   std::vector<float> out(length);
   for (uint32_t g = 0; g < groups; g++) {
     float largest = 0;
-    for (uint32_t d = 32 * g; d < std::min(length, 32 * g + 32); d++) largest = std::max(largest, std::fabs(std::clamp(x[d], -65504.0f, 65504.0f)));
+    for (uint32_t d = 32 * g; d < std::min(length, 32 * g + 32); d++)
+      largest = std::max(largest, std::fabs(std::clamp(x[d], -65504.0f, 65504.0f)));
     const float scale = std::max(largest / 127.0f, 0x1p-40f);
     const float stored = q8 ? put_half(length * 32 + 2 * (is_value ? slot * groups + g : g * 32 + slot), scale) : 0;
     for (uint32_t d = 32 * g; d < std::min(length, 32 * g + 32); d++) {
@@ -143,10 +147,12 @@ std::vector<float> without_padding(const std::vector<float>& values, size_t rows
 }
 }  // namespace
 
-void expect_rows(const char* what, const std::vector<float>& got, const std::vector<float>& want, size_t rows, uint32_t width, double tolerance) {
+void expect_rows(const char* what, const std::vector<float>& got, const std::vector<float>& want, size_t rows,
+                 uint32_t width, double tolerance) {
   expect_close(what, without_padding(got, rows, width), without_padding(want, rows, width), tolerance);
 }
-void expect_same_rows(const char* what, const std::vector<float>& got, const std::vector<float>& want, size_t rows, uint32_t width) {
+void expect_same_rows(const char* what, const std::vector<float>& got, const std::vector<float>& want, size_t rows,
+                      uint32_t width) {
   expect_same(what, without_padding(got, rows, width), without_padding(want, rows, width));
 }
 

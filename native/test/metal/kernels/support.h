@@ -22,13 +22,17 @@ struct TypeInfo {
   int scales[2];
 };
 constexpr TypeInfo kTypes[] = {
-    {TensorType::MXFP4, "MXFP4", 32, 17, {-1, -1}}, {TensorType::Q8_0, "Q8_0", 32, 34, {0, -1}},  {TensorType::F16, "F16", 1, 2, {-1, -1}},
-    {TensorType::BF16, "BF16", 1, 2, {-1, -1}},     {TensorType::F32, "F32", 1, 4, {-1, -1}},     {TensorType::Q4_0, "Q4_0", 32, 18, {0, -1}},
-    {TensorType::Q4_1, "Q4_1", 32, 20, {0, 2}},     {TensorType::Q5_0, "Q5_0", 32, 22, {0, -1}},  {TensorType::Q5_1, "Q5_1", 32, 24, {0, 2}},
-    {TensorType::Q4_K, "Q4_K", 256, 144, {0, 2}},   {TensorType::Q5_K, "Q5_K", 256, 176, {0, 2}}, {TensorType::Q6_K, "Q6_K", 256, 210, {208, -1}}};
+    {TensorType::MXFP4, "MXFP4", 32, 17, {-1, -1}}, {TensorType::Q8_0, "Q8_0", 32, 34, {0, -1}},
+    {TensorType::F16, "F16", 1, 2, {-1, -1}},       {TensorType::BF16, "BF16", 1, 2, {-1, -1}},
+    {TensorType::F32, "F32", 1, 4, {-1, -1}},       {TensorType::Q4_0, "Q4_0", 32, 18, {0, -1}},
+    {TensorType::Q4_1, "Q4_1", 32, 20, {0, 2}},     {TensorType::Q5_0, "Q5_0", 32, 22, {0, -1}},
+    {TensorType::Q5_1, "Q5_1", 32, 24, {0, 2}},     {TensorType::Q4_K, "Q4_K", 256, 144, {0, 2}},
+    {TensorType::Q5_K, "Q5_K", 256, 176, {0, 2}},   {TensorType::Q6_K, "Q6_K", 256, 210, {208, -1}}};
 const TypeInfo& info_of(TensorType type);
 /// What the address of a tensor of this type must be a multiple of, and is not a multiple of twice that in tests.
-inline size_t alignment_of(TensorType type) { return type == TensorType::F32 || type == TensorType::Q4_K || type == TensorType::Q5_K ? 4 : 2; }
+inline size_t alignment_of(TensorType type) {
+  return type == TensorType::F32 || type == TensorType::Q4_K || type == TensorType::Q5_K ? 4 : 2;
+}
 inline bool is_quantised(TensorType type) { return info_of(type).block > 1; }
 inline const char* type_name(TensorType type) { return info_of(type).name; }
 
@@ -69,7 +73,8 @@ struct CacheShape {
   /// So many blocks, all their numbers NaN (of Q8_0, the scales).
   std::vector<uint8_t> empty(uint32_t blocks) const;
   /// Writes a key or value of position `slot` into a block, as the cache keeps it. Returns what that stands for.
-  std::vector<float> store(uint8_t* block, uint32_t head, bool is_value, uint32_t slot, const std::vector<float>& x) const;
+  std::vector<float> store(uint8_t* block, uint32_t head, bool is_value, uint32_t slot,
+                           const std::vector<float>& x) const;
 };
 
 /// RoPE on a head of x.size() elements; `rope` has a (cos, sin) a pair.
@@ -77,9 +82,10 @@ void turn_pairs(std::vector<float>& x, const float* rope, bool interleaved);
 double exact_dot(const float* w, const float* x, uint32_t n);
 
 /// Compares the first `width` values of each row.
-void expect_rows(const char* what, const std::vector<float>& got, const std::vector<float>& want, size_t rows, uint32_t width,
-                 double tolerance);
+void expect_rows(const char* what, const std::vector<float>& got, const std::vector<float>& want, size_t rows,
+                 uint32_t width, double tolerance);
 /// The same, bit for bit.
-void expect_same_rows(const char* what, const std::vector<float>& got, const std::vector<float>& want, size_t rows, uint32_t width);
+void expect_same_rows(const char* what, const std::vector<float>& got, const std::vector<float>& want, size_t rows,
+                      uint32_t width);
 
 }  // namespace hearth::test

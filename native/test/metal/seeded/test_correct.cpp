@@ -51,8 +51,8 @@ KERNEL_TEST(matvec_mxfp4) {
     for (uint32_t b = 0; b < blocks; b++) {
       const uint8_t* block = &weights[(size_t{i} * blocks + b) * 17];
       for (uint32_t j = 0; j < 16; j++)
-        sum += std::ldexp(1.0, block[0] - 127) * (kMxfp4[block[1 + j] & 15] * x[b * 32 + j] +
-                                                  kMxfp4[block[1 + j] >> 4] * x[b * 32 + 16 + j]);
+        sum += std::ldexp(1.0, block[0] - 127) *
+               (kMxfp4[block[1 + j] & 15] * x[b * 32 + j] + kMxfp4[block[1 + j] >> 4] * x[b * 32 + 16 + j]);
     }
     want[i] = static_cast<float>(sum);
   }
@@ -86,7 +86,12 @@ KERNEL_TEST(matmul_f16) {
     uint32_t m, n, k;
   } args{m, n, k};
   auto c = unset<float>(m * n);
-  Launch("matmul_f16").bytes(0, args).read(1, a).read(2, b).write(3, c).run({(n + 31) / 32, (m + 31) / 32, 1}, {128, 1, 1});
+  Launch("matmul_f16")
+      .bytes(0, args)
+      .read(1, a)
+      .read(2, b)
+      .write(3, c)
+      .run({(n + 31) / 32, (m + 31) / 32, 1}, {128, 1, 1});
   expect_close("c", c, want, 1e-5);
 }
 
@@ -117,6 +122,13 @@ KERNEL_TEST(attention_with_sink) {
     uint32_t window;
   } args{keys, heads, heads_kv, 0.125f, 0};
   auto out = unset<float>(heads * length);
-  Launch("attn_sink_f16").bytes(0, args).read(1, q).read(2, k).read(3, v).read(4, sinks).write(5, out).run({heads, 1, 1}, {128, 1, 1});
+  Launch("attn_sink_f16")
+      .bytes(0, args)
+      .read(1, q)
+      .read(2, k)
+      .read(3, v)
+      .read(4, sinks)
+      .write(5, out)
+      .run({heads, 1, 1}, {128, 1, 1});
   expect_close("out", out, want, 1e-5);
 }

@@ -4,17 +4,11 @@
 
 /// norm that takes rows 0, 1, … even where it is told which ones.
 [[max_total_threads_per_threadgroup(256)]]
-kernel void wrong_norm(
-    constant NormArgs & args [[buffer(0)]],
-    device const float * x [[buffer(1)]],
-    device const float * weight [[buffer(2)]],
-    device float * y [[buffer(3)]],
-    device const uint * rows [[buffer(4)]],
-    device const uint * stop [[buffer(30)]],
-    uint row [[threadgroup_position_in_grid]],
-    uint tid [[thread_position_in_threadgroup]],
-    uint lane [[thread_index_in_simdgroup]],
-    uint simdgroup [[simdgroup_index_in_threadgroup]]) {
+kernel void wrong_norm(constant NormArgs& args [[buffer(0)]], device const float* x [[buffer(1)]],
+                       device const float* weight [[buffer(2)]], device float* y [[buffer(3)]],
+                       device const uint* rows [[buffer(4)]], device const uint* stop [[buffer(30)]],
+                       uint row [[threadgroup_position_in_grid]], uint tid [[thread_position_in_threadgroup]],
+                       uint lane [[thread_index_in_simdgroup]], uint simdgroup [[simdgroup_index_in_threadgroup]]) {
   threadgroup float partial[kNormSimdgroups];
   if (*stop != 0u) return;
   const uint n = columns_of(args.columns), stride = activation_stride(n);
@@ -22,17 +16,13 @@ kernel void wrong_norm(
 }
 
 /// expert_sum that leaves out the last of a row's experts.
-kernel void wrong_expert_sum(
-    constant ExpertArgs & args [[buffer(0)]],
-    device const float * out [[buffer(1)]],
-    device const Choice * choices [[buffer(2)]],
-    device float * x [[buffer(3)]],
-    device const uint * stop [[buffer(30)]],
-    uint2 group [[threadgroup_position_in_grid]],
-    uint2 position [[thread_position_in_grid]]) {
+kernel void wrong_expert_sum(constant ExpertArgs& args [[buffer(0)]], device const float* out [[buffer(1)]],
+                             device const Choice* choices [[buffer(2)]], device float* x [[buffer(3)]],
+                             device const uint* stop [[buffer(30)]], uint2 group [[threadgroup_position_in_grid]],
+                             uint2 position [[thread_position_in_grid]]) {
   if (*stop != 0u || position.x >= args.outputs) return;
   const uint stride = activation_stride(args.outputs);
-  device float * to = x + ulong(group.y) * stride + position.x;
+  device float* to = x + ulong(group.y) * stride + position.x;
   float total = *to;
   for (uint u = 0; u + 1u < args.used; u++) {
     const uint number = group.y * args.used + u;

@@ -70,9 +70,7 @@ void atomic_store_explicit(atomic<T>* p, typename msl::RemoveCv<T>::type v, memo
     MSL_CHECK_ATOMIC_TYPE(T, of_floats);                                                            \
     T o, n;                                                                                         \
     __atomic_load(&p->v, &o, 0);                                                                    \
-    do {                                                                                            \
-      n = (T)(e);                                                                                   \
-    } while (!__atomic_compare_exchange(&p->v, &o, &n, true, 0, 0));                                \
+    do { n = (T)(e); } while (!__atomic_compare_exchange(&p->v, &o, &n, true, 0, 0));               \
     return o;                                                                                       \
   }
 MSL_FETCH(add, true, o + v)

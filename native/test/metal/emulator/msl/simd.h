@@ -152,8 +152,8 @@ MSL_INLINE T simd_sum(T v MSL_SITE) {
 #endif
 MSL_REDUCTION(simd_max, v, r < o ? o : r)
 MSL_REDUCTION(simd_min, v, o < r ? o : r)
-MSL_REDUCTION(simd_product, T(1), (T)(r* o))
-MSL_REDUCTION(simd_and, (T)~T(0), (T)(r& o))
+MSL_REDUCTION(simd_product, T(1), (T)(r * o))
+MSL_REDUCTION(simd_and, (T)~T(0), (T)(r & o))
 MSL_REDUCTION(simd_or, T(0), (T)(r | o))
 MSL_REDUCTION(simd_xor, T(0), (T)(r ^ o))
 template <class T>

@@ -254,7 +254,7 @@ template <class T, int N, class X> MSL_INLINE metal::vec<T, N> widen(const X& x)
     return r;                                                                                          \
   }                                                                                                    \
   template <class T, int N, class B, class = typename msl::EnableIf<(msl::TraitsOf<B>::n >= 0)>::type> \
-  MSL_INLINE metal::vec<T, N>& operator op##=(metal::vec<T, N>& a, const B & b) {                      \
+  MSL_INLINE metal::vec<T, N>& operator op## = (metal::vec<T, N> & a, const B& b) {                    \
     a = a op b;                                                                                        \
     return a;                                                                                          \
   }

@@ -88,8 +88,7 @@ KERNEL_TEST(host_polls_until_finished) {
   a.bind();
   a.dispatch();
   a.commands->commit();
-  while (!a.commands->finished()) {
-  }
+  while (!a.commands->finished()) {}
   a.expect(1);
 }
 KERNEL_TEST(host_private_memory) {
@@ -142,7 +141,8 @@ KERNEL_TEST(host_mapped_memory_is_split) {
   fake::settings().page_bytes = static_cast<size_t>(4096);
   fake::settings().max_buffer_bytes = 4 * page;
   const auto device = open();
-  auto* data = static_cast<char*>(mmap(nullptr, pages * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+  auto* data =
+      static_cast<char*>(mmap(nullptr, pages * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
   const size_t longest = 20000, bytes = pages * page - 100;
   const gpu::MappedMemory memory(*device, data + 32, bytes - 32, longest);
   if (memory.buffers().size() < 3) fail_test("%zu buffers", memory.buffers().size());
