@@ -1,6 +1,6 @@
 // What the engine must reach beside llama.cpp and the machine's ceilings, checked on a report. Ratios of one run: they hold
 // on any machine of the kind, whatever its mood.
-import type { BenchmarkReport } from '../protocol';
+import type { BenchmarkReport } from './report';
 
 interface Bar {
 	what: string;

@@ -3,10 +3,10 @@
 import { setMaxListeners } from 'node:events';
 import os from 'node:os';
 import type { Ceilings } from '../../native/index';
+import type { OpenedModel } from '../loading/open-model';
 import { displayName } from '../models/display-name';
-import type { BenchmarkReport, BenchmarkResult, BenchmarkTest, Measured } from '../protocol';
-import type { Engine, GenerateOptions, GenerateResult } from '../runtime/engine';
-import type { OpenedModel } from '../runtime/model';
+import type { Engine } from '../runtime/engine';
+import type { GenerateOptions, GenerateResult } from '../runtime/request';
 import type { DraftRequest, DraftSource } from '../speculation/draft-source';
 import { VERSION } from '../version';
 import { decodeWork, type ModelCost, prefillWork, stepWeightBytes, type Work } from './cost';
@@ -14,6 +14,7 @@ import { MemorySampler } from './memory-sampler';
 import { type BenchmarkOptions, benchmarkDemand, fitOptions, VERIFY_ROWS, VERIFY_STEPS, WARM_SUFFIX } from './options';
 import { ratiosOf } from './ratios';
 import { EDIT_RECORDING } from './recording';
+import type { BenchmarkReport, BenchmarkResult, BenchmarkTest, Measured } from './report';
 
 export interface BenchmarkRun {
 	model: Pick<OpenedModel, 'engine' | 'tokenizer' | 'loadMilliseconds' | 'cpuFeatures' | 'weights'>;

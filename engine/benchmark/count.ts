@@ -11,11 +11,11 @@ import {
 	type StepBatch,
 	type StepCount,
 } from '../../native/index';
-import { readHeader } from '../runtime/model';
+import { readHeader } from '../models/header';
 import type { ModelShape } from '../synth/architecture';
 import { synthesize } from '../synth/synthesize';
+import { table } from '../text-table';
 import { stepWeightBytes } from './cost';
-import { table } from './table';
 
 /** A step to count: so many sequences, each with that many rows behind that much context. */
 export interface CountedStep {

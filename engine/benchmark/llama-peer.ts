@@ -2,9 +2,9 @@
 // load to the first token, a warm-up, then each test once.
 // usage: node llama-peer.js JSON   JSON: a PeerJob; none: only says whether llama.cpp is there. stdout: a PeerAnswer as JSON.
 import type { LlamaContextSequence, Token } from 'node-llama-cpp';
-import type { BenchmarkTest } from '../protocol';
 import { MemorySampler } from './memory-sampler';
 import type { PeerAnswer, PeerJob } from './peer';
+import type { BenchmarkTest } from './report';
 
 async function main(): Promise<PeerAnswer> {
 	const { getLlama, LlamaLogLevel } = await import('node-llama-cpp');

@@ -1,6 +1,7 @@
 // What a benchmark is asked to measure, and the cache it needs for that.
-import type { BenchmarkParams, BenchmarkTest } from '../protocol';
+
 import { quote } from '../quote';
+import type { BenchmarkChoice, BenchmarkTest } from './report';
 
 export const BENCHMARK_TESTS: readonly BenchmarkTest[] = [
 	...(['load', 'forward', 'pp', 'tg', 'batch', 'depth', 'verify', 'edit', 'first-token'] as const),
@@ -51,7 +52,7 @@ export const EDIT_TOKENS = 3072;
  * The options a client asks for, defaults where it asks for none.
  * @throws Error naming a value that is no sensible count or test.
  */
-export function readBenchmarkOptions(given: { [name in keyof BenchmarkParams]?: unknown }): BenchmarkOptions {
+export function readBenchmarkOptions(given: { [name in keyof BenchmarkChoice]?: unknown }): BenchmarkOptions {
 	const all = given.tests === 'all';
 	const defaults = all ? ALL_DEFAULTS : BENCHMARK_DEFAULTS;
 	const count = (name: string, value: unknown, minimum: number): number => {

@@ -4,10 +4,10 @@
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import path from 'node:path';
-import type { BenchmarkReport, BenchmarkResult } from '../protocol';
 import { statistics } from './benchmark';
 import type { BenchmarkOptions } from './options';
 import { ratiosOf } from './ratios';
+import type { BenchmarkReport, BenchmarkResult } from './report';
 
 export interface PeerJob {
 	model: string;

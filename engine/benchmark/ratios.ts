@@ -1,5 +1,5 @@
 // Figures of a report that are one result over another, and a report over an earlier one.
-import type { BenchmarkReport, BenchmarkResult } from '../protocol';
+import type { BenchmarkReport, BenchmarkResult } from './report';
 
 /** How many times as fast `result` is as `other`, a result of the same work: time over time. */
 function timesAsFast(result: BenchmarkResult, other: BenchmarkResult): number {

@@ -1,7 +1,9 @@
 // The benchmark's report as text, in llama-bench's manner.
-import type { BenchmarkReport, BenchmarkResult } from '../protocol';
+
+import { table } from '../text-table';
 import type { CheckedBar } from './bars';
 import { compareReports } from './ratios';
+import type { BenchmarkReport, BenchmarkResult } from './report';
 
 /**
  * A Markdown table `| test | t/s | ms | GB/s | % of bandwidth | % of int8 peak |` with mean ± standard deviation, below a few
@@ -109,16 +111,6 @@ const times = (ratio: number | undefined) => (ratio === undefined ? '' : `${rati
 
 const rate = ({ bytesPerToken, tokensPerSecond }: BenchmarkResult) =>
 	bytesPerToken && tokensPerSecond ? ((bytesPerToken * tokensPerSecond.mean) / 1e9).toFixed(2) : '';
-
-/** Lines of a Markdown table; the first row is its head. */
-export function table(rows: string[][]): string[] {
-	const columns = [...rows[0]!.keys()];
-	const widths = columns.map((column) => Math.max(1, ...rows.map((row) => [...row[column]!].length)));
-	const line = (row: string[]) =>
-		`| ${row.map((cell, column) => (column === 0 ? cell.padEnd(widths[0]!) : cell.padStart(widths[column]!))).join(' | ')} |`;
-	const rule = widths.map((width, column) => (column === 0 ? '-'.repeat(width) : `${'-'.repeat(width - 1)}:`));
-	return [line(rows[0]!), line(rule), ...rows.slice(1).map(line)];
-}
 
 function speed(result: BenchmarkResult): string {
 	return result.tokensPerSecond ? spread(result.tokensPerSecond, 2) : '';

@@ -1,6 +1,6 @@
 // An answer as it comes, by channel: what is said to the user, and the reasoning behind it.
 import type { AnswerEvent, Channel } from '../families/family';
-import type { ChatResult } from '../protocol';
+import type { ChatResult } from './messages';
 
 export class Answer {
 	reasoning = '';

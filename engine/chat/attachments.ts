@@ -1,5 +1,5 @@
 // Files and selections a user attached to a conversation, as text of the message they came with.
-import type { ChatContext } from '../protocol';
+import type { ChatContext } from './messages';
 
 export type Attachment = ChatContext;
 

@@ -1,11 +1,12 @@
 // Chat: a conversation becomes a prompt of the model's family, its answer streams back as deltas by channel.
 import { type ChatFormat, requireChat } from '../families/family';
-import type { ChatDelta, ChatParams, ChatResult, EngineSettings } from '../protocol';
-import type { OpenedModel } from '../runtime/model';
+import type { OpenedModel } from '../loading/open-model';
+import type { EngineSettings } from '../settings';
 import { Answer } from './answer';
 import { AttachmentLedger } from './attachments';
 import { type FittedPrompt, fitPrompt } from './fit-prompt';
 import { localDate } from './local-date';
+import type { ChatDelta, ChatQuestion, ChatResult } from './messages';
 import { Pace } from './pace';
 import { TextTokens } from './text-tokens';
 import { turnsBefore, turnsOf } from './turns';
@@ -57,7 +58,7 @@ export class Chat {
 	 * context loses its oldest turns, which `usage.droppedMessages` reports; its instructions stay.
 	 * @throws ContextOverflowError if the last message alone is too long; OverloadedError; Error on an unusable request.
 	 */
-	async answer(params: ChatParams, options: ChatOptions): Promise<ChatResult> {
+	async answer(params: ChatQuestion, options: ChatOptions): Promise<ChatResult> {
 		const { engine, family } = this.#model;
 		const { settings } = options;
 		const format = requireChat(family);
@@ -151,7 +152,7 @@ export class Chat {
 	 */
 	async #prompt(
 		format: ChatFormat,
-		params: ChatParams,
+		params: ChatQuestion,
 		conversation: Conversation,
 		{ settings, signal }: ChatOptions,
 		maxTokens: number,
@@ -205,7 +206,7 @@ function nothingSaid(contextTokens: number): ChatResult {
 	};
 }
 
-function checkMessages({ messages }: ChatParams): void {
+function checkMessages({ messages }: ChatQuestion): void {
 	if (messages.length === 0) throw new Error('the conversation is empty');
 	if (messages.at(-1)!.role !== 'user') throw new Error("the conversation's last message must be the user's");
 }

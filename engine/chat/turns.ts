@@ -1,7 +1,7 @@
 // The turns of a conversation as a model is shown them: user and assistant in turn, beginning with the user.
 import type { ChatTurn } from '../families/family';
-import type { ChatMessage } from '../protocol';
 import { type Attachment, attachedLength, withAttachments } from './attachments';
+import type { ChatMessage } from './messages';
 
 /** A turn, whose text is put together when it is first asked for, and the index of its first message in the conversation. */
 export interface ConversationTurn extends Pick<ChatTurn, 'role'> {

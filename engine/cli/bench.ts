@@ -14,12 +14,13 @@ import {
 	benchmarkDemand,
 } from '../benchmark/options';
 import { mergeRounds, type PeerAnswer, peerRound, peerVersion } from '../benchmark/peer';
+import type { BenchmarkReport, BenchmarkTest } from '../benchmark/report';
 import { isReport } from '../benchmark/report';
 import { renderBars, renderMarkdown, renderReport } from '../benchmark/table';
 import { writeOutputFile } from '../files/output-file';
-import type { BenchmarkReport, BenchmarkTest } from '../protocol';
+import { openModel } from '../loading/open-model';
+import { checkReadable } from '../models/header';
 import { messageOf } from '../quote';
-import { checkReadable, openModel } from '../runtime/model';
 import { synthesize } from '../synth/synthesize';
 import {
 	choiceOption,

@@ -1,5 +1,5 @@
 // The options of the commands that run the engine's step loop: what makes it faster, each to be switched off for measuring.
-import type { OpenedModel } from '../runtime/model';
+import type { OpenedModel } from '../loading/open-model';
 
 export const ENGINE_OPTIONS = {
 	draft: { type: 'string' },

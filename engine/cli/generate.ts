@@ -4,9 +4,9 @@ import type { Sampling } from '../../native/index';
 import { Answer } from '../chat/answer';
 import { localDate } from '../chat/local-date';
 import { type AnswerParser, type Channel, requireChat } from '../families/family';
+import { type OpenedModel, openModel } from '../loading/open-model';
 import { messageOf } from '../quote';
-import type { GenerateResult } from '../runtime/engine';
-import { type OpenedModel, openModel } from '../runtime/model';
+import type { GenerateResult } from '../runtime/request';
 import { StreamDecoder } from '../tokenizer/stream-decoder';
 import {
 	choiceOption,

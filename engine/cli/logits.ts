@@ -2,7 +2,7 @@
 import { stat } from 'node:fs/promises';
 import { type CacheType, loadNative, type NativeCache, type NativeModel } from '../../native/index';
 import { type OutputTarget, PartialFile } from '../files/output-file';
-import { checkReadable } from '../runtime/model';
+import { checkReadable } from '../models/header';
 import {
 	integerOption,
 	parseCommandLine,

@@ -1,7 +1,7 @@
 // The options of all commands that run a model.
 import type { CacheType } from '../../native/index';
-import { BACKENDS, KERNEL_SETS } from '../runtime/backend';
-import type { OpenOptions } from '../runtime/model';
+import { BACKENDS, KERNEL_SETS } from '../loading/backend';
+import type { OpenOptions } from '../loading/open-model';
 import { choiceOption, integerOption } from './command';
 
 export const CACHE_TYPES = ['f16', 'q8_0', 'f32'] as const satisfies CacheType[];

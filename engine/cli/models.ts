@@ -1,10 +1,11 @@
 // `hearth models`: the models on this machine, and those that can be fetched.
 import path from 'node:path';
+import { machineMemory } from '../machine/memory';
 import { ModelFinder } from '../models/find';
 import { listModels } from '../models/list';
-import type { CatalogueModel, FoundModel, MemoryNeed, ModelList } from '../protocol';
+import type { CatalogueModel, FoundModel, ModelList } from '../models/listing';
+import type { MemoryNeed } from '../models/memory-need';
 import { printable } from '../quote';
-import { machineMemory } from '../runtime/machine-memory';
 import { formatBytes } from '../units';
 import { parseCommandLine, withInterrupt, writeJson, writeOutput } from './command';
 import { formatCount } from './format';

@@ -8,9 +8,9 @@ import {
 	Profiler,
 	traceOf,
 } from '../benchmark/profiler';
-import { table } from '../benchmark/table';
 import { writeOutputFile } from '../files/output-file';
-import { openModel } from '../runtime/model';
+import { openModel } from '../loading/open-model';
+import { table } from '../text-table';
 import { integerOption, parseCommandLine, UsageError, withInterrupt, writeJson, writeOutput } from './command';
 import { MODEL_OPTIONS, MODEL_OPTIONS_HELP, modelOptions } from './model-options';
 import { OVERWRITE_OPTION, overwriteHelp, reportOption } from './output-option';

@@ -1,8 +1,8 @@
 // `hearth selftest`: every kernel of this machine against plain references, with its speed; a report to attach to a bug.
 import { loadNative } from '../../native/index';
 import { writeOutputFile } from '../files/output-file';
-import { BACKENDS } from '../runtime/backend';
-import { checkReadable } from '../runtime/model';
+import { BACKENDS } from '../loading/backend';
+import { checkReadable } from '../models/header';
 import { isSelfTest, renderSelfTest } from '../selftest/render';
 import { failures, runSelfTest } from '../selftest/selftest';
 import { turnMetalOn } from '../selftest/verdict';

@@ -1,5 +1,5 @@
 // `hearth tokenize` and `hearth detokenize`: text ↔ token ids with a model's own vocabulary.
-import { readHeader } from '../runtime/model';
+import { readHeader } from '../models/header';
 import { Tokenizer } from '../tokenizer/tokenizer';
 import { parseCommandLine, parseTokenIds, readStandardInput, UsageError, writeJson, writeOutput } from './command';
 

@@ -1,21 +1,31 @@
 // Inline completion, from a cursor in a document to an edit: suggestions given before, the run in flight, then the model.
 import { createHash } from 'node:crypto';
 import type { RelatedFile } from '../families/family';
-import type { CompletionReport, EngineSettings } from '../protocol';
+import type { OpenedModel } from '../loading/open-model';
 import { messageOf } from '../quote';
-import type { OpenedModel } from '../runtime/model';
+import type { EngineSettings } from '../settings';
 import { StreamDecoder } from '../tokenizer/stream-decoder';
 import type { Edit } from './edit';
 import { Fit } from './fit';
 import { fitPrompt } from './fitted-prompt';
 import { type Followed, InFlight, type Outcome } from './in-flight';
 import { withPlainLineEnds } from './lines';
-import type { Formatting } from './postprocess/indentation';
+import type { Formatting } from './postprocess/filter';
 import { allowsMultiline, StopRule } from './stop-rules';
 import { suggestionFrom } from './suggestion';
 import { SuggestionCache, type SuggestionKey } from './suggestion-cache';
 import type { TokenPrefixIndex } from './token-healing';
 import { cutWindow } from './window';
+
+export interface CompletionReport {
+	outcome: 'shown' | 'empty' | 'canceled' | 'failed';
+	/** e.g. "the suggestion only repeated the text after the cursor". */
+	reason?: string;
+	promptTokens: number;
+	cachedTokens: number;
+	generatedTokens: number;
+	milliseconds: number;
+}
 
 export interface CompletionRequest {
 	/** The document, e.g. its URI. */

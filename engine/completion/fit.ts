@@ -1,7 +1,8 @@
 // How well a suggestion fits between what stands before and after the cursor.
+
+import type { Window } from '../families/family';
 import { type Edit, editFor } from './edit';
 import { Nesting } from './nesting';
-import type { Window } from './window';
 
 export class Fit {
 	readonly #window: Window;

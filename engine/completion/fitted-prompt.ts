@@ -1,11 +1,11 @@
 // The prompt of a completion, every part of it within its budget and the whole within the model's context. Budgets are kept by
 // counting tokens: an estimate from characters, which cuts the text first, can be wrong by a factor of ten for binary data.
-import type { CompletionFile, CompletionPrompt, RelatedFile } from '../families/family';
-import type { EngineSettings } from '../protocol';
-import type { OpenedModel } from '../runtime/model';
+import type { CompletionFile, CompletionPrompt, RelatedFile, Window } from '../families/family';
+import type { OpenedModel } from '../loading/open-model';
+import type { EngineSettings } from '../settings';
 import type { Tokenizer } from '../tokenizer/tokenizer';
 import { characterAt, splitsCharacter } from './lines';
-import { type CursorContext, cutWindow, type Window, type WindowLimits } from './window';
+import { type CursorContext, cutWindow, type WindowLimits } from './window';
 
 export interface FittedPrompt extends CompletionPrompt {
 	/** Tokens that may be generated, those of `healed` included. */

@@ -1,7 +1,8 @@
 // What is open at a place in a file: brackets, tags, strings and comments. A rough reading, for about every language at once; who asks
 // compares two texts for one place, so that what it misreads in both does not matter.
+
+import type { Window } from '../families/family';
 import { type Syntax, syntaxOf } from './syntax';
-import type { Window } from './window';
 
 /** HTML's elements without an end. */
 const VOID_ELEMENTS = /^(?:area|base|br|col|embed|hr|img|input|link|meta|param|source|track|wbr|!doctype|!.*|\?.*)$/i;

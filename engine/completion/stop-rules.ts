@@ -1,8 +1,9 @@
 // Where a suggestion ends: whether it may span lines, and, while it streams, when it has said enough.
-import type { EngineSettings } from '../protocol';
+
+import type { Window } from '../families/family';
+import type { EngineSettings } from '../settings';
 import { Nesting } from './nesting';
 import { isTelling } from './telling';
-import type { Window } from './window';
 
 /** What may stand right of the cursor where a block is about to be opened: closers an editor puts there by itself. */
 const ONLY_CLOSERS = /^[\s)\]}>"'`;,:]*$/;

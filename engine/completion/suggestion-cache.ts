@@ -1,5 +1,5 @@
 // Suggestions given before: typing along one, or coming back to where it was made, is answered without the model.
-import type { Window } from './window';
+import type { Window } from '../families/family';
 
 /** What a suggestion was made for. Suggestions depend on nothing else. */
 export interface SuggestionKey {

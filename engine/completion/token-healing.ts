@@ -1,22 +1,7 @@
-// Token healing: text that ends within a word is no token boundary the model knows. The last piece before the cursor is
-// taken back and the generation made to begin with the same bytes, in whichever tokens the model likes best.
-import type { TokenChooser } from '../runtime/engine';
+// The second half of token healing: a generation is made to begin with the bytes that the prompt left out, in whichever tokens the
+// model likes best.
+import type { TokenChooser } from '../runtime/request';
 import type { Tokenizer } from '../tokenizer/tokenizer';
-
-/** Pieces of more tokens stay as they are: each token taken back costs a step of its own. */
-const MAX_HEALED_TOKENS = 4;
-
-/**
- * Splits text into a head, whose tokens further typing cannot change, and the piece at the cursor, to be generated again.
- * The piece is empty where there is nothing to gain.
- */
-export function splitForHealing(text: string, tokenizer: Tokenizer): { head: string; piece: string } {
-	const bytes = new TextEncoder().encode(text);
-	const piece = new TextDecoder('utf-8', { ignoreBOM: true }).decode(bytes.subarray(tokenizer.lastPiece(bytes)));
-	// A lone surrogate became U+FFFD: cutting by its length would cut elsewhere.
-	if (!text.endsWith(piece) || tokenizer.count(piece) > MAX_HEALED_TOKENS) return { head: text, piece: '' };
-	return { head: text.slice(0, text.length - piece.length), piece };
-}
 
 /** Finds, among all tokens, those that agree with given bytes. */
 export class TokenPrefixIndex {

@@ -1,5 +1,6 @@
 // What of a file the model sees. The edges of the excerpt stay put while the user types, so that each prompt extends the
 // last one and its cache. Nothing here looks at more of a file than the limits allow: a line may be the whole file.
+import type { Window } from '../families/family';
 import { estimateTokens } from '../tokenizer/tokenizer';
 import {
 	characterAt,
@@ -16,24 +17,6 @@ export interface CursorContext {
 	/** The whole text before and after the cursor, with line ends of any kind. */
 	before: string;
 	after: string;
-}
-
-/** Excerpts of a file; their lines end with \n. */
-export interface Window {
-	/** Text before the cursor, from the start of a line where the line is not longer than the excerpt. */
-	prefix: string;
-	/** Whether the prefix begins where the file does. */
-	prefixIsWhole: boolean;
-	/** The cursor's line up to the cursor, of a very long line its last part. */
-	linePrefix: string;
-	/** The cursor's line from the cursor on. */
-	lineSuffix: string;
-	/** Whether the line goes on after `lineSuffix`. */
-	lineSuffixIsCut?: true;
-	/** The lines after the cursor's. */
-	suffix: string;
-	/** Whether the file goes on after `suffix`. */
-	suffixIsCut?: true;
 }
 
 export interface WindowLimits {

@@ -1,8 +1,8 @@
 // Whether a file that is about to be made could be used: the checks of loading run on its header before its weights are written.
 import { loadNative } from '../../native/index';
 import { familyOf } from '../families/choose';
+import { readHeader } from '../models/header';
 import { whyNotRun } from '../models/supported';
-import { readHeader } from '../runtime/model';
 import { Tokenizer } from '../tokenizer/tokenizer';
 
 /**

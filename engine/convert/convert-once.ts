@@ -5,7 +5,8 @@ import { access, constants, mkdir } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { type OutputTarget, outputTarget, PlaceChangedError } from '../files/output-file';
-import { type ConvertOptions, choicesOf, convertFolder, modelName } from './convert';
+import { choicesOf, convertFolder, modelName } from './convert';
+import type { ConvertOptions } from './options';
 import { identityOf, type Origin, readOrigin } from './origin';
 import { lookAgain } from './source-folder';
 

@@ -4,26 +4,17 @@
 import path from 'node:path';
 import { type OutputTarget, outputTarget } from '../files/output-file';
 import { stringTable } from '../gguf/string-table';
-import { GgufFile, type TensorType, tensorBytes, type WriteOptions } from '../gguf/writer';
+import { GgufFile, type TensorType, tensorBytes } from '../gguf/writer';
 import { addSizes, architectureOf, readSizes } from './architectures';
 import { checkLoads } from './check';
 import { checkKeys } from './config-keys';
 import { isEagle3, planEagle3 } from './eagle3';
+import type { ConvertOptions } from './options';
 import { BYTES_KEY, FILES_KEY, IDENTITY_KEY, identityOf, SOURCE_KEY } from './origin';
-import { type Job, Plan, type WeightChoice } from './plan';
+import { type Job, Plan } from './plan';
 import { SafetensorsFolder } from './safetensors';
 import { lookAgain, Sources } from './source-folder';
 import { addTokenizer } from './tokenizer';
-
-export interface ConvertOptions extends WriteOptions {
-	/**
-	 * What matrices become. Default: as the folder has them, but Q8_0 beside gpt-oss's MXFP4 experts, as in the published
-	 * GGUF, and for draft heads. Experts in MXFP4 stay so; norms, biases and routers are F32.
-	 */
-	weights?: WeightChoice;
-	/** For an EAGLE-3 head: its target model, a folder or a GGUF. */
-	target?: string;
-}
 
 export interface ConvertResult {
 	architecture: string;

@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { realpath } from 'node:fs/promises';
 import path from 'node:path';
 import { loadNative, type MetadataValue, type StringTable } from '../../native/index';
-import type { ConvertOptions } from './convert';
+import type { ConvertOptions } from './options';
 
 /** Metadata key: a digest of all that was read and of the choices. Only Hearth's conversions have it. */
 export const SOURCE_KEY = 'hearth.converted_from';

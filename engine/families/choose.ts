@@ -1,15 +1,15 @@
 // Which family a model file belongs to, from its vocabulary and metadata.
 import type { GgufHeader } from '../../native/index';
-import { ContinuationCompletion } from '../completion/continuation-prompt';
-import { FillCompletion } from '../completion/fill-prompt';
-import { HarmonyCompletion } from '../completion/harmony-prompt';
 import { specialIds } from '../gguf/special-ids';
-import { Harmony } from '../harmony/harmony';
 import { messageOf } from '../quote';
 import type { Tokenizer } from '../tokenizer/tokenizer';
 import { nativeChatFormat, PLAIN_SAMPLING } from './chat-markup';
 import type { ChatFormat, CompletionFormat, ModelFamily } from './family';
+import { HarmonyCompletion } from './harmony/completion';
+import { Harmony } from './harmony/harmony';
 import { templateChatFormat } from './jinja-template';
+import { ContinuationCompletion } from './prompts/continuation';
+import { FillCompletion } from './prompts/fill';
 import { endOfGeneration, fillTokens } from './special-tokens';
 
 /** Special tokens that every Harmony message needs: no other family has all of them. */

@@ -1,6 +1,5 @@
 // What differs between families of models beside the arithmetic: how a conversation is written down for them, how a place in a
 // file is, and where an answer ends. Harmony is one of them.
-import type { Window } from '../completion/window';
 import type { PromptPart } from './prompt-builder';
 
 export type Channel = 'analysis' | 'commentary' | 'final';
@@ -64,6 +63,24 @@ export interface CompletionFile {
 	label: string;
 	languageId: string;
 	related: readonly RelatedFile[];
+}
+
+/** Excerpts of a file; their lines end with \n. */
+export interface Window {
+	/** Text before the cursor, from the start of a line where the line is not longer than the excerpt. */
+	prefix: string;
+	/** Whether the prefix begins where the file does. */
+	prefixIsWhole: boolean;
+	/** The cursor's line up to the cursor, of a very long line its last part. */
+	linePrefix: string;
+	/** The cursor's line from the cursor on. */
+	lineSuffix: string;
+	/** Whether the line goes on after `lineSuffix`. */
+	lineSuffixIsCut?: true;
+	/** The lines after the cursor's. */
+	suffix: string;
+	/** Whether the file goes on after `suffix`. */
+	suffixIsCut?: true;
 }
 
 export interface CompletionPrompt {

@@ -1,9 +1,10 @@
 // The models Hearth offers to download: facts in catalogue.json, each size and SHA-256 as the publisher's host states them
 // (Git LFS pointers of the pinned revision). A file without them is verified against what the host says when it is fetched.
 import { readFileSync, statSync } from 'node:fs';
-import type { CatalogueModel, MachineMemory, ModelUse } from '../protocol';
+import type { MachineMemory } from '../machine/memory';
 import { messageOf, quote } from '../quote';
 import data from './catalogue.json';
+import type { CatalogueModel, ModelUse } from './listing';
 import { fitOf, type MemorySettings, type ModelSizes, needWith } from './memory-need';
 import { whyUnsupported } from './supported';
 

@@ -2,7 +2,7 @@
 // missing or of another type is left out, never an error.
 import type { GgufHeader, MetadataValue } from '../../native/index';
 import { specialIds } from '../gguf/special-ids';
-import type { FoundModel, ModelUse } from '../protocol';
+import type { FoundModel, ModelUse } from './listing';
 import type { ModelSizes } from './memory-need';
 import { text, whyNotRun } from './supported';
 

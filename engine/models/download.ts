@@ -6,9 +6,9 @@
 // the part's place once it is worth more.
 import { type FileHandle, mkdir, open, stat, statfs } from 'node:fs/promises';
 import path from 'node:path';
-import type { NetworkSettings } from '../protocol';
 import { formatBytes } from '../units';
 import { takeLock } from './lock';
+import type { NetworkSettings } from './network';
 import { type Answer, connectionError, LastingError, Network, PassingError } from './network';
 import { newHash, Part, type PartState } from './part';
 import { entryAt } from './small-file';

@@ -1,10 +1,24 @@
 // The downloads of one engine: at most one of each model whoever asks for it, with their progress for the status.
 import { stat } from 'node:fs/promises';
 import path from 'node:path';
-import type { DownloadStatus, NetworkSettings } from '../protocol';
 import { messageOf } from '../quote';
 import { type CatalogueEntry, fileName, totalBytes } from './catalogue';
 import { type DownloadProgress, discardPart, download, partialBytes, presence, remoteSize } from './download';
+import type { NetworkSettings } from './network';
+
+export interface DownloadStatus {
+	id: string;
+	name: string;
+	/** `checking`: what is there is read back; `waiting`: the connection failed and is tried again. */
+	state: 'connecting' | 'checking' | 'downloading' | 'waiting' | 'paused' | 'failed' | 'done';
+	receivedBytes: number;
+	totalBytes?: number;
+	bytesPerSecond: number;
+	/** What went wrong and what to do; in the states `waiting` and `failed`. */
+	error?: string;
+	/** The file, or the folder of a model of several files; in the state `done`. */
+	path?: string;
+}
 
 /** Speed is the mean over this long, in milliseconds. */
 const SPEED_WINDOW = 5000;

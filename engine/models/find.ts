@@ -3,11 +3,12 @@
 // a broken file is listed with what is wrong with it.
 import { open, readdir, realpath, stat } from 'node:fs/promises';
 import path from 'node:path';
-import type { FoundModel, MachineMemory, ModelSource } from '../protocol';
+import type { MachineMemory } from '../machine/memory';
 import { printable } from '../quote';
-import { readHeader } from '../runtime/model';
 import { describeModel, type ModelDescription } from './describe';
 import { displayName, PART } from './display-name';
+import { readHeader } from './header';
+import type { FoundModel, ModelSource } from './listing';
 import { fitOf, type MemorySettings, needWith } from './memory-need';
 import { ollamaModels } from './ollama';
 import type { Place } from './places';

@@ -1,10 +1,11 @@
 // Everything there is to choose from: models on this machine, and models that can be downloaded.
 import { stat } from 'node:fs/promises';
-import type { ListModelsParams, MachineMemory, ModelList } from '../protocol';
+import type { MachineMemory } from '../machine/memory';
 import { catalogue, describeEntry } from './catalogue';
 import { freeDiskBytes } from './download';
 import { isVerified, partialBytesOf, targetOf } from './downloads';
 import type { ModelFinder } from './find';
+import type { ModelFolders, ModelList } from './listing';
 import type { MemorySettings } from './memory-need';
 import { defaultDownloadFolder, modelPlaces, thisEnvironment } from './places';
 
@@ -15,7 +16,7 @@ export function downloadFolder(): string {
 
 export async function listModels(
 	finder: ModelFinder,
-	{ folders, downloadFolder: chosen }: ListModelsParams,
+	{ folders, downloadFolder: chosen }: ModelFolders,
 	{ settings, memory, signal }: { settings: MemorySettings; memory: MachineMemory; signal?: AbortSignal },
 ): Promise<ModelList> {
 	const own = chosen || downloadFolder();

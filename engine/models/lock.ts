@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { type FileHandle, link, open, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { kindOf } from '../files/kind';
-import { ownIdentity, type ProcessIdentity, stateOf } from './process-identity';
+import { ownIdentity, type ProcessIdentity, stateOf } from '../machine/process-identity';
 import { entryAt, readSmallFile } from './small-file';
 
 /** How often the owner shows that it lives, for those who cannot see its process. */

@@ -1,7 +1,36 @@
 // What a model will take of the memory, computed before it is loaded.
 
-import type { EngineSettings, Fit, MachineMemory, MemoryNeed, MemoryShortage } from '../protocol';
+import type { MachineMemory } from '../machine/memory';
+import type { EngineSettings } from '../settings';
 import { formatBytes } from '../units';
+
+/** Memory a model takes, in bytes: weights mapped from the file, KV cache, and what computing needs beside them. */
+export interface MemoryNeed {
+	weightBytes: number;
+	cacheBytes: number;
+	scratchBytes: number;
+	totalBytes: number;
+	/** What of the total the model or head that guesses ahead takes; absent: there is none. */
+	draftBytes?: number;
+}
+
+/** `tight`: only if other programs give up memory. */
+export type Fit = 'fits' | 'tight' | 'too-large';
+
+/** The data of a `notEnoughMemory` error. */
+export interface MemoryShortage {
+	path: string;
+	need: MemoryNeed;
+	memory: MachineMemory;
+	/** Settings with which the model would fit; empty: none. */
+	alternatives: Pick<EngineSettings, 'contextTokens' | 'cacheType'>[];
+}
+
+/**
+ * How much a model may take before it is refused with `notEnoughMemory`: what is available now, what the machine has, or
+ * anything.
+ */
+export type MemoryLimit = 'available' | 'machine' | 'none';
 
 /** The sizes of a model that its memory depends on; lengths in elements. */
 export interface ModelSizes {

@@ -5,10 +5,21 @@ import dns from 'node:dns';
 import type { LookupFunction } from 'node:net';
 import tls from 'node:tls';
 import type { EnvHttpProxyAgent, request } from 'undici';
-import type { NetworkSettings } from '../protocol';
 import { messageOf, printable, quote } from '../quote';
 import { VERSION } from '../version';
 import { type AddressKind, kindOfAddress, kindOfHost } from './address';
+
+/** How the network is reached; what is absent is as the environment has it (HTTPS_PROXY, NO_PROXY…). */
+export interface NetworkSettings {
+	/** Address of a proxy; empty: none, whatever the environment says. */
+	proxy?: string;
+	/** Value of the Proxy-Authorization header. */
+	proxyAuthorization?: string;
+	/** Hosts reached without it. */
+	noProxy?: string[];
+	/** false: certificates are not checked. */
+	strictTls?: boolean;
+}
 
 /** What passes by itself: the connection broke, the host is overloaded. `retryAfter` in milliseconds, where the host says. */
 export class PassingError extends Error {

@@ -2,7 +2,7 @@
 import { readFileSync, statSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import type { ModelSource } from '../protocol';
+import type { ModelSource } from './listing';
 
 /** A folder to look into. */
 export interface Place {

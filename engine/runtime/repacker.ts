@@ -1,8 +1,8 @@
 // Moves weights into the kernels' faster layout while nobody waits: layer by layer and then the output matrix, stopping for every
 // request. Since both layouts give the same bits, no one can tell when a layer has moved.
 import type { NativeModel } from '../../native/index';
-import type { MachineMemory } from '../protocol';
-import { machineMemory } from './machine-memory';
+import type { MachineMemory } from '../machine/memory';
+import { machineMemory } from '../machine/memory';
 
 /** Quiet time before something moves: between keystrokes of someone who types, nothing starts. */
 const QUIET_MILLISECONDS = 1500;

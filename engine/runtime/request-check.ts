@@ -2,7 +2,7 @@
 // that all of them share.
 import type { Sampling } from '../../native/index';
 import { object, oneOf, realNumber, type Schema, wholeNumber } from '../schema';
-import type { GenerateOptions } from './engine';
+import type { GenerateOptions } from './request';
 import { PRIORITIES } from './scheduler';
 
 /** The ranges that the native core takes. */

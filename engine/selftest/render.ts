@@ -1,7 +1,7 @@
 // The self-test's report as Markdown: for the terminal, an editor, and to attach to a bug.
 import type { KernelCheck } from '../../native/index';
-import { table } from '../benchmark/table';
-import type { SelfTestReport } from '../protocol';
+import { table } from '../text-table';
+import type { SelfTestReport } from './report';
 import { failures, namesOf } from './selftest';
 
 const TITLE = '# Hearth self-test';

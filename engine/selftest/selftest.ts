@@ -5,10 +5,10 @@ import { rm } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { type BackendChoice, type KernelCheck, loadNative, type Native } from '../../native/index';
-import type { SelfTestReport, WholeModelCheck } from '../protocol';
 import type { ModelShape } from '../synth/architecture';
 import { synthesize } from '../synth/synthesize';
 import { VERSION } from '../version';
+import type { SelfTestReport, WholeModelCheck } from './report';
 import { readVerdict, turnMetalOff, turnMetalOn } from './verdict';
 import { checkModel, checkUserModel } from './whole-model';
 

@@ -2,7 +2,7 @@
 import path from 'node:path';
 import type { Native, NativeCache, NativeModel } from '../../native/index';
 import { displayName } from '../models/display-name';
-import type { WholeModelCheck } from '../protocol';
+import type { WholeModelCheck } from './report';
 
 /** Beyond the sliding window, so that a fault in it shows. */
 const TOKENS = 150;

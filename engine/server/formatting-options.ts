@@ -1,6 +1,6 @@
 // How a client's editor indents: LSP's formatting options, which inline completion's parameters do not have yet. Hearth's own extension
 // sends them beside the others, as Copilot's language server expects them.
-import type { Formatting } from '../completion/postprocess/indentation';
+import type { Formatting } from '../completion/postprocess/filter';
 
 export interface WithFormatting {
 	/** LSP's `FormattingOptions`; whatever a client sends, read by {@link readFormatting}. */

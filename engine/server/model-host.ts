@@ -5,13 +5,16 @@ import { warmUp } from '../completion/completer';
 import { TokenPrefixIndex } from '../completion/token-healing';
 import { chatText } from '../families/choose';
 import { takesReasoningEffort } from '../families/effort';
+import { type OpenedModel, type OpenOptions, openModel } from '../loading/open-model';
+import type { MachineMemory } from '../machine/memory';
+import { machineMemory } from '../machine/memory';
 import { displayName } from '../models/display-name';
+import type { MemoryLimit } from '../models/memory-need';
 import { cacheTokens } from '../models/memory-need';
-import type { EngineSettings, MachineMemory, MemoryLimit, ModelSummary } from '../protocol';
+import type { ModelSummary } from '../protocol';
 import { messageOf } from '../quote';
-import { machineMemory } from '../runtime/machine-memory';
-import { type OpenedModel, type OpenOptions, openModel } from '../runtime/model';
 import { StepArbiter } from '../runtime/step-arbiter';
+import type { EngineSettings } from '../settings';
 import { describe, log } from './log';
 
 /** A loaded model with what is built on it. */

@@ -1,6 +1,6 @@
 // Which model does what: one chats, and completes unless another one is chosen for that.
 import { completionWindow } from '../models/memory-need';
-import type { EngineSettings, ModelRole } from '../protocol';
+import type { EngineSettings, ModelRole } from '../settings';
 
 /** In the order they are loaded in: the model for completions is the smaller one, and is wanted first. */
 export const ROLES = ['completion', 'chat'] as const satisfies readonly ModelRole[];

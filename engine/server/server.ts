@@ -1,6 +1,6 @@
 // The engine as a process that editors talk to: over standard input and output for one client, over a socket for any number.
 import type { Socket } from 'node:net';
-import type { EngineSettings } from '../protocol';
+import type { EngineSettings } from '../settings';
 import { describe, log } from './log';
 import type { OpenModel } from './model-host';
 import { ROLES, settingsOf } from './roles';

@@ -26,44 +26,41 @@ import {
 import { createProtocolConnection } from 'vscode-languageserver/node';
 import { TextDocument } from 'vscode-languageserver-textdocument';
 import { readBenchmarkOptions } from '../benchmark/options';
+import type { BenchmarkReport } from '../benchmark/report';
+import type { ChatResult } from '../chat/messages';
+import type { CompletionReport } from '../completion/completer';
 import { Completer, type CompletionResult } from '../completion/completer';
 import { characterAt } from '../completion/lines';
 import { RelatedFiles } from '../completion/related-files';
 import { convertApart } from '../convert/apart';
 import type { RelatedFile } from '../families/family';
 import type { WriteProgress } from '../gguf/writer';
+import { machineMemory } from '../machine/memory';
 import { catalogueEntry } from '../models/catalogue';
 import { sizeOf } from '../models/downloads';
 import { downloadFolder, listModels } from '../models/list';
+import type { ModelList } from '../models/listing';
+import type { MemoryLimit, MemoryShortage } from '../models/memory-need';
 import { NotEnoughMemoryError } from '../models/memory-need';
 import {
 	type BenchmarkParams,
-	type BenchmarkReport,
 	BenchmarkRequest,
 	type ChatParams,
 	ChatProgress,
 	ChatRequest,
-	type ChatResult,
-	type CompletionReport,
 	type ConvertModelParams,
 	ConvertModelRequest,
 	type ConvertModelResult,
 	DownloadSizeRequest,
-	type EngineSettings,
 	type EngineStatus,
 	ErrorCode,
 	ForgetChatRequest,
 	type ListModelsParams,
 	ListModelsRequest,
 	LoadModelRequest,
-	type MemoryLimit,
-	type MemoryShortage,
-	type ModelList,
-	type ModelRole,
 	type ModelSummary,
 	type SelfTestParams,
 	SelfTestRequest,
-	type SelfTestResult,
 	StartDownloadRequest,
 	StatusNotification,
 	StatusRequest,
@@ -72,7 +69,8 @@ import {
 } from '../protocol';
 import { messageOf } from '../quote';
 import { ContextOverflowError, OverloadedError } from '../runtime/errors';
-import { machineMemory } from '../runtime/machine-memory';
+import type { SelfTestResult } from '../selftest/report';
+import type { EngineSettings, ModelRole } from '../settings';
 import { VERSION } from '../version';
 import { ClientChannel } from './client-channel';
 import { updateDocument } from './document-changes';

@@ -1,8 +1,9 @@
 // Settings as a client sends them: anything may be missing or wrong, and then the default holds.
-import type { EngineSettings } from '../protocol';
-import { KERNEL_SETS } from '../runtime/backend';
+
+import { KERNEL_SETS } from '../loading/backend';
 import { SAMPLING } from '../runtime/request-check';
 import { flag, nullable, oneOf, realNumber, type Schema, text, wholeNumber } from '../schema';
+import type { EngineSettings } from '../settings';
 
 export const DEFAULT_SETTINGS: EngineSettings = {
 	modelPath: '',

@@ -1,15 +1,19 @@
 // What all clients share: the models, the count of what runs, and the status everyone is told.
 import { runBenchmark } from '../benchmark/benchmark';
 import type { BenchmarkOptions } from '../benchmark/options';
+import type { BenchmarkReport } from '../benchmark/report';
+import type { MachineMemory } from '../machine/memory';
+import { machineMemory } from '../machine/memory';
 import { Downloads } from '../models/downloads';
 import { ModelFinder } from '../models/find';
 import { addNeeds } from '../models/memory-need';
-import type { BenchmarkReport, EngineState, EngineStatus, MachineMemory, ModelRole, SelfTestResult } from '../protocol';
+import type { EngineState, EngineStatus } from '../protocol';
 import type { Engine } from '../runtime/engine';
-import { machineMemory } from '../runtime/machine-memory';
 import { StepArbiter } from '../runtime/step-arbiter';
 import { renderSelfTest, selfTestSummary } from '../selftest/render';
+import type { SelfTestResult } from '../selftest/report';
 import { failures, runSelfTest } from '../selftest/selftest';
+import type { ModelRole } from '../settings';
 import { VERSION } from '../version';
 import { describe, log } from './log';
 import { type LoadedModel, ModelHost, type ModelState, type OpenModel } from './model-host';

@@ -1,8 +1,12 @@
 // Drafts by the draft head that a model was opened with (EAGLE-3; native/core/draft_head.h). The head reads the hidden states of
 // every step where they are; only token ids come back.
 import type { NativeCache, NativeModel, StepBatch } from '../../native/index';
-import type { StepTurns } from '../runtime/step-arbiter';
 import type { DraftRequest, DraftSequence, DraftSource } from './draft-source';
+
+/** Runs one step at a time, of whichever model. */
+export interface Turns {
+	run<T>(step: () => Promise<T>): Promise<T>;
+}
 
 /** Numbers wrap here; a sequence does not live that long. */
 const NUMBERS = 2 ** 31;
@@ -10,13 +14,13 @@ const NUMBERS = 2 ** 31;
 export class HeadDrafts implements DraftSource {
 	readonly #model: NativeModel;
 	readonly #cache: NativeCache;
-	readonly #turns: Pick<StepTurns, 'run'>;
+	readonly #turns: Turns;
 	/** What the head knows the sequences by. */
 	readonly #numbers = new Map<DraftSequence, number>();
 	#next = 0;
 
 	/** `cache` is the one the model's steps use, `turns` the model's place among those that run one step at a time. */
-	constructor(model: NativeModel, cache: NativeCache, turns: Pick<StepTurns, 'run'>) {
+	constructor(model: NativeModel, cache: NativeCache, turns: Turns) {
 		this.#model = model;
 		this.#cache = cache;
 		this.#turns = turns;

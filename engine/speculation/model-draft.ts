@@ -1,11 +1,24 @@
 // Drafts from a smaller model of the same vocabulary: it goes on where the sequence stands, and the larger one verifies what it wrote
 // in one pass (Leviathan et al. 2023, arXiv 2211.17192). It has a cache of its own, which finds what it computed before by its tokens.
-import type { Engine } from '../runtime/engine';
 import type { Tokenizer } from '../tokenizer/tokenizer';
 import type { DraftRequest, DraftSequence, DraftSource } from './draft-source';
 
 /** Tokens the draft model may have to catch up on before it guesses; more are computed beside the larger model's steps. */
 const MAX_BEHIND = 64;
+
+/** What drafting asks of the smaller model's engine. */
+export interface DraftEngine {
+	/** Positions one request may span. */
+	readonly contextTokens: number;
+	/** Goes on greedily behind `tokens`. */
+	generate(request: {
+		tokens: readonly number[];
+		priority: 'completion' | 'warmup';
+		maxTokens: number;
+		speculation?: false;
+	}): Promise<{ tokens: number[] }>;
+	close(): Promise<void>;
+}
 
 interface Progress {
 	/** Tokens of the sequence that the draft model has computed. */
@@ -14,13 +27,13 @@ interface Progress {
 }
 
 export class ModelDraft implements DraftSource {
-	readonly #engine: Engine;
+	readonly #engine: DraftEngine;
 	/** Ids from here on are not the larger model's. */
 	readonly #vocabularySize: number;
 	readonly #progress = new WeakMap<DraftSequence, Progress>();
 
 	/** Takes the draft model's engine over: `close` closes it. */
-	constructor(engine: Engine, vocabularySize: number) {
+	constructor(engine: DraftEngine, vocabularySize: number) {
 		this.#engine = engine;
 		this.#vocabularySize = vocabularySize;
 	}

@@ -1,5 +1,5 @@
 // What the demo model learns: after which tokens which one follows. A window is as many tokens as its attention reaches back.
-import { Harmony, type Prompt, type Turn } from '../harmony/harmony';
+import { Harmony, type Prompt, type Turn } from '../families/harmony/harmony';
 import type { Tokenizer } from '../tokenizer/tokenizer';
 import { demoChats, demoCode } from './demo-text';
 import { fillRandom } from './random';

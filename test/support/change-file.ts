@@ -11,8 +11,8 @@ import {
 	writeFileSync,
 } from 'node:fs';
 import path from 'node:path';
+import { openModel } from '../../engine/loading/open-model';
 import type { Engine } from '../../engine/runtime/engine';
-import { openModel } from '../../engine/runtime/model';
 import { ModelHost } from '../../engine/server/model-host';
 import { DEFAULT_SETTINGS } from '../../engine/server/settings';
 import { loadNative } from '../../native/index';

@@ -1,8 +1,8 @@
 // Child process: opens variants of a model whose metadata were replaced, by the addon and as the engine does, and reports each.
 // usage: open-metadata FILE SCRATCH [TARGET]   with TARGET as a draft head of that model   stdin: JSON MetadataCase[]   stdout: a JSON MetadataOutcome a line
 import { readFileSync, writeFileSync } from 'node:fs';
+import { openModel } from '../../engine/loading/open-model';
 import { describeModel } from '../../engine/models/describe';
-import { openModel } from '../../engine/runtime/model';
 import { loadNative } from '../../native/index';
 import { withMetadata } from './gguf-edit';
 import { messageOf } from './message-of';

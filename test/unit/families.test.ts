@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import type { Window } from '../../engine/completion/window';
 import { chatText, familyOf } from '../../engine/families/choose';
+import type { Window } from '../../engine/families/family';
 import { type ChatPrompt, requireChat } from '../../engine/families/family';
 import { templateChatFormat } from '../../engine/families/jinja-template';
 import { rankedVocabulary, vocabularyHeader } from '../../engine/synth/vocabulary';

@@ -6,7 +6,7 @@ import { describe, expect, it } from 'vitest';
 import { stringTable } from '../../engine/gguf/string-table';
 import { type GgufValue, writeGguf } from '../../engine/gguf/writer';
 import { ModelFinder } from '../../engine/models/find';
-import { readHeader } from '../../engine/runtime/model';
+import { readHeader } from '../../engine/models/header';
 import { DEFAULT_SETTINGS } from '../../engine/server/settings';
 import { loadNative } from '../../native/index';
 import { temporaryFolder } from '../support/models';

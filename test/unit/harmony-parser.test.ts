@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { AnswerEvent } from '../../engine/families/family';
-import { Harmony } from '../../engine/harmony/harmony';
-import { HarmonyParser, type HarmonyParserOptions } from '../../engine/harmony/parser';
+import { Harmony } from '../../engine/families/harmony/harmony';
+import { HarmonyParser, type HarmonyParserOptions } from '../../engine/families/harmony/parser';
 import { trainedVocabulary, vocabularyHeader } from '../../engine/synth/vocabulary';
 import { Tokenizer } from '../../engine/tokenizer/tokenizer';
 

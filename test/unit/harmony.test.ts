@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { Harmony, type Prompt } from '../../engine/harmony/harmony';
-import { renderTools } from '../../engine/harmony/tools';
+import { Harmony, type Prompt } from '../../engine/families/harmony/harmony';
+import { renderTools } from '../../engine/families/harmony/tools';
 import { trainedVocabulary, vocabularyHeader } from '../../engine/synth/vocabulary';
 import { Tokenizer, TokenType } from '../../engine/tokenizer/tokenizer';
 

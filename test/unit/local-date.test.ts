@@ -3,7 +3,7 @@ import { localDate } from '../../engine/chat/local-date';
 import { generate } from '../../engine/cli/generate';
 import { answers, fakeOpenedModel, harmony } from './support/fake-opened-model';
 
-vi.mock('../../engine/runtime/model', async (original) => ({
+vi.mock('../../engine/loading/open-model', async (original) => ({
 	...(await original<object>()),
 	openModel: async () => fakeOpenedModel(answers('<|channel|>final<|message|>Hi<|return|>')),
 }));

@@ -1,8 +1,8 @@
 import { execFileSync } from 'node:child_process';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { Harmony, type Turn } from '../../engine/harmony/harmony';
-import { HarmonyParser } from '../../engine/harmony/parser';
+import { Harmony, type Turn } from '../../engine/families/harmony/harmony';
+import { HarmonyParser } from '../../engine/families/harmony/parser';
 import { demoChats, demoCode } from '../../engine/synth/demo-text';
 import { synthesize } from '../../engine/synth/synthesize';
 import { Tokenizer } from '../../engine/tokenizer/tokenizer';

@@ -1,9 +1,10 @@
 // What a token is has three sides that do not follow from one another: whether text becomes it, whether it is shown, and whether a
 // text ends with it. User-defined tokens come from text and are shown; marks of a conversation never come from a user's text.
 import { describe, expect, it } from 'vitest';
-import { splitForHealing, TokenPrefixIndex } from '../../engine/completion/token-healing';
+import { TokenPrefixIndex } from '../../engine/completion/token-healing';
 import { familyOf } from '../../engine/families/choose';
 import { type ChatPrompt, requireChat } from '../../engine/families/family';
+import { splitForHealing } from '../../engine/families/prompts/healing';
 import { rankedVocabulary, vocabularyHeader } from '../../engine/synth/vocabulary';
 import { byteToCodePoint } from '../../engine/tokenizer/byte-level';
 import { StreamDecoder } from '../../engine/tokenizer/stream-decoder';

@@ -1,6 +1,12 @@
 // What all post-processing filters share.
-import type { Window } from '../window';
-import type { Formatting } from './indentation';
+import type { Window } from '../../families/family';
+
+/** How an editor indents, as the Language Server Protocol's formatting options say it. */
+export interface Formatting {
+	/** Columns of a level. */
+	tabSize: number;
+	insertSpaces: boolean;
+}
 
 export interface FilterContext {
 	languageId: string;

@@ -1,14 +1,8 @@
 // Indents as the file does: a model that writes tabs into a file of spaces, or the other way, makes Tab fight the editor.
-import { Nesting } from '../nesting';
-import type { Window } from '../window';
-import type { Filter, FilterContext } from './filter';
 
-/** How an editor indents, as the Language Server Protocol's formatting options say it. */
-export interface Formatting {
-	/** Columns of a level. */
-	tabSize: number;
-	insertSpaces: boolean;
-}
+import type { Window } from '../../families/family';
+import { Nesting } from '../nesting';
+import type { Filter, FilterContext } from './filter';
 
 /** Of a file that has both, one counts where it indents so many times as many lines. */
 const CLEAR_MAJORITY = 4;

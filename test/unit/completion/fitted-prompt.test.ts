@@ -1,11 +1,11 @@
 import { describe, expect, test } from 'vitest';
-import { ContinuationCompletion } from '../../../engine/completion/continuation-prompt';
-import { FillCompletion } from '../../../engine/completion/fill-prompt';
 import { fitPrompt, textAfter } from '../../../engine/completion/fitted-prompt';
-import { HarmonyCompletion } from '../../../engine/completion/harmony-prompt';
-import { cutWindow, type Window } from '../../../engine/completion/window';
-import type { CompletionFile, CompletionFormat, RelatedFile } from '../../../engine/families/family';
-import type { OpenedModel } from '../../../engine/runtime/model';
+import { cutWindow } from '../../../engine/completion/window';
+import type { CompletionFile, CompletionFormat, RelatedFile, Window } from '../../../engine/families/family';
+import { HarmonyCompletion } from '../../../engine/families/harmony/completion';
+import { ContinuationCompletion } from '../../../engine/families/prompts/continuation';
+import { FillCompletion } from '../../../engine/families/prompts/fill';
+import type { OpenedModel } from '../../../engine/loading/open-model';
 import { harmony, tokenizer } from '../support/fake-opened-model';
 
 /** Special tokens of the vocabulary, whichever they are: what they mean is nothing to the budgets. */

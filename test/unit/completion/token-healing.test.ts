@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { splitForHealing, TokenPrefixIndex } from '../../../engine/completion/token-healing';
+import { TokenPrefixIndex } from '../../../engine/completion/token-healing';
+import { splitForHealing } from '../../../engine/families/prompts/healing';
 import { tokenizer } from '../support/fake-opened-model';
 
 describe('splitForHealing', () => {

@@ -19,7 +19,7 @@ import path from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { convertFolder } from '../../../engine/convert/convert';
 import { convertOnce } from '../../../engine/convert/convert-once';
-import { openModel } from '../../../engine/runtime/model';
+import { openModel } from '../../../engine/loading/open-model';
 import { loadNative } from '../../../native/index';
 import { temporaryFolder } from '../../support/models';
 import { smallConfig, smallFolder, smallTokenizer } from '../../support/small-folder';

@@ -13,8 +13,8 @@ import {
 } from 'node:fs';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { ownIdentity, stateOf } from '../../../engine/machine/process-identity';
 import { LockedError, takeLock } from '../../../engine/models/lock';
-import { ownIdentity, stateOf } from '../../../engine/models/process-identity';
 import { temporaryFolder } from '../../support/models';
 
 const folder = temporaryFolder();

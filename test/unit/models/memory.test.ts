@@ -1,8 +1,11 @@
 // What a model needs, what the machine has, and what happens when the one is more than the other.
 import { describe, expect, test } from 'vitest';
+import { openModel } from '../../../engine/loading/open-model';
+import { availableOfVmStat, linuxMemory } from '../../../engine/machine/memory';
 import { catalogue, catalogueEntry, describeEntry, fileName } from '../../../engine/models/catalogue';
 import catalogueData from '../../../engine/models/catalogue.json';
 import { describeModel } from '../../../engine/models/describe';
+import { readHeader } from '../../../engine/models/header';
 import {
 	alternatives,
 	cacheBytesPerToken,
@@ -13,8 +16,6 @@ import {
 	needWith,
 } from '../../../engine/models/memory-need';
 import type { MemoryNeed } from '../../../engine/protocol';
-import { availableOfVmStat, linuxMemory } from '../../../engine/runtime/machine-memory';
-import { openModel, readHeader } from '../../../engine/runtime/model';
 import { DEFAULT_SETTINGS } from '../../../engine/server/settings';
 import { loadNative } from '../../../native/index';
 import { makeModel, shapes, temporaryFolder } from '../../support/models';

@@ -2,8 +2,9 @@
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { openModel } from '../../../engine/loading/open-model';
+import { readHeader } from '../../../engine/models/header';
 import { SUPPORTED, whyNotRun } from '../../../engine/models/supported';
-import { openModel, readHeader } from '../../../engine/runtime/model';
 import { architectures } from '../../../engine/synth/architecture';
 import { PRE_TOKENIZER_NAMES, preTokenizerOf } from '../../../engine/tokenizer/pre-tokenizer';
 import { temporaryFolder } from '../../support/models';

@@ -2,7 +2,7 @@
 import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { beforeEach, describe, expect, test } from 'vitest';
-import { chooseBackend } from '../../../engine/runtime/backend';
+import { chooseBackend } from '../../../engine/loading/backend';
 import { Engine, type EngineOptions } from '../../../engine/runtime/engine';
 import { readVerdict, stateFolder, turnMetalOff, turnMetalOn } from '../../../engine/selftest/verdict';
 import { DEVICE_FAILED } from '../../../native/index';

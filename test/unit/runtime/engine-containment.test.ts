@@ -1,6 +1,7 @@
 // What goes wrong for one request is that request's alone.
 import { describe, expect, test } from 'vitest';
-import { Engine, type EngineOptions, type GenerateOptions } from '../../../engine/runtime/engine';
+import { Engine, type EngineOptions } from '../../../engine/runtime/engine';
+import type { GenerateOptions } from '../../../engine/runtime/request';
 import type { StepBatch } from '../../../native/index';
 import { expectedTokens, FakeModel, type FakeModelOptions } from '../support/fake-native';
 

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { type OpenedModel, openModel } from '../../../engine/runtime/model';
+import { type OpenedModel, openModel } from '../../../engine/loading/open-model';
 import type { DraftSource } from '../../../engine/speculation/draft-source';
 import { synthesize } from '../../../engine/synth/synthesize';
 import type { Sampling } from '../../../native/index';

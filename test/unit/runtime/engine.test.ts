@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { Engine, type EngineOptions, type GenerateOptions } from '../../../engine/runtime/engine';
+import { Engine, type EngineOptions } from '../../../engine/runtime/engine';
+import type { GenerateOptions } from '../../../engine/runtime/request';
 import type { StepTurns } from '../../../engine/runtime/step-arbiter';
 import type { DraftSource } from '../../../engine/speculation/draft-source';
 import type { StepBatch } from '../../../native/index';

@@ -1,6 +1,6 @@
 // Several tokens a step on the CPU: the bits of as many steps, told one by one, and ended where they are to end.
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { openModel } from '../../../engine/runtime/model';
+import { openModel } from '../../../engine/loading/open-model';
 import { loadNative, type NativeModel } from '../../../native/index';
 import { randomTokens } from '../../support/forward';
 import { makeModel, temporaryFolder } from '../../support/models';

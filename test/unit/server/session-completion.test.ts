@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, test } from 'vitest';
-import { FillCompletion } from '../../../engine/completion/fill-prompt';
 import type { CompletionFormat } from '../../../engine/families/family';
+import { FillCompletion } from '../../../engine/families/prompts/fill';
 import type { EngineSettings } from '../../../engine/protocol';
 import { serveStreams } from '../../../engine/server/server';
 import { DEFAULT_SETTINGS } from '../../../engine/server/settings';

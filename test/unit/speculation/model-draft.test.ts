@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { Engine, type EngineOptions, type GenerateOptions } from '../../../engine/runtime/engine';
+import { Engine, type EngineOptions } from '../../../engine/runtime/engine';
+import type { GenerateOptions } from '../../../engine/runtime/request';
 import { onBehalfOf, StepArbiter } from '../../../engine/runtime/step-arbiter';
 import { ModelDraft, vocabularyMismatch } from '../../../engine/speculation/model-draft';
 import { rankedVocabulary, trainedVocabulary, vocabularyHeader } from '../../../engine/synth/vocabulary';

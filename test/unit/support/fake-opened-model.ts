@@ -1,10 +1,11 @@
 // A whole model without weights: a small real tokenizer, Harmony, and the engine over the toy native model, which here
 // writes what a script says.
-import { HarmonyCompletion } from '../../../engine/completion/harmony-prompt';
+
 import type { ModelFamily } from '../../../engine/families/family';
-import { Harmony } from '../../../engine/harmony/harmony';
+import { HarmonyCompletion } from '../../../engine/families/harmony/completion';
+import { Harmony } from '../../../engine/families/harmony/harmony';
+import type { OpenedModel } from '../../../engine/loading/open-model';
 import { Engine, type EngineOptions } from '../../../engine/runtime/engine';
-import type { OpenedModel } from '../../../engine/runtime/model';
 import { trainedVocabulary, vocabularyHeader } from '../../../engine/synth/vocabulary';
 import { Tokenizer } from '../../../engine/tokenizer/tokenizer';
 import { FakeModel, type FakeModelOptions } from './fake-native';

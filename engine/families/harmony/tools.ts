@@ -1,5 +1,5 @@
 // Tools as gpt-oss was trained to read them: TypeScript declarations in a namespace, as its published chat template writes them.
-import { quote } from '../quote';
+import { quote } from '../../quote';
 
 export interface JsonSchema {
 	type?: string | string[];

@@ -1,10 +1,10 @@
 // The prompt of an inline completion for models that know nothing but to write on: the text before the cursor. They never see what
 // follows it; the filters take back what they repeat of it.
-import type { CompletionFile, CompletionFormat, CompletionPrompt } from '../families/family';
-import { PromptBuilder } from '../families/prompt-builder';
-import type { Tokenizer } from '../tokenizer/tokenizer';
-import { splitForHealing } from './token-healing';
-import type { Window } from './window';
+
+import type { Tokenizer } from '../../tokenizer/tokenizer';
+import type { CompletionFile, CompletionFormat, CompletionPrompt, Window } from '../family';
+import { PromptBuilder } from '../prompt-builder';
+import { splitForHealing } from './healing';
 
 export class ContinuationCompletion implements CompletionFormat {
 	readonly name = 'continuation';

@@ -2,10 +2,11 @@
 // malformed in about 4 % of turns (ggml-org/llama.cpp#27720): free text or `??` for a channel, doubled headers, a message
 // without its marker. Nothing here fails. Only what says `final` is the answer and ends the turn; what cannot be placed is
 // reasoning, unless the turn ends without an answer: then it is that.
-import type { AnswerEvent, AnswerParser, Channel } from '../families/family';
-import { StreamDecoder } from '../tokenizer/stream-decoder';
-import type { Harmony } from './harmony';
+
+import { StreamDecoder } from '../../tokenizer/stream-decoder';
+import type { AnswerEvent, AnswerParser, Channel } from '../family';
 import { type Header, type HeaderText, readHeader } from './header';
+import type { HarmonyVocabulary } from './tokens';
 
 export interface HarmonyParserOptions {
 	/** The channel the prompt has opened already (`Prompt.answer`); absent: the turn starts with its header. */
@@ -51,7 +52,7 @@ export class HarmonyParser implements AnswerParser {
 	private closedFinal = false;
 
 	constructor(
-		private readonly harmony: Harmony,
+		private readonly harmony: HarmonyVocabulary,
 		options: HarmonyParserOptions = {},
 	) {
 		this.decoder = new StreamDecoder(harmony.tokenizer);

@@ -1,10 +1,10 @@
 // The prompt of an inline completion for gpt-oss, a chat model: what follows the cursor is in the user's message, and the
 // assistant's turn is opened in its final channel with the code before the cursor, as if the model had written it. Typing
 // then only appends to the prompt.
-import type { CompletionFile, CompletionFormat, CompletionPrompt } from '../families/family';
-import type { Harmony } from '../harmony/harmony';
-import { splitForHealing } from './token-healing';
-import type { Window } from './window';
+
+import type { CompletionFile, CompletionFormat, CompletionPrompt, Window } from '../family';
+import { splitForHealing } from '../prompts/healing';
+import type { Harmony } from './harmony';
 
 const INSTRUCTIONS = `You complete code in a text editor. The user tells you which file is open and what text follows the cursor. \
 You answer with the file's text itself, which runs up to the cursor and is continued by you without a break.

@@ -1,5 +1,4 @@
 // Opens a model file: native weights, tokenizer and the engine that runs them.
-import { stat } from 'node:fs/promises';
 import {
 	type BackendChoice,
 	type GgufHeader,
@@ -11,27 +10,28 @@ import {
 } from '../../native/index';
 import { familyOf } from '../families/choose';
 import type { ModelFamily } from '../families/family';
+import type { MachineMemory } from '../machine/memory';
 import { describeModel } from '../models/describe';
 import { displayName } from '../models/display-name';
+import { isDraftHead, needOfDraft } from '../models/draft-need';
+import { readHeader } from '../models/header';
+import type { MemoryLimit, MemoryNeed } from '../models/memory-need';
 import {
 	alternatives,
-	draftHeadNeed,
-	draftModelNeed,
 	limitBytes,
 	type MemorySettings,
 	NotEnoughMemoryError,
 	needWith,
 	withDraft,
 } from '../models/memory-need';
-import { text, VOCABULARY_RULES, whyNotRun } from '../models/supported';
-import type { MachineMemory, MemoryLimit, MemoryNeed } from '../protocol';
+import { text, whyNotRun } from '../models/supported';
+import { Engine, type EngineOptions } from '../runtime/engine';
+import { onBehalfOf, StepArbiter } from '../runtime/step-arbiter';
 import { ModelDraft, vocabularyMismatch } from '../speculation/model-draft';
 import { PromptLookup } from '../speculation/prompt-lookup';
 import { Tokenizer } from '../tokenizer/tokenizer';
 import { formatBytes } from '../units';
 import { chooseBackend } from './backend';
-import { Engine, type EngineOptions } from './engine';
-import { onBehalfOf, StepArbiter } from './step-arbiter';
 
 export interface OpenOptions extends Omit<EngineOptions, 'contextTokens' | 'backendNote' | 'reopen'> {
 	/** Positions one request may span, or how to tell once the tokenizer is there. */
@@ -185,18 +185,6 @@ async function planDraft(
 	}
 }
 
-function isDraftHead(header: GgufHeader): boolean {
-	return header.metadata.get('general.architecture') === 'eagle3';
-}
-
-/** What a draft of a model takes beside it; undefined where the headers do not tell. */
-export function needOfDraft(draft: GgufHeader, target: GgufHeader, settings: MemorySettings): MemoryNeed | undefined {
-	const { sizes } = describeModel(draft);
-	const { sizes: targetSizes } = describeModel(target);
-	if (!sizes || !targetSizes) return undefined;
-	return isDraftHead(draft) ? draftHeadNeed(sizes, targetSizes, settings) : draftModelNeed(sizes, settings);
-}
-
 /** What drafts for a model with its name, or why nothing does. `source`: a model of its own; absent: a head. */
 interface Drafting {
 	source?: ModelDraft;
@@ -244,29 +232,4 @@ function headBytes(header: GgufHeader): number {
 
 function tensorBytes({ tensors }: GgufHeader, name: RegExp): number {
 	return tensors.filter((tensor) => name.test(tensor.name)).reduce((sum, { bytes }) => sum + bytes, 0);
-}
-
-/**
- * Reads a GGUF's header, and what the native core would say if its model were opened.
- * @throws a one-line error naming the file where it does not exist, cannot be read or is no GGUF.
- */
-export async function readHeader(file: string): Promise<GgufHeader> {
-	await checkReadable(file);
-	return loadNative().readGguf(file, VOCABULARY_RULES);
-}
-
-/** Says in plain words what is wrong with a path before the native core tries it. */
-export async function checkReadable(file: string): Promise<void> {
-	let stats: Awaited<ReturnType<typeof stat>>;
-	try {
-		stats = await stat(file);
-	} catch (error) {
-		const { code } = error as NodeJS.ErrnoException;
-		if (code === 'ENOENT' || code === 'ENOTDIR') throw new Error(`there is no file ${file}`);
-		throw new Error(`cannot read ${file}: ${(error as Error).message}`);
-	}
-	if (stats.isDirectory())
-		throw new Error(
-			`${file} is a folder, not a GGUF file; Select Model… and "hearth convert" convert a Hugging Face folder`,
-		);
 }

@@ -1,12 +1,12 @@
 // The prompt of an inline completion for models trained to fill in the middle: the text before the cursor, the text after it, then
 // the model writes what belongs between (Bavarian et al. 2022, arXiv 2207.14255, order prefix, suffix, middle). Where the model knows
 // repositories, parts of related files come first, as Qwen2.5-Coder's report gives it.
-import type { CompletionFile, CompletionFormat, CompletionPrompt } from '../families/family';
-import { PromptBuilder } from '../families/prompt-builder';
-import type { FillTokens } from '../families/special-tokens';
-import type { Tokenizer } from '../tokenizer/tokenizer';
-import { splitForHealing } from './token-healing';
-import type { Window } from './window';
+
+import type { Tokenizer } from '../../tokenizer/tokenizer';
+import type { CompletionFile, CompletionFormat, CompletionPrompt, Window } from '../family';
+import { PromptBuilder } from '../prompt-builder';
+import type { FillTokens } from '../special-tokens';
+import { splitForHealing } from './healing';
 
 /** Stands for the repository's name: which one it is says nothing, and the cache of one window's prompts serves another's. */
 const REPOSITORY = 'workspace';

@@ -3,7 +3,12 @@ import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import type { MachineMemory } from '../protocol';
+
+/** Of the machine, or what its container allows. Available is what could be had without pushing others out. */
+export interface MachineMemory {
+	totalBytes: number;
+	availableBytes: number;
+}
 
 /** Reads a file of the system; undefined where it is not there. */
 export type ReadSystemFile = (file: string) => string | undefined;

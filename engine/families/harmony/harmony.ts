@@ -1,9 +1,11 @@
 // Harmony, gpt-oss's conversation format (https://cookbook.openai.com/articles/openai-harmony): prompts as token ids. Special
 // tokens are put between the parts by id; every part is encoded as text, so nothing in it can become one.
-import type { ChatFormat, ChatPrompt } from '../families/family';
-import { PromptBuilder, type PromptPart } from '../families/prompt-builder';
-import type { Tokenizer } from '../tokenizer/tokenizer';
+
+import type { Tokenizer } from '../../tokenizer/tokenizer';
+import type { ChatFormat, ChatPrompt } from '../family';
+import { PromptBuilder, type PromptPart } from '../prompt-builder';
 import { HarmonyParser } from './parser';
+import type { HarmonyTokens, HarmonyVocabulary } from './tokens';
 import { type FunctionTool, renderTools } from './tools';
 
 export type Turn =
@@ -22,25 +24,11 @@ export interface Prompt extends Omit<ChatPrompt, 'turns'> {
 	answer?: string;
 }
 
-/** Ids of the special tokens, from the vocabulary by name. */
-export interface HarmonyTokens {
-	start: number;
-	message: number;
-	channel: number;
-	end: number;
-	return: number;
-	/** −1 where the vocabulary lacks one of these. */
-	call: number;
-	constrain: number;
-	endOfText: number;
-}
-
-export class Harmony implements ChatFormat {
+export class Harmony implements ChatFormat, HarmonyVocabulary {
 	readonly name = 'Harmony';
 	/** As OpenAI recommends. */
 	readonly sampling = { temperature: 1, topP: 1 };
 	readonly tokens: HarmonyTokens;
-	/** Generation ends with one of these; `<|end|>` is none, since the next message of the turn follows it. */
 	readonly stopIds: ReadonlySet<number>;
 
 	/** Throws where the vocabulary lacks a special token that every message needs. */

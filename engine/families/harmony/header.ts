@@ -1,6 +1,6 @@
 // The header of a message that a model wrote: `assistant to=functions.NAME<|channel|>commentary <|constrain|>json` and all that
 // models make of it. openai/harmony's own parser refuses what it does not know; here it is read as what it cannot do harm as.
-import type { Channel } from '../families/family';
+import type { Channel } from '../family';
 
 /** A header's texts as they came, without its special tokens. */
 export interface HeaderText {

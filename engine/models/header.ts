@@ -1,0 +1,29 @@
+// Reads the header of a model file: all that is asked about a model before its weights are opened.
+import { stat } from 'node:fs/promises';
+import { type GgufHeader, loadNative } from '../../native/index';
+import { VOCABULARY_RULES } from './supported';
+
+/**
+ * Reads a GGUF's header, and what the native core would say if its model were opened.
+ * @throws a one-line error naming the file where it does not exist, cannot be read or is no GGUF.
+ */
+export async function readHeader(file: string): Promise<GgufHeader> {
+	await checkReadable(file);
+	return loadNative().readGguf(file, VOCABULARY_RULES);
+}
+
+/** Says in plain words what is wrong with a path before the native core tries it. */
+export async function checkReadable(file: string): Promise<void> {
+	let stats: Awaited<ReturnType<typeof stat>>;
+	try {
+		stats = await stat(file);
+	} catch (error) {
+		const { code } = error as NodeJS.ErrnoException;
+		if (code === 'ENOENT' || code === 'ENOTDIR') throw new Error(`there is no file ${file}`);
+		throw new Error(`cannot read ${file}: ${(error as Error).message}`);
+	}
+	if (stats.isDirectory())
+		throw new Error(
+			`${file} is a folder, not a GGUF file; Select Model… and "hearth convert" convert a Hugging Face folder`,
+		);
+}

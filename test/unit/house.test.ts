@@ -1,0 +1,96 @@
+// The engine's house: which folder may import which. The lint refuses single imports (engine/floors.grit); this looks at all of them
+// together, so a mistake in the lint's own rules shows, too.
+import { readdirSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+import { expect, test } from 'vitest';
+
+const root = path.resolve(import.meta.dirname, '../..');
+
+/** What each file of a folder imports from the same folder: paths from the repository's root, types included. */
+function importsWithin(folder: string): Map<string, string[]> {
+	const names = readdirSync(path.join(root, folder), { recursive: true, encoding: 'utf8' })
+		.map((name) => path.posix.join(folder, name.replaceAll('\\', '/')))
+		.filter((name) => name.endsWith('.ts'));
+	const files = new Set(names);
+	return new Map(
+		names.map((name) => {
+			const text = readFileSync(path.join(root, name), 'utf8');
+			const specifiers = [...text.matchAll(/\b(?:from|import)\s*\(?\s*'(\.[^']*)'/g)].map(
+				([, specifier]) => specifier!,
+			);
+			const targets = specifiers.map((specifier) => path.posix.join(path.posix.dirname(name), specifier));
+			return [
+				name,
+				targets.flatMap((target) => [target, `${target}.ts`].filter((file) => files.has(file) && file !== name)),
+			];
+		}),
+	);
+}
+
+/** The first circle of a graph, as the names on the way round; undefined where there is none. */
+function circleOf(graph: ReadonlyMap<string, Iterable<string>>): string[] | undefined {
+	const done = new Set<string>();
+	const way: string[] = [];
+	const visit = (node: string): string[] | undefined => {
+		if (way.includes(node)) return [...way.slice(way.indexOf(node)), node];
+		if (done.has(node)) return undefined;
+		way.push(node);
+		for (const next of graph.get(node) ?? []) {
+			const circle = visit(next);
+			if (circle) return circle;
+		}
+		way.pop();
+		done.add(node);
+		return undefined;
+	};
+	for (const node of graph.keys()) {
+		const circle = visit(node);
+		if (circle) return circle;
+	}
+	return undefined;
+}
+
+/** The same graph with each file replaced by its room: a folder of engine/, or a file that lies beside the folders. */
+function byRoom(files: ReadonlyMap<string, readonly string[]>): Map<string, Set<string>> {
+	const roomOf = (file: string) => file.split('/').slice(0, 2).join('/');
+	const rooms = new Map<string, Set<string>>();
+	for (const [file, targets] of files) {
+		const room = rooms.get(roomOf(file)) ?? new Set();
+		for (const target of targets.map(roomOf)) if (target !== roomOf(file)) room.add(target);
+		rooms.set(roomOf(file), room);
+	}
+	return rooms;
+}
+
+const engine = importsWithin('engine');
+
+test('a circle is found, and only where there is one', () => {
+	const line: [string, string[]][] = [
+		['a', ['b', 'c']],
+		['b', ['c']],
+		['c', []],
+	];
+	expect(circleOf(new Map(line))).toBeUndefined();
+	expect(circleOf(new Map([...line, ['c', ['a']]]))).toEqual(['a', 'b', 'c', 'a']);
+});
+
+test('no files of the engine import each other in a circle', () => {
+	expect(engine.size).toBeGreaterThan(200);
+	expect([...engine.values()].flat().length).toBeGreaterThan(600);
+	expect(circleOf(engine)).toBeUndefined();
+});
+
+test('no folders of the engine import each other in a circle', () => {
+	expect(circleOf(byRoom(engine))).toBeUndefined();
+});
+
+test('every folder of the engine stands on a floor', () => {
+	const rules = readFileSync(path.join(root, 'engine/floors.grit'), 'utf8').replace(/^\/\/.*$/gm, '');
+	const rooms = [...byRoom(engine).keys()].map((room) => path.basename(room, '.ts'));
+	expect(rooms.filter((room) => !new RegExp(`\\b${room}\\b`).test(rules))).toEqual([]);
+});
+
+test('only the server knows the wire', () => {
+	const importers = [...engine].filter(([, targets]) => targets.includes('engine/protocol.ts')).map(([file]) => file);
+	expect(importers.filter((file) => !file.startsWith('engine/server/'))).toEqual([]);
+});
