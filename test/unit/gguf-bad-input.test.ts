@@ -419,7 +419,8 @@ describe('random damage', () => {
 				{ patches: [{ offset: field.offset, hex: 'ff'.repeat(field.bytes) }] },
 			]);
 		const { usage } = await openAll(damages, Math.ceil(2000 / damages.length) + 1);
-		expect(usage.last.files).toBe(usage.first.files);
+		// Fewer is no leak: what Node itself keeps open comes and goes.
+		expect(usage.last.files).toBeLessThanOrEqual(usage.first.files);
 		expect(usage.last.mappings).toBe(0);
 		expect(usage.last.threads).toBeLessThanOrEqual(usage.first.threads);
 		// One header takes about 300 kB parsed: 2,000 kept would be 600 MB.
