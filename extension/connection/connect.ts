@@ -71,6 +71,15 @@ export function nodeEnvironment(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
 	return { ...rest, ELECTRON_RUN_AS_NODE: '1' };
 }
 
+/**
+ * Arguments of Node.js that let a debugger attach to the engine. A developer sets `HEARTH_ENGINE_INSPECT` to a port where the
+ * editor is started (.vscode/launch.json does); without a port there, or with anything that is none, no debugger can attach.
+ */
+export function inspectArguments(env: NodeJS.ProcessEnv): string[] {
+	const { HEARTH_ENGINE_INSPECT: port = '' } = env;
+	return /^\d{1,5}$/.test(port) && Number(port) > 0 && Number(port) < 65_536 ? [`--inspect=127.0.0.1:${port}`] : [];
+}
+
 function spawnDetached(endpoint: Endpoint, launch: Launch): ChildProcess {
 	// Standard error goes to a file, not to a pipe: the engine may outlive this window, and a pipe would break then.
 	const log = openSync(endpoint.log, logFlags(endpoint.log), 0o600);

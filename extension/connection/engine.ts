@@ -25,7 +25,7 @@ import {
 import type { EngineView } from '../../webview/messages';
 import { DOCUMENT_SELECTOR, fitsMessage } from '../completion/documents';
 import { HearthClient } from './client';
-import { connectOrLaunch, nodeEnvironment } from './connect';
+import { connectOrLaunch, inspectArguments, nodeEnvironment } from './connect';
 import { buildId, type Endpoint, endpointCandidates, prepareEndpoint } from './endpoint';
 import { LogFollower } from './logFollower';
 import { RestartPolicy } from './restartPolicy';
@@ -218,7 +218,10 @@ export class Engine implements vscode.Disposable {
 		try {
 			const { socket, child } = await connectOrLaunch(endpoint, {
 				command: process.execPath,
-				args: [engineFile, 'serve', '--socket', endpoint.socket, '--linger', String(LINGER_SECONDS)],
+				args: [
+					...inspectArguments(process.env),
+					...[engineFile, 'serve', '--socket', endpoint.socket, '--linger', String(LINGER_SECONDS)],
+				],
 				env: nodeEnvironment(process.env),
 				cwd: endpoint.directory,
 			});

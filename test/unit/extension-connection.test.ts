@@ -14,7 +14,7 @@ import type { Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { connectOrLaunch, LaunchError, nodeEnvironment } from '../../extension/connection/connect';
+import { connectOrLaunch, inspectArguments, LaunchError, nodeEnvironment } from '../../extension/connection/connect';
 import {
 	buildId,
 	type Endpoint,
@@ -270,6 +270,21 @@ describe('connecting', () => {
 		expect(next.child).toBeUndefined();
 		expect(next.engine).toBe(Number(output));
 		await endEngine(next.socket);
+	});
+
+	it('lets a debugger attach to the engine at the port that a developer names, and at no other', async () => {
+		const [argument] = inspectArguments({ HEARTH_ENGINE_INSPECT: '9230' });
+		expect(argument).toBe('--inspect=127.0.0.1:9230');
+		for (const port of ['', '0', '65536', '0.0.0.0:9230', '9230 --eval=1', 'yes'])
+			expect(inspectArguments({ HEARTH_ENGINE_INSPECT: port })).toEqual([]);
+		expect(inspectArguments({})).toEqual([]);
+		// Any free port here: other tests may have a debugger of their own.
+		const inspected = [argument!.replace('9230', '0'), script, endpoint.socket];
+		const { socket } = await connectOrLaunch(endpoint, launch(inspected));
+		sockets.push(socket);
+		await new Promise((resolve) => socket.once('data', resolve));
+		await endEngine(socket);
+		expect(readFileSync(endpoint.log, 'utf8')).toContain('Debugger listening on ws://127.0.0.1:');
 	});
 
 	it('keeps debuggers and options of the editor out of the engine', () => {
