@@ -58,7 +58,7 @@ describe('chat', () => {
 		await answer.locator('.reasoning .label', { hasText: 'Thought for' }).waitFor();
 		expect(await answer.locator('.reasoning').getAttribute('open')).toBeNull();
 		expect(await answer.locator('.stats').textContent()).toContain('tok/s');
-		await window.screenshot('chat', { forReadme: true });
+		await window.screenshot('chat-answer');
 	});
 
 	test('its code goes to the clipboard and into the editor', async () => {

@@ -25,7 +25,7 @@ describe('completions', () => {
 		const suggestion = await window.waitForGhostText();
 		recordMilliseconds('ghostText', await elapsed());
 		expect(suggestion).toContain('return a + b;');
-		await window.screenshot('completion', { forReadme: true });
+		await window.screenshot('completion-suggested');
 
 		await window.press('Tab');
 		const saved = async () => {

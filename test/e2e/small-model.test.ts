@@ -1,4 +1,6 @@
-// A real model, if a small one: its ghost text, and how long it takes to appear once what is before it is in the cache.
+// A real model, if a small one: its ghost text, how long that takes to appear once the text before the cursor is in the cache,
+// its chat and its benchmark. The README's pictures are taken here, because the demo model of the other tests recites what it
+// was made to know, at a speed that no model of use has.
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
 import { recordMilliseconds, stepsOf, VsCode, type Window } from './workbench';
 
@@ -23,8 +25,14 @@ describe.skipIf(!smollm2)('SmolLM2-135M-Instruct', () => {
 
 	beforeAll(async () => {
 		vscode = await VsCode.start('small-model', {
-			files: { 'helpers.ts': '// Small helpers.\n' },
-			settings: { 'hearth.modelPath': smollm2, 'hearth.completions.multiline': 'never' },
+			files: { 'helpers.ts': '// Small helpers.\n', 'math.ts': '// Sums and sequences.\n' },
+			settings: {
+				'hearth.modelPath': smollm2,
+				'hearth.completions.multiline': 'never',
+				'hearth.chat.temperature': 0,
+				'hearth.benchmark.tests': 'quick',
+				'hearth.benchmark.repetitions': 2,
+			},
 		});
 		window = await vscode.openWindow();
 		await window.ready();
@@ -54,6 +62,39 @@ describe.skipIf(!smollm2)('SmolLM2-135M-Instruct', () => {
 		const median = times.sort((a, b) => a - b)[Math.floor(times.length / 2)]!;
 		recordMilliseconds('smallModelGhostTextMedian', median);
 		await window.screenshot('small-model');
+	});
+
+	test('completes the body of a function', async () => {
+		await window.openFile('math.ts');
+		await window.press('Control+End');
+		await window.type('\n// Adds two numbers.\nexport function add(a: number, b: number): number {\n');
+		expect(await window.waitForGhostText()).toContain('return a + b;');
+		await window.screenshot('completion', { forReadme: true });
+		await window.press('Tab');
+		await window.save();
+	});
+
+	test('answers in the chat', async () => {
+		await window.runCommand('Hearth: Focus Chat');
+		const chat = await window.webview('#prompt');
+		await chat.locator('#prompt').waitFor();
+		await window.widenSideBar(620);
+		await chat.locator('#prompt').click();
+		await window.type('Write a TypeScript function that reverses a string.');
+		await window.press('Enter');
+		const answer = chat.locator('.message.assistant[data-last][data-state="done"]');
+		await answer.waitFor();
+		expect(await answer.locator('.body').textContent()).toContain(".split('').reverse().join('')");
+		await window.screenshot('chat', { forReadme: true });
+	});
+
+	test('is measured by the benchmark', async () => {
+		await window.runCommand('Hearth: Run Benchmark');
+		const report = await window.webview('table');
+		await report.locator('svg').first().waitFor();
+		await window.press('Control+B'); // the side bar has nothing to say here
+		await window.page.locator('.part.sidebar').waitFor({ state: 'hidden' });
+		await window.screenshot('benchmark', { forReadme: true });
 	});
 
 	test('no process is left', async () => {
