@@ -146,6 +146,58 @@ test('only what means a date asks for the time of day', () => {
 	expect('localDate(new Date(), at)').not.toMatch(asks);
 });
 
+describe('docs/language-server.md', () => {
+	const withoutComments = (file: string): string => read(file).replace(/\/\*\*[\s\S]*?\*\//g, '');
+	const protocol = withoutComments('engine/protocol.ts');
+	/** The engine's folders have the types of what a message says of their work. */
+	const sources = readdirSync(path.join(root, 'engine'), { recursive: true, encoding: 'utf8' })
+		.filter((name) => name.endsWith('.ts'))
+		.map((name) => withoutComments(path.join('engine', name)))
+		.join('\n');
+	const document = read('docs/language-server.md');
+	/** Method, and the type of its parameters as it is written; a request without parameters has none. */
+	const messages = [
+		...protocol.matchAll(/new (?:Request|Notification)Type0?<([^(]*)>\(\s*'(hearth\/\w+)',?\s*\)/g),
+	].map(([, types, method]) => [method!, types!] as const);
+	const rows = new Map(
+		[...document.matchAll(/^\| `(hearth\/\w+)` \|([^|]*)\|/gm)].map(([, name, cell]) => [name, cell]),
+	);
+	/** The fields of a type by its name, of what it extends, too; or of one that is written out. */
+	const fieldsOf = (type: string): string[] => {
+		const name = /^\w+/.exec(type)?.[0];
+		const names = (text: string) => [...text.matchAll(/(?:^\t|[{;] ?)(\w+)\??: /gm)].map(([, field]) => field!);
+		if (name === undefined) return names(type.slice(0, type.indexOf('}')));
+		const alias = new RegExp(`^export type ${name} = (\\w+);`, 'm').exec(sources)?.[1];
+		if (alias) return fieldsOf(alias);
+		const [, others, body] =
+			new RegExp(`^export interface ${name} (?:extends (.*) )?\\{\\n([\\s\\S]*?)^\\}`, 'm').exec(sources) ?? [];
+		return [...(others?.split(', ').flatMap(fieldsOf) ?? []), ...names(body ?? '')];
+	};
+
+	test('has a row for each message of the protocol, and none for others', () => {
+		expect(messages.length).toBeGreaterThan(10);
+		expect([...rows.keys()].sort()).toEqual(messages.map(([method]) => method).sort());
+	});
+
+	test('names each parameter of each request', () => {
+		expect(fieldsOf('ChatParams, ChatResult, void')).toContain('partialResultToken');
+		expect(fieldsOf('{ id: string; discard: boolean }, void, void')).toEqual(['id', 'discard']);
+		for (const [method, types] of messages) {
+			if (method === 'hearth/didChangeStatus' || /^(void|EngineStatus)\b/.test(types)) continue;
+			const fields = fieldsOf(types);
+			const named = [...rows.get(method)!.matchAll(/`(\w+)\??`/g)].map(([, field]) => field!);
+			expect(fields.length, method).toBeGreaterThan(0);
+			expect(named, method).toEqual(expect.arrayContaining(fields));
+		}
+	});
+
+	test('has each error of the protocol with its code', () => {
+		const codes = [.../ErrorCode = \{([^}]*)\}/.exec(protocol)![1]!.matchAll(/(\w+): -(\d+)/g)];
+		expect(codes.length).toBeGreaterThan(5);
+		for (const [, name, code] of codes) expect(document).toContain(`| −${code} | \`${name}\` |`);
+	});
+});
+
 describe('documents', () => {
 	test('docs/dependencies.md has a line for every dependency and none for others', () => {
 		const documented = [...read('docs/dependencies.md').matchAll(/^\| `([^`]+)` \|/gm)].map(([, name]) => name);
