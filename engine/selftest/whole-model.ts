@@ -6,7 +6,7 @@ import type { WholeModelCheck } from './report';
 
 /** Beyond the sliding window, so that a fault in it shows. */
 const TOKENS = 150;
-/** Mean divergence from the F32 reference in nats. The CPU's int8 activations stay below 0.05 on such models (docs/performance.md). */
+/** Mean divergence from the F32 reference in nats. The CPU's int8 activations stay below 0.05 on such models (docs/performance-log.md). */
 const SMALL_MODEL_LIMIT = { cpu: 0.1, metal: 0.01 };
 /** Of Metal from the CPU on a user's model, whose own rounding is most of it. */
 const USER_MODEL_LIMIT = 0.1;

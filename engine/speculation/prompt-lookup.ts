@@ -18,7 +18,7 @@ const MAX_CANDIDATES = 24;
 
 /**
  * Kinds of matches by the tokens that agree, at least: text that has gone on as before for long goes on so, above all where it was
- * being copied. docs/performance.md has what telling them apart brings.
+ * being copied. docs/performance-log.md has what telling them apart brings.
  */
 const KINDS: readonly (DraftGround & { near: boolean; tokens: number })[] = [
 	{ near: true, tokens: 64, kind: 12, prior: 0.98 },
