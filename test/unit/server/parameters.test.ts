@@ -1,5 +1,6 @@
 import { afterEach, describe, expect, test, vi } from 'vitest';
-import type { ChatResult } from '../../../engine/protocol';
+import { RequestType } from 'vscode-jsonrpc';
+import * as protocol from '../../../engine/protocol';
 import { parameterProblem } from '../../../engine/server/parameters';
 import { serveStreams } from '../../../engine/server/server';
 import { DEFAULT_SETTINGS } from '../../../engine/server/settings';
@@ -182,6 +183,16 @@ describe('what is wrong is named', () => {
 	});
 });
 
+test('the parameters of each request of the protocol are checked, and there are good ones of it here', () => {
+	const methods = Object.values(protocol).flatMap((value) =>
+		value instanceof RequestType && value.numberOfParams > 0 ? [value.method] : [],
+	);
+	expect(methods.length).toBeGreaterThan(8);
+	expect(Object.keys(GOOD)).toEqual(expect.arrayContaining(methods));
+	// Of a request whose parameters nothing checks, any list would do.
+	for (const method of methods) expect(parameterProblem(method, [])).toContain('must be an object, not a list');
+});
+
 test('a request with wrong parameters is an error of its own; a notification is left out and logged', async () => {
 	const client = await start();
 	const wrong = { ...GOOD['hearth/chat'], messages: [{ role: 'user', content: [{ type: 'text', text: 'Hi' }] }] };
@@ -262,7 +273,7 @@ function mutate(random: () => number, value: unknown): unknown {
 test('whatever a client sends, others get their answers and it gets its own', async () => {
 	const client = await start();
 	const other = () =>
-		client.connection.sendRequest<ChatResult>('hearth/chat', {
+		client.connection.sendRequest<protocol.ChatResult>('hearth/chat', {
 			...{ conversationId: 'other', messages: [{ role: 'user', content: 'Hi' }] },
 		});
 	const random = seededRandom(9);
