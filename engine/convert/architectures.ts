@@ -28,10 +28,10 @@ interface Architecture {
 /** By `architectures[0]` of config.json. */
 const ARCHITECTURES: Record<string, Architecture> = {
 	GptOssForCausalLM: { name: 'gpt-oss', modelType: 'gpt_oss', plan: planGptOss },
-	LlamaForCausalLM: { name: 'llama', modelType: 'llama', plan: planDense },
-	Qwen2ForCausalLM: { name: 'qwen2', modelType: 'qwen2', plan: planDense },
-	Qwen3ForCausalLM: { name: 'qwen3', modelType: 'qwen3', plan: planDense },
-	Qwen3MoeForCausalLM: { name: 'qwen3moe', modelType: 'qwen3_moe', plan: planDense },
+	LlamaForCausalLM: { name: 'llama', modelType: 'llama', plan: planLlamaLike },
+	Qwen2ForCausalLM: { name: 'qwen2', modelType: 'qwen2', plan: planLlamaLike },
+	Qwen3ForCausalLM: { name: 'qwen3', modelType: 'qwen3', plan: planLlamaLike },
+	Qwen3MoeForCausalLM: { name: 'qwen3moe', modelType: 'qwen3_moe', plan: planLlamaLike },
 };
 
 const MAX_LENGTH = 2 ** 24;
@@ -134,7 +134,7 @@ function planEmbeddings(plan: Plan, config: JsonObject, { vocabulary, embedding 
 }
 
 /** llama and its like: they differ in biases, norms of the heads, and experts in place of the dense feed-forward. */
-function planDense(plan: Plan, config: JsonObject, sizes: Sizes): void {
+function planLlamaLike(plan: Plan, config: JsonObject, sizes: Sizes): void {
 	const { name } = architectureOf(config);
 	const experts = name === 'qwen3moe' ? readExperts(plan, config) : undefined;
 	const { embedding, feedForward, headLength } = sizes;

@@ -59,14 +59,14 @@ export interface TensorPlan extends Pick<GgufTensor, 'name' | 'type' | 'shape'> 
 /** RoPE of gpt-oss (model card, `gpt_oss/torch/model.py`). */
 export const rope = { frequencyBase: 150_000, scalingFactor: 32, originalContextLength: 4096 };
 /** RoPE of the others: contexts as short as tests are. */
-const denseRope = { frequencyBase: 10_000, scalingFactor: 4, originalContextLength: 128 };
+const usualRope = { frequencyBase: 10_000, scalingFactor: 4, originalContextLength: 128 };
 export const rmsEpsilon = 1e-5;
 
 const hasExperts = ({ architecture }: ModelShape) => architecture === 'gpt-oss' || architecture === 'qwen3moe';
 
 /** What Llama 3 divides each pair's frequency by (transformers, `_compute_llama3_parameters`; factors 1 and 4). */
 export function llama3Divisors(headLength: number): Float32Array {
-	const { frequencyBase, scalingFactor, originalContextLength } = denseRope;
+	const { frequencyBase, scalingFactor, originalContextLength } = usualRope;
 	return Float32Array.from({ length: headLength / 2 }, (_, i) => {
 		const turns = originalContextLength / (2 * Math.PI * frequencyBase ** ((2 * i) / headLength));
 		const keep = Math.min(1, Math.max(0, (turns - 1) / (4 - 1)));
@@ -193,7 +193,7 @@ export function metadataOf(shape: ModelShape, vocabulary: Vocabulary, name: stri
 	if (gptOss) u32(`${architecture}.attention.sliding_window`, shape.slidingWindow);
 	f32(`${architecture}.attention.layer_norm_rms_epsilon`, rmsEpsilon);
 	if (architecture === 'llama') u32(`${architecture}.rope.dimension_count`, shape.headLength);
-	const { frequencyBase, scalingFactor, originalContextLength } = gptOss ? rope : denseRope;
+	const { frequencyBase, scalingFactor, originalContextLength } = gptOss ? rope : usualRope;
 	f32(`${architecture}.rope.freq_base`, frequencyBase);
 	if (shape.ropeScaling === 'linear' || shape.ropeScaling === 'yarn') {
 		string(`${architecture}.rope.scaling.type`, shape.ropeScaling);

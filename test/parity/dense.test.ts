@@ -7,13 +7,13 @@ import type { ModelShape } from '../../engine/synth/architecture';
 import { type KernelSet, loadNative, type RopeMode } from '../../native/index';
 import { forward, randomTokens } from '../support/forward';
 import { type RawValue, scalar, withMetadata } from '../support/gguf-edit';
-import { denseShapes, makeModel, temporaryFolder } from '../support/models';
+import { makeModel, otherShapes, temporaryFolder } from '../support/models';
 import { distances, mean, type PositionDistance } from './distance';
 import { llamaLogits, type Prompt } from './llama';
 
 const folder = temporaryFolder();
 const native = loadNative();
-const names = Object.keys(denseShapes) as (keyof typeof denseShapes)[];
+const names = Object.keys(otherShapes) as (keyof typeof otherShapes)[];
 
 /** Within a cache block, and beyond the 128 positions that RoPE's scalings extend. */
 function promptsFor(vocabulary: number): Prompt[] {
@@ -29,8 +29,8 @@ const results = new Map<string, { hearth: PositionDistance[]; llama: PositionDis
 /** The default, but for gpt-oss, where llama.cpp differs from the publisher in rounding YaRN's correction range. */
 const ropeOf = (name: string): RopeMode => (name.startsWith('gpt-oss') ? 'llamacpp' : 'reference');
 
-async function measure(name: keyof typeof denseShapes): Promise<void> {
-	const file = await makeModel(folder, name.replaceAll(/\W+/g, '-'), denseShapes[name]);
+async function measure(name: keyof typeof otherShapes): Promise<void> {
+	const file = await makeModel(folder, name.replaceAll(/\W+/g, '-'), otherShapes[name]);
 	const logitsOf = async (kernels: 'auto' | 'reference', prompts?: Prompt[]) => {
 		const model = await native.openModel(file, { kernels, rope: ropeOf(name), threads: 1 });
 		const vocabulary = model.info.vocabularySize;

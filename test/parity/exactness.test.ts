@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { ModelShape } from '../../engine/synth/architecture';
 import { loadNative, type NativeModel } from '../../native/index';
 import { forward, randomTokens } from '../support/forward';
-import { denseShapes, shapes as gptOssShapes, makeModel, temporaryFolder } from '../support/models';
+import { shapes as gptOssShapes, makeModel, otherShapes, temporaryFolder } from '../support/models';
 import { distances, mean } from './distance';
 
 const folder = temporaryFolder();
@@ -17,7 +17,7 @@ const shapes: Record<string, Partial<ModelShape>> = {
 	...Object.fromEntries(
 		(
 			['llama, Q6_K and Q4_K', 'qwen2 with YaRN, Q5_0, tied', 'qwen3, Q5_K, tied', 'qwen3moe, Q4_1 and Q4_K'] as const
-		).map((name) => [name, denseShapes[name]]),
+		).map((name) => [name, otherShapes[name]]),
 	),
 };
 

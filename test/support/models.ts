@@ -53,24 +53,24 @@ export const shapes = {
 	},
 } as const satisfies Record<string, Partial<ModelShape>>;
 
-/** Models beside gpt-oss: each architecture, tensor type, RoPE scaling, tied and untied, with small and large groups of heads. */
-const dense = { layers: 3, embedding: 256, feedForward: 256, heads: 4, headsKv: 2, headLength: 64 } as const;
-export const denseShapes = {
+/** Models beside the gpt-oss ones of `shapes`: each architecture, tensor type, RoPE scaling, tied and untied, with small and large groups of heads. */
+const usual = { layers: 3, embedding: 256, feedForward: 256, heads: 4, headsKv: 2, headLength: 64 } as const;
+export const otherShapes = {
 	'llama, F32': {
-		...{ ...dense, architecture: 'llama', embedding: 96, feedForward: 80, headsKv: 4, headLength: 24 },
+		...{ ...usual, architecture: 'llama', embedding: 96, feedForward: 80, headsKv: 4, headLength: 24 },
 		...{ attentionType: 'F32', feedForwardType: 'F32' },
 	},
 	'llama with Llama 3 scaling, F16, tied': {
-		...{ ...dense, architecture: 'llama', ropeScaling: 'llama3', tied: true },
+		...{ ...usual, architecture: 'llama', ropeScaling: 'llama3', tied: true },
 		...{ attentionType: 'F16', feedForwardType: 'F16' },
 	},
 	'llama with linear scaling, Q4_0': {
-		...{ ...dense, architecture: 'llama', ropeScaling: 'linear', embedding: 160, feedForward: 224 },
+		...{ ...usual, architecture: 'llama', ropeScaling: 'linear', embedding: 160, feedForward: 224 },
 		...{ attentionType: 'Q4_0', feedForwardType: 'Q4_0' },
 	},
 	'llama, Q8_0 and Q4_1, tied': {
 		...{
-			...dense,
+			...usual,
 			architecture: 'llama',
 			embedding: 288,
 			feedForward: 352,
@@ -82,35 +82,35 @@ export const denseShapes = {
 		...{ attentionType: 'Q8_0', feedForwardType: 'Q4_1' },
 	},
 	'llama, Q6_K and Q4_K': {
-		...{ ...dense, architecture: 'llama', feedForward: 512 },
+		...{ ...usual, architecture: 'llama', feedForward: 512 },
 		...{ attentionType: 'Q6_K', feedForwardType: 'Q4_K' },
 	},
 	'qwen2, BF16': {
-		...{ ...dense, architecture: 'qwen2', headsKv: 1 },
+		...{ ...usual, architecture: 'qwen2', headsKv: 1 },
 		...{ attentionType: 'BF16', feedForwardType: 'BF16' },
 	},
 	'qwen2 with YaRN, Q5_0, tied': {
-		...{ ...dense, architecture: 'qwen2', ropeScaling: 'yarn', tied: true },
+		...{ ...usual, architecture: 'qwen2', ropeScaling: 'yarn', tied: true },
 		...{ attentionType: 'Q5_0', feedForwardType: 'Q5_0' },
 	},
 	'qwen2, Q4_K and Q6_K': {
-		...{ ...dense, architecture: 'qwen2', heads: 2, headsKv: 1, headLength: 128 },
+		...{ ...usual, architecture: 'qwen2', heads: 2, headsKv: 1, headLength: 128 },
 		...{ attentionType: 'Q4_K', feedForwardType: 'Q6_K' },
 	},
 	'qwen3, Q5_1': {
-		...{ ...dense, architecture: 'qwen3', heads: 8, headLength: 64 },
+		...{ ...usual, architecture: 'qwen3', heads: 8, headLength: 64 },
 		...{ attentionType: 'Q5_1', feedForwardType: 'Q5_1' },
 	},
 	'qwen3, Q5_K, tied': {
-		...{ ...dense, architecture: 'qwen3', headLength: 128, tied: true },
+		...{ ...usual, architecture: 'qwen3', headLength: 128, tied: true },
 		...{ attentionType: 'Q5_K', feedForwardType: 'Q5_K' },
 	},
 	'qwen3moe, Q4_1 and Q4_K': {
-		...{ ...dense, architecture: 'qwen3moe', experts: 16, expertsUsed: 4 },
+		...{ ...usual, architecture: 'qwen3moe', experts: 16, expertsUsed: 4 },
 		...{ attentionType: 'Q4_1', feedForwardType: 'Q4_K' },
 	},
 	'gpt-oss, Q4_K and Q5_K': {
-		...{ ...dense, architecture: 'gpt-oss', experts: 8, expertsUsed: 2 },
+		...{ ...usual, architecture: 'gpt-oss', experts: 8, expertsUsed: 2 },
 		...{ attentionType: 'Q4_K', feedForwardType: 'Q5_K' },
 	},
 } as const satisfies Record<string, Partial<ModelShape>>;

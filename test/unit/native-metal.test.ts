@@ -20,7 +20,7 @@ import { distances, mean } from '../parity/distance';
 import { bundleCli } from '../support/cli';
 import { forward, randomTokens } from '../support/forward';
 import { metalTools } from '../support/metal';
-import { denseShapes, makeModel, shapes, temporaryFolder } from '../support/models';
+import { makeModel, otherShapes, shapes, temporaryFolder } from '../support/models';
 import { claimingSpeed, Decoder, type Decoding } from '../support/rounds';
 
 const root = path.resolve(import.meta.dirname, '..', '..');
@@ -28,13 +28,13 @@ const addon = path.join(root, 'dist', 'native', 'metal', 'hearth.node');
 const folder = temporaryFolder();
 const greedy: Sampling = { temperature: 0, topK: 0, topP: 1, minP: 0, seed: 0 };
 /** Of the dense shapes those that between them have every architecture, RoPE scaling and kind of block. */
-const dense: (keyof typeof denseShapes)[] = [
+const dense: (keyof typeof otherShapes)[] = [
 	...(['llama, F32', 'llama with Llama 3 scaling, F16, tied', 'llama, Q8_0 and Q4_1, tied'] as const),
 	...(['qwen2 with YaRN, Q5_0, tied', 'qwen2, Q4_K and Q6_K', 'qwen3, Q5_K, tied', 'qwen3moe, Q4_1 and Q4_K'] as const),
 ];
 const models: Record<string, Partial<ModelShape>> = {
 	...shapes,
-	...Object.fromEntries(dense.map((name) => [name, denseShapes[name]])),
+	...Object.fromEntries(dense.map((name) => [name, otherShapes[name]])),
 };
 const range = (count: number, first = 0) => Array.from({ length: count }, (_, i) => first + i);
 
@@ -155,9 +155,9 @@ describe.runIf(metalTools())('Metal, emulated', () => {
 	// A cache of 8 bits turns near ties between experts around, so all of them are used.
 	const withSinks = { ...shapes['32 experts, Q8_0'], experts: 4 } as const;
 	test.each([
-		['heads with norms', denseShapes['qwen3, Q5_K, tied']],
+		['heads with norms', otherShapes['qwen3, Q5_K, tied']],
 		['a window and sinks', withSinks],
-		['a length that is no multiple of 32', denseShapes['llama, F32']],
+		['a length that is no multiple of 32', otherShapes['llama, F32']],
 	] as const)('a Q8_0 cache: %s', async (name, shape) => {
 		const file = await makeModel(folder, `q8-${name.replaceAll(' ', '-')}`, { ...shape, layers: 2 });
 		const model = await open(file);
@@ -182,7 +182,7 @@ describe.runIf(metalTools())('Metal, emulated', () => {
 	});
 
 	test('with a Q8_0 cache the engine computes on Metal; what only the CPU has is refused by name', async () => {
-		const file = await makeModel(folder, 'q8-engine', { ...denseShapes['llama, F32'], layers: 2 });
+		const file = await makeModel(folder, 'q8-engine', { ...otherShapes['llama, F32'], layers: 2 });
 		const notes: string[] = [];
 		const options = {
 			contextTokens: 64,

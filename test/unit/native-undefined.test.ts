@@ -7,12 +7,12 @@ import { beforeAll, describe, expect, test } from 'vitest';
 import { buildNative } from '../../native/build.mjs';
 import { loadNative } from '../../native/index';
 import { metalTools } from '../support/metal';
-import { denseShapes, makeModel, shapes, temporaryFolder } from '../support/models';
+import { makeModel, otherShapes, shapes, temporaryFolder } from '../support/models';
 
 const run = promisify(execFile);
 const programs = path.resolve(import.meta.dirname, '..', '..', 'dist', 'native', 'undefined');
 const folder = temporaryFolder();
-const models = { ...shapes, ...denseShapes };
+const models = { ...shapes, ...otherShapes };
 /** Those whose files are compiled with the sanitizer (native/targets.mjs). */
 const kernels = loadNative()
 	.cpuInfo()
