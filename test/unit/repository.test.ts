@@ -1,6 +1,6 @@
 // The repository's own rules: layers that the lint keeps apart, and documents that name everything they should.
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -220,7 +220,22 @@ describe('documents', () => {
 		}
 	});
 
-	test.each(['README.md', 'docs/architecture.md'])('%s names only scripts and files that exist', (document) => {
+	const all = [
+		'README.md',
+		'CONTRIBUTING.md',
+		...readdirSync(path.join(root, 'docs'))
+			.filter((name) => name.endsWith('.md'))
+			.map((name) => `docs/${name}`),
+	];
+	test.each(all.filter((name) => name !== 'docs/performance-log.md'))('%s names paths that exist', (document) => {
+		const paths = [...read(document).matchAll(/`((?:engine|extension|native|scripts|test|webview)\/[\w./-]*)`/g)];
+		const there = ([, file]: RegExpMatchArray) => existsSync(path.join(root, file!));
+		expect(paths.filter((each) => !there(each) && !/NAME|test\/output/.test(each[1]!)).map(([, file]) => file)).toEqual(
+			[],
+		);
+	});
+
+	test.each(all)('%s names only scripts and files that exist', (document) => {
 		const text = read(document);
 		for (const [, script] of text.matchAll(/npm run ([\w:]+)/g))
 			expect(manifest.scripts).toHaveProperty([script ?? '']);
