@@ -7,6 +7,7 @@ import { type AnswerParser, type Channel, requireChat } from '../families/family
 import { type OpenedModel, openModel } from '../loading/open-model';
 import { messageOf } from '../quote';
 import type { GenerateResult } from '../runtime/request';
+import { SETTINGS } from '../settings';
 import { StreamDecoder } from '../tokenizer/stream-decoder';
 import {
 	choiceOption,
@@ -72,8 +73,10 @@ export async function generate(args: string[]): Promise<void> {
 	const given = [values.prompt, values['prompt-file'], values.tokens].filter((value) => value !== undefined);
 	if (given.length > 1) throw new UsageError('give one of --prompt, --prompt-file and --tokens');
 	if (values.chat && values.tokens !== undefined) throw new UsageError('--chat takes text, not --tokens');
-	const reasoningEffort = choiceOption('reasoning', values.reasoning, ['low', 'medium', 'high']) ?? 'medium';
+	const { reasoningEffort: efforts } = SETTINGS.chat;
+	const reasoningEffort = choiceOption('reasoning', values.reasoning, efforts.choices) ?? efforts.default;
 	const maxTokens = integerOption('max-tokens', values['max-tokens'], 1) ?? 256;
+	// Less than the setting may be: a single run needs no room for a chat's answer or for a completion's excerpts.
 	const contextTokens = integerOption('context', values.context, 2);
 	const temperature = numberOption('temperature', values.temperature, 0, 100);
 	const topP = numberOption('top-p', values['top-p'], 0, 1);

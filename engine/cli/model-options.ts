@@ -1,10 +1,10 @@
 // The options of all commands that run a model.
 import type { CacheType } from '../../native/index';
-import { BACKENDS, KERNEL_SETS } from '../loading/backend';
 import type { OpenOptions } from '../loading/open-model';
+import { SETTINGS } from '../settings';
 import { choiceOption, integerOption } from './command';
 
-export const CACHE_TYPES = ['f16', 'q8_0', 'f32'] as const satisfies CacheType[];
+export const CACHE_TYPES = [...SETTINGS.cacheType.choices, 'f32'] as const satisfies CacheType[];
 
 export const MODEL_OPTIONS = {
 	threads: { type: 'string' },
@@ -15,8 +15,8 @@ export const MODEL_OPTIONS = {
 } as const;
 
 export const MODEL_OPTIONS_HELP = `  --threads N      threads (default: physical cores)
-  --kernels SET    ${KERNEL_SETS.join(', ')} (default auto)
-  --backend B      ${BACKENDS.join(', ')}: what computes (default auto: Metal where there is a usable one, else the CPU)
+  --kernels SET    ${SETTINGS.kernels.choices.join(', ')} (default auto)
+  --backend B      ${SETTINGS.backend.choices.join(', ')}: what computes (default auto: Metal where there is a usable one, else the CPU)
   --matrix-units   Metal: read prompts with the GPU's matrix units; faster, but tokens may depend on how a prompt was cut
   --rope MODE      reference (the publisher's) or llamacpp: how YaRN's correction range is rounded (default reference)`;
 
@@ -31,10 +31,12 @@ export function modelOptions(
 		[name in Exclude<keyof (typeof MODEL_OPTIONS & typeof CACHE_OPTIONS), 'matrix-units'>]?: string | undefined;
 	} & { 'matrix-units'?: boolean | undefined },
 ): OpenOptions {
-	const threads = integerOption('threads', values.threads, 1, 1024);
-	const kernels = choiceOption('kernels', values.kernels, KERNEL_SETS);
-	const backend = choiceOption('backend', values.backend, BACKENDS);
-	const rope = choiceOption('rope', values.rope, ['reference', 'llamacpp']);
+	// The setting's 0 stands for the physical cores; on the command line leaving the option out does.
+	const [, mostThreads] = SETTINGS.threads.accepts;
+	const threads = integerOption('threads', values.threads, 1, mostThreads);
+	const kernels = choiceOption('kernels', values.kernels, SETTINGS.kernels.choices);
+	const backend = choiceOption('backend', values.backend, SETTINGS.backend.choices);
+	const rope = choiceOption('rope', values.rope, SETTINGS.rope.choices);
 	const cacheType = choiceOption('cache-type', values['cache-type'], CACHE_TYPES);
 	return {
 		...(threads !== undefined && { threads }),

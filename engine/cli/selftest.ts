@@ -1,11 +1,11 @@
 // `hearth selftest`: every kernel of this machine against plain references, with its speed; a report to attach to a bug.
 import { loadNative } from '../../native/index';
 import { writeOutputFile } from '../files/output-file';
-import { BACKENDS } from '../loading/backend';
 import { checkReadable } from '../models/header';
 import { isSelfTest, renderSelfTest } from '../selftest/render';
 import { failures, runSelfTest } from '../selftest/selftest';
 import { turnMetalOn } from '../selftest/verdict';
+import { SETTINGS } from '../settings';
 import { choiceOption, integerOption, parseCommandLine, withInterrupt, writeJson, writeOutput } from './command';
 import { OVERWRITE_OPTION, overwriteHelp, reportOption } from './output-option';
 
@@ -15,7 +15,7 @@ Runs every kernel on random inputs against a plain reference, on the CPU and, wh
 and MODEL on Metal against the CPU if one is given. Prints a report with the error and the speed of each kernel. Where Metal
 computes wrongly it is turned off: "--backend auto" then means the CPU until a self-test passes.
 
-  --backend B      ${BACKENDS.join(', ')}: what to test (default auto: all there is)
+  --backend B      ${SETTINGS.backend.choices.join(', ')}: what to test (default auto: all there is)
   --quick          small shapes: a few seconds, but speeds that mean little
   --seed N         seed of the random inputs (default 1)
   --turn-on        only forget what an earlier self-test found: auto uses Metal again
@@ -36,7 +36,7 @@ const OPTIONS = {
 
 export async function selftest(args: string[]): Promise<void> {
 	const { values, positionals } = parseCommandLine(args, HELP, OPTIONS, ['[MODEL]']);
-	const backend = choiceOption('backend', values.backend, BACKENDS) ?? 'auto';
+	const backend = choiceOption('backend', values.backend, SETTINGS.backend.choices) ?? SETTINGS.backend.default;
 	const seed = integerOption('seed', values.seed, 0) ?? 1;
 	if (values['turn-on']) {
 		turnMetalOn();

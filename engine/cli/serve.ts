@@ -3,6 +3,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { endOnUnhandledErrors, serveSocket, serveStreams } from '../server/server';
 import { DEFAULT_SETTINGS } from '../server/settings';
+import { SETTINGS } from '../settings';
 import { integerOption, numberOption, parseCommandLine, UsageError } from './command';
 import { ENGINE_OPTIONS, ENGINE_OPTIONS_HELP, engineOptions } from './engine-options';
 import { MODEL_OPTIONS, MODEL_OPTIONS_HELP, modelOptions } from './model-options';
@@ -47,12 +48,13 @@ export async function serve(args: string[]): Promise<void> {
 	const linger = numberOption('linger', values.linger, 0, 1e6) ?? 5;
 	const { threads, kernels, backend, matrixUnits, rope } = modelOptions(values);
 	const { speculation, repack } = engineOptions(values);
+	const contextTokens = integerOption('context', values.context, ...SETTINGS.contextTokens.accepts);
 	const settings = {
 		...DEFAULT_SETTINGS,
 		modelPath: absolute(values.model),
 		completionModelPath: absolute(values['completion-model']),
 		draftModelPath: absolute(values.draft),
-		contextTokens: integerOption('context', values.context, 64) ?? DEFAULT_SETTINGS.contextTokens,
+		...(contextTokens !== undefined && { contextTokens }),
 		...(threads !== undefined && { threads }),
 		...(kernels !== undefined && { kernels }),
 		...(backend !== undefined && { backend }),

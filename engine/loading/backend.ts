@@ -1,17 +1,6 @@
 // Which backend a model is opened on: what was asked for, unless a self-test has found Metal to compute wrongly here.
-import type { BackendChoice, CacheType, KernelSet, MetalInfo } from '../../native/index';
+import type { BackendChoice, CacheType, MetalInfo } from '../../native/index';
 import { readVerdict } from '../selftest/verdict';
-
-export const KERNEL_SETS = [
-	'auto',
-	'reference',
-	'portable',
-	'avx2',
-	'avx512',
-	'amx',
-	'neon',
-] as const satisfies KernelSet[];
-export const BACKENDS = ['auto', 'metal', 'cpu'] as const satisfies BackendChoice[];
 
 export interface Backend {
 	backend: BackendChoice;

@@ -45,7 +45,7 @@ import {
 	text,
 	wholeNumber,
 } from '../schema';
-import { SETTINGS } from './settings';
+import { SETTINGS } from '../settings';
 
 /** LSP's `uinteger`. */
 const UNSIGNED = wholeNumber(0, 2 ** 31 - 1);

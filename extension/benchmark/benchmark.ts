@@ -10,6 +10,7 @@ import {
 } from 'vscode-languageclient/node';
 import { type BenchmarkReport, BenchmarkRequest } from '../../engine/protocol';
 import type { BenchmarkToHost, HostToBenchmark } from '../../webview/messages';
+import { setting } from '../configuration';
 import type { Engine } from '../connection/engine';
 import { describeError } from '../errors';
 import { createNonce, webviewPage } from '../webviewPage';
@@ -83,17 +84,16 @@ export class Benchmarks implements vscode.Disposable {
 			progress.report({ ...(value.message && { message: value.message }), increment: Math.max(0, percentage - shown) });
 			shown = Math.max(shown, percentage);
 		};
-		const configuration = vscode.workspace.getConfiguration('hearth.benchmark');
-		const tests = configuration.get<'all' | 'quick'>('tests', 'all');
-		const prompt = configuration.get('promptTokens', 512);
-		const streams = configuration.get('batchStreams', 20);
+		const tests = setting('benchmark.tests');
+		const prompt = setting('benchmark.promptTokens');
+		const streams = setting('benchmark.batchStreams');
 		const parameters = {
 			tests,
 			prompt: tests === 'all' ? [prompt, prompt * 8] : prompt,
-			generate: configuration.get('generateTokens', 128),
+			generate: setting('benchmark.generateTokens'),
 			batch: tests === 'all' ? [1, 4, 8].filter((fewer) => fewer < streams).concat(streams) : streams,
-			length: configuration.get('batchTokens', 100),
-			repeat: configuration.get('repetitions', 3),
+			length: setting('benchmark.batchTokens'),
+			repeat: setting('benchmark.repetitions'),
 		};
 		try {
 			await this.#engine.settled(cancellation);

@@ -3,15 +3,8 @@
 import { randomUUID } from 'node:crypto';
 import * as vscode from 'vscode';
 import { type ChatDelta, ChatProgress, ChatRequest, ForgetChatRequest } from '../../engine/protocol';
-import type {
-	AnswerTexts,
-	ChatSnapshot,
-	ChatToHost,
-	ErrorAction,
-	HostToChat,
-	ReasoningDisplay,
-	ReasoningEffort,
-} from '../../webview/messages';
+import type { AnswerTexts, ChatSnapshot, ChatToHost, ErrorAction, HostToChat } from '../../webview/messages';
+import { setting } from '../configuration';
 import type { Engine } from '../connection/engine';
 import { describeError } from '../errors';
 import { createNonce, webviewPage } from '../webviewPage';
@@ -65,7 +58,7 @@ export class ChatView implements vscode.WebviewViewProvider, vscode.Disposable {
 			engine.onDidChange((view) => this.#post({ type: 'engine', engine: view })),
 			this.#editors.onDidChange(() => this.#postAttachments()),
 			vscode.workspace.onDidChangeConfiguration((event) => {
-				if (event.affectsConfiguration('hearth.chat')) this.#post({ type: 'settings', ...chatSettings() });
+				if (event.affectsConfiguration('hearth.chat')) this.#post({ type: 'settings', ...this.#settings });
 			}),
 			vscode.commands.registerCommand('hearth.focusChat', () => this.focus()),
 			vscode.commands.registerCommand('hearth.newChat', () => this.newChat()),
@@ -209,7 +202,7 @@ export class ChatView implements vscode.WebviewViewProvider, vscode.Disposable {
 				ChatRequest,
 				{
 					...conversation.params(),
-					reasoningEffort: chatSettings().reasoningEffort,
+					reasoningEffort: this.#engine.settings.chat.reasoningEffort,
 					partialResultToken: token,
 				},
 				{ type: ChatProgress, token, report: receive },
@@ -346,6 +339,13 @@ export class ChatView implements vscode.WebviewViewProvider, vscode.Disposable {
 		this.#post({ type: 'focus' });
 	}
 
+	get #settings(): Pick<ChatSnapshot, 'reasoningEffort' | 'reasoningDisplay'> {
+		return {
+			reasoningEffort: this.#engine.settings.chat.reasoningEffort,
+			reasoningDisplay: setting('chat.reasoningDisplay'),
+		};
+	}
+
 	#postSnapshot(): void {
 		// What the snapshot holds already must not be appended to it afterwards.
 		this.#answering?.flush();
@@ -355,7 +355,7 @@ export class ChatView implements vscode.WebviewViewProvider, vscode.Disposable {
 			attachments: this.#conversation.attachments,
 			...(suggestion && { suggestion }),
 			engine: this.#engine.view,
-			...chatSettings(),
+			...this.#settings,
 		};
 		this.#post({ type: 'snapshot', snapshot });
 	}
@@ -368,12 +368,4 @@ export class ChatView implements vscode.WebviewViewProvider, vscode.Disposable {
 			...(suggestion && { suggestion }),
 		});
 	}
-}
-
-function chatSettings(): { reasoningEffort: ReasoningEffort; reasoningDisplay: ReasoningDisplay } {
-	const configuration = vscode.workspace.getConfiguration('hearth.chat');
-	return {
-		reasoningEffort: configuration.get('reasoningEffort', 'medium'),
-		reasoningDisplay: configuration.get('reasoningDisplay', 'collapsed'),
-	};
 }

@@ -1,6 +1,7 @@
 // Inline completions on the editor's side: whether to ask, when to ask, and what became of it.
 import * as vscode from 'vscode';
 import type { Middleware } from 'vscode-languageclient/node';
+import { setting } from '../configuration';
 import type { Engine } from '../connection/engine';
 import { DOCUMENT_SCHEMES } from './documents';
 import { canAsk, languageEnabled, toggleLanguage } from './enablement';
@@ -66,7 +67,7 @@ export class Completions implements vscode.Disposable {
 	}
 
 	get enabled(): boolean {
-		return configuration().get('enabled', true);
+		return setting('completions.enabled');
 	}
 
 	/** Suggestions given to the editor and accepted by the user since this window opened. */
@@ -77,7 +78,7 @@ export class Completions implements vscode.Disposable {
 	/** Whether completions are on for this document's language; without a document, whether they are on at all. */
 	enabledFor(document: vscode.TextDocument | undefined): boolean {
 		if (!this.enabled) return false;
-		return document ? languageEnabled(configuration(document).get('languages', {}), document.languageId) : true;
+		return document ? languageEnabled(setting('completions.languages', document), document.languageId) : true;
 	}
 
 	/** The language client's middleware: decides before any request leaves the editor. */
@@ -86,7 +87,7 @@ export class Completions implements vscode.Disposable {
 		// Asked for by a command, it comes at once; while typing, VS Code's own wait is enough: a run that typing makes useless is
 		// cancelled within a step, and what it read is in the cache.
 		if (context.triggerKind === vscode.InlineCompletionTriggerKind.Automatic) {
-			await pause(configuration(document).get('delay', 0), token);
+			await pause(setting('completions.delay', document), token);
 		}
 		if (token.isCancellationRequested) return undefined;
 		this.#pending++;
@@ -133,8 +134,7 @@ export class Completions implements vscode.Disposable {
 			);
 			return;
 		}
-		const effective = configuration(document).get<Record<string, boolean>>('languages', {});
-		const changed = toggleLanguage(effective, document.languageId);
+		const changed = toggleLanguage(setting('completions.languages', document), document.languageId);
 		await configuration().update('languages', changed, targetOf('languages'));
 		const toggled = languageEnabled(changed, document.languageId);
 		void vscode.window.setStatusBarMessage(
@@ -177,8 +177,8 @@ function editorsFormatting(): EditorFormatting[] {
 	}));
 }
 
-function configuration(document?: vscode.TextDocument): vscode.WorkspaceConfiguration {
-	return vscode.workspace.getConfiguration('hearth.completions', document);
+function configuration(): vscode.WorkspaceConfiguration {
+	return vscode.workspace.getConfiguration('hearth.completions');
 }
 
 /** Where a changed value takes effect: a workspace that sets it would hide a change of the user's settings. */

@@ -44,11 +44,14 @@ const forbidden: [string, string][] = [
 	['engine/gguf/a.ts', '../tokenizer/tokenizer'],
 	['engine/files/a.ts', '../gguf/writer'],
 	['engine/units.ts', './files/kind'],
+	['engine/settings.ts', './loading/backend'],
+	['engine/setting-kinds.ts', './models/list'],
 	['native/b.ts', '../engine/protocol'],
 	['native/c.ts', '../extension/extension'],
 	['extension/chat/a.ts', '../../native/index'],
 	['extension/chat/b.ts', '../../engine/server/server'],
 	['extension/a.ts', '../engine/version'],
+	['extension/b.ts', '../engine/server/settings'],
 	['webview/chat/g.ts', '../../engine/cli/format'],
 	['webview/chat/b.ts', 'node:fs/promises'],
 	['webview/chat/c.ts', 'vscode-languageclient/node'],
@@ -73,6 +76,8 @@ const allowed: [string, string][] = [
 	['webview/chat/m.ts', '../messages'],
 	['webview/chat/n.ts', '../../engine/protocol'],
 	['extension/chat/q.ts', '../../engine/units'],
+	['extension/m.ts', '../engine/settings'],
+	['extension/n.ts', '../engine/setting-kinds'],
 	['webview/chat/o.ts', '../../engine/units'],
 ];
 

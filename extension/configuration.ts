@@ -1,0 +1,12 @@
+// Reads the settings of the editor from VS Code.
+import * as vscode from 'vscode';
+import { type EditorSetting, type EditorSettingName, editorSetting } from './settings';
+
+/**
+ * The value of a setting as the user has it.
+ * @param scope - the document whose language or folder may have a value of its own
+ */
+export function setting<N extends EditorSettingName>(name: N, scope?: vscode.ConfigurationScope): EditorSetting<N> {
+	const configuration = vscode.workspace.getConfiguration('hearth', scope);
+	return editorSetting((key) => configuration.get(key), name);
+}
