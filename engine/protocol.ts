@@ -20,7 +20,7 @@ export type { CatalogueModel, FoundModel, ModelList, ModelSource, ModelUse } fro
 export type { Fit, MemoryLimit, MemoryNeed, MemoryShortage } from './models/memory-need';
 export type { NetworkSettings } from './models/network';
 export type { SelfTestReport, SelfTestResult, WholeModelCheck } from './selftest/report';
-export type { EngineSettings, ModelRole } from './settings';
+export type { EngineSettings, ModelRole, ReasoningEffort } from './settings';
 
 export type ListModelsParams = ModelFolders;
 

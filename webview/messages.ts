@@ -1,5 +1,5 @@
 // What the webview pages and the extension host say to each other. Types only: each side imports them, neither the other.
-import type { BenchmarkReport, EngineState, EngineStatus } from '../engine/protocol';
+import type { BenchmarkReport, EngineState, EngineStatus, ReasoningEffort } from '../engine/protocol';
 
 /** A command the host offers beside an error or in an empty state. */
 export type ErrorAction = 'select-model' | 'show-log' | 'restart-engine' | 'new-chat' | 'open-settings' | 'retry';
@@ -68,7 +68,6 @@ export interface AssistantEntry extends AnswerTexts {
 
 export type ChatEntry = UserEntry | AssistantEntry;
 
-export type ReasoningEffort = 'low' | 'medium' | 'high';
 export type ReasoningDisplay = 'collapsed' | 'expanded' | 'hidden';
 
 /** Everything the chat page shows; sent whole when the page opens or the conversation changes as a whole. */

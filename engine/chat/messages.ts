@@ -1,4 +1,5 @@
 // A conversation as a client sends it, and an answer as the client gets it.
+import type { ReasoningEffort } from '../settings';
 
 /** A file or selection. */
 export interface ChatContext {
@@ -24,7 +25,7 @@ export interface ChatQuestion {
 	 * it first came with, for as long as the engine remembers the conversation.
 	 */
 	context?: ChatContext[];
-	reasoningEffort?: 'low' | 'medium' | 'high';
+	reasoningEffort?: ReasoningEffort;
 	maxTokens?: number;
 	temperature?: number;
 	seed?: number;

@@ -2,6 +2,7 @@
 import type { GgufHeader } from '../../native/index';
 import { specialIds } from '../gguf/special-ids';
 import { messageOf } from '../quote';
+import { SETTINGS } from '../settings';
 import type { Tokenizer } from '../tokenizer/tokenizer';
 import { nativeChatFormat, PLAIN_SAMPLING } from './chat-markup';
 import type { ChatFormat, CompletionFormat, ModelFamily } from './family';
@@ -35,7 +36,7 @@ export function familyOf(header: GgufHeader, tokenizer: Tokenizer): ModelFamily 
 /** Keeps what a format writes by itself in a plain conversation from coming from text. */
 function reserveMarks(chat: ChatFormat, tokenizer: Tokenizer): void {
 	const turns = (['user', 'assistant', 'user'] as const).map((role) => ({ role, content: 'a' }));
-	for (const reasoningEffort of ['low', 'medium', 'high'] as const) {
+	for (const reasoningEffort of SETTINGS.chat.reasoningEffort.choices) {
 		try {
 			tokenizer.reserve(chat.encode({ currentDate: '2026-01-01', reasoningEffort, instructions: 'a', turns }));
 		} catch {} // a template that fails at another effort says so when it is asked

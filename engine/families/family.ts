@@ -1,5 +1,6 @@
 // What differs between families of models beside the arithmetic: how a conversation is written down for them, how a place in a
 // file is, and where an answer ends. Harmony is one of them.
+import type { ReasoningEffort } from '../settings';
 import type { PromptPart } from './prompt-builder';
 
 export type Channel = 'analysis' | 'commentary' | 'final';
@@ -29,7 +30,7 @@ export interface ChatTurn {
 export interface ChatPrompt {
 	/** As YYYY-MM-DD. */
 	currentDate: string;
-	reasoningEffort: 'low' | 'medium' | 'high';
+	reasoningEffort: ReasoningEffort;
 	/** The user's own instructions; absent: none. */
 	instructions?: string;
 	turns: readonly ChatTurn[];

@@ -1,5 +1,6 @@
 // Where the user writes: the prompt, what is attached to it, how hard the model shall think, and how full the context is.
-import type { Attachment, ChatSnapshot, ReasoningEffort, UserEntry } from '../messages';
+import type { ReasoningEffort } from '../../engine/protocol';
+import type { Attachment, ChatSnapshot, UserEntry } from '../messages';
 import { element, icon, iconButton } from '../shared/dom';
 import { formatTokens } from '../shared/format';
 
