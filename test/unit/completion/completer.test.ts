@@ -2,11 +2,13 @@ import { describe, expect, test } from 'vitest';
 import { Completer, type CompletionRequest, warmUp } from '../../../engine/completion/completer';
 import { TokenPrefixIndex } from '../../../engine/completion/token-healing';
 import type { EngineSettings } from '../../../engine/protocol';
+import { DEFAULT_SETTINGS } from '../../../engine/server/settings';
 import type { StepBatch } from '../../../native/index';
 import { completes, decodeText, fakeOpenedModel, harmony, tokenizer } from '../support/fake-opened-model';
 
 const index = new TokenPrefixIndex(tokenizer);
 const settings: EngineSettings['completion'] = {
+	...DEFAULT_SETTINGS.completion,
 	maxTokens: 200,
 	multiline: 'auto',
 	prefixTokens: 1000,

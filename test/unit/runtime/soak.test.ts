@@ -73,7 +73,7 @@ test(`${REQUESTS} mixed requests leave nothing behind`, async () => {
 		stop.signal,
 	);
 	await client.initialize({
-		completion: { maxTokens: 6, multiline: 'auto', prefixTokens: 96, relatedTokens: 0, suffixTokens: 32 },
+		completion: { ...DEFAULT_SETTINGS.completion, maxTokens: 6, prefixTokens: 96, relatedTokens: 0, suffixTokens: 32 },
 		chat: { ...DEFAULT_SETTINGS.chat, maxTokens: 12 },
 	});
 	await client.until(({ state }) => state === 'ready');
