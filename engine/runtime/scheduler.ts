@@ -43,6 +43,11 @@ export interface StepPlan<S extends Sequence> {
 	decodeRows: number;
 }
 
+/** Rows that a step computes, drafts included. */
+export function rowCount<S extends Sequence>({ entries }: StepPlan<S>): number {
+	return entries.reduce((sum, entry) => sum + entry.end - entry.start + entry.drafts.length, 0);
+}
+
 export interface SchedulerOptions {
 	cache: KvCache;
 	/** Positions one sequence may span. */
@@ -100,14 +105,6 @@ export class Scheduler<S extends Sequence> {
 		const budget = options.latencyBudget ?? 500;
 		this.#chunk = new AdaptiveChunk(budget);
 		this.#patientChunk = new AdaptiveChunk(budget * BENCHMARK_PATIENCE);
-	}
-
-	get runningCount(): number {
-		return this.#running.length;
-	}
-
-	get waitingCount(): number {
-		return this.#waiting.length;
 	}
 
 	/**

@@ -21,7 +21,9 @@ const folder = temporaryFolder();
 const CHUNK = 1024;
 const TEXTS = {
 	code: [
-		'engine/runtime/engine.ts',
+		'engine/runtime/step-loop.ts',
+		'engine/runtime/scheduler.ts',
+		'engine/runtime/drafting.ts',
 		'engine/completion/completer.ts',
 		'native/cpu/cpu_backend.cpp',
 		'scripts/test.mjs',

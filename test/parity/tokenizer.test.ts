@@ -96,7 +96,7 @@ describe("llama.cpp's tokenizer", () => {
 	});
 
 	it.each(['gpt-2', 'smollm', 'llama-bpe', 'qwen2'])('agrees on a made vocabulary with %s', async (pre) => {
-		const corpus = readFileSync(path.join(root, 'engine/runtime/engine.ts'), 'utf8') + scripts.repeat(3);
+		const corpus = readFileSync(path.join(root, 'engine/runtime/scheduler.ts'), 'utf8') + scripts.repeat(3);
 		const vocabulary = trainedVocabulary(corpus, 1500);
 		const file = await vocabularyFile(pre, pre, vocabulary);
 		const tokenizer = Tokenizer.fromGguf(await readHeader(file));
@@ -107,7 +107,7 @@ describe("llama.cpp's tokenizer", () => {
 	});
 
 	it.each(['gpt-2', 'smollm', 'llama-bpe', 'qwen2'])('agrees where tokens are user-defined, with %s', async (pre) => {
-		const corpus = readFileSync(path.join(root, 'engine/runtime/engine.ts'), 'utf8') + scripts.repeat(3);
+		const corpus = readFileSync(path.join(root, 'engine/runtime/scheduler.ts'), 'utf8') + scripts.repeat(3);
 		const made = trainedVocabulary(corpus, 1500);
 		const { bytes, offsets } = made.tokens;
 		const names: (Uint8Array | string)[] = Array.from(made.tokenTypes, (_, i) =>

@@ -94,3 +94,8 @@ test('only the server knows the wire', () => {
 	const importers = [...engine].filter(([, targets]) => targets.includes('engine/protocol.ts')).map(([file]) => file);
 	expect(importers.filter((file) => !file.startsWith('engine/server/'))).toEqual([]);
 });
+
+test('the step loop calls, and only the engine calls it', () => {
+	const importers = [...engine].filter(([, targets]) => targets.includes('engine/runtime/step-loop.ts'));
+	expect(importers.map(([file]) => file)).toEqual(['engine/runtime/engine.ts']);
+});

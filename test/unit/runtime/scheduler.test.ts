@@ -198,7 +198,7 @@ describe('Scheduler', () => {
 		const completion = simulation.job('completion', 'completion', 400, 3);
 		simulation.runUntil(() => completion.doneAt !== undefined);
 		expect(chat.generated).toBe(5);
-		expect(simulation.scheduler.waitingCount).toBe(1);
+		expect([...simulation.steps.at(-1)!.rows.keys()]).toEqual(['completion']);
 		const before = simulation.steps.length;
 		simulation.runAll();
 		expect(chat.generated).toBe(20);
@@ -218,13 +218,13 @@ describe('Scheduler', () => {
 
 	test('a full house of less urgent sequences does not keep a completion out', () => {
 		const simulation = new Simulation(linear, { maxRunning: 4 });
-		for (let i = 0; i < 6; i++) simulation.job(`b${i}`, 'benchmark', 20, 50);
+		const jobs = Array.from({ length: 6 }, (_, i) => simulation.job(`b${i}`, 'benchmark', 20, 50));
 		for (let i = 0; i < 3; i++) simulation.step();
 		const completion = simulation.job('completion', 'completion', 20, 2);
 		simulation.step();
 		expect(completion.generated).toBe(1);
 		simulation.runAll();
-		expect(simulation.scheduler.runningCount).toBe(0);
+		expect(jobs.filter((job) => job.doneAt === undefined)).toEqual([]);
 	});
 
 	test('several rounds a step only where all decode and nobody waits', () => {
@@ -244,7 +244,7 @@ describe('Scheduler', () => {
 		simulation.job('waits', 'chat', 40, 5);
 		simulation.step(8);
 		simulation.step(8);
-		expect(simulation.scheduler.waitingCount).toBe(1);
+		expect([...simulation.steps.at(-1)!.rows.keys()]).toEqual(['long', 'second', 'third']);
 		expect(last()).toBe(1);
 		expect([long.generated, second.generated]).toEqual([20, 11]);
 	});
@@ -262,7 +262,7 @@ describe('Scheduler', () => {
 		// The first is 3 tokens before the end of its block, the second 1.
 		simulation.step(8);
 		expect(simulation.steps.at(-1)!.rounds).toBe(4);
-		expect(simulation.scheduler.runningCount).toBe(2);
+		expect([...simulation.steps.at(-1)!.rows.keys()]).toEqual(['first', 'second']);
 	});
 
 	test('refuses a prompt longer than the context, naming both', () => {
@@ -302,7 +302,6 @@ describe('Scheduler', () => {
 		}
 		simulation.runAll();
 		expect(jobs.filter((job) => job.doneAt === undefined)).toEqual([]);
-		expect(simulation.scheduler.waitingCount).toBe(0);
 		expect(simulation.cache.availableBlocks).toBe(40);
 	});
 });

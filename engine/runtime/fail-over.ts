@@ -1,0 +1,95 @@
+// What becomes of requests after a step has failed: who fails, who runs again alone, and whether the model goes on on another device.
+import { DEVICE_FAILED, type NativeModel } from '../../native/index';
+import { EngineClosedError } from './errors';
+import type { LiveRequest } from './live-requests';
+import { RunningModel } from './running-model';
+import type { StepEntry, StepPlan } from './scheduler';
+
+/** The devices as messages call them. Only a GPU's failure carries the code DEVICE_FAILED, and the CPU is what is left then. */
+const FAILED_DEVICE = 'Metal';
+const OTHER_DEVICE = 'the CPU';
+
+export interface FailOverOptions {
+	/** Opens the model again, on the CPU, once the GPU has failed; requests go on there from what they have. */
+	reopen?: () => Promise<NativeModel>;
+	/** Told why the CPU computes in Metal's place, each time that comes about. */
+	onBackendNote?: (note: string) => void;
+}
+
+/** What becomes of the requests of a step that failed. */
+export interface Containment {
+	/** These fail with the step's error. */
+	failed: LiveRequest[];
+	/** These plans run next, each for one sequence alone. */
+	alone: StepPlan<LiveRequest>[];
+	/** Whether what the step handed out counts as computed; the next step then goes on behind it. */
+	keepsComputed: boolean;
+}
+
+/**
+ * Finds whose fault a failed step is. A sequence is failed only where it failed alone and without drafts; where the error does not
+ * concern a sequence, all of them are.
+ * @param left plans that were to run after this one, each for one sequence alone.
+ * @param handedOut rounds whose tokens the requests have already.
+ */
+export function contain(
+	plan: StepPlan<LiveRequest>,
+	left: StepPlan<LiveRequest>[],
+	handedOut: number,
+	error: unknown,
+): Containment {
+	const { entries } = plan;
+	if (concernsAll(error)) {
+		const failed = [plan, ...left].flatMap((each) => each.entries.map(({ sequence }) => sequence));
+		return { failed, alone: [], keepsComputed: false };
+	}
+	if (entries.length === 1 && entries[0]!.drafts.length === 0) {
+		return { failed: [entries[0]!.sequence], alone: left, keepsComputed: false };
+	}
+	// The step that goes on behind what was handed out shows who is at fault.
+	if (handedOut > 0) return { failed: [], alone: left, keepsComputed: true };
+	return { failed: [], alone: entries.map((entry) => planOf({ ...entry, drafts: [] })), keepsComputed: false };
+}
+
+export function isDeviceFailure(error: unknown): error is Error {
+	return error instanceof Error && (error as NodeJS.ErrnoException).code === DEVICE_FAILED;
+}
+
+/**
+ * Opens a model on another device, with a new cache and a new scheduler.
+ * @param failed the model on the device that failed; it stays open.
+ * @param failure is told, in its message, why the model could not be opened.
+ * @returns undefined where it could not.
+ */
+export async function openOnOtherDevice(
+	failed: RunningModel,
+	failure: Error,
+	reopen: () => Promise<NativeModel>,
+): Promise<RunningModel | undefined> {
+	const note = `${OTHER_DEVICE} computes from here on: ${FAILED_DEVICE} failed while it worked: ${failure.message}`;
+	try {
+		const model = await reopen();
+		try {
+			return new RunningModel(model, failed.setup, note);
+		} catch (error) {
+			model.close();
+			throw error;
+		}
+	} catch (error) {
+		failure.message += `; the model could not be opened on ${OTHER_DEVICE} either: ${(error as Error).message}`;
+		return undefined;
+	}
+}
+
+/** Whether an error is one of the engine, the model or the device, rather than one of a sequence. */
+function concernsAll(error: unknown): boolean {
+	const { code } = error as NodeJS.ErrnoException;
+	return error instanceof EngineClosedError || (typeof code === 'string' && code.startsWith('HEARTH_'));
+}
+
+/** A plan for one sequence of another plan. */
+function planOf(entry: StepEntry<LiveRequest>): StepPlan<LiveRequest> {
+	const rows = entry.end - entry.start;
+	const decodes = rows === 1 && entry.output;
+	return { entries: [entry], prefillRows: decodes ? 0 : rows, decodeRows: decodes ? 1 : 0 };
+}
