@@ -16,7 +16,7 @@ import { ratiosOf } from './ratios';
 import { EDIT_RECORDING } from './recording';
 import type { BenchmarkReport, BenchmarkResult, BenchmarkTest, Measured } from './report';
 
-export interface BenchmarkRun {
+interface BenchmarkRun {
 	model: Pick<OpenedModel, 'engine' | 'tokenizer' | 'loadMilliseconds' | 'cpuFeatures' | 'weights'>;
 	options: BenchmarkOptions;
 	signal: AbortSignal;

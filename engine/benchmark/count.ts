@@ -18,7 +18,7 @@ import { table } from '../text-table';
 import { stepWeightBytes } from './cost';
 
 /** A step to count: so many sequences, each with that many rows behind that much context. */
-export interface CountedStep {
+interface CountedStep {
 	name: string;
 	sequences: number;
 	rows: number;
@@ -27,7 +27,7 @@ export interface CountedStep {
 	rounds?: number;
 }
 
-export const COUNTED_STEPS: readonly CountedStep[] = [
+const COUNTED_STEPS: readonly CountedStep[] = [
 	{ name: 'decode', sequences: 1, rows: 1, context: 0 },
 	{ name: 'decode, 8 in one step', sequences: 1, rows: 1, context: 0, rounds: 8 },
 	{ name: 'decode behind 4096', sequences: 1, rows: 1, context: 4096 },
@@ -37,7 +37,7 @@ export const COUNTED_STEPS: readonly CountedStep[] = [
 ];
 
 /** Of a step of several rounds, what one costs on average. */
-export interface StepCounts extends CountedStep {
+interface StepCounts extends CountedStep {
 	launches: number;
 	commandBuffers: number;
 	/** How often the GPU has nothing to do until the host has read a token and planned what follows. */
@@ -60,7 +60,7 @@ export interface StepCounts extends CountedStep {
 	scratchBytes: number;
 }
 
-export interface KernelCounts {
+interface KernelCounts {
 	kernel: string;
 	/** In the steps counted, those that launch it. */
 	steps: string[];
@@ -68,7 +68,7 @@ export interface KernelCounts {
 	threadgroupBytes: number;
 }
 
-export interface CountReport {
+interface CountReport {
 	model: { name: string; layers: number; bytesPerToken: number };
 	device: string;
 	steps: StepCounts[];

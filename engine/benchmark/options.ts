@@ -46,7 +46,7 @@ export const VERIFY_STEPS = 12;
 /** What of a prompt is new in the warm first-token test. */
 export const WARM_SUFFIX = 32;
 /** Prompt and recording of the code edit, in tokens of any vocabulary there is, at most. */
-export const EDIT_TOKENS = 3072;
+const EDIT_TOKENS = 3072;
 
 /**
  * The options a client asks for, defaults where it asks for none.

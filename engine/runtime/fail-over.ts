@@ -17,7 +17,7 @@ export interface FailOverOptions {
 }
 
 /** What becomes of the requests of a step that failed. */
-export interface Containment {
+interface Containment {
 	/** These fail with the step's error. */
 	failed: LiveRequest[];
 	/** These plans run next, each for one sequence alone. */

@@ -13,7 +13,7 @@ export interface Lease {
 	readonly path: PrefixNode[];
 }
 
-export interface KvCacheOptions {
+interface KvCacheOptions {
 	blockCount: number;
 	blockTokens: number;
 	/** Copies the K/V of a block's first `tokens` positions. */

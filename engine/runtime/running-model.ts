@@ -24,7 +24,7 @@ export interface RunningModelOptions {
 }
 
 /** What a model keeps when it moves to another device. */
-export interface RunningModelSetup {
+interface RunningModelSetup {
 	options: RunningModelOptions;
 	turns: StepTurns;
 	/** Told why weights do not move into the faster layout any more, though they should. */

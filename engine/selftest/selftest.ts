@@ -12,7 +12,7 @@ import type { SelfTestReport, WholeModelCheck } from './report';
 import { readVerdict, turnMetalOff, turnMetalOn } from './verdict';
 import { checkModel, checkUserModel } from './whole-model';
 
-export interface SelfTestOptions {
+interface SelfTestOptions {
 	/** `auto`: all there is. */
 	backend: BackendChoice;
 	/** Small shapes: seconds instead of a minute, but speeds that mean little. */

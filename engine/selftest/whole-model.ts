@@ -114,7 +114,7 @@ async function run(
 }
 
 /** Mean Kullback–Leibler divergence of `other` from `reference` over positions, in nats; Infinity where something is no number. */
-export function meanDivergence(reference: Float32Array, other: Float32Array, vocabulary: number): number {
+function meanDivergence(reference: Float32Array, other: Float32Array, vocabulary: number): number {
 	const rows = reference.length / vocabulary;
 	let total = 0;
 	for (let row = 0; row < rows; row++) {

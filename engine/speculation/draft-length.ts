@@ -69,7 +69,7 @@ export class DraftCost extends MeasuredCost {
 }
 
 /** What a draft of the best length promises. */
-export interface DraftChoice {
+interface DraftChoice {
 	/** 0: no draft pays. */
 	length: number;
 	/** Expected tokens a millisecond of the whole step. */

@@ -7,7 +7,7 @@ import type { DraftRequest, DraftSequence, DraftSource } from './draft-source';
 const MAX_BEHIND = 64;
 
 /** What drafting asks of the smaller model's engine. */
-export interface DraftEngine {
+interface DraftEngine {
 	/** Positions one request may span. */
 	readonly contextTokens: number;
 	/** Goes on greedily behind `tokens`. */

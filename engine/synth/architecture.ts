@@ -10,7 +10,7 @@ export const matrixTypes = [
 export type MatrixType = (typeof matrixTypes)[number];
 
 export const architectures = ['gpt-oss', 'llama', 'qwen2', 'qwen3', 'qwen3moe'] as const;
-export type ArchitectureName = (typeof architectures)[number];
+type ArchitectureName = (typeof architectures)[number];
 
 export const ropeScalings = ['none', 'linear', 'yarn', 'llama3'] as const;
 

@@ -1,7 +1,7 @@
 // Trains a byte-pair vocabulary on a text of some kilobytes (Sennrich et al. 2016, byte-level as in GPT-2).
 import { o200kPattern } from '../tokenizer/o200k-scanner';
 
-export interface TrainedMerges {
+interface TrainedMerges {
 	/** Bytes by token id: the 256 single bytes, then one token a merge. */
 	tokens: Uint8Array[];
 	/** The pair of ids that makes token 256 + i. */

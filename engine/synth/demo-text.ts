@@ -92,7 +92,7 @@ if __name__ == "__main__":
 `,
 ];
 
-export interface DemoChat {
+interface DemoChat {
 	/** None: the answer to whatever is asked. */
 	questions: readonly string[];
 	/** Each begins and ends in a way of its own: that is how the model finds its way from question to answer. */

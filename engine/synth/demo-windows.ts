@@ -4,7 +4,7 @@ import type { Tokenizer } from '../tokenizer/tokenizer';
 import { demoChats, demoCode } from './demo-text';
 import { fillRandom } from './random';
 
-export interface TrainingWindow {
+interface TrainingWindow {
 	/** The last token first. */
 	tokens: number[];
 	/** The token that follows. */

@@ -2,7 +2,7 @@
 // class leads by less than a margin, the least change of the weights that mends it, until nothing is left to mend.
 import { setImmediate } from 'node:timers/promises';
 
-export interface FitProblem {
+interface FitProblem {
 	/** [samples][width]. */
 	features: Float32Array;
 	width: number;

@@ -4,7 +4,7 @@ import { demoShape } from './demo-model';
 
 export type VocabularyName = 'o200k' | 'small';
 
-export interface Preset {
+interface Preset {
 	summary: string;
 	/** `general.name` of the file. */
 	name: string;

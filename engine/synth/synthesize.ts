@@ -10,7 +10,7 @@ import { type PresetName, presets, type VocabularyName } from './presets';
 import { randomTensor } from './random-weights';
 import { o200kVocabulary, trainedVocabulary } from './vocabulary';
 
-export interface SynthesizeOptions extends WriteOptions {
+interface SynthesizeOptions extends WriteOptions {
 	/** Default: tiny. */
 	preset?: PresetName;
 	/** The same seed gives the same bytes on every machine. Default: 0. */
@@ -21,7 +21,7 @@ export interface SynthesizeOptions extends WriteOptions {
 	shape?: Partial<ModelShape>;
 }
 
-export interface SynthesizeResult {
+interface SynthesizeResult {
 	fileBytes: number;
 	tensorCount: number;
 	parameterCount: number;
