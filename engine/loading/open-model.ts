@@ -1,4 +1,4 @@
-// Opens a model file: native weights, tokenizer and the engine that runs them.
+// Opens a model file: native weights, tokenizer and the engine that runs them, with what guesses ahead for the model.
 import {
 	type BackendChoice,
 	type GgufHeader,
@@ -10,28 +10,19 @@ import {
 } from '../../native/index';
 import { familyOf } from '../families/choose';
 import type { ModelFamily } from '../families/family';
-import type { MachineMemory } from '../machine/memory';
-import { describeModel } from '../models/describe';
 import { displayName } from '../models/display-name';
-import { isDraftHead, needOfDraft } from '../models/draft-need';
 import { readHeader } from '../models/header';
-import type { MemoryLimit, MemoryNeed } from '../models/memory-need';
-import {
-	alternatives,
-	limitBytes,
-	type MemorySettings,
-	NotEnoughMemoryError,
-	needWith,
-	withDraft,
-} from '../models/memory-need';
-import { text, whyNotRun } from '../models/supported';
+import { type MemoryNeed, withDraft } from '../models/memory-need';
+import { whyNotRun } from '../models/supported';
+import { type WeightBytes, weightBytes } from '../models/weight-bytes';
 import { Engine, type EngineOptions } from '../runtime/engine';
-import { onBehalfOf, StepArbiter } from '../runtime/step-arbiter';
+import { onBehalfOf, StepArbiter, type StepTurns } from '../runtime/step-arbiter';
 import { ModelDraft, vocabularyMismatch } from '../speculation/model-draft';
 import { PromptLookup } from '../speculation/prompt-lookup';
 import { Tokenizer } from '../tokenizer/tokenizer';
-import { formatBytes } from '../units';
 import { chooseBackend } from './backend';
+import { type DraftPlan, planDraft } from './draft-plan';
+import { checkedNeed, type MemoryAllowance } from './memory-check';
 
 export interface OpenOptions extends Omit<EngineOptions, 'contextTokens' | 'backendNote' | 'reopen'> {
 	/** Positions one request may span, or how to tell once the tokenizer is there. */
@@ -45,7 +36,7 @@ export interface OpenOptions extends Omit<EngineOptions, 'contextTokens' | 'back
 	matrixUnits?: boolean;
 	rope?: RopeMode;
 	/** Refuses a model that takes more, before anything of it is read. Absent: it may take anything. */
-	memory?: { settings: MemorySettings; limit: Exclude<MemoryLimit, 'none'>; available: MachineMemory };
+	memory?: MemoryAllowance;
 	/** A draft head of this model, or a smaller one, that guesses ahead for it. Where it cannot, the model works without. */
 	draftModelPath?: string;
 	/** Puts something between the engine and the native model, e.g. to time its steps. */
@@ -58,8 +49,7 @@ export interface OpenedModel {
 	tokenizer: Tokenizer;
 	family: ModelFamily;
 	loadMilliseconds: number;
-	/** Bytes of all experts, of which a token reads a few, and of the output head, which only rows that are sampled read. */
-	weights: { expertBytes: number; headBytes: number };
+	weights: WeightBytes;
 	/** What this processor offers the kernels, for reports. */
 	cpuFeatures: string[];
 	/** Name of the model or head that guesses ahead for it, or why the one asked for does not. */
@@ -88,29 +78,18 @@ export async function openModel(file: string, options: OpenOptions = {}): Promis
 		...(options.rope !== undefined && { rope: options.rope }),
 		...(options.matrixUnits && { matrixUnits: true }),
 	};
-	const draft = await planDraft(options, header, need);
+	const draftFile = options.speculation === false ? undefined : options.draftModelPath;
+	const draft: DraftPlan = draftFile === undefined ? {} : await planDraft(draftFile, header, options.memory, need);
 	const { model, problem: headProblem } = await openNative(file, { ...nativeOptions, backend }, draft.head?.file);
 	const backendNote = note ?? model.info.backendNote;
 	try {
-		const tokenizer = await Tokenizer.fromGgufInTurns(header);
-		if (tokenizer.vocabularySize > model.info.vocabularySize) {
-			throw new Error(
-				`${file}: the tokenizer has ${tokenizer.vocabularySize} tokens, the output layer only ${model.info.vocabularySize}`,
-			);
-		}
+		const tokenizer = await openTokenizer(file, header, model);
 		const family = familyOf(header, tokenizer);
 		const { contextTokens, instrument, memory: _checked, draftModelPath: _opened, ...engineOptions } = options;
 		const positions = typeof contextTokens === 'function' ? contextTokens({ tokenizer, family }) : contextTokens;
 		const turns = options.turns ?? new StepArbiter().join();
-		const draftProblem = draft.problem ?? headProblem;
-		const drafting: Drafting =
-			draftProblem !== undefined
-				? { problem: draftProblem }
-				: draft.head
-					? { name: draft.head.name }
-					: draft.model !== undefined
-						? await openDraft(draft.model, tokenizer, { ...options, turns: onBehalfOf(turns) })
-						: {};
+		const usable = headProblem === undefined ? draft : { problem: headProblem };
+		const drafting = await openDraft(usable, tokenizer, turns, options);
 		const engine = new Engine(instrument?.(model) ?? model, {
 			...engineOptions,
 			turns,
@@ -125,7 +104,7 @@ export async function openModel(file: string, options: OpenOptions = {}): Promis
 			tokenizer,
 			family,
 			loadMilliseconds: performance.now() - started,
-			weights: { expertBytes: tensorBytes(header, /_exps\./), headBytes: headBytes(header) },
+			weights: weightBytes(header),
 			cpuFeatures: native.cpuInfo().features,
 			...(need && { need: draft.need && drafting.problem === undefined ? withDraft(need, draft.need) : need }),
 			...(drafting.name !== undefined && { draft: drafting.name }),
@@ -153,49 +132,39 @@ async function openNative(
 	}
 }
 
-/** What is to guess ahead for a model, before anything is opened. */
-interface DraftPlan {
-	head?: { file: string; name: string };
-	/** The file of a model of its own, or one that opening it will say something about. */
-	model?: string;
-	/** What it will take, where memory is watched. */
-	need?: MemoryNeed;
-	/** Why nothing will. */
-	problem?: string;
-}
-
-async function planDraft(
-	{ speculation, draftModelPath: file, memory }: OpenOptions,
-	target: GgufHeader,
-	targetNeed: MemoryNeed | undefined,
-): Promise<DraftPlan> {
-	if (speculation === false || file === undefined) return {};
-	const header = await readHeader(file).catch(() => undefined);
-	if (!header) return { model: file };
-	try {
-		const need = memory && targetNeed && needOfDraft(header, target, memory.settings);
-		if (need && targetNeed.totalBytes + need.totalBytes > limitBytes(memory.limit, memory.available)) {
-			const more = formatBytes(need.totalBytes);
-			return { problem: `${file} would take another ${more} of memory, which are not left beside the model` };
-		}
-		const name = displayName(file, text(header.metadata.get('general.name')));
-		return { ...(isDraftHead(header) ? { head: { file, name } } : { model: file }), ...(need && { need }) };
-	} catch (error) {
-		return { problem: `${file}: ${(error as Error).message}` };
+async function openTokenizer(file: string, header: GgufHeader, { info }: NativeModel): Promise<Tokenizer> {
+	const tokenizer = await Tokenizer.fromGgufInTurns(header);
+	if (tokenizer.vocabularySize > info.vocabularySize) {
+		throw new Error(
+			`${file}: the tokenizer has ${tokenizer.vocabularySize} tokens, the output layer only ${info.vocabularySize}`,
+		);
 	}
+	return tokenizer;
 }
 
-/** What drafts for a model with its name, or why nothing does. `source`: a model of its own; absent: a head. */
+/** The name of what drafts for a model, or why nothing does. `source`: a model of its own; absent: a head. */
 interface Drafting {
 	source?: ModelDraft;
 	name?: string;
 	problem?: string;
 }
 
+/** Carries a plan out: a head is open with its model already, a model of its own is opened now. Never rejects. */
+async function openDraft(
+	{ problem, head, model }: DraftPlan,
+	target: Tokenizer,
+	turns: StepTurns,
+	options: OpenOptions,
+): Promise<Drafting> {
+	if (problem !== undefined) return { problem };
+	if (head) return { name: head.name };
+	return model === undefined ? {} : openDraftModel(model, target, { ...options, turns: onBehalfOf(turns) });
+}
+
 /** Opens a model that guesses ahead for another one. Never rejects: without it the other one works as well. */
-async function openDraft(file: string, target: Tokenizer, options: OpenOptions): Promise<Drafting> {
+async function openDraftModel(file: string, target: Tokenizer, options: OpenOptions): Promise<Drafting> {
 	const { draftModelPath: _itself, instrument: _others, memory: _checked, ...shared } = options;
-	// What becomes of it, e.g. of its file, is told of by its failing, and only that.
+	// What becomes of the draft model, e.g. of its file, is told only by its drafts' failing.
 	const { onBackendNote: _note, onLost: _loss, ...rest } = shared;
 	try {
 		const { engine, tokenizer } = await openModel(file, { ...rest, speculation: false });
@@ -208,28 +177,4 @@ async function openDraft(file: string, target: Tokenizer, options: OpenOptions):
 	} catch (error) {
 		return { problem: (error as Error).message };
 	}
-}
-
-/** What the model takes, where its header tells. */
-function checkedNeed(
-	file: string,
-	header: GgufHeader,
-	{ settings, limit, available }: NonNullable<OpenOptions['memory']>,
-): MemoryNeed | undefined {
-	const { sizes } = describeModel(header);
-	if (!sizes) return undefined;
-	const need = needWith(sizes, settings);
-	const most = limitBytes(limit, available);
-	if (need.totalBytes <= most) return need;
-	const others = alternatives(sizes, settings, most);
-	throw new NotEnoughMemoryError({ path: file, need, memory: available, alternatives: others }, most);
-}
-
-/** Where the file ties the two, the embedding is the head. */
-function headBytes(header: GgufHeader): number {
-	return tensorBytes(header, /^output\.weight$/) || tensorBytes(header, /^token_embd\.weight$/);
-}
-
-function tensorBytes({ tensors }: GgufHeader, name: RegExp): number {
-	return tensors.filter((tensor) => name.test(tensor.name)).reduce((sum, { bytes }) => sum + bytes, 0);
 }

@@ -1,0 +1,44 @@
+// What is to guess ahead for a model, decided from the two headers before anything is opened.
+import type { GgufHeader } from '../../native/index';
+import { displayName } from '../models/display-name';
+import { isDraftHead, needOfDraft } from '../models/draft-need';
+import { readHeader } from '../models/header';
+import { limitBytes, type MemoryNeed } from '../models/memory-need';
+import { text } from '../models/supported';
+import { formatBytes } from '../units';
+import type { MemoryAllowance } from './memory-check';
+
+export interface DraftPlan {
+	head?: { file: string; name: string };
+	/** The file of a model of its own, or a file that cannot be read: opening it then says why. */
+	model?: string;
+	/** What the draft will take of the memory, where memory is watched. */
+	need?: MemoryNeed;
+	/** Why nothing will guess ahead. */
+	problem?: string;
+}
+
+/**
+ * @param file the draft that was asked for.
+ * @param targetNeed what the model itself takes; absent where memory is not watched or its header does not tell.
+ */
+export async function planDraft(
+	file: string,
+	target: GgufHeader,
+	memory: MemoryAllowance | undefined,
+	targetNeed: MemoryNeed | undefined,
+): Promise<DraftPlan> {
+	const header = await readHeader(file).catch(() => undefined);
+	if (!header) return { model: file };
+	try {
+		const need = memory && targetNeed && needOfDraft(header, target, memory.settings);
+		if (need && targetNeed.totalBytes + need.totalBytes > limitBytes(memory.limit, memory.available)) {
+			const more = formatBytes(need.totalBytes);
+			return { problem: `${file} would take another ${more} of memory, which are not left beside the model` };
+		}
+		const name = displayName(file, text(header.metadata.get('general.name')));
+		return { ...(isDraftHead(header) ? { head: { file, name } } : { model: file }), ...(need && { need }) };
+	} catch (error) {
+		return { problem: `${file}: ${(error as Error).message}` };
+	}
+}
