@@ -1,5 +1,7 @@
 // What a step must read and multiply at least, from the architecture: the roofline that speeds are held against.
 import type { ModelInfo } from '../../native/index';
+import type { WeightBytes } from '../models/weight-bytes';
+import { MAX_CHUNK } from '../runtime/scheduler';
 
 export interface ModelCost {
 	info: Pick<
@@ -16,7 +18,7 @@ export interface ModelCost {
 		| 'slidingWindow'
 		| 'bytesPerToken'
 	>;
-	weights: { expertBytes: number; headBytes: number };
+	weights: WeightBytes;
 	/** Bytes of K and V that one position takes in all layers. */
 	cacheBytesPerToken: number;
 }
@@ -71,14 +73,11 @@ export function decodeWork(model: ModelCost, streams: number, length: number, de
 	};
 }
 
-/** Rows of a prefill step at most; the scheduler's largest chunk. */
-const CHUNK = 512;
-
-/** Of a prompt read in chunks of 512, whose last row alone is sampled. Each chunk reads the keys and values before it once. */
+/** Of a prompt read in the scheduler's largest chunks, whose last row alone is sampled. Each chunk reads the keys and values before it once. */
 export function prefillWork(model: ModelCost, length: number): Work {
 	let bytes = 0;
-	for (let start = 0; start < length; start += CHUNK) {
-		const rows = Math.min(CHUNK, length - start);
+	for (let start = 0; start < length; start += MAX_CHUNK) {
+		const rows = Math.min(MAX_CHUNK, length - start);
 		const last = start + rows === length;
 		bytes += stepWeightBytes(model, rows, last) + attentionBytes(model, start + rows - 1);
 	}

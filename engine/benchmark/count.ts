@@ -12,9 +12,9 @@ import {
 	type StepCount,
 } from '../../native/index';
 import { readHeader } from '../models/header';
+import { weightBytes } from '../models/weight-bytes';
 import type { ModelShape } from '../synth/architecture';
 import { synthesize } from '../synth/synthesize';
-import { table } from '../text-table';
 import { stepWeightBytes } from './cost';
 
 /** A step to count: so many sequences, each with that many rows behind that much context. */
@@ -37,7 +37,7 @@ const COUNTED_STEPS: readonly CountedStep[] = [
 ];
 
 /** Of a step of several rounds, what one costs on average. */
-interface StepCounts extends CountedStep {
+export interface StepCounts extends CountedStep {
 	launches: number;
 	commandBuffers: number;
 	/** How often the GPU has nothing to do until the host has read a token and planned what follows. */
@@ -68,7 +68,7 @@ interface KernelCounts {
 	threadgroupBytes: number;
 }
 
-interface CountReport {
+export interface CountReport {
 	model: { name: string; layers: number; bytesPerToken: number };
 	device: string;
 	steps: StepCounts[];
@@ -79,26 +79,20 @@ interface CountReport {
  * Counts the steps on a model file, whose weights are not read.
  * @throws an error saying why where Metal cannot be used.
  */
-export async function countSteps(file: string, steps: readonly CountedStep[] = COUNTED_STEPS): Promise<CountReport> {
+export async function countSteps(file: string): Promise<CountReport> {
 	const header = await readHeader(file);
 	const model = await loadNative().openModel(file, { backend: 'metal' });
 	try {
 		const { info } = model;
 		if (info.backend !== 'metal') throw new Error(`there are only Metal's launches to count; ${info.backendNote}`);
-		const bytesOf = (name: RegExp) =>
-			header.tensors.filter((tensor) => name.test(tensor.name)).reduce((sum, { bytes }) => sum + bytes, 0);
-		const cost = {
-			info,
-			weights: { expertBytes: bytesOf(/_exps\./), headBytes: bytesOf(/^output\.weight$/) },
-			cacheBytesPerToken: 0,
-		};
+		const cost = { info, weights: weightBytes(header), cacheBytesPerToken: 0 };
 		const counted: StepCounts[] = [];
 		const kernels = new Map<string, KernelCounts>();
-		const memory = await threadgroupMemory(steps, {
+		const memory = await threadgroupMemory({
 			architecture: info.architecture as ModelShape['architecture'],
 			headLength: info.headLength,
 		});
-		for (const step of steps) {
+		for (const step of COUNTED_STEPS) {
 			const { launches, commandBuffers, scratchBytes } = await countOne(model, step);
 			const minimumBytes = stepWeightBytes(cost, step.sequences * step.rows);
 			counted.push(countsOf(step, { launches, commandBuffers, scratchBytes }, minimumBytes));
@@ -124,19 +118,16 @@ export async function countSteps(file: string, steps: readonly CountedStep[] = C
  * Threadgroup memory by kernel. It does not depend on a model's size but for the length of heads, and emulated devices know it of
  * kernels that have run only: so a small model of the same kind runs such steps.
  */
-async function threadgroupMemory(
-	steps: readonly CountedStep[],
-	kind: Pick<ModelShape, 'architecture' | 'headLength'>,
-): Promise<Map<string, number>> {
+async function threadgroupMemory(kind: Pick<ModelShape, 'architecture' | 'headLength'>): Promise<Map<string, number>> {
 	const folder = await mkdtemp(path.join(os.tmpdir(), 'hearth-count-'));
 	const memory = new Map<string, number>();
 	try {
 		const file = path.join(folder, 'small.gguf');
 		await synthesize(file, { preset: 'tiny', shape: { layers: 1, heads: 8, headsKv: 1, ...kind } });
 		const model = await loadNative().openModel(file, { backend: 'metal' });
-		const cache = model.createCache({ blocks: Math.max(...steps.map(({ sequences }) => sequences)) });
+		const cache = model.createCache({ blocks: Math.max(...COUNTED_STEPS.map(({ sequences }) => sequences)) });
 		try {
-			for (const step of steps) {
+			for (const step of COUNTED_STEPS) {
 				const batch = batchOf({ ...step, rows: Math.min(step.rows, 32), context: 0 }, 1);
 				await model.step(cache, batch);
 				const { launches } = await model.countStep(cache, batch);
@@ -212,64 +203,4 @@ function countsOf(
 		askedBytes: sum((launch) => launch.weightBytes * launch.weightPasses),
 		scratchBytes,
 	};
-}
-
-/** Memory bandwidth of Apple's chips in GB/s, as Apple states it. */
-const CHIPS: readonly [string, number][] = [
-	['M1', 68],
-	['M1 Pro', 200],
-	['M1 Ultra', 800],
-	['M2', 100],
-	['M3 Ultra', 819],
-	['M4', 120],
-	['M4 Pro', 273],
-	['M4 Max', 546],
-	['M5', 153],
-	['M5 Max', 614],
-];
-
-export function renderCounts({ model, device, steps, kernels }: CountReport): string {
-	const megabytes = (bytes: number) => `${(bytes / 1e6).toFixed(bytes < 1e8 ? 1 : 0)} MB`;
-	const gigabytes = (bytes: number) => (bytes / 1e9).toFixed(3);
-	const count = (number: number) => String(Number(number.toFixed(number < 1 ? 3 : 1)));
-	const decode = steps.find(({ name }) => name === 'decode');
-	const batch = steps.find(({ sequences }) => sequences > 1);
-	const ceiling = (step: StepCounts | undefined, rate: number) =>
-		step ? ((rate * 1e9 * step.sequences) / (step.weightBytes + step.activationBytes)).toFixed(0) : '';
-	return [
-		`model: ${model.name}, ${model.layers} layers, ${gigabytes(model.bytesPerToken)} GB of weights a token`,
-		`counted from the commands encoded for: ${device}; nothing was run or timed`,
-		'',
-		...table([
-			[
-				...['step', 'launches', 'a layer', 'barriers', 'a layer', 'command buffers', 'waits for the host'],
-				...['weights GB', 'intermediates', 'keys and values', 'moved ÷ minimum', 'asked GB', 'scratch'],
-			],
-			...steps.map((step) => [
-				...[step.name, count(step.launches), count(step.launchesPerLayer)],
-				...[count(step.barriers), count(step.barriersPerLayer), count(step.commandBuffers), count(step.hostWaits)],
-				...[gigabytes(step.weightBytes), megabytes(step.activationBytes), megabytes(step.cacheBytes)],
-				...[step.ratio.toFixed(3), gigabytes(step.askedBytes), megabytes(step.scratchBytes)],
-			]),
-		]),
-		'',
-		'Of a step of several tokens, what each costs on average.',
-		'Moved: weights once, and intermediates read and written, over the weights that must be read; experts as independent routing',
-		'touches them on average. Asked: what threadgroups load, of which all but one reading must come from caches.',
-		'',
-		...table([
-			['kernel', 'threads', 'threadgroup memory', 'in'],
-			...kernels.map(({ kernel, threads, threadgroupBytes, steps: names }) => [
-				...[kernel, String(threads), `${threadgroupBytes} B`, names.join(', ')],
-			]),
-		]),
-		'',
-		'Ceilings computed from the bytes counted and the bandwidth Apple states; none was measured:',
-		'',
-		...table([
-			['chip', 'GB/s', 'tok/s, 1 stream', `tok/s, ${batch?.sequences ?? 0} streams`],
-			...CHIPS.map(([chip, rate]) => [chip, String(rate), ceiling(decode, rate), ceiling(batch, rate)]),
-		]),
-		'',
-	].join('\n');
 }

@@ -5,7 +5,8 @@ import os from 'node:os';
 import path from 'node:path';
 import { checkBars } from '../benchmark/bars';
 import { runBenchmark } from '../benchmark/benchmark';
-import { countSteps, renderCounts } from '../benchmark/count';
+import { countSteps } from '../benchmark/count';
+import { renderCounts } from '../benchmark/count-table';
 import {
 	ALL_DEFAULTS,
 	BENCHMARK_DEFAULTS,

@@ -64,7 +64,7 @@ export interface SchedulerOptions {
  * Prefill rows of a step. From 64 rows on a step reads every expert of gpt-oss anyway (gpt-oss.md, the roofline), so
  * smaller chunks only read them more often; at 512 each expert has 64 rows, enough for any kernel to be compute bound.
  */
-const MAX_CHUNK = 512;
+export const MAX_CHUNK = 512;
 const MIN_CHUNK = 64;
 const FIRST_CHUNK = 128;
 
