@@ -51,49 +51,64 @@ export interface TemplateOptions {
  * much, or leaves the user's message out.
  */
 export function templateChatFormat(source: string, tokenizer: Tokenizer, options: TemplateOptions): ChatFormat {
-	const template = new Template(source);
+	const writer = new ConversationWriter(source, tokenizer, options);
+	if (!writer.shows(CONVERSATION, CONVERSATION.length - 1)) throw new Error("it leaves the user's message out");
+	const takesSystem = attempt(() => writer.shows([{ role: 'system', content: '' }, ...CONVERSATION], 0));
 
-	/** What a template makes of messages, their texts in the disguise that comes with it; in steps of some milliseconds. */
-	function* render(messages: readonly Message[], { currentDate, reasoningEffort }: ChatPrompt) {
-		const contents = messages.map(({ content }) => content);
-		const disguise = Disguise.of(tokenizer.specialNames(), [source, ...contents]);
-		if (!disguise) throw new Error('the messages use all of the private use area of Unicode');
-		const characters = contents.reduce((sum, { length }) => sum + length, 0);
-		const now = startOfDay(currentDate);
-		const text = yield* template.renderInSteps(
-			{
-				messages: messages.map(({ role, content }) => ({ role, content: disguise.hide(content) })),
-				add_generation_prompt: true,
-				bos_token: options.bosToken,
-				eos_token: options.eosToken,
-				tools: null,
-				documents: null,
-				// Qwen 3's switch; others ignore it.
-				enable_thinking: reasoningEffort !== 'low',
-				reasoning_effort: reasoningEffort,
-				date_string: strftime('%d %b %Y', now),
-			},
-			{
-				units: unitsFor(messages.length, characters),
-				unitsOfTexts: UNITS_A_CHARACTER_AND_STEP * characters,
-				now,
-				disguise,
-			},
-		);
-		if (text.length > MAX_OUTPUT + MAX_OUTPUT_A_MESSAGE * messages.length + MAX_REPETITION * characters) {
-			throw new Error('it writes too much');
+	function* written(prompt: ChatPrompt): Steps<PromptBuilder> {
+		try {
+			return yield* writer.write(messagesOf(prompt, takesSystem), prompt);
+		} catch (error) {
+			throw new Error(`the chat template in the model's file fails on this conversation: ${messageOf(error)}`);
 		}
-		return { text, disguise };
 	}
 
-	function* write(messages: readonly Message[], prompt: ChatPrompt): Steps<PromptBuilder> {
-		const { text, disguise } = yield* render(messages, prompt);
+	return {
+		name: 'its own template',
+		sampling: options.sampling ?? PLAIN_SAMPLING,
+		stopIds: options.stopIds,
+		encode: (prompt) => finish(written(prompt)).build(),
+		parts: async (prompt) => {
+			const steps = written(prompt);
+			let step = steps.next();
+			for (; !step.done; step = steps.next()) await new Promise((resolve) => setImmediate(resolve));
+			return step.value.parts;
+		},
+		parser: (prompt) => new PlainAnswerParser(tokenizer, prompt),
+	};
+}
+
+/** A prompt's messages, with the instructions where the template takes them. */
+function messagesOf({ instructions, turns }: ChatPrompt, takesSystem: boolean): readonly Message[] {
+	if (!instructions) return turns;
+	if (takesSystem) return [{ role: 'system', content: instructions }, ...turns];
+	// As the publishers of such models advise, the first message begins with the instructions.
+	const first = turns.findIndex(({ role }) => role === 'user');
+	return turns.map((turn, i) => (i === first ? { ...turn, content: `${instructions}\n\n${turn.content}` } : turn));
+}
+
+/** Writes conversations down as a template says. */
+class ConversationWriter {
+	readonly #source: string;
+	readonly #template: Template;
+	readonly #tokenizer: Tokenizer;
+	readonly #options: TemplateOptions;
+
+	constructor(source: string, tokenizer: Tokenizer, options: TemplateOptions) {
+		this.#source = source;
+		this.#template = new Template(source);
+		this.#tokenizer = tokenizer;
+		this.#options = options;
+	}
+
+	/** The tokens of a conversation; in steps of some milliseconds. */
+	*write(messages: readonly Message[], prompt: ChatPrompt): Steps<PromptBuilder> {
+		const { text, disguise } = yield* this.#render(messages, prompt);
 		yield;
-		const pieces = tokenizer.splitSpecials(text);
-		const builder = new PromptBuilder(tokenizer);
-		if (tokenizer.bosId !== undefined && !beginsWith(tokenizer.bosId, pieces, disguise)) {
-			builder.special(tokenizer.bosId);
-		}
+		const { bosId } = this.#tokenizer;
+		const pieces = this.#tokenizer.splitSpecials(text);
+		const builder = new PromptBuilder(this.#tokenizer);
+		if (bosId !== undefined && !beginsWith(bosId, pieces, disguise)) builder.special(bosId);
 		yield;
 		let revealed = 0;
 		for (const piece of pieces) {
@@ -114,47 +129,50 @@ export function templateChatFormat(source: string, tokenizer: Tokenizer, options
 	}
 
 	/** Whether what is rendered depends on the text of a message. */
-	const shows = (messages: readonly Message[], index: number): boolean => {
+	shows(messages: readonly Message[], index: number): boolean {
 		const shown = (content: string) => {
 			const changed = messages.map((message, i) => (i === index ? { ...message, content } : message));
-			const { text, disguise } = finish(render(changed, PROBE));
+			const { text, disguise } = finish(this.#render(changed, PROBE));
 			return disguise.reveal(text);
 		};
 		return shown('Which way?') !== shown('Tell me more.');
-	};
-
-	if (!shows(CONVERSATION, CONVERSATION.length - 1)) throw new Error("it leaves the user's message out");
-	const takesSystem = attempt(() => shows([{ role: 'system', content: '' }, ...CONVERSATION], 0));
-
-	const withInstructions = ({ instructions, turns }: ChatPrompt): readonly Message[] => {
-		if (!instructions) return turns;
-		if (takesSystem) return [{ role: 'system', content: instructions }, ...turns];
-		// As the publishers of such models advise, the first message begins with the instructions.
-		const first = turns.findIndex(({ role }) => role === 'user');
-		return turns.map((turn, i) => (i === first ? { ...turn, content: `${instructions}\n\n${turn.content}` } : turn));
-	};
-
-	function* written(prompt: ChatPrompt): Steps<PromptBuilder> {
-		try {
-			return yield* write(withInstructions(prompt), prompt);
-		} catch (error) {
-			throw new Error(`the chat template in the model's file fails on this conversation: ${messageOf(error)}`);
-		}
 	}
 
-	return {
-		name: 'its own template',
-		sampling: options.sampling ?? PLAIN_SAMPLING,
-		stopIds: options.stopIds,
-		encode: (prompt) => finish(written(prompt)).build(),
-		parts: async (prompt) => {
-			const steps = written(prompt);
-			let step = steps.next();
-			for (; !step.done; step = steps.next()) await new Promise((resolve) => setImmediate(resolve));
-			return step.value.parts;
-		},
-		parser: (prompt) => new PlainAnswerParser(tokenizer, prompt),
-	};
+	/** What the template makes of messages, their texts in the disguise that comes with it; in steps of some milliseconds. */
+	*#render(
+		messages: readonly Message[],
+		{ currentDate, reasoningEffort }: ChatPrompt,
+	): Steps<{ text: string; disguise: Disguise }> {
+		const contents = messages.map(({ content }) => content);
+		const disguise = Disguise.of(this.#tokenizer.specialNames(), [this.#source, ...contents]);
+		if (!disguise) throw new Error('the messages use all of the private use area of Unicode');
+		const characters = contents.reduce((sum, { length }) => sum + length, 0);
+		const now = startOfDay(currentDate);
+		const text = yield* this.#template.renderInSteps(
+			{
+				messages: messages.map(({ role, content }) => ({ role, content: disguise.hide(content) })),
+				add_generation_prompt: true,
+				bos_token: this.#options.bosToken,
+				eos_token: this.#options.eosToken,
+				tools: null,
+				documents: null,
+				// Qwen 3's switch; others ignore it.
+				enable_thinking: reasoningEffort !== 'low',
+				reasoning_effort: reasoningEffort,
+				date_string: strftime('%d %b %Y', now),
+			},
+			{
+				units: unitsFor(messages.length, characters),
+				unitsOfTexts: UNITS_A_CHARACTER_AND_STEP * characters,
+				now,
+				disguise,
+			},
+		);
+		if (text.length > MAX_OUTPUT + MAX_OUTPUT_A_MESSAGE * messages.length + MAX_REPETITION * characters) {
+			throw new Error('it writes too much');
+		}
+		return { text, disguise };
+	}
 }
 
 function unitsFor(messages: number, characters: number): number {
