@@ -50,7 +50,7 @@ export class Repacker {
 		this.#parts = model.repackBytes;
 	}
 
-	/** Of the weights that have moved. */
+	/** Bytes of the weights that have moved. */
 	get movedBytes(): number {
 		return total(this.#parts.slice(0, this.#next));
 	}
@@ -69,7 +69,7 @@ export class Repacker {
 		this.#timer.unref();
 	}
 
-	/** A request has come: what is at hand is finished (a fraction of a second), then nothing until idle again. */
+	/** A request has come: the part at hand is finished (a fraction of a second), and no other begins until the engine is idle again. */
 	busy(): void {
 		clearTimeout(this.#timer);
 		this.#timer = undefined;
@@ -101,7 +101,7 @@ export class Repacker {
 				await this.#model.repack(this.#next);
 				this.#next++;
 			} catch (error) {
-				// No memory after all: what has not moved stays in the file, where it works as well. Or the file has changed.
+				// There was no memory after all: what has not moved stays in the file, where it works as well. Or the file has changed.
 				this.#giveUp();
 				this.#onFailure(error);
 			}

@@ -1,18 +1,19 @@
-// How many tokens a decode step goes on for by itself. In between nothing waits for JavaScript, and a GPU not for its host; any
-// arrival, cancel or stop ends the step after the token it is at, so what a longer one costs is a token that nobody wants, at times.
+// How many rounds a decode step runs by itself. In each round every sequence of the step goes on by one token. Between two rounds
+// the native core does not wait for JavaScript, nor a GPU for its host. Whatever comes or goes ends the step after the round under
+// way, so a long step costs at most one token that nobody wants.
 
 import type { StepBatch } from '../../native/index';
 import type { LiveRequest } from './live-requests';
 import type { StepEntry, StepPlan } from './scheduler';
 
-/** Milliseconds a step may go on for: not much longer than a reader or a request would wait if nothing could end it. */
+/** Milliseconds a step may go on for. A reader or a request would not notice a wait of that length, should nothing end the step. */
 const PATIENCE = 50;
-/** More only gain what is between two steps, a smaller and smaller part of them. */
+/** More rounds gain little: all that they save is the time between two steps, and that is a small part of 8 rounds already. */
 const MAX_ROUNDS = 8;
 
 /**
- * @param milliseconds what a round takes; undefined: nobody knows yet.
- * @param limit tokens that are wanted at most.
+ * @param milliseconds what a round takes; undefined while that is not measured yet.
+ * @param limit the most tokens that are wanted.
  */
 export function roundsWithin(milliseconds: number | undefined, limit: number): number {
 	if (milliseconds === undefined) return 1;

@@ -12,7 +12,7 @@ export type Priority = (typeof PRIORITIES)[number];
 export interface Sequence {
 	readonly priority: Priority;
 	/**
-	 * The prompt and everything generated and accepted so far. Those beyond `lease.length` are pending: one pending token is
+	 * The prompt and everything generated and accepted so far. Tokens beyond `lease.length` are pending. One pending token is
 	 * a decode, more are a prefill. Speculation adds draft rows behind the pending token without touching this list.
 	 */
 	readonly tokens: number[];
@@ -30,7 +30,7 @@ export interface StepEntry<S extends Sequence> {
 	output: boolean;
 	/** Guesses at positions end, end + 1, … that run behind the last row to be verified; see `reserveDrafts`. */
 	drafts: number[];
-	/** Who guessed them, and on what ground. */
+	/** The source that guessed the drafts, and what it founded them on. */
 	draftSource?: DraftSource;
 	draftGround?: DraftGround | undefined;
 }
@@ -168,18 +168,19 @@ export class Scheduler<S extends Sequence> {
 	}
 
 	/**
-	 * Makes room in the cache for `count` draft rows behind an entry that decodes, without taking it from anyone who runs; the
+	 * Makes room in the cache for `count` draft rows behind an entry that decodes, without taking it from anyone who runs. The
 	 * drafts then go into `entry.drafts`. Drafts that turn out right lengthen the entry: set its `end` before `complete`.
-	 * @returns false if there is none.
+	 * @returns false if there is no room.
 	 */
 	reserveDrafts(entry: StepEntry<S>, count: number): boolean {
 		return this.#cache.grow(entry.lease, entry.end + count);
 	}
 
 	/**
-	 * How many rounds a step may have, at most `rounds`: one where anything but decoding is to be done or somebody waits, or where
-	 * the cache has no room for more without taking it from anyone who runs. Makes that room. A sequence that got more than one
-	 * token is longer: set its entry's `end` before `complete`.
+	 * Makes room in the cache for a step of several rounds, without taking it from anyone who runs. A sequence that got more than
+	 * one token is longer: set its entry's `end` before `complete`.
+	 * @returns how many rounds the step may have, at most `rounds`: one where the step prefills or a sequence waits, fewer than
+	 * asked for where the cache has no room for more.
 	 */
 	reserveRounds({ entries, prefillRows }: StepPlan<S>, rounds: number): number {
 		if (prefillRows > 0 || this.#waiting.length > 0) return 1;

@@ -1,11 +1,11 @@
-// One order for the steps of several models, so that they do not fight for the cores: one step at a time, the most urgent first.
-// While a completion runs in one model, steps for chat in another wait even between its steps.
+// Orders the steps of several models, so that they do not fight for the cores: one step runs at a time, the most urgent first.
+// While a completion runs in one model, steps for chat in another wait even between the completion's steps.
 
 /** One model's place in the order. */
 export interface StepTurns {
 	/**
-	 * What the most urgent of the model's unfinished requests is, 0 being the most urgent of all; undefined while it has none. A
-	 * place that has requests must go on asking for steps until it has none: less urgent ones wait for it.
+	 * The rank of the model's most urgent unfinished request, 0 being the most urgent of all; undefined while the model has none.
+	 * A place that has requests must go on asking for steps until it has none: less urgent places wait for it.
 	 */
 	urgency: number | undefined;
 	/** Whether no model has anything to do. */
@@ -15,7 +15,7 @@ export interface StepTurns {
 	 * more urgent is about to ask for one, `end` is called: the running step must not go on for longer than it has to.
 	 */
 	run<T>(step: () => Promise<T>, end?: () => void): Promise<T>;
-	/** The model is closing: what still waits here starts at once, to find that out, and takes no turn. */
+	/** The model is closing: steps that still wait here start at once, without a turn, and find out that it closes. */
 	leave(): void;
 }
 
@@ -74,8 +74,8 @@ export class StepArbiter {
 	}
 
 	/**
-	 * Starts the most urgent step that waits, unless something more urgent is about to ask; or ends the running one early for one of
-	 * these.
+	 * Starts the most urgent step that waits, unless a more urgent place is about to ask for one. Where a step runs, ends it early
+	 * if one of these is to come first.
 	 */
 	next(): void {
 		const most = Math.min(...[...this.#places].map(rank));
@@ -128,7 +128,7 @@ class Place implements StepTurns {
 
 const rank = ({ urgency }: Place) => urgency ?? Number.POSITIVE_INFINITY;
 
-/** The same place for a model that only works for another one, in the middle of its steps: it drafts for it. */
+/** The place of a model that drafts for another one: it computes in the middle of the other one's steps, with that one's urgency. */
 export function onBehalfOf(turns: StepTurns): StepTurns {
 	return {
 		urgency: undefined,

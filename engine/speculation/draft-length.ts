@@ -1,4 +1,4 @@
-// How many tokens to draft, from measurements: what a step of n rows costs here and now, and how often drafts of this
+// How many tokens to draft. Measurements tell: what a step of n rows costs here and now, and how often drafts of this
 // sequence were right. Verifying more rows of a mixture of experts reads more experts, so drafts are not free (gpt-oss:
 // 2 rows read 1.4 times, 4 rows 2.1 times, 8 rows 3.1 times the bytes of one).
 
@@ -14,7 +14,7 @@ const ACCEPTANCE_WEIGHT = 0.05;
 /** Before anything was measured: bytes read by a step of n rows ÷ those of one row (gpt-oss with 4 of 32 experts). */
 const ROW_COST = (rows: number) => 0.51 + 0.49 * 8 * (1 - 0.875 ** rows);
 
-/** Milliseconds by a count, learned: a prior gives the shape of the curve, measurements its height here and there. */
+/** Learns milliseconds by a count. A prior gives the shape of the curve, measurements give its height at some counts. */
 class MeasuredCost {
 	/** Measured milliseconds ÷ prior, by count; the nearest count's fills the gaps. */
 	readonly #ratios = new Map<number, number>();
@@ -52,8 +52,8 @@ class MeasuredCost {
 }
 
 /**
- * What a decode step takes by its number of rows, learned from steps without prefill rows; in units of no meaning before
- * the first. Shared by all sequences.
+ * What a decode step takes by its number of rows, learned from steps without prefill rows. Before the first such step the unit
+ * has no meaning. All sequences share it.
  */
 export class StepCost extends MeasuredCost {
 	constructor() {
@@ -61,7 +61,7 @@ export class StepCost extends MeasuredCost {
 	}
 }
 
-/** What drafting takes by its length: one pass after another. Nothing before the first measurement, so that there is one. */
+/** What drafting takes by its length, one pass a token. It costs nothing before the first measurement, so that there is one. */
 export class DraftCost extends MeasuredCost {
 	constructor() {
 		super((length) => length, 0);
@@ -76,7 +76,7 @@ interface DraftChoice {
 	rate: number;
 }
 
-/** What a source says that does not tell its drafts apart. Begins hopeful. */
+/** The ground of a source that does not tell its drafts apart. Its prior is hopeful, so that drafts are tried. */
 export const ALIKE: DraftGround = { kind: 0, prior: 0.7 };
 
 interface Acceptance {

@@ -13,8 +13,8 @@ export interface DraftRequest {
 	/** Tokens to propose at most; at least 1. */
 	limit: number;
 	/**
-	 * The sequence's block table in the target's KV cache, with room for positions below `tokens.length + limit`: for a
-	 * source whose own cache lies in blocks of the same numbers. Valid until the next step has run.
+	 * The sequence's block table in the target's KV cache, with room for positions below `tokens.length + limit`. A source whose
+	 * own cache lies in blocks of the same numbers needs it. It is valid until the next step has run.
 	 */
 	blocks: readonly number[];
 }

@@ -8,7 +8,7 @@ export interface Turns {
 	run<T>(step: () => Promise<T>): Promise<T>;
 }
 
-/** Numbers wrap here; a sequence does not live that long. */
+/** Numbers of sequences begin anew here; no sequence lives so long that its number comes again. */
 const NUMBERS = 2 ** 31;
 
 export class HeadDrafts implements DraftSource {
@@ -19,7 +19,7 @@ export class HeadDrafts implements DraftSource {
 	readonly #numbers = new Map<DraftSequence, number>();
 	#next = 0;
 
-	/** `cache` is the one the model's steps use, `turns` the model's place among those that run one step at a time. */
+	/** `cache` is the cache that the model's steps use; `turns` is the model's place among those that run one step at a time. */
 	constructor(model: NativeModel, cache: NativeCache, turns: Turns) {
 		this.#model = model;
 		this.#cache = cache;

@@ -1,5 +1,6 @@
-// Drafts from a smaller model of the same vocabulary: it goes on where the sequence stands, and the larger one verifies what it wrote
-// in one pass (Leviathan et al. 2023, arXiv 2211.17192). It has a cache of its own, which finds what it computed before by its tokens.
+// Drafts from a smaller model of the same vocabulary. The smaller model goes on where the sequence stands, and the larger one verifies
+// in one pass what it wrote (Leviathan et al. 2023, arXiv 2211.17192). The smaller model has a cache of its own, which finds by its
+// tokens what was computed before.
 import type { Tokenizer } from '../tokenizer/tokenizer';
 import type { DraftRequest, DraftSequence, DraftSource } from './draft-source';
 
@@ -90,7 +91,7 @@ export function vocabularyMismatch(target: Tokenizer, draft: Tokenizer): string 
 	const common = Math.min(target.vocabularySize, draft.vocabularySize);
 	for (let id = 0; id < common; id++) {
 		const same = target.isAdded(id) === draft.isAdded(id) && equal(target.tokenBytes(id), draft.tokenBytes(id));
-		// What members of a family add to its vocabulary differs, and hardly any of it is ever written.
+		// Members of a family add different tokens to its vocabulary, and hardly any of these is ever written.
 		if (!same && !(target.isAdded(id) && draft.isAdded(id))) return `token ${id} is another one`;
 	}
 	const larger = target.vocabularySize > common ? target : draft;

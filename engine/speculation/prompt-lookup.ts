@@ -8,7 +8,7 @@ import type { DraftGround, DraftRequest, DraftSequence, DraftSource } from './dr
 const LEAST_MATCH = 3;
 /** Tokens that must agree where the text was being copied. */
 const LEAST_MATCH_NEAR = 2;
-/** How far before and behind the place where copying would have gone on it may go on, in tokens: what an edit takes away or repeats. */
+/** An edit takes text away or repeats it: copying may go on this many tokens before or behind the place where it would have. */
 const NEAR_BEFORE = 4;
 const NEAR_BEHIND = 16;
 /** Matches are told apart by length up to this. */
@@ -17,8 +17,8 @@ const LONGEST_MATCH = 64;
 const MAX_CANDIDATES = 24;
 
 /**
- * Kinds of matches by the tokens that agree, at least: text that has gone on as before for long goes on so, above all where it was
- * being copied. docs/performance-log.md has what telling them apart brings.
+ * The kinds of matches, by the least number of tokens that agree. Text that has repeated for long goes on repeating, above all where
+ * it was being copied. docs/performance-log.md has what telling them apart brings.
  */
 const KINDS: readonly (DraftGround & { near: boolean; tokens: number })[] = [
 	{ near: true, tokens: 64, kind: 12, prior: 0.98 },
@@ -38,13 +38,13 @@ const KINDS: readonly (DraftGround & { near: boolean; tokens: number })[] = [
 
 /** An earlier place where the same tokens stand as at a sequence's end. */
 interface Match {
-	/** Length of the sequence it is for. */
+	/** Length of the sequence that the match is for. */
 	readonly at: number;
-	/** Behind the tokens that agree; -1: there is none. */
+	/** Position behind the tokens that agree; -1: there is none. */
 	readonly end: number;
 	/** Tokens that agree, up to LONGEST_MATCH. */
 	readonly length: number;
-	/** Whether it is where the text was being copied. */
+	/** Whether the match is where the text was being copied. */
 	readonly near: boolean;
 }
 
@@ -97,8 +97,8 @@ export class LookupIndex {
 	}
 
 	/**
-	 * The longest earlier match of the sequence's end, the latest among equals, as text repeats what is near; before it one where the
-	 * text was being copied, if as many tokens agree as elsewhere or LEAST_MATCH do.
+	 * The longest earlier match of the sequence's end; among equals the latest, since text repeats what is near. A match where the text
+	 * was being copied goes first, if as many tokens agree there as elsewhere, or LEAST_MATCH do.
 	 */
 	match(): Match {
 		const { length: end } = this.#tokens;
