@@ -27,14 +27,77 @@ export function startOfDay(date: string): LocalTime {
 	return { year, month, day, hour: 0, minute: 0, second: 0 };
 }
 
-/** A number with the width and the filling it has by default. */
+/** What a directive writes: text as it is, or a number with the width and the filling that it has by default. */
 type Field = { number: number; width: number; fill: '0' | ' ' } | string;
 
+/** A time, and what follows from its date. */
+interface Moment extends LocalTime {
+	/** 0 is Sunday. */
+	weekday: number;
+	/** 0 is the first of January. */
+	dayOfYear: number;
+	iso: { year: number; week: number };
+}
+
+const number = (width: number, value: number): Field => ({ number: value, width, fill: '0' });
+const two = (value: number): Field => number(2, value);
+const spaced = (value: number): Field => ({ number: value, width: 2, fill: ' ' });
+const hourOfTwelve = ({ hour }: Moment) => hour % 12 || 12;
+
+/** The letter of each directive, and what it writes. */
+const FIELDS: Readonly<Record<string, ((moment: Moment) => Field) | undefined>> = {
+	a: ({ weekday }) => DAYS[weekday]!.slice(0, 3),
+	A: ({ weekday }) => DAYS[weekday]!,
+	b: ({ month }) => MONTHS[month - 1]!.slice(0, 3),
+	B: ({ month }) => MONTHS[month - 1]!,
+	c: (moment) => strftime('%a %b %e %H:%M:%S %Y', moment),
+	C: ({ year }) => two(Math.floor(year / 100)),
+	d: ({ day }) => two(day),
+	D: (moment) => strftime('%m/%d/%y', moment),
+	e: ({ day }) => spaced(day),
+	f: () => '000000',
+	F: (moment) => strftime('%Y-%m-%d', moment),
+	g: ({ iso }) => two(iso.year % 100),
+	G: ({ iso }) => number(1, iso.year),
+	h: ({ month }) => MONTHS[month - 1]!.slice(0, 3),
+	H: ({ hour }) => two(hour),
+	I: (moment) => two(hourOfTwelve(moment)),
+	j: ({ dayOfYear }) => number(3, dayOfYear + 1),
+	k: ({ hour }) => spaced(hour),
+	l: (moment) => spaced(hourOfTwelve(moment)),
+	m: ({ month }) => two(month),
+	M: ({ minute }) => two(minute),
+	n: () => '\n',
+	p: ({ hour }) => (hour < 12 ? 'AM' : 'PM'),
+	P: ({ hour }) => (hour < 12 ? 'am' : 'pm'),
+	r: (moment) => strftime('%I:%M:%S %p', moment),
+	R: (moment) => strftime('%H:%M', moment),
+	s: ({ year, month, day, hour, minute, second }) =>
+		String(Math.floor(new Date(year, month - 1, day, hour, minute, second).getTime() / 1000)),
+	S: ({ second }) => two(second),
+	t: () => '\t',
+	T: (moment) => strftime('%H:%M:%S', moment),
+	u: ({ weekday }) => number(1, weekday || 7),
+	U: ({ dayOfYear, weekday }) => two(Math.floor((dayOfYear + 7 - weekday) / 7)),
+	V: ({ iso }) => two(iso.week),
+	w: ({ weekday }) => number(1, weekday),
+	W: ({ dayOfYear, weekday }) => two(Math.floor((dayOfYear + 7 - ((weekday + 6) % 7)) / 7)),
+	x: (moment) => strftime('%m/%d/%y', moment),
+	X: (moment) => strftime('%H:%M:%S', moment),
+	y: ({ year }) => two(year % 100),
+	Y: ({ year }) => number(1, year),
+	z: () => '',
+	Z: () => '',
+	'%': () => '%',
+};
+
+/** @throws TemplateError where a directive asks for more than 100 columns. */
 export function strftime(format: string, time: LocalTime): string {
+	const moment = momentOf(time);
 	return format.replaceAll(
 		/%([-_0^#]*)(\d*)[EO]?([a-zA-Z%+])/g,
 		(whole, flags: string, width: string, directive: string) => {
-			const field = fieldOf(directive, time);
+			const field = FIELDS[directive]?.(moment);
 			if (field === undefined) return whole;
 			if (Number(width) > MAX_WIDTH) throw new TemplateError(`a date of ${width} characters`);
 			let text: string;
@@ -56,101 +119,17 @@ export function strftime(format: string, time: LocalTime): string {
 	);
 }
 
-function fieldOf(directive: string, time: LocalTime): Field | undefined {
-	const { year, month, day, hour, minute, second } = time;
-	const date = new Date(Date.UTC(2000, month - 1, day));
-	date.setUTCFullYear(year);
-	const weekday = date.getUTCDay();
+function momentOf(time: LocalTime): Moment {
+	const date = new Date(Date.UTC(2000, time.month - 1, time.day));
+	date.setUTCFullYear(time.year);
 	const first = new Date(date);
 	first.setUTCMonth(0, 1);
-	const dayOfYear = Math.round((date.getTime() - first.getTime()) / DAY);
-	const iso = isoWeek(date);
-	const two = (number: number, fill: '0' | ' ' = '0'): Field => ({ number, width: 2, fill });
-	const all = (format: string) => strftime(format, time);
-	switch (directive) {
-		case 'a':
-			return DAYS[weekday]!.slice(0, 3);
-		case 'A':
-			return DAYS[weekday]!;
-		case 'b':
-		case 'h':
-			return MONTHS[month - 1]!.slice(0, 3);
-		case 'B':
-			return MONTHS[month - 1]!;
-		case 'c':
-			return all('%a %b %e %H:%M:%S %Y');
-		case 'C':
-			return two(Math.floor(year / 100));
-		case 'd':
-			return two(day);
-		case 'D':
-		case 'x':
-			return all('%m/%d/%y');
-		case 'e':
-			return two(day, ' ');
-		case 'f':
-			return '000000';
-		case 'F':
-			return all('%Y-%m-%d');
-		case 'g':
-			return two(iso.year % 100);
-		case 'G':
-			return { number: iso.year, width: 1, fill: '0' };
-		case 'H':
-			return two(hour);
-		case 'I':
-			return two(hour % 12 || 12);
-		case 'j':
-			return { number: dayOfYear + 1, width: 3, fill: '0' };
-		case 'k':
-			return two(hour, ' ');
-		case 'l':
-			return two(hour % 12 || 12, ' ');
-		case 'm':
-			return two(month);
-		case 'M':
-			return two(minute);
-		case 'n':
-			return '\n';
-		case 'p':
-			return hour < 12 ? 'AM' : 'PM';
-		case 'P':
-			return hour < 12 ? 'am' : 'pm';
-		case 'r':
-			return all('%I:%M:%S %p');
-		case 'R':
-			return all('%H:%M');
-		case 's':
-			return String(Math.floor(new Date(year, month - 1, day, hour, minute, second).getTime() / 1000));
-		case 'S':
-			return two(second);
-		case 't':
-			return '\t';
-		case 'T':
-		case 'X':
-			return all('%H:%M:%S');
-		case 'u':
-			return { number: weekday || 7, width: 1, fill: '0' };
-		case 'U':
-			return two(Math.floor((dayOfYear + 7 - weekday) / 7));
-		case 'V':
-			return two(iso.week);
-		case 'w':
-			return { number: weekday, width: 1, fill: '0' };
-		case 'W':
-			return two(Math.floor((dayOfYear + 7 - ((weekday + 6) % 7)) / 7));
-		case 'y':
-			return two(year % 100);
-		case 'Y':
-			return { number: year, width: 1, fill: '0' };
-		case 'z':
-		case 'Z':
-			return '';
-		case '%':
-			return '%';
-		default:
-			return undefined;
-	}
+	return {
+		...time,
+		weekday: date.getUTCDay(),
+		dayOfYear: Math.round((date.getTime() - first.getTime()) / DAY),
+		iso: isoWeek(date),
+	};
 }
 
 /** The week of ISO 8601 and the year it belongs to: that of its Thursday. */

@@ -81,9 +81,10 @@ const allowed: [string, string][] = [
 	['webview/chat/o.ts', '../../engine/units'],
 ];
 
-describe('the lint keeps the layers apart', () => {
+describe('the lint keeps the layers apart and functions short', () => {
 	let folder: string;
 	const refused = new Set<string>();
+	const tooLong = new Set<string>();
 
 	beforeAll(() => {
 		folder = mkdtempSync(path.join(tmpdir(), 'hearth-lint-'));
@@ -94,6 +95,10 @@ describe('the lint keeps the layers apart', () => {
 			mkdirSync(path.join(folder, path.dirname(file)), { recursive: true });
 			writeFileSync(path.join(folder, file), `import * as imported from '${imported}';\n\nimported;\n`);
 		}
+		for (const lines of [80, 81]) {
+			const body = Array.from({ length: lines }, (_, i) => `\tconsole.log(${i});\n`).join('');
+			writeFileSync(path.join(folder, `engine/${lines}-lines.ts`), `export function long() {\n${body}}\n`);
+		}
 		const biome = createRequire(import.meta.url).resolve('@biomejs/biome/bin/biome');
 		const { stdout } = spawnSync(
 			process.execPath,
@@ -103,12 +108,15 @@ describe('the lint keeps the layers apart', () => {
 		const report = JSON.parse(stdout) as { diagnostics: { category: string; location: { path: string } }[] };
 		for (const { category, location } of report.diagnostics) {
 			if (category === 'lint/style/noRestrictedImports' || category === 'plugin') refused.add(location.path);
+			if (category === 'lint/complexity/noExcessiveLinesPerFunction') tooLong.add(location.path);
 		}
 	});
 	afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 	test.each(forbidden)('%s may not import %s', (file) => expect(refused).toContain(file));
 	test.each(allowed)('%s may import %s', (file) => expect(refused).not.toContain(file));
+	test('no function has more than 80 lines between its braces', () =>
+		expect([...tooLong]).toEqual(['engine/81-lines.ts']));
 });
 
 // npm leaves packages of other platforms out of the lock file where its registry does not carry them, and then `npm ci`
