@@ -17,21 +17,18 @@ namespace {
 
 // MTLResourceOptions: storage mode << 4, hazard tracking mode << 8. What kernels write is tracked, so that command buffers
 // see what those before them wrote; within one, dispatches are concurrent and barrier() is the only order.
-constexpr NSUInteger kShared = 0 << 4, kPrivate = 2 << 4, kUntracked = 1 << 8;
-constexpr NSUInteger kConcurrentDispatch = 1;      // MTLDispatchType
-constexpr NSUInteger kBuffers = 1;                 // MTLBarrierScope
-constexpr NSUInteger kCompleted = 4, kFailed = 5;  // MTLCommandBufferStatus
-constexpr NSUInteger kMetal3_0 = 3 << 16;          // MTLLanguageVersion: what the tests check the kernels for
-constexpr NSInteger kSafeMath = 0;                 // MTLMathMode
+constexpr NSUInteger kShared = 0 << 4, kUntracked = 1 << 8;
+constexpr NSUInteger kConcurrentDispatch = 1;  // MTLDispatchType
+constexpr NSUInteger kBuffers = 1;             // MTLBarrierScope
+constexpr NSUInteger kFailed = 5;              // MTLCommandBufferStatus
+constexpr NSUInteger kMetal3_0 = 3 << 16;      // MTLLanguageVersion: what the tests check the kernels for
+constexpr NSInteger kSafeMath = 0;             // MTLMathMode
 constexpr NSInteger kFamilyApple1 = 1001, kNewestFamily = 20;  // MTLGPUFamily
 constexpr size_t kMaxBytes = 4096;                             // of setBytes:length:atIndex:
 
 NSUInteger data_type(Constant::Type type) {  // MTLDataType
   switch (type) {
-    case Constant::Type::float32: return 3;
-    case Constant::Type::int32: return 29;
     case Constant::Type::uint32: return 33;
-    case Constant::Type::uint16: return 41;
     case Constant::Type::boolean: return 53;
   }
   return 0;
@@ -42,10 +39,8 @@ std::string description(id error) {
 
 class MetalBuffer final : public Buffer {
  public:
-  MetalBuffer(Owned object, size_t bytes, Storage storage)
-      : object_(std::move(object)),
-        bytes_(bytes),
-        contents_(storage == Storage::shared ? send<"contents", void*>(object_.get()) : nullptr) {}
+  MetalBuffer(Owned object, size_t bytes)
+      : object_(std::move(object)), bytes_(bytes), contents_(send<"contents", void*>(object_.get())) {}
   void* contents() const override { return contents_; }
   size_t bytes() const override { return bytes_; }
   id object() const { return object_.get(); }
@@ -66,7 +61,7 @@ class MetalPipeline final : public Pipeline {
   uint32_t max_threads() const override { return max_threads_; }
   uint32_t simd_width() const override { return simd_width_; }
   size_t threadgroup_bytes() const override { return send<"staticThreadgroupMemoryLength", NSUInteger>(state_.get()); }
-  const std::string& name() const override { return name_; }
+  const std::string& name() const { return name_; }
   id state() const { return state_.get(); }
 
  private:
@@ -127,10 +122,6 @@ class MetalCommandBuffer final : public CommandBuffer {
     if (count == 0 || count > kMaxBytes) fail("%zu bytes of arguments, of at most %zu", count, kMaxBytes);
     send<"setBytes:length:atIndex:", void>(encoder_.get(), data, NSUInteger{count}, static_cast<NSUInteger>(index));
   }
-  void threadgroup_memory(int index, size_t count) override {
-    send<"setThreadgroupMemoryLength:atIndex:", void>(encoder_.get(), NSUInteger{(count + 15) / 16 * 16},
-                                                      static_cast<NSUInteger>(index));
-  }
   void dispatch(Size threadgroups, Size threads) override {
     const uint64_t count = uint64_t{threads.x} * threads.y * threads.z;
     if (!pipeline_) fail("a dispatch without a pipeline");
@@ -140,12 +131,8 @@ class MetalCommandBuffer final : public CommandBuffer {
     send<"dispatchThreadgroups:threadsPerThreadgroup:", void>(encoder_.get(),
                                                               MTLSize{threadgroups.x, threadgroups.y, threadgroups.z},
                                                               MTLSize{threads.x, threads.y, threads.z});
-    dispatches_++;
   }
-  void barrier() override {
-    send<"memoryBarrierWithScope:", void>(encoder_.get(), NSUInteger{kBuffers});
-    barriers_++;
-  }
+  void barrier() override { send<"memoryBarrierWithScope:", void>(encoder_.get(), NSUInteger{kBuffers}); }
   void commit() override {
     send<"endEncoding", void>(encoder_.get());
     send<"commit", void>(buffer_.get());
@@ -155,22 +142,17 @@ class MetalCommandBuffer final : public CommandBuffer {
     const AutoreleasePool pool;
     send<"waitUntilCompleted", void>(buffer_.get());
     waited_ = true;
-    if (status() == kFailed) fail("the GPU failed: %s", description(send<"error">(buffer_.get())).c_str());
+    if (send<"status", NSUInteger>(buffer_.get()) == kFailed)
+      fail("the GPU failed: %s", description(send<"error">(buffer_.get())).c_str());
   }
-  bool finished() const override { return status() >= kCompleted; }
   double seconds() const override {
     return send<"GPUEndTime", double>(buffer_.get()) - send<"GPUStartTime", double>(buffer_.get());
   }
-  int dispatches() const override { return dispatches_; }
-  int barriers() const override { return barriers_; }
 
  private:
-  NSUInteger status() const { return send<"status", NSUInteger>(buffer_.get()); }
-
   Owned buffer_, encoder_;
   const MetalPipeline* pipeline_ = nullptr;
   bool committed_ = false, waited_ = false;
-  int dispatches_ = 0, barriers_ = 0;
 };
 
 class MetalDevice final : public Device {
@@ -182,25 +164,23 @@ class MetalDevice final : public Device {
     info_.name = to_string(send<"name">(device));
     info_.max_buffer_bytes = send<"maxBufferLength", NSUInteger>(device);
     info_.working_set_bytes = send<"recommendedMaxWorkingSetSize", NSUInteger>(device);
-    info_.threadgroup_bytes = send<"maxThreadgroupMemoryLength", NSUInteger>(device);
     info_.unified_memory = send<"hasUnifiedMemory", bool>(device);
     info_.apple_family = 0;
     for (NSInteger n = 1; n <= kNewestFamily; n++)
       if (send<"supportsFamily:", bool>(device, kFamilyApple1 + n - 1)) info_.apple_family = static_cast<int>(n);
-    info_.residency_sets = responds<"newResidencySetWithDescriptor:error:">(device);
+    residency_sets_ = responds<"newResidencySetWithDescriptor:error:">(device);
   }
   ~MetalDevice() override { release_residency(); }
 
   const DeviceInfo& info() const override { return info_; }
 
-  std::unique_ptr<Buffer> buffer(size_t bytes, Storage storage) override {
+  std::unique_ptr<Buffer> buffer(size_t bytes) override {
     const AutoreleasePool pool;
-    const NSUInteger options = storage == Storage::shared ? kShared : kPrivate;
     Owned object(bytes <= info_.max_buffer_bytes ? send<"newBufferWithLength:options:">(
-                                                       device_.get(), NSUInteger{std::max<size_t>(bytes, 1)}, options)
+                                                       device_.get(), NSUInteger{std::max<size_t>(bytes, 1)}, kShared)
                                                  : nullptr);
     if (!object) fail("the GPU has no memory for a buffer of %zu MB", bytes >> 20);
-    return std::make_unique<MetalBuffer>(std::move(object), bytes, storage);
+    return std::make_unique<MetalBuffer>(std::move(object), bytes);
   }
   std::unique_ptr<Buffer> wrap(const void* data, size_t bytes) override {
     const AutoreleasePool pool;
@@ -208,7 +188,7 @@ class MetalDevice final : public Device {
     Owned object(send<"newBufferWithBytesNoCopy:length:options:deallocator:">(
         device_.get(), const_cast<void*>(data), NSUInteger{bytes}, kShared | kUntracked, nullptr));
     if (!object) fail("%zu MB of the model's file cannot be mapped for the GPU", bytes >> 20);
-    return std::make_unique<MetalBuffer>(std::move(object), bytes, Storage::shared);
+    return std::make_unique<MetalBuffer>(std::move(object), bytes);
   }
   size_t page_bytes() const override {
 #ifdef _WIN32
@@ -235,7 +215,7 @@ class MetalDevice final : public Device {
   }
 
   void keep_resident(const std::vector<const Buffer*>& buffers) override {
-    if (!info_.residency_sets) return;
+    if (!residency_sets_) return;
     const AutoreleasePool pool;
     if (!residency_) {
       const Owned descriptor = create("MTLResidencySetDescriptor");
@@ -259,6 +239,7 @@ class MetalDevice final : public Device {
  private:
   Owned device_, queue_, residency_;
   DeviceInfo info_;
+  bool residency_sets_;  ///< the system has them: macOS 15 and newer
 };
 
 }  // namespace

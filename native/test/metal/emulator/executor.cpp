@@ -283,7 +283,7 @@ void wait_for_simdgroup(Lane* lane, uint32_t site) {
 
 }  // namespace
 
-// ---- what the shim calls (msl/runtime.h) ----
+// ---- what the shim calls (msl/simd.h, registry.h) ----
 
 struct Exchange {
   const unsigned char* slots;

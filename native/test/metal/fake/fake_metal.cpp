@@ -68,7 +68,7 @@ struct Queue : Object {};
 struct Buffer : Object {
   unsigned char* data = nullptr;
   size_t bytes = 0;
-  bool owned = false, visible = true;
+  bool owned = false;
   void end() override {
     if (owned) free(data);
   }
@@ -120,7 +120,7 @@ struct CommandBuffer : Object {
   int number = 0;
   bool encoding = false, encoded = false;
   NSUInteger status = kNotEnqueued;
-  int polls = 0, interval = 0;
+  int interval = 0;
   std::vector<Dispatch> dispatches;
   std::string error;
   double started = 0, ended = 0;  ///< seconds
@@ -241,7 +241,6 @@ Object* make_error(const std::string& text) {
 Object* device_name(Object*, SEL) { return ns_string(nullptr, nullptr, "fake Metal on the CPU"); }
 NSUInteger max_buffer_length(Object*, SEL) { return settings().max_buffer_bytes; }
 NSUInteger working_set(Object*, SEL) { return size_t{16} << 30; }
-NSUInteger max_threadgroup_memory(Object*, SEL) { return msl::kThreadgroupBytes; }
 bool unified_memory(Object*, SEL) { return true; }
 bool supports_family(Object*, SEL, NSInteger family) {
   return family > 1000 && family <= 1000 + settings().apple_family;
@@ -250,15 +249,13 @@ Object* new_queue(Object*, SEL) { return make<Queue>("MTLCommandQueue"); }
 Object* new_buffer(Object*, SEL, NSUInteger bytes, NSUInteger options) {
   if (bytes == 0) mistake("newBufferWithLength: of 0 bytes");
   if (bytes > settings().max_buffer_bytes) return nullptr;
-  const NSUInteger storage = options >> 4 & 15;
-  if ((options & ~NSUInteger{0x120}) || (storage != 0 && storage != 2)) mistake("unknown resource options");
+  if (options & ~NSUInteger{0x100}) mistake("unknown resource options");
   auto* buffer = make<Buffer>("MTLBuffer");
   buffer->data = static_cast<unsigned char*>(aligned_alloc(256, (bytes + 255) / 256 * 256));
   if (!buffer->data) mistake("this machine has no memory for the buffer");
   memset(buffer->data, 0xff, bytes);  // NaN until written
   buffer->bytes = bytes;
   buffer->owned = true;
-  buffer->visible = storage == 0;
   return buffer;
 }
 Object* new_buffer_no_copy(Object*, SEL, void* data, NSUInteger bytes, NSUInteger options, std::nullptr_t) {
@@ -271,11 +268,7 @@ Object* new_buffer_no_copy(Object*, SEL, void* data, NSUInteger bytes, NSUIntege
   buffer->bytes = bytes;
   return buffer;
 }
-void* contents(Object* self, SEL) {
-  auto* buffer = as<Buffer>(self);
-  if (!buffer->visible) mistake("contents of a private buffer");
-  return buffer->data;
-}
+void* contents(Object* self, SEL) { return as<Buffer>(self)->data; }
 Object* new_library(Object*, SEL, Object* text, Object* given, Object** error) {
   auto* options = as<CompileOptions>(given);
   if (!text) mistake("nil source");
@@ -455,12 +448,7 @@ void wait_until_completed(Object* self, SEL) {
   if (commands->status == kNotEnqueued) mistake("a wait before commit");
   if (commands->status == kCommitted) run_until(commands);
 }
-NSUInteger status(Object* self, SEL) {
-  auto* commands = as<CommandBuffer>(self);
-  // Somebody who polls sees it finish in the end.
-  if (commands->status == kCommitted && ++commands->polls > 2) run_until(commands);
-  return commands->status;
-}
+NSUInteger status(Object* self, SEL) { return as<CommandBuffer>(self)->status; }
 Object* command_buffer_error(Object* self, SEL) {
   auto* commands = as<CommandBuffer>(self);
   return commands->status == kFailed ? make_error(commands->error) : nullptr;
@@ -489,7 +477,6 @@ void declare_classes() {
   method<device_name>(device, "name", "@@:");
   method<max_buffer_length>(device, "maxBufferLength", "Q@:");
   method<working_set>(device, "recommendedMaxWorkingSetSize", "Q@:");
-  method<max_threadgroup_memory>(device, "maxThreadgroupMemoryLength", "Q@:");
   method<unified_memory>(device, "hasUnifiedMemory", "B@:");
   method<supports_family>(device, "supportsFamily:", "B@:q");
   method<new_queue>(device, "newCommandQueue", "@@:");

@@ -77,30 +77,14 @@ KERNEL_TEST(host_correct) {
     a.dispatch();
     a.finish();
     a.expect(2);
-    if (a.commands->dispatches() != 2 || a.commands->barriers() != 1) fail_test("wrong counts");
-    if (!a.commands->finished()) fail_test("not finished");
     a.device->keep_resident({a.x.get(), a.y.get()});
   }
   if (const size_t left = fake::live_objects()) fail_test("%zu objects are left", left);
-}
-KERNEL_TEST(host_polls_until_finished) {
-  Addition a;
-  a.bind();
-  a.dispatch();
-  a.commands->commit();
-  while (!a.commands->finished()) {}
-  a.expect(1);
-}
-KERNEL_TEST(host_private_memory) {
-  Addition a;
-  const auto hidden = a.device->buffer(kBytes, gpu::Storage::private_gpu);
-  if (hidden->contents()) fail_test("a private buffer has contents");
 }
 KERNEL_TEST(host_older_system) {
   fake::settings().residency_sets = fake::settings().math_mode = false;
   fake::settings().max_threads = 512;
   Addition a;
-  if (a.device->info().residency_sets) fail_test("residency sets on a system without them");
   if (a.add->max_threads() != 512) fail_test("the pipeline's limit is lost");
   a.device->keep_resident({a.x.get()});
   a.bind();
@@ -210,7 +194,7 @@ KERNEL_TEST(host_bug_no_threadgroup_memory_length) {
 }
 KERNEL_TEST(host_bug_constant_of_another_type) {
   Addition a;
-  a.kernels->pipeline("matvec_mxfp4", {{0, 2.0f}});
+  a.kernels->pipeline("matvec_mxfp4", {{0, true}});
 }
 KERNEL_TEST(host_bug_over_release) {
   const id device = runtime().create_device();
