@@ -3,13 +3,12 @@
 
 #include <optional>
 
-#include "../core/engine.h"
 #include "../core/error.h"
-#include "../core/self_test.h"
+#include "../core/model_runner.h"
 #include "../core/vocabulary.h"
 #include "../cpu/kernels.h"
-#include "../metal/metal_backend.h"
 #include "convert.h"
+#include "devices.h"
 #include "failure.h"
 #include "model_object.h"
 
@@ -73,14 +72,14 @@ class ReadHeader final : public OpenTask {
 
 class OpenModel final : public OpenTask {
  public:
-  OpenModel(Napi::Env env, std::string path, EngineOptions options)
+  OpenModel(Napi::Env env, std::string path, RunnerOptions options)
       : OpenTask(env, std::move(path)), options_(std::move(options)) {}
 
  private:
-  void open(const std::string& path) override { engine_ = std::make_unique<Engine>(path, options_); }
-  Napi::Value opened(Napi::Env env) override { return ModelObject::create(env, std::move(engine_)); }
-  EngineOptions options_;
-  std::unique_ptr<Engine> engine_;
+  void open(const std::string& path) override { runner_ = std::make_unique<ModelRunner>(path, options_, devices()); }
+  Napi::Value opened(Napi::Env env) override { return ModelObject::create(env, std::move(runner_)); }
+  RunnerOptions options_;
+  std::unique_ptr<ModelRunner> runner_;
 };
 
 std::string path_argument(const Napi::CallbackInfo& call) {
@@ -109,7 +108,7 @@ Napi::Value read_gguf(const Napi::CallbackInfo& call) {
 }
 
 Napi::Value open_model(const Napi::CallbackInfo& call) {
-  EngineOptions options;
+  RunnerOptions options;
   if (call[1].IsObject()) {
     auto object = call[1].As<Napi::Object>();
     Napi::Value threads = object.Get("threads"), rope = object.Get("rope"), kernels = object.Get("kernels"),
@@ -124,12 +123,12 @@ Napi::Value open_model(const Napi::CallbackInfo& call) {
       std::string mode = rope.ToString();
       if (mode != "reference" && mode != "llamacpp")
         throw Napi::TypeError::New(call.Env(), "rope must be reference or llamacpp");
-      options.rope = mode == "llamacpp" ? RopeMode::llamacpp : RopeMode::reference;
+      options.backend.rope = mode == "llamacpp" ? RopeMode::llamacpp : RopeMode::reference;
     }
-    if (!kernels.IsUndefined()) options.kernels = kernels.ToString();
+    if (!kernels.IsUndefined()) options.backend.kernels = kernels.ToString();
     if (!draft_head.IsUndefined()) options.draft_head = draft_head.ToString();
-    if (!backend.IsUndefined()) options.backend = backend.ToString();
-    options.matrix_units = object.Get("matrixUnits").ToBoolean();
+    if (!backend.IsUndefined()) options.device = backend.ToString();
+    options.backend.matrix_units = object.Get("matrixUnits").ToBoolean();
   }
   auto* task = new OpenModel(call.Env(), path_argument(call), options);
   task->Queue();
@@ -149,16 +148,15 @@ Napi::Value cpu_info(const Napi::CallbackInfo& call) {
   return out;
 }
 
-/// The self-test on a thread of its own: hundreds of milliseconds a kernel must not hold up Node's pool.
+/// The self-test on a thread of its own, because the hundreds of milliseconds that a kernel takes must not hold up Node's pool.
 class SelfTest {
  public:
   static Napi::Value start(const Napi::CallbackInfo& call) {
     Napi::Env env = call.Env();
     if (!call[0].IsObject()) throw Napi::TypeError::New(env, "selfTest takes { backend, full, seed, report }");
     auto options = call[0].As<Napi::Object>();
-    const std::string backend = options.Get("backend").ToString();
-    if (backend != "cpu" && backend != "metal")
-      throw Napi::TypeError::New(env, "selfTest's backend must be cpu or metal");
+    const Device* device = find_device(devices(), options.Get("backend").ToString().Utf8Value());
+    if (!device) throw Napi::TypeError::New(env, "selfTest's backend must be " + ids_of(devices()));
     Napi::Value report = options.Get("report");
     if (!report.IsFunction()) throw Napi::TypeError::New(env, "selfTest's report must be a function");
     auto state = std::make_shared<State>(env, report.As<Napi::Function>());
@@ -167,10 +165,10 @@ class SelfTest {
     state->options.cancelled = &state->cancelled;
     state->options.report = [raw = state.get()](const KernelCheck& check) { raw->tell(check); };
     try {
-      state->thread = std::thread([state, backend] {
+      state->thread = std::thread([state, device] {
         std::exception_ptr failure;
         try {
-          backend == "cpu" ? cpu::self_test(state->options) : metal::self_test(state->options);
+          device->self_test(state->options);
         } catch (...) { failure = std::current_exception(); }
         state->finish(state, failure);
       });
@@ -217,12 +215,30 @@ class SelfTest {
   };
 };
 
+Napi::Value list_devices(const Napi::CallbackInfo& call) {
+  Napi::Env env = call.Env();
+  auto list = Napi::Array::New(env);
+  for (const Device* device : devices()) {
+    const DeviceProbe probe = device->probe();
+    auto out = Napi::Object::New(env);
+    out.Set("id", device->id);
+    out.Set("kind", device->kind == DeviceKind::gpu ? "gpu" : "cpu");
+    out.Set("name", device->name);
+    if (!probe.hardware.empty()) out.Set("hardware", probe.hardware);
+    out.Set("onThisSystem", Napi::Boolean::New(env, device->on_this_system()));
+    if (!probe.reason.empty()) out.Set("reason", probe.reason);
+    list.Set(list.Length(), out);
+  }
+  return list;
+}
+
 Napi::Value metal_info(const Napi::CallbackInfo& call) {
   Napi::Env env = call.Env();
   auto out = Napi::Object::New(env);
-  const metal::Probe probe = metal::probe();
-  out.Set("onThisSystem", Napi::Boolean::New(env, metal::on_this_system()));
-  if (!probe.device.empty()) out.Set("device", probe.device);
+  const Device* metal = find_device(devices(), "metal");
+  const DeviceProbe probe = metal->probe();
+  out.Set("onThisSystem", Napi::Boolean::New(env, metal->on_this_system()));
+  if (!probe.hardware.empty()) out.Set("device", probe.hardware);
   if (!probe.reason.empty()) out.Set("reason", probe.reason);
   return out;
 }
@@ -234,6 +250,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("openModel", Napi::Function::New(env, open_model));
   exports.Set("cpuInfo", Napi::Function::New(env, cpu_info));
   exports.Set("selfTest", Napi::Function::New(env, SelfTest::start));
+  exports.Set("devices", Napi::Function::New(env, list_devices));
   exports.Set("metalInfo", Napi::Function::New(env, metal_info));
   return exports;
 }

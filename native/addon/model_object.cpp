@@ -34,8 +34,8 @@ double whole_number(const Napi::Value& value, double low, double high, const cha
   return n;
 }
 
-CacheType cache_type(const Napi::Value& value, const Engine& engine) {
-  if (value.IsUndefined()) return engine.backend().cache_type();
+CacheType cache_type(const Napi::Value& value, const ModelRunner& runner) {
+  if (value.IsUndefined()) return runner.backend().cache_type();
   std::string name = value.ToString();
   if (name == "f16") return CacheType::f16;
   if (name == "f32") return CacheType::f32;
@@ -63,9 +63,9 @@ void ModelObject::define(Napi::Env env) {
                    InstanceMethod<&ModelObject::guarded<&ModelObject::close>>("close")}));
 }
 
-Napi::Value ModelObject::create(Napi::Env env, std::unique_ptr<Engine> engine) {
+Napi::Value ModelObject::create(Napi::Env env, std::unique_ptr<ModelRunner> runner) {
   Napi::Object object = constructors(env).model.New({});
-  Unwrap(object)->model_ = std::make_shared<LoadedModel>(env, std::move(engine));
+  Unwrap(object)->model_ = std::make_shared<LoadedModel>(env, std::move(runner));
   return object;
 }
 
@@ -78,8 +78,8 @@ LoadedModel& ModelObject::model(Napi::Env env) {
 
 Napi::Value ModelObject::info(const Napi::CallbackInfo& call) {
   Napi::Env env = call.Env();
-  const Engine& engine = *model(env).engine;
-  const Model& model = engine.model();
+  const ModelRunner& runner = *model(env).runner;
+  const Model& model = runner.model();
   const Config& c = model.config();
   const Gguf& gguf = model.gguf();
   auto out = Napi::Object::New(env);
@@ -128,18 +128,18 @@ Napi::Value ModelObject::info(const Napi::CallbackInfo& call) {
   number("ropeFrequencyBase", c.rope_base);
   number("ropeScalingFactor", c.rope_factor);
   number("ropeOriginalContextLength", c.rope_original_context);
-  if (const DraftHead* head = engine.draft_head()) {
+  if (const DraftHead* head = runner.draft_head()) {
     auto draft = Napi::Object::New(env);
     draft.Set("path", head->model().gguf().file().path());
     draft.Set("fileBytes", Napi::Number::New(env, static_cast<double>(head->model().gguf().file().size())));
     draft.Set("vocabularySize", Napi::Number::New(env, head->model().config().vocabulary));
     out.Set("draftHead", draft);
   }
-  text("backend", engine.backend().kind());
-  if (const std::string device = engine.backend().device(); !device.empty()) text("device", device);
-  if (!engine.backend_note().empty()) text("backendNote", engine.backend_note());
-  text("kernels", engine.backend().name());
-  number("threads", engine.threads());
+  text("backend", runner.device().id);
+  if (const std::string hardware = runner.backend().hardware(); !hardware.empty()) text("device", hardware);
+  if (!runner.backend_note().empty()) text("backendNote", runner.backend_note());
+  text("kernels", runner.backend().name());
+  number("threads", runner.threads());
   number("bytesPerToken", static_cast<double>(model.bytes_per_token()));
   return out;
 }
@@ -151,12 +151,12 @@ Napi::Value ModelObject::create_cache(const Napi::CallbackInfo& call) {
   auto options = call[0].As<Napi::Object>();
   const int blocks = static_cast<int>(whole_number(options.Get("blocks"), 1, 1 << 24, "blocks"));
   return CacheObject::create(env, model_,
-                             loaded.engine->make_cache(blocks, cache_type(options.Get("type"), *loaded.engine)));
+                             loaded.runner->make_cache(blocks, cache_type(options.Get("type"), *loaded.runner)));
 }
 
 Napi::Value ModelObject::cache_block_bytes(const Napi::CallbackInfo& call) {
-  const Engine& engine = *model(call.Env()).engine;
-  return Napi::Number::New(call.Env(), static_cast<double>(engine.cache_block_bytes(cache_type(call[0], engine))));
+  const ModelRunner& runner = *model(call.Env()).runner;
+  return Napi::Number::New(call.Env(), static_cast<double>(runner.cache_block_bytes(cache_type(call[0], runner))));
 }
 
 Napi::Value ModelObject::step(const Napi::CallbackInfo& call) {
@@ -167,11 +167,11 @@ Napi::Value ModelObject::step(const Napi::CallbackInfo& call) {
   if (!call[2].IsUndefined() && !call[2].IsFunction())
     throw Napi::TypeError::New(env, "what a step tells of its rounds must be a function");
   auto batch = std::make_shared<Batch>(batch_from_js(call[1].As<Napi::Object>()));
-  if (batch->rounds > 1) batch->number = loaded.engine->number_run();
-  const auto job = [engine = loaded.engine.get(), memory = cache->cache_of(env, model_),
+  if (batch->rounds > 1) batch->number = loaded.runner->number_run();
+  const auto job = [runner = loaded.runner.get(), memory = cache->cache_of(env, model_),
                     batch](const Worker::Tell& tell) -> Worker::Settle {
     auto start = std::chrono::steady_clock::now();
-    auto result = std::make_shared<StepResult>(engine->step(*memory, *batch, [&](std::span<const int32_t> tokens) {
+    auto result = std::make_shared<StepResult>(runner->step(*memory, *batch, [&](std::span<const int32_t> tokens) {
       tell([round = std::vector(tokens.begin(), tokens.end())](Napi::Env env) {
         return std::vector<napi_value>{tokens_to_js(env, round)};
       });
@@ -183,7 +183,7 @@ Napi::Value ModelObject::step(const Napi::CallbackInfo& call) {
 }
 
 Napi::Value ModelObject::end_runs(const Napi::CallbackInfo& call) {
-  model(call.Env()).engine->end_runs();
+  model(call.Env()).runner->end_runs();
   return call.Env().Undefined();
 }
 
@@ -194,8 +194,8 @@ Napi::Value ModelObject::draft(const Napi::CallbackInfo& call) {
   if (!cache) throw Napi::TypeError::New(env, "draft takes a cache and an array of requests");
   auto requests = std::make_shared<std::vector<DraftRequest>>(draft_requests_from_js(call[1]));
   return loaded.worker.run(
-      env, [engine = loaded.engine.get(), memory = cache->cache_of(env, model_), requests]() -> Worker::Settle {
-        auto drafts = std::make_shared<std::vector<std::vector<int32_t>>>(engine->draft(*memory, *requests));
+      env, [runner = loaded.runner.get(), memory = cache->cache_of(env, model_), requests]() -> Worker::Settle {
+        auto drafts = std::make_shared<std::vector<std::vector<int32_t>>>(runner->draft(*memory, *requests));
         return [drafts](Napi::Env env) {
           auto out = Napi::Array::New(env, drafts->size());
           for (uint32_t i = 0; i < drafts->size(); i++) {
@@ -212,7 +212,7 @@ Napi::Value ModelObject::draft(const Napi::CallbackInfo& call) {
 Napi::Value ModelObject::release_drafts(const Napi::CallbackInfo& call) {
   LoadedModel& loaded = model(call.Env());
   const auto sequence = static_cast<int64_t>(whole_number(call[0], 0, INT32_MAX, "the sequence"));
-  loaded.worker.post([engine = loaded.engine.get(), sequence] { engine->release_drafts(sequence); });
+  loaded.worker.post([runner = loaded.runner.get(), sequence] { runner->release_drafts(sequence); });
   return call.Env().Undefined();
 }
 
@@ -222,31 +222,31 @@ Napi::Value ModelObject::count_step(const Napi::CallbackInfo& call) {
   if (!cache || !call[1].IsObject()) throw Napi::TypeError::New(env, "countStep takes a cache and a batch");
   auto batch = std::make_shared<Batch>(batch_from_js(call[1].As<Napi::Object>()));
   return model(env).worker.run(
-      env, [engine = model(env).engine.get(), memory = cache->cache_of(env, model_), batch]() -> Worker::Settle {
-        auto count = std::make_shared<StepCount>(engine->count(*memory, *batch));
+      env, [runner = model(env).runner.get(), memory = cache->cache_of(env, model_), batch]() -> Worker::Settle {
+        auto count = std::make_shared<StepCount>(runner->count(*memory, *batch));
         return [count](Napi::Env env) { return count_to_js(env, *count); };
       });
 }
 
 Napi::Value ModelObject::repack_bytes(const Napi::CallbackInfo& call) {
   auto parts = Napi::Array::New(call.Env());
-  for (const size_t bytes : model(call.Env()).engine->backend().repack_bytes())
+  for (const size_t bytes : model(call.Env()).runner->backend().repack_bytes())
     parts.Set(parts.Length(), Napi::Number::New(call.Env(), static_cast<double>(bytes)));
   return parts;
 }
 
 Napi::Value ModelObject::repack(const Napi::CallbackInfo& call) {
   LoadedModel& loaded = model(call.Env());
-  const int part = static_cast<int>(whole_number(call[0], 0, loaded.engine->model().config().layers, "the part"));
-  return loaded.worker.run(call.Env(), [engine = loaded.engine.get(), part]() -> Worker::Settle {
-    engine->repack(part);
+  const int part = static_cast<int>(whole_number(call[0], 0, loaded.runner->model().config().layers, "the part"));
+  return loaded.worker.run(call.Env(), [runner = loaded.runner.get(), part]() -> Worker::Settle {
+    runner->repack(part);
     return [](Napi::Env env) { return env.Undefined(); };
   });
 }
 
 Napi::Value ModelObject::measure_ceilings(const Napi::CallbackInfo& call) {
-  return model(call.Env()).worker.run(call.Env(), [engine = model(call.Env()).engine.get()]() -> Worker::Settle {
-    const Ceilings ceilings = engine->measure_ceilings();
+  return model(call.Env()).worker.run(call.Env(), [runner = model(call.Env()).runner.get()]() -> Worker::Settle {
+    const Ceilings ceilings = runner->measure_ceilings();
     return [ceilings](Napi::Env env) {
       auto out = Napi::Object::New(env);
       out.Set("readBytesPerSecond", Napi::Number::New(env, ceilings.read_bytes_per_second));
@@ -262,7 +262,7 @@ Napi::Value ModelObject::measure_ceilings(const Napi::CallbackInfo& call) {
 Napi::Value ModelObject::take_profile(const Napi::CallbackInfo& call) {
   Napi::Env env = call.Env();
   auto out = Napi::Object::New(env);
-  for (const auto& [operation, milliseconds] : model(env).engine->take_profile())
+  for (const auto& [operation, milliseconds] : model(env).runner->take_profile())
     out.Set(operation, Napi::Number::New(env, milliseconds));
   return out;
 }
@@ -284,7 +284,7 @@ void CacheObject::define(Napi::Env env) {
 }
 
 Napi::Value CacheObject::create(Napi::Env env, const std::shared_ptr<LoadedModel>& model,
-                                std::shared_ptr<KvCache> cache) {
+                                std::shared_ptr<KvBlocks> cache) {
   Napi::Object object = constructors(env).cache.New({});
   object.TypeTag(&kCacheTag);
   Unwrap(object)->cache_ = std::move(cache);
@@ -297,12 +297,12 @@ CacheObject* CacheObject::from(const Napi::Value& value) {
   return Unwrap(value.As<Napi::Object>());
 }
 
-const std::shared_ptr<KvCache>& CacheObject::cache(Napi::Env env) const {
+const std::shared_ptr<KvBlocks>& CacheObject::cache(Napi::Env env) const {
   if (!cache_) throw Napi::Error::New(env, "the cache is closed");
   return cache_;
 }
 
-const std::shared_ptr<KvCache>& CacheObject::cache_of(Napi::Env env, const std::shared_ptr<LoadedModel>& model) const {
+const std::shared_ptr<KvBlocks>& CacheObject::cache_of(Napi::Env env, const std::shared_ptr<LoadedModel>& model) const {
   if (model_.lock() != model) throw Napi::Error::New(env, "the cache belongs to another model");
   return cache(env);
 }
@@ -321,7 +321,7 @@ Napi::Value CacheObject::bytes(const Napi::CallbackInfo& call) {
 
 Napi::Value CacheObject::copy_block(const Napi::CallbackInfo& call) {
   Napi::Env env = call.Env();
-  const std::shared_ptr<KvCache>& memory = cache(env);
+  const std::shared_ptr<KvBlocks>& memory = cache(env);
   const int from = static_cast<int>(whole_number(call[0], 0, memory->blocks() - 1, "the block to copy from"));
   const int to = static_cast<int>(whole_number(call[1], 0, memory->blocks() - 1, "the block to copy to"));
   const int tokens = static_cast<int>(whole_number(call[2], 1, kCacheBlock, "the number of tokens to copy"));

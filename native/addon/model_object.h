@@ -5,7 +5,7 @@
 
 #include <memory>
 
-#include "../core/engine.h"
+#include "../core/model_runner.h"
 #include "failure.h"
 #include "worker.h"
 
@@ -13,17 +13,17 @@ namespace hearth {
 
 /// A model with the thread that runs its steps. Destroying it aborts the running step and waits for the thread.
 struct LoadedModel {
-  LoadedModel(Napi::Env env, std::unique_ptr<Engine> opened)
-      : engine(std::move(opened)),
-        worker(env, engine->model().gguf().file().path(), [running = engine.get()] { running->abort(); }) {}
-  std::unique_ptr<Engine> engine;
-  Worker worker;  // destroyed before the engine, which its jobs use
+  LoadedModel(Napi::Env env, std::unique_ptr<ModelRunner> opened)
+      : runner(std::move(opened)),
+        worker(env, runner->model().gguf().file().path(), [running = runner.get()] { running->abort(); }) {}
+  std::unique_ptr<ModelRunner> runner;
+  Worker worker;  // is destroyed before the runner, which its jobs use
 };
 
 class ModelObject : public Napi::ObjectWrap<ModelObject> {
  public:
   static void define(Napi::Env env);
-  static Napi::Value create(Napi::Env env, std::unique_ptr<Engine> engine);
+  static Napi::Value create(Napi::Env env, std::unique_ptr<ModelRunner> runner);
   explicit ModelObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<ModelObject>(info) {}
   void Finalize(Napi::Env env) override;
 
@@ -49,7 +49,7 @@ class ModelObject : public Napi::ObjectWrap<ModelObject> {
       return (this->*method)(call);
     } catch (...) {
       throw error_of(call.Env(), std::current_exception(),
-                     model_ ? model_->engine->model().gguf().file().path() : "the model");
+                     model_ ? model_->runner->model().gguf().file().path() : "the model");
     }
   }
 
@@ -59,13 +59,13 @@ class ModelObject : public Napi::ObjectWrap<ModelObject> {
 class CacheObject : public Napi::ObjectWrap<CacheObject> {
  public:
   static void define(Napi::Env env);
-  static Napi::Value create(Napi::Env env, const std::shared_ptr<LoadedModel>& model, std::shared_ptr<KvCache> cache);
+  static Napi::Value create(Napi::Env env, const std::shared_ptr<LoadedModel>& model, std::shared_ptr<KvBlocks> cache);
   /// nullptr where the value is anything but a cache.
   static CacheObject* from(const Napi::Value& value);
   explicit CacheObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<CacheObject>(info) {}
 
   /// Throws once closed, and if the cache was made by another model: its blocks have that one's sizes.
-  const std::shared_ptr<KvCache>& cache_of(Napi::Env env, const std::shared_ptr<LoadedModel>& model) const;
+  const std::shared_ptr<KvBlocks>& cache_of(Napi::Env env, const std::shared_ptr<LoadedModel>& model) const;
 
  private:
   Napi::Value block_count(const Napi::CallbackInfo& info);
@@ -73,9 +73,9 @@ class CacheObject : public Napi::ObjectWrap<CacheObject> {
   Napi::Value bytes(const Napi::CallbackInfo& info);
   Napi::Value copy_block(const Napi::CallbackInfo& info);
   Napi::Value close(const Napi::CallbackInfo& info);
-  const std::shared_ptr<KvCache>& cache(Napi::Env env) const;
+  const std::shared_ptr<KvBlocks>& cache(Napi::Env env) const;
 
-  std::shared_ptr<KvCache> cache_;
+  std::shared_ptr<KvBlocks> cache_;
   std::weak_ptr<LoadedModel> model_;
 };
 

@@ -1,6 +1,6 @@
-// What a backend must compute: the operations of one step, in the order forward.cpp calls them. A backend keeps the step's
-// activations where it likes (CPU scratch, GPU buffers) and may fuse inside an operation as it likes.
-// R rows; E, H, K, D, X, V as in model.h.
+// What a backend must compute: the operations of one step, in the order in which ModelRunner::run_layers calls them
+// (model_runner.cpp). A backend keeps the step's activations where it likes (CPU scratch, GPU buffers) and may fuse inside an
+// operation as it likes. R is the number of rows; E, H, K, D, X and V are as in model.h.
 #pragma once
 
 #include <array>
@@ -14,8 +14,8 @@
 
 namespace hearth {
 
-/// One launch of a GPU kernel as a step would make it, and the memory it must move. Experts are counted as the rows touch on average
-/// where each chooses independently.
+/// One launch of a GPU kernel as a step would make it, and the memory that it must move. Rows choose experts; the figures are for
+/// the experts that the rows touch on average where each row chooses independently.
 struct Launch {
   std::string kernel;
   int layer;                     ///< −1: before or after the layers
@@ -35,7 +35,7 @@ struct StepCount {
   size_t scratch_bytes = 0;  ///< memory held for intermediates
 };
 
-/// What the hardware that computes can do at most, measured.
+/// What the hardware that computes can do at most, as measured.
 struct Ceilings {
   double read_bytes_per_second = 0;
   double multiply_adds_per_second = 0;  ///< 0: not known
@@ -48,29 +48,29 @@ class Backend {
  public:
   virtual ~Backend() = default;
 
-  /// The kernel set in use: "reference", "portable", "avx2"…
+  /// The set of kernels in use: "reference", "portable", "avx2"…
   virtual const char* name() const = 0;
   virtual CacheType cache_type() const = 0;
-  /// "cpu" or "metal".
-  virtual const char* kind() const { return "cpu"; }
-  /// The GPU's name for reports; empty: the CPU.
-  virtual std::string device() const { return {}; }
+  /// The GPU's name for reports; empty: the CPU computes.
+  virtual std::string hardware() const { return {}; }
 
-  /// Memory for a KV cache, where and as this backend reads it. Throws Error where it cannot be had or the type is none of its.
-  virtual std::shared_ptr<KvCache> make_cache(const Config& config, int blocks, CacheType type) {
-    return std::make_shared<KvCache>(config, blocks, type);
+  /// Memory for keys and values, where and as this backend reads it. Throws Error where the memory cannot be had, or the backend
+  /// does not know the type.
+  virtual std::shared_ptr<KvBlocks> make_cache(const Config& config, int blocks, CacheType type) {
+    return std::make_shared<KvBlocks>(config, blocks, type);
   }
 
-  /// Bytes of memory that repack(part) takes, for each layer and, after them, the output matrix; none: this backend reads weights
+  /// The bytes of memory that repack(part) takes, for each layer and then for the output matrix. Empty: this backend reads weights
   /// best as the file has them.
   virtual std::vector<size_t> repack_bytes() const { return {}; }
   /// Moves a part's weights into a faster layout and gives their pages of the file back. Results stay the same bit for bit.
   /// Between steps only. Throws Error where there is no memory.
   virtual void repack(int /*part*/) {}
 
-  /// A new step: `batch` and `cache` stay valid until its head() or finish() has returned.
-  virtual void begin(const Batch& batch, KvCache& cache) = 0;
-  /// Goes on with the batch's next round, whose tokens are on the device since sample(). false: the engine begins a step with them.
+  /// Begins a step. `batch` and `cache` stay valid until the step's head() or finish() has returned.
+  virtual void begin(const Batch& batch, KvBlocks& cache) = 0;
+  /// Goes on with the batch's next round, whose tokens have been on the device since sample(). false: the runner begins a step
+  /// with them.
   virtual bool next_round() { return false; }
   /// x[R][E] = embedding rows of the tokens.
   virtual void embed() = 0;
@@ -87,32 +87,34 @@ class Backend {
   /// logits[outputs][V] = head · RMSNorm(x of the output rows). The memory is the backend's, valid until the next begin().
   virtual const float* head() = 0;
 
-  /// Head and sampling in one, where the logits need not leave the device: finish() will have the round's tokens and probabilities,
-  /// and logits if the batch asks for them. Adds those of the rounds before this one. false: the engine takes head() and samples itself.
+  /// Computes the head and samples on the device, where the logits need not leave it. finish() then has the round's tokens and
+  /// probabilities, and its logits if the batch asks for them. Adds to the result what earlier rounds have brought meanwhile.
+  /// false: the runner takes head() and samples itself.
   virtual bool sample(StepResult&) { return false; }
-  /// Ends a step: its keys and values are in the cache when this returns, and the result has every round that sample() has begun and
-  /// end_runs() or the stop ids let run.
+  /// Ends a step. When it returns, the step's keys and values are in the cache, and the result has every round that sample() has
+  /// begun and that end_runs() and the stop ids have let run.
   virtual void finish(StepResult&) {}
   /// Makes the running step throw soon. From another thread.
   virtual void abort() {}
-  /// Runs with this number or a lower one end before their next round, whatever has been encoded. From another thread.
+  /// Ends the runs with this number or a lower one before their next round, whatever has been encoded. From another thread.
   virtual void end_runs(uint32_t /*number*/) {}
-  /// Whether operations only encode work for a device, so that their time says nothing.
+  /// Whether operations only encode work for a device, so that the time they take says nothing.
   virtual bool encodes() const { return false; }
-  /// What the step would launch, without running it; no launches: this backend has none. The step must be valid.
-  virtual StepCount count(const Batch&, KvCache&) { return {}; }
+  /// Counts what the step would launch, without running it. No launches: this backend has none. The step must be valid.
+  virtual StepCount count(const Batch&, KvBlocks&) { return {}; }
 
-  /// Fills in the ceilings of the device it computes on. false: that is the CPU, whose are measured elsewhere. Between steps only.
-  virtual bool measure_ceilings(Ceilings&) { return false; }
+  /// Measures what the hardware under this backend can do at most. Between steps only; takes about a second. Throws Error where
+  /// there is no memory to measure with, or the device fails.
+  virtual Ceilings measure_ceilings() = 0;
 
-  // What draft heads need; a backend may do without, and is asked first.
+  // What draft heads need. A backend may do without it, and is asked first.
   virtual bool runs_draft_heads() const { return false; }
-  /// The residual stream x[R][E] of the step, between two operations, to rows that are `stride` floats apart.
+  /// Copies the step's residual stream x[R][E], between two operations, to rows that are `stride` floats apart.
   virtual void read_hidden(float* /*to*/, size_t /*stride*/) { no_draft_heads(); }
   /// y[rows][matrix.rows] = x[rows][matrix.columns] · Wᵀ, between steps.
   virtual void project(const Matrix& /*matrix*/, const float* /*x*/, int /*rows*/, float* /*y*/) { no_draft_heads(); }
-  /// Of a draft head, in place of embed(): its layer will read, for each row, the normed embedding of the token beside the normed
-  /// `features` [R][E], and x becomes the features, normed or not as the head has it.
+  /// Stands in for embed() in a draft head. The head's layer will read, for each row, the normed embedding of the token beside the
+  /// normed `features` [R][E]; x becomes the features, normed or not as the head has it.
   virtual void embed_with(const float* /*features*/) { no_draft_heads(); }
 
  private:

@@ -22,7 +22,7 @@ bool Batch::stops_at(size_t output, int32_t token) const {
          std::find(stop_ids[output].begin(), stop_ids[output].end(), token) != stop_ids[output].end();
 }
 
-void Batch::validate(const Config& config, const KvCache& cache) const {
+void Batch::validate(const Config& config, const KvBlocks& cache) const {
   const int n = rows();
   if (n == 0) fail("a step needs at least one row");
   if (n > kMaxRows) fail("a step may have %d rows, not %d", kMaxRows, n);

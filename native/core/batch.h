@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "cache.h"
+#include "kv_blocks.h"
 #include "sampler.h"
 
 namespace hearth {
@@ -36,14 +36,14 @@ struct Batch {
   std::vector<int32_t> forced;  ///< [rounds − 1][rows] tokens to go on with in place of the chosen ones; or empty
   std::vector<std::vector<int32_t>>
       stop_ids;                   ///< [outputs] once each has met one of its ids, no further round is needed; or empty
-  uint32_t number = kNeverEnded;  ///< of a run of several rounds, ascending; see Engine::end_runs
+  uint32_t number = kNeverEnded;  ///< of a run of several rounds, ascending; see ModelRunner::end_runs
 
   int rows() const { return static_cast<int>(tokens.size()); }
   /// Whether a token ends what is wanted of an output.
   bool stops_at(size_t output, int32_t token) const;
 
   /// Throws Error unless every id, position, block and row is in range and no two sequences write the same block.
-  void validate(const Config& config, const KvCache& cache) const;
+  void validate(const Config& config, const KvBlocks& cache) const;
 };
 
 /// Adjacent rows of one sequence.

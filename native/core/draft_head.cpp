@@ -35,17 +35,17 @@ float* DraftHead::features(int rows) {
   return wide_.data();
 }
 
-void DraftHead::observe(const Batch& batch, KvCache& cache) {
+void DraftHead::observe(const Batch& batch, KvBlocks& cache) {
   change([&] { take_in(batch, cache); });
 }
 
-std::vector<std::vector<int32_t>> DraftHead::draft(KvCache& cache, const std::vector<DraftRequest>& requests) {
+std::vector<std::vector<int32_t>> DraftHead::draft(KvBlocks& cache, const std::vector<DraftRequest>& requests) {
   std::vector<std::vector<int32_t>> drafts;
   change([&] { drafts = guess(cache, requests); });
   return drafts;
 }
 
-void DraftHead::take_in(const Batch& batch, KvCache& cache) {
+void DraftHead::take_in(const Batch& batch, KvBlocks& cache) {
   const int E = model_.config().embedding, width = 3 * target_.config().embedding, rows = batch.rows();
   if (const float* norm = model_.head().fusion_norm)
     pool_.run(rows,
@@ -86,7 +86,7 @@ void DraftHead::take_in(const Batch& batch, KvCache& cache) {
   if (certain.rows() > 0) run(certain, features.data(), *cache.companion());
 }
 
-std::vector<std::vector<int32_t>> DraftHead::guess(KvCache& cache, const std::vector<DraftRequest>& requests) {
+std::vector<std::vector<int32_t>> DraftHead::guess(KvBlocks& cache, const std::vector<DraftRequest>& requests) {
   const int E = model_.config().embedding;
   std::vector<std::vector<int32_t>> drafts(requests.size());
   std::vector<size_t> open;
@@ -153,7 +153,7 @@ void DraftHead::append(const Pending& pending, int count, const std::vector<int3
   features.insert(features.end(), pending.features.begin(), pending.features.begin() + values);
 }
 
-void DraftHead::run(const Batch& batch, const float* features, KvCache& cache) {
+void DraftHead::run(const Batch& batch, const float* features, KvBlocks& cache) {
   const int E = model_.config().embedding, rows = batch.rows(), outputs = static_cast<int>(batch.outputs.size());
   backend_->begin(batch, cache);
   backend_->embed_with(features);

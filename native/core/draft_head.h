@@ -4,7 +4,7 @@
 // With the feature g_p of a position and the token behind it, token_{p+1}, the head computes its row p, whose output guesses
 // token_{p+2}; what leaves its layer stands in for g_{p+1}, which the target has not computed yet.
 //
-// The head's keys and values lie in a cache with the target's block numbers (KvCache::companion): they are shared, copied and
+// The head's keys and values lie in a cache with the target's block numbers (KvBlocks::companion): they are shared, copied and
 // evicted with the target's, so a cached prefix is the head's context, too. Two things follow. A row is written as soon as the token
 // behind it is certain, so the last rows of a finished sequence may be missing, and at the end of a prefix that goes on with
 // another token, one row is the other's. Both cost a little acceptance and never a token, for every draft is verified.
@@ -39,7 +39,7 @@ class DraftHead {
   const Model& model() const { return model_; }
 
   /// The head's part of a cache for its target.
-  std::shared_ptr<KvCache> make_cache(int blocks, CacheType type) const {
+  std::shared_ptr<KvBlocks> make_cache(int blocks, CacheType type) const {
     return backend_->make_cache(model_.config(), blocks, type);
   }
 
@@ -47,11 +47,11 @@ class DraftHead {
   float* features(int rows);
   /// Takes in a step of the target whose features() are filled: rows of a sequence begin where its last step's accepted rows
   /// ended, or anywhere after a hit in the cache. `cache` is the target's. Without memory, all sequences are forgotten.
-  void observe(const Batch& batch, KvCache& cache);
+  void observe(const Batch& batch, KvBlocks& cache);
   /// Guesses greedily, all sequences in one pass a token. A sequence that has no feature for the position before its newest
   /// token gets none. Throws Error on a block out of range. Without memory, all sequences are
   /// forgotten.
-  std::vector<std::vector<int32_t>> draft(KvCache& cache, const std::vector<DraftRequest>& requests);
+  std::vector<std::vector<int32_t>> draft(KvBlocks& cache, const std::vector<DraftRequest>& requests);
   /// Forgets a sequence.
   void release(int64_t sequence) { sequences_.erase(sequence); }
 
@@ -76,10 +76,10 @@ class DraftHead {
       throw;
     }
   }
-  void take_in(const Batch& batch, KvCache& cache);
-  std::vector<std::vector<int32_t>> guess(KvCache& cache, const std::vector<DraftRequest>& requests);
+  void take_in(const Batch& batch, KvBlocks& cache);
+  std::vector<std::vector<int32_t>> guess(KvBlocks& cache, const std::vector<DraftRequest>& requests);
   /// Writes the keys and values of rows; with outputs, guesses are left in guesses_ and what leaves the layer in hidden_.
-  void run(const Batch& batch, const float* features, KvCache& cache);
+  void run(const Batch& batch, const float* features, KvBlocks& cache);
   /// Adds the first `count` rows of a sequence to a batch.
   void append(const Pending& pending, int count, const std::vector<int32_t>& blocks, Batch& batch,
               std::vector<float>& features) const;

@@ -1,5 +1,5 @@
-// The self-test: every kernel on random inputs against a plain computation in double precision, with the speed it reached. Runs on
-// the user's own machine, where no test of ours has been.
+// The self-test: it runs every kernel of a device on random inputs, compares the result with a plain computation in double
+// precision, and measures the speed. It runs on the user's own machine, where no test of ours has been.
 #pragma once
 
 #include <atomic>
@@ -12,7 +12,7 @@
 namespace hearth {
 
 struct KernelCheck {
-  std::string backend;  ///< "cpu" or "metal"
+  std::string backend;  ///< the device's id
   std::string set;      ///< the CPU's kernel set, or the GPU's name
   std::string kernel;
   std::string shape;  ///< in words, e.g. "2880 x 2880, 4 rows"
@@ -35,17 +35,7 @@ struct SelfTestOptions {
   bool stopped() const { return cancelled && *cancelled; }
 };
 
-namespace cpu {
-/// All kernel sets this CPU can run: each against double precision, and all but portable for the same bits as portable.
-void self_test(const SelfTestOptions& options);
-}  // namespace cpu
-
-namespace metal {
-/// All Metal kernels. Throws Error where Metal cannot be used, or the device fails.
-void self_test(const SelfTestOptions& options);
-}  // namespace metal
-
-/// Milliseconds of one run: the fastest of a few after a first one.
+/// The milliseconds that a run takes: the fastest of a few runs after a first one.
 template <class Run> double time_of(const Run& run) {
   using Clock = std::chrono::steady_clock;
   run();
@@ -59,7 +49,7 @@ template <class Run> double time_of(const Run& run) {
   return best;
 }
 
-/// The larger of `worst` and |got − wanted| ÷ scale; what is no number is infinitely wrong.
+/// The larger of `worst` and |got − wanted| ÷ scale. What is no number is infinitely wrong.
 inline double deviation(double worst, double got, double wanted, double scale) {
   if (!std::isfinite(got)) return INFINITY;
   return std::max(worst, std::fabs(got - wanted) / std::max(scale, 1e-30));

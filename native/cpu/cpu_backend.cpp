@@ -13,11 +13,12 @@
 
 #include "../core/dequantize.h"
 #include "../core/error.h"
+#include "ceilings.h"
 #include "packed_stack.h"
 
 namespace hearth {
 
-static_assert(kCacheBlock == cpu::kCacheBlock && KvCache::kScaled == cpu::kCacheScaled);
+static_assert(kCacheBlock == cpu::kCacheBlock && KvBlocks::kScaled == cpu::kCacheScaled);
 
 namespace {
 
@@ -160,6 +161,7 @@ class CpuBackend final : public Backend {
 
   const char* name() const override { return kernels_.name; }
   CacheType cache_type() const override { return CacheType::f16; }
+  Ceilings measure_ceilings() override { return cpu::measure_ceilings(pool_); }
 
   std::vector<size_t> repack_bytes() const override {
     std::vector<size_t> parts(static_cast<size_t>(config_.layers) + 1);
@@ -180,7 +182,7 @@ class CpuBackend final : public Backend {
     });
   }
 
-  void begin(const Batch& batch, KvCache& cache) override {
+  void begin(const Batch& batch, KvBlocks& cache) override {
     if (cache.type() == CacheType::f32) fail("the %s kernels need a cache of type f16 or q8_0", kernels_.name);
     batch_ = &batch;
     cache_ = &cache;
@@ -725,11 +727,11 @@ class CpuBackend final : public Backend {
   /// Writes a row of D keys or values to position `slot` of a head's part of a Q8_0 block: element d at
   /// slot * slot_stride + d * stride.
   void store_quantised(const float* x, uint8_t* to, int slot, int slot_stride, int stride) const {
-    const int D = config_.head_length, groups = KvCache::scale_groups(D), padded = groups * KvCache::kScaled;
-    float row[kMaxHeadLength] = {}, scales[kMaxHeadLength / KvCache::kScaled];
+    const int D = config_.head_length, groups = KvBlocks::scale_groups(D), padded = groups * KvBlocks::kScaled;
+    float row[kMaxHeadLength] = {}, scales[kMaxHeadLength / KvBlocks::kScaled];
     int8_t q[kMaxHeadLength];
-    int32_t sums[kMaxHeadLength / KvCache::kScaled];
-    uint16_t halves[kMaxHeadLength / KvCache::kScaled];
+    int32_t sums[kMaxHeadLength / KvBlocks::kScaled];
+    uint16_t halves[kMaxHeadLength / KvBlocks::kScaled];
     std::memcpy(row, x, static_cast<size_t>(D) * sizeof(float));
     kernels_.quantize_row(row, padded, q, scales, sums);
     kernels_.to_f16(scales, groups, halves);
@@ -881,7 +883,7 @@ class CpuBackend final : public Backend {
 
   // The step at hand.
   const Batch* batch_ = nullptr;
-  KvCache* cache_ = nullptr;
+  KvBlocks* cache_ = nullptr;
   std::vector<Run> runs_;
   std::vector<Tile> tiles_;
   int rows_ = 0;

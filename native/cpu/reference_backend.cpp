@@ -8,6 +8,7 @@
 
 #include "../core/dequantize.h"
 #include "../core/error.h"
+#include "ceilings.h"
 
 namespace hearth {
 
@@ -22,8 +23,9 @@ class ReferenceBackend final : public Backend {
 
   const char* name() const override { return "reference"; }
   CacheType cache_type() const override { return CacheType::f32; }
+  Ceilings measure_ceilings() override { return cpu::measure_ceilings(pool_); }
 
-  void begin(const Batch& batch, KvCache& cache) override {
+  void begin(const Batch& batch, KvBlocks& cache) override {
     if (cache.type() != CacheType::f32) fail("the reference kernels need a cache of type f32");
     batch_ = &batch;
     cache_ = &cache;
@@ -253,7 +255,7 @@ class ReferenceBackend final : public Backend {
   ThreadPool& pool_;
   Rope rope_;
   const Batch* batch_ = nullptr;
-  KvCache* cache_ = nullptr;
+  KvBlocks* cache_ = nullptr;
   std::vector<Run> runs_;
   int rows_ = 0;
   Floats x_, pairs_, q_, a_, cos_, sin_, logits_;

@@ -1,5 +1,5 @@
 // The CPU's part of the self-test.
-#include "../core/self_test.h"
+#include "self_test.h"
 
 #include <algorithm>
 #include <cstdarg>

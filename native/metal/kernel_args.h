@@ -62,7 +62,7 @@ typedef unsigned int u32;  ///< 32 bits for both compilers
 enum : u32 {
   kStopBuffer = 30,
   kSimdWidth = 32,
-  kPositionsPerBlock = 32,   ///< positions of a KV cache block (kCacheBlock of core/cache.h)
+  kPositionsPerBlock = 32,   ///< positions of a KV cache block (kCacheBlock of core/kv_blocks.h)
   kAttentionChunk = 128,     ///< keys are split at multiples of this many positions
   kAttentionRowTile = 8,     ///< query rows of a threadgroup of attention_rows
   kMatrixOutputs = 64,       ///< outputs and
@@ -90,7 +90,7 @@ struct RowInfo {
   u32 table;     ///< where its sequence's block numbers begin in the block tables (uint[])
 };
 
-/// A KV cache (core/cache.h), bound at the first byte of the layer: block b's keys of head k begin at b * block_bytes + k * head_bytes, as
+/// A KV cache (core/kv_blocks.h), bound at the first byte of the layer: block b's keys of head k begin at b * block_bytes + k * head_bytes, as
 /// half [D][32]; its values block_bytes / 2 later, as half [32][D]. Q8_0: int8 in the same order, then the half scales of 32 dimensions
 /// each, [ceil(D / 32)][32] of keys and [32][ceil(D / 32)] of values.
 struct CacheInfo {

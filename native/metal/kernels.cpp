@@ -6,9 +6,7 @@
 #include <vector>
 
 #include "../core/error.h"
-#include "device/objc_runtime.h"
 #include "device/sources.h"
-#include "metal_backend.h"
 
 namespace hearth::metal {
 
@@ -70,8 +68,6 @@ gpu::Library& KernelSet::library(const std::string& file) {
   if (!slot) fail("this build has no %s", file.c_str());
   return *slot;
 }
-
-bool on_this_system() { return objc::runtime().message_send != nullptr; }
 
 std::unique_ptr<gpu::Device> open_usable_device() {
   std::string why_not;

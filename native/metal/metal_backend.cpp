@@ -79,16 +79,16 @@ std::string unsupported(const Model& model) {
   return "";
 }
 
-/// A KV cache whose memory the GPU reads and writes in place.
-class MetalCache final : public KvCache {
+/// Keys and values in memory that the GPU reads and writes in place.
+class MetalBlocks final : public KvBlocks {
  public:
-  MetalCache(std::shared_ptr<Residency> residency, const Config& config, int blocks, CacheType type)
-      : KvCache(config, blocks, type),
+  MetalBlocks(std::shared_ptr<Residency> residency, const Config& config, int blocks, CacheType type)
+      : KvBlocks(config, blocks, type),
         residency_(std::move(residency)),
         mapped_(residency_->device(), memory(), bytes(), layer_bytes()) {
     residency_->add(mapped_.buffers());
   }
-  ~MetalCache() override { residency_->remove(mapped_.buffers()); }
+  ~MetalBlocks() override { residency_->remove(mapped_.buffers()); }
 
   gpu::View layer(int n) const {
     return mapped_.view(memory() + layer_bytes() * static_cast<size_t>(n), layer_bytes());
@@ -135,27 +135,27 @@ class MetalBackend final : public Backend {
   }
 
   const char* name() const override { return "metal"; }
-  const char* kind() const override { return "metal"; }
-  std::string device() const override { return device_->info().name; }
+  std::string hardware() const override { return device_->info().name; }
   CacheType cache_type() const override { return CacheType::f16; }
   bool encodes() const override { return true; }
-  bool measure_ceilings(Ceilings& ceilings) override {
+  Ceilings measure_ceilings() override {
+    Ceilings ceilings;
     guarded([&] {
       const gpu::Buffer* weights = weights_.buffers().front();
       ceilings = metal::measure_ceilings(*device_, kernels_, {weights, 0, weights->bytes()});
     });
-    return true;
+    return ceilings;
   }
 
-  std::shared_ptr<KvCache> make_cache(const Config& config, int blocks, CacheType type) override {
+  std::shared_ptr<KvBlocks> make_cache(const Config& config, int blocks, CacheType type) override {
     if (type == CacheType::f32) fail("the Metal kernels need a cache of type f16 or q8_0");
-    return std::make_shared<MetalCache>(residency_, config, blocks, type);
+    return std::make_shared<MetalBlocks>(residency_, config, blocks, type);
   }
 
-  void begin(const Batch& batch, KvCache& cache) override {
+  void begin(const Batch& batch, KvBlocks& cache) override {
     guarded([&] {
       batch_ = &batch;
-      cache_ = &dynamic_cast<MetalCache&>(cache);
+      cache_ = &dynamic_cast<MetalBlocks&>(cache);
       rows_ = batch.rows();
       round_ = 0;
       rounds_.begin(batch);
@@ -370,7 +370,7 @@ class MetalBackend final : public Backend {
   void abort() override { rounds_.end_through(kNeverEnded); }
   void end_runs(uint32_t number) override { rounds_.end_through(number); }
 
-  StepCount count(const Batch& batch, KvCache& cache) override {
+  StepCount count(const Batch& batch, KvBlocks& cache) override {
     counting_ = true;
     counted_ = {};
     StepResult nothing;
@@ -479,7 +479,7 @@ class MetalBackend final : public Backend {
   /// Bytes of the keys and values of one position in a layer.
   double position_bytes() const {
     const int D = config_.head_length;
-    return 2.0 * config_.heads_kv * (quantised_cache() ? D + 2 * KvCache::scale_groups(D) : 2 * D);
+    return 2.0 * config_.heads_kv * (quantised_cache() ? D + 2 * KvBlocks::scale_groups(D) : 2 * D);
   }
   gpu::CacheInfo cache_info() const {
     const auto block = static_cast<uint32_t>(gpu::kPositionsPerBlock * position_bytes());
@@ -489,7 +489,7 @@ class MetalBackend final : public Backend {
   /// Compiles what the model's steps will ask for, so that a kernel the GPU refuses is known before anything depends on it. A step of
   /// each size is planned, which names them all.
   void prepare_pipelines() {
-    MetalCache cache(residency_, config_, 2, CacheType::f16);
+    MetalBlocks cache(residency_, config_, 2, CacheType::f16);
     std::vector<int> sizes = {1, 2, 4, 8};
     if (matrix_units_) sizes.push_back(static_cast<int>(gpu::kMatrixColumns));
     for (const int rows : sizes) {
@@ -985,7 +985,7 @@ class MetalBackend final : public Backend {
   Memory normed_{*this}, logits_{*this};
 
   const Batch* batch_ = nullptr;
-  MetalCache* cache_ = nullptr;
+  MetalBlocks* cache_ = nullptr;
   int rows_ = 0, round_ = 0;
   std::vector<float> cos_, sin_;
   std::vector<Span> spans_;
@@ -1005,20 +1005,14 @@ class MetalBackend final : public Backend {
 
 }  // namespace
 
-Probe probe() {
-  try {
-    return {open_usable_device()->info().name, ""};
-  } catch (const Error& error) { return {"", error.what()}; }
-}
-
-std::unique_ptr<Backend> make_backend(const Model& model, RopeMode rope, bool matrix_units, bool whatever_the_size) {
+std::unique_ptr<Backend> open(const Model& model, ThreadPool& /*pool*/, const BackendOptions& options, bool asked) {
   if (const std::string why = unsupported(model); !why.empty()) fail("%s", why.c_str());
   std::shared_ptr<gpu::Device> device = open_usable_device();
   const size_t limit = device->info().working_set_bytes, size = model.gguf().file().size();
-  if (size > limit && !whatever_the_size)
+  if (size > limit && !asked)
     fail("the model's %.1f GB are more than the %.1f GB this Mac lets its GPU hold", static_cast<double>(size) / 1e9,
          static_cast<double>(limit) / 1e9);
-  return std::make_unique<MetalBackend>(model, rope, matrix_units, std::move(device));
+  return std::make_unique<MetalBackend>(model, options.rope, options.matrix_units, std::move(device));
 }
 
 }  // namespace hearth::metal

@@ -1,14 +1,14 @@
 // The GPU's part of the self-test: each kernel by itself on random inputs, as the backend launches it, against plain loops in double.
-#include "../core/self_test.h"
+#include "self_test.h"
 
 #include <algorithm>
 #include <cstring>
 #include <map>
 #include <vector>
 
-#include "../core/cache.h"
 #include "../core/dequantize.h"
 #include "../core/error.h"
+#include "../core/kv_blocks.h"
 #include "../core/random.h"
 #include "../core/sampler.h"
 #include "device/gpu.h"
@@ -407,14 +407,14 @@ struct Sequence {
   bool q8 = false;
 
   static uint32_t head_bytes(const Shape& s, bool q8) {
-    return u32(32 * (q8 ? s.D + 2 * KvCache::scale_groups(s.D) : 2 * s.D));
+    return u32(32 * (q8 ? s.D + 2 * KvBlocks::scale_groups(s.D) : 2 * s.D));
   }
   double key(const Shape& s, int position, int head, int d) const {
-    return element(s, position, head, 0, d * 32 + position % 32, d / KvCache::kScaled * 32 + position % 32);
+    return element(s, position, head, 0, d * 32 + position % 32, d / KvBlocks::kScaled * 32 + position % 32);
   }
   double value(const Shape& s, int position, int head, int d) const {
     return element(s, position, head, info.block_bytes / 2, position % 32 * s.D + d,
-                   position % 32 * KvCache::scale_groups(s.D) + d / KvCache::kScaled);
+                   position % 32 * KvBlocks::scale_groups(s.D) + d / KvBlocks::kScaled);
   }
 
  private:

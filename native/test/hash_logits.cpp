@@ -9,7 +9,8 @@
 #include <string>
 #include <vector>
 
-#include "../core/engine.h"
+#include "../core/model_runner.h"
+#include "../cpu/cpu_device.h"
 #include "../cpu/kernels.h"
 
 using namespace hearth;
@@ -34,13 +35,13 @@ class Hash {
 
 /// Two sequences: chunks of prefill, then both in one step, then single rows.
 unsigned long long hash_of(const std::string& path, const std::string& kernels) {
-  EngineOptions options;
-  options.kernels = kernels;
+  RunnerOptions options;
+  options.backend.kernels = kernels;
   options.threads = 2;
-  Engine engine(path, options);
-  const Config& config = engine.model().config();
+  ModelRunner runner(path, options, {&cpu::device()});
+  const Config& config = runner.model().config();
   constexpr int kBlocks = 8;
-  KvCache cache(config, 2 * kBlocks, engine.backend().cache_type());
+  KvBlocks cache(config, 2 * kBlocks, runner.backend().cache_type());
   std::vector<std::vector<int32_t>> tables(2, std::vector<int32_t>(kBlocks));
   std::iota(tables[0].begin(), tables[0].end(), 0);
   std::iota(tables[1].begin(), tables[1].end(), kBlocks);
@@ -61,7 +62,7 @@ unsigned long long hash_of(const std::string& path, const std::string& kernels) 
       }
     batch.sampling.resize(batch.outputs.size());
     batch.logits = true;
-    hash.add(engine.step(cache, batch).logits);
+    hash.add(runner.step(cache, batch).logits);
   };
   step(100, 0);
   step(37, 50);

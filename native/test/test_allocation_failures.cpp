@@ -16,7 +16,8 @@
 #include <string>
 #include <vector>
 
-#include "../core/engine.h"
+#include "../core/model_runner.h"
+#include "../cpu/cpu_device.h"
 
 namespace {
 
@@ -89,10 +90,10 @@ Batch batch_of(const Config& config, int first_position, int rows, bool drafting
 }
 
 /// A prompt and some rounds for both sequences, and the drafts behind it, as one list of numbers.
-std::vector<int32_t> run(Engine& engine) {
-  const Config& config = engine.model().config();
-  const bool drafting = engine.draft_head() != nullptr;
-  const auto cache = engine.make_cache(2 * kBlocks, engine.backend().cache_type());
+std::vector<int32_t> run(ModelRunner& runner) {
+  const Config& config = runner.model().config();
+  const bool drafting = runner.draft_head() != nullptr;
+  const auto cache = runner.make_cache(2 * kBlocks, runner.backend().cache_type());
   std::vector<int32_t> out;
   const auto add = [&](const StepResult& result) {
     out.insert(out.end(), result.tokens.begin(), result.tokens.end());
@@ -105,26 +106,26 @@ std::vector<int32_t> run(Engine& engine) {
   };
   Batch prompt = batch_of(config, 0, kPrompt, drafting);
   prompt.logits = true;
-  add(engine.step(*cache, prompt));
+  add(runner.step(*cache, prompt));
   if (drafting) {
     const int32_t token = out[0];
     std::vector<DraftRequest> requests;
     for (int sequence = 0; sequence < 2; sequence++)
       requests.push_back({sequence, kPrompt, token, 3, prompt.block_tables[static_cast<size_t>(sequence)]});
-    for (const std::vector<int32_t>& draft : engine.draft(*cache, requests))
+    for (const std::vector<int32_t>& draft : runner.draft(*cache, requests))
       out.insert(out.end(), draft.begin(), draft.end());
-    for (int sequence = 0; sequence < 2; sequence++) engine.release_drafts(sequence);
+    for (int sequence = 0; sequence < 2; sequence++) runner.release_drafts(sequence);
   }
   Batch rounds = batch_of(config, kPrompt, 1, false);
   rounds.rounds = 3;
   rounds.probabilities = true;
-  add(engine.step(*cache, rounds));
+  add(runner.step(*cache, rounds));
   return out;
 }
 
-void repack(Engine& engine) {
-  const int parts = static_cast<int>(engine.backend().repack_bytes().size());
-  for (int part = 0; part < parts; part++) engine.repack(part);
+void repack(ModelRunner& runner) {
+  const int parts = static_cast<int>(runner.backend().repack_bytes().size());
+  for (int part = 0; part < parts; part++) runner.repack(part);
 }
 
 /// Whether an exception came; anything else that goes wrong ends the program.
@@ -144,22 +145,22 @@ int main(int count, char** arguments) {
     return 1;
   }
   const std::string model = arguments[1];
-  EngineOptions options;
+  RunnerOptions options;
   options.threads = 3;
-  options.backend = "cpu";
-  options.kernels = arguments[2];
+  options.backend.kernels = arguments[2];
   if (count > 4) options.draft_head = arguments[4];
   const long most = std::strtol(arguments[3], nullptr, 10);
 
-  std::unique_ptr<Engine> engine;
-  // An engine of its own, which has no scratch yet, for each failure.
+  const Devices devices = {&cpu::device()};
+  std::unique_ptr<ModelRunner> runner;
+  // A runner of its own, which has no scratch yet, for each failure.
   const auto work = [&] {
-    engine.reset();
-    bool failed = threw([&] { engine = std::make_unique<Engine>(model, options); });
-    if (!engine) return true;
-    failed |= threw([&] { run(*engine); });
-    failed |= threw([&] { repack(*engine); });
-    return threw([&] { run(*engine); }) || failed;
+    runner.reset();
+    bool failed = threw([&] { runner = std::make_unique<ModelRunner>(model, options, devices); });
+    if (!runner) return true;
+    failed |= threw([&] { run(*runner); });
+    failed |= threw([&] { repack(*runner); });
+    return threw([&] { run(*runner); }) || failed;
   };
   constexpr long kNever = std::numeric_limits<long>::max();
   left = kNever;
@@ -169,7 +170,7 @@ int main(int count, char** arguments) {
   }
   const long all = kNever - left;
   left = -1;
-  const std::vector<int32_t> right = run(*engine);
+  const std::vector<int32_t> right = run(*runner);
   long injected = 0, opened = 0, survived = 0;
   for (long i = 0; i < most; i++) {
     // Evenly over all, and past the end: the threads' order makes a few more or less.
@@ -182,16 +183,16 @@ int main(int count, char** arguments) {
     if (failures == before) continue;
     injected++;
     survived += !failed;
-    if (!engine) continue;
+    if (!runner) continue;
     opened++;
     // What failed may be asked for again, and the weights that have moved are the same.
     for (int again = 0; again < 2; again++) {
-      if (run(*engine) != right) {
+      if (run(*runner) != right) {
         std::fprintf(stderr, "FAILED: allocation %ld%s: another result afterwards\n", n,
                      stays ? " and all after it" : "");
         return 1;
       }
-      repack(*engine);
+      repack(*runner);
     }
   }
   std::printf("%ld of %ld allocations failed, %ld after opening, %ld were done without\n", injected, all, opened,

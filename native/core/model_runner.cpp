@@ -1,47 +1,20 @@
-#include "engine.h"
+#include "model_runner.h"
 
 #include <algorithm>
 #include <chrono>
 #include <utility>
 
-#include "../cpu/ceilings.h"
-#include "../cpu/cpu_backend.h"
-#include "../cpu/kernels.h"
-#include "../cpu/reference_backend.h"
-#include "../metal/metal_backend.h"
 #include "error.h"
 
 namespace hearth {
 
 namespace {
 
-std::unique_ptr<Backend> make_backend(const Model& model, ThreadPool& pool, const EngineOptions& options,
-                                      std::string& note) {
-  if (options.backend != "auto" && options.backend != "metal" && options.backend != "cpu")
-    fail("the backend must be auto, metal or cpu, not \"%s\"", printable(options.backend).c_str());
-  const bool asked = options.backend == "metal";
-  if (options.backend != "cpu" && (asked || (metal::on_this_system() && options.kernels == "auto"))) {
-    try {
-      if (options.kernels != "auto") fail("the kernels \"%s\" are the CPU's", printable(options.kernels).c_str());
-      return metal::make_backend(model, options.rope, options.matrix_units, asked);
-    } catch (const Error& error) { note = std::string("the CPU computes, not Metal: ") + error.what(); }
-  }
-  if (options.kernels == "reference") return make_reference_backend(model, pool, options.rope);
-  const cpu::Kernels* kernels =
-      options.kernels == "auto" ? cpu::available_kernels()[0] : cpu::find_kernels(options.kernels.c_str());
-  if (!kernels) {
-    std::string names = "reference";
-    for (auto* set = cpu::available_kernels(); *set; set++) names += std::string(", ") + (*set)->name;
-    fail("the kernels \"%s\" are unknown or not for this CPU; it has: %s", options.kernels.c_str(), names.c_str());
-  }
-  return make_cpu_backend(model, pool, options.rope, *kernels);
-}
-
-/// Of a run's sequences, which have met one of their stop ids.
+/// Which sequences of a run have met one of their stop ids.
 class Stops {
  public:
   explicit Stops(const Batch& batch) : batch_(batch), met_(batch.outputs.size(), false) {}
-  /// Takes in a round; whether all have by now.
+  /// Takes in a round; true once all have met theirs.
   bool all_after(std::span<const int32_t> tokens) {
     for (size_t o = 0; o < tokens.size(); o++)
       if (!met_[o] && batch_.stops_at(o, tokens[o])) met_[o] = true;
@@ -58,7 +31,7 @@ class Stops {
 /// Adds the time since the last lap to an operation.
 class Stopwatch {
  public:
-  /// `encodes`: what passes before the result is waited for is encoding, of all operations together.
+  /// `encodes`: the time that passes before the wait for the result is that of encoding all operations.
   Stopwatch(std::map<std::string, double>& times, bool encodes) : times_(times), encodes_(encodes) {}
   void lap(const char* operation) { record(encodes_ ? "encoding" : operation); }
   void wait_lap() { record("the GPU"); }
@@ -75,32 +48,30 @@ class Stopwatch {
   std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
 };
 
-Engine::Engine(const std::string& path, const EngineOptions& options)
+ModelRunner::ModelRunner(const std::string& path, const RunnerOptions& options, const Devices& devices)
     : model_(path),
       pool_(options.threads > 0 ? options.threads : default_thread_count()),
-      backend_(make_backend(model_, pool_, options, backend_note_)) {
+      opened_(open_backend(devices, options.device, model_, pool_, options.backend)) {
   if (options.draft_head.empty()) return;
-  if (!backend_->runs_draft_heads())
-    fail("%s: the %s kernels run no draft heads", options.draft_head.c_str(), backend_->name());
-  EngineOptions beside = options;
-  beside.backend = backend_->kind();
+  if (!backend().runs_draft_heads())
+    fail("%s: the %s kernels run no draft heads", options.draft_head.c_str(), backend().name());
   draft_head_ = std::make_unique<DraftHead>(options.draft_head, model_, pool_, [&](const Model& head) {
-    return make_backend(head, pool_, beside, backend_note_);
+    return device().open(head, pool_, options.backend, true);
   });
 }
 
-std::shared_ptr<KvCache> Engine::make_cache(int blocks, CacheType type) const {
-  auto cache = backend_->make_cache(model_.config(), blocks, type);
+std::shared_ptr<KvBlocks> ModelRunner::make_cache(int blocks, CacheType type) const {
+  auto cache = opened_.backend->make_cache(model_.config(), blocks, type);
   if (draft_head_) cache->set_companion(draft_head_->make_cache(blocks, type));
   return cache;
 }
 
-size_t Engine::cache_block_bytes(CacheType type) const {
-  return KvCache::block_bytes(model_.config(), type) +
-         (draft_head_ ? KvCache::block_bytes(draft_head_->model().config(), type) : 0);
+size_t ModelRunner::cache_block_bytes(CacheType type) const {
+  return KvBlocks::block_bytes(model_.config(), type) +
+         (draft_head_ ? KvBlocks::block_bytes(draft_head_->model().config(), type) : 0);
 }
 
-std::vector<std::vector<int32_t>> Engine::draft(KvCache& cache, const std::vector<DraftRequest>& requests) {
+std::vector<std::vector<int32_t>> ModelRunner::draft(KvBlocks& cache, const std::vector<DraftRequest>& requests) {
   if (!draft_head_) fail("the model was opened without a draft head");
   if (aborted_) fail("the model is being closed");
   check_files();
@@ -109,25 +80,25 @@ std::vector<std::vector<int32_t>> Engine::draft(KvCache& cache, const std::vecto
   return drafts;
 }
 
-void Engine::check_files() const {
+void ModelRunner::check_files() const {
   model_.gguf().file().check();
   if (draft_head_) draft_head_->model().gguf().file().check();
 }
 
-void Engine::check_read() const {
+void ModelRunner::check_read() const {
   model_.gguf().file().check_read();
   if (draft_head_) draft_head_->model().gguf().file().check_read();
 }
 
-void Engine::release_drafts(int64_t sequence) {
+void ModelRunner::release_drafts(int64_t sequence) {
   if (draft_head_) draft_head_->release(sequence);
 }
 
-StepResult Engine::step(KvCache& cache, const Batch& batch, const RoundDone& done) {
+StepResult ModelRunner::step(KvBlocks& cache, const Batch& batch, const RoundDone& done) {
   batch.validate(model_.config(), cache);
   check_files();
   std::map<std::string, double> times;
-  Backend& backend = *backend_;
+  Backend& backend = *opened_.backend;
   Stopwatch watch(times, backend.encodes());
   StepResult result;
   Stops stops(batch);
@@ -169,9 +140,9 @@ StepResult Engine::step(KvCache& cache, const Batch& batch, const RoundDone& don
   return result;
 }
 
-void Engine::run_layers(const Batch& batch, Stopwatch& watch) {
+void ModelRunner::run_layers(const Batch& batch, Stopwatch& watch) {
   const Config& config = model_.config();
-  Backend& backend = *backend_;
+  Backend& backend = *opened_.backend;
   backend.embed();
   watch.lap("embed");
   const bool drafting = draft_head_ && !batch.draft_sequences.empty();
@@ -197,10 +168,10 @@ void Engine::run_layers(const Batch& batch, Stopwatch& watch) {
   }
 }
 
-void Engine::choose(const Batch& batch, StepResult& result, Stopwatch& watch) {
+void ModelRunner::choose(const Batch& batch, StepResult& result, Stopwatch& watch) {
   if (batch.outputs.empty()) return;
-  if (backend_->sample(result)) return watch.wait_lap();
-  const float* logits = backend_->head();
+  if (opened_.backend->sample(result)) return watch.wait_lap();
+  const float* logits = opened_.backend->head();
   watch.lap("head");
   const size_t outputs = batch.outputs.size(), first = result.tokens.size();
   const auto vocabulary = static_cast<size_t>(model_.config().vocabulary);
@@ -217,25 +188,20 @@ void Engine::choose(const Batch& batch, StepResult& result, Stopwatch& watch) {
   watch.lap("sampling");
 }
 
-StepCount Engine::count(KvCache& cache, const Batch& batch) {
+StepCount ModelRunner::count(KvBlocks& cache, const Batch& batch) {
   batch.validate(model_.config(), cache);
-  return backend_->count(batch, cache);
+  return opened_.backend->count(batch, cache);
 }
 
-void Engine::repack(int part) {
+void ModelRunner::repack(int part) {
   if (part < 0 || part > model_.config().layers) fail("the model has no part %d to repack", part);
   if (aborted_) return;
   check_files();
-  backend_->repack(part);
+  opened_.backend->repack(part);
   check_read();
 }
 
-Ceilings Engine::measure_ceilings() {
-  Ceilings ceilings;
-  return backend_->measure_ceilings(ceilings) ? ceilings : cpu::measure_ceilings(pool_);
-}
-
-std::map<std::string, double> Engine::take_profile() {
+std::map<std::string, double> ModelRunner::take_profile() {
   std::lock_guard lock(profile_mutex_);
   return std::exchange(profile_, {});
 }

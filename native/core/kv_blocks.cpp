@@ -1,4 +1,4 @@
-#include "cache.h"
+#include "kv_blocks.h"
 
 #include <cstring>
 
@@ -21,7 +21,7 @@ size_t element_bytes(CacheType type) { return type == CacheType::q8_0 ? 1 : type
 
 /// Bytes of the scales that one head's keys, or values, of one position have.
 size_t scale_bytes(int head_length, CacheType type) {
-  return type == CacheType::q8_0 ? static_cast<size_t>(KvCache::scale_groups(head_length)) * 2 : 0;
+  return type == CacheType::q8_0 ? static_cast<size_t>(KvBlocks::scale_groups(head_length)) * 2 : 0;
 }
 
 /// Bytes of one head's keys, or values, of one position.
@@ -30,12 +30,12 @@ size_t position_bytes(int head_length, CacheType type) {
 }
 }  // namespace
 
-size_t KvCache::block_bytes(const Config& config, CacheType type) {
+size_t KvBlocks::block_bytes(const Config& config, CacheType type) {
   return static_cast<size_t>(config.layers) * static_cast<size_t>(config.heads_kv) * 2 * kCacheBlock *
          position_bytes(config.head_length, type);
 }
 
-KvCache::KvCache(const Config& config, int blocks, CacheType type)
+KvBlocks::KvBlocks(const Config& config, int blocks, CacheType type)
     : layers_(config.layers),
       heads_(config.heads_kv),
       head_length_(config.head_length),
@@ -58,7 +58,7 @@ KvCache::KvCache(const Config& config, int blocks, CacheType type)
   base_ = static_cast<uint8_t*>(memory);
 }
 
-KvCache::~KvCache() {
+KvBlocks::~KvBlocks() {
 #ifdef _WIN32
   VirtualFree(base_, 0, MEM_RELEASE);
 #else
@@ -66,7 +66,7 @@ KvCache::~KvCache() {
 #endif
 }
 
-void KvCache::copy_block(int from, int to, int tokens) {
+void KvBlocks::copy_block(int from, int to, int tokens) {
   if (companion_) companion_->copy_block(from, to, tokens);
   const size_t run = static_cast<size_t>(tokens) * element_,
                elements = kCacheBlock * static_cast<size_t>(head_length_) * element_;

@@ -1,0 +1,104 @@
+// A model with what runs it: its backend, its threads and its draft head. It runs one step at a time.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <string>
+
+#include "backend.h"
+#include "batch.h"
+#include "devices.h"
+#include "draft_head.h"
+#include "model.h"
+#include "thread_pool.h"
+
+namespace hearth {
+
+class Stopwatch;
+
+struct RunnerOptions {
+  int threads = 0;              ///< 0: default_thread_count()
+  std::string draft_head;       ///< the GGUF of a draft head for the model; empty: none
+  std::string device = "auto";  ///< a device's id, or "auto"; see open_backend()
+  BackendOptions backend;
+};
+
+class ModelRunner {
+ public:
+  /// Maps the model and opens it on one of the devices. Throws Error.
+  ModelRunner(const std::string& path, const RunnerOptions& options, const Devices& devices);
+
+  const Model& model() const { return model_; }
+  const Device& device() const { return *opened_.device; }
+  const Backend& backend() const { return *opened_.backend; }
+  /// Why the CPU computes where a GPU was asked for or could be expected; else empty.
+  const std::string& backend_note() const { return opened_.note; }
+  int threads() const { return pool_.threads(); }
+
+  /// Is told of each round as it finishes, but not of the last one: the result has all rounds.
+  using RoundDone = std::function<void(std::span<const int32_t> tokens)>;
+
+  /// Runs the forward pass as the model card gives it and then samples, as often as the batch has rounds. Throws Error on a bad
+  /// batch, which leaves the cache untouched, and once abort() was called; FileChangedError where the model's file has changed.
+  StepResult step(KvBlocks& cache, const Batch& batch, const RoundDone& done = {});
+
+  /// Numbers a batch of several rounds that is about to be queued.
+  uint32_t number_run() { return ++runs_; }
+  /// Ends the runs numbered so far, each after the round it is at, or after its first. From any thread.
+  void end_runs() {
+    ended_ = runs_.load();
+    opened_.backend->end_runs(ended_);
+  }
+
+  /// The model's draft head; nullptr: it has none.
+  const DraftHead* draft_head() const { return draft_head_.get(); }
+  /// See DraftHead::draft and release. Throw Error where the model has no draft head.
+  std::vector<std::vector<int32_t>> draft(KvBlocks& cache, const std::vector<DraftRequest>& requests);
+  void release_drafts(int64_t sequence);
+
+  /// A cache for this model and its draft head. Throws Error where memory for it cannot be had.
+  std::shared_ptr<KvBlocks> make_cache(int blocks, CacheType type) const;
+  size_t cache_block_bytes(CacheType type) const;
+  /// Counts what the step would launch on a GPU. Throws Error on a bad batch.
+  StepCount count(KvBlocks& cache, const Batch& batch);
+
+  /// See Backend::repack. Throws Error for a part out of range, FileChangedError as step() does.
+  void repack(int part);
+
+  /// See Backend::measure_ceilings.
+  Ceilings measure_ceilings() { return opened_.backend->measure_ceilings(); }
+
+  /// Makes the running step, and all later ones, throw at the next layer.
+  void abort() {
+    aborted_ = true;
+    opened_.backend->abort();
+  }
+
+  /// The milliseconds since the last call, by operation.
+  std::map<std::string, double> take_profile();
+
+ private:
+  /// Called before and after what reads weights. They throw FileChangedError where the file of the model, or of its head, has
+  /// changed.
+  void check_files() const;
+  void check_read() const;
+  /// Computes a round up to the head.
+  void run_layers(const Batch& batch, Stopwatch& watch);
+  /// Computes the head and chooses a token for each output. The result has them now, or where the device does both, by finish().
+  void choose(const Batch& batch, StepResult& result, Stopwatch& watch);
+
+  Model model_;
+  ThreadPool pool_;
+  OpenedBackend opened_;
+  std::unique_ptr<DraftHead> draft_head_;
+  std::atomic<bool> aborted_{false};
+  std::atomic<uint32_t> runs_{0}, ended_{0};
+  std::mutex profile_mutex_;
+  std::map<std::string, double> profile_;
+};
+
+}  // namespace hearth
