@@ -1,6 +1,7 @@
 // The wire between an editor and the engine: LSP 3.18 and the typed requests below. Both sides import this file, and no folder of
 // the engine below server/ does: what a message says of models, chat or a benchmark is a type of the folder that makes it.
 import { NotificationType, ProgressType, RequestType, RequestType0 } from 'vscode-jsonrpc';
+import type { DeviceId } from '../native/index';
 import type { BenchmarkChoice, BenchmarkReport } from './benchmark/report';
 import type { ChatDelta, ChatQuestion, ChatResult } from './chat/messages';
 import type { CompletionReport } from './completion/completer';
@@ -43,10 +44,10 @@ export interface ModelSummary {
 	fileBytes: number;
 	parameterCount: number;
 	contextLength: number;
-	backend: 'cpu' | 'metal';
+	backend: DeviceId;
 	/** The GPU's name; absent: the CPU computes. */
 	device?: string;
-	/** Why the CPU computes where Metal was asked for or could be expected. */
+	/** Why the CPU computes where a GPU was asked for or could be expected. */
 	backendNote?: string;
 	kernels: string;
 	threads: number;

@@ -1,5 +1,5 @@
-// Amounts as people read them, the same in the terminal, the editor and its pages: like engine/protocol.ts this file depends on
-// nothing, and all of them may import it.
+// Amounts and names as people read them, the same in the terminal, the editor and its pages. All of them may import this file,
+// which depends on nothing.
 
 /** 12.1 GB, 604 MB… in decimal units, as file managers and memory vendors count. */
 export function formatBytes(bytes: number): string {
@@ -16,4 +16,11 @@ export function formatBytes(bytes: number): string {
 /** Tokens a second, with the digits that mean something. */
 export function formatRate(tokensPerSecond: number): string {
 	return tokensPerSecond >= 100 ? String(Math.round(tokensPerSecond)) : tokensPerSecond.toFixed(1);
+}
+
+const GPU_NAMES = new Map([['metal', 'Metal']]);
+
+/** What people call a GPU's interface, by the id of the device in settings and reports; undefined: the CPU computes. */
+export function gpuName(id: string | undefined): string | undefined {
+	return id === undefined || id === 'cpu' ? undefined : (GPU_NAMES.get(id) ?? id);
 }

@@ -13,8 +13,10 @@ export type RopeMode = 'reference' | 'llamacpp';
  * bits) of the fast kernels. The others are instruction sets; `auto` is the best this CPU has.
  */
 export type KernelSet = 'auto' | 'reference' | 'portable' | 'avx2' | 'avx512' | 'amx' | 'neon';
-/** `auto`: Metal where this build and machine have it, else the CPU. */
-export type BackendChoice = 'auto' | 'metal' | 'cpu';
+/** A device as settings, verdicts and reports name it. All but the CPU are GPUs. */
+export type DeviceId = 'metal' | 'cpu';
+/** `auto`: the first GPU that this machine has and that takes the model, else the CPU. */
+export type BackendChoice = 'auto' | DeviceId;
 /** The `code` of a step's error after which its backend, and every cache of its model, must not be used again. */
 export const DEVICE_FAILED = 'HEARTH_DEVICE_FAILED';
 /**
@@ -93,9 +95,9 @@ export interface ModelOptions {
 	kernels?: KernelSet;
 	/** A GGUF of the architecture `eagle3` made for the model: its draft head. */
 	draftHead?: string;
-	/** Default `auto`. Where Metal is asked for and cannot be used, the CPU computes and `info.backendNote` says why. */
+	/** Default `auto`. Where a GPU is asked for and cannot be used, the CPU computes and `info.backendNote` says why. */
 	backend?: BackendChoice;
-	/** Metal: steps of 32 rows and more on the GPU's matrix units. Faster, but last bits then depend on a step's size. */
+	/** On a GPU, steps of 32 rows and more run on its matrix units. Faster, but last bits then depend on a step's size. */
 	matrixUnits?: boolean;
 }
 
@@ -125,13 +127,13 @@ export interface ModelInfo {
 	ropeFrequencyBase: number;
 	ropeScalingFactor: number;
 	ropeOriginalContextLength: number;
-	backend: Exclude<BackendChoice, 'auto'>;
+	backend: DeviceId;
 	/** The GPU's name; absent: the CPU computes. */
 	device?: string;
-	/** Why the CPU computes where Metal was asked for or could be expected. */
+	/** Why the CPU computes where a GPU was asked for or could be expected. */
 	backendNote?: string;
-	/** The kernel set in use (never `auto`) and the threads of the pool. */
-	kernels: Exclude<KernelSet, 'auto'> | 'metal';
+	/** The kernel set in use (never `auto`; a GPU has one set, of the device's id) and the threads of the pool. */
+	kernels: Exclude<KernelSet, 'auto'> | DeviceId;
 	threads: number;
 	/** Bytes of weights one decode token must read. */
 	bytesPerToken: number;
@@ -322,7 +324,7 @@ export interface StepCount {
 
 /** One kernel of the self-test. */
 export interface KernelCheck {
-	backend: Exclude<BackendChoice, 'auto'>;
+	backend: DeviceId;
 	/** The CPU's kernel set, or the GPU's name. */
 	set: string;
 	kernel: string;
@@ -341,9 +343,17 @@ export interface KernelCheck {
 	operations: number;
 }
 
-export interface MetalInfo {
+/** What can compute. */
+export interface Device {
+	id: DeviceId;
+	kind: 'cpu' | 'gpu';
+	/** What messages call it: CPU, Metal. */
+	name: string;
+	/** The GPU as its driver names it; absent: it cannot be used, or it is the CPU. */
+	hardware?: string;
+	/** Whether the system has such devices at all. Where it has none, nobody expects one, and `auto` does not say why not. */
 	onThisSystem: boolean;
-	device?: string;
+	/** Why it cannot be used; absent: it can. */
 	reason?: string;
 }
 
@@ -357,18 +367,18 @@ export interface Native {
 	openModel(file: string, options?: ModelOptions): Promise<NativeModel>;
 	cpuInfo(): CpuInfo;
 	/**
-	 * Runs every kernel of a backend on random inputs against a plain computation in double precision, away from this thread.
+	 * Runs every kernel of a device on random inputs against a plain computation in double precision, away from this thread.
 	 * `full`: in gpt-oss-20b's sizes; else small ones. `report` gets each kernel's result and may return false to stop.
-	 * Rejects where the backend cannot be used at all.
+	 * Rejects where the device cannot be used at all.
 	 */
 	selfTest(options: {
-		backend: Exclude<BackendChoice, 'auto'>;
+		backend: DeviceId;
 		full: boolean;
 		seed: number;
 		report: (check: KernelCheck) => boolean;
 	}): Promise<void>;
-	/** Whether this system has Metal, and the GPU's name or why it cannot be used. Quick: nothing is compiled. */
-	metalInfo(): MetalInfo;
+	/** What this build can compute on, in the order in which `auto` tries it. Quick: nothing is compiled. */
+	devices(): Device[];
 }
 
 let loaded: Native | undefined;

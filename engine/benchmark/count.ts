@@ -4,6 +4,8 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import {
+	type BackendChoice,
+	type DeviceId,
 	type KernelLaunch,
 	loadNative,
 	type NativeCache,
@@ -13,6 +15,7 @@ import {
 } from '../../native/index';
 import { readHeader } from '../models/header';
 import { weightBytes } from '../models/weight-bytes';
+import { quote } from '../quote';
 import type { ModelShape } from '../synth/architecture';
 import { synthesize } from '../synth/synthesize';
 import { stepWeightBytes } from './cost';
@@ -76,19 +79,26 @@ export interface CountReport {
 }
 
 /**
- * Counts the steps on a model file, whose weights are not read.
- * @throws an error saying why where Metal cannot be used.
+ * Counts the steps on a model file, whose weights are not read, for the GPU that is asked for; `auto` is the first one that can be
+ * used.
+ * @throws an error saying why where the GPU cannot be used.
  */
-export async function countSteps(file: string): Promise<CountReport> {
+export async function countSteps(file: string, asked: BackendChoice = 'auto'): Promise<CountReport> {
 	const header = await readHeader(file);
-	const model = await loadNative().openModel(file, { backend: 'metal' });
+	const native = loadNative();
+	const gpus = native.devices().filter(({ kind, id }) => kind === 'gpu' && (asked === 'auto' || asked === id));
+	const gpu = gpus.find(({ reason }) => reason === undefined) ?? gpus[0];
+	if (!gpu) throw new Error(`there are no launches to count on the backend ${quote(asked)}`);
+	const model = await native.openModel(file, { backend: gpu.id });
 	try {
 		const { info } = model;
-		if (info.backend !== 'metal') throw new Error(`there are only Metal's launches to count; ${info.backendNote}`);
+		if (info.backend !== gpu.id) {
+			throw new Error(`there are only ${gpu.name}'s launches to count; ${info.backendNote}`);
+		}
 		const cost = { info, weights: weightBytes(header), cacheBytesPerToken: 0 };
 		const counted: StepCounts[] = [];
 		const kernels = new Map<string, KernelCounts>();
-		const memory = await threadgroupMemory({
+		const memory = await threadgroupMemory(gpu.id, {
 			architecture: info.architecture as ModelShape['architecture'],
 			headLength: info.headLength,
 		});
@@ -105,7 +115,7 @@ export async function countSteps(file: string): Promise<CountReport> {
 		}
 		return {
 			model: { name: info.name, layers: info.layers, bytesPerToken: info.bytesPerToken },
-			device: info.device ?? 'Metal',
+			device: info.device ?? gpu.name,
 			steps: counted,
 			kernels: [...kernels.values()],
 		};
@@ -118,13 +128,16 @@ export async function countSteps(file: string): Promise<CountReport> {
  * Threadgroup memory by kernel. It does not depend on a model's size but for the length of heads, and emulated devices know it of
  * kernels that have run only: so a small model of the same kind runs such steps.
  */
-async function threadgroupMemory(kind: Pick<ModelShape, 'architecture' | 'headLength'>): Promise<Map<string, number>> {
+async function threadgroupMemory(
+	backend: DeviceId,
+	kind: Pick<ModelShape, 'architecture' | 'headLength'>,
+): Promise<Map<string, number>> {
 	const folder = await mkdtemp(path.join(os.tmpdir(), 'hearth-count-'));
 	const memory = new Map<string, number>();
 	try {
 		const file = path.join(folder, 'small.gguf');
 		await synthesize(file, { preset: 'tiny', shape: { layers: 1, heads: 8, headsKv: 1, ...kind } });
-		const model = await loadNative().openModel(file, { backend: 'metal' });
+		const model = await loadNative().openModel(file, { backend });
 		const cache = model.createCache({ blocks: Math.max(...COUNTED_STEPS.map(({ sequences }) => sequences)) });
 		try {
 			for (const step of COUNTED_STEPS) {

@@ -1,4 +1,5 @@
 // Reading back what a benchmark saved.
+import type { DeviceId } from '../../native/index';
 
 /** What a benchmark measures; see `BenchmarkResult.test`. */
 export type BenchmarkTest = 'load' | 'forward' | 'pp' | 'tg' | 'batch' | 'depth' | 'verify' | 'edit' | 'first-token';
@@ -66,10 +67,10 @@ export interface BenchmarkReport {
 		arithmetic?: 'int8' | 'float';
 	};
 	model: { name: string; path: string; fileBytes: number; parameterCount: number; bytesPerToken: number };
-	backend: 'cpu' | 'metal';
+	backend: DeviceId;
 	/** The GPU's name; absent: the CPU computed. */
 	device?: string;
-	/** Why the CPU computed where Metal was asked for or could be expected. */
+	/** Why the CPU computed where a GPU was asked for or could be expected. */
 	backendNote?: string;
 	kernels: string;
 	threads: number;

@@ -1,6 +1,7 @@
 // The benchmark's report as text, in llama-bench's manner.
 
 import { table } from '../text-table';
+import { gpuName } from '../units';
 import type { CheckedBar } from './bars';
 import { compareReports } from './ratios';
 import type { BenchmarkReport, BenchmarkResult } from './report';
@@ -35,7 +36,7 @@ function facts(report: BenchmarkReport): string[] {
 		`peak ${gigabytes(used.peakBytes)}, average ${gigabytes(used.averageBytes)}`;
 	const ceilings = machine.readBytesPerSecond
 		? [
-				`ceilings of the ${report.backend === 'metal' ? 'GPU' : 'CPU'}: reads ${gigabytes(machine.readBytesPerSecond)}/s` +
+				`ceilings of the ${gpuName(report.backend) ? 'GPU' : 'CPU'}: reads ${gigabytes(machine.readBytesPerSecond)}/s` +
 					(machine.multiplyAddsPerSecond
 						? `, ${(machine.multiplyAddsPerSecond / 1e9).toFixed(0)} G ${arithmeticOf(report)} multiply-adds/s`
 						: '') +
@@ -62,7 +63,8 @@ function arithmeticOf({ machine }: BenchmarkReport): string {
 
 /** What computed, in words; reports kept by earlier versions name no device. */
 function computeOf({ backend, device, kernels, threads }: BenchmarkReport): string {
-	return backend === 'metal' ? `Metal on ${device ?? 'the GPU'}` : `${kernels} kernels, ${threads} threads`;
+	const gpu = gpuName(backend);
+	return gpu !== undefined ? `${gpu} on ${device ?? 'the GPU'}` : `${kernels} kernels, ${threads} threads`;
 }
 
 function body(report: BenchmarkReport, earlier: BenchmarkReport | undefined): string[] {

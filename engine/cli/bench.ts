@@ -22,6 +22,7 @@ import { writeOutputFile } from '../files/output-file';
 import { openModel } from '../loading/open-model';
 import { checkReadable } from '../models/header';
 import { messageOf } from '../quote';
+import { SETTINGS } from '../settings';
 import { synthesize } from '../synth/synthesize';
 import {
 	choiceOption,
@@ -153,9 +154,14 @@ export async function bench(args: string[]): Promise<void> {
 
 /** Without a model: a file of gpt-oss-20b's shape with nothing but a header, gone afterwards. */
 async function count(given: string | undefined, values: Values): Promise<void> {
-	if (values.backend === 'cpu') throw new UsageError('--count counts the launches of --backend metal');
+	const { choices } = SETTINGS.backend;
+	const backend = choiceOption('backend', values.backend, choices);
+	if (backend === 'cpu') {
+		const gpus = choices.filter((id) => id !== 'cpu' && id !== 'auto');
+		throw new UsageError(`--count counts the launches of --backend ${gpus.join(' or ')}`);
+	}
 	const print = async (file: string) => {
-		const report = await countSteps(file);
+		const report = await countSteps(file, backend);
 		await (values.json ? writeJson(report) : writeOutput(renderCounts(report)));
 	};
 	if (given !== undefined) {

@@ -1,5 +1,5 @@
 // `hearth info MODEL`: what a model file holds, without loading its weights.
-import { type GgufHeader, loadNative } from '../../native/index';
+import { type DeviceId, type GgufHeader, loadNative } from '../../native/index';
 import { chatText, familyOf } from '../families/choose';
 import { tableLength } from '../gguf/metadata';
 import { chooseBackend } from '../loading/backend';
@@ -12,7 +12,7 @@ import { fitOf, type MemorySettings, needWith, withDraft } from '../models/memor
 import { text } from '../models/supported';
 import { printable } from '../quote';
 import { Tokenizer } from '../tokenizer/tokenizer';
-import { formatBytes } from '../units';
+import { formatBytes, gpuName } from '../units';
 import { parseCommandLine, writeJson, writeOutput } from './command';
 import { formatCount } from './format';
 import { MEMORY_OPTIONS, MEMORY_OPTIONS_HELP, memorySettings } from './memory-options';
@@ -49,7 +49,7 @@ interface Summary {
 	memory: (MemoryNeed & { fit: Fit; availableBytes: number }) | undefined;
 	tokenizer: { model: string; pre: string; tokens: number; merges: number };
 	/** What `--backend auto` means on this machine: the GPU's name, or the processor's kernels and, where it could be otherwise, why. */
-	backend: { name: 'cpu' | 'metal'; device?: string; kernels?: string; note?: string };
+	backend: { name: DeviceId; device?: string; kernels?: string; note?: string };
 }
 
 const OPTIONS = { ...MEMORY_OPTIONS, draft: { type: 'string' }, json: { type: 'boolean' } } as const;
@@ -119,10 +119,12 @@ function chatOf(header: GgufHeader): string {
 
 function backendHere(): Summary['backend'] {
 	const native = loadNative();
-	const metal = native.metalInfo();
-	const { backend, note } = chooseBackend('auto', metal, undefined);
-	if (backend === 'auto' && metal.device !== undefined) return { name: 'metal', device: metal.device };
-	const reason = note ?? (metal.onThisSystem ? metal.reason : undefined);
+	const devices = native.devices();
+	const gpus = devices.filter(({ kind, onThisSystem }) => kind === 'gpu' && onThisSystem);
+	const { backend, note } = chooseBackend('auto', devices, undefined);
+	const used = gpus.find(({ id, reason }) => reason === undefined && (backend === 'auto' || backend === id));
+	if (used) return { name: used.id, ...(used.hardware !== undefined && { device: used.hardware }) };
+	const reason = note ?? gpus[0]?.reason;
 	return { name: 'cpu', kernels: native.cpuInfo().kernels[0]!, ...(reason !== undefined && { note: reason }) };
 }
 
@@ -155,7 +157,10 @@ function render(summary: Summary): string {
 }
 
 function computesOn({ name, device, kernels, note }: Summary['backend']): string {
-	return name === 'metal' ? `Metal, ${device}` : `the CPU, ${kernels} kernels${note === undefined ? '' : ` (${note})`}`;
+	const gpu = gpuName(name);
+	return gpu !== undefined
+		? `${gpu}, ${device}`
+		: `the CPU, ${kernels} kernels${note === undefined ? '' : ` (${note})`}`;
 }
 
 function memoryRows(memory: NonNullable<Summary['memory']>): [string, string][] {

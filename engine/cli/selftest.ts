@@ -4,7 +4,7 @@ import { writeOutputFile } from '../files/output-file';
 import { checkReadable } from '../models/header';
 import { isSelfTest, renderSelfTest } from '../selftest/render';
 import { failures, runSelfTest } from '../selftest/selftest';
-import { turnMetalOn } from '../selftest/verdict';
+import { turnOn } from '../selftest/verdict';
 import { SETTINGS } from '../settings';
 import { choiceOption, integerOption, parseCommandLine, withInterrupt, writeJson, writeOutput } from './command';
 import { OVERWRITE_OPTION, overwriteHelp, reportOption } from './output-option';
@@ -39,11 +39,14 @@ export async function selftest(args: string[]): Promise<void> {
 	const backend = choiceOption('backend', values.backend, SETTINGS.backend.choices) ?? SETTINGS.backend.default;
 	const seed = integerOption('seed', values.seed, 0) ?? 1;
 	if (values['turn-on']) {
-		turnMetalOn();
-		const { onThisSystem, device, reason } = loadNative().metalInfo();
-		const effect =
-			onThisSystem && device !== undefined ? `auto uses Metal on ${device}` : `there is no Metal here: ${reason}`;
-		await writeOutput(`The verdict of earlier self-tests is forgotten; ${effect}.\n`);
+		const gpus = loadNative()
+			.devices()
+			.filter(({ kind }) => kind === 'gpu');
+		for (const gpu of gpus) turnOn(gpu);
+		const effects = gpus.map(({ name, hardware, reason }) =>
+			reason === undefined ? `auto uses ${name} on ${hardware}` : `there is no ${name} here: ${reason}`,
+		);
+		await writeOutput(`The verdict of earlier self-tests is forgotten; ${effects.join('; ')}.\n`);
 		return;
 	}
 	const model = positionals[0];

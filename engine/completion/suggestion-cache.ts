@@ -18,7 +18,7 @@ interface Stored extends SuggestionKey {
 	suggestion: Suggestion;
 }
 
-/** As many as the others keep (editor-side.md): 100 (Copilot, Tabby) to 1000 (Continue). */
+/** Other extensions keep 100 suggestions (Copilot, Tabby) to 1000 (Continue). */
 const CAPACITY = 200;
 
 /** Least-recently-used cache of suggestions. */

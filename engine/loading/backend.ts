@@ -1,5 +1,6 @@
-// Which backend a model is opened on: what was asked for, unless a self-test has found Metal to compute wrongly here.
-import type { BackendChoice, CacheType, MetalInfo } from '../../native/index';
+// Which device a model is opened on: what was asked for, unless a self-test has found a GPU to compute wrongly here.
+import type { BackendChoice, CacheType, Device } from '../../native/index';
+import { quote } from '../quote';
 import { readVerdict } from '../selftest/verdict';
 
 export interface Backend {
@@ -9,18 +10,32 @@ export interface Backend {
 }
 
 /** What to ask of the native core, and why where that differs from `asked`. */
-export function chooseBackend(asked: BackendChoice, metal: MetalInfo, cacheType: CacheType | undefined): Backend {
-	if (asked === 'cpu' || !metal.onThisSystem) return { backend: asked };
+export function chooseBackend(
+	asked: BackendChoice,
+	devices: readonly Device[],
+	cacheType: CacheType | undefined,
+): Backend {
+	const gpus = devices.filter(
+		({ kind, id, onThisSystem }) => kind === 'gpu' && onThisSystem && (asked === 'auto' || asked === id),
+	);
+	const [first] = gpus;
+	if (!first) return { backend: asked };
 	if (cacheType === 'f32') {
-		return { backend: 'cpu', note: `the CPU computes, not Metal: a KV cache of type ${cacheType} is the CPU's only` };
+		const note = `the CPU computes, not ${first.name}: a KV cache of type ${cacheType} is the CPU's only`;
+		return { backend: 'cpu', note };
 	}
-	const verdict = asked === 'auto' ? readVerdict(metal.device) : undefined;
-	if (!verdict) return { backend: asked };
-	const day = verdict.createdAt.slice(0, 10);
+	if (asked !== 'auto') return { backend: asked };
+	const judged = gpus.map((gpu) => ({ gpu, verdict: readVerdict(gpu) }));
+	const off = judged.find(({ verdict }) => verdict !== undefined);
+	if (!off?.verdict) return { backend: 'auto' };
+	const other = judged.find(({ gpu, verdict }) => verdict === undefined && gpu.reason === undefined);
+	if (other) return { backend: other.gpu.id };
+	const { id, name } = off.gpu;
+	const day = off.verdict.createdAt.slice(0, 10);
 	return {
 		backend: 'cpu',
 		note:
-			`the CPU computes, not Metal: the self-test of ${day} found ${verdict.reason}; ` +
-			'run the self-test again to turn Metal on if it passes, or set the backend to "metal" to use it all the same',
+			`the CPU computes, not ${name}: the self-test of ${day} found ${off.verdict.reason}; ` +
+			`run the self-test again to turn ${name} on if it passes, or set the backend to ${quote(id)} to use it all the same`,
 	};
 }

@@ -32,7 +32,7 @@ export interface OpenOptions extends Omit<EngineOptions, 'contextTokens' | 'back
 	kernels?: KernelSet;
 	/** Default `auto`; where that is not the CPU and the CPU computes all the same, `onBackendNote` is told why. */
 	backend?: BackendChoice;
-	/** Metal: prompts on the GPU's matrix units. Faster, but tokens may then depend on how a prompt was cut into steps. */
+	/** On a GPU, read prompts with its matrix units. Faster, but tokens may then depend on how a prompt was cut into steps. */
 	matrixUnits?: boolean;
 	rope?: RopeMode;
 	/** Refuses a model that takes more, before anything of it is read. Absent: it may take anything. */
@@ -71,7 +71,7 @@ export async function openModel(file: string, options: OpenOptions = {}): Promis
 	if (problem !== undefined) throw new Error(header.refusal || `${file} cannot be run: ${problem}`);
 	const need = options.memory && checkedNeed(file, header, options.memory);
 	const native = loadNative();
-	const { backend, note } = chooseBackend(options.backend ?? 'auto', native.metalInfo(), options.cacheType);
+	const { backend, note } = chooseBackend(options.backend ?? 'auto', native.devices(), options.cacheType);
 	const nativeOptions = {
 		...(options.threads ? { threads: options.threads } : {}),
 		...(options.kernels !== undefined && { kernels: options.kernels }),

@@ -57,7 +57,7 @@ export interface CacheChoice {
 	cacheType: EngineSettings['cacheType'];
 }
 
-/** Positions a cache block holds, and dimensions that share a scale in a q8_0 cache: native/core/cache.h. */
+/** Positions a cache block holds, and dimensions that share a scale in a q8_0 cache: native/core/kv_blocks.h. */
 const BLOCK_TOKENS = 32;
 const SCALED_LENGTH = 32;
 /** Rows of the largest step: MAX_CHUNK of runtime/scheduler.ts. */

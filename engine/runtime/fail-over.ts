@@ -1,18 +1,15 @@
 // What becomes of requests after a step has failed: who fails, who runs again alone, and whether the model goes on on another device.
 import { DEVICE_FAILED, type NativeModel } from '../../native/index';
+import { gpuName } from '../units';
 import { EngineClosedError } from './errors';
 import type { LiveRequest } from './live-requests';
 import { RunningModel } from './running-model';
 import type { StepEntry, StepPlan } from './scheduler';
 
-/** The devices as messages call them. Only a GPU's failure carries the code DEVICE_FAILED, and the CPU is what is left then. */
-const FAILED_DEVICE = 'Metal';
-const OTHER_DEVICE = 'the CPU';
-
 export interface FailOverOptions {
 	/** Opens the model again, on the CPU, once the GPU has failed; requests go on there from what they have. */
 	reopen?: () => Promise<NativeModel>;
-	/** Told why the CPU computes in Metal's place, each time that comes about. */
+	/** Is told why the CPU computes in the GPU's place, each time that comes about. */
 	onBackendNote?: (note: string) => void;
 }
 
@@ -66,7 +63,9 @@ export async function openOnOtherDevice(
 	failure: Error,
 	reopen: () => Promise<NativeModel>,
 ): Promise<RunningModel | undefined> {
-	const note = `${OTHER_DEVICE} computes from here on: ${FAILED_DEVICE} failed while it worked: ${failure.message}`;
+	// Only a GPU's failure carries the code DEVICE_FAILED, and the CPU is what is left then.
+	const gpu = gpuName(failed.info.backend) ?? 'the GPU';
+	const note = `the CPU computes from here on: ${gpu} failed while it worked: ${failure.message}`;
 	try {
 		const model = await reopen();
 		try {
@@ -76,7 +75,7 @@ export async function openOnOtherDevice(
 			throw error;
 		}
 	} catch (error) {
-		failure.message += `; the model could not be opened on ${OTHER_DEVICE} either: ${(error as Error).message}`;
+		failure.message += `; the model could not be opened on the CPU either: ${(error as Error).message}`;
 		return undefined;
 	}
 }

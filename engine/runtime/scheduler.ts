@@ -61,8 +61,8 @@ export interface SchedulerOptions {
 }
 
 /**
- * Prefill rows of a step. From 64 rows on a step reads every expert of gpt-oss anyway (gpt-oss.md, the roofline), so
- * smaller chunks only read them more often; at 512 each expert has 64 rows, enough for any kernel to be compute bound.
+ * Prefill rows of a step. gpt-oss-20b has 32 experts, of which a row takes 4. So a step of 64 rows reads every expert anyway, and
+ * smaller chunks only read them more often. In a step of 512 rows each expert has 64, enough for any kernel to be compute bound.
  */
 export const MAX_CHUNK = 512;
 const MIN_CHUNK = 64;

@@ -1,7 +1,8 @@
 // The self-test's report as Markdown: for the terminal, an editor, and to attach to a bug.
 import type { KernelCheck } from '../../native/index';
+import { quote } from '../quote';
 import { table } from '../text-table';
-import type { SelfTestReport } from './report';
+import type { GpuResult, SelfTestReport } from './report';
 import { failures, namesOf } from './selftest';
 
 const TITLE = '# Hearth self-test';
@@ -15,39 +16,42 @@ export function selfTestSummary(report: SelfTestReport): string {
 		wrong.length === 0
 			? `All ${total} checks of ${sets.join(' and ')} passed.`
 			: `${wrong.length} of ${total} checks FAILED (${namesOf(wrong)}). Please attach this report to a bug.`;
-	return `${result} ${metalLine(report.metal)}`;
+	return [result, ...report.gpus.map(gpuLine)].join(' ');
 }
 
 /** The checks of each set of kernels, under the set's name, in the order of the report. */
-function kernelSets({ kernels }: SelfTestReport): Map<string, KernelCheck[]> {
+function kernelSets({ kernels, gpus }: SelfTestReport): Map<string, KernelCheck[]> {
 	const sets = new Map<string, KernelCheck[]>();
 	for (const check of kernels) {
-		const name = check.backend === 'cpu' ? `the CPU's ${check.set} kernels` : `Metal on ${check.set}`;
+		const gpu = gpus.find(({ id }) => id === check.backend);
+		const name = gpu === undefined ? `the CPU's ${check.set} kernels` : `${gpu.name} on ${check.set}`;
 		sets.set(name, [...(sets.get(name) ?? []), check]);
 	}
 	return sets;
 }
 
-function metalLine({ state, device, reason }: SelfTestReport['metal']): string {
+function gpuLine({ id, name, state, device, reason }: GpuResult): string {
 	switch (state) {
 		case 'ok':
-			return `Metal computes correctly on ${device}.`;
+			return `${name} computes correctly on ${device}.`;
 		case 'on-again':
-			return `Metal computes correctly on ${device} and is turned on again.`;
+			return `${name} computes correctly on ${device} and is turned on again.`;
 		case 'off':
-			return `Metal is turned off: the CPU computes until a self-test passes, or the backend is set to "metal".`;
+			return `${name} is turned off: the CPU computes until a self-test passes, or the backend is set to ${quote(id)}.`;
 		case 'absent':
-			return `Metal is not used: ${reason ?? 'it is not there'}.`;
+			return `${name} is not used: ${reason ?? 'it is not there'}.`;
 		case 'untested':
-			return 'Metal was not tested.';
+			return `${name} was not tested.`;
 	}
 }
 
 /** Whether a file's text is a report of ours, as Markdown or as JSON. */
 export function isSelfTest(text: string): boolean {
 	if (text.startsWith(`${TITLE}\n`)) return true;
-	const { kernels, models, metal } = JSON.parse(text) as Partial<SelfTestReport>;
-	return Array.isArray(kernels) && Array.isArray(models) && typeof metal?.state === 'string';
+	// Reports of earlier versions have `metal` in place of `gpus`.
+	const report = JSON.parse(text) as Partial<SelfTestReport> & { metal?: { state?: unknown } };
+	const { kernels, models, gpus, metal } = report;
+	return Array.isArray(kernels) && Array.isArray(models) && (Array.isArray(gpus) || typeof metal?.state === 'string');
 }
 
 export function renderSelfTest(report: SelfTestReport): string {
@@ -65,7 +69,7 @@ export function renderSelfTest(report: SelfTestReport): string {
 		`- Hearth ${report.version}, ${report.createdAt}, ${report.sizes} sizes, seed ${report.seed}`,
 		`- ${machine.cpu}, ${machine.cores} cores, ${(machine.memoryBytes / 1e9).toFixed(1)} GB, ${machine.platform}`,
 		`- CPU features: ${machine.features.join(', ') || 'none that matter'}`,
-		...(report.metal.device === undefined ? [] : [`- GPU: ${report.metal.device}`]),
+		...report.gpus.flatMap(({ device }) => (device === undefined ? [] : [`- GPU: ${device}`])),
 		...sets.map(([name, checks]) => `- ${name}: ${checks.filter(({ ok }) => ok).length} of ${checks.length} right`),
 		...(wrong.length === 0 ? [] : ['', '## Wrong', '']),
 		...wrong.map((check) =>

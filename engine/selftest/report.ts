@@ -1,15 +1,30 @@
 // What a self-test reports.
-import type { KernelCheck } from '../../native/index';
+import type { DeviceId, KernelCheck } from '../../native/index';
 
-/** A whole model on one backend: against the reference, or in other steps against itself. */
+/** A whole model on one device: against the reference, or in other steps against itself. */
 export interface WholeModelCheck {
-	backend: 'cpu' | 'metal';
+	backend: DeviceId;
 	what: string;
 	/** Mean Kullback–Leibler divergence from the reference in nats, where that was measured. */
 	divergence?: number;
 	ok: boolean;
 	/** What is wrong, in words. */
 	problem?: string;
+}
+
+/** What the self-test says of a GPU. */
+export interface GpuResult {
+	id: DeviceId;
+	/** What messages call it: Metal. */
+	name: string;
+	/**
+	 * `ok`; `on-again`: it passed after an earlier one had not; `off`: it computes wrongly, and `auto` passes over it from now on;
+	 * `absent`: it cannot be used at all, for `reason`; `untested`.
+	 */
+	state: 'ok' | 'on-again' | 'off' | 'absent' | 'untested';
+	/** The GPU as its driver names it. */
+	device?: string;
+	reason?: string;
 }
 
 export interface SelfTestReport {
@@ -20,11 +35,8 @@ export interface SelfTestReport {
 	sizes: 'small' | 'full';
 	kernels: KernelCheck[];
 	models: WholeModelCheck[];
-	/**
-	 * `ok`; `on-again`: it passed after an earlier one had not; `off`: it computes wrongly, and `auto` means the CPU from now on;
-	 * `absent`: it cannot be used at all, for `reason`; `untested`.
-	 */
-	metal: { state: 'ok' | 'on-again' | 'off' | 'absent' | 'untested'; device?: string; reason?: string };
+	/** Every GPU that this build knows how to use. */
+	gpus: GpuResult[];
 }
 
 export interface SelfTestResult {

@@ -1,15 +1,15 @@
-// The self-test: all kernels of this machine's processors against plain references, then a whole small model, and on request the
-// user's own. What is wrong is said plainly, and Metal is turned off for `auto` if it is Metal.
+// The self-test runs all kernels of this machine's devices against plain references, then whole small models, and on request the
+// user's own. It says plainly what is wrong, and turns a GPU that computes wrongly off for `auto`.
 import { randomUUID } from 'node:crypto';
 import { rm } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
-import { type BackendChoice, type KernelCheck, loadNative, type Native } from '../../native/index';
+import { type BackendChoice, type Device, type KernelCheck, loadNative, type Native } from '../../native/index';
 import type { ModelShape } from '../synth/architecture';
 import { synthesize } from '../synth/synthesize';
 import { VERSION } from '../version';
-import type { SelfTestReport, WholeModelCheck } from './report';
-import { readVerdict, turnMetalOff, turnMetalOn } from './verdict';
+import type { GpuResult, SelfTestReport, WholeModelCheck } from './report';
+import { readVerdict, turnOff, turnOn } from './verdict';
 import { checkModel, checkUserModel } from './whole-model';
 
 interface SelfTestOptions {
@@ -17,7 +17,7 @@ interface SelfTestOptions {
 	backend: BackendChoice;
 	/** Small shapes: seconds instead of a minute, but speeds that mean little. */
 	quick: boolean;
-	/** Also compare the backends on this model. */
+	/** Also compare the GPUs with the CPU on this model. */
 	model?: string;
 	seed?: number;
 	signal?: AbortSignal;
@@ -39,22 +39,25 @@ const SMALL_MODELS: readonly [string, Partial<ModelShape>][] = [
 ];
 
 /**
- * Runs the self-test and remembers its verdict on Metal.
+ * Runs the self-test and remembers its verdict on each GPU.
  * @throws an AbortError when the signal is aborted; then nothing is remembered.
  */
 export async function runSelfTest(options: SelfTestOptions): Promise<SelfTestReport> {
 	const { signal, seed = 1, quick } = options;
 	const native = options.native ?? loadNative();
-	const metal = native.metalInfo();
+	const devices = native.devices();
+	const gpus = devices.filter(({ kind }) => kind === 'gpu');
+	const cpus = devices.filter(({ kind }) => kind === 'cpu');
 	const kernels: KernelCheck[] = [];
 	const models: WholeModelCheck[] = [];
 	const progress = (what: string) => options.onProgress?.(what, kernels.length + models.length);
-	let unusable = metal.device === undefined ? metal.reason : undefined;
+	const unusable = new Map(gpus.flatMap(({ id, reason }) => (reason === undefined ? [] : [[id, reason]])));
+	const wanted = ({ id }: Device) => (options.backend === 'auto' || options.backend === id) && !unusable.has(id);
 
-	const testKernels = async (backend: 'cpu' | 'metal') => {
-		progress(`${backend === 'cpu' ? 'CPU' : 'Metal'} kernels`);
+	const testKernels = async ({ id, name }: Device) => {
+		progress(`${name} kernels`);
 		await native.selfTest({
-			...{ backend, full: !quick, seed },
+			...{ backend: id, full: !quick, seed },
 			report: (check) => {
 				kernels.push(check);
 				progress(`${check.kernel} (${check.set})`);
@@ -63,38 +66,37 @@ export async function runSelfTest(options: SelfTestOptions): Promise<SelfTestRep
 		});
 		signal?.throwIfAborted();
 	};
-	const wantsMetal = options.backend !== 'cpu' && unusable === undefined;
-	if (options.backend !== 'metal') await testKernels('cpu');
-	if (wantsMetal) {
+	for (const cpu of cpus.filter(wanted)) await testKernels(cpu);
+	for (const gpu of gpus.filter(wanted)) {
 		try {
-			await testKernels('metal');
+			await testKernels(gpu);
 		} catch (error) {
 			signal?.throwIfAborted();
-			unusable = (error as Error).message;
+			unusable.set(gpu.id, (error as Error).message);
 		}
 	}
-	const backends = (['cpu', 'metal'] as const).filter((backend) =>
-		backend === 'cpu' ? options.backend !== 'metal' : wantsMetal && unusable === undefined,
-	);
+	const tested = [...cpus, ...gpus].filter(wanted);
 	const file = path.join(os.tmpdir(), `hearth-selftest-${randomUUID()}.gguf`);
 	try {
 		for (const [name, shape] of SMALL_MODELS) {
 			progress(name);
 			await synthesize(file, { preset: 'tiny', shape, seed, ...(signal && { signal }) });
-			for (const backend of backends) {
-				progress(`${name} on ${backend}`);
-				models.push(...(await checkModel(native, file, name, backend, signal)));
+			for (const device of tested) {
+				progress(`${name} on ${device.id}`);
+				models.push(...(await checkModel(native, file, name, device, signal)));
 			}
 		}
 	} finally {
 		await rm(file, { force: true });
 	}
-	if (options.model !== undefined && backends.includes('metal')) {
-		progress(path.basename(options.model));
-		models.push(await checkUserModel(native, options.model, signal));
+	if (options.model !== undefined) {
+		for (const { id } of gpus.filter(wanted)) {
+			progress(path.basename(options.model));
+			models.push(await checkUserModel(native, options.model, id, signal));
+		}
 	}
 
-	const report: SelfTestReport = {
+	return {
 		createdAt: new Date().toISOString(),
 		version: VERSION,
 		machine: {
@@ -108,36 +110,34 @@ export async function runSelfTest(options: SelfTestOptions): Promise<SelfTestRep
 		sizes: quick ? 'small' : 'full',
 		kernels,
 		models,
-		metal: { state: 'absent' },
+		gpus: gpus.map((gpu) => {
+			const reason = unusable.get(gpu.id);
+			if (reason !== undefined) return { ...labelOf(gpu), state: 'absent', reason };
+			return tested.includes(gpu) ? judge(gpu, [...kernels, ...models]) : { ...labelOf(gpu), state: 'untested' };
+		}),
 	};
-	report.metal = judge(report, metal.device, unusable, wantsMetal);
-	return report;
 }
 
-/** What the results say about Metal; remembered where they say something. */
-function judge(
-	{ kernels, models }: SelfTestReport,
-	device: string | undefined,
-	unusable: string | undefined,
-	tested: boolean,
-): SelfTestReport['metal'] {
-	const named = device !== undefined && { device };
-	if (unusable !== undefined) return { state: 'absent', ...named, reason: unusable };
-	if (!tested || device === undefined) return { state: 'untested', ...named };
-	const all = [...kernels, ...models].filter(({ backend }) => backend === 'metal');
+function labelOf({ id, name, hardware }: Device): Pick<GpuResult, 'id' | 'name' | 'device'> {
+	return { id, name, ...(hardware !== undefined && { device: hardware }) };
+}
+
+/** What the checks say about a GPU that was tested; this is remembered. */
+function judge(gpu: Device, checks: readonly (KernelCheck | WholeModelCheck)[]): GpuResult {
+	const all = checks.filter(({ backend }) => backend === gpu.id);
 	const wrong = all.filter(({ ok }) => !ok);
 	if (wrong.length > 0) {
-		let reason = `${wrong.length} of ${all.length} checks of Metal wrong (${namesOf(wrong)})`;
+		let reason = `${wrong.length} of ${all.length} checks of ${gpu.name} wrong (${namesOf(wrong)})`;
 		try {
-			turnMetalOff(device, reason);
+			turnOff(gpu, reason);
 		} catch (error) {
 			reason += `; that could not be kept for the next start: ${(error as Error).message}`;
 		}
-		return { state: 'off', device, reason };
+		return { ...labelOf(gpu), state: 'off', reason };
 	}
-	const wasOff = readVerdict(device) !== undefined;
-	turnMetalOn();
-	return { state: wasOff ? 'on-again' : 'ok', device };
+	const wasOff = readVerdict(gpu) !== undefined;
+	turnOn(gpu);
+	return { ...labelOf(gpu), state: wasOff ? 'on-again' : 'ok' };
 }
 
 /** Checks that failed, in either list. */

@@ -1,15 +1,18 @@
-// What the last self-test found wrong with Metal on this machine, kept on disk: `auto` then computes on the CPU.
+// What the last self-test found wrong with a GPU of this machine, kept on disk. `auto` then passes over that GPU.
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
+import type { Device, DeviceId } from '../../native/index';
 import { VERSION } from '../version';
 
 export interface Verdict {
 	/** One line that says which kernels gave wrong results. */
 	reason: string;
+	/** The GPU as its driver names it. A verdict holds for this GPU only. */
 	device: string;
-	/** Of Hearth and of the operating system: the verdict on one does not hold for another. */
+	/** The version of Hearth, for which alone the verdict holds. */
 	version: string;
+	/** The release of the operating system, for which alone the verdict holds. */
 	system: string;
 	createdAt: string;
 }
@@ -23,32 +26,34 @@ export function stateFolder(env: NodeJS.ProcessEnv = process.env, platform = pro
 	return path.join(env['XDG_STATE_HOME'] ?? path.join(home, '.local', 'state'), 'hearth');
 }
 
-const file = () => path.join(stateFolder(), 'metal-off.json');
+const file = (id: DeviceId) => path.join(stateFolder(), `${id}-off.json`);
+const hardwareOf = ({ hardware, name }: Device) => hardware ?? name;
 
-/** The verdict that holds for this version of Hearth and of the system on `device`; undefined: nothing is known against it. */
-export function readVerdict(device: string | undefined): Verdict | undefined {
+/** The verdict on the device that holds for this version of Hearth and of the system; undefined: nothing is known against it. */
+export function readVerdict(device: Device): Verdict | undefined {
 	let verdict: Partial<Verdict> | null;
 	try {
-		verdict = JSON.parse(readFileSync(file(), 'utf8')) as Partial<Verdict> | null;
+		verdict = JSON.parse(readFileSync(file(device.id), 'utf8')) as Partial<Verdict> | null;
 	} catch {
 		return undefined;
 	}
 	const { reason, createdAt } = verdict ?? {};
 	if (typeof reason !== 'string' || typeof createdAt !== 'string') return undefined;
-	const same = verdict?.version === VERSION && verdict.system === os.release() && verdict.device === device;
-	return same ? (verdict as Verdict) : undefined;
+	const same = verdict?.version === VERSION && verdict.system === os.release();
+	return same && verdict?.device === hardwareOf(device) ? (verdict as Verdict) : undefined;
 }
 
-/** Turns Metal off for `auto`. */
-export function turnMetalOff(device: string, reason: string): void {
+/** Turns the device off for `auto`. */
+export function turnOff(device: Device, reason: string): void {
 	const verdict: Verdict = {
-		...{ reason, device, version: VERSION, system: os.release(), createdAt: new Date().toISOString() },
+		...{ reason, device: hardwareOf(device), version: VERSION, system: os.release() },
+		createdAt: new Date().toISOString(),
 	};
 	mkdirSync(stateFolder(), { recursive: true });
-	writeFileSync(file(), `${JSON.stringify(verdict, null, 2)}\n`);
+	writeFileSync(file(device.id), `${JSON.stringify(verdict, null, 2)}\n`);
 }
 
-/** Lets `auto` use Metal again. */
-export function turnMetalOn(): void {
-	rmSync(file(), { force: true });
+/** Lets `auto` use the device again. */
+export function turnOn({ id }: Device): void {
+	rmSync(file(id), { force: true });
 }

@@ -1,23 +1,23 @@
-// Whole models in the self-test: a backend's logits beside the reference's, and the promise that how a step is cut changes no bit.
+// Whole models in the self-test: a device's logits beside the reference's, and the promise that how a step is cut changes no bit.
 import path from 'node:path';
-import type { Native, NativeCache, NativeModel } from '../../native/index';
+import type { Device, DeviceId, Native, NativeCache, NativeModel } from '../../native/index';
 import { displayName } from '../models/display-name';
 import type { WholeModelCheck } from './report';
 
 /** Beyond the sliding window, so that a fault in it shows. */
 const TOKENS = 150;
 /** Mean divergence from the F32 reference in nats. The CPU's int8 activations stay below 0.05 on such models (docs/performance-log.md). */
-const SMALL_MODEL_LIMIT = { cpu: 0.1, metal: 0.01 };
-/** Of Metal from the CPU on a user's model, whose own rounding is most of it. */
+const SMALL_MODEL_LIMIT = { cpu: 0.1, gpu: 0.01 };
+/** How far a GPU may be from the CPU on a user's model. Most of it is the CPU's own rounding. */
 const USER_MODEL_LIMIT = 0.1;
 const USER_MODEL_TOKENS = 48;
 
-/** A small model on one backend against the reference kernels, and in other cuts against itself. */
+/** A small model on one device against the reference kernels, and in other cuts against itself. */
 export async function checkModel(
 	native: Native,
 	file: string,
 	name: string,
-	backend: 'cpu' | 'metal',
+	{ id: backend, kind }: Device,
 	signal: AbortSignal | undefined,
 ): Promise<WholeModelCheck[]> {
 	const reference = await native.openModel(file, { kernels: 'reference', backend: 'cpu' });
@@ -33,7 +33,7 @@ export async function checkModel(
 		const batch = await run(model, tokens, 11, signal);
 		const first = (logits: Float32Array, rows: number) => logits.subarray(0, rows * vocabulary);
 		return [
-			closeness(backend, name, meanDivergence(wanted, got, vocabulary), SMALL_MODEL_LIMIT[backend]),
+			closeness(backend, name, meanDivergence(wanted, got, vocabulary), SMALL_MODEL_LIMIT[kind]),
 			sameness(backend, `${name}, the same in steps of one token`, first(got, 40), first(pieces, 40)),
 			sameness(backend, `${name}, the same in steps of 11 tokens`, got, batch),
 		];
@@ -46,35 +46,32 @@ export async function checkModel(
 	}
 }
 
-/** A user's model on Metal against the CPU. */
+/** A user's model on a GPU against the CPU. */
 export async function checkUserModel(
 	native: Native,
 	file: string,
+	backend: DeviceId,
 	signal: AbortSignal | undefined,
 ): Promise<WholeModelCheck> {
 	let model: NativeModel | undefined;
 	try {
-		model = await native.openModel(file, { backend: 'metal' });
+		model = await native.openModel(file, { backend });
 		const { info } = model;
-		if (info.backend !== 'metal') return unusable('metal', info.backendNote);
+		if (info.backend !== backend) return unusable(backend, info.backendNote);
 		const cpu = await native.openModel(file, { backend: 'cpu' });
 		try {
 			const vocabulary = info.vocabularySize;
 			const tokens = Array.from({ length: USER_MODEL_TOKENS }, (_, i) => (i * 7919 + 13) % vocabulary);
 			const wanted = await run(cpu, tokens, 16, signal);
 			const got = await run(model, tokens, 16, signal);
-			return closeness(
-				'metal',
-				displayName(file, info.name),
-				meanDivergence(wanted, got, vocabulary),
-				USER_MODEL_LIMIT,
-			);
+			const divergence = meanDivergence(wanted, got, vocabulary);
+			return closeness(backend, displayName(file, info.name), divergence, USER_MODEL_LIMIT);
 		} finally {
 			cpu.close();
 		}
 	} catch (error) {
 		signal?.throwIfAborted();
-		return failed('metal', path.basename(file), error);
+		return failed(backend, path.basename(file), error);
 	} finally {
 		model?.close();
 	}
@@ -133,13 +130,13 @@ function logProbabilities(logits: Float32Array): Float64Array {
 	return Float64Array.from(logits, (logit) => logit - shift);
 }
 
-function closeness(backend: 'cpu' | 'metal', what: string, divergence: number, limit: number): WholeModelCheck {
+function closeness(backend: DeviceId, what: string, divergence: number, limit: number): WholeModelCheck {
 	const ok = divergence <= limit;
 	const problem = `its logits diverge by ${divergence.toPrecision(2)} nats on average, more than ${limit}`;
 	return { backend, what, divergence, ok, ...(!ok && { problem }) };
 }
 
-function sameness(backend: 'cpu' | 'metal', what: string, one: Float32Array, other: Float32Array): WholeModelCheck {
+function sameness(backend: DeviceId, what: string, one: Float32Array, other: Float32Array): WholeModelCheck {
 	let different = 0;
 	for (let i = 0; i < one.length; i++) if (!Object.is(one[i], other[i])) different++;
 	const problem = `${different} of ${one.length} logits are others`;
@@ -147,10 +144,10 @@ function sameness(backend: 'cpu' | 'metal', what: string, one: Float32Array, oth
 }
 
 /** A GPU that fails is as wrong as one that miscalculates. */
-function failed(backend: 'cpu' | 'metal', what: string, error: unknown): WholeModelCheck {
+function failed(backend: DeviceId, what: string, error: unknown): WholeModelCheck {
 	return { backend, what, ok: false, problem: (error as Error).message };
 }
 
-function unusable(backend: 'cpu' | 'metal', note: string | undefined): WholeModelCheck {
+function unusable(backend: DeviceId, note: string | undefined): WholeModelCheck {
 	return { backend, what: 'opening a model', ok: false, problem: note ?? 'another backend was used' };
 }

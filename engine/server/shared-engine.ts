@@ -186,8 +186,7 @@ export class SharedEngine {
 		this.#selfTesting = true;
 		try {
 			const report = await runSelfTest({ backend: 'auto', quick, signal, onProgress });
-			const { state } = report.metal;
-			if (state === 'off' || state === 'on-again') {
+			if (report.gpus.some(({ state }) => state === 'off' || state === 'on-again')) {
 				for (const host of Object.values(this.hosts)) {
 					host.reload().catch((error) => log(`opening the model again: ${describe(error)}`));
 				}

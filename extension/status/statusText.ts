@@ -1,6 +1,6 @@
 // What the status bar says about the engine. No VS Code in here.
 import type { DownloadStatus, EngineStatus, ModelSummary } from '../../engine/protocol';
-import { formatBytes, formatRate } from '../../engine/units';
+import { formatBytes, formatRate, gpuName } from '../../engine/units';
 import type { EngineView } from '../../webview/messages';
 
 const MAX_NAME = 24;
@@ -139,11 +139,12 @@ export function statusDetails(status: EngineStatus): [string, string][] {
 	const details: [string, string][] = [];
 	const { model, completionModel, memory, cache, speed: rate, lastCompletion } = status;
 	if (model) {
+		const gpu = gpuName(model.backend);
 		details.push([completionModel ? 'Chat model' : 'Model', describe(model)]);
 		details.push([
 			'Compute',
-			model.backend === 'metal'
-				? `Metal, ${model.device ?? 'the GPU'}`
+			gpu !== undefined
+				? `${gpu}, ${model.device ?? 'the GPU'}`
 				: `CPU, ${model.kernels} kernels, ${model.threads} threads`,
 		]);
 		if (model.backendNote !== undefined) details.push(['Backend', model.backendNote]);

@@ -232,17 +232,6 @@ Napi::Value list_devices(const Napi::CallbackInfo& call) {
   return list;
 }
 
-Napi::Value metal_info(const Napi::CallbackInfo& call) {
-  Napi::Env env = call.Env();
-  auto out = Napi::Object::New(env);
-  const Device* metal = find_device(devices(), "metal");
-  const DeviceProbe probe = metal->probe();
-  out.Set("onThisSystem", Napi::Boolean::New(env, metal->on_this_system()));
-  if (!probe.hardware.empty()) out.Set("device", probe.hardware);
-  if (!probe.reason.empty()) out.Set("reason", probe.reason);
-  return out;
-}
-
 Napi::Object init(Napi::Env env, Napi::Object exports) {
   ModelObject::define(env);
   CacheObject::define(env);
@@ -251,7 +240,6 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("cpuInfo", Napi::Function::New(env, cpu_info));
   exports.Set("selfTest", Napi::Function::New(env, SelfTest::start));
   exports.Set("devices", Napi::Function::New(env, list_devices));
-  exports.Set("metalInfo", Napi::Function::New(env, metal_info));
   return exports;
 }
 

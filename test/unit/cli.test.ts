@@ -173,7 +173,10 @@ describe('hearth selftest', () => {
 	test('checks every kernel set, and says so in a report', async () => {
 		const file = path.join(directory, 'selftest.md');
 		const report = await json<SelfTestReport>(['selftest', '--quick', '--backend', 'cpu', '--save', file]);
-		expect(report).toMatchObject({ sizes: 'small', metal: { state: expect.stringMatching(/^(absent|untested)$/) } });
+		expect(report).toMatchObject({
+			sizes: 'small',
+			gpus: [{ id: 'metal', state: expect.stringMatching(/^(absent|untested)$/) }],
+		});
 		expect(report.kernels.filter(({ ok }) => !ok)).toEqual([]);
 		const sets = new Set(report.kernels.map(({ set }) => set));
 		expect([...sets]).toEqual(
@@ -195,7 +198,7 @@ describe('hearth selftest', () => {
 	test('asked for Metal where there is none, says why the CPU computes', async () => {
 		const { code, stderr } = await run(['generate', model, '--prompt', 'x', '--max-tokens', '1', '--backend', 'metal']);
 		expect(code).toBe(0);
-		if (!loadNative().metalInfo().onThisSystem) {
+		if (loadNative().devices()[0]?.onThisSystem === false) {
 			expect(stderr).toBe('hearth: the CPU computes, not Metal: Metal is part of macOS only\n');
 		}
 	});

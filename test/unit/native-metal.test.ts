@@ -46,7 +46,10 @@ describe.runIf(metalTools())('Metal, emulated', () => {
 		process.env['HEARTH_STATE'] = folder;
 		await buildMetalTests({ programs: [], modes: ['plain'], addon: true });
 		native = loadNative();
-		expect(native.metalInfo()).toMatchObject({ onThisSystem: true, device: expect.any(String) });
+		expect(native.devices()).toEqual([
+			{ id: 'metal', kind: 'gpu', name: 'Metal', hardware: expect.any(String), onThisSystem: true },
+			{ id: 'cpu', kind: 'cpu', name: 'CPU', onThisSystem: true },
+		]);
 	});
 
 	const open = async (file: string): Promise<NativeModel> => {
@@ -639,7 +642,9 @@ describe.runIf(metalTools())('Metal, emulated', () => {
 				const { code } = await selftest(['wrong=expert_sum'], '--save', saved);
 				expect(code).toBe(1);
 				const wrong: SelfTestReport = JSON.parse(readFileSync(saved, 'utf8'));
-				expect(wrong.metal).toMatchObject({ state: 'off', reason: expect.stringMatching(/\(expert_sum, /) });
+				expect(wrong.gpus).toMatchObject([
+					{ id: 'metal', state: 'off', reason: expect.stringMatching(/\(expert_sum, /) },
+				]);
 				const kernels = wrong.kernels.filter(({ ok }) => !ok).map(({ kernel }) => kernel);
 				expect(new Set(kernels)).toEqual(new Set(['expert_sum']));
 				const notes: string[] = [];
@@ -650,7 +655,7 @@ describe.runIf(metalTools())('Metal, emulated', () => {
 
 				const report = await runSelfTest({ backend: 'metal', quick: true, native });
 				expect(failures(report)).toEqual([]);
-				expect(report.metal.state).toBe('on-again');
+				expect(report.gpus.map(({ state }) => state)).toEqual(['on-again']);
 				const on = await openModel(file, { contextTokens: 64 });
 				expect(on.engine.info.backend).toBe('metal');
 				await on.engine.close();
@@ -665,11 +670,11 @@ describe.runIf(metalTools())('Metal, emulated', () => {
 				// Each kernel is a command buffer here; then come the models.
 				const { code, stdout } = await selftest(['failing-command-buffer=5'], '--json');
 				expect(code).toBe(1);
-				const { kernels, models, metal } = JSON.parse(stdout) as SelfTestReport;
+				const { kernels, models, gpus } = JSON.parse(stdout) as SelfTestReport;
 				expect(kernels.filter(({ ok }) => !ok)).toEqual([kernels[5]]);
 				expect(kernels[5]!.problem).toMatch(/^the GPU failed: /);
 				expect(models.every(({ ok }) => ok)).toBe(true);
-				expect(metal).toMatchObject({ state: 'off', reason: expect.stringContaining(kernels[5]!.kernel) });
+				expect(gpus).toMatchObject([{ state: 'off', reason: expect.stringContaining(kernels[5]!.kernel) }]);
 
 				const under = await selftest([`failing-command-buffer=${kernels.length + 5}`]);
 				expect(under.code).toBe(1);

@@ -1,6 +1,6 @@
 // What the report page shows of a benchmark: rows, their change against another run, and the same as Markdown. No DOM here.
 import type { BenchmarkReport, BenchmarkResult } from '../../engine/protocol';
-import { formatBytes } from '../../engine/units';
+import { formatBytes, gpuName } from '../../engine/units';
 
 export interface ReportRow {
 	/** llama-bench's short name, e.g. `pp512`; with the engine's name where it is not ours. */
@@ -68,13 +68,14 @@ export function describeTest(test: string): string {
 /** Facts about the run as label and value. */
 export function reportFacts(report: BenchmarkReport): [string, string][] {
 	const { machine, model, memory } = report;
+	const gpu = gpuName(report.backend);
 	const facts: [string, string][] = [
 		['Model', `${model.name}, ${formatBytes(model.fileBytes)}, ${formatCount(model.parameterCount)} parameters`],
 		['Processor', `${machine.cpu}, ${machine.cores} cores, ${formatBytes(machine.memoryBytes)} memory`],
 		['System', `${machine.platform}${machine.features.length > 0 ? `, ${machine.features.join(' ')}` : ''}`],
 		[
 			'Engine',
-			`Hearth ${report.version}, ${report.backend === 'metal' ? `Metal on ${report.device ?? 'the GPU'}` : `${report.backend}, ${report.kernels} kernels, ${report.threads} threads`}`,
+			`Hearth ${report.version}, ${gpu !== undefined ? `${gpu} on ${report.device ?? 'the GPU'}` : `${report.backend}, ${report.kernels} kernels, ${report.threads} threads`}`,
 		],
 		['Memory', `peak ${formatBytes(memory.peakBytes)}, average ${formatBytes(memory.averageBytes)}`],
 	];
@@ -83,7 +84,7 @@ export function reportFacts(report: BenchmarkReport): [string, string][] {
 		const peak = machine.multiplyAddsPerSecond
 			? `, ${(machine.multiplyAddsPerSecond / 1e9).toFixed(0)} G ${arithmeticOf(report)} multiply-adds a second${byTiles(machine)}`
 			: '';
-		const of = report.backend === 'metal' ? 'GPU' : 'CPU';
+		const of = gpu !== undefined ? 'GPU' : 'CPU';
 		facts.push([`Measured ceilings of the ${of}`, `reads ${formatBytes(machine.readBytesPerSecond)} a second${peak}`]);
 	}
 	if (report.repacked !== undefined) {

@@ -1,55 +1,86 @@
 // Which backend computes: the choice, a verdict kept on disk, and a GPU that fails in the middle of its work.
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { chooseBackend } from '../../../engine/loading/backend';
 import { Engine, type EngineOptions } from '../../../engine/runtime/engine';
-import { readVerdict, stateFolder, turnMetalOff, turnMetalOn } from '../../../engine/selftest/verdict';
-import { DEVICE_FAILED } from '../../../native/index';
+import { readVerdict, stateFolder, turnOff, turnOn } from '../../../engine/selftest/verdict';
+import { DEVICE_FAILED, type Device } from '../../../native/index';
 import { temporaryFolder } from '../../support/models';
 import { expectedTokens, FakeModel, type FakeModelOptions } from '../support/fake-native';
 
-const metal = { onThisSystem: true, device: 'Apple M4' };
+const metal: Device = { id: 'metal', kind: 'gpu', name: 'Metal', hardware: 'Apple M4', onThisSystem: true };
+const cpu: Device = { id: 'cpu', kind: 'cpu', name: 'CPU', onThisSystem: true };
+/** A GPU to come: nothing in the engine knows it but by this list. */
+const vulkan = { id: 'vulkan', kind: 'gpu', name: 'Vulkan', hardware: 'Arc', onThisSystem: true } as unknown as Device;
 
 describe('the choice', () => {
 	const folder = temporaryFolder();
 	beforeEach(() => {
 		process.env['HEARTH_STATE'] = folder;
-		turnMetalOn();
+		for (const gpu of [metal, vulkan]) turnOn(gpu);
 	});
 
 	test('is what was asked for where nothing speaks against it', () => {
 		for (const asked of ['auto', 'metal', 'cpu'] as const) {
-			expect(chooseBackend(asked, metal, undefined)).toEqual({ backend: asked });
-			expect(chooseBackend(asked, { onThisSystem: false, reason: 'no Mac' }, 'q8_0')).toEqual({ backend: asked });
+			expect(chooseBackend(asked, [metal, cpu], undefined)).toEqual({ backend: asked });
+			const { hardware: _, ...none } = { ...metal, onThisSystem: false, reason: 'no Mac' };
+			expect(chooseBackend(asked, [none, cpu], 'f32')).toEqual({ backend: asked });
 		}
 	});
 
 	test('is the CPU for a cache that Metal has no kernels for', () => {
 		for (const type of ['f16', 'q8_0'] as const) {
-			expect(chooseBackend('auto', metal, type)).toEqual({ backend: 'auto' });
+			expect(chooseBackend('auto', [metal, cpu], type)).toEqual({ backend: 'auto' });
 		}
-		const { backend, note } = chooseBackend('metal', metal, 'f32');
+		const { backend, note } = chooseBackend('metal', [metal, cpu], 'f32');
 		expect(backend).toBe('cpu');
 		expect(note).toMatch(/f32/);
 	});
 
 	test('is the CPU after a failed self-test, until one passes or Metal is asked for by name', () => {
-		turnMetalOff('Apple M4', '2 of 30 kernels wrong');
-		const { backend, note } = chooseBackend('auto', metal, undefined);
+		turnOff(metal, '2 of 30 kernels wrong');
+		const { backend, note } = chooseBackend('auto', [metal, cpu], undefined);
 		expect(backend).toBe('cpu');
-		expect(note).toMatch(/2 of 30 kernels wrong; run the self-test again/);
-		expect(chooseBackend('metal', metal, undefined)).toEqual({ backend: 'metal' });
-		expect(chooseBackend('auto', { ...metal, device: 'Apple M5' }, undefined)).toEqual({ backend: 'auto' });
-		turnMetalOn();
-		expect(chooseBackend('auto', metal, undefined)).toEqual({ backend: 'auto' });
+		expect(note).toMatch(
+			/^the CPU computes, not Metal: the self-test of [\d-]{10} found 2 of 30 kernels wrong; run the self-test again to turn Metal on if it passes, or set the backend to "metal" to use it all the same$/,
+		);
+		expect(chooseBackend('metal', [metal, cpu], undefined)).toEqual({ backend: 'metal' });
+		expect(chooseBackend('auto', [{ ...metal, hardware: 'Apple M5' }, cpu], undefined)).toEqual({ backend: 'auto' });
+		turnOn(metal);
+		expect(chooseBackend('auto', [metal, cpu], undefined)).toEqual({ backend: 'auto' });
+	});
+
+	test('is the first usable GPU without a verdict against it, else the CPU', () => {
+		const devices = [metal, vulkan, cpu];
+		expect(chooseBackend('auto', devices, undefined)).toEqual({ backend: 'auto' });
+		turnOff(metal, 'norm wrong');
+		expect(chooseBackend('auto', devices, undefined)).toEqual({ backend: 'vulkan' });
+		const unusable = [metal, { ...vulkan, reason: 'it has no driver' }, cpu];
+		expect(chooseBackend('auto', unusable, undefined)).toMatchObject({ backend: 'cpu' });
+		turnOff(vulkan, 'attention wrong');
+		expect(chooseBackend('auto', devices, undefined)).toEqual({
+			backend: 'cpu',
+			note: expect.stringMatching(/^the CPU computes, not Metal: .* found norm wrong; .* "metal"/),
+		});
+		turnOn(metal);
+		expect(chooseBackend('auto', devices, undefined)).toEqual({ backend: 'metal' });
+		expect(chooseBackend('auto', [vulkan, cpu], undefined).note).toMatch(/turn Vulkan on if .* "vulkan" to use it/);
+	});
+
+	test('keeps a verdict in a file of the device, as earlier versions did', () => {
+		turnOff(metal, 'norm wrong');
+		const { device, reason } = JSON.parse(readFileSync(path.join(stateFolder(), 'metal-off.json'), 'utf8'));
+		expect({ device, reason }).toEqual({ device: 'Apple M4', reason: 'norm wrong' });
+		expect(readVerdict(metal)?.reason).toBe('norm wrong');
+		expect(readVerdict(vulkan)).toBeUndefined();
 	});
 
 	test.each(['', '{', 'null', '7', '{"reason": 3}', '{"reason":"x","createdAt":"y"}'])(
 		'a damaged verdict is none: %s',
 		(text) => {
 			writeFileSync(path.join(stateFolder(), 'metal-off.json'), text);
-			expect(readVerdict('Apple M4')).toBeUndefined();
+			expect(readVerdict(metal)).toBeUndefined();
 		},
 	);
 });
