@@ -3,16 +3,16 @@ import * as vscode from 'vscode';
 import { Benchmarks } from './benchmark/benchmark';
 import { ChatView } from './chat/chatView';
 import { Completions } from './completion/completions';
-import { Engine } from './connection/engine';
+import { EngineConnection } from './connection/engineConnection';
 import { Models } from './model/models';
 import { SelfTest } from './selftest/selfTest';
 import { registerStatusBar } from './status/statusBar';
 
-let engine: Engine | undefined;
+let engine: EngineConnection | undefined;
 
 export function activate(context: vscode.ExtensionContext): void {
 	const completions = new Completions();
-	const owner = new Engine(context.extension, {
+	const owner = new EngineConnection(context.extension, {
 		provideInlineCompletionItems: completions.provide,
 		sendRequest: completions.send,
 	});
@@ -43,7 +43,7 @@ export async function deactivate(): Promise<void> {
 	await engine?.disconnect();
 }
 
-async function restart(owner: Engine): Promise<void> {
+async function restart(owner: EngineConnection): Promise<void> {
 	try {
 		await vscode.window.withProgress(
 			{ location: vscode.ProgressLocation.Window, title: 'Restarting the Hearth engine' },

@@ -11,19 +11,19 @@ import {
 import { type BenchmarkReport, BenchmarkRequest } from '../../engine/protocol';
 import type { BenchmarkToHost, HostToBenchmark } from '../../webview/messages';
 import { setting } from '../configuration';
-import type { Engine } from '../connection/engine';
+import type { EngineConnection } from '../connection/engineConnection';
 import { describeError } from '../errors';
 import { createNonce, webviewPage } from '../webviewPage';
 import { ReportStore } from './reportStore';
 
 export class Benchmarks implements vscode.Disposable {
 	readonly #extensionUri: vscode.Uri;
-	readonly #engine: Engine;
+	readonly #engine: EngineConnection;
 	readonly #store: ReportStore;
 	readonly #subscriptions: vscode.Disposable[];
 	#running = false;
 
-	constructor(context: vscode.ExtensionContext, engine: Engine) {
+	constructor(context: vscode.ExtensionContext, engine: EngineConnection) {
 		this.#extensionUri = context.extensionUri;
 		this.#engine = engine;
 		this.#store = new ReportStore(path.join(context.globalStorageUri.fsPath, 'benchmarks'));

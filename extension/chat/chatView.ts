@@ -5,7 +5,7 @@ import * as vscode from 'vscode';
 import { type ChatDelta, ChatProgress, ChatRequest, ForgetChatRequest } from '../../engine/protocol';
 import type { AnswerTexts, ChatSnapshot, ChatToHost, ErrorAction, HostToChat } from '../../webview/messages';
 import { setting } from '../configuration';
-import type { Engine } from '../connection/engine';
+import type { EngineConnection } from '../connection/engineConnection';
 import { describeError } from '../errors';
 import { createNonce, webviewPage } from '../webviewPage';
 import { attachDocument, attachSelection, EditorMemory, pickAttachment, suggestionOf } from './attachments';
@@ -36,7 +36,7 @@ interface Answering {
 
 export class ChatView implements vscode.WebviewViewProvider, vscode.Disposable {
 	readonly #extensionUri: vscode.Uri;
-	readonly #engine: Engine;
+	readonly #engine: EngineConnection;
 	readonly #store: ConversationStore;
 	readonly #editors = new EditorMemory();
 	readonly #subscriptions: vscode.Disposable[];
@@ -47,7 +47,7 @@ export class ChatView implements vscode.WebviewViewProvider, vscode.Disposable {
 	#listening = false;
 	#focusWhenReady = false;
 
-	constructor(context: vscode.ExtensionContext, engine: Engine) {
+	constructor(context: vscode.ExtensionContext, engine: EngineConnection) {
 		this.#extensionUri = context.extensionUri;
 		this.#engine = engine;
 		this.#store = new ConversationStore(context.workspaceState);

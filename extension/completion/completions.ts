@@ -2,7 +2,7 @@
 import * as vscode from 'vscode';
 import type { Middleware } from 'vscode-languageclient/node';
 import { setting } from '../configuration';
-import type { Engine } from '../connection/engine';
+import type { EngineConnection } from '../connection/engineConnection';
 import { DOCUMENT_SCHEMES } from './documents';
 import { canAsk, languageEnabled, toggleLanguage } from './enablement';
 import { type ExplainAction, explainCompletion } from './explain';
@@ -57,7 +57,7 @@ export class Completions implements vscode.Disposable {
 	}
 
 	/** Lets the command "Why No Suggestion?" look at the engine, which itself is made with this object's {@link provide}. */
-	attach(engine: Engine): void {
+	attach(engine: EngineConnection): void {
 		this.#subscriptions.push(
 			vscode.commands.registerCommand('hearth.whyNoSuggestion', () => this.#explain(engine)),
 			engine.onDidChange((view) => {
@@ -143,7 +143,7 @@ export class Completions implements vscode.Disposable {
 		);
 	}
 
-	async #explain(engine: Engine): Promise<void> {
+	async #explain(engine: EngineConnection): Promise<void> {
 		const document = vscode.window.activeTextEditor?.document;
 		const explanation = explainCompletion({
 			...(document && {

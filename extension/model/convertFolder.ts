@@ -9,7 +9,7 @@ import {
 	type WorkDoneProgressReport,
 } from 'vscode-languageclient/node';
 import { ConvertModelRequest, type ConvertModelResult } from '../../engine/protocol';
-import type { Engine } from '../connection/engine';
+import type { EngineConnection } from '../connection/engineConnection';
 
 /** Lets the user choose a folder; undefined where none was. */
 export async function chooseFolder(): Promise<string | undefined> {
@@ -27,7 +27,7 @@ export async function chooseFolder(): Promise<string | undefined> {
  * The model file made of `folder`, which is converted where that has not been done before. Undefined when the user cancelled.
  * @throws what the engine says cannot be converted.
  */
-export async function convertFolder(engine: Engine, folder: string): Promise<ConvertModelResult | undefined> {
+export async function convertFolder(engine: EngineConnection, folder: string): Promise<ConvertModelResult | undefined> {
 	return vscode.window.withProgress(
 		{
 			location: vscode.ProgressLocation.Notification,

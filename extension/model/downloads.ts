@@ -12,7 +12,7 @@ import {
 	StopDownloadRequest,
 } from '../../engine/protocol';
 import { formatBytes } from '../../engine/units';
-import type { Engine } from '../connection/engine';
+import type { EngineConnection } from '../connection/engineConnection';
 import { modelFolders } from '../connection/settings';
 import { describeError } from '../errors';
 import { downloadText, isActive, percentDone } from '../status/statusText';
@@ -28,7 +28,7 @@ interface Unfinished {
 
 export class Downloads implements vscode.Disposable {
 	readonly #context: vscode.ExtensionContext;
-	readonly #engine: Engine;
+	readonly #engine: EngineConnection;
 	readonly #finished: (path: string, model: DownloadStatus) => Promise<void>;
 	readonly #subscriptions: vscode.Disposable[];
 	/** Those whose progress this window shows. */
@@ -37,7 +37,7 @@ export class Downloads implements vscode.Disposable {
 	/** @param finished called in the window that shows the download, with where the model is. */
 	constructor(
 		context: vscode.ExtensionContext,
-		engine: Engine,
+		engine: EngineConnection,
 		finished: (path: string, model: DownloadStatus) => Promise<void>,
 	) {
 		this.#context = context;

@@ -15,7 +15,7 @@ import {
 	type ModelList,
 } from '../../engine/protocol';
 import { formatBytes } from '../../engine/units';
-import type { Engine } from '../connection/engine';
+import type { EngineConnection } from '../connection/engineConnection';
 import { modelFolders } from '../connection/settings';
 import { describeError } from '../errors';
 import { chooseFolder, convertFolder } from './convertFolder';
@@ -47,14 +47,14 @@ type LoadParams = Pick<LoadModelParams, 'memoryLimit' | 'settings'>;
 
 export class Models implements vscode.Disposable {
 	readonly #context: vscode.ExtensionContext;
-	readonly #engine: Engine;
+	readonly #engine: EngineConnection;
 	readonly #downloads: Downloads;
 	readonly #subscriptions: vscode.Disposable[];
 	#reportedError: string | undefined;
 	/** A model is being tried: its failure is told there. */
 	#trying = false;
 
-	constructor(context: vscode.ExtensionContext, engine: Engine) {
+	constructor(context: vscode.ExtensionContext, engine: EngineConnection) {
 		this.#context = context;
 		this.#engine = engine;
 		this.#downloads = new Downloads(context, engine, (file, { name }) => this.#downloaded(file, name));

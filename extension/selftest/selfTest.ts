@@ -10,20 +10,20 @@ import {
 	type WorkDoneProgressReport,
 } from 'vscode-languageclient/node';
 import { SelfTestRequest, type SelfTestResult } from '../../engine/protocol';
-import type { Engine } from '../connection/engine';
+import type { EngineConnection } from '../connection/engineConnection';
 import { describeError } from '../errors';
 
 /** The report's document: VS Code shows it as any Markdown, and has nothing of it to save. */
 const REPORT = vscode.Uri.parse('hearth-selftest:/Hearth Self-Test.md');
 
 export class SelfTest implements vscode.Disposable {
-	readonly #engine: Engine;
+	readonly #engine: EngineConnection;
 	readonly #reportChanged = new vscode.EventEmitter<vscode.Uri>();
 	readonly #subscriptions: vscode.Disposable[];
 	#report = '';
 	#running = false;
 
-	constructor(engine: Engine) {
+	constructor(engine: EngineConnection) {
 		this.#engine = engine;
 		this.#subscriptions = [
 			this.#reportChanged,

@@ -1,7 +1,7 @@
 // The status bar item and its menu: model, state and speed at a glance, every command one click away.
 import * as vscode from 'vscode';
 import type { Completions } from '../completion/completions';
-import type { Engine } from '../connection/engine';
+import type { EngineConnection } from '../connection/engineConnection';
 import { isActive, statusDetails, statusText } from './statusText';
 
 interface MenuItem extends vscode.QuickPickItem {
@@ -9,7 +9,7 @@ interface MenuItem extends vscode.QuickPickItem {
 	arguments?: unknown[];
 }
 
-export function registerStatusBar(engine: Engine, completions: Completions): vscode.Disposable {
+export function registerStatusBar(engine: EngineConnection, completions: Completions): vscode.Disposable {
 	const item = vscode.window.createStatusBarItem('hearth.status', vscode.StatusBarAlignment.Right, 100);
 	item.name = 'Hearth';
 	item.command = 'hearth.showMenu';
@@ -44,7 +44,7 @@ export function registerStatusBar(engine: Engine, completions: Completions): vsc
 	);
 }
 
-function tooltip(engine: Engine, completions: Completions, summary: string): vscode.MarkdownString {
+function tooltip(engine: EngineConnection, completions: Completions, summary: string): vscode.MarkdownString {
 	const markdown = new vscode.MarkdownString('', true);
 	markdown.isTrusted = {
 		enabledCommands: [
@@ -82,7 +82,7 @@ function tooltip(engine: Engine, completions: Completions, summary: string): vsc
 	return markdown;
 }
 
-async function showMenu(engine: Engine, completions: Completions): Promise<void> {
+async function showMenu(engine: EngineConnection, completions: Completions): Promise<void> {
 	const document = vscode.window.activeTextEditor?.document;
 	const { summary } = statusText({ engine: engine.view, completionsEnabled: completions.enabledFor(document) });
 	const chatText = engine.view.status?.model?.chatText;

@@ -46,7 +46,7 @@ interface Session {
 	processId?: number;
 }
 
-export class Engine implements vscode.Disposable {
+export class EngineConnection implements vscode.Disposable {
 	readonly log: vscode.LogOutputChannel;
 	readonly #extension: vscode.Extension<unknown>;
 	readonly #middleware: Middleware;
