@@ -10,8 +10,8 @@
 
 namespace hearth::metal {
 
-/// Memory that only grows; contents are not kept.
-class Scratch {
+/// Memory of the GPU that only grows; its contents are not kept.
+class GpuScratch {
  public:
   /// At least `bytes`; throws Error where the GPU has no memory. No command that uses the earlier memory may be under way.
   gpu::View get(gpu::Device& device, size_t bytes) {

@@ -942,10 +942,10 @@ class MetalBackend final : public Backend {
   }
 
   /// Scratch on this backend's device, counted among its intermediates.
-  class Memory : public Scratch {
+  class Memory : public GpuScratch {
    public:
     explicit Memory(MetalBackend& owner) : owner_(owner) { owner.scratch_.push_back(this); }
-    gpu::View get(size_t bytes) { return Scratch::get(*owner_.device_, bytes); }
+    gpu::View get(size_t bytes) { return GpuScratch::get(*owner_.device_, bytes); }
 
    protected:
     MetalBackend& owner_;

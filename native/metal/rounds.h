@@ -92,7 +92,7 @@ class Rounds {
   /// Memory in use for a step.
   size_t bytes() const {
     size_t sum = 0;
-    for (const Scratch* scratch : {&tokens_, &forced_, &params_, &results_, &output_rows_, &stop_ids_, &ended_})
+    for (const GpuScratch* scratch : {&tokens_, &forced_, &params_, &results_, &output_rows_, &stop_ids_, &ended_})
       sum += scratch->view().bytes;
     return sum;
   }
@@ -103,7 +103,7 @@ class Rounds {
 
   uint32_t* request() const { return static_cast<uint32_t*>(request_->contents()); }
   size_t at(int round, int first) const { return static_cast<size_t>(round) * outputs_ + static_cast<size_t>(first); }
-  static gpu::View part(const Scratch& scratch, size_t first, size_t count, size_t size) {
+  static gpu::View part(const GpuScratch& scratch, size_t first, size_t count, size_t size) {
     return {scratch.view().buffer, first * size, count * size};
   }
 
@@ -122,7 +122,7 @@ class Rounds {
 
   std::shared_ptr<gpu::Device> device_;
   std::unique_ptr<gpu::Buffer> request_, stop_;
-  Scratch tokens_, forced_, params_, results_, output_rows_, stop_ids_, ended_;
+  GpuScratch tokens_, forced_, params_, results_, output_rows_, stop_ids_, ended_;
   const Batch* batch_ = nullptr;
   size_t rows_ = 0, outputs_ = 0;
   int taken_ = 0;
