@@ -155,7 +155,7 @@ Napi::Value header_to_js(Napi::Env env, const Header& source) {
     Napi::HandleScope scope(env);
     auto object = Napi::Object::New(env);
     object.Set("name", to_js(env, tensor.name));
-    object.Set("type", type_traits(tensor.type)->name);
+    object.Set("type", type_traits(tensor.type).name);
     auto shape = Napi::Array::New(env, static_cast<size_t>(tensor.dimensions));
     for (int d = 0; d < tensor.dimensions; d++)
       shape.Set(static_cast<uint32_t>(d), Napi::Number::New(env, static_cast<double>(tensor.shape[d])));

@@ -98,7 +98,7 @@ Napi::Value ModelObject::info(const Napi::CallbackInfo& call) {
   std::map<std::string, Sum> types;
   double parameters = 0;
   for (const Tensor& tensor : gguf.tensors()) {
-    Sum& sum = types[type_traits(tensor.type)->name];
+    Sum& sum = types[type_traits(tensor.type).name];
     sum.count++;
     sum.bytes += static_cast<double>(tensor.bytes);
     parameters += static_cast<double>(tensor.shape[0] * tensor.shape[1] * tensor.shape[2] * tensor.shape[3]);

@@ -3,6 +3,8 @@
 #include <cmath>
 #include <cstring>
 
+#include "floats.h"
+
 namespace hearth {
 
 namespace {
@@ -28,10 +30,44 @@ void load_scale(const uint8_t* scales, int s, int& scale, int& minimum) {
   }
 }
 
-// ggml/src/ggml-quants.c, dequantize_row_*: the layouts of the types and what they stand for.
+/// One block of a type as floats: its layout, and what it stands for (ggml/src/ggml-quants.c, dequantize_row_*). Whatever type of a
+/// matrix has no definition below does not compile.
+template <TensorType>
+void dequantize_block(const uint8_t* in, float* out) = delete;
 
-/// Q4_0, Q4_1, Q5_0, Q5_1: element i of 16 in the low half of byte i, i + 16 in the high one, the fifth bits in a word of their own.
-void dequantize_block(const uint8_t* in, bool fifth, bool minimum, float* out) {
+template <>
+void dequantize_block<TensorType::F32>(const uint8_t* in, float* out) {
+  std::memcpy(out, in, sizeof *out);
+}
+
+template <>
+void dequantize_block<TensorType::F16>(const uint8_t* in, float* out) {
+  *out = half_to_float(load16(in));
+}
+
+template <>
+void dequantize_block<TensorType::BF16>(const uint8_t* in, float* out) {
+  *out = bfloat_to_float(load16(in));
+}
+
+template <>
+void dequantize_block<TensorType::MXFP4>(const uint8_t* in, float* out) {
+  const float scale = std::ldexp(1.0f, in[0] - 128);
+  for (int i = 0; i < 16; i++) {
+    out[i] = scale * static_cast<float>(kMxfp4[in[1 + i] & 15]);
+    out[i + 16] = scale * static_cast<float>(kMxfp4[in[1 + i] >> 4]);
+  }
+}
+
+template <>
+void dequantize_block<TensorType::Q8_0>(const uint8_t* in, float* out) {
+  const float d = half_to_float(load16(in));
+  for (int i = 0; i < 32; i++) out[i] = d * static_cast<float>(static_cast<int8_t>(in[2 + i]));
+}
+
+/// Q4_0, Q4_1, Q5_0, Q5_1: element i of 16 is in the low half of byte i, element i + 16 in the high one, and the fifth bits are in a word
+/// of their own.
+void dequantize_nibbles(const uint8_t* in, bool fifth, bool minimum, float* out) {
   const float d = half_to_float(load16(in)), m = minimum ? half_to_float(load16(in + 2)) : 0.0f;
   in += minimum ? 4 : 2;
   uint32_t high = 0;
@@ -46,9 +82,25 @@ void dequantize_block(const uint8_t* in, bool fifth, bool minimum, float* out) {
     out[i] = d * static_cast<float>(q - offset) + m;
   }
 }
+template <>
+void dequantize_block<TensorType::Q4_0>(const uint8_t* in, float* out) {
+  dequantize_nibbles(in, false, false, out);
+}
+template <>
+void dequantize_block<TensorType::Q4_1>(const uint8_t* in, float* out) {
+  dequantize_nibbles(in, false, true, out);
+}
+template <>
+void dequantize_block<TensorType::Q5_0>(const uint8_t* in, float* out) {
+  dequantize_nibbles(in, true, false, out);
+}
+template <>
+void dequantize_block<TensorType::Q5_1>(const uint8_t* in, float* out) {
+  dequantize_nibbles(in, true, true, out);
+}
 
 /// Q4_K and Q5_K: 8 sub-blocks of 32, two to 32 bytes; bit s of byte i of `high` is the fifth bit of element i of sub-block s.
-void dequantize_q45_k(const uint8_t* in, bool fifth, float* out) {
+void dequantize_nibbles_k(const uint8_t* in, bool fifth, float* out) {
   const float d = half_to_float(load16(in)), dmin = half_to_float(load16(in + 2));
   const uint8_t *high = in + 16, *low = fifth ? in + 48 : in + 16;
   for (int s = 0; s < 8; s++) {
@@ -63,9 +115,18 @@ void dequantize_q45_k(const uint8_t* in, bool fifth, float* out) {
     }
   }
 }
+template <>
+void dequantize_block<TensorType::Q4_K>(const uint8_t* in, float* out) {
+  dequantize_nibbles_k(in, false, out);
+}
+template <>
+void dequantize_block<TensorType::Q5_K>(const uint8_t* in, float* out) {
+  dequantize_nibbles_k(in, true, out);
+}
 
-/// Q6_K: of each 128 elements, 64 bytes of low halves and 32 of high pairs of bits; an int8 scale for 16 elements.
-void dequantize_q6_k(const uint8_t* in, float* out) {
+/// Of each 128 elements, 64 bytes of low halves and 32 of high pairs of bits; an int8 scale for 16 elements.
+template <>
+void dequantize_block<TensorType::Q6_K>(const uint8_t* in, float* out) {
   const float d = half_to_float(load16(in + 208));
   const auto* scales = reinterpret_cast<const int8_t*>(in + 192);
   for (int i = 0; i < 256; i++) {
@@ -76,55 +137,21 @@ void dequantize_q6_k(const uint8_t* in, float* out) {
   }
 }
 
+template <TensorType type>
+void dequantize_blocks(const uint8_t* in, int elements, float* out) {
+  constexpr TypeTraits kTraits = type_traits(type);
+  for (int i = 0; i < elements; i += kTraits.block, in += kTraits.block_bytes) dequantize_block<type>(in, out + i);
+}
+
 }  // namespace
 
 void dequantize_row(const Matrix& matrix, int64_t row, float* out) {
-  const uint8_t* in = matrix.row(row);
-  const int n = matrix.columns;
   switch (matrix.type) {
-    case TensorType::F32: std::memcpy(out, in, 4 * static_cast<size_t>(n)); break;
-    case TensorType::F16:
-      for (int i = 0; i < n; i++) out[i] = half_to_float(load16(in + 2 * i));
-      break;
-    case TensorType::BF16:
-      for (int i = 0; i < n; i++) out[i] = bfloat_to_float(load16(in + 2 * i));
-      break;
-    case TensorType::Q8_0:
-      for (int i = 0; i < n; i += 32, in += 34) {
-        float d = half_to_float(load16(in));
-        for (int j = 0; j < 32; j++) out[i + j] = d * static_cast<float>(static_cast<int8_t>(in[2 + j]));
-      }
-      break;
-    case TensorType::Q4_0:
-      for (int i = 0; i < n; i += 32, in += 18) dequantize_block(in, false, false, out + i);
-      break;
-    case TensorType::Q4_1:
-      for (int i = 0; i < n; i += 32, in += 20) dequantize_block(in, false, true, out + i);
-      break;
-    case TensorType::Q5_0:
-      for (int i = 0; i < n; i += 32, in += 22) dequantize_block(in, true, false, out + i);
-      break;
-    case TensorType::Q5_1:
-      for (int i = 0; i < n; i += 32, in += 24) dequantize_block(in, true, true, out + i);
-      break;
-    case TensorType::Q4_K:
-      for (int i = 0; i < n; i += 256, in += 144) dequantize_q45_k(in, false, out + i);
-      break;
-    case TensorType::Q5_K:
-      for (int i = 0; i < n; i += 256, in += 176) dequantize_q45_k(in, true, out + i);
-      break;
-    case TensorType::Q6_K:
-      for (int i = 0; i < n; i += 256, in += 210) dequantize_q6_k(in, out + i);
-      break;
-    case TensorType::MXFP4:
-      for (int i = 0; i < n; i += 32, in += 17) {
-        float scale = std::ldexp(1.0f, in[0] - 128);
-        for (int j = 0; j < 16; j++) {
-          out[i + j] = scale * static_cast<float>(kMxfp4[in[1 + j] & 15]);
-          out[i + j + 16] = scale * static_cast<float>(kMxfp4[in[1 + j] >> 4]);
-        }
-      }
-      break;
+#define HEARTH_CASE(name, ...) \
+  case TensorType::name: return dequantize_blocks<TensorType::name>(matrix.row(row), matrix.columns, out);
+    HEARTH_MATRIX_TYPES(HEARTH_CASE)
+#undef HEARTH_CASE
+    default: return;
   }
 }
 

@@ -11,22 +11,6 @@ namespace hearth {
 
 static_assert(std::endian::native == std::endian::little, "GGUF data is used in place and is little-endian");
 
-const TypeTraits* type_traits(TensorType type) {
-  // ggml/src/ggml.c, `type_traits`: name, block length and block size.
-  static const std::unordered_map<uint32_t, TypeTraits> table = {
-      {0, {"F32", 1, 4}},         {1, {"F16", 1, 2}},         {2, {"Q4_0", 32, 18}},      {3, {"Q4_1", 32, 20}},
-      {6, {"Q5_0", 32, 22}},      {7, {"Q5_1", 32, 24}},      {8, {"Q8_0", 32, 34}},      {9, {"Q8_1", 32, 36}},
-      {10, {"Q2_K", 256, 84}},    {11, {"Q3_K", 256, 110}},   {12, {"Q4_K", 256, 144}},   {13, {"Q5_K", 256, 176}},
-      {14, {"Q6_K", 256, 210}},   {15, {"Q8_K", 256, 292}},   {16, {"IQ2_XXS", 256, 66}}, {17, {"IQ2_XS", 256, 74}},
-      {18, {"IQ3_XXS", 256, 98}}, {19, {"IQ1_S", 256, 50}},   {20, {"IQ4_NL", 32, 18}},   {21, {"IQ3_S", 256, 110}},
-      {22, {"IQ2_S", 256, 82}},   {23, {"IQ4_XS", 256, 136}}, {24, {"I8", 1, 1}},         {25, {"I16", 1, 2}},
-      {26, {"I32", 1, 4}},        {27, {"I64", 1, 8}},        {28, {"F64", 1, 8}},        {29, {"IQ1_M", 256, 56}},
-      {30, {"BF16", 1, 2}},       {34, {"TQ1_0", 256, 54}},   {35, {"TQ2_0", 256, 66}},   {39, {"MXFP4", 32, 17}},
-  };
-  auto found = table.find(static_cast<uint32_t>(type));
-  return found == table.end() ? nullptr : &found->second;
-}
-
 namespace {
 
 /// The name of a type that ggml once had, whose number stays taken (ggml.h, `enum ggml_type`); nullptr for any other number.
@@ -251,21 +235,21 @@ void Gguf::parse() {
       elements *= size;
       tensor.shape[d] = static_cast<int64_t>(size);
     }
-    tensor.type = static_cast<TensorType>(in.read<uint32_t>(name.c_str()));
+    const auto type = in.read<uint32_t>(name.c_str());
     tensor.offset = in.read<uint64_t>(name.c_str());
-    const TypeTraits* traits = type_traits(tensor.type);
-    if (const char* withdrawn = traits ? nullptr : withdrawn_type(static_cast<uint32_t>(tensor.type)))
+    if (const char* withdrawn = withdrawn_type(type))
       fail(
           "%s: tensor %s has the type %s, which ggml has withdrawn and which no program reads any more; download a "
           "newer file of the model, or quantise it anew, as Q4_0 or Q4_K for instance",
           file, name.c_str(), withdrawn);
-    if (!traits)
-      fail("%s: tensor %s has the unknown type %u; it may need a newer Hearth", file, name.c_str(),
-           static_cast<uint32_t>(tensor.type));
-    if (tensor.shape[0] % traits->block)
+    if (!is_tensor_type(type))
+      fail("%s: tensor %s has the unknown type %u; it may need a newer Hearth", file, name.c_str(), type);
+    tensor.type = static_cast<TensorType>(type);
+    const TypeTraits& traits = type_traits(tensor.type);
+    if (tensor.shape[0] % traits.block)
       fail("%s is damaged: tensor %s is %s, but its rows of %lld are no multiple of %d", file, name.c_str(),
-           traits->name, static_cast<long long>(tensor.shape[0]), traits->block);
-    tensor.bytes = elements / static_cast<uint64_t>(traits->block) * static_cast<uint64_t>(traits->block_bytes);
+           traits.name, static_cast<long long>(tensor.shape[0]), traits.block);
+    tensor.bytes = elements / static_cast<uint64_t>(traits.block) * static_cast<uint64_t>(traits.block_bytes);
     if (!names_.emplace(tensor.name, tensors_.size()).second)
       fail("%s is damaged: tensor %s occurs twice", file, name.c_str());
     tensors_.push_back(tensor);

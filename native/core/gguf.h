@@ -13,33 +13,9 @@
 #include <vector>
 
 #include "mapped_file.h"
+#include "tensor_types.h"
 
 namespace hearth {
-
-/// ggml's tensor type ids; the ones this core computes with are named.
-enum class TensorType : uint32_t {
-  F32 = 0,
-  F16 = 1,
-  Q4_0 = 2,
-  Q4_1 = 3,
-  Q5_0 = 6,
-  Q5_1 = 7,
-  Q8_0 = 8,
-  Q4_K = 12,
-  Q5_K = 13,
-  Q6_K = 14,
-  I64 = 27,
-  BF16 = 30,
-  MXFP4 = 39
-};
-
-struct TypeTraits {
-  const char* name;
-  int block;  ///< elements that are stored together
-  int block_bytes;
-};
-/// nullptr for an id this table does not know.
-const TypeTraits* type_traits(TensorType type);
 
 struct Tensor {
   std::string_view name;

@@ -6,18 +6,9 @@
 #include <cstring>
 
 #include "error.h"
+#include "floats.h"
 
 namespace hearth {
-
-float half_to_float(uint16_t half) {
-  uint32_t sign = static_cast<uint32_t>(half & 0x8000) << 16, exponent = half >> 10 & 31, fraction = half & 1023;
-  if (exponent == 0) {  // zero or subnormal: fraction × 2^-24
-    float value = static_cast<float>(fraction) * 0x1p-24f;
-    return sign ? -value : value;
-  }
-  uint32_t bits = exponent == 31 ? 0x7F800000u | fraction << 13 : (exponent + 112) << 23 | fraction << 13;
-  return std::bit_cast<float>(sign | bits);
-}
 
 // llama.cpp, src/llama-model.cpp and src/models/: each architecture's tensors and RoPE type. What its publisher's config.json says of
 // YaRN: `truncate` is false for gpt-oss, and true where it is not named (transformers, modeling_rope_utils.py).
@@ -62,8 +53,6 @@ const Architecture kEagle3 = {.name = "eagle3",
                               .qkv_bias = false,
                               .other_biases = false,
                               .head_norms = false};
-
-float bfloat_to_float(uint16_t bfloat) { return std::bit_cast<float>(static_cast<uint32_t>(bfloat) << 16); }
 
 namespace {
 
@@ -184,29 +173,24 @@ Config read_config(const Gguf& gguf, const Architecture& architecture) {
   return c;
 }
 
+/// "MXFP4, Q4_0, … or F32".
+std::string matrix_type_names() {
+  std::string names;
+  for (const TensorType& type : kMatrixTypes) {
+    if (&type != kMatrixTypes) names += &type == std::end(kMatrixTypes) - 1 ? " or " : ", ";
+    names += type_traits(type).name;
+  }
+  return names;
+}
+
 }  // namespace
 
 Matrix Model::matrix(const std::string& name, int64_t columns, int64_t rows, int64_t stack) {
   const Tensor& tensor = stack == 1 ? find(gguf_, name, {columns, rows}) : find(gguf_, name, {columns, rows, stack});
-  switch (tensor.type) {
-    case TensorType::F32:
-    case TensorType::F16:
-    case TensorType::BF16:
-    case TensorType::Q4_0:
-    case TensorType::Q4_1:
-    case TensorType::Q5_0:
-    case TensorType::Q5_1:
-    case TensorType::Q8_0:
-    case TensorType::Q4_K:
-    case TensorType::Q5_K:
-    case TensorType::Q6_K:
-    case TensorType::MXFP4: break;
-    default:
-      fail(
-          "%s: tensor %s has the type %s, which this version of Hearth does not compute with; use a file with MXFP4, "
-          "Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K, Q5_K, Q6_K, F16, BF16 or F32 weights",
-          gguf_.file().path().c_str(), name.c_str(), type_traits(tensor.type)->name);
-  }
+  if (type_traits(tensor.type).kind == TypeKind::other)
+    fail(
+        "%s: tensor %s has the type %s, which this version of Hearth does not compute with; use a file with %s weights",
+        gguf_.file().path().c_str(), name.c_str(), type_traits(tensor.type).name, matrix_type_names().c_str());
   return {tensor.type, tensor.data, rows * stack, static_cast<int>(columns),
           static_cast<size_t>(tensor.bytes) / static_cast<size_t>(rows * stack)};
 }
@@ -216,7 +200,7 @@ const float* Model::vector(const std::string& name, int64_t length, int64_t stac
   if (tensor.type == TensorType::F32) return reinterpret_cast<const float*>(tensor.data);
   if (tensor.type != TensorType::F16 && tensor.type != TensorType::BF16)
     fail("%s: tensor %s has the type %s; norms, biases and sinks must be F32, F16 or BF16", gguf_.file().path().c_str(),
-         name.c_str(), type_traits(tensor.type)->name);
+         name.c_str(), type_traits(tensor.type).name);
   auto count = static_cast<size_t>(length * stack);
   // A plan needs no values but those that are checked: RoPE's divisors, at most half a head.
   if (reading_ == Reading::plan && count > kMaxHeadLength / 2) return reinterpret_cast<const float*>(tensor.data);

@@ -161,7 +161,4 @@ class Model {
   std::vector<std::unique_ptr<float[]>> converted_;  ///< vectors the file keeps as F16 or BF16
 };
 
-float half_to_float(uint16_t half);
-float bfloat_to_float(uint16_t bfloat);
-
 }  // namespace hearth

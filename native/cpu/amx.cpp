@@ -219,17 +219,17 @@ template <class Format> void unpack_packed(const uint8_t* packed, const uint8_t*
   }
 }
 
-template <class Format, cpu::Format kFormat> void group_quantised(const QuantGroup& g) {
+template <class Format> void group_quantised(const QuantGroup& g) {
   if (g.columns < kMinColumns<Format> || g.rows < kGroupRows || g.blocks < kBatch)
-    return quant_group(*avx512_kernels(), kFormat)(g);
+    return quant_group(*avx512_kernels(), Format::kType)(g);
   const size_t bytes = g.row_bytes * kGroupRows;
   multiply_group(g, g.weights + bytes, bytes, [&](int first, int count) {
     unpack<Format>(g.weights + static_cast<size_t>(first) * Format::kBlockBytes, g.row_bytes, count, g.scratch);
   });
 }
 
-template <class Format, cpu::Format kFormat> void one_group_packed(const QuantGroup& g) {
-  if (g.rows < kGroupRows) return packed_layout(*avx512_kernels(), kFormat).group(g);
+template <class Format> void one_group_packed(const QuantGroup& g) {
+  if (g.rows < kGroupRows) return packed_layout(*avx512_kernels(), Format::kType).group(g);
   const uint8_t* scales = g.weights + packed_scales_at<Format>(g.blocks);
   multiply_group(g, g.weights + g.row_bytes, g.row_bytes, [&](int first, int count) {
     const auto b = static_cast<size_t>(first);
@@ -335,10 +335,10 @@ template <class Format, int... I> constexpr ManyGroups many_groups(std::integer_
   return {many_groups_for<Format, I + 1>()...};
 }
 
-template <class Format, cpu::Format kFormat> void group_packed(const QuantGroup& g) {
+template <class Format> void group_packed(const QuantGroup& g) {
   static constexpr ManyGroups kManyGroups = many_groups<Format>(std::make_integer_sequence<int, kTileRows>{});
-  if (g.columns >= kMinColumns<Format>) return each_packed_group(g, one_group_packed<Format, kFormat>);
-  const auto one_by_one = packed_layout(*avx512_kernels(), kFormat).group;
+  if (g.columns >= kMinColumns<Format>) return each_packed_group(g, one_group_packed<Format>);
+  const auto one_by_one = packed_layout(*avx512_kernels(), Format::kType).group;
   QuantGroup rest = g;
   if (const auto kernel = g.columns <= kTileRows ? kManyGroups[static_cast<size_t>(g.columns - 1)] : nullptr) {
     const int groups = groups_for<Format>(g.columns), rows = groups * kGroupRows;
@@ -351,9 +351,9 @@ template <class Format, cpu::Format kFormat> void group_packed(const QuantGroup&
   one_by_one(rest);
 }
 
-template <class Format, cpu::Format kFormat> void set_groups(Kernels& set) {
-  set.quant_groups.of[static_cast<int>(kFormat)] = group_quantised<Format, kFormat>;
-  set.packed_layouts.of[static_cast<int>(kFormat)].group = group_packed<Format, kFormat>;
+template <class Format> void set_groups(Kernels& set) {
+  set.quant_groups.of[static_cast<size_t>(Format::kType)] = group_quantised<Format>;
+  set.packed_layouts.of[static_cast<size_t>(Format::kType)].group = group_packed<Format>;
 }
 
 }  // namespace
@@ -362,8 +362,8 @@ const Kernels* amx_kernels() {
   static const Kernels kernels = [] {
     Kernels set = *avx512_kernels();
     set.name = "amx";
-    set_groups<Mxfp4, Format::mxfp4>(set);
-    set_groups<Q8_0, Format::q8_0>(set);
+    set_groups<MXFP4>(set);
+    set_groups<Q8_0>(set);
     return set;
   }();
   return &kernels;

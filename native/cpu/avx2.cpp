@@ -276,9 +276,9 @@ template <int kOffset, int kMaximum> struct Unsigned : FloatScale {
   }
 };
 
-struct Mxfp4 : Unsigned<12, 24> {
+struct MXFP4 : Unsigned<12, 24> {
   using Block = BlockOfExponents;
-  static constexpr Unit kUnit = unit_of(Format::mxfp4);
+  static constexpr Unit kUnit = unit_of(TensorType::MXFP4);
   static constexpr int kBeside = 4;
   static constexpr bool kMinimum = false;
 
@@ -314,7 +314,7 @@ struct Mxfp4 : Unsigned<12, 24> {
 
 struct Q8_0 : FloatScale {
   using Block = cpu::Block;
-  static constexpr Unit kUnit = unit_of(Format::q8_0);
+  static constexpr Unit kUnit = unit_of(TensorType::Q8_0);
   static constexpr int kBeside = 4;
   static constexpr bool kMinimum = false;
 
@@ -334,7 +334,7 @@ struct Q8_0 : FloatScale {
 
 struct Q4_0 : Unsigned<8, 15> {
   using Block = cpu::Block;
-  static constexpr Unit kUnit = unit_of(Format::q4_0);
+  static constexpr Unit kUnit = unit_of(TensorType::Q4_0);
   static constexpr int kBeside = 4;
   static constexpr bool kMinimum = false;
 
@@ -358,7 +358,7 @@ struct Q4_0 : Unsigned<8, 15> {
 
 struct Q4_1 : Unsigned<0, 15> {
   using Block = BlockWithMinimum;
-  static constexpr Unit kUnit = unit_of(Format::q4_1);
+  static constexpr Unit kUnit = unit_of(TensorType::Q4_1);
   static constexpr int kBeside = 1;
   static constexpr bool kMinimum = true;
 
@@ -372,7 +372,7 @@ struct Q4_1 : Unsigned<0, 15> {
 
 struct Q5_0 : Unsigned<16, 31> {
   using Block = cpu::Block;
-  static constexpr Unit kUnit = unit_of(Format::q5_0);
+  static constexpr Unit kUnit = unit_of(TensorType::Q5_0);
   static constexpr int kBeside = 4;
   static constexpr bool kMinimum = false;
 
@@ -401,7 +401,7 @@ struct Q5_0 : Unsigned<16, 31> {
 
 struct Q5_1 : Unsigned<0, 31> {
   using Block = BlockWithMinimum;
-  static constexpr Unit kUnit = unit_of(Format::q5_1);
+  static constexpr Unit kUnit = unit_of(TensorType::Q5_1);
   static constexpr int kBeside = 1;
   static constexpr bool kMinimum = true;
 
@@ -441,7 +441,7 @@ struct ScalesK {
 
 struct Q4_K : Unsigned<0, 15> {
   using Block = BlockWithMinimum;
-  static constexpr Unit kUnit = unit_of(Format::q4_k);
+  static constexpr Unit kUnit = unit_of(TensorType::Q4_K);
   static constexpr int kBeside = 1;
   static constexpr bool kMinimum = true;
 
@@ -467,7 +467,7 @@ struct Q4_K : Unsigned<0, 15> {
 
 struct Q5_K : Unsigned<0, 31> {
   using Block = BlockWithMinimum;
-  static constexpr Unit kUnit = unit_of(Format::q5_k);
+  static constexpr Unit kUnit = unit_of(TensorType::Q5_K);
   static constexpr int kBeside = 1;
   static constexpr bool kMinimum = true;
 
@@ -503,7 +503,7 @@ struct Q5_K : Unsigned<0, 31> {
 
 struct Q6_K : FloatScale {
   using Block = BlockWithHalves;
-  static constexpr Unit kUnit = unit_of(Format::q6_k);
+  static constexpr Unit kUnit = unit_of(TensorType::Q6_K);
   static constexpr int kBeside = 1;
   static constexpr bool kMinimum = false;
 
@@ -670,13 +670,13 @@ constexpr size_t kPackedNibbles = 128, kPackedExponents = 8;
 
 void pack_group(const uint8_t* weights, size_t row_bytes, int rows, int blocks, uint8_t* packed) {
   const size_t count = static_cast<size_t>(blocks);
-  memset(packed, 0, packed_group_bytes(Format::mxfp4, blocks));
+  memset(packed, 0, packed_group_bytes(TensorType::MXFP4, blocks));
   for (int row = 0; row < rows; row++) {
     const size_t half = static_cast<size_t>(row / kLaneRows), lane = static_cast<size_t>(row % kLaneRows);
     uint8_t* nibbles = packed + half * kPackedNibbles * count + 4 * lane;
     uint8_t* exponents = packed + (2 * kPackedNibbles + half * kPackedExponents) * count + lane;
     for (size_t b = 0; b < count; b++) {
-      const uint8_t* p = weights + static_cast<size_t>(row) * row_bytes + b * Mxfp4::kUnit.bytes;
+      const uint8_t* p = weights + static_cast<size_t>(row) * row_bytes + b * MXFP4::kUnit.bytes;
       for (size_t j = 0; j < 4; j++) memcpy(nibbles + b * kPackedNibbles + 32 * j, p + 1 + 4 * j, 4);
       exponents[b * kPackedExponents] = p[0] < kMinExponent ? kMinExponent : p[0] > kMaxExponent ? kMaxExponent : p[0];
     }
@@ -685,7 +685,7 @@ void pack_group(const uint8_t* weights, size_t row_bytes, int rows, int blocks, 
 
 void one_group_packed(const QuantGroup& g) {
   const size_t count = static_cast<size_t>(g.blocks);
-  const size_t ahead = count * Mxfp4::kUnit.bytes * kPrefetchRows;
+  const size_t ahead = count * MXFP4::kUnit.bytes * kPrefetchRows;
   for (int r = 0; r < g.rows; r += kLaneRows) {
     const size_t half = static_cast<size_t>(r / kLaneRows);
     const uint8_t* nibbles = g.weights + half * kPackedNibbles * count;
@@ -697,7 +697,7 @@ void one_group_packed(const QuantGroup& g) {
       for (size_t j = 0; j < 4; j++)
         stored[j] = _mm256_load_si256(reinterpret_cast<const __m256i*>(nibbles + b * kPackedNibbles + 32 * j));
       const auto* e = reinterpret_cast<const __m128i*>(exponents + b * kPackedExponents);
-      use(Mxfp4::expand(stored, _mm256_cvtepu8_epi32(_mm_loadl_epi64(e))));
+      use(MXFP4::expand(stored, _mm256_cvtepu8_epi32(_mm_loadl_epi64(e))));
     };
     const auto first = [&](int block, auto use) __attribute__((always_inline)) {
       const size_t b = static_cast<size_t>(block);
@@ -707,7 +707,7 @@ void one_group_packed(const QuantGroup& g) {
         _mm_prefetch(reinterpret_cast<const char*>(exponents + ahead + b * kPackedExponents), _MM_HINT_T1);
       load(block, use);
     };
-    group_lanes<Mxfp4>(g, g.rows - r < kLaneRows ? g.rows - r : kLaneRows, g.y + r, first, load);
+    group_lanes<MXFP4>(g, g.rows - r < kLaneRows ? g.rows - r : kLaneRows, g.y + r, first, load);
   }
 }
 
@@ -725,16 +725,20 @@ void pack_tile_by_halves(const int8_t* q, const float* scales, const int32_t* su
   });
 }
 
+constexpr QuantGroups quant_groups() {
+  QuantGroups groups{};
+#define HEARTH_GROUP(name, id, ...) groups.of[id] = group_quantised<name>;
+  HEARTH_QUANTISED_TYPES(HEARTH_GROUP)
+#undef HEARTH_GROUP
+  return groups;
+}
+
 }  // namespace
 
 const Kernels* avx2_kernels() {
   static constexpr Kernels kernels = [] {
-    Kernels set = make_kernels<Avx2>("avx2",
-                                     {{group_quantised<Mxfp4>, group_quantised<Q8_0>, group_quantised<Q4_0>,
-                                       group_quantised<Q4_1>, group_quantised<Q5_0>, group_quantised<Q5_1>,
-                                       group_quantised<Q4_K>, group_quantised<Q5_K>, group_quantised<Q6_K>}},
-                                     {{{pack_group, group_packed}}});
-    set.half_sums = true;
+    Kernels set = make_kernels<Avx2>("avx2", quant_groups());
+    set.packed_layouts.of[static_cast<size_t>(TensorType::MXFP4)] = {pack_group, group_packed};
     set.pack_tile = pack_tile_by_halves;
     return set;
   }();

@@ -234,10 +234,10 @@ template <class Format> void group_quantised(const QuantGroup& g) {
 /// Rows ahead that packed groups are prefetched into L2.
 constexpr size_t kPackedPrefetchRows = 24;
 
-template <class Format, cpu::Format kFormat>
+template <class Format>
 void pack_group(const uint8_t* weights, size_t row_bytes, int rows, int blocks, uint8_t* packed) {
   uint8_t* scales = packed + packed_scales_at<Format>(blocks);
-  memset(packed, 0, packed_group_bytes(kFormat, blocks));
+  memset(packed, 0, packed_group_bytes(Format::kType, blocks));
   for (int b = 0; b < blocks;
        b++, weights += Format::kBlockBytes, packed += 64 * Format::kStored, scales += Format::kPackedScaleBytes) {
     if (rows == kGroupRows) {
@@ -307,20 +307,20 @@ template <class Format> void one_group_packed(const QuantGroup& g) {
 
 template <class Format> void group_packed(const QuantGroup& g) { each_packed_group(g, one_group_packed<Format>); }
 
+template <class Format> void set_groups(Kernels& set) {
+  set.quant_groups.of[static_cast<size_t>(Format::kType)] = group_quantised<Format>;
+  set.packed_layouts.of[static_cast<size_t>(Format::kType)] = {pack_group<Format>, group_packed<Format>};
+}
+
 }  // namespace
 
 const Kernels* avx512_kernels() {
-  // The other formats' kernels, and so the form of the tiles, are AVX2's, which every CPU with AVX-512 has; the bits are the same.
+  // The other types' kernels, and so the form of the tiles, are AVX2's, which every CPU with AVX-512 has; the bits are the same.
   static const Kernels kernels = [] {
     const Kernels& avx2 = *avx2_kernels();
-    QuantGroups groups = avx2.quant_groups;
-    groups.of[static_cast<int>(Format::mxfp4)] = group_quantised<Mxfp4>;
-    groups.of[static_cast<int>(Format::q8_0)] = group_quantised<Q8_0>;
-    PackedLayouts packed{};
-    packed.of[static_cast<int>(Format::mxfp4)] = {pack_group<Mxfp4, Format::mxfp4>, group_packed<Mxfp4>};
-    packed.of[static_cast<int>(Format::q8_0)] = {pack_group<Q8_0, Format::q8_0>, group_packed<Q8_0>};
-    Kernels set = make_kernels<Avx512>("avx512", groups, packed);
-    set.half_sums = avx2.half_sums;
+    Kernels set = make_kernels<Avx512>("avx512", avx2.quant_groups);
+    set_groups<MXFP4>(set);
+    set_groups<Q8_0>(set);
     set.pack_tile = avx2.pack_tile;
     return set;
   }();

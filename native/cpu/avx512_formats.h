@@ -52,8 +52,9 @@ HEARTH_INLINE void transpose(const __m512i rows[4], __m512i columns[4]) {
 // unsigned by `expand`, signed by `expand_signed` and `load_signed`. A block's scales are 16 dwords: `combine` makes of them, with an
 // activation scale, the factors of a column, `multiplier` the floats that they stand for.
 
-struct Mxfp4 {
-  static constexpr size_t kBlockBytes = 17;
+struct MXFP4 {
+  static constexpr TensorType kType = TensorType::MXFP4;
+  static constexpr size_t kBlockBytes = unit_of(kType).bytes;
   static constexpr int kStored = 4;
   /// Added to the weights to make them unsigned.
   static constexpr int kOffset = 12;
@@ -163,7 +164,8 @@ struct Mxfp4 {
 };
 
 struct Q8_0 {
-  static constexpr size_t kBlockBytes = 34;
+  static constexpr TensorType kType = TensorType::Q8_0;
+  static constexpr size_t kBlockBytes = unit_of(kType).bytes;
   static constexpr int kStored = 8;
   static constexpr int kOffset = 128;
 

@@ -8,7 +8,6 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
-#include <optional>
 #include <span>
 
 #include "../core/dequantize.h"
@@ -72,23 +71,6 @@ template <class T>
 T* on(T* place, size_t count) {
   return place ? place + count : nullptr;
 }
-
-/// The kernels' name of a quantised type; none: floats.
-std::optional<cpu::Format> format_of(TensorType type) {
-  switch (type) {
-    case TensorType::MXFP4: return cpu::Format::mxfp4;
-    case TensorType::Q8_0: return cpu::Format::q8_0;
-    case TensorType::Q4_0: return cpu::Format::q4_0;
-    case TensorType::Q4_1: return cpu::Format::q4_1;
-    case TensorType::Q5_0: return cpu::Format::q5_0;
-    case TensorType::Q5_1: return cpu::Format::q5_1;
-    case TensorType::Q4_K: return cpu::Format::q4_k;
-    case TensorType::Q5_K: return cpu::Format::q5_k;
-    case TensorType::Q6_K: return cpu::Format::q6_k;
-    default: return std::nullopt;
-  }
-}
-bool is_quantised(TensorType type) { return format_of(type).has_value(); }
 
 /// Rows of activations in the forms a matrix may ask for; `columns` in the kernels' words.
 struct Activations {
@@ -166,8 +148,8 @@ class CpuBackend final : public Backend {
   std::vector<size_t> repack_bytes() const override {
     std::vector<size_t> parts(static_cast<size_t>(config_.layers) + 1);
     for (size_t i = 0; i < parts.size(); i++)
-      for_packable(static_cast<int>(i), [&](std::span<const Matrix> matrices, int experts, cpu::Format format, auto) {
-        parts[i] += PackedStack::bytes_for(matrices, experts, format);
+      for_packable(static_cast<int>(i), [&](std::span<const Matrix> matrices, int experts, auto) {
+        parts[i] += PackedStack::bytes_for(matrices, experts);
       });
     return std::any_of(parts.begin(), parts.end(), [](size_t bytes) { return bytes > 0; }) ? parts
                                                                                            : std::vector<size_t>{};
@@ -175,10 +157,9 @@ class CpuBackend final : public Backend {
 
   void repack(int part) override {
     PackedLayer& packed = packed_[static_cast<size_t>(part)];
-    for_packable(part, [&](std::span<const Matrix> matrices, int experts, cpu::Format format,
-                           PackedStack PackedLayer::* member) {
+    for_packable(part, [&](std::span<const Matrix> matrices, int experts, PackedStack PackedLayer::* member) {
       PackedStack& stack = packed.*member;
-      if (!stack) stack.fill(matrices, experts, format, kernels_, pool_, model_.gguf().file());
+      if (!stack) stack.fill(matrices, experts, kernels_, pool_, model_.gguf().file());
     });
   }
 
@@ -395,17 +376,16 @@ class CpuBackend final : public Backend {
     PackedStack q, k, v, attention_output, gate_and_up, down, output;
   };
 
-  /// Calls body(matrices, experts, format, member of PackedLayer) for the matrices of a layer, or after the layers of the output,
+  /// Calls body(matrices, experts, member of PackedLayer) for the matrices of a layer, or after the layers of the output,
   /// that the kernels have a layout for; with two where they lie in one stack.
   template <class Body>
   void for_packable(int part, const Body& body) const {
     const auto offer = [&](std::initializer_list<Matrix> matrices, int experts, PackedStack PackedLayer::* member) {
       const Matrix& first = *matrices.begin();
-      const std::optional<cpu::Format> format = format_of(first.type);
       const bool alike = std::all_of(matrices.begin(), matrices.end(),
                                      [&](const Matrix& m) { return m.data && m.type == first.type; });
-      if (alike && format && packed_layout(kernels_, *format).pack)
-        body(std::span(matrices.begin(), matrices.size()), experts, *format, member);
+      if (alike && packed_layout(kernels_, first.type).pack)
+        body(std::span(matrices.begin(), matrices.size()), experts, member);
     };
     if (part == config_.layers) {
       // A tied matrix is read by the rows of tokens, too.
@@ -521,12 +501,12 @@ class CpuBackend final : public Backend {
   /// Rows [first, first + rows) of one group of a matrix in the file times activation rows; result [column][ldy].
   void group(const Matrix& matrix, const Activations& in, int64_t first, int rows, float* y, size_t ldy, int thread) {
     const int blocks = matrix.columns / kBlock;
-    if (const std::optional<cpu::Format> format = format_of(matrix.type)) {
+    if (is_quantised(matrix.type)) {
       uint8_t* scratch = threads_[static_cast<size_t>(thread)].kernel.get(cpu::scratch_bytes(blocks));
       const cpu::QuantGroup group{
           matrix.row(first),          matrix.row_bytes, rows, blocks, in.tiles, in.count, y, ldy,
           model_.end_of(matrix.data), scratch};
-      quant_group(kernels_, *format)(group);
+      quant_group(kernels_, matrix.type)(group);
     } else {
       const cpu::FloatGroup group{matrix.row(first),
                                   matrix.row_bytes,
@@ -537,18 +517,15 @@ class CpuBackend final : public Backend {
                                   in.count,
                                   y,
                                   ldy};
-      (matrix.type == TensorType::F32   ? kernels_.group_f32
-       : matrix.type == TensorType::F16 ? kernels_.group_f16
-                                        : kernels_.group_bf16)(group);
+      float_group(kernels_, matrix.type)(group);
     }
   }
 
   /// `rows` rows in the packed layout, groups of `type` from `packed` on, times activation rows; result [column][rows].
   void packed_groups(TensorType type, const uint8_t* packed, const Activations& in, int rows, float* y, int thread) {
-    const cpu::Format format = *format_of(type);
     const int blocks = in.width / kBlock;
-    packed_layout(kernels_, format)
-        .group({packed, cpu::packed_group_bytes(format, blocks), rows, blocks, in.tiles, in.count, y,
+    packed_layout(kernels_, type)
+        .group({packed, cpu::packed_group_bytes(type, blocks), rows, blocks, in.tiles, in.count, y,
                 static_cast<size_t>(rows), nullptr,
                 threads_[static_cast<size_t>(thread)].kernel.get(cpu::scratch_bytes(blocks))});
   }
@@ -558,7 +535,7 @@ class CpuBackend final : public Backend {
   void groups(const Matrix& matrix, const uint8_t* packed, const Activations& in, int64_t first, int rows, float* y,
               int thread) {
     if (packed) {
-      const size_t group_bytes = cpu::packed_group_bytes(*format_of(matrix.type), matrix.columns / kBlock);
+      const size_t group_bytes = cpu::packed_group_bytes(matrix.type, matrix.columns / kBlock);
       return packed_groups(matrix.type, packed + static_cast<size_t>(first / kGroupRows) * group_bytes, in, rows, y,
                            thread);
     }
@@ -602,7 +579,7 @@ class CpuBackend final : public Backend {
         return;
       }
       const int count = (rows + kGroupRows - 1) / kGroupRows, width = 2 * count * kGroupRows;
-      const size_t pair_bytes = 2 * cpu::packed_group_bytes(*format_of(weights.gate.type), in.width / kBlock);
+      const size_t pair_bytes = 2 * cpu::packed_group_bytes(weights.gate.type, in.width / kBlock);
       float *both = own.a.get(area(part.count, width)), *gate = own.b.get(static_cast<size_t>(width)),
             *up = gate + width / 2;
       packed_groups(weights.gate.type, weights.packed + static_cast<size_t>(first / kGroupRows) * pair_bytes, part,

@@ -11,6 +11,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "../core/tensor_types.h"
+
 namespace hearth::cpu {
 
 /// Weight rows one call of a group kernel computes; the last group of a matrix may have fewer.
@@ -20,17 +22,14 @@ constexpr int kTileRows = 16;
 /// Values that share a scale, in weights (but Q6_K, of which 16 do) and in quantised activations.
 constexpr int kBlock = 32;
 
-/// Quantised weights, by ggml's names.
-enum class Format { mxfp4, q8_0, q4_0, q4_1, q5_0, q5_1, q4_k, q5_k, q6_k };
-constexpr int kFormats = 9;
-/// Blocks that are stored together, and their bytes.
+/// Blocks of kBlock quantised weights that are stored together, and their bytes; layouts: core/dequantize.cpp.
 struct Unit {
   int blocks;
   size_t bytes;
 };
-/// Every Format's unit; layouts: core/dequantize.cpp.
-constexpr Unit kUnits[kFormats] = {{1, 17}, {1, 34}, {1, 18}, {1, 20}, {1, 22}, {1, 24}, {8, 144}, {8, 176}, {8, 210}};
-static constexpr Unit unit_of(Format format) { return kUnits[static_cast<int>(format)]; }
+static constexpr Unit unit_of(TensorType type) {
+  return {type_traits(type).block / kBlock, static_cast<size_t>(type_traits(type).block_bytes)};
+}
 
 /// Bytes of one activation row's block in a packed tile: 32 int8, a scale (float bits), a sum.
 constexpr size_t kPackedBlockBytes = 40;
@@ -49,8 +48,8 @@ static constexpr size_t tile_bytes(int columns, int blocks) {
 static constexpr size_t scratch_bytes(int blocks) { return 576 * static_cast<size_t>(blocks); }
 
 /// Bytes of 16 rows in a kernel set's own layout: what they take in the file, in whole cache lines.
-static constexpr size_t packed_group_bytes(Format format, int blocks) {
-  const Unit unit = unit_of(format);
+static constexpr size_t packed_group_bytes(TensorType type, int blocks) {
+  const Unit unit = unit_of(type);
   return (kGroupRows * unit.bytes * static_cast<size_t>(blocks / unit.blocks) + 63) / 64 * 64;
 }
 
@@ -73,10 +72,10 @@ struct QuantGroup {
   const uint8_t* weights;  ///< first row: GGUF layout, any alignment
   size_t row_bytes;        ///< from one row to the next
   int rows;                ///< 1..16; rows past it may not be read
-  int blocks;              ///< of 32 along k; a multiple of the format's Unit
+  int blocks;              ///< of 32 along k; a multiple of the type's Unit
   /// Tile t holds columns 16t .. min(16t + 16, columns) - 1 and begins at tiles + t * tile_bytes(16, blocks). In a tile of
-  /// n columns, per block: int8 q[n][32] | float scale[n] | int32 sum[n]; in a set with half_sums int16 sums[n][2] instead of the
-  /// last, of the elements ≡ 0 and 1 (mod 4) and of those ≡ 2 and 3. The set's pack_tile writes it.
+  /// n columns, per block: int8 q[n][32] | float scale[n] | 4 bytes of sums[n], which the set's pack_tile writes in the form that its
+  /// kernels read: an int32 sum, or int16 sums of the elements ≡ 0 and 1 (mod 4) and of those ≡ 2 and 3.
   const uint8_t* tiles;
   int columns;  ///< any number ≥ 1
   float* y;     ///< [columns][ldy]; only y[c*ldy + 0..rows-1] may be written
@@ -146,28 +145,30 @@ static constexpr size_t q8_0_cache_bytes(int head_length) {
   return static_cast<size_t>(kCacheBlock) * static_cast<size_t>(head_length + 2 * cache_scales(head_length));
 }
 
-/// A group kernel for every Format, in its order.
+/// The group kernel of every quantised type, by the type's id; of others nullptr.
 struct QuantGroups {
-  void (*of[kFormats])(const QuantGroup&);
+  void (*of[kTypeIds])(const QuantGroup&);
+};
+/// The group kernel of every type of floats, by the type's id.
+struct FloatGroups {
+  void (*of[kTypeIds])(const FloatGroup&);
 };
 
-/// A layout of a set's own for 16 rows of a format, faster to read, with the same results; both nullptr: none.
+/// A layout of a set's own for 16 rows of a quantised type, faster to read, with the same results; both nullptr: none.
 struct PackedLayout {
-  /// Packs up to 16 rows into packed_group_bytes(format, blocks) bytes, 64-byte aligned; missing rows are zeros.
+  /// Packs up to 16 rows into packed_group_bytes(type, blocks) bytes, 64-byte aligned; missing rows are zeros.
   void (*pack)(const uint8_t* weights, size_t row_bytes, int rows, int blocks, uint8_t* packed);
   /// QuantGroup of any number of rows: their packed groups follow each other from `weights` on, row_bytes is the bytes of one, end
   /// is not used.
   void (*group)(const QuantGroup&);
 };
-/// For every Format, in its order.
+/// By the type's id.
 struct PackedLayouts {
-  PackedLayout of[kFormats];
+  PackedLayout of[kTypeIds];
 };
 
 struct Kernels {
   const char* name;
-  /// How the tiles say their sums: QuantGroup::tiles.
-  bool half_sums;
 
   /// Quantises one row of k floats (k a multiple of 32) in blocks of 32: d = clamp(max|x| / 127), q = round-to-nearest-even
   /// (x * (1/d)) clamped to ±127. Writes int8 q[k], float d[k/32], int32 sum-of-q[k/32].
@@ -182,9 +183,7 @@ struct Kernels {
 
   PackedLayouts packed_layouts;
 
-  void (*group_f32)(const FloatGroup&);
-  void (*group_f16)(const FloatGroup&);
-  void (*group_bf16)(const FloatGroup&);
+  FloatGroups float_groups;
 
   /// y = x / sqrt(mean(x²) + epsilon) * weight. Σx²: 16 lanes by k mod 16, fma, then +8, +4, +2, +1; then
   /// s = 1 / sqrt(Σ / n + epsilon) in float, y[k] = (x[k] * s) * weight[k].
@@ -206,11 +205,14 @@ struct Kernels {
   void (*to_f16)(const float* x, int n, uint16_t* y);
 };
 
-static inline void (*quant_group(const Kernels& kernels, Format format))(const QuantGroup&) {
-  return kernels.quant_groups.of[static_cast<int>(format)];
+static inline void (*quant_group(const Kernels& kernels, TensorType type))(const QuantGroup&) {
+  return kernels.quant_groups.of[static_cast<size_t>(type)];
 }
-static inline const PackedLayout& packed_layout(const Kernels& kernels, Format format) {
-  return kernels.packed_layouts.of[static_cast<int>(format)];
+static inline void (*float_group(const Kernels& kernels, TensorType type))(const FloatGroup&) {
+  return kernels.float_groups.of[static_cast<size_t>(type)];
+}
+static inline const PackedLayout& packed_layout(const Kernels& kernels, TensorType type) {
+  return kernels.packed_layouts.of[static_cast<size_t>(type)];
 }
 
 /// exp with relative error below 2e-7 on [−87, 88], 0 below, exp(88) above; the same bits in every kernel set.

@@ -271,9 +271,9 @@ struct BlockWithHalves : Block {
 
 // A format: unpack<Arrangement>(rows, offset, use) calls use(block) for each block of the unit at `offset`, in order.
 
-struct Mxfp4 {
+struct MXFP4 {
   using Block = BlockOfExponents;
-  static constexpr Unit kUnit = unit_of(Format::mxfp4);
+  static constexpr Unit kUnit = unit_of(TensorType::MXFP4);
 
   template <class Arrangement, class Use> static HEARTH_INLINE void unpack(const Rows& rows, size_t offset, Use use) {
     /// The values of E2M1, doubled.
@@ -309,7 +309,7 @@ struct FloatScale {
 
 struct Q8_0 : FloatScale {
   using Block = cpu::Block;
-  static constexpr Unit kUnit = unit_of(Format::q8_0);
+  static constexpr Unit kUnit = unit_of(TensorType::Q8_0);
 
   template <class Arrangement, class Use> static HEARTH_INLINE void unpack(const Rows& rows, size_t offset, Use use) {
     Block block;
@@ -325,10 +325,9 @@ struct Q8_0 : FloatScale {
   }
 };
 
-/// Q4_0, Q4_1, Q5_0, Q5_1.
-template <Format format, bool Minimum, bool Fifth> struct Nibbles : FloatScale {
+template <TensorType type, bool Minimum, bool Fifth> struct Nibbles : FloatScale {
   using Block = std::conditional_t<Minimum, BlockWithMinimum, cpu::Block>;
-  static constexpr Unit kUnit = unit_of(format);
+  static constexpr Unit kUnit = unit_of(type);
 
   template <class Arrangement, class Use> static HEARTH_INLINE void unpack(const Rows& rows, size_t offset, Use use) {
     constexpr size_t kFifth = Minimum ? 4 : 2, kNibbles = kFifth + (Fifth ? 4 : 0);
@@ -364,10 +363,14 @@ template <Format format, bool Minimum, bool Fifth> struct Nibbles : FloatScale {
   }
 };
 
-/// Q4_K, Q5_K.
-template <Format format, bool Fifth> struct NibblesK : FloatScale {
+using Q4_0 = Nibbles<TensorType::Q4_0, false, false>;
+using Q4_1 = Nibbles<TensorType::Q4_1, true, false>;
+using Q5_0 = Nibbles<TensorType::Q5_0, false, true>;
+using Q5_1 = Nibbles<TensorType::Q5_1, true, true>;
+
+template <TensorType type, bool Fifth> struct NibblesK : FloatScale {
   using Block = BlockWithMinimum;
-  static constexpr Unit kUnit = unit_of(format);
+  static constexpr Unit kUnit = unit_of(type);
 
   template <class Arrangement, class Use> static HEARTH_INLINE void unpack(const Rows& rows, size_t offset, Use use) {
     float32x4_t d[2], dmin[2];
@@ -426,9 +429,12 @@ template <Format format, bool Fifth> struct NibblesK : FloatScale {
   }
 };
 
+using Q4_K = NibblesK<TensorType::Q4_K, false>;
+using Q5_K = NibblesK<TensorType::Q5_K, true>;
+
 struct Q6_K : FloatScale {
   using Block = BlockWithHalves;
-  static constexpr Unit kUnit = unit_of(Format::q6_k);
+  static constexpr Unit kUnit = unit_of(TensorType::Q6_K);
 
   template <class Arrangement, class Use> static HEARTH_INLINE void unpack(const Rows& rows, size_t offset, Use use) {
     Block block;
@@ -559,15 +565,13 @@ template <class Format, class Arrangement> void group_quantised(const QuantGroup
           g.y + r);
 }
 
-template <class Arrangement>
-constexpr QuantGroups kGroups = {{group_quantised<Mxfp4, Arrangement>, group_quantised<Q8_0, Arrangement>,
-                                  group_quantised<Nibbles<Format::q4_0, false, false>, Arrangement>,
-                                  group_quantised<Nibbles<Format::q4_1, true, false>, Arrangement>,
-                                  group_quantised<Nibbles<Format::q5_0, false, true>, Arrangement>,
-                                  group_quantised<Nibbles<Format::q5_1, true, true>, Arrangement>,
-                                  group_quantised<NibblesK<Format::q4_k, false>, Arrangement>,
-                                  group_quantised<NibblesK<Format::q5_k, true>, Arrangement>,
-                                  group_quantised<Q6_K, Arrangement>}};
+template <class Arrangement> constexpr QuantGroups quant_groups() {
+  QuantGroups groups{};
+#define HEARTH_GROUP(name, id, ...) groups.of[id] = group_quantised<name, Arrangement>;
+  HEARTH_QUANTISED_TYPES(HEARTH_GROUP)
+#undef HEARTH_GROUP
+  return groups;
+}
 
 bool has_i8mm() {
   for (const char* const* feature = cpu_features(); *feature; feature++)
@@ -578,8 +582,8 @@ bool has_i8mm() {
 }  // namespace
 
 const Kernels* neon_kernels() {
-  static constexpr Kernels plain = make_kernels<Neon>("neon", kGroups<Lanewise>);
-  static constexpr Kernels with_i8mm = make_kernels<Neon>("neon", kGroups<Pairwise>);
+  static constexpr Kernels plain = make_kernels<Neon>("neon", quant_groups<Lanewise>());
+  static constexpr Kernels with_i8mm = make_kernels<Neon>("neon", quant_groups<Pairwise>());
   return has_i8mm() ? &with_i8mm : &plain;
 }
 

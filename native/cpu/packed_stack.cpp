@@ -28,9 +28,9 @@ constexpr size_t kMovedAtOnce = size_t{64} << 20;
 
 }  // namespace
 
-size_t PackedStack::bytes_for(std::span<const Matrix> stacks, int experts, cpu::Format format) {
+size_t PackedStack::bytes_for(std::span<const Matrix> stacks, int experts) {
   return static_cast<size_t>(experts) * static_cast<size_t>(groups_of(stacks, experts)) *
-         cpu::packed_group_bytes(format, stacks[0].columns / cpu::kBlock);
+         cpu::packed_group_bytes(stacks[0].type, stacks[0].columns / cpu::kBlock);
 }
 
 PackedStack::~PackedStack() { drop(); }
@@ -45,11 +45,11 @@ void PackedStack::drop() {
   base_ = nullptr;
 }
 
-void PackedStack::fill(std::span<const Matrix> stacks, int experts, cpu::Format format, const cpu::Kernels& kernels,
-                       ThreadPool& pool, const MappedFile& file) {
+void PackedStack::fill(std::span<const Matrix> stacks, int experts, const cpu::Kernels& kernels, ThreadPool& pool,
+                       const MappedFile& file) {
   groups_ = groups_of(stacks, experts);
-  group_bytes_ = cpu::packed_group_bytes(format, stacks[0].columns / cpu::kBlock);
-  bytes_ = bytes_for(stacks, experts, format);
+  group_bytes_ = cpu::packed_group_bytes(stacks[0].type, stacks[0].columns / cpu::kBlock);
+  bytes_ = bytes_for(stacks, experts);
 #ifdef _WIN32
   void* memory = VirtualAlloc(nullptr, bytes_, MEM_RESERVE | MEM_COMMIT, PAGE_READWRITE);
 #else
@@ -63,7 +63,7 @@ void PackedStack::fill(std::span<const Matrix> stacks, int experts, cpu::Format 
   if (!memory) fail("no memory to repack %zu MB of weights; they stay as the file has them", bytes_ >> 20);
   base_ = static_cast<uint8_t*>(memory);
   try {
-    pack(stacks, experts, format, kernels, pool, file);
+    pack(stacks, experts, kernels, pool, file);
   } catch (...) {
     // Half of the weights are none.
     drop();
@@ -71,8 +71,8 @@ void PackedStack::fill(std::span<const Matrix> stacks, int experts, cpu::Format 
   }
 }
 
-void PackedStack::pack(std::span<const Matrix> stacks, int experts, cpu::Format format, const cpu::Kernels& kernels,
-                       ThreadPool& pool, const MappedFile& file) {
+void PackedStack::pack(std::span<const Matrix> stacks, int experts, const cpu::Kernels& kernels, ThreadPool& pool,
+                       const MappedFile& file) {
   const int rows = static_cast<int>(stacks[0].rows / experts), blocks = stacks[0].columns / cpu::kBlock;
   // A task packs group number `task` of every stack, counted through all experts.
   const int count = static_cast<int>(stacks.size()), groups = groups_ / count, tasks = experts * groups;
@@ -86,7 +86,7 @@ void PackedStack::pack(std::span<const Matrix> stacks, int experts, cpu::Format 
       const int task = done + i, first = task % groups * cpu::kGroupRows;
       uint8_t* to = base_ + static_cast<size_t>(task) * stacks.size() * group_bytes_;
       for (const Matrix& stack : stacks) {
-        packed_layout(kernels, format)
+        packed_layout(kernels, stack.type)
             .pack(stack.row(row_of(task)), stack.row_bytes, std::min(cpu::kGroupRows, rows - first), blocks, to);
         to += group_bytes_;
       }

@@ -18,12 +18,12 @@ class PackedStack {
   PackedStack& operator=(const PackedStack&) = delete;
 
   /// Bytes for stacks of `experts` matrices each.
-  static size_t bytes_for(std::span<const Matrix> stacks, int experts, cpu::Format format);
+  static size_t bytes_for(std::span<const Matrix> stacks, int experts);
 
   /// Copies stacks of one shape and type out of the file and gives the file's pages back. Those of several lie group by group in
   /// turn, so that what is wanted together is one stream. Throws where there is no memory; the stack is then empty.
-  void fill(std::span<const Matrix> stacks, int experts, cpu::Format format, const cpu::Kernels& kernels,
-            ThreadPool& pool, const MappedFile& file);
+  void fill(std::span<const Matrix> stacks, int experts, const cpu::Kernels& kernels, ThreadPool& pool,
+            const MappedFile& file);
 
   explicit operator bool() const { return base_ != nullptr; }
   /// The first group (16 rows) of an expert; nullptr: an empty stack.
@@ -32,8 +32,8 @@ class PackedStack {
   }
 
  private:
-  void pack(std::span<const Matrix> stacks, int experts, cpu::Format format, const cpu::Kernels& kernels,
-            ThreadPool& pool, const MappedFile& file);
+  void pack(std::span<const Matrix> stacks, int experts, const cpu::Kernels& kernels, ThreadPool& pool,
+            const MappedFile& file);
   void drop();
 
   uint8_t* base_ = nullptr;

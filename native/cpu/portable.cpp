@@ -1,4 +1,5 @@
 // Kernels in plain C++ for any CPU: the statement of what the instruction sets must compute, bit for bit.
+#include "../core/floats.h"
 #include "vector_kernels.h"
 
 namespace hearth::cpu {
@@ -13,16 +14,6 @@ float float_of(uint32_t bits) {
   float x;
   memcpy(&x, &bits, 4);
   return x;
-}
-
-float half_to_float(uint16_t half) {
-  const uint32_t sign = uint32_t{half & 0x8000u} << 16, exponent = half >> 10 & 31u, mantissa = half & 0x3FFu;
-  if (exponent == 0) {
-    const float magnitude = static_cast<float>(mantissa) * 0x1p-24f;
-    return float_of(bits_of(magnitude) | sign);
-  }
-  if (exponent == 31) return float_of(sign | 0x7F800000u | (mantissa ? 0x400000u : 0u) | mantissa << 13);
-  return float_of(sign | (exponent + 112) << 23 | mantissa << 13);
 }
 
 uint16_t float_to_half(float x) {
@@ -67,7 +58,7 @@ template <int Lanes> struct Array {
   static F load_bf16(const void* p) {
     uint16_t halves[Lanes];
     memcpy(halves, p, sizeof halves);
-    return each([&](int i) { return float_of(uint32_t{halves[i]} << 16); });
+    return each([&](int i) { return bfloat_to_float(halves[i]); });
   }
   static F load_int8(const void* p) {
     int8_t bytes[Lanes];
@@ -140,10 +131,10 @@ uint16_t load16(const uint8_t* p) {
   return value;
 }
 
-// A format: unpack(unit, i, block) gives block i of a unit.
+// The formats: of each quantised type a struct of its name, whose unpack(unit, i, block) gives block i of a unit.
 
-struct Mxfp4 {
-  static constexpr Unit kUnit = unit_of(Format::mxfp4);
+struct MXFP4 {
+  static constexpr Unit kUnit = unit_of(TensorType::MXFP4);
   static constexpr bool kMinimum = false;
   /// Twice the values of E2M1.
   static constexpr int8_t kValues[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
@@ -158,7 +149,7 @@ struct Mxfp4 {
   }
 };
 struct Q8_0 {
-  static constexpr Unit kUnit = unit_of(Format::q8_0);
+  static constexpr Unit kUnit = unit_of(TensorType::Q8_0);
   static constexpr bool kMinimum = false;
   static void unpack(const uint8_t* unit, int, Block& block) {
     for (int i = 0; i < kBlock; i++) block.integers[i] = static_cast<int8_t>(unit[2 + i]);
@@ -166,9 +157,8 @@ struct Q8_0 {
   }
 };
 
-/// Q4_0, Q4_1, Q5_0, Q5_1.
-template <Format format, bool Minimum, bool Fifth> struct Nibbles {
-  static constexpr Unit kUnit = unit_of(format);
+template <TensorType type, bool Minimum, bool Fifth> struct Nibbles {
+  static constexpr Unit kUnit = unit_of(type);
   static constexpr bool kMinimum = Minimum;
   static void unpack(const uint8_t* unit, int, Block& block) {
     block.scale = half_to_float(load16(unit));
@@ -184,9 +174,13 @@ template <Format format, bool Minimum, bool Fifth> struct Nibbles {
   }
 };
 
-/// Q4_K, Q5_K.
-template <Format format, bool Fifth> struct NibblesK {
-  static constexpr Unit kUnit = unit_of(format);
+using Q4_0 = Nibbles<TensorType::Q4_0, false, false>;
+using Q4_1 = Nibbles<TensorType::Q4_1, true, false>;
+using Q5_0 = Nibbles<TensorType::Q5_0, false, true>;
+using Q5_1 = Nibbles<TensorType::Q5_1, true, true>;
+
+template <TensorType type, bool Fifth> struct NibblesK {
+  static constexpr Unit kUnit = unit_of(type);
   static constexpr bool kMinimum = true;
   static void unpack(const uint8_t* unit, int s, Block& block) {
     const uint8_t* packed = unit + 4;
@@ -204,8 +198,11 @@ template <Format format, bool Fifth> struct NibblesK {
   }
 };
 
+using Q4_K = NibblesK<TensorType::Q4_K, false>;
+using Q5_K = NibblesK<TensorType::Q5_K, true>;
+
 struct Q6_K {
-  static constexpr Unit kUnit = unit_of(Format::q6_k);
+  static constexpr Unit kUnit = unit_of(TensorType::Q6_K);
   static constexpr bool kMinimum = false;
   static void unpack(const uint8_t* unit, int s, Block& block) {
     const uint8_t *low = unit + s / 4 * 64 + s % 2 * 32, *high = unit + 128 + s / 4 * 32;
@@ -251,17 +248,20 @@ template <class Format> void group_quantised(const QuantGroup& g) {
   }
 }
 
+constexpr QuantGroups quant_groups() {
+  QuantGroups groups{};
+#define HEARTH_GROUP(name, id, ...) groups.of[id] = group_quantised<name>;
+  HEARTH_QUANTISED_TYPES(HEARTH_GROUP)
+#undef HEARTH_GROUP
+  return groups;
+}
+
 }  // namespace
 
 float exp_f32(float x) { return exp<Array<1>>({x}).lane[0]; }
 
 const Kernels* portable_kernels() {
-  static constexpr Kernels kernels = make_kernels<Array<kLanes>>(
-      "portable",
-      {{group_quantised<Mxfp4>, group_quantised<Q8_0>, group_quantised<Nibbles<Format::q4_0, false, false>>,
-        group_quantised<Nibbles<Format::q4_1, true, false>>, group_quantised<Nibbles<Format::q5_0, false, true>>,
-        group_quantised<Nibbles<Format::q5_1, true, true>>, group_quantised<NibblesK<Format::q4_k, false>>,
-        group_quantised<NibblesK<Format::q5_k, true>>, group_quantised<Q6_K>}});
+  static constexpr Kernels kernels = make_kernels<Array<kLanes>>("portable", quant_groups());
   return &kernels;
 }
 

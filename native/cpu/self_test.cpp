@@ -2,6 +2,7 @@
 #include "self_test.h"
 
 #include <algorithm>
+#include <cctype>
 #include <cstdarg>
 #include <cstdio>
 #include <cstring>
@@ -9,6 +10,7 @@
 #include <vector>
 
 #include "../core/dequantize.h"
+#include "../core/floats.h"
 #include "../core/model.h"
 #include "../core/random.h"
 #include "kernels.h"
@@ -42,30 +44,16 @@ uint16_t to_half(float value) {
   return half;
 }
 
-/// A format's name, its ggml type, and where its unit has scales as halves.
-struct FormatInfo {
-  Format format;
-  TensorType type;
-  int halves[2];
-};
-constexpr FormatInfo kFormatInfos[] = {
-    {Format::mxfp4, TensorType::MXFP4, {-1, -1}}, {Format::q8_0, TensorType::Q8_0, {0, -1}},
-    {Format::q4_0, TensorType::Q4_0, {0, -1}},    {Format::q4_1, TensorType::Q4_1, {0, 2}},
-    {Format::q5_0, TensorType::Q5_0, {0, -1}},    {Format::q5_1, TensorType::Q5_1, {0, 2}},
-    {Format::q4_k, TensorType::Q4_K, {0, 2}},     {Format::q5_k, TensorType::Q5_K, {0, 2}},
-    {Format::q6_k, TensorType::Q6_K, {208, -1}}};
-static_assert(std::size(kFormatInfos) == kFormats);
-
 /// A quantised matrix times `columns` rows of activations, in groups of 16 weight rows as the backend cuts it.
-Case quantised(const FormatInfo& info, bool packed, int rows, int blocks, int columns, Random& random) {
-  const Unit unit = unit_of(info.format);
+Case quantised(TensorType type, bool packed, int rows, int blocks, int columns, Random& random) {
+  const Unit unit = unit_of(type);
   blocks = (blocks + unit.blocks - 1) / unit.blocks * unit.blocks;
   const size_t row_bytes = unit.bytes * static_cast<size_t>(blocks / unit.blocks);
   auto weights = std::make_shared<std::vector<uint8_t>>(row_bytes * static_cast<size_t>(rows));
   for (uint8_t& byte : *weights) byte = static_cast<uint8_t>(random.bits());
   for (size_t i = 0; i < weights->size(); i += unit.bytes) {
-    if (info.format == Format::mxfp4) (*weights)[i] = static_cast<uint8_t>(random.integer(115, 125));
-    for (const int half : info.halves)
+    if (type == TensorType::MXFP4) (*weights)[i] = static_cast<uint8_t>(random.integer(115, 125));
+    for (const int half : {type_traits(type).scale_at, type_traits(type).minimum_at})
       if (half >= 0) (*weights)[i + static_cast<size_t>(half) + 1] = static_cast<uint8_t>(random.integer(0x10, 0x24));
   }
   const int k = blocks * kBlock;
@@ -83,7 +71,7 @@ Case quantised(const FormatInfo& info, bool packed, int rows, int blocks, int co
                        &scales[at * static_cast<size_t>(blocks)], &sums[at * static_cast<size_t>(blocks)]);
   }
 
-  Case out{std::string(type_traits(info.type)->name) + (packed ? " products, packed" : " products"),
+  Case out{std::string(type_traits(type).name) + (packed ? " products, packed" : " products"),
            text("%d x %d, %d row%s", rows, k, columns, columns == 1 ? "" : "s"),
            2e-6 * std::sqrt(blocks),
            static_cast<double>(weights->size()),
@@ -92,7 +80,7 @@ Case quantised(const FormatInfo& info, bool packed, int rows, int blocks, int co
            nullptr,
            {},
            {}};
-  const Matrix matrix{info.type, weights->data(), rows, k, row_bytes};
+  const Matrix matrix{type, weights->data(), rows, k, row_bytes};
   std::vector<std::vector<float>> values(static_cast<size_t>(rows), std::vector<float>(static_cast<size_t>(k)));
   for (int r = 0; r < rows; r++) dequantize_row(matrix, r, values[static_cast<size_t>(r)].data());
   for (int c = 0; c < columns; c++)
@@ -119,17 +107,16 @@ Case quantised(const FormatInfo& info, bool packed, int rows, int blocks, int co
   };
   auto scratch = std::make_shared<Memory>(), repacked = std::make_shared<Memory>(), tiles = std::make_shared<Memory>();
   const int groups = (rows + kGroupRows - 1) / kGroupRows;
-  const Format format = info.format;
-  out.present = [packed, format](const Kernels& kernels) {
-    return !packed || packed_layout(kernels, format).pack != nullptr;
+  out.present = [packed, type](const Kernels& kernels) {
+    return !packed || packed_layout(kernels, type).pack != nullptr;
   };
   out.run = [=](const Kernels& kernels, std::vector<float>& y) {
     const auto rows_of = [&](int g) { return std::min(kGroupRows, rows - g * kGroupRows); };
-    const size_t group_bytes = packed ? packed_group_bytes(format, blocks) : row_bytes * kGroupRows;
+    const size_t group_bytes = packed ? packed_group_bytes(type, blocks) : row_bytes * kGroupRows;
     if (packed && repacked->owner != &kernels) {
       uint8_t* to = repacked->get(group_bytes * static_cast<size_t>(groups));
       for (int g = 0; g < groups; g++)
-        packed_layout(kernels, format)
+        packed_layout(kernels, type)
             .pack(weights->data() + static_cast<size_t>(g * kGroupRows) * row_bytes, row_bytes, rows_of(g), blocks,
                   to + static_cast<size_t>(g) * group_bytes);
       repacked->owner = &kernels;
@@ -155,30 +142,31 @@ Case quantised(const FormatInfo& info, bool packed, int rows, int blocks, int co
                         weights->data() + weights->size(),
                         scratch->aligned};
     };
-    if (packed) return packed_layout(kernels, format).group(group(0, rows));
-    for (int g = 0; g < groups; g++) quant_group(kernels, format)(group(g, rows_of(g)));
+    if (packed) return packed_layout(kernels, type).group(group(0, rows));
+    for (int g = 0; g < groups; g++) quant_group(kernels, type)(group(g, rows_of(g)));
   };
   return out;
 }
 
-enum class Floats { f32, f16, bf16 };
-
-Case floats(Floats type, int rows, int k, int columns, Random& random) {
-  const size_t element = type == Floats::f32 ? 4 : 2;
+Case floats(TensorType type, int rows, int k, int columns, Random& random) {
+  const auto element = static_cast<size_t>(type_traits(type).block_bytes);
   auto weights = std::make_shared<std::vector<uint8_t>>(static_cast<size_t>(rows * k) * element);
   std::vector<double> values(static_cast<size_t>(rows * k));
   for (size_t i = 0; i < values.size(); i++) {
     const float value = random.uniform();
     const auto bits = std::bit_cast<uint32_t>(value);
-    const auto upper = static_cast<uint16_t>(type == Floats::f16 ? to_half(value) : bits >> 16);
-    if (type == Floats::f32) std::memcpy(weights->data() + i * 4, &value, 4);
+    const auto upper = static_cast<uint16_t>(type == TensorType::F16 ? to_half(value) : bits >> 16);
+    if (type == TensorType::F32) std::memcpy(weights->data() + i * 4, &value, 4);
     else std::memcpy(weights->data() + i * 2, &upper, 2);
-    values[i] = type == Floats::f32 ? value : type == Floats::f16 ? half_to_float(upper) : bfloat_to_float(upper);
+    values[i] = type == TensorType::F32   ? value
+                : type == TensorType::F16 ? half_to_float(upper)
+                                          : bfloat_to_float(upper);
   }
   auto x = std::make_shared<std::vector<float>>(static_cast<size_t>(columns * k));
   random.fill(*x);
-  const char* name = type == Floats::f32 ? "group_f32" : type == Floats::f16 ? "group_f16" : "group_bf16";
-  Case out{name,
+  std::string name = type_traits(type).name;
+  for (char& letter : name) letter = static_cast<char>(std::tolower(letter));
+  Case out{"group_" + name,
            text("%d x %d, %d row%s", rows, k, columns, columns == 1 ? "" : "s"),
            2e-6 * std::sqrt(k / 16.0),
            static_cast<double>(weights->size()),
@@ -202,7 +190,7 @@ Case floats(Floats type, int rows, int k, int columns, Random& random) {
     FloatGroup group{
         weights->data(), static_cast<size_t>(k) * element, rows, k, x->data(), static_cast<size_t>(k), columns,
         y.data(),        static_cast<size_t>(rows)};
-    (type == Floats::f32 ? kernels.group_f32 : type == Floats::f16 ? kernels.group_f16 : kernels.group_bf16)(group);
+    float_group(kernels, type)(group);
   };
   return out;
 }
@@ -422,15 +410,15 @@ std::vector<std::function<Case(Random&)>> cases(bool full) {
   const int width = full ? 2880 : 96, rows = full ? 2880 : 37, blocks = width / kBlock;
   std::vector<std::function<Case(Random&)>> list;
   for (const int columns : {1, 4, 33})
-    for (const FormatInfo& info : kFormatInfos)
+    for (const TensorType type : kQuantisedTypes)
       for (const bool packed : {false, true}) {
-        // gpt-oss's own formats in all sizes; others, and large batches, on a part of the rows.
-        const bool own = info.format == Format::mxfp4 || info.format == Format::q8_0;
+        // gpt-oss's own types in all sizes; others, and large batches, on a part of the rows.
+        const bool own = type == TensorType::MXFP4 || type == TensorType::Q8_0;
         if ((packed && !own) || (!own && columns == 4)) continue;
         const int share = columns == 33 || !own ? rows / 4 : rows;
-        list.push_back([=, &info](Random& random) { return quantised(info, packed, share, blocks, columns, random); });
+        list.push_back([=](Random& random) { return quantised(type, packed, share, blocks, columns, random); });
       }
-  for (const Floats type : {Floats::f32, Floats::f16, Floats::bf16})
+  for (const TensorType type : kFloatTypes)
     list.push_back([=](Random& random) { return floats(type, full ? 1024 : 32, width + 5, 3, random); });
   list.push_back([=](Random& random) { return norm(width, random); });
   list.push_back([=](Random& random) { return swiglu(width + 3, random); });

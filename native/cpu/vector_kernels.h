@@ -42,7 +42,7 @@ struct ElementF16 {
   static constexpr int kBytes = 2;
   template <class V> static typename V::F load(const uint8_t* p) { return V::load_f16(p); }
 };
-struct ElementBf16 {
+struct ElementBF16 {
   static constexpr int kBytes = 2;
   template <class V> static typename V::F load(const uint8_t* p) { return V::load_bf16(p); }
 };
@@ -538,19 +538,23 @@ template <class V, class Cache> void attend(const AttendChunk& c) {
   }
 }
 
+/// The float kernels of V: the elements of a type of floats have a struct of its name.
+template <class V> constexpr FloatGroups float_groups() {
+  FloatGroups groups{};
+#define HEARTH_GROUP(name, id, ...) groups.of[id] = group_float<V, Element##name>;
+  HEARTH_FLOAT_TYPES(HEARTH_GROUP)
+#undef HEARTH_GROUP
+  return groups;
+}
+
 /// A kernel set of V's float kernels and the given integer ones.
-template <class V>
-constexpr Kernels make_kernels(const char* name, const QuantGroups& quant_groups,
-                               const PackedLayouts& packed_layouts = {}) {
+template <class V> constexpr Kernels make_kernels(const char* name, const QuantGroups& quant_groups) {
   return {.name = name,
-          .half_sums = false,
           .quantize_row = quantize_row<V>,
           .pack_tile = pack_tile_plainly<V>,
           .quant_groups = quant_groups,
-          .packed_layouts = packed_layouts,
-          .group_f32 = group_float<V, ElementF32>,
-          .group_f16 = group_float<V, ElementF16>,
-          .group_bf16 = group_float<V, ElementBf16>,
+          .packed_layouts = {},
+          .float_groups = float_groups<V>(),
           .rms_norm = rms_norm<V>,
           .swiglu = swiglu<V>,
           .silu_glu = silu_glu<V>,

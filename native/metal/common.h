@@ -9,6 +9,7 @@
 #include <metal_simdgroup>
 #include <metal_stdlib>
 
+#include "../core/tensor_type_table.h"
 #include "kernel_args.h"
 
 using namespace metal;
@@ -31,23 +32,18 @@ constant bool fc_q8_cache [[function_constant(13)]];
 
 static inline uint columns_of(uint given) { return is_function_constant_defined(fc_columns) ? fc_columns : given; }
 
-// ggml's tensor type ids.
-constant constexpr uint kF32 = 0, kF16 = 1, kQ4_0 = 2, kQ4_1 = 3, kQ5_0 = 6, kQ5_1 = 7, kQ8_0 = 8, kQ4_K = 12,
-                        kQ5_K = 13, kQ6_K = 14, kBF16 = 30, kMXFP4 = 39;
+// The ids of the types that a matrix may have: kF32, kQ4_0…
+#define HEARTH_ID(name, id, ...) constant constexpr uint k##name = id;
+HEARTH_MATRIX_TYPES(HEARTH_ID)
+#undef HEARTH_ID
 
 static inline ulong row_bytes(uint type, uint n) {
   switch (type) {
-    case kF32: return ulong(n) * 4;
-    case kMXFP4: return ulong(n / 32) * 17;
-    case kQ4_0: return ulong(n / 32) * 18;
-    case kQ4_1: return ulong(n / 32) * 20;
-    case kQ5_0: return ulong(n / 32) * 22;
-    case kQ5_1: return ulong(n / 32) * 24;
-    case kQ8_0: return ulong(n / 32) * 34;
-    case kQ4_K: return ulong(n / 256) * 144;
-    case kQ5_K: return ulong(n / 256) * 176;
-    case kQ6_K: return ulong(n / 256) * 210;
-    default: return ulong(n) * 2;
+#define HEARTH_CASE(name, id, block, bytes, ...) \
+  case id: return ulong(n / block) * bytes;
+    HEARTH_MATRIX_TYPES(HEARTH_CASE)
+#undef HEARTH_CASE
+    default: return 0;
   }
 }
 

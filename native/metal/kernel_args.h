@@ -30,8 +30,7 @@
 //
 // ---- Function constants (uint unless stated; set only what a kernel names; "optional": absent means taken from the arguments)
 //  0 columns   optional: n of the products, for loops of fixed length (2880 = 90 blocks of 32)
-//  1 type, 2 type_b, 3 type_c: ggml ids of weight types: 0 F32, 1 F16, 2 Q4_0, 3 Q4_1, 6 Q5_0, 7 Q5_1, 8 Q8_0, 12 Q4_K, 13 Q5_K,
-//    14 Q6_K, 30 BF16, 39 MXFP4
+//  1 type, 2 type_b, 3 type_c: ids of the weights' types, as core/tensor_type_table.h has them
 //  4 has_bias (bool), 5 residual (bool), 6 direct (bool), 7 gather (bool)
 //  8 head_length, 9 group (= G): optional
 // 10 interleaved (bool): RoPE turns the pairs 2i, 2i + 1 of a head, not i, i + D/2

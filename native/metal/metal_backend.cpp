@@ -41,25 +41,6 @@ size_t matrix_bytes(int rows, int width) {
   return static_cast<size_t>(rows) * gpu::activation_stride(u32(width)) * sizeof(float);
 }
 
-bool kernels_know(TensorType type) {
-  switch (type) {
-    case TensorType::F32:
-    case TensorType::F16:
-    case TensorType::BF16:
-    case TensorType::Q4_0:
-    case TensorType::Q4_1:
-    case TensorType::Q5_0:
-    case TensorType::Q5_1:
-    case TensorType::Q8_0:
-    case TensorType::Q4_K:
-    case TensorType::Q5_K:
-    case TensorType::Q6_K:
-    case TensorType::MXFP4: return true;
-    case TensorType::I64: break;
-  }
-  return false;
-}
-
 /// Why the kernels cannot run this model; empty: they can.
 std::string unsupported(const Model& model) {
   const Config& c = model.config();
@@ -67,15 +48,6 @@ std::string unsupported(const Model& model) {
     return "its experts are too many for the Metal kernels";
   if (c.rope_length != c.head_length) return "its heads turn in part only";
   if (u32(c.head_length) > gpu::kMaxHeadLength) return "its heads are too long for the Metal kernels";
-  std::vector<const Matrix*> matrices = {&model.embedding(), &model.output()};
-  for (const Layer& layer : model.layers()) {
-    matrices.insert(matrices.end(),
-                    {&layer.q, &layer.k, &layer.v, &layer.attention_output, &layer.gate, &layer.up, &layer.down});
-    if (c.experts > 0) matrices.push_back(&layer.router);
-  }
-  for (const Matrix* matrix : matrices)
-    if (!kernels_know(matrix->type))
-      return std::string("there is no Metal kernel for tensors of type ") + type_traits(matrix->type)->name;
   return "";
 }
 

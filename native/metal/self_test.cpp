@@ -8,6 +8,7 @@
 
 #include "../core/dequantize.h"
 #include "../core/error.h"
+#include "../core/floats.h"
 #include "../core/kv_blocks.h"
 #include "../core/random.h"
 #include "../core/sampler.h"
@@ -80,7 +81,7 @@ class Bench {
     Matrix matrix;
   };
   Weights weights(TensorType type, int64_t rows, int columns) {
-    const TypeTraits& traits = *type_traits(type);
+    const TypeTraits& traits = type_traits(type);
     const size_t row_bytes =
         static_cast<size_t>((columns + traits.block - 1) / traits.block) * static_cast<size_t>(traits.block_bytes);
     Memory memory = buffer(row_bytes * static_cast<size_t>(rows));
@@ -94,14 +95,14 @@ class Bench {
       }
       for (size_t i = 0; i < memory.bytes; i += static_cast<size_t>(traits.block_bytes)) {
         if (type == TensorType::MXFP4) data[i] = static_cast<uint8_t>(random.integer(122, 126));
-        else if (traits.block > 1) {
+        else if (is_quantised(type)) {
           // Scales and minimums that make weights of at most about 1.
-          const int high = traits.block == 256 ? 0x10 : 0x20, first = type == TensorType::Q6_K ? 208 : 0;
-          const bool minimum = type == TensorType::Q4_1 || type == TensorType::Q5_1 || type == TensorType::Q4_K ||
-                               type == TensorType::Q5_K;
-          for (int at = first; at <= first + (minimum ? 2 : 0); at += 2)
-            data[i + static_cast<size_t>(at)] = 0,
-                     data[i + static_cast<size_t>(at) + 1] = static_cast<uint8_t>(random.integer(high - 4, high));
+          const int high = traits.block == 256 ? 0x10 : 0x20;
+          for (const int at : {traits.scale_at, traits.minimum_at})
+            if (at >= 0) {
+              data[i + static_cast<size_t>(at)] = 0;
+              data[i + static_cast<size_t>(at) + 1] = static_cast<uint8_t>(random.integer(high - 4, high));
+            }
         }
         // Halves below 2, of either sign, without a hint of infinity.
         else
@@ -209,7 +210,7 @@ Dot dot(const Matrix& matrix, int64_t row, const float* x, std::vector<float>& s
   return out;
 }
 
-const char* name_of(TensorType type) { return type_traits(type)->name; }
+const char* name_of(TensorType type) { return type_traits(type).name; }
 std::string suffix(int columns) { return "_c" + std::to_string(columns); }
 std::string rows_text(int rows) { return rows == 1 ? "1 row" : std::to_string(rows) + " rows"; }
 
@@ -280,26 +281,29 @@ void test_linear(Bench& bench) {
     int rows, outputs;
     bool bias, residual, matrices = false;
   };
-  const Case cases[] = {{TensorType::Q8_0, 1, s.E, true, true},
-                        {TensorType::Q8_0, 2, s.E, true, false},
-                        {TensorType::Q8_0, 4, s.E, false, false},
-                        {TensorType::Q8_0, 20, s.E, true, true},
-                        {TensorType::Q8_0, 1, s.V, false, false},
-                        {TensorType::F32, 3, s.X + 1, true, false},
-                        {TensorType::F16, 1, s.E, false, true},
-                        {TensorType::BF16, 8, s.E, true, false},
-                        {TensorType::MXFP4, 1, s.E, false, false},
-                        {TensorType::Q8_0, 40, s.E, true, true, true},
-                        {TensorType::F16, 33, s.E - 3, false, false, true},
-                        {TensorType::Q4_K, 1, s.E, false, true},
-                        {TensorType::Q6_K, 1, s.E, false, true},
-                        {TensorType::Q5_K, 2, s.E, false, false},
-                        {TensorType::Q4_0, 1, s.E, false, false},
-                        {TensorType::Q4_1, 3, s.E, false, false},
-                        {TensorType::Q5_0, 1, s.E, false, false},
-                        {TensorType::Q5_1, 2, s.E, false, false},
-                        {TensorType::Q4_K, 20, s.E, false, true},
-                        {TensorType::Q4_K, 40, s.E, false, true, true}};
+  std::vector<Case> cases = {{TensorType::Q8_0, 1, s.E, true, true},
+                             {TensorType::Q8_0, 2, s.E, true, false},
+                             {TensorType::Q8_0, 4, s.E, false, false},
+                             {TensorType::Q8_0, 20, s.E, true, true},
+                             {TensorType::Q8_0, 1, s.V, false, false},
+                             {TensorType::F32, 3, s.X + 1, true, false},
+                             {TensorType::F16, 1, s.E, false, true},
+                             {TensorType::BF16, 8, s.E, true, false},
+                             {TensorType::MXFP4, 1, s.E, false, false},
+                             {TensorType::Q8_0, 40, s.E, true, true, true},
+                             {TensorType::F16, 33, s.E - 3, false, false, true},
+                             {TensorType::Q4_K, 1, s.E, false, true},
+                             {TensorType::Q6_K, 1, s.E, false, true},
+                             {TensorType::Q5_K, 2, s.E, false, false},
+                             {TensorType::Q4_0, 1, s.E, false, false},
+                             {TensorType::Q4_1, 3, s.E, false, false},
+                             {TensorType::Q5_0, 1, s.E, false, false},
+                             {TensorType::Q5_1, 2, s.E, false, false},
+                             {TensorType::Q4_K, 20, s.E, false, true},
+                             {TensorType::Q4_K, 40, s.E, false, true, true}};
+  for (const TensorType type : kMatrixTypes)
+    if (std::none_of(cases.begin(), cases.end(), [&](const Case& c) { return c.type == type; }))
+      cases.push_back({type, 1, s.E, false, false});
   for (const Case& c : cases) {
     if (bench.stopped()) return;
     const int width = s.H * s.D;

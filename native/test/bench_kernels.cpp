@@ -26,6 +26,8 @@
 #endif
 
 using namespace hearth::cpu;
+using hearth::TensorType;
+using hearth::type_traits;
 
 namespace {
 
@@ -86,12 +88,10 @@ struct Job {
   }
 };
 
-constexpr const char* kNames[kFormats] = {"MXFP4", "Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q4_K", "Q5_K", "Q6_K"};
-
 /// Matrices of one quantised type and layout, and the columns that go through them.
 struct QuantBench {
   const Kernels& kernels;
-  Format format;
+  TensorType type;
   bool repacked;
   int threads;
   int blocks = kWidth / kBlock;
@@ -99,24 +99,24 @@ struct QuantBench {
   uint8_t* weights = nullptr;
   int next = 0;
 
-  QuantBench(const Kernels& k, Format weight_format, bool packed, int thread_count)
-      : kernels(k), format(weight_format), repacked(packed), threads(thread_count) {
-    const Unit unit = unit_of(format);
+  QuantBench(const Kernels& k, TensorType weight_type, bool packed, int thread_count)
+      : kernels(k), type(weight_type), repacked(packed), threads(thread_count) {
+    const Unit unit = unit_of(type);
     blocks = blocks / unit.blocks * unit.blocks;
     row_bytes = static_cast<size_t>(blocks / unit.blocks) * unit.bytes;
     std::vector<uint8_t> matrix(row_bytes * kWidth);
     for (uint8_t& byte : matrix) byte = static_cast<uint8_t>(random_bits());
     for (size_t i = 0; i < matrix.size(); i += unit.bytes) {
-      if (format == Format::mxfp4) matrix[i] = static_cast<uint8_t>(114 + random_bits() % 8);
-      else if (format == Format::q6_k) matrix[i + 209] = 0x14;
-      else matrix[i + 1] = matrix[i + 3] = 0x14;
+      if (type == TensorType::MXFP4) matrix[i] = static_cast<uint8_t>(114 + random_bits() % 8);
+      for (const int at : {type_traits(type).scale_at, type_traits(type).minimum_at})
+        if (at >= 0) matrix[i + static_cast<size_t>(at) + 1] = 0x14;
     }
-    group_bytes = repacked ? packed_group_bytes(format, blocks) : row_bytes * kGroupRows;
+    group_bytes = repacked ? packed_group_bytes(type, blocks) : row_bytes * kGroupRows;
     matrix_bytes = group_bytes * (kWidth / kGroupRows);
     weights = allocate(matrix_bytes * kMatrices);
     if (repacked) {
       for (size_t group = 0; group < kWidth / kGroupRows; group++)
-        packed_layout(kernels, format)
+        packed_layout(kernels, type)
             .pack(matrix.data() + group * row_bytes * kGroupRows, row_bytes, kGroupRows, blocks,
                   weights + group * group_bytes);
     } else {
@@ -171,13 +171,12 @@ struct QuantBench {
                 .ldy = kWidth,
                 .end = weights + matrix_bytes * kMatrices,
                 .scratch = scratch};
-            (repacked ? packed_layout(kernels, format).group : quant_group(kernels, format))(g);
+            (repacked ? packed_layout(kernels, type).group : quant_group(kernels, type))(g);
           }
       });
     };
-    return {
-        std::string(kNames[static_cast<int>(format)]) + (repacked ? " repacked × " : " × ") + std::to_string(columns),
-        static_cast<double>(matrix_bytes) * count, static_cast<double>(width) * kWidth * columns * count, run};
+    return {std::string(type_traits(type).name) + (repacked ? " repacked × " : " × ") + std::to_string(columns),
+            static_cast<double>(matrix_bytes) * count, static_cast<double>(width) * kWidth * columns * count, run};
   }
 };
 
@@ -193,15 +192,15 @@ Job float_job(const Kernels& kernels, const uint8_t* memory, size_t memory_bytes
     return time_parts(threads, [&](int part) {
       const int groups = rows / kGroupRows, begin = groups * part / threads, end = groups * (part + 1) / threads;
       for (int group = begin; group < end; group++)
-        kernels.group_f16({.weights = memory + static_cast<size_t>(group) * kGroupRows * row_bytes,
-                           .row_bytes = row_bytes,
-                           .rows = kGroupRows,
-                           .k = kWidth,
-                           .x = x.data(),
-                           .ldx = kWidth,
-                           .columns = columns,
-                           .y = y.data() + group * kGroupRows,
-                           .ldy = static_cast<size_t>(rows)});
+        float_group(kernels, TensorType::F16)({.weights = memory + static_cast<size_t>(group) * kGroupRows * row_bytes,
+                                               .row_bytes = row_bytes,
+                                               .rows = kGroupRows,
+                                               .k = kWidth,
+                                               .x = x.data(),
+                                               .ldx = kWidth,
+                                               .columns = columns,
+                                               .y = y.data() + group * kGroupRows,
+                                               .ldy = static_cast<size_t>(rows)});
     });
   };
   return {"F16 × " + std::to_string(columns), static_cast<double>(rows) * static_cast<double>(row_bytes),
@@ -280,13 +279,13 @@ int main(int count, char** arguments) {
   }
   const std::string wanted = count > 4 ? arguments[4] : "";
   std::vector<std::unique_ptr<QuantBench>> quantised;
-  for (int f = 0; f < kFormats; f++)
+  for (const TensorType type : hearth::kQuantisedTypes)
     for (const bool repacked : {false, true}) {
-      if (repacked && !packed_layout(*kernels, static_cast<Format>(f)).pack) continue;
+      if (repacked && !packed_layout(*kernels, type).pack) continue;
       // More than 250 MB each: only those that have a job.
-      const std::string name = std::string(kNames[f]) + (repacked ? " repacked" : "");
+      const std::string name = std::string(type_traits(type).name) + (repacked ? " repacked" : "");
       if (name.find(wanted.substr(0, wanted.find(" × "))) == std::string::npos) continue;
-      quantised.push_back(std::make_unique<QuantBench>(*kernels, static_cast<Format>(f), repacked, threads));
+      quantised.push_back(std::make_unique<QuantBench>(*kernels, type, repacked, threads));
     }
   constexpr size_t memory_bytes = size_t{256} << 20;
   uint8_t* halves = allocate(memory_bytes);

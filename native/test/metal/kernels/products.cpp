@@ -20,7 +20,8 @@ msl::Size3 grid(uint32_t count) {
 }  // namespace
 
 KERNEL_TEST(embed) {
-  for (const auto& [type, name, block, bytes, scales] : kTypes)
+  for (const TensorType type : kMatrixTypes) {
+    const int block = type_traits(type).block;
     for (const uint32_t width : block == 256  ? std::vector<uint32_t>{256, 768}
                                 : block == 32 ? std::vector<uint32_t>{32, 96, 2880}
                                               : std::vector<uint32_t>{7, 2880}) {
@@ -43,24 +44,26 @@ KERNEL_TEST(embed) {
           .run({static_cast<uint32_t>(tokens.size()), 1, 1}, {64, 1, 1});
       for (float& value : x) value += 0.0f;
       for (float& value : want) value += 0.0f;
-      expect_same_rows(name, x, want, tokens.size(), width);
+      expect_same_rows(type_name(type), x, want, tokens.size(), width);
     }
+  }
 }
 
 KERNEL_TEST(quantised_values) {
   // Scales and minimums of every size and sign, subnormal ones too, with every code: what core/dequantize.h makes of them, bit for bit.
-  for (const TypeInfo& info : kTypes) {
-    if (info.block == 1 || info.type == TensorType::MXFP4) continue;
-    const uint32_t width = static_cast<uint32_t>(info.block), rows = all_sizes() ? 400 : 3;
-    Weights table(info.type, rows, info.block);
+  for (const TensorType type : kQuantisedTypes) {
+    if (type == TensorType::MXFP4) continue;
+    const TypeTraits& traits = type_traits(type);
+    const uint32_t width = static_cast<uint32_t>(traits.block), rows = all_sizes() ? 400 : 3;
+    Weights table(type, rows, traits.block);
     std::vector<uint32_t> tokens;
     std::vector<float> want;
     for (uint32_t r = 0; r < rows; r++) {
-      for (const int at : info.scales)
+      for (const int at : {traits.scale_at, traits.minimum_at})
         if (at >= 0) {
           uint16_t half = static_cast<uint16_t>(generator()());
           if ((half & 0x7c00) == 0x7c00) half &= 0x83ff;
-          memcpy(&table.memory[r * info.bytes + static_cast<size_t>(at)], &half, 2);
+          memcpy(&table.memory[r * static_cast<uint32_t>(traits.block_bytes) + static_cast<size_t>(at)], &half, 2);
         }
       tokens.push_back(r);
       const auto row = table.row(r);
@@ -69,7 +72,7 @@ KERNEL_TEST(quantised_values) {
     auto x = unset<float>(want.size());
     Launch("embed")
         .constant(0, width)
-        .constant(1, id(info.type))
+        .constant(1, id(type))
         .bytes(0, EmbedArgs{width})
         .read(1, table.data(), table.bytes())
         .read(2, tokens)
@@ -77,7 +80,7 @@ KERNEL_TEST(quantised_values) {
         .bytes(30, kGo)
         .run({rows, 1, 1}, {32, 1, 1});
     for (size_t i = 0; i < x.size(); i++) x[i] += 0.0f, want[i] += 0.0f;  // no negative zero
-    expect_same(info.name, x, want);
+    expect_same(type_name(type), x, want);
   }
 }
 
@@ -204,7 +207,8 @@ void check_linear(const LinearCase& c) {
 }  // namespace
 
 KERNEL_TEST(linear) {
-  for (const auto& [type, name, block, bytes, scales] : kTypes) {
+  for (const TensorType type : kMatrixTypes) {
+    const int block = type_traits(type).block;
     const bool odd = block == 1;
     if (!all_sizes()) {
       check_linear({type, odd ? 45u : block == 32 ? 96u : 256u, 6, 3, true, true});

@@ -8,17 +8,12 @@ namespace hearth::test {
 
 const uint32_t kGo = 0;
 
-const TypeInfo& info_of(TensorType type) {
-  for (const TypeInfo& info : kTypes)
-    if (info.type == type) return info;
-  abort();
-}
-
 Weights::Weights(TensorType type, int64_t rows, int columns, float scale, size_t from) : shift(from) {
   auto& random = generator();
   const size_t n = static_cast<size_t>(columns);
-  const TypeInfo& info = info_of(type);
-  const size_t row_bytes = n / static_cast<size_t>(info.block) * info.bytes;
+  const TypeTraits& traits = type_traits(type);
+  const auto block_bytes = static_cast<size_t>(traits.block_bytes);
+  const size_t row_bytes = n / static_cast<size_t>(traits.block) * block_bytes;
   memory.resize(shift + row_bytes * static_cast<size_t>(rows));
   uint8_t* to = memory.data() + shift;
   const auto half_bits = [](float value) {
@@ -31,13 +26,13 @@ Weights::Weights(TensorType type, int64_t rows, int columns, float scale, size_t
   std::normal_distribution<float> normal(0.0f, scale);
   if (is_quantised(type)) {
     const int exponent = 127 + static_cast<int>(std::lround(std::log2(scale)));
-    for (uint8_t* end = memory.data() + memory.size(); to < end; to += info.bytes) {
-      for (size_t i = 0; i < info.bytes; i++) to[i] = static_cast<uint8_t>(random());
+    for (uint8_t* end = memory.data() + memory.size(); to < end; to += block_bytes) {
+      for (size_t i = 0; i < block_bytes; i++) to[i] = static_cast<uint8_t>(random());
       if (type == TensorType::MXFP4) to[0] = static_cast<uint8_t>(exponent - 4 + static_cast<int>(random() % 5));
       // K-quants multiply by a scale of 6 or 7 bits once more.
-      for (const int at : info.scales)
+      for (const int at : {traits.scale_at, traits.minimum_at})
         if (at >= 0) {
-          const uint16_t d = half_bits((std::fabs(normal(random)) / 64 + scale / 256) / (info.block == 256 ? 32 : 1));
+          const uint16_t d = half_bits((std::fabs(normal(random)) / 64 + scale / 256) / (traits.block == 256 ? 32 : 1));
           memcpy(to + at, &d, 2);
         }
     }

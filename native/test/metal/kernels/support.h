@@ -13,28 +13,11 @@ namespace hearth::test {
 
 using gpu::activation_stride;
 
-/// A weight type: elements that are stored together, their bytes, and where in them the F16 scales lie (−1: nowhere).
-struct TypeInfo {
-  TensorType type;
-  const char* name;
-  int block;
-  size_t bytes;
-  int scales[2];
-};
-constexpr TypeInfo kTypes[] = {
-    {TensorType::MXFP4, "MXFP4", 32, 17, {-1, -1}}, {TensorType::Q8_0, "Q8_0", 32, 34, {0, -1}},
-    {TensorType::F16, "F16", 1, 2, {-1, -1}},       {TensorType::BF16, "BF16", 1, 2, {-1, -1}},
-    {TensorType::F32, "F32", 1, 4, {-1, -1}},       {TensorType::Q4_0, "Q4_0", 32, 18, {0, -1}},
-    {TensorType::Q4_1, "Q4_1", 32, 20, {0, 2}},     {TensorType::Q5_0, "Q5_0", 32, 22, {0, -1}},
-    {TensorType::Q5_1, "Q5_1", 32, 24, {0, 2}},     {TensorType::Q4_K, "Q4_K", 256, 144, {0, 2}},
-    {TensorType::Q5_K, "Q5_K", 256, 176, {0, 2}},   {TensorType::Q6_K, "Q6_K", 256, 210, {208, -1}}};
-const TypeInfo& info_of(TensorType type);
 /// What the address of a tensor of this type must be a multiple of, and is not a multiple of twice that in tests.
 inline size_t alignment_of(TensorType type) {
   return type == TensorType::F32 || type == TensorType::Q4_K || type == TensorType::Q5_K ? 4 : 2;
 }
-inline bool is_quantised(TensorType type) { return info_of(type).block > 1; }
-inline const char* type_name(TensorType type) { return info_of(type).name; }
+inline const char* type_name(TensorType type) { return type_traits(type).name; }
 
 /// A type as kernels' constants name it.
 inline uint32_t id(TensorType type) { return static_cast<uint32_t>(type); }
