@@ -1,5 +1,6 @@
 // `hearth synth`: writes a model with random weights.
-import { architectures, type MatrixType, type ModelShape, matrixTypes, ropeScalings } from '../synth/architecture';
+import { type MatrixType, matrixTypes } from '../gguf/tensor-types';
+import { architectures, type ModelShape, ropeScalings } from '../synth/architecture';
 import { type PresetName, presets } from '../synth/presets';
 import { isSynthesized, synthesize } from '../synth/synthesize';
 import {

@@ -4,7 +4,8 @@
 import path from 'node:path';
 import { type OutputTarget, outputTarget } from '../files/output-file';
 import { stringTable } from '../gguf/string-table';
-import { GgufFile, type TensorType, tensorBytes } from '../gguf/writer';
+import type { TensorType } from '../gguf/tensor-types';
+import { GgufFile, tensorBytes } from '../gguf/writer';
 import { addSizes, architectureOf, readSizes } from './architectures';
 import { checkLoads } from './check';
 import { checkKeys } from './config-keys';

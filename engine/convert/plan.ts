@@ -1,6 +1,7 @@
 // What a conversion will write, and from what: the GGUF's tensors and the jobs that fill them. Everything is checked while the
 // plan is made, so that a folder that cannot be converted is refused before a byte is written.
-import { type GgufFile, type GgufValue, type TensorShape, type TensorType, tensorTypes } from '../gguf/writer';
+import { type TensorType, tensorTypes } from '../gguf/tensor-types';
+import type { GgufFile, GgufValue, TensorShape } from '../gguf/writer';
 import { decodeFloats, encodeFloats, type FloatType, isFloatType, repackMxfp4, type WeightType } from './rows';
 import { elementBytes, readTensor, type SafeTensor, type SafetensorsFolder, shown } from './safetensors';
 

@@ -1,6 +1,6 @@
 // Rows of weights from one number format into another. All of it works on buffers the caller keeps, so that converting a file
 // of any size makes no garbage.
-import type { TensorType } from '../gguf/writer';
+import type { TensorType } from '../gguf/tensor-types';
 import { fromHalf, toHalf } from '../synth/floats';
 
 /** Formats weights are read in. */

@@ -4,26 +4,9 @@ import { type FileHandle, statfs } from 'node:fs/promises';
 import path from 'node:path';
 import type { StringTable } from '../../native/index';
 import { type OutputTarget, outputTarget, PartialFile } from '../files/output-file';
+import { type TensorType, tensorTypes } from './tensor-types';
 
 export const ALIGNMENT = 32;
-
-/** Tensor types that can be written: ggml's number, and bytes per block of values. */
-export const tensorTypes = {
-	F32: { id: 0, blockValues: 1, blockBytes: 4 },
-	F16: { id: 1, blockValues: 1, blockBytes: 2 },
-	Q4_0: { id: 2, blockValues: 32, blockBytes: 18 },
-	Q4_1: { id: 3, blockValues: 32, blockBytes: 20 },
-	Q5_0: { id: 6, blockValues: 32, blockBytes: 22 },
-	Q5_1: { id: 7, blockValues: 32, blockBytes: 24 },
-	Q8_0: { id: 8, blockValues: 32, blockBytes: 34 },
-	Q4_K: { id: 12, blockValues: 256, blockBytes: 144 },
-	Q5_K: { id: 13, blockValues: 256, blockBytes: 176 },
-	Q6_K: { id: 14, blockValues: 256, blockBytes: 210 },
-	I64: { id: 27, blockValues: 1, blockBytes: 8 },
-	BF16: { id: 30, blockValues: 1, blockBytes: 2 },
-	MXFP4: { id: 39, blockValues: 32, blockBytes: 17 },
-} as const;
-export type TensorType = keyof typeof tensorTypes;
 
 export type GgufValue =
 	| { type: 'u32' | 'i32' | 'f32' | 'u64'; value: number }

@@ -1,5 +1,6 @@
 // Which models this version can run: what finding, the catalogue, `hearth info` and loading go by.
 import type { GgufHeader, MetadataValue } from '../../native/index';
+import { matrixTypes } from '../gguf/tensor-types';
 import { quote } from '../quote';
 import { CONTROL_NAMES } from '../tokenizer/control-names';
 import { PRE_TOKENIZER_NAMES } from '../tokenizer/pre-tokenizer';
@@ -7,19 +8,16 @@ import { PRE_TOKENIZER_NAMES } from '../tokenizer/pre-tokenizer';
 /** What the native core is told of the vocabularies that can be read, to say of a header whether its model could be opened. */
 export const VOCABULARY_RULES = { preTokenizers: PRE_TOKENIZER_NAMES, controlNames: CONTROL_NAMES };
 
-/** Tensor types of weight matrices that the native core computes with: `Model::matrix` of native/core/model.cpp. */
-const MATRIX_TYPES = 'MXFP4 Q8_0 Q6_K Q5_K Q4_K Q5_1 Q5_0 Q4_1 Q4_0 F16 BF16 F32'.split(' ');
-
 /**
  * Architectures and the tensor types of their weight matrices. native/core/model.cpp (`kArchitectures`) has the last word when a
  * model is loaded; this says the same without loading one, and a test holds the two together.
  */
 export const SUPPORTED: Readonly<Record<string, readonly string[]>> = {
-	'gpt-oss': MATRIX_TYPES,
-	llama: MATRIX_TYPES,
-	qwen2: MATRIX_TYPES,
-	qwen3: MATRIX_TYPES,
-	qwen3moe: MATRIX_TYPES,
+	'gpt-oss': matrixTypes,
+	llama: matrixTypes,
+	qwen2: matrixTypes,
+	qwen3: matrixTypes,
+	qwen3moe: matrixTypes,
 };
 
 /** What a GGUF's header says about what it is. */

@@ -1,13 +1,7 @@
 // The architectures as a GGUF holds them: sizes, metadata and tensors, by llama.cpp's names.
-import { type GgufTensor, type GgufValue, type TensorType, tensorTypes } from '../gguf/writer';
+import { type MatrixType, type TensorType, tensorTypes } from '../gguf/tensor-types';
+import type { GgufTensor, GgufValue } from '../gguf/writer';
 import type { Vocabulary } from './vocabulary';
-
-/** What a weight matrix can be. */
-export const matrixTypes = [
-	...(['F32', 'F16', 'BF16', 'Q8_0', 'MXFP4'] as const),
-	...(['Q4_0', 'Q4_1', 'Q5_0', 'Q5_1', 'Q4_K', 'Q5_K', 'Q6_K'] as const),
-] satisfies TensorType[];
-export type MatrixType = (typeof matrixTypes)[number];
 
 export const architectures = ['gpt-oss', 'llama', 'qwen2', 'qwen3', 'qwen3moe'] as const;
 type ArchitectureName = (typeof architectures)[number];

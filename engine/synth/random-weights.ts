@@ -1,6 +1,7 @@
 // Random weights with the statistics of a trained model: activations keep their size through the layers, the router decides
 // clearly, attention is neither flat nor a spike. Each chunk has its own stream, so no chunk depends on another.
-import { type GgufTensor, type TensorType, tensorBytes, tensorTypes } from '../gguf/writer';
+import { type TensorTraits, type TensorType, tensorTypes } from '../gguf/tensor-types';
+import { type GgufTensor, tensorBytes } from '../gguf/writer';
 import { llama3Divisors, type TensorPlan, type TensorRole } from './architecture';
 import { toBfloat16, toHalf } from './floats';
 import { fillRandom, NORMAL_BITS, normalTable } from './random';
@@ -13,26 +14,19 @@ const MXFP4_RMS = 2.926;
 const INT8_RMS = 73.9;
 
 /**
- * Of types that are integers times a scale, plus or minus a minimum: where a block's F16s lie, the root mean square of random
- * integers (with a minimum: of their distance from what it takes away), and the minimum over the scale.
+ * Of types that are integers times an F16 scale, plus or minus a minimum: the root mean square of random integers (with a
+ * minimum: of their distance from what it takes away), and the minimum over the scale.
  */
 const integerTypes = {
-	Q4_0: { scaleAt: 0, rms: 4.64 },
-	Q4_1: { scaleAt: 0, rms: 4.61, minimumAt: 2, ratio: -7.5 },
-	Q5_0: { scaleAt: 0, rms: 9.25 },
-	Q5_1: { scaleAt: 0, rms: 9.23, minimumAt: 2, ratio: -15.5 },
-	// Random scales and minima of 6 bits, and scales of 8.
-	Q4_K: { scaleAt: 0, rms: 258, minimumAt: 2, ratio: 7.5 },
-	Q5_K: { scaleAt: 0, rms: 527, minimumAt: 2, ratio: 15.5 },
-	Q6_K: { scaleAt: 208, rms: 1366 },
-} satisfies Partial<Record<TensorType, IntegerType>>;
-
-interface IntegerType {
-	scaleAt: number;
-	rms: number;
-	minimumAt?: number;
-	ratio?: number;
-}
+	Q4_0: { rms: 4.64 },
+	Q4_1: { rms: 4.61, ratio: -7.5 },
+	Q5_0: { rms: 9.25 },
+	Q5_1: { rms: 9.23, ratio: -15.5 },
+	// Their scales and minima have 6 random bits, and the scales of Q6_K 8.
+	Q4_K: { rms: 258, ratio: 7.5 },
+	Q5_K: { rms: 527, ratio: 15.5 },
+	Q6_K: { rms: 1366 },
+} satisfies Partial<Record<TensorType, { rms: number; ratio?: number }>>;
 
 /** A tensor of the plan, filled from the seed. */
 export function randomTensor(plan: TensorPlan, seed: number): GgufTensor {
@@ -89,7 +83,7 @@ function* randomChunks(
 
 /** How a chunk of this type is filled from the random stream of a label. */
 function shapeOf(type: TensorType, mean: number, deviation: number) {
-	const { blockBytes } = tensorTypes[type];
+	const { blockBytes, scaleAt = 0, minimumAt }: TensorTraits = tensorTypes[type];
 	switch (type) {
 		case 'MXFP4': {
 			const exponent = 127 + Math.round(Math.log2(deviation / MXFP4_RMS));
@@ -113,31 +107,6 @@ function shapeOf(type: TensorType, mean: number, deviation: number) {
 				}
 			};
 		}
-		case 'Q4_0':
-		case 'Q4_1':
-		case 'Q5_0':
-		case 'Q5_1':
-		case 'Q4_K':
-		case 'Q5_K':
-		case 'Q6_K': {
-			const { scaleAt, rms, minimumAt, ratio }: IntegerType = integerTypes[type];
-			return (words: Uint32Array, seed: number, label: string) => {
-				fillRandom(words, seed, label);
-				const out = new Uint8Array(words.buffer, 0, 4 * words.length);
-				const half = (at: number, value: number) => {
-					const bits = toHalf(value);
-					out[at] = bits;
-					out[at + 1] = bits >>> 8;
-				};
-				for (let at = 0; at + blockBytes <= out.length; at += blockBytes) {
-					const bits = out[at + scaleAt]!;
-					const size = ([0.75, 1, 1, 1.25][bits & 3]! * deviation) / rms;
-					// Without a minimum the integers reach one further down than up: scales of either sign balance that.
-					half(at + scaleAt, ratio === undefined && bits & 4 ? -size : size);
-					if (minimumAt !== undefined) half(at + minimumAt, size * ratio!);
-				}
-			};
-		}
 		case 'F32': {
 			const table = new Uint32Array(Float32Array.from(normalTable, (value) => mean + deviation * value).buffer);
 			return (words: Uint32Array, seed: number, label: string) => {
@@ -157,6 +126,25 @@ function shapeOf(type: TensorType, mean: number, deviation: number) {
 				for (let i = 0; i < words.length; i++) {
 					const word = words[i]!;
 					words[i] = table[word >>> (32 - NORMAL_BITS)]! | (table[word & mask]! << 16);
+				}
+			};
+		}
+		default: {
+			const { rms, ratio }: { rms: number; ratio?: number } = integerTypes[type];
+			return (words: Uint32Array, seed: number, label: string) => {
+				fillRandom(words, seed, label);
+				const out = new Uint8Array(words.buffer, 0, 4 * words.length);
+				const half = (at: number, value: number) => {
+					const bits = toHalf(value);
+					out[at] = bits;
+					out[at + 1] = bits >>> 8;
+				};
+				for (let at = 0; at + blockBytes <= out.length; at += blockBytes) {
+					const bits = out[at + scaleAt]!;
+					const size = ([0.75, 1, 1, 1.25][bits & 3]! * deviation) / rms;
+					// Without a minimum the integers reach one further down than up: scales of either sign balance that.
+					half(at + scaleAt, ratio === undefined && bits & 4 ? -size : size);
+					if (minimumAt !== undefined) half(at + minimumAt, size * ratio!);
 				}
 			};
 		}

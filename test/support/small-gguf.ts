@@ -1,6 +1,7 @@
 // Small models without weights but zeros, changed in one thing: for tests of what is read of a header.
 import path from 'node:path';
-import { type GgufValue, type TensorType, writeGguf } from '../../engine/gguf/writer';
+import type { TensorType } from '../../engine/gguf/tensor-types';
+import { type GgufValue, writeGguf } from '../../engine/gguf/writer';
 import { type ModelShape, metadataOf, planTensors } from '../../engine/synth/architecture';
 import { trainedVocabulary } from '../../engine/synth/vocabulary';
 

@@ -4,13 +4,14 @@ import { copyFileSync, mkdirSync, readFileSync, truncateSync, writeFileSync } fr
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { stringTable } from '../../../engine/gguf/string-table';
+import { type MatrixType, matrixTypes } from '../../../engine/gguf/tensor-types';
 import { openModel } from '../../../engine/loading/open-model';
 import { describeModel } from '../../../engine/models/describe';
 import { ModelFinder } from '../../../engine/models/find';
 import { readHeader } from '../../../engine/models/header';
 import { SUPPORTED } from '../../../engine/models/supported';
 import { DEFAULT_SETTINGS } from '../../../engine/server/settings';
-import { architectures, type MatrixType, type ModelShape, matrixTypes } from '../../../engine/synth/architecture';
+import { architectures, type ModelShape } from '../../../engine/synth/architecture';
 import { PRE_TOKENIZER_NAMES } from '../../../engine/tokenizer/pre-tokenizer';
 import { Tokenizer, TokenType } from '../../../engine/tokenizer/tokenizer';
 import { headerFields } from '../../support/gguf-fields';

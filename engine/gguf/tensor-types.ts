@@ -1,0 +1,37 @@
+// The types of tensors that are written, and which of them a matrix may have.
+
+/**
+ * Rows of native/core/tensor_type_table.h, which is the one table of types: ggml's id, values and bytes of a block, and where in a
+ * block its F16 scale and minimum lie. A test compares them. They stand here again for the compiler, which checks by them that
+ * nothing forgets a type.
+ */
+export const tensorTypes = {
+	MXFP4: { id: 39, blockValues: 32, blockBytes: 17 },
+	Q4_0: { id: 2, blockValues: 32, blockBytes: 18, scaleAt: 0 },
+	Q4_1: { id: 3, blockValues: 32, blockBytes: 20, scaleAt: 0, minimumAt: 2 },
+	Q5_0: { id: 6, blockValues: 32, blockBytes: 22, scaleAt: 0 },
+	Q5_1: { id: 7, blockValues: 32, blockBytes: 24, scaleAt: 0, minimumAt: 2 },
+	Q8_0: { id: 8, blockValues: 32, blockBytes: 34, scaleAt: 0 },
+	Q4_K: { id: 12, blockValues: 256, blockBytes: 144, scaleAt: 0, minimumAt: 2 },
+	Q5_K: { id: 13, blockValues: 256, blockBytes: 176, scaleAt: 0, minimumAt: 2 },
+	Q6_K: { id: 14, blockValues: 256, blockBytes: 210, scaleAt: 208 },
+	F16: { id: 1, blockValues: 1, blockBytes: 2 },
+	BF16: { id: 30, blockValues: 1, blockBytes: 2 },
+	F32: { id: 0, blockValues: 1, blockBytes: 4 },
+	I64: { id: 27, blockValues: 1, blockBytes: 8 },
+} as const satisfies Record<string, TensorTraits>;
+
+export interface TensorTraits {
+	id: number;
+	blockValues: number;
+	blockBytes: number;
+	scaleAt?: number;
+	minimumAt?: number;
+}
+export type TensorType = keyof typeof tensorTypes;
+
+/** The types that the native core multiplies matrices of, which are all but the one of draft heads' token ids. */
+export type MatrixType = Exclude<TensorType, 'I64'>;
+export const matrixTypes = (Object.keys(tensorTypes) as TensorType[]).filter(
+	(type): type is MatrixType => type !== 'I64',
+);
