@@ -2,7 +2,7 @@
 // nothing but that script, its style sheet and font. No VS Code in here.
 import { randomBytes } from 'node:crypto';
 
-export interface PageOptions {
+interface PageOptions {
 	title: string;
 	/** `webview.cspSource` */
 	cspSource: string;

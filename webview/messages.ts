@@ -24,7 +24,7 @@ export interface Attachment {
 	languageId: string;
 }
 
-export interface ChatStats {
+interface ChatStats {
 	decodeTokensPerSecond: number;
 	firstTokenMilliseconds: number;
 	milliseconds: number;

@@ -21,7 +21,7 @@ export interface Conversation {
 	parts(dropped: number): readonly PromptPart[] | Promise<readonly PromptPart[]>;
 }
 
-export interface Room {
+interface Room {
 	/** Turns that are left out already. */
 	dropped: number;
 	/** Tokens a prompt may have. */

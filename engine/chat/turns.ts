@@ -4,7 +4,7 @@ import { type Attachment, attachedLength, withAttachments } from './attachments'
 import type { ChatMessage } from './messages';
 
 /** A turn, whose text is put together when it is first asked for, and the index of its first message in the conversation. */
-export interface ConversationTurn extends Pick<ChatTurn, 'role'> {
+interface ConversationTurn extends Pick<ChatTurn, 'role'> {
 	message: number;
 	/** Characters of its text, but for what joins its parts. */
 	length: number;

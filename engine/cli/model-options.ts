@@ -4,7 +4,7 @@ import type { OpenOptions } from '../loading/open-model';
 import { SETTINGS } from '../settings';
 import { choiceOption, integerOption } from './command';
 
-export const CACHE_TYPES = [...SETTINGS.cacheType.choices, 'f32'] as const satisfies CacheType[];
+const CACHE_TYPES = [...SETTINGS.cacheType.choices, 'f32'] as const satisfies CacheType[];
 
 export const MODEL_OPTIONS = {
 	threads: { type: 'string' },

@@ -41,10 +41,6 @@ export class SuggestionCache {
 		this.#entries.push(found);
 		return remainder(found, key);
 	}
-
-	clear(): void {
-		this.#entries = [];
-	}
 }
 
 function remainder(entry: Stored, key: SuggestionKey): Suggestion | undefined {

@@ -9,7 +9,7 @@ import { fitOf, type MemorySettings, type ModelSizes, needWith } from './memory-
 import { whyUnsupported } from './supported';
 
 /** A file to fetch. */
-export interface CatalogueFile {
+interface CatalogueFile {
 	url: string;
 	bytes?: number;
 	/** Lower-case hexadecimal. */

@@ -34,7 +34,7 @@ interface Candidate {
 	partCount: number;
 }
 
-export interface FindOptions {
+interface FindOptions {
 	places: readonly Place[];
 	settings: MemorySettings;
 	memory: MachineMemory;

@@ -22,7 +22,7 @@ export class LockedError extends Error {
 	override name = 'LockedError';
 }
 
-export interface LockOptions {
+interface LockOptions {
 	/** Ends the wait where it has to be found out whether the lock's owner lives. */
 	signal?: AbortSignal;
 	/** For tests: how long that wait is, in milliseconds. */

@@ -51,7 +51,7 @@ export interface ModelSizes {
 	contextLength: number;
 }
 
-export interface CacheChoice {
+interface CacheChoice {
 	/** Positions the KV cache holds. */
 	cacheTokens: number;
 	cacheType: EngineSettings['cacheType'];
@@ -82,7 +82,7 @@ export function cacheBytesPerToken(sizes: ModelSizes, type: EngineSettings['cach
 }
 
 /** What a model of these sizes takes with such a cache. */
-export function memoryNeed(sizes: ModelSizes, { cacheTokens, cacheType }: CacheChoice): MemoryNeed {
+function memoryNeed(sizes: ModelSizes, { cacheTokens, cacheType }: CacheChoice): MemoryNeed {
 	const blocks = Math.ceil(cacheTokens / BLOCK_TOKENS);
 	const cacheBytes = blocks * BLOCK_TOKENS * cacheBytesPerToken(sizes, cacheType);
 	const { weightBytes } = sizes;

@@ -57,7 +57,7 @@ export interface Answer {
 	stated: { checksum?: Checksum; bytes?: number };
 }
 
-export interface RequestOptions {
+interface RequestOptions {
 	method?: 'GET' | 'HEAD';
 	/** Sent to every host on the way. */
 	headers?: Record<string, string>;

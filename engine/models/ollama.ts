@@ -3,7 +3,7 @@
 import { readdir, readFile, stat } from 'node:fs/promises';
 import path from 'node:path';
 
-export interface OllamaModel {
+interface OllamaModel {
 	/** As `ollama run` takes it: gpt-oss:20b, user/model:tag. */
 	name: string;
 	file: string;

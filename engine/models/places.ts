@@ -10,7 +10,7 @@ export interface Place {
 	folder: string;
 }
 
-export interface PlaceEnvironment {
+interface PlaceEnvironment {
 	platform: NodeJS.Platform;
 	home: string;
 	variables: Readonly<Record<string, string | undefined>>;

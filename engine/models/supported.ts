@@ -21,7 +21,7 @@ export const SUPPORTED: Readonly<Record<string, readonly string[]>> = {
 };
 
 /** What a GGUF's header says about what it is. */
-export interface ModelKind {
+interface ModelKind {
 	/** `general.architecture` */
 	architecture: string;
 	/** Types of its tensors of two and more dimensions. */

@@ -10,7 +10,7 @@ const [OPEN_LIST, CLOSE_LIST, OPEN_OBJECT, CLOSE_OBJECT] = [0x5b, 0x5d, 0x7b, 0x
 const SHORT_BYTES = 64 * 2 ** 10;
 
 /** Values in a text at most, and how deep they may lie: such a text takes some 100 ms, one without limits takes many seconds. */
-export const MAX_VALUES = 200_000;
+const MAX_VALUES = 200_000;
 export const MAX_DEPTH = 512;
 
 /** Why a JSON text is not to be parsed on a thread that others wait for; undefined: it may be. */

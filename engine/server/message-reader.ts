@@ -11,7 +11,7 @@ import { shapeProblem } from './json-shape';
 /** Bytes of a message at most; such a one is looked through and parsed in some 100 ms, during which no other client is served. */
 export const MAX_MESSAGE_BYTES = 16 * 2 ** 20;
 /** Of all clients' messages that have come in part. */
-export const MAX_PARTIAL_BYTES = 8 * MAX_MESSAGE_BYTES;
+const MAX_PARTIAL_BYTES = 8 * MAX_MESSAGE_BYTES;
 /** Of the lines in front of it, their end included. */
 export const MAX_HEADER_BYTES = 8 * 2 ** 10;
 

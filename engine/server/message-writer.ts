@@ -7,7 +7,7 @@ const ENOUGH_WAITING_BYTES = 2 ** 20;
 /** Bytes with which it is given up: it reads no more. */
 export const MAX_WAITING_BYTES = 64 * 2 ** 20;
 
-export interface Writing {
+interface Writing {
 	/** A message is on its way, or lost. */
 	onWrite(message: Message): void;
 	/** The client reads again what it had left unread. */

@@ -8,7 +8,7 @@ import { Session } from './session';
 import { SharedEngine } from './shared-engine';
 import { listen } from './socket';
 
-export interface ServerOptions {
+interface ServerOptions {
 	/** What holds for clients that send no settings of their own. Its model, if any, is loaded at once. */
 	settings: EngineSettings;
 	open?: OpenModel;

@@ -57,10 +57,6 @@ export class SharedEngine {
 		this.downloads = new Downloads(() => this.changed());
 	}
 
-	get clientCount(): number {
-		return this.#listeners.size;
-	}
-
 	add(listener: StatusListener): void {
 		this.#listeners.add(listener);
 	}

@@ -13,7 +13,7 @@ import { type AttachedText, Conversation } from './conversation';
 import { ConversationStore } from './conversationStore';
 import { openLink } from './openLink';
 
-export const CHAT_VIEW = 'hearth.chat';
+const CHAT_VIEW = 'hearth.chat';
 
 /** Deltas are passed on at most this often: a page cannot show more than a frame, and every message has its price. */
 const DELTA_MILLISECONDS = 33;

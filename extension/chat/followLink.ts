@@ -4,7 +4,7 @@ import { candidatesOf, type FileCandidate, readLink } from './links';
 /** Of an address in a message to the user. */
 const MAX_SHOWN = 120;
 
-export interface LinkHost {
+interface LinkHost {
 	/** The workspace's, by the paths of their URIs. */
 	readonly folders: readonly { name: string; path: string }[];
 	/** Undefined: there is nothing that could be opened. */

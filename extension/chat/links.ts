@@ -1,7 +1,7 @@
 // What a link in a model's answer leads to. The model's text is untrusted: only web and mail addresses and files are opened, all
 // by the user's click. No VS Code in here.
 
-export type LinkTarget =
+type LinkTarget =
 	| { kind: 'external'; href: string }
 	/** Readings of a path, the likeliest first: `src/a.ts:12` may be the name of a file after all. */
 	| { kind: 'file'; readings: FileReading[] }

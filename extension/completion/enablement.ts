@@ -2,7 +2,7 @@
 import type { EngineView } from '../../webview/messages';
 
 /** `hearth.completions.languages`: language ids to on or off; `*` for those not listed. */
-export type LanguageMap = Readonly<Record<string, boolean>>;
+type LanguageMap = Readonly<Record<string, boolean>>;
 
 export function languageEnabled(languages: LanguageMap, languageId: string): boolean {
 	return languages[languageId] ?? languages['*'] ?? true;

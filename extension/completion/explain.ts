@@ -25,7 +25,7 @@ export type ExplainAction =
 	| 'show-log'
 	| 'trigger';
 
-export interface Explanation {
+interface Explanation {
 	text: string;
 	action?: ExplainAction;
 }

@@ -4,7 +4,7 @@ import { closeSync, openSync, statSync } from 'node:fs';
 import net from 'node:net';
 import type { Endpoint } from './endpoint';
 
-export interface Launch {
+interface Launch {
 	command: string;
 	args: string[];
 	env: NodeJS.ProcessEnv;

@@ -1,6 +1,6 @@
 // Decides whether and when a crashed engine is started again: exponential backoff, capped by crashes within a time span.
 
-export interface RestartLimits {
+interface RestartLimits {
 	/** Crashes within `spanMilliseconds` after which it stays down until the user asks. */
 	crashes: number;
 	spanMilliseconds: number;
@@ -8,10 +8,10 @@ export interface RestartLimits {
 	maxDelayMilliseconds: number;
 }
 
-export type RestartDecision = { action: 'restart'; delayMilliseconds: number } | { action: 'give-up'; crashes: number };
+type RestartDecision = { action: 'restart'; delayMilliseconds: number } | { action: 'give-up'; crashes: number };
 
 /** As VS Code itself counts for language servers: five crashes in three minutes. */
-export const DEFAULT_LIMITS: RestartLimits = {
+const DEFAULT_LIMITS: RestartLimits = {
 	crashes: 5,
 	spanMilliseconds: 3 * 60_000,
 	firstDelayMilliseconds: 250,

@@ -10,7 +10,7 @@ import type {
 import { formatBytes } from '../../engine/units';
 
 /** A row of the list, without what happens when it is chosen. */
-export interface ModelRow {
+interface ModelRow {
 	label: string;
 	description: string;
 	detail: string;
@@ -92,7 +92,7 @@ export function downloadTerms(
 }
 
 /** What can be done about a model that is too much for the machine. */
-export interface MemoryChoice {
+interface MemoryChoice {
 	label: string;
 	load?: {
 		memoryLimit: 'none' | 'machine';

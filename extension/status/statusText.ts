@@ -7,7 +7,7 @@ const MAX_NAME = 24;
 /** The end of a file's name that says how its weights are kept: the tooltip has it. */
 const QUANTISATION = /[-_. ](?:i?q\d\w*|tq\d\w*|mxfp4\w*|bf16|f16|f32)$/i;
 
-export interface StatusText {
+interface StatusText {
 	/** With `$(icon)` references. */
 	text: string;
 	/** The state in words, for screen readers and the tooltip's first line. */
@@ -16,7 +16,7 @@ export interface StatusText {
 	severity: 'none' | 'warning' | 'error';
 }
 
-export interface StatusFacts {
+interface StatusFacts {
 	engine: EngineView;
 	/** On for the active editor's language, or globally where there is none. */
 	completionsEnabled: boolean;

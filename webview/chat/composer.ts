@@ -4,7 +4,7 @@ import type { Attachment, ChatSnapshot, UserEntry } from '../messages';
 import { element, icon, iconButton } from '../shared/dom';
 import { formatTokens } from '../shared/format';
 
-export interface ComposerEvents {
+interface ComposerEvents {
 	send(text: string, replaces: string | undefined): void;
 	stop(): void;
 	attach(what: 'suggestion' | 'pick'): void;

@@ -1,7 +1,7 @@
 // What the chat says about an engine that cannot answer at once.
 import type { EngineView, ErrorAction } from '../messages';
 
-export interface EngineNotice {
+interface EngineNotice {
 	/** Absent when there is nothing to say. */
 	text?: string;
 	actions: ErrorAction[];

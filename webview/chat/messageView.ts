@@ -34,7 +34,7 @@ export const ACTION_LABELS: Record<ErrorAction, string> = {
 	retry: 'Try Again',
 };
 
-export interface MessageView {
+interface MessageView {
 	readonly root: HTMLElement;
 	/** Marks the message as the last of its kind, which can be edited or regenerated. */
 	setLast(last: boolean): void;

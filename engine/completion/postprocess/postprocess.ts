@@ -23,7 +23,7 @@ const FILTERS: readonly Filter[] = [
 	trailingWhitespace,
 ];
 
-export type Postprocessed = { text: string } | { dropped: string };
+type Postprocessed = { text: string } | { dropped: string };
 
 /** Runs all filters; says which one left nothing. */
 export function postprocess(text: string, context: FilterContext): Postprocessed {
