@@ -2,7 +2,7 @@
 // what goes out is bounded, too.
 import { ErrorCodes, Message, type MessageReader, type MessageWriter } from 'vscode-languageserver';
 import { ErrorCode } from '../protocol';
-import { log } from './log';
+import { log } from '../services/log';
 import { BoundedMessageReader } from './message-reader';
 import { LossyMessageWriter } from './message-writer';
 import { parameterProblem } from './parameters';

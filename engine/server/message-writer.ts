@@ -1,6 +1,6 @@
 // Writes messages to a client that may go at any time, or never read.
 import { AbstractMessageWriter, type Message, type MessageWriter } from 'vscode-languageserver';
-import { log } from './log';
+import { log } from '../services/log';
 
 /** Bytes that wait for a client until it is asked for no more, and told nothing that can be told later. */
 const ENOUGH_WAITING_BYTES = 2 ** 20;

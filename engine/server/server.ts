@@ -1,11 +1,11 @@
 // The engine as a process that editors talk to: over standard input and output for one client, over a socket for any number.
 import type { Socket } from 'node:net';
+import { describe, log } from '../services/log';
+import type { OpenModel } from '../services/model-host';
+import { ROLES, settingsOf } from '../services/roles';
+import { Services } from '../services/services';
 import type { EngineSettings } from '../settings';
-import { describe, log } from './log';
-import type { OpenModel } from './model-host';
-import { ROLES, settingsOf } from './roles';
 import { Session } from './session';
-import { SharedEngine } from './shared-engine';
 import { listen } from './socket';
 
 interface ServerOptions {
@@ -27,10 +27,10 @@ export async function serveStreams(
 	options: ServerOptions,
 	signal: AbortSignal,
 ): Promise<boolean> {
-	const engine = startEngine(options);
+	const services = startServices(options);
 	const clean = await new Promise<boolean>((resolve) => {
-		const session = new Session(engine, input, output, options.settings, resolve);
-		engine.add(session);
+		const session = new Session(services, input, output, options.settings, resolve);
+		services.status.add(session);
 		const gone = () => {
 			session.dispose();
 			resolve(false);
@@ -41,7 +41,7 @@ export async function serveStreams(
 		output.on('error', gone);
 		signal.addEventListener('abort', gone);
 	});
-	await engine.close();
+	await services.close();
 	return clean;
 }
 
@@ -55,7 +55,7 @@ export async function serveSocket(
 	options: ServerOptions,
 	signal: AbortSignal,
 ): Promise<void> {
-	const engine = new SharedEngine(engineOptions(options));
+	const services = new Services(serviceOptions(options));
 	const sockets = new Set<Socket>();
 	let linger: NodeJS.Timeout | undefined;
 	let end = () => {};
@@ -70,24 +70,24 @@ export async function serveSocket(
 		clearTimeout(linger);
 		sockets.add(socket);
 		log(`client connected (${sockets.size})`);
-		const session = new Session(engine, socket, socket, options.settings, () => {
+		const session = new Session(services, socket, socket, options.settings, () => {
 			socket.end();
 			// What was written last may reach a client that reads; one that neither reads nor closes is not waited for.
 			setTimeout(() => socket.destroy(), GOODBYE_MILLISECONDS).unref();
 		});
-		engine.add(session);
+		services.status.add(session);
 		socket.on('error', (error) => log(`connection: ${error.message}`));
 		socket.on('end', () => socket.destroy());
 		socket.once('close', () => {
 			sockets.delete(socket);
-			engine.remove(session);
+			services.status.remove(session);
 			session.dispose();
 			log(`client gone (${sockets.size})`);
 			if (sockets.size === 0) lingerFor(lingerSeconds);
 		});
 	});
 	log(`listening on ${socketPath}`);
-	loadOwnModel(engine, options);
+	loadOwnModel(services, options);
 	lingerFor(Math.max(lingerSeconds, FIRST_CLIENT_SECONDS));
 	signal.addEventListener('abort', () => end());
 	if (signal.aborted) end();
@@ -95,24 +95,24 @@ export async function serveSocket(
 	clearTimeout(linger);
 	listening.close();
 	for (const socket of sockets) socket.destroy();
-	await engine.close();
+	await services.close();
 }
 
-function startEngine(options: ServerOptions): SharedEngine {
-	const engine = new SharedEngine(engineOptions(options));
-	loadOwnModel(engine, options);
-	return engine;
+function startServices(options: ServerOptions): Services {
+	const services = new Services(serviceOptions(options));
+	loadOwnModel(services, options);
+	return services;
 }
 
-function engineOptions({ settings, open }: ServerOptions): ConstructorParameters<typeof SharedEngine>[0] {
+function serviceOptions({ settings, open }: ServerOptions): ConstructorParameters<typeof Services>[0] {
 	return { fixedModel: ROLES.some((role) => settingsOf(role, settings)), ...(open && { open }) };
 }
 
-function loadOwnModel(engine: SharedEngine, { settings }: ServerOptions): void {
+function loadOwnModel(services: Services, { settings }: ServerOptions): void {
 	for (const role of ROLES) {
 		const own = settingsOf(role, settings);
 		// The host has logged a failure and keeps it in the status.
-		if (own) engine.hosts[role].load(own).catch(() => {});
+		if (own) services.models.hosts[role].load(own).catch(() => {});
 	}
 }
 

@@ -13,8 +13,8 @@ import {
 import path from 'node:path';
 import { openModel } from '../../engine/loading/open-model';
 import type { Engine } from '../../engine/runtime/engine';
-import { ModelHost } from '../../engine/server/model-host';
 import { DEFAULT_SETTINGS } from '../../engine/server/settings';
+import { ModelHost } from '../../engine/services/model-host';
 import { loadNative } from '../../native/index';
 import { messageOf } from './message-of';
 

@@ -6,9 +6,9 @@ import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vite
 import { NotEnoughMemoryError } from '../../../engine/models/memory-need';
 import type { DownloadStatus, EngineSettings, MemoryShortage, ModelList } from '../../../engine/protocol';
 import { ErrorCode } from '../../../engine/protocol';
-import type { OpenModel } from '../../../engine/server/model-host';
 import { serveStreams } from '../../../engine/server/server';
 import { DEFAULT_SETTINGS } from '../../../engine/server/settings';
+import type { OpenModel } from '../../../engine/services/model-host';
 import { FileServer, answers as httpAnswers } from '../../support/file-server';
 import { answers, completes, type FakeOpenedModel, fakeOpenedModel } from '../support/fake-opened-model';
 import { streamPair, type TestClient } from '../support/lsp-client';

@@ -2,9 +2,9 @@ import { afterEach, describe, expect, test, vi } from 'vitest';
 import { CancellationTokenSource, ProgressType } from 'vscode-jsonrpc';
 import type { BenchmarkReport, ChatDelta, ChatResult, EngineSettings } from '../../../engine/protocol';
 import { ErrorCode } from '../../../engine/protocol';
-import type { OpenModel } from '../../../engine/server/model-host';
 import { serveStreams } from '../../../engine/server/server';
 import { DEFAULT_SETTINGS } from '../../../engine/server/settings';
+import type { OpenModel } from '../../../engine/services/model-host';
 import { answers, completes, decodeText, type FakeOpenedModel, fakeOpenedModel } from '../support/fake-opened-model';
 import { streamPair } from '../support/lsp-client';
 

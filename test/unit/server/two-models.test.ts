@@ -1,10 +1,10 @@
 import { afterEach, expect, test, vi } from 'vitest';
 import type { ChatResult, EngineSettings } from '../../../engine/protocol';
-import type { ModelHost, OpenModel } from '../../../engine/server/model-host';
-import { settingsOf } from '../../../engine/server/roles';
 import { serveStreams } from '../../../engine/server/server';
 import { DEFAULT_SETTINGS } from '../../../engine/server/settings';
-import { SharedEngine } from '../../../engine/server/shared-engine';
+import type { ModelHost, OpenModel } from '../../../engine/services/model-host';
+import { settingsOf } from '../../../engine/services/roles';
+import { Services } from '../../../engine/services/services';
 import { answers, completes, type FakeOpenedModel, fakeOpenedModel } from '../support/fake-opened-model';
 import { streamPair } from '../support/lsp-client';
 
@@ -159,33 +159,34 @@ test('chat does not wait for the model that completes, nor completions for the o
 });
 
 test('completions do not wake an idle model that chats', async () => {
-	const engine = new SharedEngine({
+	const services = new Services({
 		fixedModel: false,
 		open: async (file, { turns }) => {
 			opened.push(file);
 			return fakeOpenedModel(completes(TARGET), { contextTokens: 2000, ...(turns && { turns }) });
 		},
 	});
+	const { models } = services;
 	const opened: string[] = [];
-	await engine.hosts.chat.load({ ...DEFAULT_SETTINGS, modelPath: '/chat.gguf' });
-	await engine.hosts.completion.load({ ...DEFAULT_SETTINGS, modelPath: '/code.gguf' });
+	await models.hosts.chat.load({ ...DEFAULT_SETTINGS, modelPath: '/chat.gguf' });
+	await models.hosts.completion.load({ ...DEFAULT_SETTINGS, modelPath: '/code.gguf' });
 	const sleep = async (host: ModelHost) => {
 		// Warming up goes first.
 		while (host.model?.engine.busy) await new Promise((resolve) => setTimeout(resolve, 5));
 		await host.sleep();
 		expect(host.state.state).toBe('unloaded');
 	};
-	await sleep(engine.hosts.chat);
-	expect(await engine.modelFor('completion')).toBe(engine.hosts.completion.model);
+	await sleep(models.hosts.chat);
+	expect(await models.modelFor('completion')).toBe(models.hosts.completion.model);
 	expect(opened).toEqual(['/chat.gguf', '/code.gguf']);
 	// Idle itself, it is woken alone, and two who ask at once share that.
-	await sleep(engine.hosts.completion);
-	const [one, two] = await Promise.all([engine.modelFor('completion'), engine.modelFor('completion')]);
+	await sleep(models.hosts.completion);
+	const [one, two] = await Promise.all([models.modelFor('completion'), models.modelFor('completion')]);
 	expect(one).toBe(two);
 	expect(opened).toEqual(['/chat.gguf', '/code.gguf', '/code.gguf']);
-	expect((await engine.modelFor('chat')).summary.name).toBe('fake');
+	expect((await models.modelFor('chat')).summary.name).toBe('fake');
 	expect(opened.length).toBe(4);
-	await engine.close();
+	await services.close();
 });
 
 test.each<[string, string, string | undefined, string | undefined]>([

@@ -1,28 +1,16 @@
 // The model that all clients share for a role: loading, replacing and unloading it.
 import { statSync } from 'node:fs';
-import { Chat } from '../chat/chat';
 import { warmUp } from '../completion/completer';
-import { TokenPrefixIndex } from '../completion/token-healing';
-import { chatText } from '../families/choose';
-import { takesReasoningEffort } from '../families/effort';
 import { type OpenedModel, type OpenOptions, openModel } from '../loading/open-model';
 import type { MachineMemory } from '../machine/memory';
 import { machineMemory } from '../machine/memory';
-import { displayName } from '../models/display-name';
 import type { MemoryLimit } from '../models/memory-need';
 import { cacheTokens } from '../models/memory-need';
-import type { ModelSummary } from '../protocol';
 import { messageOf } from '../quote';
 import { StepArbiter } from '../runtime/step-arbiter';
 import type { EngineSettings } from '../settings';
+import { type LoadedModel, loadedModel, type ModelSummary } from './loaded-model';
 import { describe, log } from './log';
-
-/** A loaded model with what is built on it. */
-export interface LoadedModel extends OpenedModel {
-	chat: Chat;
-	tokenIndex: TokenPrefixIndex;
-	summary: ModelSummary;
-}
 
 export type ModelState =
 	| { state: 'no-model' }
@@ -293,17 +281,7 @@ export class ModelHost {
 			onLost: (error) => this.#lose(load, error),
 			onDraftFailure: (error) => log(`${settings.draftModelPath} drafts no more: ${describe(error)}`),
 		});
-		const { chat } = opened.family;
-		const effort = 'encode' in chat && takesReasoningEffort(chat);
-		return {
-			...opened,
-			chat: new Chat(opened),
-			tokenIndex: new TokenPrefixIndex(opened.tokenizer),
-			// Told anew each time: the backend may change while it works.
-			get summary() {
-				return summarize(opened, effort);
-			},
-		};
+		return loadedModel(opened);
 	}
 }
 
@@ -321,33 +299,4 @@ function filesOf({ modelPath, draftModelPath }: EngineSettings): string {
 function isReplaced(inUse: { load: Load; files: string } | undefined): boolean {
 	const files = inUse ? filesOf(inUse.load.settings) : '';
 	return files !== '' && files !== inUse?.files;
-}
-
-function summarize(
-	{ engine, family, loadMilliseconds, draft, draftProblem }: OpenedModel,
-	effort: boolean,
-): ModelSummary {
-	const { info } = engine;
-	const name = displayName(info.path, info.name);
-	return {
-		path: info.path,
-		name,
-		...(info.name !== '' && info.name !== name && { ownName: info.name }),
-		architecture: info.architecture,
-		fileBytes: info.fileBytes,
-		parameterCount: info.parameterCount,
-		contextLength: engine.contextTokens,
-		backend: info.backend,
-		...(info.device !== undefined && { device: info.device }),
-		...(info.backendNote !== undefined && { backendNote: info.backendNote }),
-		kernels: info.kernels,
-		threads: info.threads,
-		loadMilliseconds,
-		...('name' in family.chat && { chatFormat: family.chat.name }),
-		...(effort && { takesReasoningEffort: true }),
-		chatText: chatText(family),
-		completionFormat: family.completion.name,
-		...(draft !== undefined && { draft }),
-		...(draftProblem !== undefined && { draftProblem }),
-	};
 }

@@ -1,26 +1,26 @@
 // Status notifications are spaced by a clock that nobody sets.
 import { afterEach, expect, test, vi } from 'vitest';
 import type { EngineStatus } from '../../../engine/protocol';
-import { SharedEngine } from '../../../engine/server/shared-engine';
+import { Services } from '../../../engine/services/services';
 
 afterEach(() => vi.useRealTimers());
 
 test.each([-3_600_000, 3_600_000])('with the clock set by %d ms statuses go on, one each interval', async (by) => {
 	vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'Date', 'performance'] });
-	const engine = new SharedEngine({ fixedModel: false });
+	const services = new Services({ fixedModel: false });
 	const seen: EngineStatus[] = [];
-	engine.add({ notify: (status) => seen.push(status) });
-	engine.changed();
+	services.status.add({ notify: (status) => seen.push(status) });
+	services.status.changed();
 	await vi.advanceTimersByTimeAsync(0);
 	expect(seen.length, 'the first one waits for nothing').toBe(1);
 	vi.setSystemTime(Date.now() + by);
 	for (let more = 2; more < 5; more++) {
-		engine.changed();
-		engine.changed();
+		services.status.changed();
+		services.status.changed();
 		await vi.advanceTimersByTimeAsync(249);
 		expect(seen.length).toBe(more - 1);
 		await vi.advanceTimersByTimeAsync(1);
 		expect(seen.length).toBe(more);
 	}
-	await engine.close();
+	await services.close();
 });

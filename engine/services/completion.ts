@@ -1,0 +1,75 @@
+// Inline completion for one client: it knows which model completes, what else the client has open, and what was written last.
+import {
+	Completer,
+	type CompletionReport,
+	type CompletionRequest,
+	type CompletionResult,
+} from '../completion/completer';
+import { type OpenFile, RelatedFiles } from '../completion/related-files';
+import type { Activity } from './activity';
+import type { LoadedModel } from './loaded-model';
+import { log } from './log';
+import type { Models } from './models';
+
+/** A place in a document, with what the client wants there. */
+export interface CompletionPlace extends Omit<CompletionRequest, 'related'> {
+	/** Of the cursor, from 0. */
+	line: number;
+	/** The files that are open beside the document; read only where the model has a place for them. */
+	otherFiles: () => readonly OpenFile[];
+}
+
+export class CompletionService {
+	readonly #models: Models;
+	readonly #activity: Activity;
+	readonly #related = new RelatedFiles();
+	#completer: { model: LoadedModel; completer: Completer } | undefined;
+	#lastReport: CompletionReport | undefined;
+
+	constructor(models: Models, activity: Activity) {
+		this.#models = models;
+		this.#activity = activity;
+	}
+
+	/** Why the last completion showed what it did; absent before the first. */
+	get lastReport(): CompletionReport | undefined {
+		return this.#lastReport;
+	}
+
+	/** Never rejects: a failure is a result with its reason. Undefined where there is no model; the status tells why. */
+	async complete(place: CompletionPlace): Promise<CompletionResult | undefined> {
+		const model = await this.#models.modelFor('completion').catch(() => undefined);
+		if (!model) return undefined;
+		const { line, otherFiles, ...request } = place;
+		return this.#activity.run('completion', async () => {
+			const related = this.#relatedTo(place, model);
+			const result = await this.#completerOf(model).complete({ ...request, related });
+			if (result.outcome === 'failed') log(`completion failed: ${result.reason}`);
+			this.#lastReport = result.report;
+			return result;
+		});
+	}
+
+	/** A document was closed. */
+	forget(document: string): void {
+		this.#related.forget(document);
+	}
+
+	/** Ends the run in flight, for a client that has gone. */
+	dispose(): void {
+		this.#completer?.completer.dispose();
+	}
+
+	#relatedTo({ document, line, otherFiles, settings }: CompletionPlace, { family }: LoadedModel) {
+		if (!family.completion.takesRelated || settings.relatedTokens === 0) return [];
+		return this.#related.around({ document, line }, otherFiles, settings.relatedTokens);
+	}
+
+	#completerOf(model: LoadedModel): Completer {
+		if (this.#completer?.model !== model) {
+			this.#completer?.completer.dispose();
+			this.#completer = { model, completer: new Completer(model, model.tokenIndex) };
+		}
+		return this.#completer.completer;
+	}
+}
