@@ -5,7 +5,7 @@ import type { CompletionResult } from '../completion/completer';
 import { characterAt } from '../completion/lines';
 
 /** Where a document is completed. */
-export interface CompletedRange {
+interface CompletedRange {
 	/** The text that is completed lies before `start` and after `end`, in UTF-16 code units. */
 	start: number;
 	end: number;

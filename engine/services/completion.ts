@@ -6,13 +6,14 @@ import {
 	type CompletionResult,
 } from '../completion/completer';
 import { type OpenFile, RelatedFiles } from '../completion/related-files';
+import type { RelatedFile } from '../families/family';
 import type { Activity } from './activity';
 import type { LoadedModel } from './loaded-model';
 import { log } from './log';
 import type { Models } from './models';
 
 /** A place in a document, with what the client wants there. */
-export interface CompletionPlace extends Omit<CompletionRequest, 'related'> {
+interface CompletionPlace extends Omit<CompletionRequest, 'related'> {
 	/** Of the cursor, from 0. */
 	line: number;
 	/** The files that are open beside the document; read only where the model has a place for them. */
@@ -60,7 +61,10 @@ export class CompletionService {
 		this.#completer?.completer.dispose();
 	}
 
-	#relatedTo({ document, line, otherFiles, settings }: CompletionPlace, { family }: LoadedModel) {
+	#relatedTo(
+		{ document, line, otherFiles, settings }: CompletionPlace,
+		{ family }: LoadedModel,
+	): readonly RelatedFile[] {
 		if (!family.completion.takesRelated || settings.relatedTokens === 0) return [];
 		return this.#related.around({ document, line }, otherFiles, settings.relatedTokens);
 	}

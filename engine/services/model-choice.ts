@@ -9,7 +9,7 @@ import type { Models } from './models';
 import { ROLES, settingsOf } from './roles';
 
 /** Why a model is not the one in use, in one line. */
-export interface LoadFailure {
+interface LoadFailure {
 	error: string;
 	/** Where it is that memory is short. */
 	shortage?: MemoryShortage;

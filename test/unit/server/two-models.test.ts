@@ -2,9 +2,7 @@ import { afterEach, expect, test, vi } from 'vitest';
 import type { ChatResult, EngineSettings } from '../../../engine/protocol';
 import { serveStreams } from '../../../engine/server/server';
 import { DEFAULT_SETTINGS } from '../../../engine/server/settings';
-import type { ModelHost, OpenModel } from '../../../engine/services/model-host';
-import { settingsOf } from '../../../engine/services/roles';
-import { Services } from '../../../engine/services/services';
+import type { OpenModel } from '../../../engine/services/model-host';
 import { answers, completes, type FakeOpenedModel, fakeOpenedModel } from '../support/fake-opened-model';
 import { streamPair } from '../support/lsp-client';
 
@@ -156,48 +154,4 @@ test('chat does not wait for the model that completes, nor completions for the o
 	open();
 	await client.until(({ state }) => state === 'ready');
 	expect(await client.complete(URI, 0, 13)).toMatchObject([{ insertText: 'first, second) {' }]);
-});
-
-test('completions do not wake an idle model that chats', async () => {
-	const services = new Services({
-		fixedModel: false,
-		open: async (file, { turns }) => {
-			opened.push(file);
-			return fakeOpenedModel(completes(TARGET), { contextTokens: 2000, ...(turns && { turns }) });
-		},
-	});
-	const { models } = services;
-	const opened: string[] = [];
-	await models.hosts.chat.load({ ...DEFAULT_SETTINGS, modelPath: '/chat.gguf' });
-	await models.hosts.completion.load({ ...DEFAULT_SETTINGS, modelPath: '/code.gguf' });
-	const sleep = async (host: ModelHost) => {
-		// Warming up goes first.
-		while (host.model?.engine.busy) await new Promise((resolve) => setTimeout(resolve, 5));
-		await host.sleep();
-		expect(host.state.state).toBe('unloaded');
-	};
-	await sleep(models.hosts.chat);
-	expect(await models.modelFor('completion')).toBe(models.hosts.completion.model);
-	expect(opened).toEqual(['/chat.gguf', '/code.gguf']);
-	// Idle itself, it is woken alone, and two who ask at once share that.
-	await sleep(models.hosts.completion);
-	const [one, two] = await Promise.all([models.modelFor('completion'), models.modelFor('completion')]);
-	expect(one).toBe(two);
-	expect(opened).toEqual(['/chat.gguf', '/code.gguf', '/code.gguf']);
-	expect((await models.modelFor('chat')).summary.name).toBe('fake');
-	expect(opened.length).toBe(4);
-	await services.close();
-});
-
-test.each<[string, string, string | undefined, string | undefined]>([
-	['', '', undefined, undefined],
-	['/a', '', '/a', undefined],
-	['/a', '/a', '/a', undefined],
-	['/a', '/b', '/a', '/b'],
-	['', '/b', undefined, '/b'],
-])('settings %j and %j give the roles %j and %j', (modelPath, completionModelPath, chat, code) => {
-	const settings = { ...DEFAULT_SETTINGS, modelPath, completionModelPath, draftModelPath: '/d' };
-	expect(settingsOf('chat', settings)?.modelPath).toBe(chat);
-	expect(settingsOf('completion', settings)?.modelPath).toBe(code);
-	expect(settingsOf('completion', settings)?.draftModelPath ?? '').toBe('');
 });
