@@ -14,47 +14,61 @@ interface Message {
 	content: string;
 }
 
-/** The native format that the vocabulary's special tokens belong to; undefined where they are of no known one. */
+/** The chat format of a vocabulary; undefined where the vocabulary lacks the format's marks. */
+type NativeFormat = (tokenizer: Tokenizer, stopIds: ReadonlySet<number>) => ChatFormat | undefined;
+
+const NATIVE_FORMATS: readonly NativeFormat[] = [
+	format('ChatML', { start: '<|im_start|>', end: '<|im_end|>' }, (builder, marks, { role, content }, open) => {
+		builder.special(marks.start).text(`${role}\n${content}`);
+		if (!open) builder.special(marks.end).text('\n');
+	}),
+	format(
+		'Llama 3',
+		{ header: '<|start_header_id|>', headerEnd: '<|end_header_id|>', turnEnd: '<|eot_id|>' },
+		(builder, marks, { role, content }, open) => {
+			builder.special(marks.header).text(role).special(marks.headerEnd).text(`\n\n${content.trim()}`);
+			if (!open) builder.special(marks.turnEnd);
+		},
+	),
+];
+
+/** The first native format whose marks the vocabulary has; undefined where it has those of none. */
 export function nativeChatFormat(tokenizer: Tokenizer, stopIds: ReadonlySet<number>): ChatFormat | undefined {
-	const find = (name: string) => tokenizer.findSpecial(name);
-	const [imStart, imEnd] = [find('<|im_start|>'), find('<|im_end|>')];
-	if (imStart !== undefined && imEnd !== undefined) {
-		return format('ChatML', tokenizer, stopIds, (builder, { role, content }, open) => {
-			builder.special(imStart).text(`${role}\n${content}`);
-			if (!open) builder.special(imEnd).text('\n');
-		});
-	}
-	const [header, headerEnd, turnEnd] = [find('<|start_header_id|>'), find('<|end_header_id|>'), find('<|eot_id|>')];
-	if (header !== undefined && headerEnd !== undefined && turnEnd !== undefined) {
-		return format('Llama 3', tokenizer, stopIds, (builder, { role, content }, open) => {
-			builder.special(header).text(role).special(headerEnd).text(`\n\n${content.trim()}`);
-			if (!open) builder.special(turnEnd);
-		});
+	for (const native of NATIVE_FORMATS) {
+		const found = native(tokenizer, stopIds);
+		if (found) return found;
 	}
 	return undefined;
 }
 
-function format(
+/**
+ * @param names of the special tokens that messages are marked with.
+ * @param write writes a message with the ids of these tokens; `open`: the message's text goes on.
+ */
+function format<Mark extends string>(
 	name: string,
-	tokenizer: Tokenizer,
-	stopIds: ReadonlySet<number>,
-	/** `open`: the message's text goes on. */
-	write: (builder: PromptBuilder, message: Message, open: boolean) => void,
-): ChatFormat {
-	const build = ({ instructions, turns }: ChatPrompt): PromptBuilder => {
-		const builder = new PromptBuilder(tokenizer);
-		if (tokenizer.bosId !== undefined) builder.special(tokenizer.bosId);
-		if (instructions) write(builder, { role: 'system', content: instructions }, false);
-		for (const turn of turns) write(builder, turn, false);
-		write(builder, { role: 'assistant', content: '' }, true);
-		return builder;
-	};
-	return {
-		name,
-		sampling: PLAIN_SAMPLING,
-		stopIds,
-		encode: (prompt) => build(prompt).build(),
-		parts: (prompt) => build(prompt).parts,
-		parser: (prompt) => new PlainAnswerParser(tokenizer, prompt),
+	names: Readonly<Record<Mark, string>>,
+	write: (builder: PromptBuilder, marks: Readonly<Record<Mark, number>>, message: Message, open: boolean) => void,
+): NativeFormat {
+	return (tokenizer, stopIds) => {
+		const ids = Object.entries<string>(names).map(([mark, token]) => [mark, tokenizer.findSpecial(token)] as const);
+		if (ids.some(([, id]) => id === undefined)) return undefined;
+		const marks = Object.fromEntries(ids) as Record<Mark, number>;
+		const build = ({ instructions, turns }: ChatPrompt): PromptBuilder => {
+			const builder = new PromptBuilder(tokenizer);
+			if (tokenizer.bosId !== undefined) builder.special(tokenizer.bosId);
+			if (instructions) write(builder, marks, { role: 'system', content: instructions }, false);
+			for (const turn of turns) write(builder, marks, turn, false);
+			write(builder, marks, { role: 'assistant', content: '' }, true);
+			return builder;
+		};
+		return {
+			name,
+			sampling: PLAIN_SAMPLING,
+			stopIds,
+			encode: (prompt) => build(prompt).build(),
+			parts: (prompt) => build(prompt).parts,
+			parser: (prompt) => new PlainAnswerParser(tokenizer, prompt),
+		};
 	};
 }
