@@ -189,8 +189,9 @@ test('one benchmark runs at a time, of a model that is there', async () => {
 });
 
 describe('a self-test', () => {
-	const report = (state: SelfTestReport['metal']['state']): SelfTestReport => ({
-		...{ createdAt: '', version: '', seed: 1, sizes: 'small', kernels: [], models: [], metal: { state } },
+	const report = (state: SelfTestReport['gpus'][number]['state']): SelfTestReport => ({
+		...{ createdAt: '', version: '', seed: 1, sizes: 'small', kernels: [], models: [] },
+		gpus: [{ id: 'metal', name: 'Metal', state }],
 		machine: { cpu: 'toy', cores: 1, memoryBytes: 1e9, platform: 'linux x64', features: [] },
 	});
 
