@@ -1,8 +1,11 @@
 // Which process an id in a file means: ids are used again, also by a process that has nothing to do with us, and mean something
 // else on another machine or in another container. No clock takes part, since clocks are set.
 import { execFile } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { readFile, readlink } from 'node:fs/promises';
 import os from 'node:os';
+
+const ENDED = 'ended';
 
 export interface ProcessIdentity {
 	processId: number;
@@ -45,18 +48,27 @@ async function thisMachine(): Promise<string> {
 	return `${os.hostname()} ${namespace}`.trim();
 }
 
+/**
+ * When a process began, in clock ticks since the system's start; `ended` where it has ended and its parent has not asked about it
+ * yet. Only Linux says it: undefined elsewhere, and where there is no such process.
+ */
+export function startTicks(processId: number): string | undefined {
+	try {
+		const text = readFileSync(`/proc/${processId}/stat`, 'latin1');
+		// The second field, the name in brackets, may hold anything. Behind it, the state comes first; the start is the 22nd field.
+		const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
+		return fields[0] === 'Z' ? ENDED : fields[19];
+	} catch {
+		return undefined;
+	}
+}
+
 async function startOf(processId: number): Promise<string | undefined> {
 	if (process.platform === 'linux') {
-		try {
-			const boot = await readFile('/proc/sys/kernel/random/boot_id', 'latin1').catch(() => '');
-			const text = await readFile(`/proc/${processId}/stat`, 'latin1');
-			// The name, in brackets, may hold anything; the start is the 22nd field, in clock ticks since the system's start.
-			const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
-			// One that has ended and that nobody has asked about yet.
-			return fields[0] === 'Z' ? 'ended' : `${boot.trim()} ${fields[19]}`;
-		} catch {
-			return undefined;
-		}
+		const ticks = startTicks(processId);
+		if (ticks === undefined || ticks === ENDED) return ticks;
+		const boot = await readFile('/proc/sys/kernel/random/boot_id', 'latin1').catch(() => '');
+		return `${boot.trim()} ${ticks}`;
 	}
 	if (process.platform !== 'darwin') return undefined;
 	return new Promise((resolve) => {

@@ -1,6 +1,7 @@
 // One engine at a time looks whether another one listens, removes what a killed one left, and listens itself.
-import { readdirSync, readFileSync, readlinkSync, rmSync, symlinkSync } from 'node:fs';
+import { readdirSync, readlinkSync, rmSync, symlinkSync } from 'node:fs';
 import path from 'node:path';
+import { startTicks } from '../machine/process-identity';
 
 /** How often a lock that is held is looked at again, and for how long; what it guards takes milliseconds. */
 const POLL_MILLISECONDS = 15;
@@ -19,7 +20,7 @@ const FREE = 'free';
  * @throws Error where a living process holds it for too long, or what the file system says.
  */
 export async function withStartLock<T>(file: string, work: () => Promise<T>): Promise<T> {
-	const own = `${process.pid}.${startOf(process.pid) ?? ''}`;
+	const own = `${process.pid}.${startTicks(process.pid) ?? ''}`;
 	const held = await take(file, own);
 	try {
 		return await work();
@@ -113,16 +114,5 @@ function isAlive(owner: string, held: number): boolean {
 	} catch (error) {
 		if ((error as NodeJS.ErrnoException).code !== 'EPERM') return false;
 	}
-	return start === '' ? held < STALE_MILLISECONDS : startOf(processId) === start;
-}
-
-/** When a process began, in the system's own unit, on Linux; undefined elsewhere, and of one that has ended. */
-function startOf(processId: number): string | undefined {
-	try {
-		// The name in brackets may hold anything; behind it, the first field is the state and the twentieth the start.
-		const fields = readFileSync(`/proc/${processId}/stat`, 'latin1').split(') ').at(-1)!.split(' ');
-		return fields[0] === 'Z' ? undefined : fields[19];
-	} catch {
-		return undefined;
-	}
+	return start === '' ? held < STALE_MILLISECONDS : startTicks(processId) === start;
 }
