@@ -10,7 +10,7 @@ import { readHeader } from '../models/header';
 import type { Fit, MemoryNeed } from '../models/memory-need';
 import { fitOf, type MemorySettings, needWith, withDraft } from '../models/memory-need';
 import { text } from '../models/supported';
-import { printable } from '../quote';
+import { messageOf, printable } from '../quote';
 import { Tokenizer } from '../tokenizer/tokenizer';
 import { formatBytes, gpuName } from '../units';
 import { parseCommandLine, writeJson, writeOutput } from './command';
@@ -113,7 +113,7 @@ function chatOf(header: GgufHeader): string {
 	try {
 		return chatText(familyOf(header, Tokenizer.fromGguf(header)));
 	} catch (error) {
-		return `not possible: ${(error as Error).message}`;
+		return `not possible: ${messageOf(error)}`;
 	}
 }
 

@@ -2,6 +2,7 @@
 import type { MetadataValue, StringTable } from '../../native/index';
 import { StringTableBuilder, stringTable } from '../gguf/string-table';
 import type { GgufValue } from '../gguf/writer';
+import { messageOf } from '../quote';
 import { byteToCodePoint } from '../tokenizer/byte-level';
 import { END_NAMES } from '../tokenizer/control-names';
 import { preTokenizerOf } from '../tokenizer/pre-tokenizer';
@@ -163,7 +164,7 @@ function named<T>(file: string, check: () => T): T {
 	try {
 		return check();
 	} catch (error) {
-		throw new Error(`${file}: ${(error as Error).message}`);
+		throw new Error(`${file}: ${messageOf(error)}`);
 	}
 }
 

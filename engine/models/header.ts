@@ -1,6 +1,7 @@
 // Reads the header of a model file: all that is asked about a model before its weights are opened.
 import { stat } from 'node:fs/promises';
 import { type GgufHeader, loadNative } from '../../native/index';
+import { messageOf } from '../quote';
 import { VOCABULARY_RULES } from './supported';
 
 /**
@@ -20,7 +21,7 @@ export async function checkReadable(file: string): Promise<void> {
 	} catch (error) {
 		const { code } = error as NodeJS.ErrnoException;
 		if (code === 'ENOENT' || code === 'ENOTDIR') throw new Error(`there is no file ${file}`);
-		throw new Error(`cannot read ${file}: ${(error as Error).message}`);
+		throw new Error(`cannot read ${file}: ${messageOf(error)}`);
 	}
 	if (stats.isDirectory())
 		throw new Error(

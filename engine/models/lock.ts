@@ -4,6 +4,7 @@ import { type FileHandle, link, open, rename, rm, stat, writeFile } from 'node:f
 import { setTimeout as sleep } from 'node:timers/promises';
 import { kindOf } from '../files/kind';
 import { ownIdentity, type ProcessIdentity, stateOf } from '../machine/process-identity';
+import { messageOf } from '../quote';
 import { entryAt, readSmallFile } from './small-file';
 
 /** How often the owner shows that it lives, for those who cannot see its process. */
@@ -71,7 +72,7 @@ async function create(file: string, own: string): Promise<{ handle: FileHandle }
 		return { handle: await open(file, 'r+') };
 	} catch (error) {
 		if (codeOf(error) === 'EEXIST') return { now };
-		throw new Error(`the lock ${file} cannot be written (${(error as Error).message})`);
+		throw new Error(`the lock ${file} cannot be written (${messageOf(error)})`);
 	} finally {
 		await rm(whole, { force: true }).catch(() => {});
 	}
@@ -102,7 +103,7 @@ async function read(file: string): Promise<string | undefined> {
 		if (stats.isFile()) return await readSmallFile(file, MOST_BYTES);
 		throw new Error(`it is ${kindOf(stats)}`);
 	} catch (error) {
-		throw new Error(`the lock ${file} cannot be used (${(error as Error).message}); remove it and try again`);
+		throw new Error(`the lock ${file} cannot be used (${messageOf(error)}); remove it and try again`);
 	}
 }
 
@@ -151,7 +152,7 @@ async function removeAbandoned(file: string, held: string): Promise<void> {
 	} catch (error) {
 		if (codeOf(error) === 'ENOENT') return;
 		throw new Error(
-			`the lock ${file} was left behind and cannot be removed (${(error as Error).message}); remove it and try again`,
+			`the lock ${file} was left behind and cannot be removed (${messageOf(error)}); remove it and try again`,
 		);
 	}
 }
