@@ -4,23 +4,13 @@ import { StringTableBuilder, stringTable } from '../gguf/string-table';
 import type { GgufValue } from '../gguf/writer';
 import { messageOf } from '../quote';
 import { byteToCodePoint } from '../tokenizer/byte-level';
-import { END_NAMES } from '../tokenizer/control-names';
+import { END_NAMES, FILL_NAMES, FILL_NAMES_OF_CONVERSION, type FillKind } from '../tokenizer/control-names';
 import { preTokenizerOf } from '../tokenizer/pre-tokenizer';
 import { NORMALIZER_KEY, Tokenizer, TokenType } from '../tokenizer/tokenizer';
 import { JsonObject } from './json';
 import { shown } from './safetensors';
 import { MOST_TEMPLATE_BYTES, type SourceFolder } from './source-folder';
 import { normalizesToNfc, onlyKeys, preTokenizerName, steps } from './text-splitting';
-
-/** Tokens that begin the parts of a fill-in-the-middle prompt, by GGUF key. */
-const FILL_IN_TOKENS: Record<string, readonly string[]> = {
-	fim_pre: ['<|fim_prefix|>', '<fim_prefix>', '<fim-prefix>', '<PRE>'],
-	fim_suf: ['<|fim_suffix|>', '<fim_suffix>', '<fim-suffix>', '<SUF>'],
-	fim_mid: ['<|fim_middle|>', '<fim_middle>', '<fim-middle>', '<MID>'],
-	fim_pad: ['<|fim_pad|>', '<fim_pad>', '<fim-pad>', '<PAD>'],
-	fim_rep: ['<|fim_repo|>', '<|repo_name|>', '<repo_name>', '<reponame>', '<fim-repo>', '<REPO>'],
-	fim_sep: ['<|file_sep|>', '<file_sep>'],
-};
 
 /** Each is text in tokenizer_config.json, an id in config.json and generation_config.json. */
 const SPECIAL_TOKENS = { bos: 'bos', eos: 'eos', pad: 'padding', unk: 'unknown' } as const;
@@ -97,9 +87,10 @@ export async function addTokenizer(
 		setId(key, id);
 		if (kind === 'eos') addOtherEnds(vocabulary, id, listed, setId, source.path);
 	}
-	for (const [key, candidates] of Object.entries(FILL_IN_TOKENS)) {
+	for (const [kind, usual] of Object.entries(FILL_NAMES)) {
+		const candidates = [...usual, ...(FILL_NAMES_OF_CONVERSION[kind as FillKind] ?? [])];
 		const name = candidates.find((candidate) => ids.has(candidate));
-		if (name !== undefined) setId(key, ids.get(name)!);
+		if (name !== undefined) setId(`fim_${kind}`, ids.get(name)!);
 	}
 	const around = readTemplate(tokenizer, ids);
 	for (const [kind, key] of [

@@ -1,7 +1,7 @@
 // The tokens with a meaning beside text, as a GGUF names them or, where it does not, by the names that models in use have.
 import type { GgufHeader } from '../../native/index';
 import { specialIds } from '../gguf/special-ids';
-import { END_NAMES, FILL_NAMES } from '../tokenizer/control-names';
+import { END_NAMES, FILL_NAMES, type FillKind } from '../tokenizer/control-names';
 import type { Tokenizer } from '../tokenizer/tokenizer';
 
 /** Names that end a text where they are control tokens; of another type they are HTML, say. */
@@ -28,7 +28,7 @@ export interface FillTokens {
 /** The tokens of fill-in-the-middle; undefined where the model was not trained for it. */
 export function fillTokens(header: GgufHeader, tokenizer: Tokenizer): FillTokens | undefined {
 	const { ids } = specialIds(header);
-	const find = (kind: keyof typeof FILL_NAMES) =>
+	const find = (kind: FillKind) =>
 		ids.get(`fim_${kind}`) ??
 		FILL_NAMES[kind].map((name) => tokenizer.findSpecial(name)).find((id) => id !== undefined);
 	const [prefix, suffix, middle] = [find('pre'), find('suf'), find('mid')];

@@ -2,6 +2,7 @@
 // missing or of another type is left out, never an error.
 import type { GgufHeader, MetadataValue } from '../../native/index';
 import { specialIds } from '../gguf/special-ids';
+import { FILL_NAMES } from '../tokenizer/control-names';
 import type { FoundModel, ModelUse } from './listing';
 import type { ModelSizes } from './memory-need';
 import { text, whyNotRun } from './supported';
@@ -20,9 +21,7 @@ const MOST_DRAFT_PARAMETERS = 1e9;
 /** Architectures Hearth prompts for completion without fill-in-the-middle tokens. */
 const COMPLETES_WITHOUT_TOKENS = new Set(['gpt-oss']);
 /** What model families call the token before the code in front of the cursor. */
-const FIM_PREFIXES = ['<|fim_prefix|>', '<fim_prefix>', '<fim-prefix>', '<｜fim▁begin｜>', '<PRE>', '[PREFIX]'].map(
-	(text) => Buffer.from(text),
-);
+const FIM_PREFIXES = FILL_NAMES.pre.map((text) => Buffer.from(text));
 
 export function describeModel(header: GgufHeader): ModelDescription {
 	const { metadata, tensors } = header;

@@ -18,7 +18,10 @@ export const END_NAMES = [
 	'_<EOT>',
 ] as const;
 
-/** Of fill-in-the-middle, where the file has no ids: Qwen, StarCoder and Granite, DeepSeek, CodeLlama, GLM. */
+/**
+ * Names of the tokens of fill-in-the-middle, by the kind that a GGUF's keys have for them (`tokenizer.ggml.fim_…_token_id`): of
+ * Qwen, StarCoder and Granite, DeepSeek, CodeLlama, GLM. This is the only list of them.
+ */
 export const FILL_NAMES = {
 	pre: ['<|fim_prefix|>', '<fim-prefix>', '<fim_prefix>', '<｜fim▁begin｜>', '<PRE>', '▁<PRE>', '<|code_prefix|>'],
 	suf: ['<|fim_suffix|>', '<fim-suffix>', '<fim_suffix>', '<｜fim▁hole｜>', '<SUF>', '▁<SUF>', '<|code_suffix|>'],
@@ -26,9 +29,19 @@ export const FILL_NAMES = {
 	pad: ['<|fim_pad|>', '<fim-pad>', '<fim_pad>', '<PAD>'],
 	rep: ['<|fim_repo|>', '<|repo_name|>', '<fim-repo>', '<REPO>', '<reponame>'],
 	sep: ['<|file_sep|>'],
-} as const;
+} as const satisfies Record<string, readonly string[]>;
+export type FillKind = keyof typeof FILL_NAMES;
 
-/** All of them. */
+/**
+ * StarCoder 2's and Granite's names of two of these tokens. They are tokens of fill-in-the-middle only where a tokenizer.json has
+ * them: in a GGUF llama.cpp does not go by these names.
+ */
+export const FILL_NAMES_OF_CONVERSION: Partial<Record<FillKind, readonly string[]>> = {
+	rep: ['<repo_name>'],
+	sep: ['<file_sep>'],
+};
+
+/** All of these names. */
 export const CONTROL_NAMES: readonly string[] = [...END_NAMES, ...Object.values(FILL_NAMES).flat()];
 
 const ENCLOSED = /^<(?:\|.+\||｜.+｜)>$/su;

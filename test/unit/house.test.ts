@@ -99,3 +99,10 @@ test('the step loop calls, and only the engine calls it', () => {
 	const importers = [...engine].filter(([, targets]) => targets.includes('engine/runtime/step-loop.ts'));
 	expect(importers.map(([file]) => file)).toEqual(['engine/runtime/engine.ts']);
 });
+
+test('the names of tokens of fill-in-the-middle stand in one list', () => {
+	const naming = [...engine.keys()].filter((file) =>
+		/<(?:\|)?fim[_-]/.test(readFileSync(path.join(root, file), 'utf8')),
+	);
+	expect(naming).toEqual(['engine/tokenizer/control-names.ts']);
+});

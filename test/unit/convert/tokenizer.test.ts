@@ -3,6 +3,7 @@
 import { rmSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { convertFolder } from '../../../engine/convert/convert';
+import { FILL_NAMES } from '../../../engine/tokenizer/control-names';
 import { Tokenizer, TokenType } from '../../../engine/tokenizer/tokenizer';
 import { type GgufHeader, loadNative } from '../../../native/index';
 import { splitPatterns, strings } from '../../support/hugging-face';
@@ -311,6 +312,15 @@ describe('tokens around a text', () => {
 		],
 	])('%s', async (_, change, own, message) => {
 		await expect(converted(change, { 'tokenizer_config.json': own })).rejects.toThrow(message);
+	});
+
+	test.each([
+		...Object.entries(FILL_NAMES).flatMap(([kind, names]) => names.map((name) => [name, kind])),
+		['<repo_name>', 'rep'],
+		['<file_sep>', 'sep'],
+	])('%s is the token of fill-in-the-middle %s', async (name, kind) => {
+		const header = await converted(added({ content: name }));
+		expect(header.metadata.get(`tokenizer.ggml.fim_${kind}_token_id`)).toBe(base.added_tokens[0]!['id']);
 	});
 
 	test('older folders’ added tokens must agree', async () => {

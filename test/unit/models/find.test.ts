@@ -11,6 +11,7 @@ import { listModels } from '../../../engine/models/list';
 import { defaultDownloadFolder, modelPlaces, type Place, thisEnvironment } from '../../../engine/models/places';
 import { SUPPORTED, whyUnsupported } from '../../../engine/models/supported';
 import { DEFAULT_SETTINGS } from '../../../engine/server/settings';
+import { FILL_NAMES } from '../../../engine/tokenizer/control-names';
 import type { GgufHeader, MetadataValue } from '../../../native/index';
 import { loadNative } from '../../../native/index';
 import { makeModel, temporaryFolder } from '../../support/models';
@@ -230,6 +231,9 @@ describe('what this version can run', () => {
 		expect(uses({ 'tokenizer.chat_template': '{{ messages }}' }, large)).toEqual(['chat']);
 		expect(uses({ 'tokenizer.ggml.fim_pre_token_id': 7 }, large)).toEqual(['completion']);
 		expect(uses({ 'tokenizer.ggml.tokens': stringTable(['a', '<|fim_prefix|>', 'b']) }, large)).toEqual(['completion']);
+		for (const name of FILL_NAMES.pre) {
+			expect(uses({ 'tokenizer.ggml.tokens': stringTable(['a', name, 'b']) }, large), name).toEqual(['completion']);
+		}
 		expect(uses({ 'tokenizer.ggml.tokens': stringTable(['', 'x<|fim_prefix|>', '<|fim_prefix|>y']) }, large)).toEqual(
 			[],
 		);
