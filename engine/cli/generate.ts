@@ -204,7 +204,7 @@ class TextSink implements Sink {
 		{ tokenizer }: OpenedModel,
 		private readonly silent: boolean,
 	) {
-		this.#decoder = new StreamDecoder(tokenizer);
+		this.#decoder = new StreamDecoder(tokenizer.vocabulary);
 	}
 
 	get closed(): AbortSignal {

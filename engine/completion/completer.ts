@@ -64,8 +64,9 @@ export class Completer {
 		this.#index = index;
 		const { tokenizer, family } = model;
 		// Whatever mark comes, the text ends there.
-		const ids = Array.from({ length: tokenizer.vocabularySize }, (_, id) => id);
-		this.#stopIds = new Set([...family.endOfText, ...ids.filter((id) => tokenizer.isSpecial(id))]);
+		const { vocabulary } = tokenizer;
+		const ids = Array.from({ length: vocabulary.size }, (_, id) => id);
+		this.#stopIds = new Set([...family.endOfText, ...ids.filter((id) => vocabulary.isSpecial(id))]);
 	}
 
 	/** Never rejects: a failure is a result with its reason. */
@@ -135,7 +136,7 @@ export class Completer {
 		const multiline = allowsMultiline(settings.multiline, languageId, window);
 		const stop = new StopRule(window, multiline, languageId);
 		const prompt = fitPrompt(this.#model, { ...request, related: request.related ?? [] }, request, settings);
-		const decoder = new StreamDecoder(this.#model.tokenizer);
+		const decoder = new StreamDecoder(this.#model.tokenizer.vocabulary);
 		let written = '';
 		const text = () => withPlainLineEnds(written.slice(prompt.healed.length));
 		const result = await this.#model.engine.generate({

@@ -2,7 +2,7 @@
 // to the cursor. What a file's completions are shown stays the same while that file is worked on and the others are not, so that the cache
 // holds.
 import type { RelatedFile } from '../families/family';
-import { estimateTokens } from '../tokenizer/tokenizer';
+import { estimateTokens } from '../tokenizer/estimate';
 import { characterAt, lineEndAfter, nextLineStart } from './lines';
 
 /** Files at most; more of each says more than more of them. */

@@ -1,17 +1,17 @@
 // The second half of token healing: a generation is made to begin with the bytes that the prompt left out, in whichever tokens the
 // model likes best.
 import type { TokenChooser } from '../runtime/request';
-import type { Tokenizer } from '../tokenizer/tokenizer';
+import type { Vocabulary } from '../tokenizer/vocabulary';
 
 /** Finds, among all tokens, those that agree with given bytes. */
 export class TokenPrefixIndex {
-	readonly #tokenizer: Tokenizer;
+	readonly #vocabulary: Vocabulary;
 	readonly #byFirstByte: number[][] = Array.from({ length: 256 }, () => []);
 
-	constructor(tokenizer: Tokenizer) {
-		this.#tokenizer = tokenizer;
-		for (let id = 0; id < tokenizer.vocabularySize; id++) {
-			if (tokenizer.comesFromText(id)) this.#byFirstByte[tokenizer.tokenBytes(id)[0]!]!.push(id);
+	constructor(vocabulary: Vocabulary) {
+		this.#vocabulary = vocabulary;
+		for (let id = 0; id < vocabulary.size; id++) {
+			if (vocabulary.comesFromText(id)) this.#byFirstByte[vocabulary.tokenBytes(id)[0]!]!.push(id);
 		}
 	}
 
@@ -20,7 +20,7 @@ export class TokenPrefixIndex {
 		let best: number | undefined;
 		for (const id of this.#byFirstByte[wanted[0]!]!) {
 			if (best !== undefined && logits[id]! <= logits[best]!) continue;
-			if (agrees(this.#tokenizer.tokenBytes(id), wanted)) best = id;
+			if (agrees(this.#vocabulary.tokenBytes(id), wanted)) best = id;
 		}
 		return best;
 	}
@@ -31,7 +31,7 @@ export class TokenPrefixIndex {
 		return (logits) => {
 			if (wanted.length === 0) return undefined;
 			const token = this.best(logits, wanted);
-			if (token !== undefined) wanted = wanted.subarray(this.#tokenizer.tokenBytes(token).length);
+			if (token !== undefined) wanted = wanted.subarray(this.#vocabulary.tokenBytes(token).length);
 			return token;
 		};
 	}

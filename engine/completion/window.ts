@@ -1,7 +1,7 @@
 // What of a file the model sees. The edges of the excerpt stay put while the user types, so that each prompt extends the
 // last one and its cache. Nothing here looks at more of a file than the limits allow: a line may be the whole file.
 import type { Window } from '../families/family';
-import { estimateTokens } from '../tokenizer/tokenizer';
+import { estimateTokens } from '../tokenizer/estimate';
 import {
 	characterAt,
 	isHighSurrogate,

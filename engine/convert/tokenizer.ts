@@ -4,9 +4,12 @@ import { StringTableBuilder, stringTable } from '../gguf/string-table';
 import type { GgufValue } from '../gguf/writer';
 import { messageOf } from '../quote';
 import { byteToCodePoint } from '../tokenizer/byte-level';
+import { ByteLevelBpe } from '../tokenizer/byte-level-bpe';
 import { END_NAMES, FILL_NAMES, FILL_NAMES_OF_CONVERSION, type FillKind } from '../tokenizer/control-names';
+import { NORMALIZER_KEY } from '../tokenizer/normalizer';
 import { preTokenizerOf } from '../tokenizer/pre-tokenizer';
-import { NORMALIZER_KEY, Tokenizer, TokenType } from '../tokenizer/tokenizer';
+import { TokenType } from '../tokenizer/token-type';
+import { Tokenizer } from '../tokenizer/tokenizer';
 import { JsonObject } from './json';
 import { shown } from './safetensors';
 import { MOST_TEMPLATE_BYTES, type SourceFolder } from './source-folder';
@@ -19,7 +22,7 @@ const SPECIAL_TOKENS = { bos: 'bos', eos: 'eos', pad: 'padding', unk: 'unknown' 
 const isNeverUtf8 = (byte: number) => byte === 0xc0 || byte === 0xc1 || byte >= 0xf5;
 
 /** A vocabulary by text and by id. */
-interface Vocabulary {
+interface SourceVocabulary {
 	ids: Map<string, number>;
 	texts: (string | undefined)[];
 	types: Int32Array;
@@ -139,12 +142,12 @@ function checkUnknown(model: JsonObject, ids: ReadonlyMap<string, number>): void
 function checkWholeTokens(metadata: ReadonlyMap<string, GgufValue>, model: JsonObject, pre: string): void {
 	const values = [...metadata].map(([key, { value }]) => [key, value] as const);
 	const header = { version: 3, fileBytes: 0, metadata: new Map<string, MetadataValue>(values), tensors: [] };
-	const tokenizer = named(model.file, () => Tokenizer.fromGguf(header));
+	const { vocabulary, encoder } = named(model.file, () => Tokenizer.fromGguf(header));
 	const whole = model.boolean('ignore_merges', false);
-	if (whole === preTokenizerOf(pre).wholePieces) return;
-	const id = tokenizer.firstUnmerged();
+	if (!(encoder instanceof ByteLevelBpe) || whole === preTokenizerOf(pre).wholePieces) return;
+	const id = encoder.firstUnmerged();
 	if (id === undefined) return;
-	const text = shown(new TextDecoder().decode(tokenizer.tokenBytes(id)));
+	const text = shown(new TextDecoder().decode(vocabulary.tokenBytes(id)));
 	throw new Error(
 		`${model.file}: model.ignore_merges is ${whole}, but text split as "${pre}" goes with ${!whole}, and token ${text} tells the two apart`,
 	);
@@ -159,7 +162,7 @@ function named<T>(file: string, check: () => T): T {
 	}
 }
 
-function readVocabulary(tokenizer: JsonObject, model: JsonObject, size: number): Vocabulary {
+function readVocabulary(tokenizer: JsonObject, model: JsonObject, size: number): SourceVocabulary {
 	const texts: (string | undefined)[] = new Array(size);
 	const vocabulary = { ids: new Map<string, number>(), texts, types: new Int32Array(size).fill(TokenType.unused) };
 	for (const [text, id] of Object.entries(model.object('vocab').values)) {
@@ -169,7 +172,7 @@ function readVocabulary(tokenizer: JsonObject, model: JsonObject, size: number):
 }
 
 /** @throws where the id is none, or belongs to another text, or the text has another id. */
-function enter({ ids, texts, types }: Vocabulary, file: string, text: string, id: unknown, type: number): void {
+function enter({ ids, texts, types }: SourceVocabulary, file: string, text: string, id: unknown, type: number): void {
 	if (typeof id !== 'number' || !Number.isInteger(id) || id < 0 || id >= texts.length) {
 		throw new Error(
 			`${file}: token ${shown(text)} has the id ${id}, which is not in the vocabulary of ${texts.length} that config.json gives`,
@@ -187,7 +190,7 @@ function enter({ ids, texts, types }: Vocabulary, file: string, text: string, id
 }
 
 /** Enters tokens that text is cut at before anything else. */
-function addTokensOf(vocabulary: Vocabulary, entries: readonly JsonObject[]): void {
+function addTokensOf(vocabulary: SourceVocabulary, entries: readonly JsonObject[]): void {
 	for (const entry of entries) {
 		const content = entry.string('content');
 		if (content === '') throw new Error(`${entry.file}: an added token is empty`);
@@ -216,7 +219,7 @@ function decoderEntries(own: JsonObject): JsonObject[] {
 }
 
 /** Older folders name added tokens once more in a file of their own. @throws where that contradicts. */
-function checkAddedTokens({ ids }: Vocabulary, added: JsonObject | undefined): void {
+function checkAddedTokens({ ids }: SourceVocabulary, added: JsonObject | undefined): void {
 	for (const text of added?.keys() ?? []) {
 		if (ids.get(text) === added!.get(text)) continue;
 		const own = ids.has(text) ? `${ids.get(text)} in tokenizer.json` : 'not in tokenizer.json';
@@ -264,7 +267,7 @@ function tokenIds(config: JsonObject | undefined, key: string, several: boolean)
  * @throws where there are more.
  */
 function addOtherEnds(
-	{ ids, texts, types }: Vocabulary,
+	{ ids, texts, types }: SourceVocabulary,
 	eos: number,
 	listed: readonly number[],
 	setId: (key: string, id: number) => void,

@@ -51,7 +51,9 @@ function format<Mark extends string>(
 	write: (builder: PromptBuilder, marks: Readonly<Record<Mark, number>>, message: Message, open: boolean) => void,
 ): NativeFormat {
 	return (tokenizer, stopIds) => {
-		const ids = Object.entries<string>(names).map(([mark, token]) => [mark, tokenizer.findSpecial(token)] as const);
+		const ids = Object.entries<string>(names).map(
+			([mark, token]) => [mark, tokenizer.vocabulary.findSpecial(token)] as const,
+		);
 		if (ids.some(([, id]) => id === undefined)) return undefined;
 		const marks = Object.fromEntries(ids) as Record<Mark, number>;
 		const build = ({ instructions, turns }: ChatPrompt): PromptBuilder => {

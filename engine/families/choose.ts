@@ -21,8 +21,8 @@ const HARMONY_NAMES = ['<|start|>', '<|message|>', '<|channel|>', '<|end|>', '<|
  * a file says badly is left out.
  */
 export function familyOf(header: GgufHeader, tokenizer: Tokenizer): ModelFamily {
-	const endOfText = endOfGeneration(header, tokenizer);
-	if (HARMONY_NAMES.every((name) => tokenizer.findSpecial(name) !== undefined)) {
+	const endOfText = endOfGeneration(header, tokenizer.vocabulary);
+	if (HARMONY_NAMES.every((name) => tokenizer.vocabulary.findSpecial(name) !== undefined)) {
 		const harmony = new Harmony(tokenizer);
 		// Plain text also ends where the model would begin another message.
 		const ends = new Set([...harmony.stopIds, harmony.tokens.end, harmony.tokens.start]);
@@ -38,7 +38,9 @@ function reserveMarks(chat: ChatFormat, tokenizer: Tokenizer): void {
 	const turns = (['user', 'assistant', 'user'] as const).map((role) => ({ role, content: 'a' }));
 	for (const reasoningEffort of SETTINGS.chat.reasoningEffort.choices) {
 		try {
-			tokenizer.reserve(chat.encode({ currentDate: '2026-01-01', reasoningEffort, instructions: 'a', turns }));
+			tokenizer.vocabulary.reserve(
+				chat.encode({ currentDate: '2026-01-01', reasoningEffort, instructions: 'a', turns }),
+			);
 		} catch {} // a template that fails at another effort says so when it is asked
 	}
 }
@@ -72,11 +74,14 @@ function chatFormat(header: GgufHeader, tokenizer: Tokenizer, stopIds: ReadonlyS
 }
 
 function completionFormat(header: GgufHeader, tokenizer: Tokenizer, endOfText: ReadonlySet<number>): CompletionFormat {
-	const fill = fillTokens(header, tokenizer);
+	const fill = fillTokens(header, tokenizer.vocabulary);
 	if (fill) return new FillCompletion(tokenizer, fill);
 	// Without any token that separates texts, one begins behind a line's end.
 	const begin =
-		tokenizer.bosId ?? tokenizer.findSpecial('<|endoftext|>') ?? [...endOfText][0] ?? tokenizer.encode('\n')[0]!;
+		tokenizer.bosId ??
+		tokenizer.vocabulary.findSpecial('<|endoftext|>') ??
+		[...endOfText][0] ??
+		tokenizer.encode('\n')[0]!;
 	return new ContinuationCompletion(tokenizer, begin);
 }
 
@@ -95,5 +100,5 @@ function sampling(header: GgufHeader): ChatFormat['sampling'] {
 /** Empty where the file names no token. */
 function tokenName(header: GgufHeader, tokenizer: Tokenizer, kind: 'bos' | 'eos'): string {
 	const id = specialIds(header).ids.get(kind);
-	return id === undefined ? '' : new TextDecoder().decode(tokenizer.tokenBytes(id));
+	return id === undefined ? '' : new TextDecoder().decode(tokenizer.vocabulary.tokenBytes(id));
 }

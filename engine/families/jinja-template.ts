@@ -144,7 +144,7 @@ class ConversationWriter {
 		{ currentDate, reasoningEffort }: ChatPrompt,
 	): Steps<{ text: string; disguise: Disguise }> {
 		const contents = messages.map(({ content }) => content);
-		const disguise = Disguise.of(this.#tokenizer.specialNames(), [this.#source, ...contents]);
+		const disguise = Disguise.of(this.#tokenizer.vocabulary.specialNames(), [this.#source, ...contents]);
 		if (!disguise) throw new Error('the messages use all of the private use area of Unicode');
 		const characters = contents.reduce((sum, { length }) => sum + length, 0);
 		const now = startOfDay(currentDate);

@@ -17,9 +17,9 @@ export class PlainAnswerParser implements AnswerParser {
 	/** @param prompt what the model answers: some templates open the reasoning themselves. */
 	constructor(tokenizer: Tokenizer, prompt: Int32Array) {
 		this.#tokenizer = tokenizer;
-		this.#decoder = new StreamDecoder(tokenizer);
-		this.#opens = tokenizer.findToken('<think>');
-		this.#closes = tokenizer.findToken('</think>');
+		this.#decoder = new StreamDecoder(tokenizer.vocabulary);
+		this.#opens = tokenizer.vocabulary.findToken('<think>');
+		this.#closes = tokenizer.vocabulary.findToken('</think>');
 		this.#reasoning = this.#opens !== undefined && endsWithMark(prompt, this.#opens, tokenizer);
 	}
 
@@ -30,7 +30,7 @@ export class PlainAnswerParser implements AnswerParser {
 			this.#begun = false;
 			return rest;
 		}
-		return this.#tokenizer.isSpecial(token) ? [] : this.#event(this.#decoder.push(token));
+		return this.#tokenizer.vocabulary.isSpecial(token) ? [] : this.#event(this.#decoder.push(token));
 	}
 
 	finish(): AnswerEvent[] {
@@ -51,6 +51,7 @@ function endsWithMark(prompt: Int32Array, mark: number, tokenizer: Tokenizer): b
 	if (at < 0) return false;
 	const after = prompt.subarray(at + 1);
 	return (
-		!after.some((id) => tokenizer.isSpecial(id)) && new TextDecoder().decode(tokenizer.decode(after)).trim() === ''
+		!after.some((id) => tokenizer.vocabulary.isSpecial(id)) &&
+		new TextDecoder().decode(tokenizer.decode(after)).trim() === ''
 	);
 }

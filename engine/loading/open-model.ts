@@ -20,6 +20,7 @@ import { onBehalfOf, StepArbiter, type StepTurns } from '../runtime/step-arbiter
 import { ModelDraft, vocabularyMismatch } from '../speculation/model-draft';
 import { PromptLookup } from '../speculation/prompt-lookup';
 import { Tokenizer } from '../tokenizer/tokenizer';
+import type { Vocabulary } from '../tokenizer/vocabulary';
 import { chooseBackend } from './backend';
 import { type DraftPlan, planDraft } from './draft-plan';
 import { checkedNeed, type MemoryAllowance } from './memory-check';
@@ -89,7 +90,7 @@ export async function openModel(file: string, options: OpenOptions = {}): Promis
 		const positions = typeof contextTokens === 'function' ? contextTokens({ tokenizer, family }) : contextTokens;
 		const turns = options.turns ?? new StepArbiter().join();
 		const usable = headProblem === undefined ? draft : { problem: headProblem };
-		const drafting = await openDraft(usable, tokenizer, turns, options);
+		const drafting = await openDraft(usable, tokenizer.vocabulary, turns, options);
 		const engine = new Engine(instrument?.(model) ?? model, {
 			...engineOptions,
 			turns,
@@ -134,9 +135,9 @@ async function openNative(
 
 async function openTokenizer(file: string, header: GgufHeader, { info }: NativeModel): Promise<Tokenizer> {
 	const tokenizer = await Tokenizer.fromGgufInTurns(header);
-	if (tokenizer.vocabularySize > info.vocabularySize) {
+	if (tokenizer.vocabulary.size > info.vocabularySize) {
 		throw new Error(
-			`${file}: the tokenizer has ${tokenizer.vocabularySize} tokens, the output layer only ${info.vocabularySize}`,
+			`${file}: the tokenizer has ${tokenizer.vocabulary.size} tokens, the output layer only ${info.vocabularySize}`,
 		);
 	}
 	return tokenizer;
@@ -152,7 +153,7 @@ interface Drafting {
 /** Carries a plan out: a head is open with its model already, a model of its own is opened now. Never rejects. */
 async function openDraft(
 	{ problem, head, model }: DraftPlan,
-	target: Tokenizer,
+	target: Vocabulary,
 	turns: StepTurns,
 	options: OpenOptions,
 ): Promise<Drafting> {
@@ -162,15 +163,15 @@ async function openDraft(
 }
 
 /** Opens a model that guesses ahead for another one. Never rejects: without it the other one works as well. */
-async function openDraftModel(file: string, target: Tokenizer, options: OpenOptions): Promise<Drafting> {
+async function openDraftModel(file: string, target: Vocabulary, options: OpenOptions): Promise<Drafting> {
 	const { draftModelPath: _itself, instrument: _others, memory: _checked, ...shared } = options;
 	// What becomes of the draft model, e.g. of its file, is told only by its drafts' failing.
 	const { onBackendNote: _note, onLost: _loss, ...rest } = shared;
 	try {
 		const { engine, tokenizer } = await openModel(file, { ...rest, speculation: false });
-		const mismatch = vocabularyMismatch(target, tokenizer);
+		const mismatch = vocabularyMismatch(target, tokenizer.vocabulary);
 		if (mismatch === undefined) {
-			return { source: new ModelDraft(engine, target.vocabularySize), name: displayName(file, engine.info.name) };
+			return { source: new ModelDraft(engine, target.size), name: displayName(file, engine.info.name) };
 		}
 		await engine.close();
 		return { problem: `${file} cannot draft for this model, whose vocabulary is another one: ${mismatch}` };

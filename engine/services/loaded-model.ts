@@ -53,7 +53,7 @@ export function loadedModel(opened: OpenedModel): LoadedModel {
 	return {
 		...opened,
 		chat: new Chat(opened),
-		tokenIndex: new TokenPrefixIndex(opened.tokenizer),
+		tokenIndex: new TokenPrefixIndex(opened.tokenizer.vocabulary),
 		// It is made anew for each reader, because the backend may change while the model works.
 		get summary() {
 			return summarize(opened, effort);

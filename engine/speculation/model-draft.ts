@@ -1,7 +1,7 @@
 // Drafts from a smaller model of the same vocabulary. The smaller model goes on where the sequence stands, and the larger one verifies
 // in one pass what it wrote (Leviathan et al. 2023, arXiv 2211.17192). The smaller model has a cache of its own, which finds by its
 // tokens what was computed before.
-import type { Tokenizer } from '../tokenizer/tokenizer';
+import type { Vocabulary } from '../tokenizer/vocabulary';
 import type { DraftRequest, DraftSequence, DraftSource } from './draft-source';
 
 /** Tokens the draft model may have to catch up on before it guesses; more are computed beside the larger model's steps. */
@@ -87,16 +87,16 @@ export class ModelDraft implements DraftSource {
  * What keeps a model from drafting for another one; undefined where nothing does: an id has to mean the same to both. Publishers
  * pad vocabularies of one family to different lengths.
  */
-export function vocabularyMismatch(target: Tokenizer, draft: Tokenizer): string | undefined {
-	const common = Math.min(target.vocabularySize, draft.vocabularySize);
+export function vocabularyMismatch(target: Vocabulary, draft: Vocabulary): string | undefined {
+	const common = Math.min(target.size, draft.size);
 	for (let id = 0; id < common; id++) {
 		const same = target.isAdded(id) === draft.isAdded(id) && equal(target.tokenBytes(id), draft.tokenBytes(id));
 		// Members of a family add different tokens to its vocabulary, and hardly any of these is ever written.
 		if (!same && !(target.isAdded(id) && draft.isAdded(id))) return `token ${id} is another one`;
 	}
-	const larger = target.vocabularySize > common ? target : draft;
-	for (let id = common; id < larger.vocabularySize; id++) {
-		if (!larger.isAdded(id)) return `it has ${draft.vocabularySize} tokens, not ${target.vocabularySize}`;
+	const larger = target.size > common ? target : draft;
+	for (let id = common; id < larger.size; id++) {
+		if (!larger.isAdded(id)) return `it has ${draft.size} tokens, not ${target.size}`;
 	}
 	return undefined;
 }

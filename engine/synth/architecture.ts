@@ -1,7 +1,7 @@
 // The architectures as a GGUF holds them: sizes, metadata and tensors, by llama.cpp's names.
 import { type MatrixType, type TensorType, tensorTypes } from '../gguf/tensor-types';
 import type { GgufTensor, GgufValue } from '../gguf/writer';
-import type { Vocabulary } from './vocabulary';
+import type { VocabularyTables } from './vocabulary';
 
 export const architectures = ['gpt-oss', 'llama', 'qwen2', 'qwen3', 'qwen3moe'] as const;
 type ArchitectureName = (typeof architectures)[number];
@@ -159,7 +159,7 @@ export function planTensors(shape: ModelShape, vocabularySize: number): TensorPl
 }
 
 /** The metadata of the published file, but for its chat template (Hearth and the tests build Harmony themselves). */
-export function metadataOf(shape: ModelShape, vocabulary: Vocabulary, name: string): Map<string, GgufValue> {
+export function metadataOf(shape: ModelShape, vocabulary: VocabularyTables, name: string): Map<string, GgufValue> {
 	const metadata = new Map<string, GgufValue>();
 	const string = (key: string, value: string) => metadata.set(key, { type: 'string', value });
 	const u32 = (key: string, value: number) => metadata.set(key, { type: 'u32', value });

@@ -51,7 +51,7 @@ export async function writeDemoModel(
 ): Promise<{ fileBytes: number; plans: TensorPlan[]; vocabularySize: number }> {
 	const vocabulary = trainedVocabulary(demoCorpus, MERGES);
 	const tokenizer = Tokenizer.fromGguf(vocabularyHeader(vocabulary));
-	const { vocabularySize } = tokenizer;
+	const vocabularySize = tokenizer.vocabulary.size;
 	const plans = planTensors(demoShape, vocabularySize);
 	const values = await fitWeights(tokenizer, seed, options.signal);
 	const tensors = plans.map((plan) => ({ ...plan, chunks: () => [encodeTensor(plan, values.get(plan.name))] }));
@@ -66,7 +66,7 @@ async function fitWeights(
 	signal: AbortSignal | undefined,
 ): Promise<Map<string, Float32Array>> {
 	const { embedding, heads, headsKv, headLength } = demoShape;
-	const { vocabularySize } = tokenizer;
+	const vocabularySize = tokenizer.vocabulary.size;
 	const sign = randomSigns(seed);
 	const signs = (count: number, scale: number) => {
 		const exact = fromHalf(toHalf(scale));

@@ -52,7 +52,7 @@ export function trainingWindows(tokenizer: Tokenizer, length: number, seed: numb
 		// What hangs on a token farther back has more in between to tell apart.
 		const variations = deciding > 4 ? 3 : 1;
 		for (let i = 0; i < variations; i++) {
-			const varied = tokens.map((token, at) => (at < kept ? token : random(tokenizer.vocabularySize)));
+			const varied = tokens.map((token, at) => (at < kept ? token : random(tokenizer.vocabulary.size)));
 			result.set(`${key} ${i}`, { tokens: varied, next });
 		}
 	}

@@ -2,11 +2,11 @@
 import type { GgufHeader, StringTable } from '../../native/index';
 import { StringTableBuilder } from '../gguf/string-table';
 import { encodeByteLevel } from '../tokenizer/byte-level';
-import { TokenIndex } from '../tokenizer/tables';
-import { TokenType } from '../tokenizer/tokenizer';
+import { TokenIndex } from '../tokenizer/token-index';
+import { TokenType } from '../tokenizer/token-type';
 import { trainMerges } from './bpe-trainer';
 
-export interface Vocabulary {
+export interface VocabularyTables {
 	/** Byte-level text; special tokens: their name. */
 	tokens: StringTable;
 	/** [tokens] as llama.cpp numbers them. */
@@ -52,7 +52,7 @@ const O200K_TOKENS = 201_088;
  * The 201,088 tokens and 446,189 merges of gpt-oss. As in Hugging Face's conversion of tiktoken files
  * (transformers `TikTokenConverter`), the merges are, token by token in rank order, every split into two tokens.
  */
-export async function o200kVocabulary(): Promise<Vocabulary> {
+export async function o200kVocabulary(): Promise<VocabularyTables> {
 	const { o200kRanks } = await import('./o200k-ranks.js');
 	return rankedVocabulary(o200kRanks, harmonySpecials, O200K_TOKENS);
 }
@@ -65,7 +65,7 @@ export function rankedVocabulary(
 	ranks: readonly (string | readonly number[])[],
 	specials: readonly string[],
 	size = ranks.length + specials.length,
-): Vocabulary {
+): VocabularyTables {
 	const texts = ranks.map((token) => (typeof token === 'string' ? textEncoder.encode(token) : Uint8Array.from(token)));
 	return vocabulary(texts, everySplit(texts), [...specials], size);
 }
@@ -74,14 +74,14 @@ export function rankedVocabulary(
  * The 256 bytes, up to `mergeCount` merges trained on `corpus`, and the named specials of o200k_harmony behind them.
  * The special ids are not gpt-oss's: find them by name.
  */
-export function trainedVocabulary(corpus: string, mergeCount: number): Vocabulary {
+export function trainedVocabulary(corpus: string, mergeCount: number): VocabularyTables {
 	const { tokens, merges } = trainMerges(corpus, mergeCount);
 	const specials = harmonySpecials.filter((name) => !name.startsWith('<|reserved'));
 	return vocabulary(tokens, merges, specials, tokens.length + specials.length);
 }
 
 /** The part of a GGUF header that a tokenizer is made from; `pre` names its pre-tokenizer. */
-export function vocabularyHeader(vocabulary: Vocabulary, pre = 'gpt-4o'): GgufHeader {
+export function vocabularyHeader(vocabulary: VocabularyTables, pre = 'gpt-4o'): GgufHeader {
 	const metadata: GgufHeader['metadata'] = new Map();
 	metadata.set('tokenizer.ggml.model', 'gpt2');
 	metadata.set('tokenizer.ggml.pre', pre);
@@ -97,7 +97,7 @@ function vocabulary(
 	merges: Iterable<[left: number, right: number]>,
 	specials: string[],
 	size: number,
-): Vocabulary {
+): VocabularyTables {
 	const tokens = new StringTableBuilder();
 	const tokenTypes = new Int32Array(size).fill(TokenType.unused);
 	const written: Uint8Array[] = [];

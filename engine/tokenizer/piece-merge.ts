@@ -1,6 +1,6 @@
 // Byte-pair merging of one piece of text: from single bytes, always the pair of the lowest rank first and the leftmost of equals.
 // A heap keeps a piece of n bytes at O(n log n): one may be megabytes long, and then it is merged a bit at a time.
-import type { MergeTable } from './tables';
+import type { MergeTable } from './merge-table';
 
 const RANK_UNIT = 2 ** 32;
 

@@ -90,6 +90,21 @@ export class TokenMatcher {
 		return found.sort((a, b) => a.start - b.start);
 	}
 
+	/** Cuts `bytes` at the tokens in them: ids, and views of the bytes between them, of which none is empty. */
+	split(bytes: Uint8Array): (number | Uint8Array)[] {
+		const matches = this.find(bytes, bytes.length);
+		if (matches.length === 0) return bytes.length === 0 ? [] : [bytes];
+		const parts: (number | Uint8Array)[] = [];
+		let last = 0;
+		for (const { start, end, id } of matches) {
+			if (start > last) parts.push(bytes.subarray(last, start));
+			parts.push(id);
+			last = end;
+		}
+		if (last < bytes.length) parts.push(bytes.subarray(last));
+		return parts;
+	}
+
 	/** Where the longest end of `bytes` begins that more bytes could make a token, if there is one: else their length. */
 	unfinished(bytes: Uint8Array): number {
 		const { length } = bytes;

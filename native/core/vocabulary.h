@@ -9,7 +9,7 @@
 
 namespace hearth {
 
-/// What the engine's tokenizer knows; the rules are its, see engine/tokenizer/tokenizer.ts.
+/// What the engine's tokenizer knows; the rules are its, see engine/tokenizer/read-byte-level-bpe.ts.
 struct VocabularyRules {
   std::vector<std::string> pre_tokenizers;
   /// Tokens that are no text, whatever type the file gives them.

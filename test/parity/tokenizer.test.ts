@@ -10,8 +10,14 @@ import { stringTable } from '../../engine/gguf/string-table';
 import { type GgufValue, writeGguf } from '../../engine/gguf/writer';
 import { openModel } from '../../engine/loading/open-model';
 import { readHeader } from '../../engine/models/header';
-import { rankedVocabulary, trainedVocabulary, type Vocabulary, vocabularyHeader } from '../../engine/synth/vocabulary';
-import { Tokenizer, TokenType } from '../../engine/tokenizer/tokenizer';
+import {
+	rankedVocabulary,
+	trainedVocabulary,
+	type VocabularyTables,
+	vocabularyHeader,
+} from '../../engine/synth/vocabulary';
+import { TokenType } from '../../engine/tokenizer/token-type';
+import { Tokenizer } from '../../engine/tokenizer/tokenizer';
 import { headerFields } from '../support/gguf-fields';
 import { temporaryFolder } from '../support/models';
 import { smollm2 } from '../support/real-model';
@@ -30,7 +36,7 @@ function llamaIds(model: string, given: readonly string[]): number[][] {
 }
 
 /** A file with nothing but a vocabulary. */
-async function vocabularyFile(name: string, pre: string, vocabulary: Vocabulary): Promise<string> {
+async function vocabularyFile(name: string, pre: string, vocabulary: VocabularyTables): Promise<string> {
 	const file = path.join(folder, `${name}.gguf`);
 	const metadata = new Map<string, GgufValue>([
 		['general.architecture', { type: 'string', value: 'llama' }],

@@ -1,8 +1,8 @@
 // Hugging Face folders for tests: safetensors files, sharded or not, and the JSON files beside them.
 import { mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import type { Vocabulary } from '../../engine/synth/vocabulary';
-import { TokenType } from '../../engine/tokenizer/tokenizer';
+import type { VocabularyTables } from '../../engine/synth/vocabulary';
+import { TokenType } from '../../engine/tokenizer/token-type';
 import type { StringTable } from '../../native/index';
 
 export interface TensorData {
@@ -94,7 +94,11 @@ export const splitPatterns = {
 } as const;
 
 /** tokenizer.json of a vocabulary; what is not normal is an added token. */
-export function tokenizerJson(vocabulary: Vocabulary, pre: keyof typeof splitPatterns, mergesAsPairs = false): object {
+export function tokenizerJson(
+	vocabulary: VocabularyTables,
+	pre: keyof typeof splitPatterns,
+	mergesAsPairs = false,
+): object {
 	const texts = strings(vocabulary.tokens);
 	const ids = texts.map((content, id) => ({ content, id, type: vocabulary.tokenTypes[id]! }));
 	const merges = strings(vocabulary.merges);

@@ -12,13 +12,15 @@ const harmony = new Harmony(tokenizer);
 const ids = (transcript: string) =>
 	transcript
 		.split(/(<\|\w+\|>)/)
-		.flatMap((part) => (/^<\|\w+\|>$/.test(part) ? [tokenizer.specialId(part)] : [...tokenizer.encode(part)]));
+		.flatMap((part) =>
+			/^<\|\w+\|>$/.test(part) ? [tokenizer.vocabulary.specialId(part)] : [...tokenizer.encode(part)],
+		);
 
 /** The token of each single byte. */
 const byteIds = new Map<number, number>();
-for (let id = 0; id < tokenizer.vocabularySize; id++) {
-	const bytes = tokenizer.tokenBytes(id);
-	if (bytes.length === 1 && !tokenizer.isSpecial(id)) byteIds.set(bytes[0]!, id);
+for (let id = 0; id < tokenizer.vocabulary.size; id++) {
+	const bytes = tokenizer.vocabulary.tokenBytes(id);
+	if (bytes.length === 1 && !tokenizer.vocabulary.isSpecial(id)) byteIds.set(bytes[0]!, id);
 }
 
 interface Parsed {
@@ -70,11 +72,11 @@ describe('a well-formed turn', () => {
 		const parser = new HarmonyParser(harmony);
 		for (const id of ids('<|channel|>final<|message|>')) expect(parser.push(id)).toEqual([]);
 		for (const id of ids('one two')) {
-			const text = new TextDecoder().decode(tokenizer.tokenBytes(id));
+			const text = new TextDecoder().decode(tokenizer.vocabulary.tokenBytes(id));
 			expect(parser.push(id)).toEqual([{ kind: 'text', channel: 'final', text }]);
 		}
 		expect(parser.done).toBe(false);
-		expect(parser.push(tokenizer.specialId('<|return|>'))).toEqual([]);
+		expect(parser.push(tokenizer.vocabulary.specialId('<|return|>'))).toEqual([]);
 		expect(parser.done).toBe(true);
 		expect(parser.push(65)).toEqual([]);
 		expect(parser.finish()).toEqual([]);
@@ -353,7 +355,7 @@ it('reads the same text the same way, however it is cut into tokens', () => {
 	const special = /^<\|\w+\|>$/;
 	for (let round = 0; round < 1500; round++) {
 		const parts = Array.from({ length: 1 + random(12) }, () => pieces[random(pieces.length)]!);
-		const cut = parts.flatMap((part) => (special.test(part) ? [tokenizer.specialId(part)] : bytes(part)));
+		const cut = parts.flatMap((part) => (special.test(part) ? [tokenizer.vocabulary.specialId(part)] : bytes(part)));
 		const plain = read(ids(parts.join(''))).parsed;
 		expect(read(cut).parsed, parts.join('')).toEqual(plain);
 	}

@@ -60,7 +60,8 @@ async function complete(code: string, before = ''): Promise<{ expected: string; 
 	// Cut between tokens: what a cursor within one needs is the completer's business.
 	const ids = tokenizer.encode(code);
 	let shown = 0;
-	for (let length = 0; length < secondLineEnd(code); shown++) length += tokenizer.tokenBytes(ids[shown]!).length;
+	for (let length = 0; length < secondLineEnd(code); shown++)
+		length += tokenizer.vocabulary.tokenBytes(ids[shown]!).length;
 	const parser = new HarmonyParser(harmony, { opened: 'final' });
 	const events = (await generate(Int32Array.of(...opened, ...ids.subarray(0, shown)))).flatMap((id) => parser.push(id));
 	expect(parser.done).toBe(true);

@@ -3,11 +3,18 @@ import path from 'node:path';
 import { encode as referenceEncode } from 'gpt-tokenizer/encoding/o200k_base';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { stringTable } from '../../engine/gguf/string-table';
-import { o200kVocabulary, trainedVocabulary, type Vocabulary, vocabularyHeader } from '../../engine/synth/vocabulary';
+import {
+	o200kVocabulary,
+	trainedVocabulary,
+	type VocabularyTables,
+	vocabularyHeader,
+} from '../../engine/synth/vocabulary';
+import { estimateTokens } from '../../engine/tokenizer/estimate';
 import { StreamDecoder } from '../../engine/tokenizer/stream-decoder';
-import { estimateTokens, Tokenizer, TokenType } from '../../engine/tokenizer/tokenizer';
+import { TokenType } from '../../engine/tokenizer/token-type';
+import { Tokenizer } from '../../engine/tokenizer/tokenizer';
 
-let vocabulary: Vocabulary;
+let vocabulary: VocabularyTables;
 let tokenizer: Tokenizer;
 
 beforeAll(async () => {
@@ -59,7 +66,7 @@ camelCase PascalCase SCREAMING_CASE kebab-case XMLHttpRequest iOS macOS ABCdef A
 
 describe('o200k', () => {
 	it('has the published sizes', () => {
-		expect(tokenizer.vocabularySize).toBe(201_088);
+		expect(tokenizer.vocabulary.size).toBe(201_088);
 		expect(vocabulary.merges.offsets.length - 1).toBe(446_189);
 	});
 
@@ -132,17 +139,19 @@ describe('o200k', () => {
 		for (const name of [...names, '<|endofprompt|>', '<|reserved_200013|>', '[PAD200500]']) {
 			for (const text of [name, ` ${name}`, `x${name}y`, name.repeat(3), `\n${name}\n`]) {
 				const ids = tokenizer.encode(text);
-				expect([...ids].filter((id) => tokenizer.isSpecial(id))).toEqual([]);
+				expect([...ids].filter((id) => tokenizer.vocabulary.isSpecial(id))).toEqual([]);
 				expect(utf8(tokenizer.decode(ids))).toBe(text);
 			}
 		}
 	});
 
 	it('finds special tokens by name', () => {
-		expect(tokenizer.specialId('<|start|>')).toBe(200_006);
-		expect(tokenizer.specialId('<|endofprompt|>')).toBe(200_018);
-		expect(tokenizer.findSpecial('[PAD200500]')).toBeUndefined();
-		expect(() => tokenizer.specialId('<|nothing|>')).toThrow("the model's vocabulary has no special token <|nothing|>");
+		expect(tokenizer.vocabulary.specialId('<|start|>')).toBe(200_006);
+		expect(tokenizer.vocabulary.specialId('<|endofprompt|>')).toBe(200_018);
+		expect(tokenizer.vocabulary.findSpecial('[PAD200500]')).toBeUndefined();
+		expect(() => tokenizer.vocabulary.specialId('<|nothing|>')).toThrow(
+			"the model's vocabulary has no special token <|nothing|>",
+		);
 		expect(utf8(tokenizer.decode([200_006, 200_008]))).toBe('<|start|><|message|>');
 	});
 
@@ -172,7 +181,7 @@ describe('o200k', () => {
 	});
 
 	it('streams text without splitting characters', () => {
-		const decoder = new StreamDecoder(tokenizer);
+		const decoder = new StreamDecoder(tokenizer.vocabulary);
 		let text = '';
 		for (const id of tokenizer.encode(scripts)) {
 			const part = decoder.push(id);
@@ -208,7 +217,7 @@ describe('a small vocabulary', () => {
 		const ids = tokens().encode(text);
 		expect(ids.length).toBeLessThan(new TextEncoder().encode(text).length);
 		expect(utf8(tokens().decode(ids))).toBe(text);
-		expect(tokens().specialId('<|start|>')).toBeGreaterThanOrEqual(256);
+		expect(tokens().vocabulary.specialId('<|start|>')).toBeGreaterThanOrEqual(256);
 	});
 
 	it('applies merges by their line where the lines do not follow the tokens', () => {

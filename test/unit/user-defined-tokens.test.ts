@@ -9,7 +9,8 @@ import { rankedVocabulary, vocabularyHeader } from '../../engine/synth/vocabular
 import { byteToCodePoint } from '../../engine/tokenizer/byte-level';
 import { StreamDecoder } from '../../engine/tokenizer/stream-decoder';
 import { TokenMatcher } from '../../engine/tokenizer/token-matcher';
-import { Tokenizer, TokenType } from '../../engine/tokenizer/tokenizer';
+import { TokenType } from '../../engine/tokenizer/token-type';
+import { Tokenizer } from '../../engine/tokenizer/tokenizer';
 import type { MetadataValue } from '../../native/index';
 
 const BYTES = Array.from(byteToCodePoint, (_, byte) => [byte]);
@@ -44,8 +45,8 @@ describe('a user-defined token', () => {
 		expect(cut(' Parisian')).toBe('[ Paris]ian');
 		expect(cut(' Paris Paris')).toBe('[ Paris][ Paris]');
 		expect(cut(' Pari')).toBe(' Pari');
-		expect(tokenizer.comesFromText(258)).toBe(true);
-		expect(tokenizer.isSpecial(258)).toBe(false);
+		expect(tokenizer.vocabulary.comesFromText(258)).toBe(true);
+		expect(tokenizer.vocabulary.isSpecial(258)).toBe(false);
 	});
 
 	it('is shown, in a stream as well', () => {
@@ -53,7 +54,7 @@ describe('a user-defined token', () => {
 		const text = 'a <tool_call>ü\n\nb';
 		const ids = tokenizer.encode(text);
 		expect(shown(ids)).toBe(text);
-		const decoder = new StreamDecoder(tokenizer);
+		const decoder = new StreamDecoder(tokenizer.vocabulary);
 		expect([...ids].map((id) => decoder.push(id)).join('') + decoder.end()).toBe(text);
 		expect(ids.length).toBe(6);
 	});
@@ -64,8 +65,8 @@ describe('a user-defined token', () => {
 		const { family, tokenizer } = setUp(tokens, { 'tokenizer.ggml.eot_token_id': 259 });
 		expect(new Set(family().endOfText)).toEqual(new Set([257, 259]));
 		// What ends turns is a mark: no text becomes it.
-		expect(tokenizer.isSpecial(259)).toBe(true);
-		expect(tokenizer.comesFromText(259)).toBe(false);
+		expect(tokenizer.vocabulary.isSpecial(259)).toBe(true);
+		expect(tokenizer.vocabulary.comesFromText(259)).toBe(false);
 		expect([...tokenizer.encode('</s>')]).toEqual([...Buffer.from('</s>')]);
 	});
 
@@ -88,13 +89,13 @@ describe('a user-defined token', () => {
 	it('is nothing where it is empty, and of its first where it occurs twice', () => {
 		const { cut, tokenizer } = setUp({ '': userDefined, a: userDefined });
 		expect(cut('ab')).toBe('[a]b');
-		expect(new TokenPrefixIndex(tokenizer).best(new Float32Array(260), Uint8Array.of(98))).toBe(98);
+		expect(new TokenPrefixIndex(tokenizer.vocabulary).best(new Float32Array(260), Uint8Array.of(98))).toBe(98);
 	});
 
 	it('in the byte-level alphabet is the text that it means', () => {
 		const { tokenizer, shown } = setUp({ ĠParis: userDefined, Ċ: userDefined, 'ä½ł': userDefined });
 		expect([258, 259, 260].map((id) => shown([id]))).toEqual([' Paris', '\n', '你']);
-		expect(tokenizer.isSpecial(258)).toBe(false);
+		expect(tokenizer.vocabulary.isSpecial(258)).toBe(false);
 		// Only merges make those: llama.cpp does not find them either.
 		expect([...tokenizer.encode(' Paris')]).toEqual([...Buffer.from(' Paris')]);
 		// A byte without another token is that byte, whatever it looks like.
@@ -127,10 +128,10 @@ describe('a token that is no text', () => {
 		const { tokenizer, cut } = setUp(tokens);
 		const [name] = Object.keys(tokens) as [string];
 		for (const text of [name, ` ${name}`, `a${name}b`, name + name]) expect(cut(text)).toBe(text);
-		expect(tokenizer.isSpecial(258)).toBe(true);
-		expect(tokenizer.comesFromText(258)).toBe(false);
-		const index = new TokenPrefixIndex(tokenizer);
-		const logits = new Float32Array(tokenizer.vocabularySize);
+		expect(tokenizer.vocabulary.isSpecial(258)).toBe(true);
+		expect(tokenizer.vocabulary.comesFromText(258)).toBe(false);
+		const index = new TokenPrefixIndex(tokenizer.vocabulary);
+		const logits = new Float32Array(tokenizer.vocabulary.size);
 		logits[258] = 100;
 		expect(index.best(logits, new TextEncoder().encode(name))).not.toBe(258);
 	});
@@ -186,7 +187,7 @@ describe('a conversation', () => {
 	it('may hold a user-defined token that is no mark of a turn', () => {
 		const { family, tokenizer } = qwen3();
 		const ids = [...requireChat(family()).encode(prompt('a <tool_call> b'))];
-		expect(ids).toContain(tokenizer.findSpecial('<tool_call>'));
+		expect(ids).toContain(tokenizer.vocabulary.findSpecial('<tool_call>'));
 		const parser = requireChat(family()).parser(Int32Array.from(ids));
 		const answer = ['<tool_call>', 'x'].flatMap((text) => [...tokenizer.encode(text)]);
 		const events = [...answer.flatMap((id) => parser.push(id)), ...parser.finish()];
@@ -277,7 +278,7 @@ describe('token healing', () => {
 		const types = merged.tokenTypes.slice();
 		types.fill(userDefined, 259);
 		const tokenizer = Tokenizer.fromGguf(vocabularyHeader({ ...merged, tokenTypes: types }, 'qwen2'));
-		const at = (text: string) => tokenizer.lastPiece(new TextEncoder().encode(text));
+		const at = (text: string) => tokenizer.stableEnd(new TextEncoder().encode(text));
 		expect([...tokenizer.encode('axy')]).toEqual([256, 121]);
 		expect([...tokenizer.encode('ax中')]).toEqual([97, 259]);
 		expect(at('b ax')).toBe(1);
@@ -291,7 +292,7 @@ describe('token healing', () => {
 		const whole = [...tokenizer.encode(`${file}x`)];
 		const bytes = new TextEncoder().encode(file);
 		for (let end = 0; end <= bytes.length; end++) {
-			const head = bytes.subarray(0, tokenizer.lastPiece(bytes.subarray(0, end)));
+			const head = bytes.subarray(0, tokenizer.stableEnd(bytes.subarray(0, end)));
 			const ids = [...tokenizer.encode(new TextDecoder().decode(head))];
 			expect(whole.slice(0, ids.length), file.slice(0, end)).toEqual(ids);
 		}

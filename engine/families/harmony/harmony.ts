@@ -33,13 +33,14 @@ export class Harmony implements ChatFormat, HarmonyVocabulary {
 
 	/** Throws where the vocabulary lacks a special token that every message needs. */
 	constructor(readonly tokenizer: Tokenizer) {
-		const optional = (name: string) => tokenizer.findSpecial(name) ?? -1;
+		const { vocabulary } = tokenizer;
+		const optional = (name: string) => vocabulary.findSpecial(name) ?? -1;
 		this.tokens = {
-			start: tokenizer.specialId('<|start|>'),
-			message: tokenizer.specialId('<|message|>'),
-			channel: tokenizer.specialId('<|channel|>'),
-			end: tokenizer.specialId('<|end|>'),
-			return: tokenizer.specialId('<|return|>'),
+			start: vocabulary.specialId('<|start|>'),
+			message: vocabulary.specialId('<|message|>'),
+			channel: vocabulary.specialId('<|channel|>'),
+			end: vocabulary.specialId('<|end|>'),
+			return: vocabulary.specialId('<|return|>'),
 			call: optional('<|call|>'),
 			constrain: optional('<|constrain|>'),
 			endOfText: optional('<|endoftext|>'),

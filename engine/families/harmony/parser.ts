@@ -55,7 +55,7 @@ export class HarmonyParser implements AnswerParser {
 		private readonly harmony: HarmonyVocabulary,
 		options: HarmonyParserOptions = {},
 	) {
-		this.decoder = new StreamDecoder(harmony.tokenizer);
+		this.decoder = new StreamDecoder(harmony.tokenizer.vocabulary);
 		this.toolNames = options.toolNames ?? [];
 		if (options.opened) this.body = { kind: 'shown', channel: options.opened, blank: true };
 	}
@@ -91,7 +91,7 @@ export class HarmonyParser implements AnswerParser {
 			if (!this.body) this.open(readHeader(this.header, this.toolNames));
 		} else if (id === tokens.constrain) {
 			if (!this.body) this.header.type ??= '';
-		} else if (!tokenizer.isSpecial(id)) {
+		} else if (!tokenizer.vocabulary.isSpecial(id)) {
 			this.text(this.decoder.push(id), events);
 		}
 		return events;

@@ -6,7 +6,7 @@ import { DEFAULT_SETTINGS } from '../../../engine/server/settings';
 import type { StepBatch } from '../../../native/index';
 import { completes, decodeText, fakeOpenedModel, harmony, tokenizer } from '../support/fake-opened-model';
 
-const index = new TokenPrefixIndex(tokenizer);
+const index = new TokenPrefixIndex(tokenizer.vocabulary);
 const settings: EngineSettings['completion'] = {
 	...DEFAULT_SETTINGS.completion,
 	maxTokens: 200,

@@ -10,9 +10,9 @@ import { harmony, tokenizer } from '../support/fake-opened-model';
 
 /** Special tokens of the vocabulary, whichever they are: what they mean is nothing to the budgets. */
 const [prefix, suffix, middle, repository, file] = Array.from(
-	{ length: tokenizer.vocabularySize },
+	{ length: tokenizer.vocabulary.size },
 	(_, id) => id,
-).filter((id) => tokenizer.isSpecial(id));
+).filter((id) => tokenizer.vocabulary.isSpecial(id));
 const FORMATS: Record<string, CompletionFormat> = {
 	harmony: new HarmonyCompletion(harmony),
 	fill: new FillCompletion(tokenizer, {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { type OpenFile, RelatedFiles } from '../../../engine/completion/related-files';
-import { estimateTokens } from '../../../engine/tokenizer/tokenizer';
+import { estimateTokens } from '../../../engine/tokenizer/estimate';
 
 const file = (name: string, lines: number): OpenFile => ({
 	document: `file:///${name}`,

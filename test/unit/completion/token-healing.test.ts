@@ -33,16 +33,16 @@ describe('splitForHealing', () => {
 });
 
 describe('TokenPrefixIndex', () => {
-	const index = new TokenPrefixIndex(tokenizer);
+	const index = new TokenPrefixIndex(tokenizer.vocabulary);
 	const logitsFor = (favourites: string[]) => {
-		const logits = new Float32Array(tokenizer.vocabularySize).fill(-10);
+		const logits = new Float32Array(tokenizer.vocabulary.size).fill(-10);
 		favourites.forEach((text, rank) => {
 			const [id] = tokenizer.encode(text);
 			logits[id!] = 10 - rank;
 		});
 		return logits;
 	};
-	const text = (token: number | undefined) => new TextDecoder().decode(tokenizer.tokenBytes(token!));
+	const text = (token: number | undefined) => new TextDecoder().decode(tokenizer.vocabulary.tokenBytes(token!));
 
 	test('takes the likeliest token that agrees with the bytes', () => {
 		expect(text(index.best(logitsFor(['const', ' return', ' result']), new TextEncoder().encode(' re')))).toBe(
@@ -63,8 +63,8 @@ describe('TokenPrefixIndex', () => {
 	});
 
 	test('never takes a special token', () => {
-		const logits = new Float32Array(tokenizer.vocabularySize).fill(-10);
-		logits[tokenizer.specialId('<|end|>')] = 100;
-		expect(tokenizer.isSpecial(index.best(logits, new TextEncoder().encode('<'))!)).toBe(false);
+		const logits = new Float32Array(tokenizer.vocabulary.size).fill(-10);
+		logits[tokenizer.vocabulary.specialId('<|end|>')] = 100;
+		expect(tokenizer.vocabulary.isSpecial(index.best(logits, new TextEncoder().encode('<'))!)).toBe(false);
 	});
 });

@@ -45,7 +45,7 @@ export function fakeOpenedModel(
 ): FakeOpenedModel {
 	const native = new FakeModel({
 		...options,
-		vocabularySize: tokenizer.vocabularySize,
+		vocabularySize: tokenizer.vocabulary.size,
 		blockTokens: 16,
 		next: (tokens) => encodeWithSpecials(script(decodeText(tokens)))[0] ?? harmony.tokens.return,
 	});
@@ -82,5 +82,7 @@ export function answers(answer: string): Script {
 export function encodeWithSpecials(text: string): number[] {
 	return text
 		.split(/(<\|[a-z]+\|>)/)
-		.flatMap((part) => (/^<\|[a-z]+\|>$/.test(part) ? [tokenizer.specialId(part)] : [...tokenizer.encode(part)]));
+		.flatMap((part) =>
+			/^<\|[a-z]+\|>$/.test(part) ? [tokenizer.vocabulary.specialId(part)] : [...tokenizer.encode(part)],
+		);
 }

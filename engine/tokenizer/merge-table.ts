@@ -1,83 +1,15 @@
-// Hash tables of a tokenizer in typed arrays: bytes → token id, and pair of ids → merge. 201,088 tokens and 446,189 merges are
-// indexed in a fraction of the time and memory that strings in Maps would take. Filling them is bound by cache misses, so what
-// is read together lies together.
+// Finds the merge of two neighbouring tokens: a hash table in typed arrays, from pairs of ids to merges. It indexes 446,189 merges in a
+// fraction of the time and memory that strings in a Map would take.
 import type { StringTable } from '../../native/index';
 import { decodeByteLevel } from './byte-level';
+import { capacityFor, type TokenIndex } from './token-index';
 
-/** Tokens or merges that are read without others having their turn: some milliseconds. */
-export const ENTRIES_A_TURN = 4096;
-
-const HASH_SEED = 0x811c9dc5;
-
-/** One step of FNV-1a. */
-const hashByte = (hash: number, byte: number) => Math.imul(hash ^ byte, 0x01000193);
-/** FNV's low bits are weak: fold the high ones in before masking. */
-const spread = (hash: number) => hash ^ (hash >>> 15);
-
-const capacityFor = (count: number) => 2 ** Math.max(4, Math.ceil(Math.log2(count * 2 + 1)));
-
-/** Finds tokens by their bytes. */
-export class TokenIndex {
-	/** [capacity][id or −1, hash], open addressing. */
-	private readonly slots: Int32Array;
-	private readonly mask: number;
-
-	/** `bytes` and `starts` are the tokens' bytes as `Tokenizer` keeps them; tokens are entered by `add`, at most `count`. */
-	constructor(
-		private readonly bytes: Uint8Array,
-		private readonly starts: Uint32Array,
-		readonly count: number,
-	) {
-		const capacity = capacityFor(count);
-		this.slots = new Int32Array(2 * capacity).fill(-1);
-		this.mask = capacity - 1;
-	}
-
-	/** Enters token `id`. Of tokens with the same bytes the first one is found. */
-	add(id: number): void {
-		const from = this.starts[id]!;
-		const to = this.starts[id + 1]!;
-		const hash = this.hash(this.bytes, from, to);
-		for (let slot = spread(hash) & this.mask; ; slot = (slot + 1) & this.mask) {
-			const other = this.slots[2 * slot]!;
-			if (other < 0) {
-				this.slots[2 * slot] = id;
-				this.slots[2 * slot + 1] = hash;
-				return;
-			}
-			if (this.slots[2 * slot + 1] === hash && this.isToken(other, this.bytes, from, to)) return;
-		}
-	}
-
-	/** The token whose bytes are `source[from, to)`, or −1. */
-	find(source: Uint8Array, from: number, to: number): number {
-		const hash = this.hash(source, from, to);
-		for (let slot = spread(hash) & this.mask; ; slot = (slot + 1) & this.mask) {
-			const id = this.slots[2 * slot]!;
-			if (id < 0) return -1;
-			if (this.slots[2 * slot + 1] === hash && this.isToken(id, source, from, to)) return id;
-		}
-	}
-
-	/** Whether the bytes of token `id` are `source[from, to)`. */
-	isToken(id: number, source: Uint8Array, from: number, to: number): boolean {
-		let at = this.starts[id]!;
-		if (this.starts[id + 1]! - at !== to - from) return false;
-		for (let i = from; i < to; i++) if (source[i] !== this.bytes[at++]) return false;
-		return true;
-	}
-
-	private hash(source: Uint8Array, from: number, to: number): number {
-		let hash = HASH_SEED;
-		for (let i = from; i < to; i++) hash = hashByte(hash, source[i]!);
-		return hash;
-	}
-}
+/** Merges that are read without others having their turn: some milliseconds. */
+const MERGES_A_TURN = 4096;
 
 /** Whether a merge may name this text although no merge makes it. */
 type IsOther = (bytes: Uint8Array, from: number, to: number) => boolean;
 
-/** Finds the merge of two neighbouring tokens. */
 export class MergeTable {
 	/** [capacity] line or −1, open addressing. */
 	private readonly slots: Int32Array;
@@ -113,7 +45,7 @@ export class MergeTable {
 		const count = table.offsets.length - 1;
 		const merges = new MergeTable(count);
 		for (let line = 0; line < count; ) {
-			const end = Math.min(count, line + ENTRIES_A_TURN);
+			const end = Math.min(count, line + MERGES_A_TURN);
 			for (; line < end; line++) merges.enter(line, table, index, isOther);
 			yield;
 		}
