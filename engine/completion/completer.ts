@@ -62,11 +62,10 @@ export class Completer {
 	constructor(model: OpenedModel, index: TokenPrefixIndex) {
 		this.#model = model;
 		this.#index = index;
-		const { tokenizer, family } = model;
+		const { vocabulary } = model.tokenizer;
 		// Whatever mark comes, the text ends there.
-		const { vocabulary } = tokenizer;
 		const ids = Array.from({ length: vocabulary.size }, (_, id) => id);
-		this.#stopIds = new Set([...family.endOfText, ...ids.filter((id) => vocabulary.isSpecial(id))]);
+		this.#stopIds = new Set([...model.family.endOfText, ...ids.filter((id) => vocabulary.isSpecial(id))]);
 	}
 
 	/** Never rejects: a failure is a result with its reason. */

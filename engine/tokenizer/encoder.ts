@@ -27,10 +27,10 @@ export interface Encoder {
 	encode(text: Uint8Array, ids: Int32Array, count: number, pace: Pace): Generator<undefined, number>;
 
 	/**
-	 * The end of the stable part of `text`: whatever text follows, and whatever `text` goes on with from `open`, its tokens begin with
-	 * the tokens of the stable part alone. It lies on the border of a character, and at `open` or before.
-	 * @param text as in `encode`.
-	 * @param open where a user-defined token may have begun, at which the text would be cut; `text.length` if nowhere.
+	 * The end of the stable part of `text`: whatever is written on behind `text`, its tokens begin with the tokens of the stable part
+	 * alone. The end lies between two characters.
+	 * @param text as in `encode`, or empty.
+	 * @param open where a user-defined token may have begun, `text.length` if nowhere. The stable part ends there at the latest.
 	 */
 	stableEnd(text: Uint8Array, open: number): number;
 }

@@ -287,6 +287,17 @@ describe('token healing', () => {
 		expect(at('b !?ab')).toBe(6);
 	});
 
+	it('leaves white space before the piece, although a user-defined token would change it', () => {
+		const spaced = rankedVocabulary([...BYTES, [32, 32]], ['<|startoftext|>', '<|endoftext|>', '!?ab']);
+		const types = spaced.tokenTypes.slice();
+		types.fill(userDefined, 259);
+		const tokenizer = Tokenizer.fromGguf(vocabularyHeader({ ...spaced, tokenTypes: types }, 'qwen2'));
+		// The space before "!" is a piece with it, unless "!?ab" is a token: then both spaces are one.
+		expect([...tokenizer.encode('b  !?a')]).toEqual([98, 32, 32, 33, 63, 97]);
+		expect([...tokenizer.encode('b  !?ab')]).toEqual([98, 256, 259]);
+		expect(splitForHealing('b  !?a', tokenizer)).toEqual({ head: 'b ', piece: ' !?a' });
+	});
+
 	it('leaves a head whose tokens no further typing changes', () => {
 		const file = 'a <tool_call>b    abab abc <t    x      <tool_call><tool_call> ab';
 		const whole = [...tokenizer.encode(`${file}x`)];
