@@ -6,13 +6,13 @@ import path from 'node:path';
 const root = path.join(import.meta.dirname, '..');
 const check = process.argv.includes('--check');
 
-// Each of these texts is wrong on purpose, in a way that a formatter may undo.
-const wrongOnPurpose = 'native/test/metal/seeded/invalid/';
+// These texts are wrong, or include a file twice, on purpose: a formatter would undo that.
+const oddOnPurpose = /^native\/test\/metal\/seeded\/(invalid|includes)\//;
 
 const listed = ['ls-files', '--cached', '--others', '--exclude-standard', '--', 'native'];
 const files = execFileSync('git', listed, { cwd: root, encoding: 'utf8' })
 	.split('\n')
-	.filter((file) => /\.(cpp|h|metal)$/.test(file) && !file.startsWith(wrongOnPurpose));
+	.filter((file) => /\.(cpp|h|metal)$/.test(file) && !oddOnPurpose.test(file));
 const packageFile = createRequire(import.meta.url).resolve('clang-format-node/package.json');
 const program = path.join(path.dirname(packageFile), 'build', 'cli.js');
 const flags = check ? ['--dry-run', '--Werror', '--ferror-limit=1'] : ['-i'];
