@@ -1,11 +1,14 @@
-// `npm test`: builds, lints, and runs the unit, parity and end-to-end tests, all of them even where one part fails. The
-// last line is "N passed, N failed"; processes left behind count as a failure.
+// `npm test`: builds, lints, and runs the unit, parity and end-to-end tests, all of them even where one part fails. Before the last
+// line, which is "N passed, N failed", it says how many tests were skipped and why. Processes left behind count as a failure; with
+// CI=true a test that was skipped for want of something that can be installed does, too.
+// usage: npm test [-- PART…]   PART: lint, format, types, unit, e2e (default: all of them)
 import { spawn } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { endProcesses, newMarker } from './processes.mjs';
 import { realModel } from './real-model.mjs';
+import { skippedTests } from './skipped.mjs';
 import { ensureSystem } from './system.mjs';
 
 const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
@@ -15,12 +18,21 @@ const node = process.execPath;
 const vitest = path.join(root, 'node_modules', 'vitest', 'vitest.mjs');
 const bin = (name, file) => path.join(root, 'node_modules', name, 'bin', file);
 
-const parts = [
+const allParts = [
 	{ name: 'lint', command: [node, bin('@biomejs/biome', 'biome'), 'check', '.'] },
+	{ name: 'format', command: [node, path.join(root, 'scripts', 'format-native.mjs'), '--check'] },
 	{ name: 'types', command: [node, bin('typescript', 'tsc'), '-p', '.', '--noEmit'] },
 	{ name: 'unit', command: [node, vitest, 'run'], vitest: true },
 	{ name: 'e2e', command: [node, vitest, 'run', '--config', 'test/e2e/vitest.config.mts'], vitest: true },
 ];
+
+const asked = process.argv.slice(2);
+const unknown = asked.find((name) => !allParts.some((part) => part.name === name));
+if (unknown !== undefined) {
+	console.error(`test: there is no part ${unknown}; choose from ${allParts.map(({ name }) => name).join(', ')}`);
+	process.exit(1);
+}
+const parts = asked.length > 0 ? allParts.filter(({ name }) => asked.includes(name)) : allParts;
 
 /** Runs a command with our output and resolves to whether it succeeded. */
 async function run(command) {
@@ -35,6 +47,7 @@ async function run(command) {
 let passed = 0;
 let failed = 0;
 const lines = [];
+const reports = [];
 const count = (name, good, bad, startedAt) => {
 	passed += good;
 	failed += bad;
@@ -45,13 +58,13 @@ const count = (name, good, bad, startedAt) => {
 
 mkdirSync(output, { recursive: true });
 let startedAt = performance.now();
-ensureSystem(['compiler', 'browser', 'font']);
+ensureSystem(['compiler', ...(parts.some(({ name }) => name === 'e2e') ? ['browser', 'font'] : [])]);
 if (!(await run([node, path.join(root, 'scripts', 'build.mjs')]))) {
 	count('build', 0, 1, startedAt);
 } else {
 	count('build', 1, 0, startedAt);
 	// Once, before the tests that need it ask for it at the same time.
-	await realModel();
+	if (parts.some((part) => part.vitest)) await realModel();
 	for (const part of parts) {
 		startedAt = performance.now();
 		console.log(`\n--- ${part.name}`);
@@ -60,7 +73,9 @@ if (!(await run([node, path.join(root, 'scripts', 'build.mjs')]))) {
 		const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${results}`];
 		const ok = await run(part.vitest ? [...part.command, ...reporters] : part.command);
 		if (part.vitest && existsSync(results)) {
-			const { numPassedTests, numFailedTests } = JSON.parse(readFileSync(results, 'utf8'));
+			const report = JSON.parse(readFileSync(results, 'utf8'));
+			reports.push(report);
+			const { numPassedTests, numFailedTests } = report;
 			// A file that does not load fails the run without failing a test.
 			count(part.name, numPassedTests, ok ? 0 : Math.max(numFailedTests, 1), startedAt);
 		} else {
@@ -72,6 +87,13 @@ startedAt = performance.now();
 const left = await endProcesses(marker, 15_000);
 count('cleanup', left.length === 0 ? 1 : 0, left.length === 0 ? 0 : 1, startedAt);
 for (const { pid, command } of left) lines.push(`  left behind: ${pid} ${command}`);
+
+const skipped = skippedTests(reports);
+if (skipped.count > 0) lines.push(`${skipped.count} skipped: ${skipped.reasons.join('; ')}`);
+if (process.env.CI === 'true' && skipped.curable.length > 0) {
+	failed += skipped.curable.length;
+	lines.push('With CI=true these count as failed:', ...skipped.curable.map((line) => `  ${line}`));
+}
 
 console.log(`\n${lines.join('\n')}\n${passed} passed, ${failed} failed`);
 process.exitCode = failed === 0 ? 0 : 1;

@@ -1,5 +1,6 @@
 // Inline completions as a user meets them, and the one engine behind all windows.
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
+import { linux, needs } from '../support/needs';
 import { internetSockets } from './sockets';
 import { HANG_MILLISECONDS, recordMilliseconds, stepsOf, VsCode, type Window } from './workbench';
 
@@ -94,7 +95,7 @@ describe('completions', () => {
 		await window.press('Escape');
 	});
 
-	test.runIf(process.platform === 'linux')('the engine has no network socket', () => {
+	test('the engine has no network socket', needs(linux), () => {
 		expect(vscode.engines().flatMap(internetSockets)).toEqual([]);
 	});
 

@@ -5,7 +5,6 @@ import type { TestProject } from 'vitest/node';
 import { installExtension } from '../../scripts/code-server.mjs';
 import { madeModel } from '../../scripts/made-model.mjs';
 import { packageExtension } from '../../scripts/package.mjs';
-import { realModel } from '../../scripts/real-model.mjs';
 import { setupVscode } from '../../scripts/setup-vscode.mjs';
 import { ensureSystem } from '../../scripts/system.mjs';
 
@@ -17,8 +16,6 @@ declare module 'vitest' {
 			installed: string;
 			/** Knows a few functions and conversations by heart. */
 			model: string;
-			/** A real one, SmolLM2-135M-Instruct; undefined where it cannot be had. */
-			smollm2: string | undefined;
 			/** Of random weights: says nonsense and never ends. */
 			ramblingModel: string;
 			vsixBytes: number;
@@ -43,7 +40,6 @@ export default async function setup(project: TestProject): Promise<void> {
 		workbench,
 		installed,
 		model: madeModel('demo'),
-		smollm2: await realModel(),
 		ramblingModel: madeModel('tiny', '--vocab=o200k'),
 		vsixBytes: statSync(vsix).size,
 		updateImages: project.config.snapshotOptions.updateSnapshot === 'all',

@@ -1,7 +1,9 @@
 // A real model, if a small one: its ghost text, how long that takes to appear once the text before the cursor is in the cache,
 // its chat and its benchmark. The README's pictures are taken here, because the demo model of the other tests recites what it
 // was made to know, at a speed that no model of use has.
-import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { needs } from '../support/needs';
+import { smollm2, smollm2Model } from '../support/real-model';
 import { recordMilliseconds, stepsOf, VsCode, type Window } from './workbench';
 
 /** Lines that SmolLM2 has something to add to, as typed up to the cursor. */
@@ -17,9 +19,7 @@ const LINES = [
 	'export function twice(x: number): number { return ',
 ];
 
-const { smollm2 } = inject('hearth');
-
-describe.skipIf(!smollm2)('SmolLM2-135M-Instruct', () => {
+describe('SmolLM2-135M-Instruct', needs(smollm2Model), () => {
 	let vscode: VsCode;
 	let window: Window;
 

@@ -14,6 +14,7 @@ import { afterAll, afterEach, beforeEach, inject } from 'vitest';
 import { quietSettings, startCodeServer, writeUserSettings } from '../../scripts/code-server.mjs';
 import { processesOf } from '../../scripts/processes.mjs';
 import { findBrowser } from '../../scripts/system.mjs';
+import { skipNow } from '../support/needs';
 
 const root = path.resolve(import.meta.dirname, '../..');
 const output = path.join(root, 'test', 'output');
@@ -442,9 +443,9 @@ export function recordMilliseconds(name: string, milliseconds: number): void {
 export function stepsOf(vscode: () => VsCode | undefined): void {
 	let begun = false;
 	let failed = false;
-	beforeEach(({ skip }) => {
+	beforeEach((context) => {
 		begun = true;
-		if (failed) skip('a step before this one failed');
+		if (failed) skipNow(context, 'after a step that failed');
 	});
 	afterEach(async ({ task }) => {
 		if (task.result?.state !== 'fail') return;

@@ -12,7 +12,8 @@ import { Tokenizer } from '../../engine/tokenizer/tokenizer';
 import { loadNative, type NativeModel } from '../../native/index';
 import { forward } from '../support/forward';
 import { temporaryFolder } from '../support/models';
-import { smollm2 } from '../support/real-model';
+import { needs } from '../support/needs';
+import { smollm2, smollm2Model } from '../support/real-model';
 
 const root = path.resolve(import.meta.dirname, '..', '..');
 const folder = temporaryFolder();
@@ -49,7 +50,7 @@ const PROMPTS = [
 ];
 const LENGTH = 48;
 
-describe.skipIf(!smollm2)('SmolLM2-135M-Instruct', () => {
+describe('SmolLM2-135M-Instruct', needs(smollm2Model), () => {
 	let model: NativeModel;
 	let tokenizer: Tokenizer;
 	let kinds: { kind: keyof typeof TEXTS; ids: number[] }[];

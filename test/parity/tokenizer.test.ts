@@ -20,7 +20,8 @@ import { TokenType } from '../../engine/tokenizer/token-type';
 import { Tokenizer } from '../../engine/tokenizer/tokenizer';
 import { headerFields } from '../support/gguf-fields';
 import { temporaryFolder } from '../support/models';
-import { smollm2 } from '../support/real-model';
+import { needs } from '../support/needs';
+import { smollm2, smollm2Model } from '../support/real-model';
 import { gpt2Ids, smollmIds, texts } from './llama-vectors';
 
 const folder = temporaryFolder();
@@ -86,14 +87,14 @@ describe('published vectors', () => {
 		expect(texts.map((text) => [...tokenizer.encode(text)])).toEqual(gpt2Ids);
 	});
 
-	it.skipIf(!smollm2)('gives the expected ids of SmolLM', async () => {
+	it('gives the expected ids of SmolLM', needs(smollm2Model), async () => {
 		const tokenizer = Tokenizer.fromGguf(await readHeader(smollm2!));
 		expect(texts.map((text) => [...tokenizer.encode(text)])).toEqual(smollmIds);
 	});
 });
 
 describe("llama.cpp's tokenizer", () => {
-	it.skipIf(!smollm2)('agrees on the SmolLM2 file over real text', async () => {
+	it('agrees on the SmolLM2 file over real text', needs(smollm2Model), async () => {
 		const tokenizer = Tokenizer.fromGguf(await readHeader(smollm2!));
 		const given = realTexts();
 		const theirs = llamaIds(smollm2!, given);
@@ -145,7 +146,7 @@ describe("llama.cpp's tokenizer", () => {
 		for (const [i, text] of given.entries()) expectSame(tokenizer, text, theirs[i]!);
 	});
 
-	it.skipIf(!smollm2)('agrees, and answers, where “ Paris” of SmolLM2 is user-defined', async () => {
+	it('agrees, and answers, where “ Paris” of SmolLM2 is user-defined', needs(smollm2Model), async () => {
 		const original = readFileSync(smollm2!);
 		const fields = headerFields(original);
 		const find = (owner: string, role: string) => fields.find((field) => field.owner === owner && field.role === role)!;

@@ -5,6 +5,7 @@ import { cacheFolder, installOnce } from '../../scripts/cache.mjs';
 import { npmInstall } from '../../scripts/setup-vscode.mjs';
 import { setupZig } from '../../scripts/setup-zig.mjs';
 import { ARM_ROOT, ensureSystem } from '../../scripts/system.mjs';
+import { installed, type Need } from './needs';
 
 const NODE = '20.20.2'; // the oldest that the engine runs on
 
@@ -16,18 +17,20 @@ export const emulators = {
 	'no i8mm': [...emulator, 'cortex-a76'],
 };
 
-/** Whether Arm programs can be built and run here; says why where not. An Arm machine tests its kernels itself. */
-export async function armTools(): Promise<boolean> {
-	if (process.platform !== 'linux' || process.arch === 'arm64') return false;
-	try {
-		ensureSystem(['arm']);
-		await setupZig();
-		return true;
-	} catch (error) {
-		console.warn(`Arm kernels are not tested here: ${(error as Error).message}`);
-		return false;
-	}
-}
+/** The compiler for all platforms. */
+export const zig: Need = await installed('no Zig', () => setupZig());
+
+const otherLinux: Need = {
+	met: process.platform === 'linux' && process.arch !== 'arm64',
+	reason: 'Arm is emulated on other Linux machines only',
+};
+
+/** What builds programs for Arm Linux and runs them here. An Arm machine tests its kernels itself. */
+export const armEmulator: Need = !otherLinux.met
+	? otherLinux
+	: zig.met
+		? await installed('no qemu-user-static', () => ensureSystem(['arm']))
+		: zig;
 
 /** The path of a Node for Arm Linux, installed from npm into the cache once. */
 export async function armNode(): Promise<string> {

@@ -1,22 +1,10 @@
 // Metal kernels on machines that have no Metal: clang 19, installed where that is possible (as root).
 import { execFile } from 'node:child_process';
 import { ensureSystem } from '../../scripts/system.mjs';
+import { installed, linux, type Need } from './needs';
 
-/**
- * Whether Metal's kernels and host code can be tested here; says why where not. In CI they must be. macOS and Windows do
- * without: what runs there is the same text.
- */
-export function metalTools(): boolean {
-	if (process.platform !== 'linux') return false;
-	try {
-		ensureSystem(['clang']);
-		return true;
-	} catch (error) {
-		if (process.env['CI'] === 'true') throw error;
-		console.warn(`Metal is not tested here: ${(error as Error).message}`);
-		return false;
-	}
-}
+/** Clang with its sanitizers. macOS and Windows do without: what it would test there is the same text. */
+export const clang: Need = linux.met ? await installed('no clang 19', () => ensureSystem(['clang'])) : linux;
 
 /** What a test program printed, both streams, and whether it ended well. */
 export function runProgram(program: string, args: string[]): Promise<{ ok: boolean; output: string }> {

@@ -7,6 +7,7 @@ import { type Change, type ChangeOutcome, changes, type Moment, moments } from '
 import { runChild } from '../support/child';
 import { makeDraftHead } from '../support/draft-head';
 import { makeModel, temporaryFolder } from '../support/models';
+import { needs, unix } from '../support/needs';
 
 const folder = temporaryFolder();
 const scratch = path.join(folder, 'changed.gguf');
@@ -16,7 +17,7 @@ const HARMLESS: Change[] = ['replaced', 'recreated', 'deleted'];
 const CHANGED = `the model file changed while in use: ${scratch} was `;
 
 // Windows lets nobody cut a file that is mapped, nor replace it.
-test.skipIf(process.platform === 'win32')('each change at each moment', async () => {
+test('each change at each moment', needs(unix), async () => {
 	const shape = { layers: 4, embedding: 64, feedForward: 64, heads: 4, headsKv: 2, headLength: 32, experts: 8 };
 	const file = await makeModel(folder, 'model', shape);
 	const other = await makeModel(folder, 'other', shape, 2);

@@ -1,11 +1,12 @@
 // Output that cannot be written: a full disk (/dev/full is one), a reader that has gone, one that never reads.
 import { type ChildProcess, spawn } from 'node:child_process';
-import { closeSync, existsSync, mkdtempSync, openSync, rmSync } from 'node:fs';
+import { closeSync, mkdtempSync, openSync, rmSync } from 'node:fs';
 import net from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { bundleCli } from '../support/cli';
+import { fullDevice, needs } from '../support/needs';
 import { TestClient } from './support/lsp-client';
 
 const root = path.join(__dirname, '..', '..');
@@ -79,7 +80,7 @@ const COMMANDS: [string, () => string[], string?][] = [
 	['profile', () => ['profile', model, '--prompt', '4', '--generate', '2']],
 ];
 
-describe.skipIf(!existsSync('/dev/full'))('output', () => {
+describe('output', needs(fullDevice), () => {
 	test.each(COMMANDS)('of %s to a full disk is an error of one line', async (_, args, input) => {
 		const { code, stderr } = await run(args(), 'full', 'read', input);
 		expect(stderr).toMatch(
@@ -109,7 +110,7 @@ describe.skipIf(!existsSync('/dev/full'))('output', () => {
 	);
 });
 
-describe.skipIf(!existsSync('/dev/full'))("the engine's log", () => {
+describe("the engine's log", needs(fullDevice), () => {
 	test.each(['full', 'closed', 'unread'] as const)(
 		'to a standard error that is %s ends and holds up nobody',
 		async (where) => {

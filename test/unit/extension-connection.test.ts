@@ -24,6 +24,7 @@ import {
 } from '../../extension/connection/endpoint';
 import { LogFollower } from '../../extension/connection/logFollower';
 import { RestartPolicy } from '../../extension/connection/restartPolicy';
+import { needs, unix } from '../support/needs';
 
 let folder: string;
 
@@ -114,41 +115,28 @@ describe('endpoint', () => {
 		expect(() => prepareEndpoint([endpoint(file)], process.getuid?.())).toThrow(file);
 	});
 
-	it.skipIf(process.platform === 'win32')(
-		'goes round what others have put in its place, and says how to get out',
-		() => {
-			const endpoint = (directory: string): Endpoint => ({
-				directory,
-				socket: `${directory}/s`,
-				log: `${directory}/l`,
-			});
-			const [file, below, link, dangling, own] = [
-				'a file',
-				'a file/below',
-				'a link',
-				'a dangling link',
-				'home/own',
-			].map((name) => endpoint(path.join(folder, 'squatted', name))) as [
-				Endpoint,
-				Endpoint,
-				Endpoint,
-				Endpoint,
-				Endpoint,
-			];
-			mkdirSync(path.join(folder, 'squatted', 'elsewhere'), { recursive: true, mode: 0o700 });
-			writeFileSync(file.directory, '');
-			symlinkSync(path.join(folder, 'squatted', 'elsewhere'), link.directory);
-			symlinkSync(path.join(folder, 'squatted', 'nowhere', 'at', 'all'), dangling.directory);
-			const all = [file, below, link, dangling];
-			expect(prepareEndpoint([...all, own], process.getuid?.())).toBe(own);
-			expect(() => prepareEndpoint(all, process.getuid?.())).toThrow(
-				/a file is not a directory; .*below is not a directory; .*a link is a link; .*a dangling link .*\. Remove what is in the way, or set XDG_RUNTIME_DIR/,
-			);
-			expect(endpointCandidates({ ...linux, homeDirectory: '/home/ann' }).at(-1)?.directory).toBe(
-				'/home/ann/.cache/hearth/run',
-			);
-		},
-	);
+	it('goes round what others have put in its place, and says how to get out', needs(unix), () => {
+		const endpoint = (directory: string): Endpoint => ({
+			directory,
+			socket: `${directory}/s`,
+			log: `${directory}/l`,
+		});
+		const [file, below, link, dangling, own] = ['a file', 'a file/below', 'a link', 'a dangling link', 'home/own'].map(
+			(name) => endpoint(path.join(folder, 'squatted', name)),
+		) as [Endpoint, Endpoint, Endpoint, Endpoint, Endpoint];
+		mkdirSync(path.join(folder, 'squatted', 'elsewhere'), { recursive: true, mode: 0o700 });
+		writeFileSync(file.directory, '');
+		symlinkSync(path.join(folder, 'squatted', 'elsewhere'), link.directory);
+		symlinkSync(path.join(folder, 'squatted', 'nowhere', 'at', 'all'), dangling.directory);
+		const all = [file, below, link, dangling];
+		expect(prepareEndpoint([...all, own], process.getuid?.())).toBe(own);
+		expect(() => prepareEndpoint(all, process.getuid?.())).toThrow(
+			/a file is not a directory; .*below is not a directory; .*a link is a link; .*a dangling link .*\. Remove what is in the way, or set XDG_RUNTIME_DIR/,
+		);
+		expect(endpointCandidates({ ...linux, homeDirectory: '/home/ann' }).at(-1)?.directory).toBe(
+			'/home/ann/.cache/hearth/run',
+		);
+	});
 });
 
 describe('restart policy', () => {

@@ -9,6 +9,7 @@ import { loadNative } from '../../native/index';
 import { runChild } from '../support/child';
 import { type Field, headerFields } from '../support/gguf-fields';
 import { makeModel, temporaryFolder } from '../support/models';
+import { needs, notRoot, unix } from '../support/needs';
 import type { Damage, Outcome, Usage } from '../support/open-damaged';
 
 const folder = temporaryFolder();
@@ -344,13 +345,13 @@ describe('files that are no GGUF', () => {
 		expect(await rejection(target)).toMatch(/text\.gguf is not a GGUF file/);
 	});
 
-	test.skipIf(process.platform === 'win32')('a named pipe, without waiting for its other end', async () => {
+	test('a named pipe, without waiting for its other end', needs(unix), async () => {
 		const target = path.join(folder, 'pipe.gguf');
 		execFileSync('mkfifo', [target]);
 		expect(await rejection(target)).toMatch(/pipe\.gguf is not a file/);
 	});
 
-	test.skipIf(process.platform === 'win32' || process.getuid?.() === 0)('one that may not be read', async () => {
+	test('one that may not be read', needs(unix, notRoot), async () => {
 		const target = path.join(folder, 'secret.gguf');
 		writeFileSync(target, original);
 		chmodSync(target, 0);

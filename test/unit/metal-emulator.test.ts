@@ -8,13 +8,13 @@ import { buildMetalTests } from '../../native/build-metal.mjs';
 import { embedMetalSources, expandMetalSource, metalSources } from '../../native/metal-sources.mjs';
 import { checkMetal } from '../../native/test/metal/emulator/check.mjs';
 import { generate, sourceHash } from '../../native/test/metal/emulator/generate.mjs';
-import { metalTools, runProgram } from '../support/metal';
+import { clang, runProgram } from '../support/metal';
+import { needs } from '../support/needs';
 
 const root = path.resolve(import.meta.dirname, '..', '..');
 const native = path.join(root, 'native');
 const seeded = path.join(native, 'test', 'metal', 'seeded');
 const invalid = path.join(seeded, 'invalid');
-const available = metalTools();
 
 type Mode = 'plain' | 'race' | 'asan' | 'msan';
 const modes: Mode[] = ['plain', 'race', 'asan', 'msan'];
@@ -62,7 +62,7 @@ const hostMistakes: Record<string, { mode?: Mode; message: string }> = {
 	host_bug_other_text: { message: 'is not the text these kernels were compiled from' },
 };
 
-describe.runIf(available)('kernels and host code', () => {
+describe('kernels and host code', needs(clang), () => {
 	let programs: string;
 	const run = (mode: Mode, program: string, ...tests: string[]) =>
 		runProgram(path.join(programs, mode, program), tests);
@@ -106,7 +106,7 @@ describe.runIf(available)('kernels and host code', () => {
 	});
 });
 
-describe.runIf(available)('the validity check', () => {
+describe('the validity check', needs(clang), () => {
 	const samples = readdirSync(invalid).filter((file) => file.endsWith('.metal'));
 	const check = (file: string) => checkMetal(expandMetalSource(file), path.basename(file));
 
@@ -127,7 +127,7 @@ describe.runIf(available)('the validity check', () => {
 	});
 
 	const kernels = metalSources();
-	test.runIf(kernels.length > 0).each(kernels)("the addon's $name is valid MSL", async ({ name, text }) => {
+	test.each(kernels)("the addon's $name is valid MSL", async ({ name, text }) => {
 		expect(await checkMetal(text, name)).toEqual([]);
 	});
 });
@@ -150,7 +150,7 @@ describe('what is tested is what is embedded', () => {
 		expect(code).toContain(`{"k.metal", reinterpret_cast<const char*>(text_0), ${Buffer.byteLength(text)}}`);
 	});
 
-	test.runIf(available)('generated code names the hash of the text it was made from', () => {
+	test('generated code names the hash of the text it was made from', needs(clang), () => {
 		const text = '#include <metal_stdlib>\nkernel void k(device float* x [[buffer(0)]]) { x[0] = 1; }\n';
 		expect(generate(text, 'k.metal')).toContain(`msl_source("k.metal", ${sourceHash(text)})`);
 		expect(sourceHash(text)).not.toBe(sourceHash(`${text} `));

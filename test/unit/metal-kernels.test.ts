@@ -3,9 +3,10 @@
 import path from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { buildMetalTests, metalModes } from '../../native/build-metal.mjs';
-import { metalTools, runProgram } from '../support/metal';
+import { clang, runProgram } from '../support/metal';
+import { needs } from '../support/needs';
 
-describe.runIf(metalTools())('Metal kernels', () => {
+describe('Metal kernels', needs(clang), () => {
 	let programs: string;
 
 	beforeAll(async () => {

@@ -5,19 +5,15 @@ import path from 'node:path';
 import { promisify } from 'node:util';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { buildNative } from '../../native/build.mjs';
-import { loadNative } from '../../native/index';
 import { INSTRUCTION_SETS } from '../../native/targets.mjs';
-import { armTools, emulators } from '../support/arm';
+import { armEmulator, emulators } from '../support/arm';
 import { makeModel, shapes, temporaryFolder } from '../support/models';
+import { kernelSets, kernels, linux, needs, unix } from '../support/needs';
 
 const run = promisify(execFile);
 const root = path.resolve(import.meta.dirname, '..', '..');
 const programs = path.join(root, 'dist', 'native');
 const folder = temporaryFolder();
-const kernels = loadNative()
-	.cpuInfo()
-	.kernels.filter((set) => set !== 'reference');
-const arm = await armTools();
 
 /** Lines `<kernel set> <hash>` of hash_logits. */
 function hashes(stdout: string): Map<string, string> {
@@ -31,35 +27,39 @@ function hashes(stdout: string): Map<string, string> {
 
 beforeAll(async () => {
 	await buildNative({ tests: true });
-	if (arm) await buildNative({ target: 'linux-arm64', tests: true });
+	if (armEmulator.met) await buildNative({ target: 'linux-arm64', tests: true });
 });
 
-test.each(kernels)('kernels of the set %s against portable, and those against double precision', async (set) => {
-	await run(path.join(programs, 'test_kernels'), [set]);
-});
+for (const set of kernelSets) {
+	const name = `kernels of the set ${set} against portable, and those against double precision`;
+	test(name, needs(kernels(set)), async () => {
+		await run(path.join(programs, 'test_kernels'), [set]);
+	});
+}
 
 // A linker keeps one of the functions that several files have, and would give an old processor one with newer instructions.
-test.runIf(process.platform === 'linux')(
-	'nothing compiled for an instruction set can replace another file’s',
-	async () => {
-		const names = Object.keys(INSTRUCTION_SETS[process.arch as keyof typeof INSTRUCTION_SETS]);
-		const { objects } = await buildNative();
-		const special = objects.filter((object) => names.some((name) => object.endsWith(`_${name}.o`)));
-		expect(special).toHaveLength(names.length);
-		const { stdout } = await run('nm', ['--defined-only', '-C', ...special], { maxBuffer: 2 ** 28 });
-		expect(stdout).toMatch(/ t .*hearth::cpu::/);
-		expect(stdout.split('\n').filter((line) => / [Wi] /.test(line))).toEqual([]);
-	},
-);
+test('nothing compiled for an instruction set can replace another file’s', needs(linux), async () => {
+	const names = Object.keys(INSTRUCTION_SETS[process.arch as keyof typeof INSTRUCTION_SETS]);
+	const { objects } = await buildNative();
+	const special = objects.filter((object) => names.some((name) => object.endsWith(`_${name}.o`)));
+	expect(special).toHaveLength(names.length);
+	const { stdout } = await run('nm', ['--defined-only', '-C', ...special], { maxBuffer: 2 ** 28 });
+	expect(stdout).toMatch(/ t .*hearth::cpu::/);
+	expect(stdout.split('\n').filter((line) => / [Wi] /.test(line))).toEqual([]);
+});
 
 test('the thread pool runs every task once, and what a task throws ends its job alone', async () => {
 	await run(path.join(programs, 'test_thread_pool'));
 });
 
-test.runIf(arm).each(Object.entries(emulators))('Arm kernels, emulated: %s', async (_name, [command, ...args]) => {
-	const { stdout } = await run(command!, [...args, path.join(programs, 'linux-arm64', 'test_kernels'), 'neon']);
-	expect(stdout).toContain('dotprod');
-});
+test.each(Object.entries(emulators))(
+	'Arm kernels, emulated: %s',
+	needs(armEmulator),
+	async (_name, [command, ...args]) => {
+		const { stdout } = await run(command!, [...args, path.join(programs, 'linux-arm64', 'test_kernels'), 'neon']);
+		expect(stdout).toContain('dotprod');
+	},
+);
 
 describe.each(Object.keys(shapes) as (keyof typeof shapes)[])('a whole model, %s', (name) => {
 	let file: string;
@@ -74,11 +74,12 @@ describe.each(Object.keys(shapes) as (keyof typeof shapes)[])('a whole model, %s
 
 	test('every kernel set of this machine: the same bits', async () => {
 		const { stdout } = await run(path.join(programs, 'hash_logits'), [file]);
-		expect(hashes(stdout)).toEqual(new Map(kernels.map((set) => [set, portable])));
+		expect(hashes(stdout)).toEqual(new Map(kernelSets.filter((set) => kernels(set).met).map((set) => [set, portable])));
 	});
 
-	test.runIf(arm).each(Object.entries(emulators))(
+	test.each(Object.entries(emulators))(
 		'Arm, emulated (%s): the same bits',
+		needs(armEmulator),
 		async (_name, [command, ...args]) => {
 			const { stdout } = await run(command!, [
 				...args,
@@ -92,22 +93,19 @@ describe.each(Object.keys(shapes) as (keyof typeof shapes)[])('a whole model, %s
 });
 
 // Windows compilers have no undefined-behaviour sanitizer to link.
-test.skipIf(process.platform === 'win32')(
-	'50,000 damaged headers under the address and undefined-behaviour sanitizers',
-	async () => {
-		const file = await makeModel(folder, 'fuzz', {
-			...{ layers: 1, embedding: 32, feedForward: 32, experts: 2, expertsUsed: 1 },
-			...{ heads: 2, headsKv: 1, headLength: 16 },
-		});
-		const program = path.join(folder, 'gguf_fuzz');
-		const sources = ['test/fuzz/gguf_fuzz.cpp', 'core/gguf.cpp', 'core/model.cpp', 'core/vocabulary.cpp'].map(
-			(source) => path.join(root, 'native', source),
-		);
-		await run(process.env['CXX'] ?? 'c++', [
-			...['-std=c++20', '-O1', '-g1', '-fsanitize=address,undefined', '-fno-sanitize-recover=all'],
-			...[...sources, '-o', program],
-		]);
-		const { stdout } = await run(program, [file, '50000', '1']);
-		expect(stdout).toMatch(/^[1-9]\d* of 50000 accepted/);
-	},
-);
+test('50,000 damaged headers under the address and undefined-behaviour sanitizers', needs(unix), async () => {
+	const file = await makeModel(folder, 'fuzz', {
+		...{ layers: 1, embedding: 32, feedForward: 32, experts: 2, expertsUsed: 1 },
+		...{ heads: 2, headsKv: 1, headLength: 16 },
+	});
+	const program = path.join(folder, 'gguf_fuzz');
+	const sources = ['test/fuzz/gguf_fuzz.cpp', 'core/gguf.cpp', 'core/model.cpp', 'core/vocabulary.cpp'].map((source) =>
+		path.join(root, 'native', source),
+	);
+	await run(process.env['CXX'] ?? 'c++', [
+		...['-std=c++20', '-O1', '-g1', '-fsanitize=address,undefined', '-fno-sanitize-recover=all'],
+		...[...sources, '-o', program],
+	]);
+	const { stdout } = await run(program, [file, '50000', '1']);
+	expect(stdout).toMatch(/^[1-9]\d* of 50000 accepted/);
+});

@@ -3,13 +3,14 @@ import { statSync } from 'node:fs';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { runChild } from '../support/child';
 import { makeModel, temporaryFolder } from '../support/models';
+import { linux, needs } from '../support/needs';
 import type { Held, Stage } from '../support/use-model';
 
 const folder = temporaryFolder();
 const MB = 2 ** 20;
 
 // The books read here are Linux's.
-describe.runIf(process.platform === 'linux')('a model of 100 MB and more', () => {
+describe('a model of 100 MB and more', needs(linux), () => {
 	let stages: Record<Stage, Held>;
 	let fileBytes: number;
 

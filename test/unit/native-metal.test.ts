@@ -19,8 +19,9 @@ import { metalSources } from '../../native/metal-sources.mjs';
 import { distances, mean } from '../parity/distance';
 import { bundleCli } from '../support/cli';
 import { forward, randomTokens } from '../support/forward';
-import { metalTools } from '../support/metal';
+import { clang } from '../support/metal';
 import { makeModel, otherShapes, shapes, temporaryFolder } from '../support/models';
+import { needs } from '../support/needs';
 import { claimingSpeed, Decoder, type Decoding } from '../support/rounds';
 
 const root = path.resolve(import.meta.dirname, '..', '..');
@@ -38,7 +39,7 @@ const models: Record<string, Partial<ModelShape>> = {
 };
 const range = (count: number, first = 0) => Array.from({ length: count }, (_, i) => first + i);
 
-describe.runIf(metalTools())('Metal, emulated', () => {
+describe('Metal, emulated', needs(clang), () => {
 	let native: Native;
 
 	beforeAll(async () => {

@@ -5,13 +5,14 @@ import { promisify } from 'node:util';
 import { expect, test } from 'vitest';
 import { runChild } from '../support/child';
 import { makeModel, temporaryFolder } from '../support/models';
+import { linux, needs } from '../support/needs';
 import type { ThreadOutcome } from '../support/open-with-few-threads';
 
 const folder = temporaryFolder();
 const native = path.resolve(import.meta.dirname, '..', '..', 'native');
 
 // LD_PRELOAD is the loader's of Linux.
-test.runIf(process.platform === 'linux')('a limit on threads at each thread that opening starts', async () => {
+test('a limit on threads at each thread that opening starts', needs(linux), async () => {
 	const library = path.join(folder, 'few_threads.so');
 	const source = path.join(native, 'test', 'preload', 'few_threads.cpp');
 	const compiler = process.env['CXX'] ?? 'c++';

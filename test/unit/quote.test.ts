@@ -12,6 +12,7 @@ import { byteToCodePoint } from '../../engine/tokenizer/byte-level';
 import { preTokenizerOf } from '../../engine/tokenizer/pre-tokenizer';
 import { Tokenizer } from '../../engine/tokenizer/tokenizer';
 import { temporaryFolder } from '../support/models';
+import { needs, unix } from '../support/needs';
 
 afterEach(() => vi.unstubAllEnvs());
 
@@ -115,7 +116,7 @@ describe('one line has the error about', () => {
 		expect(messageFrom(catalogue)).not.toMatch(UNSEEN);
 	});
 
-	test.skipIf(process.platform === 'win32')('a file whose name has two lines', async () => {
+	test('a file whose name has two lines', needs(unix), async () => {
 		const folder = path.join(temporaryFolder(), 'a\nb');
 		mkdirSync(folder);
 		for (const file of [folder, path.join(folder, 'c\u001b.gguf')]) {

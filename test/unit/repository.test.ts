@@ -264,3 +264,20 @@ describe('documents', () => {
 		}
 	});
 });
+
+// `npm test` tells why a test was skipped only where the test says what it needs (test/support/needs.ts).
+test('no test is skipped without a reason', () => {
+	// This file and skipped.test.ts have samples of what they are about.
+	const exempt = ['support/needs.ts', 'unit/repository.test.ts', 'unit/skipped.test.ts'];
+	const bare = /\.(?:skipIf|runIf|skip|only|todo)\b|\bskip\(/;
+	const files = (readdirSync(path.join(root, 'test'), { recursive: true }) as string[])
+		.map((file) => file.replaceAll('\\', '/'))
+		.filter((file) => file.endsWith('.ts') && !exempt.includes(file) && !file.startsWith('output/'));
+	const lines = files.flatMap((file) =>
+		read(`test/${file}`)
+			.split('\n')
+			.filter((line) => bare.test(line))
+			.map((line) => `${file}: ${line.trim()}`),
+	);
+	expect(lines).toEqual([]);
+});

@@ -9,6 +9,7 @@ import { findDesktopCode, startDesktop } from '../../scripts/desktop.mjs';
 import { endProcesses, newMarker, processesOf } from '../../scripts/processes.mjs';
 import { realModel } from '../../scripts/real-model.mjs';
 import { setupZig } from '../../scripts/setup-zig.mjs';
+import { needs, unix } from '../support/needs';
 
 const HOUR = 3_600_000;
 
@@ -18,7 +19,7 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(folder, { recursive: true, force: true }));
 
-describe.skipIf(process.platform === 'win32')('processes of a run', () => {
+describe('processes of a run', needs(unix), () => {
 	/** A process that ignores SIGTERM and has left its parent's group. */
 	const stubborn = `process.on('SIGTERM', () => {}); setInterval(() => {}, ${HOUR}); require('node:fs').writeFileSync(process.argv[1], '')`;
 
@@ -45,7 +46,7 @@ describe.skipIf(process.platform === 'win32')('processes of a run', () => {
 	});
 });
 
-describe.skipIf(process.platform === 'win32')("the desktop's VS Code", () => {
+describe("the desktop's VS Code", needs(unix), () => {
 	/** Does as `code --wait` does: leaves its main process's id in the user data and waits for that process. */
 	const code = `#!/bin/sh
 printf '%s\\n' "$@" > "$(dirname "$0")/arguments"

@@ -8,13 +8,12 @@ import path from 'node:path';
 import { promisify } from 'node:util';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { buildNative } from '../../native/build.mjs';
-import { loadNative } from '../../native/index';
 import { HOST, TARGETS } from '../../native/targets.mjs';
 import { packageExtension } from '../../scripts/package.mjs';
-import { setupZig } from '../../scripts/setup-zig.mjs';
-import { armNode, armTools, emulators } from '../support/arm';
+import { armEmulator, armNode, emulators, zig } from '../support/arm';
 import { coffImports, type Library, readElf, readMachO, readPe } from '../support/binaries';
 import { makeModel, temporaryFolder } from '../support/models';
+import { kernelSets, kernels, type Need, needs } from '../support/needs';
 import { readZip } from '../support/zip';
 
 const run = promisify(execFile);
@@ -32,20 +31,17 @@ const nodeApi = (() => {
 })();
 const isNodeApi = (name: string): boolean => nodeApi.has(name);
 
-const zig = await setupZig().then(
-	() => true,
-	(error: Error) => {
-		console.warn(`packages for other platforms are not tested here: ${error.message}`);
-		return false;
-	},
-);
-const arm = zig && targets.includes('linux-arm64') && (await armTools());
+/** Whether HEARTH_TARGETS, or its default, names a platform. */
+const asksFor = (target: string): Need => ({
+	met: targets.includes(target),
+	reason: `HEARTH_TARGETS without ${target}`,
+});
 /** Of each target: the addon, and the package's files and size. */
 const addons = new Map<string, Buffer>();
 const packages = new Map<string, { name: string; bytes: number; files: Map<string, Buffer> }>();
 
 beforeAll(async () => {
-	if (!zig) return;
+	if (!zig.met) return;
 	for (const target of targets) {
 		addons.set(target, readFileSync((await buildNative({ target })).file));
 	}
@@ -61,7 +57,7 @@ function expectAddon(library: Library, target: string): void {
 	expect(library.exports).toContain('node_api_module_get_api_version_v1');
 }
 
-describe.runIf(zig).each(only('darwin'))('the addon for %s', (target) => {
+describe.each(only('darwin'))('the addon for %s', needs(zig), (target) => {
 	test('takes Node-API from the program, the rest from libSystem, and shows little', () => {
 		const addon = readMachO(addons.get(target)!);
 		expectAddon(addon, target);
@@ -82,7 +78,8 @@ describe.runIf(zig).each(only('darwin'))('the addon for %s', (target) => {
 	});
 
 	// Apple silicon runs no code whose pages have not the hashes that were signed; Intel asks for no signature.
-	test.runIf(target === 'darwin-arm64')('is signed ad hoc, and every page has the hash signed', () => {
+	if (target !== 'darwin-arm64') return;
+	test('is signed ad hoc, and every page has the hash signed', () => {
 		const bytes = addons.get(target)!;
 		const { signature } = readMachO(bytes);
 		expect(signature).toMatchObject({ adHoc: true, identifier: 'hearth.node', badPages: [] });
@@ -94,7 +91,7 @@ describe.runIf(zig).each(only('darwin'))('the addon for %s', (target) => {
 	});
 });
 
-describe.runIf(zig).each(only('linux'))('the addon for %s', (target) => {
+describe.each(only('linux'))('the addon for %s', needs(zig), (target) => {
 	test('needs glibc 2.28 and nothing else, and shows two functions', () => {
 		const addon = readElf(addons.get(target)!);
 		expectAddon(addon, target);
@@ -113,7 +110,7 @@ describe.runIf(zig).each(only('linux'))('the addon for %s', (target) => {
 	});
 });
 
-describe.runIf(zig).each(only('win32'))('the addon for %s', (target) => {
+describe.each(only('win32'))('the addon for %s', needs(zig), (target) => {
 	test('imports from Windows alone; Node-API it finds in the program that loads it', () => {
 		const bytes = addons.get(target)!;
 		const addon = readPe(bytes);
@@ -138,7 +135,7 @@ describe.runIf(zig).each(only('win32'))('the addon for %s', (target) => {
 	});
 });
 
-describe.runIf(zig).each(targets)('the package for %s', (target) => {
+describe.each(targets)('the package for %s', needs(zig), (target) => {
 	test('is named and marked for its platform, and below 10 MB', () => {
 		const { name, bytes, files } = packages.get(target)!;
 		const { version } = JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8')) as { version: string };
@@ -196,7 +193,7 @@ async function bits(node: string[], cli: string, model: string, kernels: string,
 
 const ownAddon = path.join(root, 'dist', 'native', 'hearth.node');
 
-describe.runIf(arm)('the package for Arm Linux, in an emulated Node', () => {
+describe('the package for Arm Linux, in an emulated Node', needs(asksFor('linux-arm64'), armEmulator), () => {
 	let model: string;
 	let cli: string;
 	let node: string[];
@@ -221,10 +218,7 @@ describe.runIf(arm)('the package for Arm Linux, in an emulated Node', () => {
 	});
 });
 
-describe.runIf(zig && targets.includes(HOST))('the package for this machine', () => {
-	const kernels = loadNative()
-		.cpuInfo()
-		.kernels.filter((set) => set !== 'reference');
+describe('the package for this machine', needs(asksFor(HOST), zig), () => {
 	let model: string;
 	let cli: string;
 
@@ -233,8 +227,11 @@ describe.runIf(zig && targets.includes(HOST))('the package for this machine', ()
 		cli = unpack(HOST);
 	});
 
-	test.each(kernels)("kernels of the set %s give the bits they give compiled by the system's compiler", async (set) => {
-		const expected = await bits([process.execPath], cli, model, set, ownAddon);
-		expect((await bits([process.execPath], cli, model, set)).equals(expected)).toBe(true);
-	});
+	for (const set of kernelSets) {
+		const name = `kernels of the set ${set} give the bits they give compiled by the system's compiler`;
+		test(name, needs(kernels(set)), async () => {
+			const expected = await bits([process.execPath], cli, model, set, ownAddon);
+			expect((await bits([process.execPath], cli, model, set)).equals(expected)).toBe(true);
+		});
+	}
 });

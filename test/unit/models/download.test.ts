@@ -33,6 +33,7 @@ import { LockedError } from '../../../engine/models/lock';
 import { CERTIFICATE } from '../../support/certificate';
 import { answers, drops, FileServer, type Misbehave } from '../../support/file-server';
 import { temporaryFolder } from '../../support/models';
+import { needs, unix } from '../../support/needs';
 
 const folder = temporaryFolder();
 const DATA = randomBytes(3_000_000);
@@ -494,8 +495,9 @@ describe('what is there already', () => {
 		expect(existsSync(`${file}.lock`)).toBe(false);
 	});
 
-	test.skipIf(process.platform === 'win32').each(['.part', '.part.json', '.lock', ''])(
+	test.each(['.part', '.part.json', '.lock', ''])(
 		'a pipe in place of the file%s is named and not waited for',
+		needs(unix),
 		async (end) => {
 			mkdirSync(path.dirname(file), { recursive: true });
 			execFileSync('mkfifo', [file + end]);
@@ -503,8 +505,9 @@ describe('what is there already', () => {
 		},
 	);
 
-	test.skipIf(process.platform === 'win32').each(['a link', 'a pipe'])(
+	test.each(['a link', 'a pipe'])(
 		'%s under the name of a file that is replaced is neither followed nor waited for',
+		needs(unix),
 		async (what) => {
 			const victim = path.join(folder, 'victim');
 			writeFileSync(victim, 'precious');
@@ -522,7 +525,7 @@ describe('what is there already', () => {
 		},
 	);
 
-	test.skipIf(process.platform === 'win32')('a link to nothing in place of the file stays', async () => {
+	test('a link to nothing in place of the file stays', needs(unix), async () => {
 		mkdirSync(path.dirname(file), { recursive: true });
 		symlinkSync('/nowhere/model.gguf', file);
 		await expect(fetchIt()).rejects.toThrow(`${file} is there already`);

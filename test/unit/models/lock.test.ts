@@ -16,6 +16,7 @@ import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { ownIdentity, stateOf } from '../../../engine/machine/process-identity';
 import { LockedError, takeLock } from '../../../engine/models/lock';
 import { temporaryFolder } from '../../support/models';
+import { needs, unix } from '../../support/needs';
 
 const folder = temporaryFolder();
 let file: string;
@@ -83,19 +84,16 @@ describe('what is no lock of ours is named, with what to do', () => {
 		expect(existsSync(file)).toBe(true);
 	});
 
-	test.skipIf(process.platform === 'win32')('a pipe', async () => {
+	test('a pipe', needs(unix), async () => {
 		execFileSync('mkfifo', [file]);
 		await expect(takeLock(file)).rejects.toThrow('(it is a pipe); remove it');
 	});
 
-	test.skipIf(process.platform === 'win32').each(['nowhere', 'model.gguf.lock', '/dev/null', '.'])(
-		'a link to %s',
-		async (target) => {
-			symlinkSync(target, file);
-			await expect(takeLock(file)).rejects.toThrow('(it is a link); remove it');
-			expect(readdirSync(path.dirname(file))).toEqual(['model.gguf.lock']);
-		},
-	);
+	test.each(['nowhere', 'model.gguf.lock', '/dev/null', '.'])('a link to %s', needs(unix), async (target) => {
+		symlinkSync(target, file);
+		await expect(takeLock(file)).rejects.toThrow('(it is a link); remove it');
+		expect(readdirSync(path.dirname(file))).toEqual(['model.gguf.lock']);
+	});
 
 	test('a folder that is a file', async () => {
 		writeFileSync(file, '');
@@ -133,7 +131,7 @@ describe('a lock that was left behind is taken over', () => {
 		await expectTaken();
 	});
 
-	test.skipIf(process.platform === 'win32')('by a process whose id another one has by now', async () => {
+	test('by a process whose id another one has by now', needs(unix), async () => {
 		for (const processId of [process.pid, process.ppid]) {
 			writeFileSync(file, JSON.stringify({ ...(await ownIdentity()), processId, started: 'earlier' }));
 			await expectTaken();

@@ -12,6 +12,7 @@ import { BoundedMessageReader, MAX_HEADER_BYTES, MAX_MESSAGE_BYTES } from '../..
 import { LossyMessageWriter, MAX_WAITING_BYTES } from '../../../engine/server/message-writer';
 import { serveSocket } from '../../../engine/server/server';
 import { DEFAULT_SETTINGS } from '../../../engine/server/settings';
+import { needs, unix } from '../../support/needs';
 import { answers, fakeOpenedModel } from '../support/fake-opened-model';
 import { TestClient } from '../support/lsp-client';
 
@@ -179,7 +180,7 @@ describe('writing', () => {
 	});
 });
 
-describe.skipIf(process.platform === 'win32')('on a socket', () => {
+describe('on a socket', needs(unix), () => {
 	let directory: string;
 	let stop: () => Promise<void>;
 	let opened: () => void;

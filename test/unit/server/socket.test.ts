@@ -6,6 +6,7 @@ import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { serveSocket } from '../../../engine/server/server';
 import { DEFAULT_SETTINGS } from '../../../engine/server/settings';
 import { checkSocketPath } from '../../../engine/server/socket';
+import { needs, unix } from '../../support/needs';
 import { completes, type FakeOpenedModel, fakeOpenedModel } from '../support/fake-opened-model';
 import { TestClient } from '../support/lsp-client';
 
@@ -73,7 +74,7 @@ describe('the socket path', () => {
 });
 
 // Sockets with file permissions: Windows has named pipes instead.
-describe.skipIf(process.platform === 'win32')('the socket', () => {
+describe('the socket', needs(unix), () => {
 	test('two clients share one model, and either may go', async () => {
 		const file = path.join(directory, 'private', 'engine.sock');
 		const { models } = serve(file);

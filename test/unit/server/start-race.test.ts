@@ -18,6 +18,7 @@ import { build } from 'esbuild';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { listen } from '../../../engine/server/socket';
 import { withStartLock } from '../../../engine/server/start-lock';
+import { needs, notRoot, unix } from '../../support/needs';
 
 let directory: string;
 let script: string;
@@ -102,7 +103,7 @@ function listener(socketPath: string): Promise<number> {
 	});
 }
 
-describe.skipIf(process.platform === 'win32')('engines that start at once', () => {
+describe('engines that start at once', needs(unix), () => {
 	test.each([1, 2, 3])('over a stale socket: one listens, the others say so (%i)', async () => {
 		const socketPath = path.join(directory, 'engine.sock');
 		await stale(socketPath);
@@ -149,7 +150,7 @@ describe.skipIf(process.platform === 'win32')('engines that start at once', () =
 	});
 });
 
-describe.skipIf(process.platform === 'win32')('the lock of the start', () => {
+describe('the lock of the start', needs(unix), () => {
 	const file = () => path.join(directory, 'engine.sock.lock');
 
 	test('is held by one at a time', async () => {
@@ -189,7 +190,7 @@ describe.skipIf(process.platform === 'win32')('the lock of the start', () => {
 	});
 });
 
-describe.skipIf(process.platform === 'win32')('a place that cannot be listened in', () => {
+describe('a place that cannot be listened in', needs(unix), () => {
 	const refused = (socketPath: string) => expect(listen(socketPath, () => {})).rejects;
 
 	test('a file in place of the folder', async () => {
@@ -207,8 +208,7 @@ describe.skipIf(process.platform === 'win32')('a place that cannot be listened i
 		);
 	});
 
-	test("a folder of somebody else's", async ({ skip }) => {
-		if (process.getuid?.() === 0) skip('root may write anywhere');
+	test("a folder of somebody else's", needs(notRoot), async () => {
 		chmodSync(directory, 0o500);
 		await refused(path.join(directory, 'engine.sock')).toThrow(/EACCES.*; choose a path in a folder of your own/);
 		chmodSync(directory, 0o700);
