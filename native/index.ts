@@ -6,6 +6,7 @@
 import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import path from 'node:path';
+import { platformName } from './platform.mjs';
 
 export type RopeMode = 'reference' | 'llamacpp';
 /**
@@ -396,7 +397,7 @@ export function loadNative(): Native {
 	try {
 		loaded = createRequire(file)(file) as Native;
 	} catch (error) {
-		const here = `${process.platform}-${process.arch}`;
+		const here = platformName();
 		const reason = (error as Error).message.split('\n')[0];
 		throw new Error(`the native addon does not load on ${here}; install Hearth's package for ${here} (${reason})`);
 	}

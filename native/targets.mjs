@@ -3,6 +3,7 @@
 // all of them from anywhere (scripts/setup-zig.mjs).
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { platformName } from './platform.mjs';
 
 const native = path.dirname(fileURLToPath(import.meta.url));
 
@@ -14,6 +15,9 @@ const elf = {
 	shared: ['-shared', '-pthread', `-Wl,--version-script=${path.join(native, 'addon', 'exports.map')}`],
 	program: ['-pthread'],
 };
+// On Alpine a thread has a stack of 128 KB unless the program asks for more, which Node does not. Zig's programs would ask for 16 MB:
+// the tests' threads shall have what the addon's have.
+const alpine = { ...elf, program: [...elf.program, '-Wl,-z,stack-size=131072'] };
 // Node-API comes from the program that loads the addon.
 const machO = {
 	folders: [],
@@ -39,6 +43,8 @@ const windows = {
 /**
  * By platform:
  * - zig: Zig's name of it, with the oldest system that the addon must run on; VS Code 1.100 asks for one as new or newer.
+ *   Alpine's C library, musl, has no versions.
+ *   musl, the C library of Alpine, versions none of its symbols, and so its names have no version.
  * - folders, addonFolders: below native/, what only this platform compiles, for all programs and for the addon alone.
  * - flags: for every file. shared: for linking the addon. program: for linking a test program.
  */
@@ -48,10 +54,13 @@ export const TARGETS = {
 	'darwin-arm64': { zig: 'aarch64-macos.13.0', ...machO },
 	'darwin-x64': { zig: 'x86_64-macos.13.0', ...machO },
 	'win32-x64': { zig: 'x86_64-windows-gnu', ...windows },
+	'win32-arm64': { zig: 'aarch64-windows-gnu', ...windows },
+	'alpine-x64': { zig: 'x86_64-linux-musl', ...alpine },
+	'alpine-arm64': { zig: 'aarch64-linux-musl', ...alpine },
 };
 
 /** This machine's platform. */
-export const HOST = `${process.platform}-${process.arch}`;
+export const HOST = platformName();
 
 const FOLDERS = ['core', 'cpu', 'metal', 'metal/device'];
 const ADDON_FOLDERS = ['addon'];

@@ -141,10 +141,14 @@ export function readElf(bytes: Buffer): Elf {
 		const at = long(bytes, 40) + i * half(58);
 		return { type: word(at + 4), offset: long(bytes, at + 24), size: long(bytes, at + 32), link: word(at + 40) };
 	});
-	const section = (type: number) => {
+	const findSection = (type: number) => {
 		const found = sections.find((candidate) => candidate.type === type);
+		return found && { ...found, strings: sections[found.link]?.offset ?? 0 };
+	};
+	const section = (type: number) => {
+		const found = findSection(type);
 		if (!found) throw new Error(`no section of type ${type}`);
-		return { ...found, strings: sections[found.link]?.offset ?? 0 };
+		return found;
 	};
 	const elf: Elf = {
 		...{ platform: 'linux', arch, exports: [], imports: [], libraries: [] },
@@ -163,7 +167,8 @@ export function readElf(bytes: Buffer): Elf {
 		if (half(at + 6) === 0) elf.imports.push({ name });
 		else elf.exports.push(name);
 	}
-	const needs = section(0x6ffffffe); // SHT_GNU_verneed
+	const needs = findSection(0x6ffffffe); // SHT_GNU_verneed
+	if (!needs) return elf;
 	for (let at = needs.offset, next = 1; next; at += next) {
 		next = word(at + 12);
 		const names: string[] = [];

@@ -10,10 +10,11 @@ import { beforeAll, describe, expect, test } from 'vitest';
 import { buildNative } from '../../native/build.mjs';
 import { HOST, TARGETS } from '../../native/targets.mjs';
 import { packageExtension } from '../../scripts/package.mjs';
+import { setupZig } from '../../scripts/setup-zig.mjs';
 import { armEmulator, armNode, emulators, zig } from '../support/arm';
 import { coffImports, type Library, readElf, readMachO, readPe } from '../support/binaries';
 import { makeModel, temporaryFolder } from '../support/models';
-import { kernelSets, kernels, type Need, needs } from '../support/needs';
+import { kernelSets, kernels, linux, type Need, needs } from '../support/needs';
 import { readZip } from '../support/zip';
 
 const run = promisify(execFile);
@@ -52,7 +53,7 @@ beforeAll(async () => {
 
 /** What is true of an addon on any platform. */
 function expectAddon(library: Library, target: string): void {
-	expect(`${library.platform}-${library.arch}`).toBe(target);
+	expect(`${library.platform}-${library.arch}`).toBe(target.replace('alpine', 'linux'));
 	expect(library.exports).toContain('napi_register_module_v1');
 	expect(library.exports).toContain('node_api_module_get_api_version_v1');
 }
@@ -107,6 +108,66 @@ describe.each(only('linux'))('the addon for %s', needs(zig), (target) => {
 		});
 		expect(newer).toEqual([]);
 		expect(addon.imports.map(({ name }) => name).filter(isNodeApi).length).toBeGreaterThan(20);
+	});
+});
+
+describe.each(only('alpine'))('the addon for %s', needs(zig), (target) => {
+	test('needs the C library musl and nothing else, and shows two functions', async () => {
+		const addon = readElf(addons.get(target)!);
+		expectAddon(addon, target);
+		expect(addon.exports).toHaveLength(2);
+		// Whatever begins with "libc." is to the loader of musl the loader itself.
+		expect(addon.libraries).toEqual(['libc.so']);
+		expect(addon.runPaths).toEqual([]);
+		// Symbols of glibc have versions, those of musl have none.
+		expect([...addon.versions]).toEqual([]);
+		const musl = readFileSync(path.join(path.dirname(await setupZig()), 'lib', 'libc', 'musl', 'libc.S'), 'utf8');
+		const symbols = new Set(Array.from(musl.matchAll(/^(?:\.globl|\.weak|WEAK\w+) (\w+)$/gm), ([, name]) => name));
+		const imports = addon.imports.map(({ name }) => name);
+		expect(imports.filter((name) => !isNodeApi(name) && !symbols.has(name))).toEqual([]);
+		expect(imports.filter(isNodeApi).length).toBeGreaterThan(20);
+	});
+});
+
+/** What runs programs for Alpine on this machine. They are linked statically, and so any Linux kernel runs them. */
+function alpineRunner(target: string): { need: Need; command: string[]; sets: string[] } {
+	if (target === `alpine-${process.arch}`) return { need: linux, command: [], sets: kernelSets };
+	const emulated = target === 'alpine-arm64';
+	const need = emulated ? armEmulator : { met: false, reason: `${target} does not run on this processor` };
+	return { need, command: emulators['all features'], sets: ['neon', 'portable'] };
+}
+
+describe.each(only('alpine'))('the native core for %s, as programs', (target) => {
+	const { need, command, sets } = alpineRunner(target);
+	const program = async (name: string, ...args: string[]) => {
+		const [file, ...rest] = [...command, path.join(root, 'dist', 'native', target, name), ...args];
+		return (await run(file!, rest)).stdout;
+	};
+	const runnable = (set: string): Need => (command.length === 0 ? kernels(set) : need);
+
+	beforeAll(async () => {
+		if (need.met && zig.met) await buildNative({ target, tests: true });
+	});
+
+	for (const set of sets) {
+		test(`kernels of the set ${set} are right`, needs(zig, need, runnable(set)), async () => {
+			await program('test_kernels', set);
+		});
+	}
+
+	test('the thread pool runs every task once', needs(zig, need), async () => {
+		await program('test_thread_pool');
+	});
+
+	test("steps of a model give this machine's bits on the small stacks of musl", needs(zig, need), async () => {
+		await buildNative({ tests: true });
+		const model = await makeModel(folder, target);
+		const { stdout } = await run(path.join(root, 'dist', 'native', 'hash_logits'), [model, 'portable']);
+		const [, expected] = stdout.trim().split(' ');
+		expect(expected).toMatch(/^[0-9a-f]{16}$/);
+		const given = (await program('hash_logits', model)).trim().split('\n');
+		expect(given.length).toBe(sets.filter((set) => runnable(set).met).length);
+		for (const line of given) expect(line.split(' ')[1], line).toBe(expected);
 	});
 });
 
