@@ -1,6 +1,7 @@
 // Packs the extension for release: one VSIX a platform, hearth-PLATFORM-VERSION.vsix, with the platform's own addon inside.
 // usage: node scripts/package.mjs [--target PLATFORM[,PLATFORM...] | --all] [--out FILE | FOLDER]
-//   --target   linux-x64, linux-arm64, darwin-arm64, darwin-x64, win32-x64; compiled with Zig, which is installed once
+//   --target   linux-x64, linux-arm64, darwin-arm64, darwin-x64, win32-x64, win32-arm64, alpine-x64, alpine-arm64; compiled with
+//              Zig, which is installed once
 //   --all      all of them
 //   neither    this machine's, compiled with Zig where that is installed already, else with the system's compiler
 //   --out      where to write it, or them (default: the project's folder)
@@ -30,7 +31,8 @@ export async function packageExtension({ targets = [HOST], out = root, compiler 
 		throw new Error(`${out} is one file, but ${targets.length} platforms are asked for`);
 	if (compiler === 'system' && targets.some((target) => target !== HOST))
 		throw new Error(`the system's compiler compiles for ${HOST} only`);
-	// What is packed lies in a folder of its own: dist/ stays as it is, and nothing gets in by accident.
+	// `vsce package` in the repository would pack this machine's addon and a README with links to pictures that are not packed. In a folder
+	// of its own each platform's addon takes its turn, and dist/ stays as it is.
 	mkdirSync(path.join(root, 'dist'), { recursive: true });
 	const stage = mkdtempSync(path.join(root, 'dist', 'package-'));
 	try {
@@ -42,10 +44,7 @@ export async function packageExtension({ targets = [HOST], out = root, compiler 
 			cpSync(addon, path.join(stage, 'dist', 'native', 'hearth.node'));
 			const file = path.resolve(oneFile ? out : path.join(out, `${manifest.name}-${target}-${manifest.version}.vsix`));
 			mkdirSync(path.dirname(file), { recursive: true });
-			await createVSIX({
-				...{ cwd: stage, packagePath: file, target, dependencies: false },
-				...{ rewriteRelativeLinks: false, allowMissingRepository: true },
-			});
+			await createVSIX({ cwd: stage, packagePath: file, target });
 			const bytes = statSync(file).size;
 			if (bytes > MAX_BYTES) throw new Error(`${file} has ${(bytes / 1e6).toFixed(1)} MB; 10 MB is the limit`);
 			packed.push({ file, target, bytes });
@@ -64,13 +63,12 @@ function stageCommon(stage) {
 		{ stdio: ['ignore', 2, 2] },
 	);
 	if (build.status !== 0) throw new Error('the build failed; see its messages above');
-	for (const name of ['media', 'LICENSE', 'CHANGELOG.md']) {
+	for (const name of ['.vscodeignore', 'media', 'LICENSE', 'CHANGELOG.md']) {
 		cpSync(path.join(root, name), path.join(stage, name), { recursive: true });
 	}
 	const manifest = JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8'));
 	const { scripts, devDependencies, ...shipped } = manifest;
 	writeFileSync(path.join(stage, 'package.json'), JSON.stringify(shipped));
-	writeFileSync(path.join(stage, '.vscodeignore'), ''); // nothing here is to be left out
 	// VS Code shows the README as the extension's page, where the repository's pictures do not load.
 	const readme = readFileSync(path.join(root, 'README.md'), 'utf8');
 	writeFileSync(path.join(stage, 'README.md'), readme.replace(/^!\[.*\]\(docs\/.*\)\n+/gm, ''));

@@ -4,7 +4,9 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, 
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { listFiles, PackageManager } from '@vscode/vsce';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { asShipped, shippedFiles } from '../support/shipped';
 
 const root = path.resolve(import.meta.dirname, '../..');
 const read = (file: string): string => readFileSync(path.join(root, file), 'utf8');
@@ -216,6 +218,28 @@ describe('docs/language-server.md', () => {
 		expect(codes.length).toBeGreaterThan(5);
 		for (const [, name, code] of codes) expect(document).toContain(`| −${code} | \`${name}\` |`);
 	});
+});
+
+// `vsce package`, run in the repository: of all that lies there, built and not, it takes what ships.
+test('.vscodeignore lets through what ships and nothing else', async () => {
+	const folder = mkdtempSync(path.join(tmpdir(), 'hearth-vsce-'));
+	const sources = spawnSync('git', ['ls-files'], { cwd: root, encoding: 'utf8' }).stdout.trim().split('\n');
+	expect(sources).toContain('extension/extension.ts');
+	const built = shippedFiles.filter((file) => file.startsWith('dist/')).map((file) => file.replace('*', 'AB12'));
+	const strays = [
+		...['dist/extension.js.map', 'dist/webview/chat.js.map', 'dist/native/linux-arm64/hearth.node'],
+		...['dist/native/objects/addon_addon.cpp.o', 'dist/native/test_kernels', 'dist/package-1/dist/extension.js'],
+		...['engine/new.ts', 'new/file.js', 'hearth.vsix', 'model.gguf', '.env', 'node_modules/a/index.js'],
+	];
+	try {
+		for (const file of [...sources, ...built, ...strays]) {
+			mkdirSync(path.dirname(path.join(folder, file)), { recursive: true });
+			writeFileSync(path.join(folder, file), ['package.json', '.vscodeignore'].includes(file) ? read(file) : '');
+		}
+		expect(asShipped(await listFiles({ cwd: folder, packageManager: PackageManager.None }))).toEqual(shippedFiles);
+	} finally {
+		rmSync(folder, { recursive: true, force: true });
+	}
 });
 
 describe('documents', () => {

@@ -15,6 +15,7 @@ import { armEmulator, armNode, emulators, zig } from '../support/arm';
 import { coffImports, type Library, readElf, readMachO, readPe } from '../support/binaries';
 import { makeModel, temporaryFolder } from '../support/models';
 import { kernelSets, kernels, linux, type Need, needs } from '../support/needs';
+import { asShipped, shippedFiles } from '../support/shipped';
 import { readZip } from '../support/zip';
 
 const run = promisify(execFile);
@@ -209,11 +210,7 @@ describe.each(targets)('the package for %s', needs(zig), (target) => {
 		const { files } = packages.get(target)!;
 		const inside = [...files.keys()].filter((file) => file.startsWith('extension/'));
 		const names = inside.map((file) => file.slice('extension/'.length));
-		const wanted = /^(package\.json|readme\.md|LICENSE\.txt|changelog\.md|media\/.*|dist\/[\w-]+\.(js|LEGAL\.txt))$/;
-		const page = /^dist\/webview\/[\w-]+\.(js|css|ttf|LEGAL\.txt)$/;
-		const other = names.filter((file) => !wanted.test(file) && !page.test(file) && !/\.js\.LEGAL\.txt$/.test(file));
-		expect(other).toEqual(['dist/native/hearth.node']);
-		expect(names).toEqual(expect.arrayContaining(['dist/extension.js', 'dist/hearth.js', 'dist/webview/chat.js']));
+		expect(asShipped(names)).toEqual(shippedFiles);
 		expect(files.get('extension/dist/native/hearth.node')!.equals(addons.get(target)!)).toBe(true);
 		const manifest = JSON.parse(files.get('extension/package.json')!.toString()) as Record<string, unknown>;
 		expect(manifest).toMatchObject({ main: './dist/extension.js', name: 'hearth' });
