@@ -1,6 +1,7 @@
 // The text of the Metal kernels: what is embedded in the addon, compiled on the user's GPU, and tested, is one and the same
 // string from here. Each file of native/metal/*.metal is a library of its own, with its quoted includes expanded.
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+// usage: node native/metal-sources.mjs FOLDER   writes the texts into FOLDER, for a compiler that reads files
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -54,4 +55,14 @@ const Source* const sources = table;
 const int source_count = ${sources.length};
 }
 `;
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+	const [target] = process.argv.slice(2);
+	if (!target) {
+		console.error('usage: node native/metal-sources.mjs FOLDER');
+		process.exit(1);
+	}
+	mkdirSync(target, { recursive: true });
+	for (const { name, text } of metalSources()) writeFileSync(path.join(target, name), text);
 }

@@ -6,6 +6,8 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { listFiles, PackageManager } from '@vscode/vsce';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { lintWorkflows, setupActionlint, workflows } from '../../scripts/lint-workflows.mjs';
+import { installed, needs } from '../support/needs';
 import { asShipped, shippedFiles } from '../support/shipped';
 
 const root = path.resolve(import.meta.dirname, '../..');
@@ -240,6 +242,34 @@ test('.vscodeignore lets through what ships and nothing else', async () => {
 	} finally {
 		rmSync(folder, { recursive: true, force: true });
 	}
+});
+
+const actionlint = await installed('no actionlint', () => setupActionlint());
+
+describe('workflows', () => {
+	test('are right', needs(actionlint), async () => {
+		expect(await lintWorkflows(workflows())).toBe('');
+	});
+
+	test('a wrong one is refused', needs(actionlint), async () => {
+		const folder = mkdtempSync(path.join(tmpdir(), 'hearth-workflow-'));
+		const file = path.join(folder, 'wrong.yml');
+		const step = '{ run: echo, if: matrix.missing }';
+		writeFileSync(file, `on: push\njobs:\n  a:\n    runs-on: ubuntu-24.04\n    steps: [${step}]\n`);
+		expect(await lintWorkflows([file])).toMatch(/^.*wrong\.yml:\d+:\d+: property "missing" is not defined/);
+		rmSync(folder, { recursive: true, force: true });
+	});
+
+	test('may only read, know no secret, and take actions by their major version', () => {
+		for (const file of workflows()) {
+			const text = readFileSync(file, 'utf8');
+			expect(text).toMatch(/^permissions:\n {2}contents: read\n\n/m);
+			expect(text.match(/permissions:/g)).toHaveLength(1);
+			expect(text).not.toMatch(/secrets|https?:/);
+			const actions = [...text.matchAll(/uses: (\S+)/g)].map(([, action]) => action);
+			expect(actions.filter((action) => !/^actions\/[\w-]+@v\d+$/.test(action ?? ''))).toEqual([]);
+		}
+	});
 });
 
 describe('documents', () => {
