@@ -11,6 +11,7 @@ import { buildNative } from '../../native/build.mjs';
 import { HOST, TARGETS } from '../../native/targets.mjs';
 import { packageExtension } from '../../scripts/package.mjs';
 import { setupZig } from '../../scripts/setup-zig.mjs';
+import { alpineNode, alpineNodeCommand } from '../support/alpine';
 import { armEmulator, armNode, emulators, zig } from '../support/arm';
 import { coffImports, type Library, readElf, readMachO, readPe } from '../support/binaries';
 import { makeModel, temporaryFolder } from '../support/models';
@@ -251,30 +252,49 @@ async function bits(node: string[], cli: string, model: string, kernels: string,
 
 const ownAddon = path.join(root, 'dist', 'native', 'hearth.node');
 
-describe('the package for Arm Linux, in an emulated Node', needs(asksFor('linux-arm64'), armEmulator), () => {
-	let model: string;
-	let cli: string;
-	let node: string[];
+const ownAlpine = `alpine-${process.arch}`;
 
-	beforeAll(async () => {
-		model = await makeModel(folder, 'arm');
-		cli = unpack('linux-arm64');
-		node = [...emulators['all features'], await armNode()];
-	});
+/** Packages whose Node runs here although this machine's is another: how to run it, and the kernels that its processor has. */
+const foreign = [
+	{
+		target: 'linux-arm64',
+		...{ title: 'the package for Arm Linux, in an emulated Node', need: armEmulator, kernels: 'neon' },
+		node: async () => [...emulators['all features'], await armNode()],
+	},
+	{
+		target: ownAlpine,
+		...{ title: "the package for Alpine, in Alpine's Node", kernels: 'auto' },
+		need: asksFor(ownAlpine).met ? await alpineNode() : asksFor(ownAlpine),
+		node: () => alpineNodeCommand(folder),
+	},
+];
 
-	test('gives the logits that this machine gives, bit for bit', async () => {
-		const expected = await bits([process.execPath], cli, model, 'portable', ownAddon);
-		expect(expected.length).toBeGreaterThan(150 * 600 * 4);
-		expect((await bits(node, cli, model, 'neon')).equals(expected)).toBe(true);
-	});
+for (const { target, title, need, kernels, node: findNode } of foreign) {
+	describe(title, needs(asksFor(target), need), () => {
+		let model: string;
+		let cli: string;
+		let node: string[];
 
-	test('continues a prompt with the same text', async () => {
-		const args = ['generate', model, '--prompt', 'function add(a, b) {', '--max-tokens', '8', '--no-stop'];
-		const text = await hearth([process.execPath], cli, args, ownAddon);
-		expect(text).not.toBe('');
-		expect(await hearth(node, cli, args)).toBe(text);
+		beforeAll(async () => {
+			model = await makeModel(folder, `in-${target}`);
+			cli = unpack(target);
+			node = await findNode();
+		});
+
+		test('gives the logits that this machine gives, bit for bit', async () => {
+			const expected = await bits([process.execPath], cli, model, 'portable', ownAddon);
+			expect(expected.length).toBeGreaterThan(150 * 600 * 4);
+			expect((await bits(node, cli, model, kernels)).equals(expected)).toBe(true);
+		});
+
+		test('continues a prompt with the same text', async () => {
+			const args = ['generate', model, '--prompt', 'function add(a, b) {', '--max-tokens', '8', '--no-stop'];
+			const text = await hearth([process.execPath], cli, args, ownAddon);
+			expect(text).not.toBe('');
+			expect(await hearth(node, cli, args)).toBe(text);
+		});
 	});
-});
+}
 
 describe('the package for this machine', needs(asksFor(HOST), zig), () => {
 	let model: string;
