@@ -106,3 +106,16 @@ test('the names of tokens of fill-in-the-middle stand in one list', () => {
 	);
 	expect(naming).toEqual(['engine/tokenizer/control-names.ts']);
 });
+
+test('the code map of docs/architecture.md names every folder of code', () => {
+	const map = readFileSync(path.join(root, 'docs/architecture.md'), 'utf8');
+	const folders = ['engine', 'native', 'extension'].flatMap((layer) =>
+		readdirSync(path.join(root, layer), { withFileTypes: true })
+			.filter((entry) => entry.isDirectory())
+			.map(({ name }) => `${layer}/${name}`),
+	);
+	const named = (folder: string) =>
+		map.includes(`\`${folder}/\``) || new RegExp(`${folder.split('/')[0]}/[^|]*\`${folder.split('/')[1]}/\``).test(map);
+	expect(folders.length).toBeGreaterThan(25);
+	expect(folders.filter((folder) => !named(folder))).toEqual([]);
+});
