@@ -3,11 +3,15 @@
 
 /** One JSON object and where it came from. */
 export class JsonObject {
-	constructor(
-		readonly file: string,
-		readonly values: Readonly<Record<string, unknown>>,
-		private readonly prefix = '',
-	) {}
+	readonly file: string;
+	readonly values: Readonly<Record<string, unknown>>;
+	readonly #prefix: string;
+
+	constructor(file: string, values: Readonly<Record<string, unknown>>, prefix = '') {
+		this.file = file;
+		this.values = values;
+		this.#prefix = prefix;
+	}
 
 	has(key: string): boolean {
 		return this.get(key) !== undefined;
@@ -39,7 +43,7 @@ export class JsonObject {
 	fail(key: string, wanted: string): Error {
 		const value = this.get(key);
 		const found = value === undefined ? 'missing' : Array.isArray(value) ? 'an array' : `a ${typeof value}`;
-		return new Error(`${this.file}: ${this.prefix}${key} should be ${wanted} but is ${found}`);
+		return new Error(`${this.file}: ${this.#prefix}${key} should be ${wanted} but is ${found}`);
 	}
 
 	/** An integer from `low` to `high`; `absent` where there is none. */
@@ -47,7 +51,7 @@ export class JsonObject {
 		const value = this.get(key) ?? absent;
 		if (typeof value !== 'number' || !Number.isInteger(value)) throw this.fail(key, 'an integer');
 		if (value < low || value > high) {
-			throw new Error(`${this.file}: ${this.prefix}${key} is ${value}, which is outside ${low}..${high}`);
+			throw new Error(`${this.file}: ${this.#prefix}${key} is ${value}, which is outside ${low}..${high}`);
 		}
 		return value;
 	}
@@ -79,8 +83,8 @@ export class JsonObject {
 	/** An array of objects. */
 	objects(key: string): JsonObject[] {
 		return this.array(key).map((value, i) => {
-			if (isObject(value)) return new JsonObject(this.file, value, `${this.prefix}${key}[${i}].`);
-			throw new Error(`${this.file}: ${this.prefix}${key}[${i}] should be an object`);
+			if (isObject(value)) return new JsonObject(this.file, value, `${this.#prefix}${key}[${i}].`);
+			throw new Error(`${this.file}: ${this.#prefix}${key}[${i}] should be an object`);
 		});
 	}
 
@@ -88,7 +92,7 @@ export class JsonObject {
 	unsupported(key: string): Error {
 		const value = JSON.stringify(this.get(key)) ?? 'nothing';
 		const short = value.length > 60 ? `${value.slice(0, 60)}…` : value;
-		return new Error(`${this.file}: ${this.prefix}${key} is ${short}, which is not supported`);
+		return new Error(`${this.file}: ${this.#prefix}${key} is ${short}, which is not supported`);
 	}
 
 	object(key: string): JsonObject {
@@ -101,7 +105,7 @@ export class JsonObject {
 		const value = this.get(key);
 		if (value === undefined) return undefined;
 		if (!isObject(value)) throw this.fail(key, 'an object');
-		return new JsonObject(this.file, value, `${this.prefix}${key}.`);
+		return new JsonObject(this.file, value, `${this.#prefix}${key}.`);
 	}
 }
 

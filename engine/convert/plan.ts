@@ -51,15 +51,17 @@ interface RowOutput {
 }
 
 export class Plan {
+	readonly source: SafetensorsFolder;
+	readonly #weights: WeightChoice;
 	readonly metadata = new Map<string, GgufValue>();
 	readonly tensors: TensorShape[] = [];
 	readonly jobs: Job[] = [];
 	readonly #used = new Set<string>();
 
-	constructor(
-		readonly source: SafetensorsFolder,
-		readonly weights: WeightChoice,
-	) {}
+	constructor(source: SafetensorsFolder, weights: WeightChoice) {
+		this.source = source;
+		this.#weights = weights;
+	}
 
 	has(name: string): boolean {
 		return this.source.tensors.has(name);
@@ -91,16 +93,16 @@ export class Plan {
 		{ order = IN_ORDER, type }: { order?: RowOrder; type?: WeightType } = {},
 	): void {
 		const source = this.take(name, [rows, columns], ['F32', 'F16', 'BF16']);
-		const written = type ?? this.weightType(source, columns);
-		this.rows(source, columns, [{ index: this.#tensor(output, written, [columns, rows]), order }]);
+		const written = type ?? this.#weightType(source, columns);
+		this.#rows(source, columns, [{ index: this.#tensor(output, written, [columns, rows]), order }]);
 	}
 
 	/** Matrices [rows][columns] of their own in the folder, one behind the other in the file. */
 	stack(output: string, names: readonly string[], [rows, columns]: readonly [number, number]): void {
 		const sources = names.map((name) => this.take(name, [rows, columns], ['F32', 'F16', 'BF16']));
-		const index = this.#tensor(output, this.weightType(sources[0]!, columns), [columns, rows, sources.length]);
+		const index = this.#tensor(output, this.#weightType(sources[0]!, columns), [columns, rows, sources.length]);
 		sources.forEach((source, n) => {
-			this.rows(source, columns, [{ index, order: IN_ORDER, firstRow: n * rows }]);
+			this.#rows(source, columns, [{ index, order: IN_ORDER, firstRow: n * rows }]);
 		});
 	}
 
@@ -108,7 +110,7 @@ export class Plan {
 	vector(output: string, name: string, length: number, order: RowOrder = IN_ORDER): void {
 		const source = this.take(name, [length], ['F32', 'F16', 'BF16']);
 		const index = this.#tensor(output, 'F32', [length]);
-		this.rows(source, order === IN_ORDER ? length : 1, [{ index, order }]);
+		this.#rows(source, order === IN_ORDER ? length : 1, [{ index, order }]);
 	}
 
 	/** Biases of a stack, [stack][rows], as F32; `outputs` share the rows. */
@@ -119,10 +121,10 @@ export class Plan {
 	): void {
 		const source = this.take(name, [stack, rows], ['F32', 'F16', 'BF16']);
 		if (outputs.length === 1) {
-			this.rows(source, rows, [{ index: this.#tensor(outputs[0]!.name, 'F32', [rows, stack]), order: IN_ORDER }]);
+			this.#rows(source, rows, [{ index: this.#tensor(outputs[0]!.name, 'F32', [rows, stack]), order: IN_ORDER }]);
 			return;
 		}
-		this.rows(
+		this.#rows(
 			source,
 			1,
 			outputs.map(({ name: output, order }) => ({
@@ -188,7 +190,7 @@ export class Plan {
 		outputs: { name: string; order: RowOrder }[],
 	): void {
 		const source = this.take(name, [stack, columns, rows], ['F32', 'F16', 'BF16']);
-		const type = this.weightType(source, columns);
+		const type = this.#weightType(source, columns);
 		const dtype = source.dtype as FloatType;
 		const size = elementBytes[dtype];
 		const targets = outputs.map(({ name: output, order }) => ({
@@ -257,8 +259,8 @@ export class Plan {
 	}
 
 	/** The type a matrix gets. Rows that Q8_0 cannot cut in blocks stay in 16 bits, as llama.cpp keeps them. */
-	weightType({ dtype }: SafeTensor, columns: number): WeightType {
-		switch (this.weights) {
+	#weightType({ dtype }: SafeTensor, columns: number): WeightType {
+		switch (this.#weights) {
 			case 'keep':
 				return dtype as FloatType;
 			case 'q8_0':
@@ -271,7 +273,7 @@ export class Plan {
 	}
 
 	/** Rows of `columns` numbers of a source into outputs whose tensors are planned. */
-	private rows(source: SafeTensor, columns: number, targets: RowOutput[]): void {
+	#rows(source: SafeTensor, columns: number, targets: RowOutput[]): void {
 		const dtype = source.dtype;
 		if (!isFloatType(dtype)) throw new Error(`tensor ${shown(source.name)} is no float tensor`);
 		const rowBytes = columns * elementBytes[dtype];

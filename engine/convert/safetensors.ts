@@ -35,11 +35,15 @@ const SINGLE = 'model.safetensors';
 
 /** All tensors of a folder by name. Close it. */
 export class SafetensorsFolder {
-	private constructor(
-		readonly folder: string,
-		readonly tensors: ReadonlyMap<string, SafeTensor>,
-		readonly shards: readonly Shard[],
-	) {}
+	readonly folder: string;
+	readonly tensors: ReadonlyMap<string, SafeTensor>;
+	readonly #shards: readonly Shard[];
+
+	private constructor(folder: string, tensors: ReadonlyMap<string, SafeTensor>, shards: readonly Shard[]) {
+		this.folder = folder;
+		this.tensors = tensors;
+		this.#shards = shards;
+	}
 
 	/**
 	 * Opens the shards and reads their headers, all at once.
@@ -75,7 +79,7 @@ export class SafetensorsFolder {
 	}
 
 	async close(): Promise<void> {
-		await Promise.all(this.shards.map(({ handle }) => handle.close()));
+		await Promise.all(this.#shards.map(({ handle }) => handle.close()));
 	}
 }
 

@@ -19,12 +19,16 @@ const ABSENT = 'absent';
 export type SourceRecord = Map<string, string>;
 
 export class SourceFolder {
+	readonly path: string;
+	readonly record: SourceRecord;
+	readonly #prefix: string;
+
 	/** @param prefix put before the names in the record, where several folders share one. */
-	constructor(
-		readonly path: string,
-		readonly record: SourceRecord = new Map(),
-		private readonly prefix = '',
-	) {}
+	constructor(path: string, record: SourceRecord = new Map(), prefix = '') {
+		this.path = path;
+		this.record = record;
+		this.#prefix = prefix;
+	}
 
 	/** The model's config.json. @throws where this is no folder, or one without it. */
 	async config(): Promise<JsonObject> {
@@ -114,7 +118,7 @@ export class SourceFolder {
 	}
 
 	#note(name: string, found: string): void {
-		this.record.set(this.prefix + name, found);
+		this.record.set(this.#prefix + name, found);
 	}
 }
 
@@ -149,18 +153,17 @@ export class Sources {
 	readonly folder: SourceFolder;
 	/** Of a draft head's model, as a folder. */
 	readonly target: SourceFolder | undefined;
+	readonly #targetPath: string | undefined;
 
-	constructor(
-		folder: string,
-		private readonly targetPath: string | undefined,
-	) {
+	constructor(folder: string, targetPath: string | undefined) {
+		this.#targetPath = targetPath;
 		this.folder = new SourceFolder(folder, this.record);
 		this.target = targetPath === undefined ? undefined : new SourceFolder(targetPath, this.record, TARGET);
 	}
 
 	/** Enters a draft head's model that is one file. */
 	async noteTargetFile(): Promise<void> {
-		const stats = await stat(this.targetPath!).catch(() => undefined);
+		const stats = await stat(this.#targetPath!).catch(() => undefined);
 		this.record.set(TARGET_FILE, stats ? `${stats.size} bytes of ${stats.mtimeMs}` : ABSENT);
 	}
 
@@ -173,9 +176,9 @@ export class Sources {
 	async includes({ dev, ino }: { dev: number; ino: number }): Promise<boolean> {
 		for (const name of this.names) {
 			const [folder, own] = name.startsWith(TARGET)
-				? [this.targetPath!, name.slice(TARGET.length)]
+				? [this.#targetPath!, name.slice(TARGET.length)]
 				: name === TARGET_FILE
-					? [this.targetPath!, '']
+					? [this.#targetPath!, '']
 					: [this.folder.path, name];
 			const stats = await stat(path.join(folder, own)).catch(() => undefined);
 			if (stats?.ino === ino && stats.dev === dev) return true;

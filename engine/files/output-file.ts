@@ -56,12 +56,16 @@ export async function refuseForeign(target: OutputTarget, isOurs: (file: string)
 
 /** A file that is being written beside its place, under a name of its own. */
 export class PartialFile {
-	private constructor(
-		readonly target: OutputTarget,
-		/** Its name until it is complete. */
-		readonly path: string,
-		readonly handle: FileHandle,
-	) {}
+	readonly target: OutputTarget;
+	/** Its name until it is complete. */
+	readonly path: string;
+	readonly handle: FileHandle;
+
+	private constructor(target: OutputTarget, path: string, handle: FileHandle) {
+		this.target = target;
+		this.path = path;
+		this.handle = handle;
+	}
 
 	/** @throws where the folder is missing or cannot be written to. */
 	static async create(target: OutputTarget): Promise<PartialFile> {

@@ -38,6 +38,7 @@ export class Budget {
 	#depth = 0;
 
 	readonly #disguise: Disguise | undefined;
+	readonly #unitsOfTexts: number;
 	/** Long texts that were read of late: templates look at the same one several times. */
 	readonly #seen = new Map<string, string>();
 
@@ -46,13 +47,10 @@ export class Budget {
 	 * @param disguise what message texts wear.
 	 * @param unitsOfTexts what each step may take more, for long texts.
 	 */
-	constructor(
-		units: number,
-		disguise?: Disguise,
-		private readonly unitsOfTexts = 0,
-	) {
+	constructor(units: number, disguise?: Disguise, unitsOfTexts = 0) {
 		this.#left = units;
 		this.#disguise = disguise;
+		this.#unitsOfTexts = unitsOfTexts;
 		this.beginStep();
 	}
 
@@ -63,7 +61,7 @@ export class Budget {
 
 	beginStep(): void {
 		this.#softFloor = this.#left - STEP;
-		this.#floor = Math.max(0, this.#left - MOST_A_STEP - Math.min(this.unitsOfTexts, MOST_OF_TEXTS));
+		this.#floor = Math.max(0, this.#left - MOST_A_STEP - Math.min(this.#unitsOfTexts, MOST_OF_TEXTS));
 	}
 
 	/** @throws TemplateError where nothing is left, in all or of this step. */

@@ -82,15 +82,17 @@ function namespace([source]: readonly Value[], keywords: Keywords, budget: Budge
 
 class Cycler extends PyObject {
 	readonly typeName = 'Cycler';
+	readonly #items: readonly Value[];
 	#at = 0;
 
-	constructor(private readonly items: readonly Value[]) {
+	constructor(items: readonly Value[]) {
 		super();
+		this.#items = items;
 		if (items.length === 0) throw new TemplateError('at least one item has to be provided');
 	}
 
 	override attribute(name: string): Value | undefined {
-		if (name === 'current') return this.items[this.#at]!;
+		if (name === 'current') return this.#items[this.#at]!;
 		if (name === 'next') return new Callable('method', name, () => this.#next());
 		if (name !== 'reset') return undefined;
 		return new Callable('method', name, () => {
@@ -100,8 +102,8 @@ class Cycler extends PyObject {
 	}
 
 	#next(): Value {
-		const item = this.items[this.#at]!;
-		this.#at = (this.#at + 1) % this.items.length;
+		const item = this.#items[this.#at]!;
+		this.#at = (this.#at + 1) % this.#items.length;
 		return item;
 	}
 }

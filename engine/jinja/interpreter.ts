@@ -30,12 +30,15 @@ const TESTS = makeTests(FILTERS);
 
 /** Names within a part of a template; what is not there is looked up in the part around it. */
 class Scope {
+	readonly #parent: Scope | undefined;
 	readonly #names = new Map<string, Value>();
 
-	constructor(readonly parent: Scope | undefined) {}
+	constructor(parent: Scope | undefined) {
+		this.#parent = parent;
+	}
 
 	find(name: string): Value | undefined {
-		for (let scope: Scope | undefined = this; scope; scope = scope.parent) {
+		for (let scope: Scope | undefined = this; scope; scope = scope.#parent) {
 			const value = scope.#names.get(name);
 			if (value !== undefined) return value;
 		}

@@ -56,6 +56,7 @@ export function tokenize(template: string): Token[] {
 }
 
 class Lexer {
+	readonly #source: string;
 	readonly #tokens: Token[] = [];
 	#at = 0;
 	#line = 1;
@@ -63,10 +64,12 @@ class Lexer {
 	/** Whether the tag before ended with a line break, so that the text after it begins a line. */
 	#lineStarting = true;
 
-	constructor(private readonly source: string) {}
+	constructor(source: string) {
+		this.#source = source;
+	}
 
 	run(): Token[] {
-		const { source } = this;
+		const source = this.#source;
 		while (this.#at < source.length) {
 			const tag = this.#nextTag();
 			if (tag < 0) {
@@ -91,8 +94,8 @@ class Lexer {
 	}
 
 	#nextTag(): number {
-		for (let at = this.source.indexOf('{', this.#at); at >= 0; at = this.source.indexOf('{', at + 1)) {
-			const next = this.source[at + 1];
+		for (let at = this.#source.indexOf('{', this.#at); at >= 0; at = this.#source.indexOf('{', at + 1)) {
+			const next = this.#source[at + 1];
 			if (next === '{' || next === '%' || next === '#') return at;
 		}
 		return -1;
@@ -111,11 +114,11 @@ class Lexer {
 
 	#raw(begin: string): void {
 		this.#took(begin);
-		for (let at = this.source.indexOf('{%', this.#at); at >= 0; at = this.source.indexOf('{%', at + 1)) {
+		for (let at = this.#source.indexOf('{%', this.#at); at >= 0; at = this.#source.indexOf('{%', at + 1)) {
 			RAW_END.lastIndex = at;
-			const end = RAW_END.exec(this.source);
+			const end = RAW_END.exec(this.#source);
 			if (!end) continue;
-			this.#data(this.source.slice(this.#at, at), end[1], true);
+			this.#data(this.#source.slice(this.#at, at), end[1], true);
 			this.#at = at;
 			this.#took(end[0]);
 			return;
@@ -124,9 +127,9 @@ class Lexer {
 	}
 
 	#comment(): void {
-		const end = this.source.indexOf('#}', this.#at);
+		const end = this.#source.indexOf('#}', this.#at);
 		if (end < 0) throw this.#error('Missing end of comment tag');
-		const signed = end > this.#at && (this.source[end - 1] === '-' || this.source[end - 1] === '+');
+		const signed = end > this.#at && (this.#source[end - 1] === '-' || this.#source[end - 1] === '+');
 		this.#at = signed ? end - 1 : end;
 		this.#took(this.#match(COMMENT_END)!);
 	}
@@ -135,7 +138,7 @@ class Lexer {
 		this.#push(block ? 'block-begin' : 'variable-begin', '');
 		const endPattern = block ? BLOCK_END : VARIABLE_END;
 		const open: string[] = [];
-		while (this.#at < this.source.length) {
+		while (this.#at < this.#source.length) {
 			const end = open.length === 0 ? this.#match(endPattern) : undefined;
 			if (end !== undefined) {
 				this.#push(block ? 'block-end' : 'variable-end', '');
@@ -153,14 +156,14 @@ class Lexer {
 			this.#at += spaces.length;
 			return;
 		}
-		const quote = this.source[this.#at]!;
+		const quote = this.#source[this.#at]!;
 		if (quote === '"' || quote === "'") {
 			this.#string(quote);
 			return;
 		}
 		for (const [type, pattern] of WORDS) {
 			// `a.1.2` are two subscripts.
-			if (type === 'float' && this.source[this.#at - 1] === '.') continue;
+			if (type === 'float' && this.#source[this.#at - 1] === '.') continue;
 			const word = this.#match(pattern);
 			if (word === undefined) continue;
 			if (type === 'operator') this.#bracket(word, open);
@@ -168,7 +171,7 @@ class Lexer {
 			this.#at += word.length;
 			return;
 		}
-		throw this.#error(`unexpected char '${String.fromCodePoint(this.source.codePointAt(this.#at)!)}'`);
+		throw this.#error(`unexpected char '${String.fromCodePoint(this.#source.codePointAt(this.#at)!)}'`);
 	}
 
 	/** Brackets have to match before a tag may end. */
@@ -182,9 +185,9 @@ class Lexer {
 
 	#string(quote: string): void {
 		let end = this.#at + 1;
-		while (end < this.source.length && this.source[end] !== quote) end += this.source[end] === '\\' ? 2 : 1;
-		if (end >= this.source.length) throw this.#error(`unexpected char ${quote}: the string has no end`);
-		const text = this.source.slice(this.#at + 1, end);
+		while (end < this.#source.length && this.#source[end] !== quote) end += this.#source[end] === '\\' ? 2 : 1;
+		if (end >= this.#source.length) throw this.#error(`unexpected char ${quote}: the string has no end`);
+		const text = this.#source.slice(this.#at + 1, end);
 		this.#push('string', text.includes('\\') ? this.#unescape(text) : text);
 		this.#at = end + 1;
 	}
@@ -204,7 +207,7 @@ class Lexer {
 
 	#match(pattern: RegExp): string | undefined {
 		pattern.lastIndex = this.#at;
-		return pattern.exec(this.source)?.[0];
+		return pattern.exec(this.#source)?.[0];
 	}
 
 	/** Goes past the end of a tag. */
@@ -219,7 +222,7 @@ class Lexer {
 	}
 
 	#lineHere(): number {
-		for (; this.#counted < this.#at; this.#counted++) if (this.source[this.#counted] === '\n') this.#line++;
+		for (; this.#counted < this.#at; this.#counted++) if (this.#source[this.#counted] === '\n') this.#line++;
 		return this.#line;
 	}
 

@@ -5,28 +5,37 @@ import { Callable, equals, orElse, PyObject, Tuple, Undefined, type Value } from
 export class LoopContext extends PyObject {
 	readonly typeName = 'LoopContext';
 	index0 = 0;
+	readonly #items: readonly Value[];
+	readonly #depth0: number;
+	readonly #renderInner: ((items: Value) => Value) | undefined;
+	readonly #budget: Budget;
 	#changed: Tuple | undefined;
 
+	/** @param renderInner writes the loop's body for other items; absent: the loop is not `recursive`. */
 	constructor(
-		private readonly items: readonly Value[],
-		private readonly depth0: number,
-		/** Writes the loop's body for other items; absent: it is not `recursive`. */
-		private readonly renderInner: ((items: Value) => Value) | undefined,
-		private readonly budget: Budget,
+		items: readonly Value[],
+		depth0: number,
+		renderInner: ((items: Value) => Value) | undefined,
+		budget: Budget,
 	) {
 		super();
+		this.#items = items;
+		this.#depth0 = depth0;
+		this.#renderInner = renderInner;
+		this.#budget = budget;
 	}
 
 	override represent(): string {
-		return `<LoopContext ${this.index0 + 1}/${this.items.length}>`;
+		return `<LoopContext ${this.index0 + 1}/${this.#items.length}>`;
 	}
 
 	override get length(): number {
-		return this.items.length;
+		return this.#items.length;
 	}
 
 	override attribute(name: string): Value | undefined {
-		const { index0, items } = this;
+		const { index0 } = this;
+		const items = this.#items;
 		switch (name) {
 			case 'index':
 				return BigInt(index0 + 1);
@@ -43,9 +52,9 @@ export class LoopContext extends PyObject {
 			case 'length':
 				return BigInt(items.length);
 			case 'depth':
-				return BigInt(this.depth0 + 1);
+				return BigInt(this.#depth0 + 1);
 			case 'depth0':
-				return BigInt(this.depth0);
+				return BigInt(this.#depth0);
 			case 'previtem':
 				return orElse(items[index0 - 1], () => new Undefined('there is no previous item'));
 			case 'nextitem':
@@ -61,11 +70,11 @@ export class LoopContext extends PyObject {
 
 	/** `loop(items)`. */
 	recurse(args: readonly Value[]): Value {
-		if (!this.renderInner) {
+		if (!this.#renderInner) {
 			throw new TemplateError("The loop must have the 'recursive' marker to be called recursively.");
 		}
 		if (args.length !== 1) throw new TemplateError('loop() takes exactly one argument');
-		return this.renderInner(args[0]!);
+		return this.#renderInner(args[0]!);
 	}
 
 	#cycle(args: readonly Value[]): Value {
@@ -75,7 +84,7 @@ export class LoopContext extends PyObject {
 
 	#hasChanged(args: readonly Value[]): boolean {
 		const values = new Tuple(args);
-		if (this.#changed && equals(this.#changed, values, this.budget)) return false;
+		if (this.#changed && equals(this.#changed, values, this.#budget)) return false;
 		this.#changed = values;
 		return true;
 	}

@@ -35,10 +35,12 @@ export abstract class PyObject {
 /** What a name, attribute or item is that is not there: it prints as nothing and walks through nothing; most else raises. */
 export class Undefined extends PyObject {
 	readonly typeName = 'Undefined';
+	readonly reason: string;
 
 	/** @param reason e.g. 'x' is undefined. */
-	constructor(readonly reason: string) {
+	constructor(reason: string) {
 		super();
+		this.reason = reason;
 	}
 
 	override represent(): string {
@@ -60,9 +62,11 @@ export class Undefined extends PyObject {
 
 export class Tuple extends PyObject {
 	readonly typeName = 'tuple';
+	readonly items: readonly Value[];
 
-	constructor(readonly items: readonly Value[]) {
+	constructor(items: readonly Value[]) {
 		super();
+		this.items = items;
 	}
 
 	override represent(budget: Budget): string {
@@ -129,11 +133,13 @@ export class Dict extends PyObject {
 
 /** `keys()`, `values()` and `items()` of a dict. */
 export class DictView extends PyObject {
-	constructor(
-		readonly typeName: 'dict_keys' | 'dict_values' | 'dict_items',
-		readonly dict: Dict,
-	) {
+	readonly typeName: 'dict_keys' | 'dict_values' | 'dict_items';
+	readonly dict: Dict;
+
+	constructor(typeName: DictView['typeName'], dict: Dict) {
 		super();
+		this.typeName = typeName;
+		this.dict = dict;
 	}
 
 	override represent(budget: Budget): string {
@@ -153,13 +159,15 @@ export class DictView extends PyObject {
 
 export class Range extends PyObject {
 	readonly typeName = 'range';
+	readonly start: number;
+	readonly stop: number;
+	readonly step: number;
 
-	constructor(
-		readonly start: number,
-		readonly stop: number,
-		readonly step: number,
-	) {
+	constructor(start: number, stop: number, step: number) {
 		super();
+		this.start = start;
+		this.stop = stop;
+		this.step = step;
 	}
 
 	override get length(): number {
@@ -222,13 +230,17 @@ export class Namespace extends PyObject {
 
 /** A function, method, macro or class. */
 export class Callable extends PyObject {
-	constructor(
-		readonly typeName: string,
-		readonly name: string,
-		readonly call: (args: Value[], keywords: Keywords) => Value,
-		readonly attributes: Keywords = new Map(),
-	) {
+	readonly typeName: string;
+	readonly name: string;
+	readonly call: (args: Value[], keywords: Keywords) => Value;
+	readonly attributes: Keywords;
+
+	constructor(typeName: string, name: string, call: Callable['call'], attributes: Keywords = new Map()) {
 		super();
+		this.typeName = typeName;
+		this.name = name;
+		this.call = call;
+		this.attributes = attributes;
 	}
 
 	override represent(budget: Budget): string {
