@@ -1,4 +1,4 @@
-// What a template is after parsing; names follow Jinja2's `nodes.py`.
+// A template after parsing. The names follow Jinja2's `nodes.py`.
 
 export type BinaryOperator = '+' | '-' | '*' | '/' | '//' | '%' | '**';
 export type CompareOperator = '==' | '!=' | '<' | '<=' | '>' | '>=' | 'in' | 'not in';
@@ -6,7 +6,7 @@ export type CompareOperator = '==' | '!=' | '<' | '<=' | '>' | '>=' | 'in' | 'no
 export interface Arguments {
 	positional: Expression[];
 	keywords: [string, Expression][];
-	/** `*list` and `**dict`. */
+	/** The arguments of `*list` and `**dict`. */
 	spread: Expression | undefined;
 	keywordSpread: Expression | undefined;
 }
@@ -35,7 +35,7 @@ export interface Slice {
 	step: Expression | undefined;
 }
 
-/** Where an assignment or a loop puts a value. */
+/** The place that an assignment or a loop gives a value to. */
 export type Target =
 	| { type: 'name'; name: string }
 	| { type: 'namespace'; name: string; attribute: string }
@@ -43,17 +43,17 @@ export type Target =
 
 export interface Signature {
 	parameters: string[];
-	/** Of the last parameters. */
+	/** The defaults of the last parameters. */
 	defaults: Expression[];
 }
 
-/** A filter applied to a block's text. */
+/** A filter that is applied to the text of a block. */
 export interface BlockFilter {
 	name: string;
 	args: Arguments;
 }
 
-/** What a macro's body asks for by name beyond its parameters. */
+/** Which of these three names a macro's body reads beside its parameters. */
 export interface MacroUses {
 	varargs: boolean;
 	kwargs: boolean;
@@ -85,8 +85,8 @@ export type Statement =
 	  }
 	| { type: 'filter-block'; filters: BlockFilter[]; body: Statement[] }
 	| { type: 'with'; targets: Target[]; values: Expression[]; body: Statement[] }
-	/** A part with a scope of its own: `block`, `autoescape`. */
+	/** A part with a scope of its own: `block` or `autoescape`. */
 	| { type: 'scope'; body: Statement[] }
-	/** A part without one: `generation`, which only marks answers for training. */
+	/** A part without a scope of its own: `generation`, which only marks answers for training. */
 	| { type: 'group'; body: Statement[] }
 	| { type: 'break' | 'continue' };

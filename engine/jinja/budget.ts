@@ -1,9 +1,10 @@
-// What one rendering of an untrusted template may cost. Every operation is charged before it is done, by what it is about to read or
-// make, so that no template can take the process's time or memory: the same template costs the same everywhere.
+// What one rendering of an untrusted template may cost. Every operation is charged before it is done, by how much it
+// will read or make. So no template can use up the process's time or memory, and the same template costs the same on
+// every machine.
 
 import type { Disguise } from './disguise';
 
-/** A template's own fault: what Jinja2 raises where it parses or renders it. The message has one line. */
+/** An error of the template: what Jinja2 raises while it parses or renders. The message has one line. */
 export class TemplateError extends Error {
 	override name = 'TemplateError';
 
@@ -12,40 +13,43 @@ export class TemplateError extends Error {
 	}
 }
 
-/** Nested expressions, blocks and calls; Python's own limit of recursion is of the same order. */
+/** How deep expressions, blocks and calls may nest. Python's own recursion limit is of the same order. */
 const MAX_DEPTH = 1000;
-/** Characters of the longest string. A join of two costs less than reading it, so it is limited on its own. */
+/**
+ * Characters of the longest string. Joining two strings costs less than reading them, so their length needs a limit of
+ * its own.
+ */
 const MAX_STRING = 2 ** 24;
-/** Characters read or written at the price of one unit. */
+/** How many characters are read or written for one unit. */
 const CHARACTERS_A_UNIT = 8;
-/** For each character that `change` looks at. */
+/** Units for each character that `change` looks at. */
 const UNITS_A_CHANGE = 4;
-/** Texts that are remembered as they read, from this many characters on. */
+/** From this many characters on, a text that was read is remembered. */
 const LONG = 256;
 const MAX_SEEN = 16;
 
-/** What is charged before others may have their turn: some 5 ms. */
+/** Units after which other work may run; about 5 ms. */
 const STEP = 100_000;
-/** What a step may take at most where it cannot be ended, as an expression and a macro cannot. */
+/** The most units of a step that cannot be ended, as it is within an expression or a macro. */
 const MOST_A_STEP = 1_000_000;
 const MOST_OF_TEXTS = 3_000_000;
 
 export class Budget {
 	#left: number;
-	/** The step under way has to end before less is left. */
+	/** The step under way fails before fewer units than this are left. */
 	#floor = 0;
 	#softFloor = 0;
 	#depth = 0;
 
 	readonly #disguise: Disguise | undefined;
 	readonly #unitsOfTexts: number;
-	/** Long texts that were read of late: templates look at the same one several times. */
+	/** Long texts that were read lately, as `read` gave them. Templates read the same text several times. */
 	readonly #seen = new Map<string, string>();
 
 	/**
-	 * @param units some 30 ns each.
-	 * @param disguise what message texts wear.
-	 * @param unitsOfTexts what each step may take more, for long texts.
+	 * @param units what the rendering may cost; a unit is about 30 ns.
+	 * @param disguise the disguise of the messages' texts.
+	 * @param unitsOfTexts the units that each step may take beyond a fixed number, for long texts.
 	 */
 	constructor(units: number, disguise?: Disguise, unitsOfTexts = 0) {
 		this.#left = units;
@@ -54,7 +58,7 @@ export class Budget {
 		this.beginStep();
 	}
 
-	/** Whether it is the others' turn. */
+	/** Whether enough units were charged for other work to run now. */
 	get stepEnds(): boolean {
 		return this.#left < this.#softFloor;
 	}
@@ -64,19 +68,22 @@ export class Budget {
 		this.#floor = Math.max(0, this.#left - MOST_A_STEP - Math.min(this.#unitsOfTexts, MOST_OF_TEXTS));
 	}
 
-	/** @throws TemplateError where nothing is left, in all or of this step. */
+	/** @throws TemplateError where fewer units are left, for the rendering or for this step. */
 	charge(units: number): void {
 		this.#left -= units;
 		if (!(this.#left >= this.#floor)) throw new TemplateError('it takes too long');
 	}
 
-	/** For reading or making a text of this many characters. */
+	/** Charges for reading or making a text of `length` characters. */
 	text(length: number): void {
 		if (!(length <= MAX_STRING)) throw new TemplateError('it takes too much memory');
 		this.charge(1 + length / CHARACTERS_A_UNIT);
 	}
 
-	/** A text as a template is to see it, as long as it is; charged for. What is written has to be the text itself. */
+	/**
+	 * A text without its disguise, which a template looks at. Charges for reading the text. What a template writes has to
+	 * be the text itself, not this one. Both have the same length.
+	 */
 	read(text: string): string {
 		this.text(text.length);
 		if (!this.#disguise) return text;
@@ -96,7 +103,8 @@ export class Budget {
 
 	/**
 	 * Changes a text character by character, e.g. to capitals.
-	 * @param pattern a global one, of the characters that may change; absent: all may.
+	 * @param pattern a regular expression with the flag `g` for the characters that may change; undefined: all may
+	 * change.
 	 */
 	change(text: string, change: (char: string) => string, pattern?: RegExp): string {
 		const seen = this.read(text);
@@ -122,19 +130,19 @@ export class Budget {
 		return end === 0 ? text : result + text.slice(end);
 	}
 
-	/** Makes a text of another one as a whole; all of what comes of a disguised one is disguised. */
+	/** Makes a new text from a whole text. If the text was disguised anywhere, all of the new one is disguised. */
 	rewrite(text: string, work: (seen: string) => string): string {
 		const seen = this.read(text);
 		const result = work(seen);
 		return this.#disguise && seen !== text ? this.#disguise.hide(result) : result;
 	}
 
-	/** For reading or making a list of this many items. */
+	/** Charges for reading or making a list of `count` items. */
 	items(count: number): void {
 		this.charge(2 + 2 * count);
 	}
 
-	/** Runs something that nests. */
+	/** Does work that is nested one level deeper. */
 	nested<T>(work: () => T): T {
 		this.charge(20);
 		this.enter();

@@ -1,21 +1,21 @@
-// How functions, methods and filters get their arguments, and what they may ask of the rendering they run in.
+// How functions, methods and filters get their arguments, and what they may ask of the rendering that calls them.
 import { type Budget, TemplateError } from './budget';
 import type { FieldAccess } from './format';
 import { isInteger, type Keywords, typeName, Undefined, type Value } from './values';
 
-/** The rendering that a function runs in. */
+/** The rendering that calls a function. */
 export interface Runtime extends FieldAccess {
 	readonly budget: Budget;
-	/** @param items whether an item of that name counts, too. */
+	/** @param items whether an item of that name is found, too. */
 	attribute(object: Value, name: string, items?: boolean): Value;
 	filter(name: string, value: Value, args: Value[], keywords: Keywords): Value;
 	test(name: string, value: Value, args: Value[], keywords: Keywords): boolean;
 }
 
 /**
- * Arguments in the order of a function's parameters; undefined where one is not given.
- * @param required how many of the first have to be there.
- * @throws TemplateError as Python does where they do not fit.
+ * Puts arguments into the order of a function's parameters. An argument that is not given is undefined.
+ * @param required how many of the first parameters need an argument.
+ * @throws TemplateError where Python raises because the arguments do not fit the parameters.
  */
 export function bind(
 	name: string,
@@ -40,19 +40,19 @@ export function bind(
 	return bound;
 }
 
-/** @throws TemplateError where the value is no whole number. */
+/** @throws TemplateError where the value is no integer. */
 export function toIndex(value: Value): number {
 	if (value instanceof Undefined) value.raise();
 	if (!isInteger(value)) throw new TemplateError(`'${typeName(value)}' object cannot be interpreted as an integer`);
 	return Number(value);
 }
 
-/** A whole number, or what stands for one that is not given. */
+/** The value as an integer, or `otherwise` where the value is missing or `None`. */
 export function optionalIndex(value: Value | undefined, otherwise: number): number {
 	return value === undefined || value === null ? otherwise : toIndex(value);
 }
 
-/** @throws TemplateError where the value is no text. */
+/** @throws TemplateError where the value is no string. */
 export function requireText(value: Value | undefined, what: string): string {
 	if (typeof value === 'string') return value;
 	throw new TemplateError(`${what} must be str, not ${value === undefined ? 'NoneType' : typeName(value)}`);

@@ -1,4 +1,4 @@
-// Jinja2's filters (`filters.py`), without those that no prompt can need: `random`, `urlize`.
+// Jinja2's filters (`filters.py`), without `random` and `urlize`, which no prompt can need.
 import { type Budget, TemplateError } from './budget';
 import { bind, optionalIndex, type Runtime, toIndex } from './calls';
 import { printf } from './format';
@@ -36,7 +36,7 @@ export type Filter = (runtime: Runtime, value: Value, args: Value[], keywords: K
 
 type Given = (Value | undefined)[];
 
-/** A filter with parameters as Python has them. */
+/** Makes a filter. Its parameters are bound by Python's rules. */
 function filter(
 	name: string,
 	parameters: readonly string[],
@@ -49,7 +49,7 @@ function filter(
 	];
 }
 
-/** One that takes any value as text. */
+/** Makes a filter that turns its value into text first. */
 function textFilter(
 	name: string,
 	parameters: readonly string[],
@@ -59,7 +59,7 @@ function textFilter(
 	return filter(name, parameters, (value, args, { budget }) => apply(toText(value, budget), args, budget), required);
 }
 
-/** How items are reached by an `attribute` such as `a.b.0`. */
+/** How the filters' argument `attribute`, such as `a.b.0`, reads a value from an item. */
 function getter(attribute: Value, runtime: Runtime, fallback?: Value): (item: Value) => Value {
 	const parts: Value[] =
 		typeof attribute === 'string'
@@ -78,7 +78,10 @@ function getter(attribute: Value, runtime: Runtime, fallback?: Value): (item: Va
 	};
 }
 
-/** What items are sorted and compared by: texts without regard to case unless asked for. */
+/**
+ * The key that an item is sorted and compared by. Texts are compared without regard to case, unless `caseSensitive` is
+ * true.
+ */
 function sortKey(
 	attribute: Value | undefined,
 	caseSensitive: Value | undefined,
@@ -114,7 +117,10 @@ function extreme(largest: boolean) {
 	};
 }
 
-/** `select` and its kin. Nothing is looked at before somebody walks through the result. */
+/**
+ * Makes `select`, `reject`, `selectattr` or `rejectattr`. The result is lazy: no item is tested before the result is
+ * iterated over.
+ */
 function selecting(keep: boolean, byAttribute: boolean): Filter {
 	return (runtime, value, args, keywords) => {
 		const selected = function* (): Iterable<Value> {
@@ -530,7 +536,8 @@ export const FILTERS: ReadonlyMap<string, Filter> = new Map<string, Filter>([
 	filter('slice', ['slices', 'fill_with'], slices, 1),
 	filter('sort', ['reverse', 'case_sensitive', 'attribute'], (value, [reverse, caseSensitive, attribute], runtime) => {
 		const key = sortKey(attribute, caseSensitive, runtime);
-		// Jinja2 compares lists of keys: equal ones, even undefined ones, are not put in order.
+		// Jinja2 compares lists that hold the keys. In a list, equal keys are never ordered, so two undefined keys do not
+		// raise.
 		const listed = (item: Value) => [key(item)];
 		return sorted(toArray(value, runtime.budget), listed, isTrue(reverse ?? false), runtime.budget);
 	}),

@@ -1,4 +1,4 @@
-// Python's two ways of putting values into a text: `'%5.2f' % x` and `'{:>5}'.format(x)`.
+// Python's two ways to put values into a text: `'%5.2f' % x` and `'{:>5}'.format(x)`.
 import { type Budget, TemplateError } from './budget';
 import { fixed, floatText, withExponentSign } from './numbers';
 import {
@@ -17,10 +17,15 @@ import {
 	type Value,
 } from './values';
 
-/** Digits behind the point that are computed; Python has no limit, doubles have no more. */
+/**
+ * The most digits behind the point that are computed. Python has no such limit. JavaScript's `toFixed` has this one.
+ */
 const MAX_PRECISION = 100;
 
-/** Fills a text up to a width in characters. `align`: `<` left, `>` right, `^` in the middle, as `str.format` does. */
+/**
+ * Fills a text up to a width in characters, as `str.format` does.
+ * @param align `<`: the text is left, `>`: it is right, `^`: it is in the middle.
+ */
 export function pad(text: string, width: number, align: string, fill: string, budget: Budget): string {
 	budget.text(text.length);
 	const missing = width - (isPlain(text, budget) ? text.length : codePoints(text, budget).length);
@@ -30,7 +35,7 @@ export function pad(text: string, width: number, align: string, fill: string, bu
 	return fill.repeat(left) + text + fill.repeat(missing - left);
 }
 
-/** The first characters of a text. */
+/** The first `length` characters of a text. */
 function cut(text: string, length: number | undefined, budget: Budget): string {
 	if (length === undefined || length >= text.length) return text;
 	return isPlain(text, budget) ? text.slice(0, length) : codePoints(text, budget).slice(0, length).join('');
@@ -39,7 +44,7 @@ function cut(text: string, length: number | undefined, budget: Budget): string {
 const CONVERSION = /%(?:\(([^()]*)\))?([-+ #0]*)(\*|\d+)?(?:\.(\*|\d+)?)?[hlL]?([\s\S]?)/g;
 const HAS_PRECISION = /%(?:\([^()]*\))?[-+ #0]*(?:\*|\d+)?\./y;
 
-/** As `text % values`. */
+/** As Python's `text % values`. */
 export function printf(text: string, values: Value, budget: Budget): string {
 	budget.text(text.length);
 	const positional = values instanceof Tuple ? values.items : [values];
@@ -105,7 +110,10 @@ export function printf(text: string, values: Value, budget: Budget): string {
 	return result + text.slice(end);
 }
 
-/** Python takes what has items for a mapping, of which nothing need be used. */
+/**
+ * Whether Python takes the value for a mapping. Python does so with all values that have items, and need not use any
+ * item of a mapping.
+ */
 function mayStayUnused(values: Value): boolean {
 	return values instanceof Dict || values instanceof Undefined || values instanceof Range || Array.isArray(values);
 }
@@ -168,7 +176,7 @@ function integerText(value: bigint, kind: string, prefixed: boolean): string {
 	return (value < 0n ? '-' : '') + prefix + (kind === 'X' ? digits.toUpperCase() : digits);
 }
 
-/** A float by the conversions `e`, `f`, `g`, `%` and their capitals. */
+/** A float as the conversions `e`, `f`, `g`, `%` and their capitals write it. */
 function floatAs(value: number, kind: string, precision: number, alternate = false): string {
 	if (!Number.isFinite(value)) {
 		const text = Number.isNaN(value) ? 'nan' : value > 0 ? 'inf' : '-inf';
@@ -206,7 +214,7 @@ function withoutZeros(text: string): string {
 
 const SPECIFICATION = /^(?:([\s\S])?([<>=^]))?([-+ ])?(z)?(#)?(0)?(\d+)?([,_])?(?:\.(\d+))?([a-zA-Z%])?$/u;
 
-/** As `format(value, specification)`. */
+/** As Python's `format(value, specification)`. */
 export function formatValue(value: Value, specification: string, budget: Budget): string {
 	if (specification === '') return toText(value, budget);
 	const match = SPECIFICATION.exec(specification);
@@ -271,13 +279,13 @@ function grouped(text: string, separator: string, size: number): string {
 	return result + rest;
 }
 
-/** How the values of a field are reached: by the rules of the sandbox. */
+/** How a field such as `{0.a[b]}` reads a value, by the rules of the sandbox. */
 export interface FieldAccess {
 	attribute(object: Value, name: string): Value;
 	item(object: Value, key: Value): Value;
 }
 
-/** As `text.format(*args, **keywords)`. */
+/** As Python's `text.format(*args, **keywords)`. */
 export function formatText(
 	text: string,
 	args: readonly Value[],

@@ -1,4 +1,4 @@
-// The functions that every template knows.
+// The functions that every template can call.
 import { type Budget, TemplateError } from './budget';
 import { toIndex } from './calls';
 import { joined } from './operators';
@@ -16,10 +16,10 @@ import {
 	type Value,
 } from './values';
 
-/** The sandbox's own limit. */
+/** The limit of Jinja2's sandbox (`MAX_RANGE`). */
 const MAX_RANGE = 100_000;
 
-/** @param now what `strftime_now` tells. */
+/** @param now the time that `strftime_now` formats. */
 export function makeGlobals(now: LocalTime, budget: Budget): [string, Value][] {
 	const global = (name: string, type: string, call: (args: Value[], keywords: Keywords) => Value): [string, Value] => [
 		name,

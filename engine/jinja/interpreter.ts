@@ -28,7 +28,7 @@ import {
 
 const TESTS = makeTests(FILTERS);
 
-/** Names within a part of a template; what is not there is looked up in the part around it. */
+/** The names of one part of a template. A name that is not here is looked up in the part around it. */
 class Scope {
 	readonly #parent: Scope | undefined;
 	readonly #names = new Map<string, Value>();
@@ -52,10 +52,10 @@ class Scope {
 
 type Jump = 'break' | 'continue' | undefined;
 
-/** Work that may be interrupted at each `yield`. */
+/** Work that can be interrupted at each `yield`. */
 export type Steps<T> = Generator<void, T, void>;
 
-/** Does all of it at once. */
+/** Does all steps of the work without a pause. */
 export function finish<T>(steps: Steps<T>): T {
 	let step = steps.next();
 	while (!step.done) step = steps.next();
@@ -66,10 +66,10 @@ export class Interpreter implements Runtime {
 	readonly budget: Budget;
 	#scope = new Scope(undefined);
 	#output: string[] = [];
-	/** Texts that are being captured: only outside of all of them does a step end. */
+	/** How many texts are being captured. A step ends only where none is. */
 	#captures = 0;
 
-	/** @param globals what a template finds beside its own names. */
+	/** @param globals the names that a template finds beside its own. */
 	constructor(globals: Iterable<readonly [string, Value]>, budget: Budget) {
 		this.budget = budget;
 		for (const [name, value] of globals) this.#scope.set(name, value);
@@ -77,15 +77,16 @@ export class Interpreter implements Runtime {
 	}
 
 	/**
-	 * Renders in steps: others may have their turn at each `yield`. What a macro or an expression does is part of one step.
-	 * @throws TemplateError where Jinja2 raises, or the budget is spent.
+	 * Renders the template in steps. Other work may run at each `yield`. A macro or an expression is never cut into
+	 * steps.
+	 * @throws TemplateError where Jinja2 raises, or where the budget is spent.
 	 */
 	*render(template: readonly Statement[]): Steps<string> {
 		yield* this.#run(template);
 		return this.#written();
 	}
 
-	// What functions may ask for
+	// Runtime: what functions, methods and filters may ask for
 
 	attribute(object: Value, name: string, items = true): Value {
 		this.budget.charge(2);
@@ -193,7 +194,7 @@ export class Interpreter implements Runtime {
 		if (text !== '') this.#output.push(text);
 	}
 
-	/** What is written meanwhile, all within one step. */
+	/** The text that `work` writes. The work is done within one step. */
 	#captured(work: () => Steps<unknown>): string {
 		const outer = this.#output;
 		this.#output = [];
@@ -422,7 +423,7 @@ export class Interpreter implements Runtime {
 		return slice;
 	}
 
-	/** `a < b < c`: each side is evaluated once, and none behind the first that does not hold. */
+	/** Evaluates `a < b < c`. Each side is evaluated once, and no side behind the first comparison that does not hold. */
 	#compare({ first, rest }: Expression & { type: 'compare' }): boolean {
 		let left = this.#evaluate(first);
 		for (const { operator, value } of rest) {

@@ -1,17 +1,18 @@
-// `tojson` as transformers has it: Python's `json.dumps` with `ensure_ascii=False`, and nothing escaped for HTML.
+// The filter `tojson` as transformers has it: Python's `json.dumps` with `ensure_ascii=False`. Nothing is escaped for
+// HTML.
 import { type Budget, TemplateError } from './budget';
 import { floatText } from './numbers';
 import { compare, Dict, itemsOf, toText, typeName, type Value } from './values';
 
 export interface JsonOptions {
-	/** What a line is indented by for each level; absent: all in one line. */
+	/** The text that indents a line once for each level; undefined: all is in one line. */
 	indent: string | undefined;
 	separators: readonly [item: string, key: string] | undefined;
 	sortKeys: boolean;
 	asciiOnly: boolean;
 }
 
-/** @throws TemplateError where something has no JSON, such as what is undefined. */
+/** @throws TemplateError where a value has no JSON, as an undefined value has none. */
 export function toJson(value: Value, options: JsonOptions, budget: Budget): string {
 	const [comma, colon] = options.separators ?? (options.indent === undefined ? [', ', ': '] : [',', ': ']);
 	const write = (item: Value, depth: number): string => {
@@ -72,7 +73,7 @@ const ESCAPES: Record<string, string> = {
 
 function quote(text: string, asciiOnly: boolean, budget: Budget): string {
 	budget.text(2 * text.length);
-	// biome-ignore lint/suspicious/noControlCharactersInRegex: JSON escapes just these
+	// biome-ignore lint/suspicious/noControlCharactersInRegex: JSON escapes exactly these characters
 	const pattern = asciiOnly ? /[^\x20-\x7f]|["\\]/gu : /[\0-\x1f"\\]/g;
 	const escaped = (char: string) => {
 		const units = Array.from(char.split(''), (unit) => unit.charCodeAt(0).toString(16).padStart(4, '0'));

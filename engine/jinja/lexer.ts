@@ -1,5 +1,5 @@
-// Cuts a template's source into tokens as Jinja2's `lexer.py` does with `trim_blocks` and `lstrip_blocks`, the settings that
-// chat templates are written for.
+// Cuts a template's source into tokens as Jinja2's `lexer.py` does with `trim_blocks` and `lstrip_blocks`. Chat
+// templates are written for these two settings.
 import { TemplateError } from './budget';
 
 export type TokenType =
@@ -21,7 +21,10 @@ export interface Token {
 	line: number;
 }
 
-/** White space as Python's `str.isspace` and `\s` know it; JavaScript's has U+FEFF and lacks the separators of ASCII. */
+/**
+ * White space as Python's `str.isspace` and `\s` know it. JavaScript's `\s` has U+FEFF too, and lacks U+0085 and
+ * ASCII's separators U+001C to U+001F.
+ */
 export const WHITE_SPACE = '\\t-\\r\\x1c-\\x20\\x85\\xa0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000';
 
 const SPACES = new RegExp(`[${WHITE_SPACE}]+`, 'y');
@@ -45,7 +48,7 @@ const COMMENT_END = new RegExp(`\\+#\\}|-#\\}[${WHITE_SPACE}]*|#\\}\\n?`, 'y');
 const BLOCK_END = new RegExp(`\\+%\\}|-%\\}[${WHITE_SPACE}]*|%\\}\\n?`, 'y');
 const VARIABLE_END = new RegExp(`-\\}\\}[${WHITE_SPACE}]*|\\}\\}`, 'y');
 
-/** Published templates have up to 2500. */
+/** Published templates have up to 2500 tokens. */
 const MAX_TOKENS = 30_000;
 
 const CLOSING: Record<string, string> = { '(': ')', '[': ']', '{': '}' };
@@ -61,7 +64,7 @@ class Lexer {
 	#at = 0;
 	#line = 1;
 	#counted = 0;
-	/** Whether the tag before ended with a line break, so that the text after it begins a line. */
+	/** Whether the tag before ended with a line break. If so, the text after the tag begins a line. */
 	#lineStarting = true;
 
 	constructor(source: string) {
@@ -101,7 +104,7 @@ class Lexer {
 		return -1;
 	}
 
-	/** Text before a tag, without what the tag's sign or `lstrip_blocks` takes of it. */
+	/** Adds the text before a tag, without what the tag's sign or `lstrip_blocks` strips. */
 	#data(text: string, sign: string | undefined, stripsLine: boolean): void {
 		let kept = text;
 		if (sign === '-') kept = trimEnd(text);
@@ -162,7 +165,7 @@ class Lexer {
 			return;
 		}
 		for (const [type, pattern] of WORDS) {
-			// `a.1.2` are two subscripts.
+			// `a.1.2` has two subscripts, 1 and 2, and no float 1.2.
 			if (type === 'float' && this.#source[this.#at - 1] === '.') continue;
 			const word = this.#match(pattern);
 			if (word === undefined) continue;
@@ -174,7 +177,7 @@ class Lexer {
 		throw this.#error(`unexpected char '${String.fromCodePoint(this.#source.codePointAt(this.#at)!)}'`);
 	}
 
-	/** Brackets have to match before a tag may end. */
+	/** Checks that brackets match. A tag may end only behind the last closing bracket. */
 	#bracket(operator: string, open: string[]): void {
 		if (CLOSING[operator] !== undefined) open.push(CLOSING[operator]);
 		if (operator !== ')' && operator !== ']' && operator !== '}') return;
@@ -192,7 +195,7 @@ class Lexer {
 		this.#at = end + 1;
 	}
 
-	/** Python's `unicode-escape`; what is no escape stays as it is. */
+	/** Replaces escapes as Python's `unicode-escape` does. A backslash that begins no escape stays. */
 	#unescape(text: string): string {
 		return text.replaceAll(ESCAPE, (whole, octal?: string, hex?: string, char?: string) => {
 			if (char !== undefined) {
@@ -210,7 +213,7 @@ class Lexer {
 		return pattern.exec(this.#source)?.[0];
 	}
 
-	/** Goes past the end of a tag. */
+	/** Moves past the end of a tag. */
 	#took(text: string): void {
 		this.#at += text.length;
 		this.#lineStarting = text.endsWith('\n');
@@ -238,7 +241,7 @@ const SIMPLE_ESCAPES: Record<string, string> = {
 	...{ '\\': '\\', "'": "'", '"': '"', '\n': '' },
 };
 
-/** As Python's `rstrip()`; not a regular expression, which would take quadratic time. */
+/** As Python's `rstrip()`. A regular expression would take time that grows with the square of the length. */
 export function trimEnd(text: string): string {
 	let end = text.length;
 	while (end > 0 && ONLY_SPACES.test(text[end - 1]!)) end--;

@@ -11,7 +11,7 @@ export class LoopContext extends PyObject {
 	readonly #budget: Budget;
 	#changed: Tuple | undefined;
 
-	/** @param renderInner writes the loop's body for other items; absent: the loop is not `recursive`. */
+	/** @param renderInner writes the loop's body for other items; undefined where the loop is not `recursive`. */
 	constructor(
 		items: readonly Value[],
 		depth0: number,
@@ -68,7 +68,7 @@ export class LoopContext extends PyObject {
 		}
 	}
 
-	/** `loop(items)`. */
+	/** What `loop(items)` writes. */
 	recurse(args: readonly Value[]): Value {
 		if (!this.#renderInner) {
 			throw new TemplateError("The loop must have the 'recursive' marker to be called recursively.");

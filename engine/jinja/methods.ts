@@ -1,5 +1,5 @@
-// The methods of Python's types that a template may call. What changes a list or a dict is refused, as the sandbox that
-// transformers renders in does.
+// The methods of Python's types that a template may call. Methods that change a list or a dict are refused, as they are
+// in the sandbox in which transformers renders.
 import { type Budget, TemplateError } from './budget';
 import { bind, optionalIndex, type Runtime, requireText, toIndex } from './calls';
 import { formatText, pad } from './format';
@@ -47,7 +47,7 @@ function method<T>(
 	return { parameters, required, call };
 }
 
-/** A method of a value; undefined where its type has none of that name. */
+/** A method of a value; undefined where the value's type has no method of that name. */
 export function methodOf(self: Value, name: string, runtime: Runtime): Value | undefined {
 	if (typeof self === 'string') {
 		if (name === 'format') {
@@ -142,7 +142,10 @@ const DICT: Record<string, Method<Dict>> = {
 	copy: method([], (dict, _, { budget }) => Dict.of(dict.entries(), budget)),
 };
 
-/** The part of a text that `start` and `end` of a search name, in UTF-16 units. */
+/**
+ * The part of a text that a search looks at. `start` and `end` count characters, as Python does, and `from` is the
+ * part's place in characters.
+ */
 function searched(
 	text: string,
 	start: Value | undefined,
@@ -243,7 +246,10 @@ function padded(align: '<' | '>' | '^') {
 	);
 }
 
-/** `str.center` puts the odd one left where the width is odd. */
+/**
+ * Centres a text as `str.center` does. Where the fill cannot be halved, its odd character goes left if the width is
+ * odd, and right if it is even.
+ */
 export function centered(text: string, width: number, fill: string, budget: Budget): string {
 	const missing = width - lengthOf(text, budget);
 	if (!(missing > 0)) return text;
@@ -274,10 +280,10 @@ export function isUpper(text: string): boolean {
 	return /\p{Uppercase}/u.test(text) && !/[\p{Lowercase}\p{Lt}]/u.test(text);
 }
 
-/** Letters in a row. */
+/** A run of letters. */
 const LETTERS = /\p{L}+/gu;
 
-/** Whether each run of letters begins with a large one, and no other is large. */
+/** Whether each run of letters begins with a capital, and has no other capitals. */
 function isTitle(text: string): boolean {
 	const words = text.match(LETTERS) ?? [];
 	return words.length > 0 && words.every((word) => /^(?:[\p{Lu}\p{Lt}]|\p{Lo})[^\p{Lu}\p{Lt}]*$/u.test(word));

@@ -1,7 +1,10 @@
 // Numbers as Python computes and prints them.
 import { TemplateError } from './budget';
 
-/** As Python's `repr` of a float: the shortest digits that give it back, with an exponent from 1e16 on and below 1e-4. */
+/**
+ * As Python's `repr` of a float: the shortest digits that give the same float back. From 1e16 on and below 1e-4 the
+ * text has an exponent.
+ */
 export function floatText(value: number): string {
 	if (Number.isNaN(value)) return 'nan';
 	if (!Number.isFinite(value)) return value > 0 ? 'inf' : '-inf';
@@ -22,7 +25,10 @@ export function withExponentSign(power: number): string {
 	return `${power < 0 ? '-' : '+'}${String(Math.abs(power)).padStart(2, '0')}`;
 }
 
-/** `toFixed` by Python's rule for ties, to the even digit. `digits` up to 100. */
+/**
+ * As `toFixed`, but a tie is rounded to the even digit, as Python does it.
+ * @param digits 0 to 100.
+ */
 export function fixed(value: number, digits: number): string {
 	if (Math.abs(value) >= 1e21) {
 		const whole = BigInt(value).toString();
@@ -38,7 +44,7 @@ export function fixed(value: number, digits: number): string {
 	return even ? `${value < 0 ? '-' : ''}${down}` : text;
 }
 
-/** As Python's `round(value, digits)` of a float. */
+/** As Python's `round(value, digits)` for a float. */
 export function roundFloat(value: number, digits: number): number {
 	if (!Number.isFinite(value)) return value;
 	if (digits > 60) return value;
@@ -65,7 +71,7 @@ export function floatModulo(a: number, b: number): number {
 	return rest < 0 !== b < 0 ? rest + b : rest;
 }
 
-/** As `int(text, base)`; undefined where it is none. */
+/** As Python's `int(text, base)`; undefined where the text is no such integer. */
 export function parseInteger(text: string, base: number): bigint | undefined {
 	const match = /^([+-]?)(0[bB]|0[oO]|0[xX])?_?([\da-zA-Z]+(?:_[\da-zA-Z]+)*)$/.exec(text);
 	if (!match) return undefined;
@@ -91,7 +97,7 @@ export function parseInteger(text: string, base: number): bigint | undefined {
 	return match[1] === '-' ? -value : value;
 }
 
-/** As `float(text)`; undefined where it is none. */
+/** As Python's `float(text)`; undefined where the text is no float. */
 export function parseFloatText(text: string): number | undefined {
 	if (/^[+-]?(?:\d+(?:_\d+)*(?:\.(?:\d+(?:_\d+)*)?)?|\.\d+(?:_\d+)*)(?:e[+-]?\d+(?:_\d+)*)?$/i.test(text)) {
 		return Number(text.replaceAll('_', ''));

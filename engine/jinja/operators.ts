@@ -18,7 +18,7 @@ import {
 	type Value,
 } from './values';
 
-/** Bits of the largest whole number: far more than a template needs, and quick to compute with. */
+/** The most bits of an integer. Templates need far fewer, and arithmetic with this many is still quick. */
 const MAX_BITS = 2 ** 16;
 
 export function binary(operator: BinaryOperator, a: Value, b: Value, budget: Budget): Value {
@@ -52,8 +52,8 @@ function unsupported(operator: string, a: Value, b: Value): never {
 }
 
 /**
- * Texts one behind the other. Charged by the shorter part of what is put together, as JavaScript copies neither: what a text costs
- * is charged where it is read.
+ * Joins texts. Each join is charged by the shorter of its two parts, since JavaScript copies neither part. A text is
+ * charged in full where it is read.
  */
 export function joined(texts: readonly string[], budget: Budget): string {
 	let result = '';
@@ -135,7 +135,7 @@ function checkBits(count: number, budget: Budget): void {
 	budget.charge(count / 8);
 }
 
-/** `-value` and `+value`. */
+/** `-value` or `+value`. */
 export function signed(value: Value, negative: boolean): Value {
 	if (value instanceof Undefined) value.raise();
 	if (!isNumber(value))
@@ -144,7 +144,7 @@ export function signed(value: Value, negative: boolean): Value {
 	return negative ? -number : number;
 }
 
-/** What a subscript finds; undefined where Python raises a LookupError or TypeError. */
+/** The item that a subscript finds; undefined where Python raises a LookupError or TypeError. */
 export function itemOf(object: Value, key: Value, budget: Budget): Value | undefined {
 	if (object instanceof Dict) return Array.isArray(key) || key instanceof Dict ? undefined : object.get(key, budget);
 	if (!isInteger(key)) return undefined;
@@ -163,7 +163,7 @@ function at<T>(length: number, index: number, item: (index: number) => T): T | u
 	return place >= 0 && place < length ? item(place) : undefined;
 }
 
-/** `object[start:stop:step]`; undefined where it has no slices or the bounds are no numbers. */
+/** `object[start:stop:step]`; undefined where the object has no slices, or where a bound is no integer. */
 export function sliceOf(
 	object: Value,
 	[start, stop, step]: readonly [Value, Value, Value],
@@ -202,7 +202,7 @@ export function sliceOf(
 	return object instanceof Tuple ? new Tuple(picked) : picked;
 }
 
-/** As Jinja2 says that something has no such attribute or item. */
+/** The undefined value for an attribute or item that does not exist, with Jinja2's message. */
 export function missing(object: Value, key: Value, budget: Budget): Undefined {
 	const type = object === null ? 'None' : `${typeName(object)} object`;
 	if (typeof key === 'string') return new Undefined(`'${type}' has no attribute ${represent(key, budget)}`);

@@ -1,5 +1,5 @@
-// Parses a template as Jinja2's `parser.py` does, with the tags that transformers knows: Jinja2's own, `break` and `continue`, and
-// `generation`. A template of a model file is on its own, so what would load another one is refused.
+// Parses a template as Jinja2's `parser.py` does, with the tags that transformers knows: Jinja2's own, `break`,
+// `continue` and `generation`. A model file holds a single template, so tags that load another template are refused.
 import type {
 	Arguments,
 	BinaryOperator,
@@ -25,7 +25,9 @@ const CONSTANTS: Record<string, boolean | null> = {
 	none: null,
 	None: null,
 };
-/** Python's limit for literals, whose conversion takes quadratic time. */
+/**
+ * Python's limit for the digits of a literal. Converting a literal takes time that grows with the square of its length.
+ */
 const MAX_DIGITS = 4300;
 
 /** @throws TemplateError that says what is wrong and in which line. */
@@ -36,9 +38,12 @@ export function parseTemplate(source: string): Statement[] {
 class Parser {
 	readonly #tokens: Token[];
 	#at = 0;
-	/** Only its depth counts: parsing takes time in proportion to the source. */
+	/**
+	 * Limits only how deep a template nests. It does not limit units, since parsing takes time in proportion to the
+	 * source.
+	 */
 	readonly #depth = new Budget(Number.POSITIVE_INFINITY);
-	/** Names read so far in each macro's body that is open. */
+	/** For each macro whose body is being parsed: the names that the body has read so far. */
 	readonly #macros: Set<string>[] = [];
 	#loops = 0;
 
@@ -94,7 +99,7 @@ class Parser {
 
 	// Statements
 
-	/** Up to a tag of one of these names, whose name is the next token. */
+	/** Parses statements up to a tag with one of these names. That name is then the next token. */
 	#statements(ends: readonly string[]): Statement[] {
 		return this.#depth.nested(() => {
 			const body: Statement[] = [];
@@ -114,7 +119,7 @@ class Parser {
 		});
 	}
 
-	/** The rest of a tag, a body and the tag that ends it. */
+	/** Parses the end of a tag, then a body, up to the name of the tag that ends the body. */
 	#body(end: string): Statement[] {
 		this.#expect('block-end');
 		const body = this.#statements([end]);
@@ -216,7 +221,7 @@ class Parser {
 		return { signature, ...this.#macroBody(end) };
 	}
 
-	/** A body that a loop around it does not reach. */
+	/** Parses the body of a macro. A `break` or `continue` in the body does not reach a loop around the macro. */
 	#macroBody(end: string): { uses: MacroUses; body: Statement[] } {
 		const loops = this.#loops;
 		this.#loops = 0;

@@ -1,4 +1,5 @@
-// `strftime` as C has it in its plain locale, with the flags and widths of the GNU library, which Python passes on.
+// `strftime` as C's library has it in the locale "C", with the flags and widths of the GNU library. Python passes a
+// format on to C's library.
 import { TemplateError } from './budget';
 
 const DAYS = ['Sunday', 'Monday', 'Tuesday', 'Wednesday', 'Thursday', 'Friday', 'Saturday'];
@@ -7,13 +8,13 @@ const MONTHS = [
 	...['August', 'September', 'October', 'November', 'December'],
 ];
 const DAY = 86_400_000;
-/** The longest result, which a width may ask for. */
+/** The most characters that a directive's width may ask for. */
 const MAX_WIDTH = 100;
 
-/** A time of the user's clock. Its time zone has no name, as with Python's `datetime.now()`. */
+/** A time on the user's clock. The time zone has no name, as in Python's `datetime.now()`. */
 export interface LocalTime {
 	year: number;
-	/** 1 to 12. */
+	/** 1 is January, 12 is December. */
 	month: number;
 	day: number;
 	hour: number;
@@ -21,16 +22,16 @@ export interface LocalTime {
 	second: number;
 }
 
-/** The beginning of a day given as YYYY-MM-DD. */
+/** The beginning of a day that is given as YYYY-MM-DD. */
 export function startOfDay(date: string): LocalTime {
 	const [year, month, day] = date.split('-').map(Number) as [number, number, number];
 	return { year, month, day, hour: 0, minute: 0, second: 0 };
 }
 
-/** What a directive writes: text as it is, or a number with the width and the filling that it has by default. */
+/** The output of a directive: a text, or a number with its default width and fill. */
 type Field = { number: number; width: number; fill: '0' | ' ' } | string;
 
-/** A time, and what follows from its date. */
+/** A time, with what follows from its date. */
 interface Moment extends LocalTime {
 	/** 0 is Sunday. */
 	weekday: number;
@@ -44,7 +45,7 @@ const two = (value: number): Field => number(2, value);
 const spaced = (value: number): Field => ({ number: value, width: 2, fill: ' ' });
 const hourOfTwelve = ({ hour }: Moment) => hour % 12 || 12;
 
-/** The letter of each directive, and what it writes. */
+/** The output of each directive, by the directive's letter. */
 const FIELDS: Readonly<Record<string, ((moment: Moment) => Field) | undefined>> = {
 	a: ({ weekday }) => DAYS[weekday]!.slice(0, 3),
 	A: ({ weekday }) => DAYS[weekday]!,
@@ -132,7 +133,7 @@ function momentOf(time: LocalTime): Moment {
 	};
 }
 
-/** The week of ISO 8601 and the year it belongs to: that of its Thursday. */
+/** The week by ISO 8601, and the year that the week belongs to. A week belongs to the year of its Thursday. */
 function isoWeek(date: Date): { year: number; week: number } {
 	const thursday = new Date(date.getTime() + (4 - (date.getUTCDay() || 7)) * DAY);
 	const year = thursday.getUTCFullYear();

@@ -1,6 +1,7 @@
-// A Jinja template as transformers renders those of chat models: Jinja2's language in its immutable sandbox, with `trim_blocks` and
-// `lstrip_blocks`, `break` and `continue`, `generation` without effect, and functions for errors and the date. The template is
-// untrusted: this interpreter has nothing of JavaScript in reach, and charges each operation to a budget before it is done.
+// A Jinja template, rendered as transformers renders the templates of chat models. The language is Jinja2's in its
+// immutable sandbox, with `trim_blocks`, `lstrip_blocks`, `break`, `continue`, functions for errors and the date, and a
+// `generation` that has no effect. The template is untrusted: this interpreter reaches no JavaScript object, and it
+// charges each operation to a budget before the operation is done.
 import type { Statement } from './ast';
 import { Budget, TemplateError } from './budget';
 import type { Disguise } from './disguise';
@@ -13,35 +14,37 @@ import { Dict, type Value } from './values';
 /** The longest published templates have some 20,000 characters. */
 const MAX_TEMPLATE = 200_000;
 
-/** What templates get: JSON-like data. */
+/** Data for a template: whatever JSON can hold. */
 export type Variable = string | number | boolean | null | readonly Variable[] | { readonly [name: string]: Variable };
 
 export interface RenderOptions {
-	/** What the rendering may cost, some 30 ns a unit. */
+	/** What the rendering may cost. A unit is about 30 ns. */
 	units: number;
-	/** What each of its steps may take of that beside a fixed part, for texts of any length. */
+	/** The units that each step may take beyond a fixed number. They allow for texts of any length. */
 	unitsOfTexts?: number;
-	/** What `strftime_now` tells. */
+	/** The time that `strftime_now` formats. */
 	now: LocalTime;
-	/** What texts among the variables wear; what comes of them in the result wears it, too. */
+	/**
+	 * The disguise of the texts among the variables. Whatever comes from these texts has the same disguise in the result.
+	 */
 	disguise?: Disguise;
 }
 
 export class Template {
 	readonly #statements: readonly Statement[];
 
-	/** @throws TemplateError, of one line, where it does not parse. */
+	/** @throws TemplateError, of one line, where the source does not parse. */
 	constructor(source: string) {
 		if (source.length > MAX_TEMPLATE) throw new TemplateError(`the template has ${source.length} characters`);
 		this.#statements = guarded(() => parseTemplate(source));
 	}
 
-	/** @throws TemplateError, of one line, where the template raises or takes too much. */
+	/** @throws TemplateError, of one line, where the template raises or takes too much time or memory. */
 	render(variables: { readonly [name: string]: Variable }, options: RenderOptions): string {
 		return finish(this.renderInSteps(variables, options));
 	}
 
-	/** `render` in steps of some milliseconds, between which others may have their turn. */
+	/** As `render`, in steps of some milliseconds. Other work may run between two steps. */
 	*renderInSteps(variables: { readonly [name: string]: Variable }, options: RenderOptions): Steps<string> {
 		const { units, unitsOfTexts, now, disguise } = options;
 		const steps = guarded(() => {
@@ -67,12 +70,13 @@ function fromJson(value: Variable, budget: Budget): Value {
 	);
 }
 
-/** Whatever goes wrong in here is the template's fault, and no more than an error. */
+/** Does the work. Every error in it is the template's fault and becomes a TemplateError. */
 function guarded<T>(work: () => T, disguise?: Disguise): T {
 	try {
 		return work();
 	} catch (error) {
-		// JavaScript's own are the end of the stack, and a text or number of more than it can hold.
+		// JavaScript throws a RangeError at the end of the stack. It throws one, too, for a string or integer that is too
+		// long.
 		const message = error instanceof RangeError ? 'it nests too deeply' : (error as Error).message;
 		throw new TemplateError(disguise ? disguise.reveal(message) : message);
 	}

@@ -1,4 +1,4 @@
-// Jinja2's tests (`tests.py`): what may stand behind `is`.
+// Jinja2's tests (`tests.py`): the names that may follow `is`.
 import { TemplateError } from './budget';
 import { bind, type Runtime } from './calls';
 import { isLower, isUpper } from './methods';
@@ -55,7 +55,7 @@ const isSequence = (value: Value) =>
 	value instanceof Range ||
 	value instanceof Undefined;
 
-/** @param names of filters and of tests, which two tests ask about. */
+/** @param filters the filters by name. The test `filter` looks there. */
 export function makeTests(filters: { has(name: string): boolean }): ReadonlyMap<string, Test> {
 	const tests: Map<string, Test> = new Map<string, Test>([
 		['boolean', plain((value) => typeof value === 'boolean')],
@@ -107,7 +107,7 @@ function text(value: Value, budget: Runtime['budget']): string {
 	return budget.read(toText(value, budget));
 }
 
-/** @throws TemplateError where there is no such filter or test. */
+/** @throws TemplateError where the table has no filter or test of that name. */
 export function named<T>(table: ReadonlyMap<string, T>, kind: 'filter' | 'test', name: string): T {
 	const entry = table.get(name);
 	if (entry === undefined) throw new TemplateError(`No ${kind} named '${name}'.`);

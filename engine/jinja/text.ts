@@ -1,4 +1,4 @@
-// Python's operations on texts that methods and filters share.
+// Python's operations on strings that both methods and filters use.
 import type { Budget } from './budget';
 import { WHITE_SPACE } from './lexer';
 import { codePoints, isPlain } from './values';
@@ -6,7 +6,7 @@ import { codePoints, isPlain } from './values';
 const SPACE = new RegExp(`^[${WHITE_SPACE}]$`);
 const isSpace = new Uint8Array(0x10000).map((_, unit) => (SPACE.test(String.fromCharCode(unit)) ? 1 : 0));
 
-/** @param chars which characters to take off; absent: white space. */
+/** @param chars the characters to strip; undefined: white space. */
 export function strip(text: string, chars: string | undefined, ends: 'both' | 'start' | 'end', budget: Budget): string {
 	const plain = chars === undefined || isPlain(text, budget);
 	const units = plain ? text : codePoints(text, budget);
@@ -20,7 +20,7 @@ export function strip(text: string, chars: string | undefined, ends: 'both' | 's
 	return typeof units === 'string' ? units.slice(from, to) : units.slice(from, to).join('');
 }
 
-/** @param count at most so many, from the left; negative: all. */
+/** @param count how many places are replaced at most, from the left; negative: all. */
 export function replace(text: string, old: string, by: string, count: number, budget: Budget): string {
 	budget.text(text.length);
 	if (old === '') {
@@ -34,7 +34,7 @@ export function replace(text: string, old: string, by: string, count: number, bu
 	return parts.join(by);
 }
 
-/** @param limit at most so many cuts, from the left; negative: all. */
+/** @param limit how often the text is cut at most, from the left; negative: everywhere. */
 export function splitBy(text: string, separator: string, limit: number, budget: Budget): string[] {
 	const [seen, wanted] = [budget.read(text), budget.read(separator)];
 	const parts: string[] = [];
@@ -65,7 +65,7 @@ export function splitByFromEnd(text: string, separator: string, limit: number, b
 	return parts.reverse();
 }
 
-/** At runs of white space, with none at the ends. */
+/** Splits a text at runs of white space. White space at the ends makes no empty parts. */
 export function splitWords(text: string, limit: number, fromEnd: boolean, budget: Budget): string[] {
 	const seen = budget.read(text);
 	const words: string[] = [];
@@ -119,7 +119,10 @@ export function capitalize(text: string, budget: Budget): string {
 	return upper(text.slice(0, first.length), budget) + lower(text.slice(first.length), budget);
 }
 
-/** Capitalizes each part of a text that the pattern, a global one, matches. */
+/**
+ * Capitalizes each part of a text that a pattern matches.
+ * @param pattern a regular expression with the flag `g`.
+ */
 export function capitalizeEach(text: string, pattern: RegExp, budget: Budget): string {
 	let result = '';
 	let end = 0;
@@ -131,7 +134,7 @@ export function capitalizeEach(text: string, pattern: RegExp, budget: Budget): s
 	return result + text.slice(end);
 }
 
-/** Text with HTML's own characters escaped, as MarkupSafe does. */
+/** Escapes the characters that HTML gives a meaning, as MarkupSafe does. */
 export function escapeHtml(text: string, budget: Budget): string {
 	budget.text(6 * text.length);
 	return budget.change(text, (char) => HTML[char]!, /[&<>'"]/g);

@@ -1,11 +1,12 @@
-// The values of templates, and how Python tells, compares, prints and walks through them. Whole numbers are `bigint`, floats
-// `number`, texts `string`, lists arrays; the rest are classes of their own, so that nothing of JavaScript's objects is in reach.
+// The values of templates, and how Python names, compares, prints and iterates over them. Integers are `bigint`, floats
+// `number`, strings `string` and lists arrays. All other values are classes of this file, so that a template reaches no
+// JavaScript object.
 import { type Budget, TemplateError } from './budget';
 import { floatText } from './numbers';
 
 export type Value = string | bigint | number | boolean | null | Value[] | PyObject;
 
-/** Arguments of a call by name. */
+/** The keyword arguments of a call. */
 export type Keywords = Map<string, Value>;
 
 export abstract class PyObject {
@@ -16,28 +17,31 @@ export abstract class PyObject {
 		return `<${this.typeName} object>`;
 	}
 
-	/** An attribute that is no item; undefined where there is none of that name. */
+	/** An attribute that is not an item; undefined where the object has no attribute of that name. */
 	attribute(_name: string): Value | undefined {
 		return undefined;
 	}
 
-	/** What a loop goes through; undefined where it cannot. */
+	/** The items of a loop over this object; undefined where Python cannot iterate over it. */
 	iterate(_budget: Budget): Iterable<Value> | undefined {
 		return undefined;
 	}
 
-	/** As `len`; undefined where it has none. */
+	/** As `len`; undefined where the object has no length. */
 	get length(): number | undefined {
 		return undefined;
 	}
 }
 
-/** What a name, attribute or item is that is not there: it prints as nothing and walks through nothing; most else raises. */
+/**
+ * The value of a name, attribute or item that does not exist. It prints as nothing and has no items. Most other uses of
+ * it raise.
+ */
 export class Undefined extends PyObject {
 	readonly typeName = 'Undefined';
 	readonly reason: string;
 
-	/** @param reason e.g. 'x' is undefined. */
+	/** @param reason why there is no value, e.g. "'x' is undefined". */
 	constructor(reason: string) {
 		super();
 		this.reason = reason;
@@ -83,7 +87,7 @@ export class Tuple extends PyObject {
 	}
 }
 
-/** A group of `groupby`: a tuple whose items have names. */
+/** A group of the filter `groupby`: a tuple whose two items have names. */
 export class Group extends Tuple {
 	override attribute(name: string): Value | undefined {
 		return name === 'grouper' ? this.items[0] : name === 'list' ? this.items[1] : undefined;
@@ -92,7 +96,7 @@ export class Group extends Tuple {
 
 export class Dict extends PyObject {
 	readonly typeName = 'dict';
-	/** By `hashKey`, in the order of insertion. */
+	/** Entries by the `hashKey` of their key, in the order of insertion. */
 	readonly #entries = new Map<unknown, [Value, Value]>();
 
 	static of(entries: Iterable<readonly [Value, Value]>, budget: Budget): Dict {
@@ -109,7 +113,7 @@ export class Dict extends PyObject {
 		else this.#entries.set(hash, [key, value]);
 	}
 
-	/** @throws TemplateError where the key can be none, such as a list. */
+	/** @throws TemplateError where the key cannot be the key of a dict, as a list cannot. */
 	get(key: Value, budget: Budget): Value | undefined {
 		return this.#entries.get(hashKey(key, budget))?.[1];
 	}
@@ -131,7 +135,7 @@ export class Dict extends PyObject {
 	}
 }
 
-/** `keys()`, `values()` and `items()` of a dict. */
+/** The result of a dict's `keys()`, `values()` or `items()`. */
 export class DictView extends PyObject {
 	readonly typeName: 'dict_keys' | 'dict_values' | 'dict_items';
 	readonly dict: Dict;
@@ -188,7 +192,7 @@ export class Range extends PyObject {
 	}
 }
 
-/** What Python calls a generator: it is walked through once, and nothing of it is computed before. */
+/** A generator of Python: it can be iterated over once, and computes each item when it is asked for. */
 export class Lazy extends PyObject {
 	readonly typeName = 'generator';
 	readonly #iterator: Iterator<Value>;
@@ -198,7 +202,7 @@ export class Lazy extends PyObject {
 		this.#iterator = items[Symbol.iterator]();
 	}
 
-	/** The next item; undefined where there is none. */
+	/** The next item; undefined behind the last one. */
 	next(): Value | undefined {
 		const { done, value } = this.#iterator.next();
 		return done ? undefined : value;
@@ -252,7 +256,10 @@ export class Callable extends PyObject {
 	}
 }
 
-/** What is there, `None` included, or else something that stands for it; `??` would take `None` for missing. */
+/**
+ * The value, `None` included, or the result of `otherwise` where the value is undefined. The operator `??` would treat
+ * `None` as missing.
+ */
 export function orElse(value: Value | undefined, otherwise: () => Value): Value {
 	return value === undefined ? otherwise() : value;
 }
@@ -295,7 +302,7 @@ export function toText(value: Value, budget: Budget): string {
 	return represent(value, budget);
 }
 
-/** Python's limit for turning whole numbers into text. */
+/** Python's limit for the digits of an integer that becomes text. */
 const MAX_DIGITS = 4300;
 
 /** As Python's `repr`. */
@@ -377,23 +384,29 @@ export function equals(a: Value, b: Value, budget: Budget): boolean {
 	return a instanceof Undefined && b instanceof Undefined;
 }
 
-/** Compares an integer and a float exactly, which `===` tells apart by their types. */
+/**
+ * Compares an integer and a float by their exact values. `===` would call them different because their types differ.
+ */
 function sameNumber(a: bigint | number, b: bigint | number): boolean {
 	return a <= b && a >= b;
 }
 
-/** The items of a list or tuple. */
+/** The items of a list or tuple; undefined for other values. */
 export function itemsOf(value: Value): readonly Value[] | undefined {
 	return Array.isArray(value) ? value : value instanceof Tuple ? value.items : undefined;
 }
 
-/** A number for JavaScript's own comparison, which compares a `bigint` and a `number` exactly. */
+/**
+ * A number in a type that JavaScript's `<` compares. JavaScript compares a `bigint` and a `number` by their exact
+ * values.
+ */
 export function numeric(value: bigint | boolean | number): bigint | number {
 	return typeof value === 'boolean' ? BigInt(value) : value;
 }
 
 /**
- * Negative where `a` is before `b`, positive where behind it, NaN where neither can be told of floats.
+ * Negative where `a` comes before `b`, positive where `a` comes behind `b`, 0 where they are equal, NaN where one of
+ * them is the float NaN.
  * @throws TemplateError where Python does not order values of these types.
  */
 export function compare(a: Value, b: Value, operator: string, budget: Budget): number {
@@ -418,7 +431,10 @@ export function compare(a: Value, b: Value, operator: string, budget: Budget): n
 	throw new TemplateError(`'${operator}' not supported between instances of '${typeName(a)}' and '${typeName(b)}'`);
 }
 
-/** By code points, where JavaScript's own order is by UTF-16 units: they differ from U+E000 on. */
+/**
+ * Compares texts by code points, as Python does. JavaScript compares UTF-16 units, which gives another order for texts
+ * with characters from U+E000 on.
+ */
 function compareTexts(a: string, b: string): number {
 	if (a === b) return 0;
 	let at = 0;
@@ -432,7 +448,10 @@ function compareTexts(a: string, b: string): number {
 
 const TUPLE_KEY = '\u0000tuple ';
 
-/** What equal keys of a dict have in common: 1, 1.0 and true are the same key. */
+/**
+ * The key of JavaScript's Map for a dict's key. Keys that are equal in Python have the same one: 1, 1.0 and true are
+ * one key.
+ */
 function hashKey(key: Value, budget: Budget): unknown {
 	if (key === null) return key;
 	if (typeof key === 'string') return budget.read(key);
@@ -456,7 +475,7 @@ function hashKey(key: Value, budget: Budget): unknown {
 	return key;
 }
 
-/** @throws TemplateError where the value cannot be walked through. */
+/** @throws TemplateError where Python cannot iterate over the value. */
 export function iterate(value: Value, budget: Budget): Iterable<Value> {
 	if (typeof value === 'string') return codePoints(value, budget);
 	if (Array.isArray(value)) return value;
@@ -465,7 +484,7 @@ export function iterate(value: Value, budget: Budget): Iterable<Value> {
 	return items;
 }
 
-/** Everything that a walk gives, as an array of its own. */
+/** The items of a value in a new array. */
 export function toArray(value: Value, budget: Budget): Value[] {
 	const items: Value[] = [];
 	for (const item of iterate(value, budget)) {
@@ -477,7 +496,7 @@ export function toArray(value: Value, budget: Budget): Value[] {
 
 const SURROGATE = /[\ud800-\udfff]/;
 
-/** Whether each UTF-16 unit of a text is a character of its own. */
+/** Whether each character of a text is one UTF-16 unit. */
 export function isPlain(text: string, budget: Budget): boolean {
 	return !SURROGATE.test(budget.read(text));
 }
@@ -504,7 +523,7 @@ export function lengthOf(value: Value, budget: Budget): number {
 	return length;
 }
 
-/** As `item in container`. */
+/** As Python's `item in container`. */
 export function contains(container: Value, item: Value, budget: Budget): boolean {
 	if (typeof container === 'string') {
 		if (typeof item !== 'string') {
