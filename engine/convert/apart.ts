@@ -1,12 +1,12 @@
-// Conversion in a process of its own: reading a tokenizer of 28 MB and laying out gigabytes of weights would hold up everybody the
-// engine serves, and a folder made to fill the memory ends that process, not the engine.
+// Conversion in a process of its own. Reading a tokenizer of 28 MB and planning gigabytes of weights would hold up the
+// engine's other clients. A folder that is made to fill the memory ends only that process, not the engine.
 import { fork } from 'node:child_process';
 import path from 'node:path';
 import type { WriteProgress } from '../gguf/writer';
 import { CONVERT_CHILD } from './child-name';
 import { type ConvertedModel, convertOnce } from './convert-once';
 
-/** Of JavaScript's memory. gpt-oss's tokenizer, the largest there is, takes a third of it. */
+/** The limit of the process's JavaScript heap. The largest tokenizer, that of gpt-oss, takes a third of it. */
 const MOST_MEGABYTES = 1024;
 
 type FromChild = { progress: WriteProgress } | { converted: ConvertedModel } | { error: string };
@@ -17,7 +17,10 @@ interface ApartOptions {
 	onProgress?: (progress: WriteProgress) => void;
 }
 
-/** `convertOnce` elsewhere. From source, as tests run, there is no such process and it happens here. Throws the same. */
+/**
+ * Runs `convertOnce` in another process, and throws what it throws. The process exists only in the bundle: from source,
+ * as tests run, the conversion runs here.
+ */
 export async function convertApart(folder: string, { signal, onProgress }: ApartOptions): Promise<ConvertedModel> {
 	if (path.basename(__filename) !== 'hearth.js') {
 		return convertOnce(folder, { ...(signal && { signal }), ...(onProgress && { onProgress }) });
@@ -37,12 +40,12 @@ export async function convertApart(folder: string, { signal, onProgress }: Apart
 			else answer = message;
 		});
 		tell({ folder: path.resolve(folder) });
-		// Whatever happens, what it has begun to write is gone when this is over.
+		// Once the process has ended, it has removed its unfinished file.
 		const ended = await new Promise<string>((resolve) => {
 			child.once('error', (error) => resolve(error.message));
 			child.once('exit', (code, killedBy) => {
 				const how = killedBy ?? `exit code ${code}`;
-				// Its last message may still be on the way.
+				// The process's last message may arrive after its exit.
 				if (child.connected) child.once('disconnect', () => resolve(how));
 				else resolve(how);
 			});
@@ -58,7 +61,10 @@ export async function convertApart(folder: string, { signal, onProgress }: Apart
 	}
 }
 
-/** What the process does: converts one folder for the engine that has started it, or stops when that wants it or has gone. */
+/**
+ * The main function of the process. It converts one folder for the engine that started it, and stops when the engine
+ * says so or has gone.
+ */
 export async function convertForEngine(): Promise<number> {
 	if (!process.send) throw new Error(`"${CONVERT_CHILD}" is the engine's own`);
 	const cancelled = new AbortController();
@@ -69,7 +75,7 @@ export async function convertForEngine(): Promise<number> {
 		};
 		process.on('message', (message: ToChild) => ('folder' in message ? resolve(message.folder) : cancel()));
 		process.on('disconnect', cancel);
-		// Ctrl-C in a terminal reaches both.
+		// Ctrl-C in a terminal reaches the engine and this process.
 		process.on('SIGINT', cancel);
 		process.on('SIGTERM', cancel);
 	});

@@ -1,12 +1,13 @@
-// Hugging Face's model classes as GGUF architectures: metadata from config.json and where each tensor goes, by the names of
-// llama.cpp. What a config asks for that the architecture does not do is an error, never left out.
+// Hugging Face's model classes as GGUF architectures: the metadata from config.json, and the place of each tensor by
+// llama.cpp's names. A config may ask for what the architecture cannot do. That is an error; nothing is left out
+// silently.
 import type { GgufValue } from '../gguf/writer';
 import type { JsonObject } from './json';
 import { EVEN_ROWS, IN_ORDER, interleavedHeads, ODD_ROWS, type Plan } from './plan';
 import { addRope, addRopeFrequencies } from './rope';
 import { shown } from './safetensors';
 
-/** Sizes that all these architectures have. Lengths in elements. */
+/** Sizes that all these architectures have. Lengths are in elements. */
 export interface Sizes {
 	layers: number;
 	embedding: number;
@@ -20,7 +21,7 @@ export interface Sizes {
 interface Architecture {
 	/** The GGUF's `general.architecture`. */
 	name: string;
-	/** Of config.json: what transformers goes by, which must not name another class. */
+	/** The `model_type` of config.json. transformers chooses its class by it, so it must not name another class. */
 	modelType: string;
 	plan(plan: Plan, config: JsonObject, sizes: Sizes): void;
 }
@@ -36,14 +37,14 @@ const ARCHITECTURES: Record<string, Architecture> = {
 
 const MAX_LENGTH = 2 ** 24;
 
-/** `architectures[0]` of config.json. */
+/** The first entry of `architectures` in config.json. */
 export function modelClass(config: JsonObject): string {
 	const [name] = config.array('architectures');
 	if (typeof name !== 'string') throw config.fail('architectures', 'a list of names');
 	return name;
 }
 
-/** The GGUF architecture of a folder. Throws naming the class where it is none that can be converted. */
+/** The GGUF architecture of a folder. @throws naming the class where it cannot be converted. */
 export function architectureOf(config: JsonObject): Architecture {
 	const name = modelClass(config);
 	if (Object.hasOwn(ARCHITECTURES, name)) {
@@ -91,14 +92,14 @@ export function addSizes(
 	u32('attention.value_length', sizes.headLength);
 	u32('rope.dimension_count', sizes.headLength);
 	const epsilon = config.number('rms_norm_eps');
-	// The native core's own range.
+	// The native core accepts this range, too.
 	if (!(epsilon >= 0 && epsilon < 1))
 		throw new Error(`${config.file}: rms_norm_eps is ${epsilon}, which is outside 0..1`);
 	f32('attention.layer_norm_rms_epsilon', epsilon);
 	addRope(metadata, architecture, config);
 }
 
-/** Throws where the config asks for what the architecture does not do. */
+/** @throws where the config has another value for the key than the one the architecture can do. */
 function expect(config: JsonObject, key: string, wanted: unknown, absent: unknown = wanted): void {
 	const value = config.get(key) ?? absent;
 	if (value !== wanted) {
@@ -106,7 +107,7 @@ function expect(config: JsonObject, key: string, wanted: unknown, absent: unknow
 	}
 }
 
-/** Throws where some layer's attention is not full. */
+/** @throws where the attention of some layer is not full. */
 function expectFullAttention(config: JsonObject, architecture: string): void {
 	expect(config, 'use_sliding_window', false);
 	const types = config.has('layer_types') ? config.array('layer_types') : [];
@@ -116,7 +117,7 @@ function expectFullAttention(config: JsonObject, architecture: string): void {
 			`${config.file}: layer_types has ${shown(String(other))}, which is not supported; full_attention is`,
 		);
 	}
-	// Qwen's classes have a window and the switch for it. Llama's has no switch: whoever gives it a window means it.
+	// Qwen's classes have a window and a switch for it. Llama's class has no switch, so a window alone asks for one.
 	if (architecture !== 'llama' || !config.has('sliding_window')) return;
 	const window = config.integer('sliding_window', 1, MAX_LENGTH);
 	if (window < config.integer('max_position_embeddings', 1, MAX_LENGTH)) {
@@ -127,13 +128,16 @@ function expectFullAttention(config: JsonObject, architecture: string): void {
 function planEmbeddings(plan: Plan, config: JsonObject, { vocabulary, embedding }: Sizes): void {
 	plan.matrix('token_embd.weight', 'model.embed_tokens.weight', [vocabulary, embedding]);
 	plan.vector('output_norm.weight', 'model.norm.weight', embedding);
-	// With tied embeddings the head is the embedding, and a copy of it in the folder is left out.
+	// Tied embeddings serve as the output matrix. A copy of them in the folder is left out.
 	if (config.boolean('tie_word_embeddings', false)) plan.ignore(/^lm_head\.weight$/);
 	else plan.matrix('output.weight', 'lm_head.weight', [vocabulary, embedding]);
 	plan.ignore(/\.rotary_emb\.inv_freq$/);
 }
 
-/** llama and its like: they differ in biases, norms of the heads, and experts in place of the dense feed-forward. */
+/**
+ * Plans llama and architectures like it. They differ in biases, norms of the heads, and experts in place of the dense
+ * feed-forward.
+ */
 function planLlamaLike(plan: Plan, config: JsonObject, sizes: Sizes): void {
 	const { name } = architectureOf(config);
 	const experts = name === 'qwen3moe' ? readExperts(plan, config) : undefined;
@@ -146,7 +150,8 @@ function planLlamaLike(plan: Plan, config: JsonObject, sizes: Sizes): void {
 	expect(config, 'rope_interleaved', false);
 	expect(config, 'qkv_bias', name === 'qwen2');
 	expect(config, 'use_qk_norm', name === 'qwen3' || name === 'qwen3moe');
-	// Qwen 2 has them always, the others where the config says so; transformers passes over biases that it does not announce.
+	// Qwen 2 always has biases, the others have them where the config says so. transformers ignores biases that a config
+	// does not name.
 	const biased = name === 'qwen2' || config.boolean('attention_bias', false);
 	if (config.has('quantization_config')) throw quantised(config);
 	const order = name === 'llama' ? interleavedHeads(headLength) : undefined;
@@ -184,7 +189,7 @@ function planLlamaLike(plan: Plan, config: JsonObject, sizes: Sizes): void {
 	}
 }
 
-/** SiLU by either of its names. */
+/** SiLU has two names. */
 function expectActivation(config: JsonObject): void {
 	if (config.get('hidden_act') !== 'swish') expect(config, 'hidden_act', 'silu');
 }
@@ -193,7 +198,7 @@ function expertCount(config: JsonObject): number {
 	return same(config, 'num_experts', 'num_local_experts', 1024);
 }
 
-/** A count that has two names. @throws where they disagree. */
+/** A count that the config may give under two names. @throws where the two differ. */
 function same(config: JsonObject, name: string, other: string, most: number, absent?: number): number {
 	const given = [name, other].filter((key) => config.has(key));
 	const [value, second = value] = given.map((key) => config.integer(key, 1, most));
@@ -203,11 +208,11 @@ function same(config: JsonObject, name: string, other: string, most: number, abs
 
 interface Experts {
 	count: number;
-	/** Of one expert. */
+	/** Width of one expert. */
 	feedForward: number;
 }
 
-/** Qwen3-MoE's experts, in every layer. */
+/** Qwen3-MoE's experts. @throws where some layer has none. */
 function readExperts(plan: Plan, config: JsonObject): Experts {
 	const experts = {
 		count: expertCount(config),

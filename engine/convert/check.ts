@@ -1,4 +1,5 @@
-// Whether a file that is about to be made could be used: the checks of loading run on its header before its weights are written.
+// Whether Hearth could use a file that is about to be made. The checks of loading run on its header before its weights
+// are written.
 import { loadNative } from '../../native/index';
 import { familyOf } from '../families/choose';
 import { readHeader } from '../models/header';
@@ -6,9 +7,9 @@ import { whyNotRun } from '../models/supported';
 import { Tokenizer } from '../tokenizer/tokenizer';
 
 /**
- * Checks a GGUF as loading does. No weights are read: they may be zeros still.
- * @param target for a draft head: the GGUF of the model it is for, if that is at hand.
- * @throws what is in the way of loading it.
+ * Checks a GGUF as loading does. No weights are read, so they may still be zeros.
+ * @param target for a draft head: the GGUF of its target model, if there is one.
+ * @throws the reason why the file could not be loaded.
  */
 export async function checkLoads(file: string, draftHead: boolean, target?: string): Promise<void> {
 	const header = await readHeader(file);
@@ -18,7 +19,9 @@ export async function checkLoads(file: string, draftHead: boolean, target?: stri
 	familyOf(header, Tokenizer.fromGguf(header));
 }
 
-/** A head is opened with its model; where that is itself at fault, there is nothing to say of the head. */
+/**
+ * Opens a draft head together with its target model. Where the target itself cannot be opened, the head is not checked.
+ */
 async function checkHead(file: string, target: string | undefined): Promise<void> {
 	if (target === undefined) return;
 	const native = loadNative();

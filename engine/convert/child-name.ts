@@ -1,4 +1,4 @@
-// Apart from the rest of conversion, so that the command line can tell it without loading that.
+// In a file of its own, so that the command line can compare a command with it without loading the conversion.
 
-/** The command line's name for converting on behalf of an engine; not for users. */
+/** The command that an engine runs to convert a folder. It is not for users. */
 export const CONVERT_CHILD = 'convert-for-engine';

@@ -1,9 +1,9 @@
-// Which keys a config.json may have. A key that is neither mapped nor known to mean nothing here could change what the model computes,
-// so it is named instead of being left out.
+// Which keys a config.json may have. A key that the converter neither uses nor knows to be harmless could change what
+// the model computes. So such a key is an error.
 import type { JsonObject } from './json';
 import { shown } from './safetensors';
 
-/** What the converter reads of every architecture, here or through the tensors' names and shapes. */
+/** Keys that the converter uses for every architecture, by itself or through the names and shapes of tensors. */
 const MAPPED = `
 	architectures model_type vocab_size hidden_size intermediate_size num_hidden_layers num_attention_heads
 	num_key_value_heads head_dim max_position_embeddings rms_norm_eps rope_theta rope_scaling rope_parameters
@@ -12,7 +12,7 @@ const MAPPED = `
 	rope_interleaved qkv_bias use_qk_norm
 `;
 
-/** Of single architectures. */
+/** Keys that the converter uses for single architectures. */
 const OWN: Readonly<Record<string, string>> = {
 	'gpt-oss': 'num_local_experts num_experts num_experts_per_tok experts_per_token swiglu_limit swiglu_alpha',
 	qwen3moe: `num_experts num_local_experts num_experts_per_tok moe_intermediate_size norm_topk_prob decoder_sparse_step
@@ -20,8 +20,8 @@ const OWN: Readonly<Record<string, string>> = {
 };
 
 /**
- * Means nothing to inference of these architectures: training, initialisation, generation's defaults (which its own file has), and
- * what tools have written into it.
+ * Keys that do not change what these architectures compute: training, initialisation, defaults of generation
+ * (generation_config.json has them, too), and notes of tools.
  */
 const HARMLESS = `
 	torch_dtype dtype transformers_version use_cache initializer_range initializer_factor attention_dropout hidden_dropout
@@ -41,13 +41,13 @@ const HARMLESS = `
 	transformers.js_config unsloth_version unsloth_fixed mergekit_version license language loss_type neftune_noise_alpha
 	tokenizer_model_max_length tokenizer_padding_side
 `;
-/** Names that begin so are their writer's own notes. */
+/** Keys that begin or end like this are notes of the tool that wrote the file. */
 const NOTES = /^_|version$|^wandb|^unsloth_/;
 
 const words = (text: string) => text.trim().split(/\s+/);
 const COMMON = new Set([...words(MAPPED), ...words(HARMLESS)]);
 
-/** @throws naming the first key that is not known to be mapped or to mean nothing. One that is off asks for nothing. */
+/** @throws naming the first key that is neither used nor harmless. A key whose value is off, empty or 0 passes. */
 export function checkKeys(config: JsonObject, architecture: string): void {
 	const own = Object.hasOwn(OWN, architecture) ? words(OWN[architecture]!) : [];
 	for (const key of config.keys()) {

@@ -1,6 +1,7 @@
-// A Hugging Face folder as a model file that is made once: beside the folder, or in Hearth's cache where that cannot be
-// written to or is Hugging Face's own, and used again for as long as the folder stays as it is. A file that Hearth did not make of
-// this folder is never replaced: the conversion takes another name, and finds it again the next time.
+// A Hugging Face folder as a model file that is made once and used again for as long as the folder does not change. The
+// file lies beside the folder, or in Hearth's cache where the parent folder cannot be written to or belongs to Hugging
+// Face's cache. A file that Hearth did not make from this folder is never replaced: the conversion takes another name,
+// and finds that name again the next time.
 import { access, constants, mkdir } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
@@ -12,16 +13,16 @@ import { lookAgain } from './source-folder';
 
 export interface ConvertedModel {
 	path: string;
-	/** It is a draft head, for another model. */
+	/** The file is a draft head, which needs its target model. */
 	draftHead: boolean;
 }
 
-/** Names that are tried one after another. */
+/** How many names are tried, one after another. */
 const MOST_NAMES = 20;
-/** How often a name may be taken by somebody else while the file for it is made. */
+/** How many times the file is made, if somebody else takes its name meanwhile. */
 const MOST_TRIES = 3;
 
-/** @throws what `convertFolder` throws, or where every name is taken by files of others. */
+/** @throws what `convertFolder` throws, or where files of others have all names. */
 export async function convertOnce(
 	folder: string,
 	options: ConvertOptions = {},
@@ -42,7 +43,7 @@ export async function convertOnce(
 	}
 }
 
-/** A place for the file, or the file itself where it is there and up to date. */
+/** The place for the file. If an up-to-date file lies there, its origin is `fresh`. */
 async function choose(
 	folder: string,
 	options: ConvertOptions,
@@ -54,7 +55,7 @@ async function choose(
 	let stale: OutputTarget | undefined;
 	for (let n = 0; n < MOST_NAMES; n++) {
 		const file = path.join(place, `${name}${n === 0 ? '' : n === 1 ? '-hearth' : `-hearth-${n}`}.gguf`);
-		// What is no file at all leaves its name taken.
+		// Something that is not a file, such as a folder, keeps its name.
 		const target = await outputTarget(file).catch(() => undefined);
 		if (!target) continue;
 		if (!target.found) {
@@ -62,7 +63,8 @@ async function choose(
 			continue;
 		}
 		const origin = await readOrigin(target.path);
-		// A folder and its file may have been moved together: only what is out of date must be this folder's to be replaced.
+		// A folder and its file may have been moved together, so a fresh file may name another folder. A stale file must
+		// name this folder to be replaced.
 		if (origin && (await isFresh(origin, folder, options))) return { target, fresh: origin };
 		if (origin && (origin.identity ?? identity) === identity) stale ??= target;
 	}
@@ -72,18 +74,18 @@ async function choose(
 	return { target };
 }
 
-/** Whether what the file was made of is still as it was. */
+/** Whether the folder is as it was when the file was made. */
 async function isFresh({ digest, files }: Origin, folder: string, options: ConvertOptions): Promise<boolean> {
 	if (!files) return false;
 	try {
 		return (await lookAgain(folder, options.target, files)).digest(choicesOf(options)) === digest;
 	} catch {
-		// Converting says what is wrong with the folder.
+		// Converting the folder again will say what is wrong with it.
 		return false;
 	}
 }
 
-/** The folder the file belongs in, and its name without the ending. */
+/** The folder in which the file belongs, and the file's name without its ending. */
 async function destination(folder: string, identity: string, cache: string): Promise<[string, string]> {
 	const name = modelName(folder);
 	const parent = path.dirname(folder);

@@ -1,6 +1,6 @@
-// A Hugging Face folder (config.json, tokenizer.json, safetensors) as one GGUF file. Streams: whatever the model's size, memory
-// holds a few chunks of it. No weight is written before the whole folder was found to be convertible
-// and its file loadable.
+// Makes one GGUF file of a Hugging Face folder (config.json, tokenizer.json, safetensors). The weights are streamed:
+// memory holds a few chunks of them, whatever the model's size. No weight is written before the whole folder is known
+// to be convertible and the file to be loadable.
 import path from 'node:path';
 import { type OutputTarget, outputTarget } from '../files/output-file';
 import { stringTable } from '../gguf/string-table';
@@ -24,18 +24,18 @@ export interface ConvertResult {
 	tensorCount: number;
 }
 
-/** Jobs at work at once: reads of several shards overlap with each other and with the arithmetic. */
+/** How many jobs run at once. Reads of several shards overlap with each other and with the arithmetic. */
 const LANES = 4;
 
-/** llama.cpp's `general.file_type` by the type that most of the file's bytes have. */
+/** llama.cpp's `general.file_type` for the tensor type that most of the file's bytes have. */
 const FILE_TYPES: Partial<Record<TensorType, number>> = { F32: 0, F16: 1, Q8_0: 7, BF16: 32, MXFP4: 38 };
 
 /**
- * Converts `folder` to a file, which appears when it is complete. What lies under its name is replaced: whether it may be is the
- * caller's to know.
- * @param to the file's name, or a place that has been looked at.
- * @throws an error of one line naming the file, tensor or key that cannot be mapped, or the signal's reason; nothing is left
- * behind.
+ * Converts `folder` to a file, which appears under its name when it is complete. It replaces what lies there: the
+ * caller has to know whether that is allowed.
+ * @param to the file's name, or a place that `outputTarget` has checked.
+ * @throws an error of one line naming the file, tensor or key that cannot be mapped, or the signal's reason. Nothing is
+ * left behind.
  */
 export async function convertFolder(
 	folder: string,
@@ -48,7 +48,7 @@ export async function convertFolder(
 	const head = isEagle3(config);
 	const architecture = head ? 'eagle3' : architectureOf(config).name;
 	if (!head) checkKeys(config, architecture);
-	// What sentence-transformers puts beside a model of the same class.
+	// sentence-transformers adds this file to embedding models of the same class.
 	if ((await sources.folder.text('modules.json'))?.includes('.Pooling')) {
 		throw new Error(`${folder} makes embeddings and does not write`);
 	}
@@ -107,12 +107,15 @@ export async function convertFolder(
 	}
 }
 
-/** The choices that a file depends on beside what was read. */
+/** The choices that decide what the file holds, beside what was read. */
 export function choicesOf({ weights, target }: ConvertOptions): unknown {
 	return [weights ?? null, target ?? null];
 }
 
-/** A model's name by its folder; in Hugging Face's cache (models--OWNER--NAME/snapshots/HASH) the repository's. */
+/**
+ * A model's name: the name of its folder, or in Hugging Face's cache (models--OWNER--NAME/snapshots/HASH) that of the
+ * repository.
+ */
 export function modelName(folder: string): string {
 	const parts = path.resolve(folder).split(path.sep);
 	const cached = parts.at(-2) === 'snapshots' ? parts.at(-3)?.match(/^models--.+?--(.+)$/)?.[1] : undefined;
@@ -127,7 +130,7 @@ function fileType(plan: Plan): number {
 	return FILE_TYPES[type] ?? 0;
 }
 
-/** One job of each shard in turn, so that neighbours read different files. */
+/** Orders jobs so that each takes the next shard in turn. Neighbouring jobs then read different files. */
 function byTurns(jobs: readonly Job[]): Job[] {
 	const shards = new Map<string, Job[]>();
 	for (const job of jobs) shards.set(job.shard, [...(shards.get(job.shard) ?? []), job]);
@@ -143,7 +146,7 @@ function byTurns(jobs: readonly Job[]): Job[] {
 }
 
 async function runJobs(jobs: readonly Job[], output: GgufFile, signal: AbortSignal | undefined): Promise<void> {
-	// The first failure stops the other lanes, too; all have ended before the file is removed.
+	// The first failure stops the other lanes, too. All of them have ended before the caller removes the file.
 	const failed = new AbortController();
 	const stop = signal ? AbortSignal.any([signal, failed.signal]) : failed.signal;
 	const queue = jobs.values();

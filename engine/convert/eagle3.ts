@@ -1,6 +1,6 @@
-// EAGLE-3 draft heads (arXiv 2503.01840) as GGUFs of llama.cpp's architecture `eagle3`: the original authors' layout
-// (`midlayer.*`) and that of vLLM's speculators (`layers.0.*`, a nested config). A head belongs to one target model, whose
-// tokenizer and sizes it shares.
+// EAGLE-3 draft heads (arXiv 2503.01840) as GGUFs of llama.cpp's architecture `eagle3`. Two layouts are read: that of
+// the original authors (`midlayer.*`) and that of vLLM's speculators (`layers.0.*`, with a nested config). A head
+// belongs to one target model and shares its tokenizer and sizes.
 import { stat } from 'node:fs/promises';
 import { loadNative, type MetadataValue } from '../../native/index';
 import { kindOf } from '../files/kind';
@@ -18,7 +18,7 @@ const CLASSES = ['Eagle3Speculator', 'Eagle3DraftModel', 'LlamaForCausalLMEagle3
 const ARCHITECTURE = 'eagle3';
 const FEATURES = 3;
 
-/** What a head needs to know of its target. */
+/** What the conversion of a head needs to know of the target model. */
 interface Target {
 	layers: number;
 	embedding: number;
@@ -32,8 +32,8 @@ export function isEagle3(config: JsonObject): boolean {
 
 /**
  * Plans the head's tensors and metadata.
- * @param targetPath the target model, a folder or a GGUF. Without it the GGUF has no tokenizer, and perhaps not the layers it
- * reads: llama.cpp needs both, Hearth takes them from the target.
+ * @param targetPath the target model, a folder or a GGUF. Without it the GGUF has no tokenizer, and names the layers
+ * that the head reads only if the config does. llama.cpp needs both; Hearth takes them from the target.
  */
 export async function planEagle3(
 	plan: Plan,
@@ -42,7 +42,7 @@ export async function planEagle3(
 	targetPath: string | undefined,
 ): Promise<void> {
 	const target = targetPath === undefined ? undefined : await readTarget(targetPath, sources);
-	// Speculators keep the layer's sizes apart; NVIDIA's heads the draft's switches.
+	// Speculators nest the layer's sizes in one object. NVIDIA's heads nest the draft's switches in another.
 	const layer = config.optionalObject('transformer_layer_config');
 	const head = config.optionalObject('eagle_config');
 	const own = new JsonObject(config.file, { ...config.values, ...layer?.values, ...head?.values });
@@ -101,11 +101,14 @@ export async function planEagle3(
 			`${plan.source.folder} lacks the tensor d2t, which says what its ${draftVocabulary} draft tokens are`,
 		);
 	}
-	// t2d is the inverse of d2t; the verifier's own weights are the target's.
+	// t2d is the inverse of d2t. The verifier's weights are those of the target model.
 	plan.ignore(/^(t2d|verifier_.*|rotary_emb\..*)$/);
 }
 
-/** The target's layers whose inputs the head reads; undefined: the usual ones of a target that is not known here. */
+/**
+ * The target's layers whose inputs the head reads; undefined where neither the config nor a target says them. EAGLE-3's
+ * authors choose the default layers by the target's number of layers.
+ */
 function readLayers(config: JsonObject, target: Target | undefined): number[] | undefined {
 	if (config.has('eagle_aux_hidden_state_layer_ids')) {
 		const layers = config.array('eagle_aux_hidden_state_layer_ids');
@@ -125,7 +128,7 @@ function readLayers(config: JsonObject, target: Target | undefined): number[] | 
 	return [2, Math.floor(target.layers / 2), target.layers - 3];
 }
 
-/** The target's token of each draft token. The folder has the difference between the two. */
+/** The target's token id for each draft token. The folder has the difference of the two ids. */
 async function readDraftTokens(plan: Plan, draftVocabulary: number, vocabulary: number): Promise<BigInt64Array> {
 	const tensor = plan.take('d2t', [draftVocabulary], ['I64', 'I32']);
 	const bytes = new Uint8Array(tensor.bytes);
@@ -182,7 +185,7 @@ async function readTargetGguf(file: string): Promise<Target> {
 	};
 }
 
-/** A value that was read, to be written again; undefined for kinds that no tokenizer of ours has. */
+/** A metadata value in the form that the writer takes; undefined for types that tokenizers do not have. */
 function asWritten(value: MetadataValue): GgufValue | undefined {
 	if (typeof value === 'string') return { type: 'string', value };
 	if (typeof value === 'boolean') return { type: 'bool', value };

@@ -1,7 +1,7 @@
-// Typed reads of the JSON files of a Hugging Face folder. They are untrusted: a missing key or a wrong type is an error that
-// names the file and the key.
+// Typed reads of the JSON files of a Hugging Face folder. The files are untrusted: a missing key or a wrong type is an
+// error that names the file and the key.
 
-/** One JSON object and where it came from. */
+/** One JSON object and the file that it comes from. */
 export class JsonObject {
 	readonly file: string;
 	readonly values: Readonly<Record<string, unknown>>;
@@ -17,24 +17,24 @@ export class JsonObject {
 		return this.get(key) !== undefined;
 	}
 
-	/** In the file's order; null counts as absent. */
+	/** The keys in the file's order. A key whose value is null counts as absent. */
 	keys(): string[] {
 		return Object.keys(this.values).filter((key) => this.has(key));
 	}
 
-	/** Whether a key asks for nothing: it is absent, off, empty or 0. */
+	/** Whether a key asks for nothing: it is absent, or its value is false, empty or 0. */
 	isNeutral(key: string): boolean {
 		const value = this.get(key);
 		if (typeof value === 'object' && value !== null) return Object.keys(value).length === 0;
 		return value === undefined || value === false || value === '' || value === 0;
 	}
 
-	/** null counts as absent. */
+	/** The value of a key. null counts as absent. */
 	get(key: string): unknown {
 		return Object.hasOwn(this.values, key) ? (this.values[key] ?? undefined) : undefined;
 	}
 
-	/** The value of the first of these keys that is there. */
+	/** The value of the first of these keys that the object has. */
 	first(...keys: string[]): unknown {
 		for (const key of keys) if (this.has(key)) return this.get(key);
 		return undefined;
@@ -46,7 +46,7 @@ export class JsonObject {
 		return new Error(`${this.file}: ${this.#prefix}${key} should be ${wanted} but is ${found}`);
 	}
 
-	/** An integer from `low` to `high`; `absent` where there is none. */
+	/** An integer from `low` to `high`; `absent` where the object lacks the key. */
 	integer(key: string, low: number, high: number, absent?: number): number {
 		const value = this.get(key) ?? absent;
 		if (typeof value !== 'number' || !Number.isInteger(value)) throw this.fail(key, 'an integer');
@@ -80,7 +80,7 @@ export class JsonObject {
 		return value;
 	}
 
-	/** An array of objects. */
+	/** An array whose items are all objects. */
 	objects(key: string): JsonObject[] {
 		return this.array(key).map((value, i) => {
 			if (isObject(value)) return new JsonObject(this.file, value, `${this.#prefix}${key}[${i}].`);
@@ -88,7 +88,7 @@ export class JsonObject {
 		});
 	}
 
-	/** The error for a key whose value asks for what is not done. */
+	/** The error for a key whose value is not supported. */
 	unsupported(key: string): Error {
 		const value = JSON.stringify(this.get(key)) ?? 'nothing';
 		const short = value.length > 60 ? `${value.slice(0, 60)}…` : value;

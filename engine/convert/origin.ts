@@ -1,29 +1,36 @@
-// What a file says about the conversion it comes from: by this Hearth knows its own files, and whether they are out of date.
+// What a model file says about the conversion that made it. By this Hearth recognises its own files and tells whether
+// they are out of date.
 import { createHash } from 'node:crypto';
 import { realpath } from 'node:fs/promises';
 import path from 'node:path';
 import { loadNative, type MetadataValue, type StringTable } from '../../native/index';
 import type { ConvertOptions } from './options';
 
-/** Metadata key: a digest of all that was read and of the choices. Only Hearth's conversions have it. */
+/** Metadata key: a digest of everything that was read and of the options. Only Hearth's conversions have it. */
 export const SOURCE_KEY = 'hearth.converted_from';
-/** Metadata key: the names of what was read. */
+/** Metadata key: the names of the files that were read. */
 export const FILES_KEY = 'hearth.converted_files';
-/** Metadata key: which folder was converted, and how; the same after the folder has changed. */
+/** Metadata key: identifies the folder and the options. The value stays the same when the folder's files change. */
 export const IDENTITY_KEY = 'hearth.conversion';
 
-/** Metadata key: bytes of the tensors. Tools that make another file of one (a quantised one) keep all keys and change these. */
+/**
+ * Metadata key: bytes of all tensors. A tool that makes another file of this one, such as a quantiser, keeps all keys
+ * but changes the number of bytes.
+ */
 export const BYTES_KEY = 'hearth.converted_bytes';
 
 export interface Origin {
 	digest: string;
-	/** Absent in files of earlier versions. */
+	/** Files of earlier versions lack it. */
 	files: string[] | undefined;
 	identity: string | undefined;
 	architecture: string;
 }
 
-/** The conversion a file comes from; undefined where there is none, or no such file, or another tool has made the file of ours. */
+/**
+ * The conversion that made a file; undefined where Hearth did not make the file, where there is no file, or where
+ * another tool has rewritten it.
+ */
 export async function readOrigin(file: string): Promise<Origin | undefined> {
 	const header = await loadNative()
 		.readGguf(file)
@@ -34,7 +41,7 @@ export async function readOrigin(file: string): Promise<Origin | undefined> {
 	};
 	const digest = text(SOURCE_KEY);
 	if (!header || digest === undefined) return undefined;
-	// Absent in files of earlier versions.
+	// Files of earlier versions lack it.
 	const bytes = header.metadata.get(BYTES_KEY);
 	if (bytes !== undefined && Number(bytes) !== totalBytes(header.tensors)) return undefined;
 	const files = header.metadata.get(FILES_KEY);
@@ -48,7 +55,10 @@ export async function readOrigin(file: string): Promise<Origin | undefined> {
 
 const totalBytes = (tensors: readonly { bytes: number }[]) => tensors.reduce((sum, { bytes }) => sum + bytes, 0);
 
-/** Names a conversion: by the folder's place and the choices, as a digest, so that a file tells nobody its maker's paths. */
+/**
+ * Identifies a conversion by the folder's path and the options. It is a digest, so that a file does not reveal its
+ * maker's paths.
+ */
 export async function identityOf(folder: string, { weights, target }: ConvertOptions): Promise<string> {
 	const place = await realpath(folder).catch(() => path.resolve(folder));
 	const choices = [place, weights ?? null, target === undefined ? null : path.resolve(target)];

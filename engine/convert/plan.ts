@@ -1,42 +1,42 @@
-// What a conversion will write, and from what: the GGUF's tensors and the jobs that fill them. Everything is checked while the
-// plan is made, so that a folder that cannot be converted is refused before a byte is written.
+// The plan of a conversion: the GGUF's tensors, and the jobs that fill them from the folder's. Everything is checked
+// while the plan is made. So a folder that cannot be converted is refused before a byte is written.
 import { type TensorType, tensorTypes } from '../gguf/tensor-types';
 import type { GgufFile, GgufValue, TensorShape } from '../gguf/writer';
 import { decodeFloats, encodeFloats, type FloatType, isFloatType, repackMxfp4, type WeightType } from './rows';
 import { elementBytes, readTensor, type SafeTensor, type SafetensorsFolder, shown } from './safetensors';
 
-/** What matrices become; `keep`: as the folder has them. */
+/** The type that matrices get. `keep` leaves them in the folder's type. */
 export const WEIGHT_CHOICES = ['keep', 'f16', 'bf16', 'q8_0'] as const;
 export type WeightChoice = (typeof WEIGHT_CHOICES)[number];
 
-/** Bytes read at a time by a job. */
+/** How many bytes a job reads at a time. */
 const CHUNK_BYTES = 4 * 2 ** 20;
-/** Output rows transposed together: their cache lines fit. */
+/** How many output rows are transposed together. Their cache lines fit into the cache. */
 const TRANSPOSED_ROWS = 64;
 
 /** Fills one or more of the file's tensors. */
 export interface Job {
-	/** The file it reads most of; jobs of different files run at the same time. */
+	/** The file that the job reads most of. Jobs that read different files run at the same time. */
 	shard: string;
 	run(output: GgufFile, signal: AbortSignal | undefined): Promise<void>;
 }
 
 /**
- * Which rows of a source go into an output. The source is walked in units of `unit` rows; each gives the output the rows
- * `take`, in that order.
+ * Which rows of a source tensor go into an output tensor. The source is read in units of `unit` rows. Each unit gives
+ * the output the rows `take`, in that order.
  */
 export interface RowOrder {
 	unit: number;
 	take: readonly number[];
 }
 export const IN_ORDER: RowOrder = { unit: 1, take: [0] };
-/** gpt-oss: gate and up are interleaved. */
+/** gpt-oss interleaves the rows of gate and up. */
 export const EVEN_ROWS: RowOrder = { unit: 2, take: [0] };
 export const ODD_ROWS: RowOrder = { unit: 2, take: [1] };
 
 /**
- * Rows of Q or K of one head from Hugging Face's rotary layout (pairs i, i + D/2) to the interleaved one (pairs 2i, 2i + 1)
- * that GGUFs of the `llama` architecture have.
+ * Reorders the rows of Q or K of one head. Hugging Face's rotary layout has the pairs (i, i + D/2). GGUFs of the
+ * architecture `llama` have the interleaved pairs (2i, 2i + 1).
  */
 export function interleavedHeads(headLength: number): RowOrder {
 	const half = headLength / 2;
@@ -46,7 +46,7 @@ export function interleavedHeads(headLength: number): RowOrder {
 interface RowOutput {
 	index: number;
 	order: RowOrder;
-	/** Row of the output that the first one becomes; 0 where it is not given. */
+	/** The output row that the first row becomes. Default: 0. */
 	firstRow?: number;
 }
 
@@ -67,7 +67,7 @@ export class Plan {
 		return this.source.tensors.has(name);
 	}
 
-	/** A tensor of the folder. Throws naming it where it is missing, or has another shape or element type. */
+	/** A tensor of the folder. @throws naming the tensor where it is missing, or has another shape or element type. */
 	take(name: string, shape: readonly number[], dtypes: readonly string[]): SafeTensor {
 		const tensor = this.source.tensors.get(name);
 		if (!tensor) throw new Error(`${this.source.folder} lacks the tensor ${name}`);
@@ -85,7 +85,7 @@ export class Plan {
 		return tensor;
 	}
 
-	/** A matrix [rows][columns], in the type that was chosen; `type` fixes it. */
+	/** Plans a matrix [rows][columns]. Its type is `type`, or else the chosen one. */
 	matrix(
 		output: string,
 		name: string,
@@ -97,7 +97,10 @@ export class Plan {
 		this.#rows(source, columns, [{ index: this.#tensor(output, written, [columns, rows]), order }]);
 	}
 
-	/** Matrices [rows][columns] of their own in the folder, one behind the other in the file. */
+	/**
+	 * Plans a stack of matrices [rows][columns]. Each is a tensor of its own in the folder; in the file they follow one
+	 * another.
+	 */
 	stack(output: string, names: readonly string[], [rows, columns]: readonly [number, number]): void {
 		const sources = names.map((name) => this.take(name, [rows, columns], ['F32', 'F16', 'BF16']));
 		const index = this.#tensor(output, this.#weightType(sources[0]!, columns), [columns, rows, sources.length]);
@@ -106,14 +109,17 @@ export class Plan {
 		});
 	}
 
-	/** A norm, bias or other vector, as F32. */
+	/** Plans a norm, bias or other vector as F32. */
 	vector(output: string, name: string, length: number, order: RowOrder = IN_ORDER): void {
 		const source = this.take(name, [length], ['F32', 'F16', 'BF16']);
 		const index = this.#tensor(output, 'F32', [length]);
 		this.#rows(source, order === IN_ORDER ? length : 1, [{ index, order }]);
 	}
 
-	/** Biases of a stack, [stack][rows], as F32; `outputs` share the rows. */
+	/**
+	 * Plans the biases of a stack, [stack][rows], as F32. Where there are several outputs, each takes its part of the
+	 * rows.
+	 */
 	stackedBias(
 		name: string,
 		[stack, rows]: readonly [number, number],
@@ -134,7 +140,7 @@ export class Plan {
 		);
 	}
 
-	/** A stack of MXFP4 matrices, [stack][rows][columns], from its `_blocks` and `_scales`. */
+	/** Plans a stack of MXFP4 matrices, [stack][rows][columns], from the folder's tensors `_blocks` and `_scales`. */
 	mxfp4(
 		name: string,
 		[stack, rows, columns]: readonly [number, number, number],
@@ -183,7 +189,10 @@ export class Plan {
 		});
 	}
 
-	/** A stack of matrices that the folder keeps transposed, [stack][columns][rows], as gpt-oss's are without MXFP4. */
+	/**
+	 * Plans a stack of matrices that the folder keeps transposed, [stack][columns][rows]. gpt-oss without MXFP4 keeps
+	 * them so.
+	 */
 	transposedStack(
 		name: string,
 		[stack, columns, rows]: readonly [number, number, number],
@@ -237,18 +246,18 @@ export class Plan {
 		});
 	}
 
-	/** A tensor of values that are made here. */
+	/** Plans a tensor with the given values. */
 	constant(output: string, type: 'F32' | 'I64', shape: number[], bytes: Uint8Array): void {
 		const index = this.#tensor(output, type, shape);
 		this.jobs.push({ shard: '', run: (file) => file.write(index, 0, bytes) });
 	}
 
-	/** Tensors that mean nothing to inference, where they are there. */
+	/** Leaves out tensors that inference does not need. The folder may lack them. */
 	ignore(pattern: RegExp): void {
 		for (const name of this.source.tensors.keys()) if (pattern.test(name)) this.#used.add(name);
 	}
 
-	/** Throws naming what the folder holds beside what was taken. */
+	/** @throws naming the tensors of the folder that the plan neither takes nor leaves out. */
 	finish(): void {
 		const left = [...this.source.tensors.keys()].filter((name) => !this.#used.has(name));
 		if (left.length === 0) return;
@@ -258,7 +267,7 @@ export class Plan {
 		);
 	}
 
-	/** The type a matrix gets. Rows that Q8_0 cannot cut in blocks stay in 16 bits, as llama.cpp keeps them. */
+	/** The type that a matrix gets. Rows that Q8_0 cannot cut into blocks become F16, as in llama.cpp. */
 	#weightType({ dtype }: SafeTensor, columns: number): WeightType {
 		switch (this.#weights) {
 			case 'keep':
@@ -272,7 +281,7 @@ export class Plan {
 		}
 	}
 
-	/** Rows of `columns` numbers of a source into outputs whose tensors are planned. */
+	/** Plans a job that writes rows of `columns` numbers of a source tensor into planned output tensors. */
 	#rows(source: SafeTensor, columns: number, targets: RowOutput[]): void {
 		const dtype = source.dtype;
 		if (!isFloatType(dtype)) throw new Error(`tensor ${shown(source.name)} is no float tensor`);
@@ -322,7 +331,7 @@ export class Plan {
 	}
 }
 
-/** Largest matrix that is held at once. gpt-oss-120b's largest has 33 MB. */
+/** The most bytes of a matrix that is held in memory. gpt-oss-120b's largest matrix has 33 MB. */
 const MAX_MATRIX_BYTES = 128 * 2 ** 20;
 
 function bytesOfRow(type: TensorType, columns: number): number {
@@ -330,13 +339,16 @@ function bytesOfRow(type: TensorType, columns: number): number {
 	return (columns / blockValues) * blockBytes;
 }
 
-/** Row of the source that output row `row` comes from. */
+/** The source row that becomes output row `row`. */
 function sourceRow(order: RowOrder, row: number): number {
 	const each = order.take.length;
 	return Math.floor(row / each) * order.unit + order.take[row % each]!;
 }
 
-/** Visits the output rows made from `count` source rows: which source row, and which output row. */
+/**
+ * Calls `visit` for each output row that `count` source rows make.
+ * @param visit gets the source row and the output row.
+ */
 function eachRow(order: RowOrder, count: number, visit: (row: number, at: number) => void): void {
 	const made = (count / order.unit) * order.take.length;
 	for (let at = 0; at < made; at++) visit(sourceRow(order, at), at);

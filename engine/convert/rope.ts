@@ -1,6 +1,7 @@
-// Rotary embedding of a config.json as GGUF metadata. transformers has moved its options more than once: `rope_theta` and
-// `rope_scaling` beside each other, one `rope_parameters`, one of them for each type of layer. What is computed otherwise here is an
-// error that names the option, never left out (transformers, `modeling_rope_utils.py`).
+// The rotary embedding of a config.json as GGUF metadata. transformers has moved its options more than once
+// (`modeling_rope_utils.py`): they are `rope_theta` beside `rope_scaling`, or one `rope_parameters`, or one
+// `rope_parameters` for each type of layer. An option that asks for something else than Hearth computes is an error
+// that names the option.
 import { isDeepStrictEqual } from 'node:util';
 import type { GgufValue } from '../gguf/writer';
 import { JsonObject } from './json';
@@ -9,17 +10,17 @@ import { shown } from './safetensors';
 
 const MAX_LENGTH = 2 ** 24;
 
-/** What differs between the architectures where a config does not say it. */
+/** What an architecture uses where the config says nothing. */
 interface Defaults {
 	base: number;
 	/** Whether YaRN's correction range is rounded to whole dimensions. */
 	truncate: boolean;
-	/** In place of absent parameters. */
+	/** The scaling where the config has no RoPE parameters. */
 	scaling?: Readonly<Record<string, unknown>>;
 }
 
 const USUAL: Defaults = { base: 10_000, truncate: true };
-/** By GGUF architecture (transformers, `configuration_gpt_oss.py`). */
+/** By GGUF architecture; gpt-oss's are those of transformers' `configuration_gpt_oss.py`. */
 const DEFAULTS: Readonly<Record<string, Defaults>> = {
 	'gpt-oss': {
 		base: 150_000,
@@ -31,10 +32,10 @@ const DEFAULTS: Readonly<Record<string, Defaults>> = {
 	},
 };
 
-/** Types of layers, as `layer_types` names them, by GGUF architecture. */
+/** The types of layers that an architecture has, as `layer_types` names them. */
 const LAYER_TYPES: Readonly<Record<string, readonly string[]>> = { 'gpt-oss': ['sliding_attention', 'full_attention'] };
 
-/** Options that mean nothing here, whatever they say: what the scaling was trained with, and transformers' bookkeeping. */
+/** Options that change nothing here, whatever their value: notes on training, and options that are read elsewhere. */
 const HARMLESS = ['finetuned', 'rope_theta', 'rope_type', 'type', 'partial_rotary_factor'];
 const OPTIONS = {
 	default: ['original_max_position_embeddings'],
@@ -52,18 +53,18 @@ interface Rope {
 	type: RopeType;
 	factor: number;
 	originalContext: number;
-	/** yarn only. */
+	/** Only yarn uses it. */
 	betaFast: number;
 	betaSlow: number;
 	truncate: boolean;
-	/** What rotated queries and keys are multiplied with, over what YaRN's paper has for the factor. */
+	/** The factor of rotated queries and keys, divided by the factor that YaRN's paper gives. */
 	attentionFactor: number;
-	/** llama3 only. */
+	/** Only llama3 uses it. */
 	lowFrequency: number;
 	highFrequency: number;
 }
 
-/** Adds `<architecture>.rope.*`. @throws naming the option that cannot be mapped. */
+/** Adds `<architecture>.rope.*` to the metadata. @throws naming the option that cannot be mapped. */
 export function addRope(metadata: Map<string, GgufValue>, architecture: string, config: JsonObject): void {
 	const rope = readRope(config, architecture);
 	const f32 = (key: string, value: number) => metadata.set(`${architecture}.rope.${key}`, { type: 'f32', value });
@@ -82,8 +83,9 @@ export function addRope(metadata: Map<string, GgufValue>, architecture: string, 
 }
 
 /**
- * `rope_freqs.weight` of Llama 3.1's scaling: what each frequency is divided by (transformers, `_compute_llama3_parameters`).
- * @param name of the tensor.
+ * Plans `rope_freqs.weight` for Llama 3.1's scaling: the divisor of each frequency (transformers,
+ * `_compute_llama3_parameters`).
+ * @param name the tensor's name.
  */
 export function addRopeFrequencies(
 	plan: Plan,
@@ -111,7 +113,7 @@ function readRope(config: JsonObject, architecture: string): Rope {
 	const given = parametersOf(config, architecture);
 	const scaling = given ?? new JsonObject(config.file, defaults.scaling ?? {}, 'rope_parameters.');
 	const fail = (what: string) => new Error(`${config.file}: ${what}`);
-	// Versions of transformers differ in whether that means none or the usual.
+	// In some versions of transformers an empty object means no scaling, in others the default scaling.
 	const empty = ['rope_parameters', 'rope_scaling'].find((key) => Object.hasOwn(config.values, key));
 	if (!given && defaults.scaling && empty) {
 		throw fail(
@@ -119,14 +121,14 @@ function readRope(config: JsonObject, architecture: string): Rope {
 		);
 	}
 	const base = agreeing(config, given, 'rope_theta') ?? defaults.base;
-	// The native core's own range; a base of 1 and less has no frequencies.
+	// The native core accepts this range, too. A base of 1 or less gives no frequencies.
 	if (!(base > 1 && base < 1e12)) throw fail(`a RoPE base (rope_theta) of ${base} is out of range`);
 	const part = agreeing(config, given, 'partial_rotary_factor') ?? 1;
 	if (part !== 1) throw fail(`partial_rotary_factor is ${part}, which is not supported; 1 is`);
 	const type = typeOf(scaling, fail);
 	for (const key of scaling.keys()) {
 		if (HARMLESS.includes(key) || (OPTIONS[type] as readonly string[]).includes(key)) continue;
-		// Some write what they mean to leave as it is: factors of 1, a switch that is off.
+		// Some configs name an option and leave it neutral: a factor of 1, or a switch that is off.
 		if (scaling.isNeutral(key) || scaling.get(key) === 1) continue;
 		throw fail(`RoPE scaling ${shown(type)} with ${shown(key)} is not supported`);
 	}
@@ -152,7 +154,7 @@ function readRope(config: JsonObject, architecture: string): Rope {
 		}
 		return rope;
 	}
-	// 0 counts as absent there.
+	// transformers treats 0 as absent.
 	rope.betaFast = scaling.number('beta_fast', 32) || 32;
 	rope.betaSlow = scaling.number('beta_slow', 1) || 1;
 	if (!(rope.betaFast > rope.betaSlow && rope.betaSlow > 0)) {
@@ -164,14 +166,14 @@ function readRope(config: JsonObject, architecture: string): Rope {
 	return rope;
 }
 
-/** 0.1·m·ln(factor) + 1: what YaRN multiplies with. */
+/** YaRN's factor of queries and keys: 0.1·m·ln(factor) + 1. */
 const paperFactor = (factor: number, m: number) => (factor <= 1 ? 1 : 0.1 * m * Math.log(factor) + 1);
 
 function attentionFactorOf(scaling: JsonObject, factor: number): number {
 	if (scaling.has('attention_factor')) return scaling.number('attention_factor');
 	const m = scaling.number('mscale', 0);
 	const all = scaling.number('mscale_all_dim', 0);
-	// Either of them alone means nothing there.
+	// transformers ignores each of the two without the other.
 	return m && all ? paperFactor(factor, m) / paperFactor(factor, all) : paperFactor(factor, 1);
 }
 
@@ -185,7 +187,7 @@ function typeOf(scaling: JsonObject, fail: (what: string) => Error): RopeType {
 	throw fail(`RoPE scaling ${shown(String(type))} is not supported; linear, yarn and llama3 are`);
 }
 
-/** A number that a config may give twice, itself and among the parameters. @throws where they differ. */
+/** A number that a config may have at its top level and among the RoPE parameters. @throws where the two differ. */
 function agreeing(config: JsonObject, parameters: JsonObject | undefined, key: string): number | undefined {
 	const inner = parameters?.has(key) ? parameters.number(key) : undefined;
 	const outer = config.has(key) ? config.number(key) : undefined;
@@ -195,7 +197,7 @@ function agreeing(config: JsonObject, parameters: JsonObject | undefined, key: s
 	return inner ?? outer;
 }
 
-/** The parameters in whichever place they are. @throws where two places disagree, or layers differ. */
+/** The RoPE parameters, from either of the two places. @throws where the places or the types of layers differ. */
 function parametersOf(config: JsonObject, architecture: string): JsonObject | undefined {
 	const places = ['rope_parameters', 'rope_scaling'].map((key) => {
 		const object = config.optionalObject(key);
@@ -206,11 +208,14 @@ function parametersOf(config: JsonObject, architecture: string): JsonObject | un
 		throw new Error(`${config.file}: rope_parameters and rope_scaling differ`);
 	}
 	const found = newer ?? older;
-	// transformers writes {} for none.
+	// transformers writes {} where there are no parameters.
 	return found && found.keys().length === 0 ? undefined : found;
 }
 
-/** Of parameters for each type of layer those of the layers there are, if they are the same. */
+/**
+ * The parameters of the layers. Where they are given for each type of layer, those of this architecture's types.
+ * @throws where these differ.
+ */
 function ofLayers(parameters: JsonObject, key: string, architecture: string): JsonObject {
 	const byLayer = Object.entries(parameters.values).filter(([, value]) => typeof value === 'object' && value !== null);
 	const nested = byLayer.filter(([, value]) => !Array.isArray(value));
@@ -233,7 +238,7 @@ function ofLayers(parameters: JsonObject, key: string, architecture: string): Js
 	return first;
 }
 
-/** Parameters without what is null, and the type under one name. */
+/** Parameters without nulls, and with the type under its newer name, for comparing. */
 function meaning(parameters: JsonObject): Record<string, unknown> {
 	const { type, ...rest } = Object.fromEntries(
 		Object.entries(parameters.values).filter(([, value]) => value !== null),

@@ -1,11 +1,11 @@
-// Rows of weights from one number format into another. All of it works on buffers the caller keeps, so that converting a file
-// of any size makes no garbage.
+// Converts rows of weights from one number format to another. All functions write into buffers that the caller keeps.
+// So converting a file of any size makes no garbage.
 import type { TensorType } from '../gguf/tensor-types';
 import { fromHalf, toHalf } from '../synth/floats';
 
-/** Formats weights are read in. */
+/** Formats that weights are read in. */
 export type FloatType = 'F32' | 'F16' | 'BF16';
-/** Formats weights are written in. */
+/** Formats that weights are written in. */
 export type WeightType = Extract<TensorType, 'F32' | 'F16' | 'BF16' | 'Q8_0'>;
 
 export function isFloatType(dtype: string): dtype is FloatType {
@@ -15,7 +15,7 @@ export function isFloatType(dtype: string): dtype is FloatType {
 const BLOCK = 32;
 
 let halves: Float32Array | undefined;
-/** Every binary16 number by its bits. */
+/** The value of each binary16 bit pattern. */
 function halfTable(): Float32Array {
 	halves ??= Float32Array.from({ length: 1 << 16 }, (_, bits) =>
 		(bits & 0x7c00) === 0x7c00 ? (bits & 0x3ff ? Number.NaN : bits & 0x8000 ? -Infinity : Infinity) : fromHalf(bits),
@@ -23,7 +23,7 @@ function halfTable(): Float32Array {
 	return halves;
 }
 
-/** `count` numbers at `source[from…]` (bytes) as floats in `target`. */
+/** Reads `count` numbers at `source[from…]` (bytes) as floats into `target`. */
 export function decodeFloats(
 	type: FloatType,
 	source: Uint8Array,
@@ -36,7 +36,8 @@ export function decodeFloats(
 		new Uint8Array(target.buffer, target.byteOffset, 4 * count).set(source.subarray(from, from + 4 * count));
 		return;
 	}
-	// A chunk of whole rows begins at an even byte; all platforms Node runs on here are little-endian, as the format is.
+	// The offset is even, since a chunk begins with a whole row. All platforms that Node runs on here are little-endian,
+	// as the format is.
 	const bits = new Uint16Array(source.buffer, start, count);
 	if (type === 'F16') {
 		const table = halfTable();
@@ -48,8 +49,8 @@ export function decodeFloats(
 }
 
 /**
- * `count` floats as `type` at `target[at…]` (bytes). Rounds to nearest even; Q8_0 as ggml's reference quantises: a block's
- * scale is its largest magnitude ÷ 127.
+ * Writes `count` floats as `type` at `target[at…]` (bytes). Floats are rounded to the nearest, ties to even. Q8_0 is
+ * quantised as ggml's reference does it: the scale of a block is its largest magnitude ÷ 127.
  */
 export function encodeFloats(
 	type: WeightType,
@@ -90,7 +91,7 @@ export function encodeFloats(
 				bytes[to + 1] = half >>> 8;
 				for (let i = 0; i < BLOCK; i++) {
 					const value = Math.fround(source[first + i]! * inverse);
-					// Half away from zero, as C's roundf.
+					// Rounds half away from zero, as C's `roundf` does.
 					bytes[to + 2 + i] = value < 0 ? value - 0.5 : value + 0.5;
 				}
 			}
@@ -99,9 +100,10 @@ export function encodeFloats(
 }
 
 /**
- * A row of MXFP4 from gpt-oss's two tensors to ggml's blocks of 17 bytes: the scale, then the nibbles. Hugging Face's byte j
- * holds elements 2j and 2j + 1; ggml's holds j and j + 16.
- * @param blocks 16 bytes a block, from `blocksAt` on; `scales` one.
+ * Writes a row of MXFP4 as ggml's blocks of 17 bytes: the scale, then the nibbles. gpt-oss has these in two tensors.
+ * Byte j of Hugging Face's block holds elements 2j and 2j + 1; byte j of ggml's block holds elements j and j + 16.
+ * @param blocks 16 bytes a block, from `blocksAt` on.
+ * @param scales 1 byte a block, from `scalesAt` on.
  */
 export function repackMxfp4(
 	blocks: Uint8Array,

@@ -1,6 +1,6 @@
-// The weights of a Hugging Face folder: one safetensors file or many with an index
-// (https://github.com/huggingface/safetensors, "Format"). Headers are untrusted: every length, offset and name is checked
-// before it is used, and no tensor's bytes are read before that.
+// The weights of a Hugging Face folder: one safetensors file, or several with an index
+// (https://github.com/huggingface/safetensors, "Format"). Headers are untrusted: every length, offset and name is
+// checked before it is used, and before any tensor's bytes are read.
 import type { FileHandle } from 'node:fs/promises';
 import path from 'node:path';
 import { quote } from '../quote';
@@ -13,9 +13,9 @@ export type ElementType = keyof typeof elementBytes;
 
 export interface SafeTensor {
 	name: string;
-	/** As the file has it; one this reader cannot use is refused only where the tensor is needed. */
+	/** The type's name in the file. A type that this reader cannot use is refused only where the tensor is needed. */
 	dtype: string;
-	/** The contiguous dimension last. */
+	/** Lengths of the dimensions. The contiguous one is last. */
 	shape: number[];
 	shard: Shard;
 	/** Absolute offset in the shard. */
@@ -28,12 +28,12 @@ export interface Shard {
 	handle: FileHandle;
 }
 
-/** The format's own limit. */
+/** The limit that the format sets. */
 const MAX_HEADER_BYTES = 100_000_000;
 const INDEX = 'model.safetensors.index.json';
 const SINGLE = 'model.safetensors';
 
-/** All tensors of a folder by name. Close it. */
+/** All tensors of a folder, by name. Whoever opens it has to close it. */
 export class SafetensorsFolder {
 	readonly folder: string;
 	readonly tensors: ReadonlyMap<string, SafeTensor>;
@@ -46,8 +46,8 @@ export class SafetensorsFolder {
 	}
 
 	/**
-	 * Opens the shards and reads their headers, all at once.
-	 * @throws an error of one line naming the file and tensor at fault.
+	 * Opens all shards at the same time and reads their headers.
+	 * @throws an error of one line naming the file and the tensor at fault.
 	 */
 	static async open(source: SourceFolder): Promise<SafetensorsFolder> {
 		const folder = source.path;
@@ -83,7 +83,7 @@ export class SafetensorsFolder {
 	}
 }
 
-/** Reads `length` bytes of a tensor from `offset` on into `target`. */
+/** Reads `length` bytes of a tensor into `target`, from byte `offset` of the tensor on. */
 export async function readTensor(
 	tensor: SafeTensor,
 	offset: number,
@@ -101,13 +101,13 @@ async function readAt({ file, handle }: Shard, target: Uint8Array, length: numbe
 	}
 }
 
-/** A name from a file in a message. */
+/** Quotes a name from a file in a message. */
 export const shown = quote;
 
 function weightMap(index: JsonObject): Map<string, string> {
 	const map = new Map<string, string>();
 	for (const [name, file] of Object.entries(index.object('weight_map').values)) {
-		// A name only: an index must not lead out of its folder.
+		// Only a plain name passes, so that an index cannot lead out of its folder.
 		if (typeof file !== 'string' || !/^[\w.-]+\.safetensors$/.test(file)) {
 			throw new Error(`${index.file}: ${shown(String(file))} is no name of a safetensors file`);
 		}

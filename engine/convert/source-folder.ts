@@ -1,5 +1,6 @@
-// The files of a Hugging Face folder, and a record of which were asked for: what a conversion depends on is what it has read, and
-// what it has looked for in vain. Nobody keeps a list of names that could be forgotten.
+// Reads the files of a Hugging Face folder, and records which were asked for. The result of a conversion depends on
+// what it has read and on what it looked for in vain. Since reading writes the record, there is no list of names that
+// could be incomplete.
 import { createHash } from 'node:crypto';
 import { type FileHandle, readdir, stat } from 'node:fs/promises';
 import path from 'node:path';
@@ -8,14 +9,17 @@ import { kindOf } from '../files/kind';
 import { messageOf } from '../quote';
 import { isObject, JsonObject } from './json';
 
-/** tokenizer.json of gpt-oss has 28 MB, the index of a model of 100,000 tensors 10 MB; nothing real is much larger. */
+/**
+ * The largest real files are tokenizer.json of gpt-oss, with 28 MB, and the index of a model of 100,000 tensors, with
+ * 10 MB.
+ */
 const MOST_BYTES = 64 * 2 ** 20;
 export const MOST_TEMPLATE_BYTES = 2 ** 20;
-/** In the record: the names of all weight files. */
+/** The record's entry for the names of all weight files. */
 const LISTING = '*.safetensors';
 const ABSENT = 'absent';
 
-/** What was asked for, by name, and what was found there: a digest, a size and time, or nothing. */
+/** The name of everything that was asked for, and what was found there: a digest, a size and time, or nothing. */
 export type SourceRecord = Map<string, string>;
 
 export class SourceFolder {
@@ -23,14 +27,14 @@ export class SourceFolder {
 	readonly record: SourceRecord;
 	readonly #prefix: string;
 
-	/** @param prefix put before the names in the record, where several folders share one. */
+	/** @param prefix goes before names in the record. Folders that share a record have different prefixes. */
 	constructor(path: string, record: SourceRecord = new Map(), prefix = '') {
 		this.path = path;
 		this.record = record;
 		this.#prefix = prefix;
 	}
 
-	/** The model's config.json. @throws where this is no folder, or one without it. */
+	/** The model's config.json. @throws where the path is no folder, or a folder without config.json. */
 	async config(): Promise<JsonObject> {
 		const stats = await stat(this.path).catch(() => undefined);
 		if (stats && !stats.isDirectory()) {
@@ -43,7 +47,7 @@ export class SourceFolder {
 
 	/**
 	 * Reads a JSON object; undefined where there is no such file.
-	 * @throws where it is no regular file of the folder, is far too large, or is no JSON object.
+	 * @throws where the file is not a regular file of the folder, is far too large, or holds no JSON object.
 	 */
 	async json(name: string): Promise<JsonObject | undefined> {
 		const file = path.join(this.path, name);
@@ -51,7 +55,7 @@ export class SourceFolder {
 		if (text === undefined) return undefined;
 		let value: unknown;
 		try {
-			// Python's writers put no byte order mark, Windows' editors do.
+			// Editors on Windows write a byte order mark, which JSON does not allow.
 			value = JSON.parse(text.toString('utf8').replace(/^\uFEFF/, ''));
 		} catch (error) {
 			throw new Error(`${file} is no valid JSON: ${messageOf(error)}`);
@@ -60,14 +64,14 @@ export class SourceFolder {
 		return new JsonObject(file, value);
 	}
 
-	/** A small text, such as a chat template; undefined where there is no such file. Throws as `json`. */
+	/** Reads a small text, such as a chat template; undefined where there is no such file. @throws as `json` does. */
 	async text(name: string): Promise<string | undefined> {
 		return (await this.#read(name, MOST_TEMPLATE_BYTES))?.toString('utf8');
 	}
 
 	/**
-	 * Opens a file of weights, which may be a link to wherever there is room for it.
-	 * @throws where there is none, or it is no regular file.
+	 * Opens a file of weights. It may be a link to any place, since weights often lie where there is room for them.
+	 * @throws where there is no such file, or no regular one.
 	 */
 	async weights(name: string): Promise<FileHandle> {
 		const file = path.join(this.path, name);
@@ -86,14 +90,14 @@ export class SourceFolder {
 		}
 	}
 
-	/** The names of all safetensors files. */
+	/** The names of all safetensors files in the folder. */
 	async weightFiles(): Promise<string[]> {
 		const names = (await readdir(this.path)).filter((name) => name.endsWith('.safetensors')).sort();
 		this.#note(LISTING, JSON.stringify(names));
 		return names;
 	}
 
-	/** Looks again at what a record names, and enters it in this folder's record. */
+	/** Reads again what a name in a record stands for, and enters it in this folder's record. */
 	async look(name: string): Promise<void> {
 		if (name === LISTING) await this.weightFiles();
 		else if (name.endsWith('.safetensors')) await (await this.weights(name)).close();
@@ -122,13 +126,13 @@ export class SourceFolder {
 	}
 }
 
-/** Pieces of a file of weights that are looked at, evenly spaced from its beginning to its end, and bytes of each. */
+/** How many pieces of a weight file go into its digest. They lie evenly from the file's beginning to its end. */
 const PIECES = 4;
 const PIECE_BYTES = 2 ** 18;
 
 /**
- * A digest of a part of a file, of all of it where it is small. To read gigabytes at each look would take minutes; other weights of
- * the same size and time differ all over.
+ * A digest of some pieces of a file; of all of it, where the file is small. Reading gigabytes at each check would take
+ * minutes. Other weights of the same size and time differ everywhere, so some pieces are enough.
  */
 async function sampleDigest(handle: FileHandle, size: number): Promise<string> {
 	const hash = createHash('sha256');
@@ -142,16 +146,16 @@ async function sampleDigest(handle: FileHandle, size: number): Promise<string> {
 	return hash.digest('hex');
 }
 
-/** Names in a record of the folder of the model that a draft head is for. */
+/** In the record: precedes the names of files in the folder of a draft head's target model. */
 const TARGET = 'target/';
-/** The file of that model, where it is one file. */
+/** In the record: the target model, where it is one file. */
 const TARGET_FILE = 'target';
 
 /** Everything that one conversion reads. */
 export class Sources {
 	readonly record: SourceRecord = new Map();
 	readonly folder: SourceFolder;
-	/** Of a draft head's model, as a folder. */
+	/** The folder of a draft head's target model, where that is a folder. */
 	readonly target: SourceFolder | undefined;
 	readonly #targetPath: string | undefined;
 
@@ -161,18 +165,18 @@ export class Sources {
 		this.target = targetPath === undefined ? undefined : new SourceFolder(targetPath, this.record, TARGET);
 	}
 
-	/** Enters a draft head's model that is one file. */
+	/** Enters the target model in the record, where it is one file. */
 	async noteTargetFile(): Promise<void> {
 		const stats = await stat(this.#targetPath!).catch(() => undefined);
 		this.record.set(TARGET_FILE, stats ? `${stats.size} bytes of ${stats.mtimeMs}` : ABSENT);
 	}
 
-	/** The names in the record: with them the same digest can be made again, without a plan. */
+	/** The names in the record. `lookAgain` makes the same record from them, without planning a conversion. */
 	get names(): string[] {
 		return [...this.record.keys()].sort();
 	}
 
-	/** Whether this file is one that was read: to write over it would lose it. */
+	/** Whether the conversion has read this file. Writing over such a file would lose it. */
 	async includes({ dev, ino }: { dev: number; ino: number }): Promise<boolean> {
 		for (const name of this.names) {
 			const [folder, own] = name.startsWith(TARGET)
@@ -186,7 +190,7 @@ export class Sources {
 		return false;
 	}
 
-	/** A digest of what was read and of `choices`. */
+	/** A digest of the record and of `choices`. */
 	digest(choices: unknown): string {
 		const read = this.names.map((name) => [name, this.record.get(name)]);
 		return createHash('sha256')
@@ -196,9 +200,10 @@ export class Sources {
 }
 
 /**
- * Looks at the files that a conversion has read as they are now.
- * @param names as `Sources.names` gave them; they come from a file, and lead nowhere but to the folders.
- * @throws where one of them can no longer be read.
+ * Makes the record of an earlier conversion again, from the files as they are now.
+ * @param names what `Sources.names` gave then. They come from a file, so they are checked: they cannot lead out of the
+ * folders.
+ * @throws where one of the files can no longer be read.
  */
 export async function lookAgain(
 	folder: string,

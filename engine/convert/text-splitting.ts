@@ -1,10 +1,14 @@
-// How tokenizer.json prepares text for merging, as the name that llama.cpp has for it. A tokenizer is a chain of steps with options;
-// the chains known here are those that cut text exactly as a pre-tokenizer of Hearth does (compared with Hugging Face's tokenizers
-// 0.23). Any other step or option is an error that names it: it would give other tokens without a word.
+// The pre-tokenizer's name in llama.cpp for what tokenizer.json does with text before merging. A tokenizer is a chain
+// of steps with options. The chains known here cut text exactly as one of Hearth's pre-tokenizers does, which was
+// compared with version 0.23 of Hugging Face's tokenizers. Any other step or option is an error that names it, since it
+// would silently give other tokens.
 import type { JsonObject } from './json';
 import { shown } from './safetensors';
 
-/** llama.cpp's names of pre-tokenizers by the pattern that tokenizer.json splits with, spaces and all. */
+/**
+ * llama.cpp's name of the pre-tokenizer for each pattern that tokenizer.json may split by. The patterns must match to
+ * the character.
+ */
 const PATTERNS: Record<string, string> = {
 	[[
 		String.raw`[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?`,
@@ -32,12 +36,12 @@ function gptPattern(numbers: string): string {
 	].join('|');
 }
 
-/** Chains of steps that this can be, by what each step was understood as. */
+/** llama.cpp's name of the pre-tokenizer for each known chain of steps without a pattern. */
 const CHAINS: Record<string, string> = { 'bytes and words': 'gpt-2', 'digits, bytes and words': 'smollm' };
 
 /**
- * llama.cpp's name for how text is cut before merging.
- * @throws naming the step or option that no such name stands for.
+ * llama.cpp's name of the pre-tokenizer that cuts text as this tokenizer does.
+ * @throws naming the step or option for which there is none.
  */
 export function preTokenizerName(tokenizer: JsonObject): string {
 	checkDecoder(tokenizer);
@@ -63,7 +67,7 @@ export function preTokenizerName(tokenizer: JsonObject): string {
 	throw new Error(`${tokenizer.file}: pre-tokenizers in this order are not supported: ${types.join(', ')}`);
 }
 
-/** What each kind of step does: a split by a pattern is that pattern. */
+/** Describes each type of step in words of `CHAINS`. A split is described by its pattern. */
 const STEPS: Record<string, (step: JsonObject) => string> = {
 	Split(step) {
 		onlyKeys(step, 'pattern', 'behavior', 'invert');
@@ -76,7 +80,7 @@ const STEPS: Record<string, (step: JsonObject) => string> = {
 			throw new Error(`${file}: text is split by an unknown pattern, ${shown(regex)}`);
 		const behavior = step.string('behavior', 'Isolated');
 		const invert = step.boolean('invert', false);
-		// The known patterns match all text, so dropping what lies between their matches drops nothing.
+		// The known patterns match all of a text. So removing what lies between the matches removes nothing.
 		const same = behavior === 'Isolated' ? !invert : behavior === 'Removed' && invert;
 		if (same) return regex;
 		throw new Error(
@@ -89,7 +93,7 @@ const STEPS: Record<string, (step: JsonObject) => string> = {
 		throw new Error(`${step.file}: Digits without individual_digits is not supported`);
 	},
 	ByteLevel(step) {
-		// trim_offsets is about where tokens lie in the text, not which they are.
+		// The option trim_offsets changes where tokens lie in the text, and not which tokens there are.
 		onlyKeys(step, 'add_prefix_space', 'trim_offsets', 'use_regex');
 		step.boolean('trim_offsets', true);
 		if (step.boolean('add_prefix_space', false)) {
@@ -99,10 +103,10 @@ const STEPS: Record<string, (step: JsonObject) => string> = {
 	},
 };
 
-/** Whether it splits, too, by GPT-2's pattern. Files from before there was a choice do. */
+/** Whether a ByteLevel step also splits by GPT-2's pattern. Older files lack the option, and their step does. */
 const usesRegex = (step: JsonObject) => step.boolean('use_regex', true);
 
-/** Whether text is brought into the form NFC first. @throws naming a normalizer that does anything else. */
+/** Whether text is first normalised to NFC. @throws naming a normalizer that does anything else. */
 export function normalizesToNfc(tokenizer: JsonObject): boolean {
 	const normalizers = steps(tokenizer.optionalObject('normalizer'), 'normalizers');
 	for (const step of normalizers) {
@@ -113,7 +117,7 @@ export function normalizesToNfc(tokenizer: JsonObject): boolean {
 	return normalizers.length > 0;
 }
 
-/** Tokens are bytes in their alphabet, and nothing else happens on the way back to text. */
+/** @throws where decoding does more than to turn tokens' characters back into bytes. */
 function checkDecoder(tokenizer: JsonObject): void {
 	for (const step of steps(tokenizer.optionalObject('decoder'), 'decoders')) {
 		const type = step.string('type');
@@ -122,13 +126,13 @@ function checkDecoder(tokenizer: JsonObject): void {
 	}
 }
 
-/** Throws naming an option of a step that is not known, and asks for something. */
+/** @throws naming an option of the step that is not among `known` and asks for something. */
 export function onlyKeys(step: JsonObject, ...known: string[]): void {
 	const other = step.keys().find((key) => key !== 'type' && !known.includes(key) && !step.isNeutral(key));
 	if (other !== undefined) throw step.unsupported(other);
 }
 
-/** The steps of a part of tokenizer.json, alone or in sequences, those within sequences included. */
+/** The steps of a part of tokenizer.json, with the steps of its sequences in their order. */
 export function steps(outer: JsonObject | undefined, key: string): JsonObject[] {
 	if (!outer) return [];
 	if (outer.get('type') !== 'Sequence') return [outer];

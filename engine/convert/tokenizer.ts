@@ -1,4 +1,5 @@
-// tokenizer.json of a Hugging Face folder as a GGUF's `tokenizer.ggml.*`, by the keys and conventions of llama.cpp's converter.
+// Maps tokenizer.json of a Hugging Face folder to a GGUF's `tokenizer.ggml.*`, with the keys and conventions of
+// llama.cpp's converter.
 import type { MetadataValue, StringTable } from '../../native/index';
 import { StringTableBuilder, stringTable } from '../gguf/string-table';
 import type { GgufValue } from '../gguf/writer';
@@ -15,13 +16,16 @@ import { shown } from './safetensors';
 import { MOST_TEMPLATE_BYTES, type SourceFolder } from './source-folder';
 import { normalizesToNfc, onlyKeys, preTokenizerName, steps } from './text-splitting';
 
-/** Each is text in tokenizer_config.json, an id in config.json and generation_config.json. */
+/**
+ * Special tokens, with their names in a GGUF's keys. tokenizer_config.json names each as text; config.json and
+ * generation_config.json name it by its id.
+ */
 const SPECIAL_TOKENS = { bos: 'bos', eos: 'eos', pad: 'padding', unk: 'unknown' } as const;
 
-/** Bytes that UTF-8 never has. Some vocabularies go without tokens for them. */
+/** Whether valid UTF-8 never has the byte. Some vocabularies lack tokens for such bytes. */
 const isNeverUtf8 = (byte: number) => byte === 0xc0 || byte === 0xc1 || byte >= 0xf5;
 
-/** A vocabulary by text and by id. */
+/** A vocabulary, by text and by id. */
 interface SourceVocabulary {
 	ids: Map<string, number>;
 	texts: (string | undefined)[];
@@ -30,8 +34,8 @@ interface SourceVocabulary {
 
 /**
  * Adds the tokenizer of a folder to `metadata`.
- * @param config the model's config.json, which has ids that the tokenizer's own files may lack.
- * @throws an error of one line naming the file and what in it cannot be mapped.
+ * @param config the model's config.json. It may have ids that the tokenizer's own files lack.
+ * @throws an error of one line naming the file, and what in it cannot be mapped.
  */
 export async function addTokenizer(
 	metadata: Map<string, GgufValue>,
@@ -53,7 +57,7 @@ export async function addTokenizer(
 	checkModel(tokenizer, model);
 	if (normalizesToNfc(tokenizer)) metadata.set(NORMALIZER_KEY, { type: 'string', value: 'NFC' });
 	const pre = preTokenizerName(tokenizer);
-	// transformers' class for GPT-2 takes this from here.
+	// transformers' class for GPT-2 takes this option from tokenizer_config.json, and not from tokenizer.json.
 	if (own?.get('add_prefix_space') === true && tokenizer.optionalObject('pre_tokenizer')?.get('type') === 'ByteLevel') {
 		throw own.unsupported('add_prefix_space');
 	}
@@ -83,7 +87,7 @@ export async function addTokenizer(
 		const listed = [config, generation].flatMap((file) => tokenIds(file, `${kind}_token_id`, kind === 'eos'));
 		const id = named ?? listed[0];
 		if (id === undefined) {
-			// A padding that the vocabulary lacks is of no use here, an end would be missed.
+			// A missing padding token does no harm here. A missing end token would.
 			if (text === undefined || kind === 'pad' || kind === 'unk') continue;
 			throw new Error(`${source.path}: ${kind}_token is ${shown(text)}, which is not in the vocabulary`);
 		}
@@ -103,7 +107,7 @@ export async function addTokenizer(
 		const adds = own?.has(`add_${kind}_token`)
 			? own.boolean(`add_${kind}_token`, false)
 			: around[key] !== undefined || (kind === 'bos' && addsBosByClass(own));
-		// The names of some pre-tokenizers imply one, so the file always says it.
+		// Some pre-tokenizers' names imply a token at the beginning, so the file always says whether there is one.
 		metadata.set(`tokenizer.ggml.add_${kind}_token`, { type: 'bool', value: adds });
 		if (!adds) continue;
 		const id = around[key] ?? (metadata.get(`tokenizer.ggml.${kind}_token_id`)?.value as number | undefined);
@@ -114,7 +118,7 @@ export async function addTokenizer(
 	checkWholeTokens(metadata, model, pre);
 }
 
-/** @throws where the model is no byte-level BPE, or has an option that changes its tokens. */
+/** @throws where the model is not a byte-level BPE, or has an option that changes its tokens. */
 function checkModel(tokenizer: JsonObject, model: JsonObject): void {
 	const kind = model.string('type', 'BPE');
 	if (kind !== 'BPE') {
@@ -123,11 +127,11 @@ function checkModel(tokenizer: JsonObject, model: JsonObject): void {
 	if (model.boolean('byte_fallback', false)) {
 		throw new Error(`${tokenizer.file} is a SentencePiece tokenizer, which is not supported; byte-level BPE is`);
 	}
-	// Unknown tokens are looked at with the vocabulary; without any there is nothing to fuse.
+	// `checkUnknown` checks unk_token. fuse_unk changes nothing where no text becomes the unknown token.
 	onlyKeys(model, 'vocab', 'merges', 'unk_token', 'fuse_unk', 'byte_fallback', 'ignore_merges');
 }
 
-/** @throws where text may have a byte for which the tokenizer has only its token for the unknown. */
+/** @throws where some byte has no token and would become the unknown token. */
 function checkUnknown(model: JsonObject, ids: ReadonlyMap<string, number>): void {
 	if (model.isNeutral('unk_token')) return;
 	for (const [byte, codePoint] of byteToCodePoint.entries()) {
@@ -138,7 +142,10 @@ function checkUnknown(model: JsonObject, ids: ReadonlyMap<string, number>): void
 	}
 }
 
-/** @throws where pieces that are tokens are taken whole, or are not, unlike the pre-tokenizer's name has it, and that shows. */
+/**
+ * @throws where the tokenizer and llama.cpp's pre-tokenizer of that name disagree on whether pieces that are tokens
+ * skip the merges, and a token shows the difference.
+ */
 function checkWholeTokens(metadata: ReadonlyMap<string, GgufValue>, model: JsonObject, pre: string): void {
 	const values = [...metadata].map(([key, { value }]) => [key, value] as const);
 	const header = { version: 3, fileBytes: 0, metadata: new Map<string, MetadataValue>(values), tensors: [] };
@@ -153,7 +160,7 @@ function checkWholeTokens(metadata: ReadonlyMap<string, GgufValue>, model: JsonO
 	);
 }
 
-/** Runs a check of tables that were made from `file`, whose name its errors lack. */
+/** Runs a check of tables that were made from `file`, and adds the file's name to its errors. */
 function named<T>(file: string, check: () => T): T {
 	try {
 		return check();
@@ -171,7 +178,7 @@ function readVocabulary(tokenizer: JsonObject, model: JsonObject, size: number):
 	return vocabulary;
 }
 
-/** @throws where the id is none, or belongs to another text, or the text has another id. */
+/** @throws where the id is not one of the vocabulary, or the id or the text is already taken. */
 function enter({ ids, texts, types }: SourceVocabulary, file: string, text: string, id: unknown, type: number): void {
 	if (typeof id !== 'number' || !Number.isInteger(id) || id < 0 || id >= texts.length) {
 		throw new Error(
@@ -189,18 +196,20 @@ function enter({ ids, texts, types }: SourceVocabulary, file: string, text: stri
 	ids.set(text, id);
 }
 
-/** Enters tokens that text is cut at before anything else. */
+/** Enters the added tokens. Text is cut at them before anything else. */
 function addTokensOf(vocabulary: SourceVocabulary, entries: readonly JsonObject[]): void {
 	for (const entry of entries) {
 		const content = entry.string('content');
 		if (content === '') throw new Error(`${entry.file}: an added token is empty`);
-		// White space beside a token that takes it in, or a token that is one only as a word of its own, is not done here.
+		// Hearth cannot do what these flags ask for: a token that takes in the white space beside it, or one that has to be
+		// a whole word.
 		for (const flag of ['lstrip', 'rstrip', 'single_word']) {
 			if (entry.boolean(flag, false)) {
 				throw new Error(`${entry.file}: the added token ${shown(content)} has ${flag}, which is not supported`);
 			}
 		}
-		// Looked for in text as it was, where a token that only normalised text has would never be found.
+		// Hearth looks for added tokens in text before it is normalised. It would never find a token that exists only in
+		// normalised text.
 		if (entry.boolean('normalized', false) && content.normalize('NFC') !== content) {
 			throw new Error(`${entry.file}: the added token ${shown(content)} is no NFC text, but is looked for in it`);
 		}
@@ -209,7 +218,7 @@ function addTokensOf(vocabulary: SourceVocabulary, entries: readonly JsonObject[
 	}
 }
 
-/** tokenizer_config.json has them again by id, and transformers takes what it finds there. */
+/** The added tokens of tokenizer_config.json, where they are listed by id. transformers uses them, too. */
 function decoderEntries(own: JsonObject): JsonObject[] {
 	const decoder = own.object('added_tokens_decoder');
 	return decoder.keys().map((key) => {
@@ -218,7 +227,7 @@ function decoderEntries(own: JsonObject): JsonObject[] {
 	});
 }
 
-/** Older folders name added tokens once more in a file of their own. @throws where that contradicts. */
+/** Older folders list added tokens in added_tokens.json, too. @throws where that file contradicts tokenizer.json. */
 function checkAddedTokens({ ids }: SourceVocabulary, added: JsonObject | undefined): void {
 	for (const text of added?.keys() ?? []) {
 		if (ids.get(text) === added!.get(text)) continue;
@@ -227,7 +236,7 @@ function checkAddedTokens({ ids }: SourceVocabulary, added: JsonObject | undefin
 	}
 }
 
-/** Added tokens that are control tokens whatever their entry says (llama.cpp's `does_token_look_special`). */
+/** Whether an added token is a control token whatever its entry says (llama.cpp's `does_token_look_special`). */
 function looksSpecial(text: string): boolean {
 	return /^(<\|.*\|>|<｜.*｜>|<pad>|<mask>|<unused\d+>)$/s.test(text);
 }
@@ -235,7 +244,7 @@ function looksSpecial(text: string): boolean {
 function readMerges(model: JsonObject): StringTable {
 	const merges = new StringTableBuilder();
 	const seen = new Set<string>();
-	// A space inside a part, in the byte-level alphabet.
+	// In the byte-level alphabet Ġ stands for the space.
 	const part = (text: string) => text.replaceAll(' ', 'Ġ');
 	for (const [line, merge] of model.array('merges').entries()) {
 		const [left, right] = Array.isArray(merge) && merge.length === 2 ? (merge as unknown[]) : [];
@@ -243,7 +252,7 @@ function readMerges(model: JsonObject): StringTable {
 		if (typeof merge === 'string') text = merge;
 		else if (typeof left === 'string' && typeof right === 'string') text = `${part(left)} ${part(right)}`;
 		else throw new Error(`${model.file}: model.merges[${line}] is neither "left right" nor a pair`);
-		// Which of the two counts differs between readers.
+		// Readers differ in which of two equal merges counts.
 		if (seen.has(text)) throw new Error(`${model.file}: model.merges[${line}], ${shown(text)}, is there twice`);
 		seen.add(text);
 		merges.add(text);
@@ -251,7 +260,10 @@ function readMerges(model: JsonObject): StringTable {
 	return merges.build();
 }
 
-/** Ids of a config: one, or a list where there may be `several`; −1 stands for none. @throws where it is anything else. */
+/**
+ * The token ids of a config's key: one, or where `several` may be given, a list. −1 stands for no token. @throws for
+ * other values.
+ */
 function tokenIds(config: JsonObject | undefined, key: string, several: boolean): number[] {
 	if (!config?.has(key)) return [];
 	const value = config.get(key);
@@ -263,8 +275,9 @@ function tokenIds(config: JsonObject | undefined, key: string, several: boolean)
 }
 
 /**
- * Tokens that end a text beside the first one: a GGUF has two more keys for such. What ends a text by its name needs none.
- * @throws where there are more.
+ * Adds tokens that end a text beside the first such token. A GGUF has two more keys for such tokens. A token that is
+ * recognised as an end by its name needs no key.
+ * @throws where more than two tokens need one.
  */
 function addOtherEnds(
 	{ ids, texts, types }: SourceVocabulary,
@@ -287,12 +300,15 @@ function addOtherEnds(
 	if (eom !== undefined) setId('eom', eom);
 }
 
-/** Tokens that the post-processor puts before and behind every text, as Llama 3's does. @throws where it does anything else. */
+/**
+ * The tokens that the post-processor adds before and behind every text, as Llama 3's does. @throws where it does
+ * anything else.
+ */
 function readTemplate(tokenizer: JsonObject, ids: ReadonlyMap<string, number>): { first?: number; last?: number } {
 	const around: { first?: number; last?: number } = {};
 	for (const step of steps(tokenizer.optionalObject('post_processor'), 'processors')) {
 		const type = step.string('type');
-		// About where tokens lie in the text only.
+		// This step changes only where tokens lie in the text.
 		if (type === 'ByteLevel') continue;
 		if (type !== 'TemplateProcessing')
 			throw new Error(`${step.file}: the post-processor ${shown(type)} is not supported`);
@@ -320,7 +336,10 @@ function readTemplate(tokenizer: JsonObject, ids: ReadonlyMap<string, number>): 
 	return around;
 }
 
-/** transformers' class for Llama 2's tokenizers adds one unless it is told not to; some byte-level tokenizers name it, too. */
+/**
+ * Whether the tokenizer's class adds a token at the beginning. transformers' class for Llama 2 does so by default, and
+ * some byte-level tokenizers name that class.
+ */
 function addsBosByClass(own: JsonObject | undefined): boolean {
 	return (
 		/^LlamaTokenizer(Fast)?$/.test(String(own?.get('tokenizer_class'))) &&
