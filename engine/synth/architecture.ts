@@ -1,4 +1,4 @@
-// The architectures as a GGUF holds them: sizes, metadata and tensors, by llama.cpp's names.
+// The sizes, metadata and tensors of each architecture, as a GGUF holds them with llama.cpp's names.
 import { type MatrixType, type TensorType, tensorTypes } from '../gguf/tensor-types';
 import type { GgufTensor, GgufValue } from '../gguf/writer';
 import type { VocabularyTables } from './vocabulary';
@@ -8,7 +8,10 @@ type ArchitectureName = (typeof architectures)[number];
 
 export const ropeScalings = ['none', 'linear', 'yarn', 'llama3'] as const;
 
-/** Lengths in elements. Rotary embedding and the norm's epsilon are gpt-oss's own, or usual ones. */
+/**
+ * Sizes of a model. Lengths are in elements. The rotary embedding and the norm's epsilon are not among them: they are
+ * constants here.
+ */
 export interface ModelShape {
 	architecture: ArchitectureName;
 	layers: number;
@@ -16,20 +19,20 @@ export interface ModelShape {
 	heads: number;
 	headsKv: number;
 	headLength: number;
-	/** Of gpt-oss and qwen3moe; the others have a dense feed-forward. */
+	/** Only gpt-oss and qwen3moe have experts; the others have a dense feed-forward. */
 	experts: number;
 	expertsUsed: number;
 	/** Width of one expert, or of the dense feed-forward. */
 	feedForward: number;
-	/** Of gpt-oss. */
+	/** Only gpt-oss has a sliding window. */
 	slidingWindow: number;
 	contextLength: number;
 	ropeScaling: (typeof ropeScalings)[number];
-	/** The embedding is the output matrix, too. Not in gpt-oss. */
+	/** The embedding matrix is the output matrix, too. gpt-oss cannot have this. */
 	tied: boolean;
-	/** Type of the attention's and the two embedding matrices. */
+	/** Type of the attention's matrices, the embedding matrix and the output matrix. */
 	attentionType: MatrixType;
-	/** Type of the feed-forward's matrices, the experts' or the dense ones. */
+	/** Type of the feed-forward's matrices, those of the experts or the dense ones. */
 	feedForwardType: MatrixType;
 }
 
@@ -52,13 +55,16 @@ export interface TensorPlan extends Pick<GgufTensor, 'name' | 'type' | 'shape'> 
 
 /** RoPE of gpt-oss (model card, `gpt_oss/torch/model.py`). */
 export const rope = { frequencyBase: 150_000, scalingFactor: 32, originalContextLength: 4096 };
-/** RoPE of the others: contexts as short as tests are. */
+/** RoPE of the other architectures. The original context is short, so that tests go beyond it. */
 const usualRope = { frequencyBase: 10_000, scalingFactor: 4, originalContextLength: 128 };
 export const rmsEpsilon = 1e-5;
 
 const hasExperts = ({ architecture }: ModelShape) => architecture === 'gpt-oss' || architecture === 'qwen3moe';
 
-/** What Llama 3 divides each pair's frequency by (transformers, `_compute_llama3_parameters`; factors 1 and 4). */
+/**
+ * The divisor of each pair's frequency in Llama 3's scaling (transformers, `_compute_llama3_parameters`; factors 1 and
+ * 4).
+ */
 export function llama3Divisors(headLength: number): Float32Array {
 	const { frequencyBase, scalingFactor, originalContextLength } = usualRope;
 	return Float32Array.from({ length: headLength / 2 }, (_, i) => {
@@ -72,7 +78,7 @@ export function llama3Divisors(headLength: number): Float32Array {
 const MAX_LAYERS = 512;
 const MAX_EXPERTS = 512;
 
-/** Throws, naming the flag, where no such model can be written or llama.cpp could not load it. */
+/** @throws naming the flag at fault where the shape is impossible or llama.cpp could not load the model. */
 export function checkShape(shape: ModelShape): void {
 	const whole = (flag: string, value: number, most = 2 ** 24) => {
 		if (!Number.isInteger(value) || value < 1 || value > most) {
@@ -113,7 +119,10 @@ export function checkShape(shape: ModelShape): void {
 	}
 }
 
-/** Every tensor; gpt-oss's in the order of the published file: 3 + 19 a layer (459 for gpt-oss-20b). */
+/**
+ * All tensors of a model. Those of gpt-oss are in the order of the published file: 3, and 19 a layer (459 for
+ * gpt-oss-20b).
+ */
 export function planTensors(shape: ModelShape, vocabularySize: number): TensorPlan[] {
 	const { embedding, feedForward, experts, attentionType, feedForwardType, architecture } = shape;
 	const gptOss = architecture === 'gpt-oss';
@@ -158,7 +167,10 @@ export function planTensors(shape: ModelShape, vocabularySize: number): TensorPl
 	return plans;
 }
 
-/** The metadata of the published file, but for its chat template (Hearth and the tests build Harmony themselves). */
+/**
+ * The metadata of a model. gpt-oss's is that of the published file without the chat template, since Hearth and the
+ * tests build Harmony themselves.
+ */
 export function metadataOf(shape: ModelShape, vocabulary: VocabularyTables, name: string): Map<string, GgufValue> {
 	const metadata = new Map<string, GgufValue>();
 	const string = (key: string, value: string) => metadata.set(key, { type: 'string', value });

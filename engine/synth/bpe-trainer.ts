@@ -1,14 +1,17 @@
-// Trains a byte-pair vocabulary on a text of some kilobytes (Sennrich et al. 2016, byte-level as in GPT-2).
+// Trains a byte-level BPE vocabulary, as GPT-2 has it, on a text of some kilobytes (Sennrich et al. 2016).
 import { o200kPattern } from '../tokenizer/o200k-scanner';
 
 interface TrainedMerges {
-	/** Bytes by token id: the 256 single bytes, then one token a merge. */
+	/** The bytes of each token by id: first the 256 single bytes, then one token for each merge. */
 	tokens: Uint8Array[];
-	/** The pair of ids that makes token 256 + i. */
+	/** Token 256 + i joins the pair of ids at i. */
 	merges: [left: number, right: number][];
 }
 
-/** Up to `count` merges, always the most frequent pair (of equals the one of lowest ids); fewer where no pair occurs twice. */
+/**
+ * Trains up to `count` merges, and fewer where no pair occurs twice. Each merge joins the most frequent pair; of
+ * equally frequent ones, that of the lowest ids.
+ */
 export function trainMerges(corpus: string, count: number): TrainedMerges {
 	const frequencies = new Map<string, number>();
 	for (const [piece] of corpus.matchAll(o200kPattern)) frequencies.set(piece, (frequencies.get(piece) ?? 0) + 1);
@@ -40,7 +43,7 @@ export function trainMerges(corpus: string, count: number): TrainedMerges {
 		const left = Math.floor(best / 2 ** 24);
 		const right = best % 2 ** 24;
 		const merged = Uint8Array.of(...tokens[left]!, ...tokens[right]!);
-		// Two pairs may spell the same bytes; a vocabulary holds them once.
+		// Two pairs may spell the same bytes, but a vocabulary holds a token's bytes only once.
 		if (seen.has(merged.join())) {
 			banned.add(best);
 			continue;

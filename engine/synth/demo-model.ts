@@ -1,9 +1,10 @@
-// The demo model: a gpt-oss of four megabytes that knows the demo text by heart, computed instead of trained.
+// The demo model: a gpt-oss of four megabytes that knows the demo text by heart. Its weights are computed, not trained.
 //
-// Its one layer's attention copies the preceding tokens: queries and keys come from their biases alone, turned against each
-// other so that, after RoPE, head h sees the token h + 1 places back and nothing else. Values and the attention's output are random
-// projections, so the residual stream holds the last tokens, each in directions of its own, the far ones faintly. The experts are
-// zero. What remains is linear, from the last tokens to the next one: the output matrix is fitted to the demo text.
+// The attention of its one layer copies the preceding tokens. Queries and keys come from their biases alone. The biases
+// are turned against each other, so that after RoPE, head h sees the token h + 1 places back and nothing else. Values
+// and the attention's output are random projections. So the residual stream holds the last tokens: each has directions
+// of its own, and the farther back a token is, the fainter it is. The experts are zero. What remains is linear, from
+// the last tokens to the next one: the output matrix is fitted to the demo text.
 import type { OutputTarget } from '../files/output-file';
 import { type GgufTensor, tensorBytes, type WriteOptions, writeGguf } from '../gguf/writer';
 import { Tokenizer } from '../tokenizer/tokenizer';
@@ -33,16 +34,22 @@ export const demoShape: ModelShape = {
 	feedForwardType: 'MXFP4',
 };
 
-/** Merges of its vocabulary at most; the text has some 500 pairs that occur twice. */
+/** The most merges of the demo model's vocabulary. About 500 pairs occur twice in the demo text. */
 const MERGES = 1000;
-/** How much fainter each token is than the one after it. */
+/** How strong each token is in the residual stream, relative to the token after it. */
 const FADE = 0.8;
-/** Length of each query and key pair that RoPE turns: one place off costs 0.9·SHARPNESS²·1.81/8 = 14.7 in the exponent. */
+/**
+ * Length of each pair of a query or key that RoPE turns. A token that is one place off loses 0.9·SHARPNESS²·1.81/8 =
+ * 14.7 in the exponent.
+ */
 const SHARPNESS = 8.5;
-/** Turns the fitted scores, in which the right token leads by 1, into logits that leave no doubt even at temperature 1. */
+/**
+ * The factor that turns fitted scores into logits. The right token leads by 1 in the scores; in the logits its lead is
+ * enough at temperature 1.
+ */
 const LOGIT_SCALE = 16;
 
-/** Writes the demo model to `file`; takes some seconds. Errors as `writeGguf`'s. */
+/** Writes the demo model to `file`, which takes some seconds. @throws as `writeGguf` does. */
 export async function writeDemoModel(
 	file: string | OutputTarget,
 	name: string,
@@ -59,7 +66,7 @@ export async function writeDemoModel(
 	return { fileBytes, plans, vocabularySize };
 }
 
-/** Values by tensor name, such as F16 holds them; tensors that are not in it are zero. */
+/** The values of tensors by name, exact in F16. A tensor without values is zero. */
 async function fitWeights(
 	tokenizer: Tokenizer,
 	seed: number,
@@ -74,7 +81,7 @@ async function fitWeights(
 	};
 	const tokens = signs(vocabularySize * embedding, 1);
 	const value = signs(headsKv * headLength * embedding, 1 / Math.sqrt(embedding));
-	// [embedding][heads · headLength]: each head's columns fainter than the last one's.
+	// [embedding][heads · headLength]. The columns of each head are fainter than those of the head before.
 	const output = new Float32Array(embedding * heads * headLength);
 	for (let head = 0; head < heads; head++) {
 		const columns = signs(embedding * headLength, FADE ** head / Math.sqrt(headLength));
@@ -111,12 +118,12 @@ async function fitWeights(
 		['blk.0.attn_k.bias', key],
 		['blk.0.attn_v.weight', value],
 		['blk.0.attn_output.weight', output],
-		// The sink shall take nothing.
+		// Nothing of the attention shall go to the sink.
 		['blk.0.attn_sinks.weight', new Float32Array(heads).fill(-1000)],
 	]);
 }
 
-/** [heads][vocabulary][embedding] what head h adds to the residual stream when it sees a token. */
+/** Computes [heads][vocabulary][embedding]: what head h adds to the residual stream when it sees a token. */
 function headContributions(
 	tokens: Float32Array,
 	value: Float32Array,
@@ -150,8 +157,8 @@ function headContributions(
 }
 
 /**
- * Biases of queries and keys such that q·k depends on the distance alone and peaks at h + 1 places back for head h: keys point
- * along the first axis of each rotated pair, queries are turned back by h + 1 places.
+ * Biases of queries and keys for which q·k depends on the distance alone, and is largest h + 1 places back for head h.
+ * Keys point along the first axis of each rotated pair. Queries are turned back by h + 1 places.
  */
 function positionBiases(): { query: Float32Array; key: Float32Array } {
 	const { heads, headsKv, headLength } = demoShape;
@@ -170,7 +177,10 @@ function positionBiases(): { query: Float32Array; key: Float32Array } {
 	return { query, key };
 }
 
-/** Angle a place of RoPE pair i under YaRN (Peng et al. 2023, as in openai/gpt-oss `gpt_oss/torch/model.py`). */
+/**
+ * The angle by which YaRN turns a RoPE pair for each place (Peng et al. 2023, as in openai/gpt-oss
+ * `gpt_oss/torch/model.py`).
+ */
 function yarnFrequency(pair: number, headLength: number): number {
 	const { frequencyBase, scalingFactor, originalContextLength } = rope;
 	const [betaSlow, betaFast] = [1, 32];
@@ -191,13 +201,13 @@ function normalize(x: Float32Array): void {
 }
 
 function encodeTensor(plan: Pick<GgufTensor, 'name' | 'type' | 'shape'>, values: Float32Array | undefined): Uint8Array {
-	// Zero in every type, MXFP4 too: a nibble of 0 is 0 whatever the exponent.
+	// All bytes 0 are the number 0 in every type. In MXFP4 a nibble of 0 is 0 whatever the exponent.
 	if (!values) return new Uint8Array(tensorBytes(plan));
 	if (plan.type === 'F16') return new Uint8Array(Uint16Array.from(values, toHalf).buffer);
 	return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
 }
 
-/** An endless supply of ±1. */
+/** Makes a function that returns +1 or −1 at random. */
 function randomSigns(seed: number): () => number {
 	const words = new Uint32Array(1 << 14);
 	let at = 32 * words.length;

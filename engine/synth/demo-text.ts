@@ -1,5 +1,5 @@
-// What the demo model knows by heart, and all it knows: a few functions and a few conversations. The small vocabulary's merges
-// are trained on the same text.
+// All that the demo model knows: a few functions and a few conversations. The merges of the small vocabulary are
+// trained on the same text.
 
 export const demoCode: readonly string[] = [
 	`// Adds two numbers.
@@ -93,9 +93,9 @@ if __name__ == "__main__":
 ];
 
 interface DemoChat {
-	/** None: the answer to whatever is asked. */
+	/** An empty list: this is the answer to all other questions. */
 	questions: readonly string[];
-	/** Each begins and ends in a way of its own: that is how the model finds its way from question to answer. */
+	/** Each begins and ends in its own way. So it leads the model from the question to the answer. */
 	reasoning: string;
 	answer: string;
 }
@@ -156,10 +156,10 @@ export const demoChats: readonly DemoChat[] = [
 	},
 ];
 
-/** Words of message headers, which should be one token each as they are in o200k. */
+/** The words of message headers. Each should become one token, as it is in o200k. */
 const headerWords = 'system developer user assistant analysis commentary final ';
 
-/** All of it in one string. */
+/** The whole demo text in one string. */
 export const demoCorpus: string = [
 	headerWords.repeat(4).split(' ').join('\n'),
 	...demoCode,

@@ -1,25 +1,26 @@
-// What the demo model learns: after which tokens which one follows. A window is as many tokens as its attention reaches back.
+// The windows that the demo model learns: which token follows which. A window has as many tokens as the model's
+// attention reaches back.
 import { Harmony, type Prompt, type Turn } from '../families/harmony/harmony';
 import type { Tokenizer } from '../tokenizer/tokenizer';
 import { demoChats, demoCode } from './demo-text';
 import { fillRandom } from './random';
 
 interface TrainingWindow {
-	/** The last token first. */
+	/** The tokens of the window. The last one comes first. */
 	tokens: number[];
 	/** The token that follows. */
 	next: number;
 }
 
-/** Questions of random tokens that teach the answer to whatever is asked. */
+/** How many questions of random tokens teach the answer to all other questions. */
 const RANDOM_QUESTIONS = 40;
 
-/** Windows that differ only farther back than this, and not in what decides, count as one. */
+/** Windows that agree in this many last tokens, and in those that decide, count as one. */
 const NEAR = 9;
 
 /**
- * All windows of `length` tokens in the demo text that have but one successor. Each comes again with random tokens beyond
- * those that decide: what else is in the file or the conversation should not matter.
+ * All windows of `length` tokens in the demo text that only one token follows. Each window comes again with random
+ * tokens in the places that do not decide, so that the rest of a file or conversation does not matter to the model.
  */
 export function trainingWindows(tokenizer: Tokenizer, length: number, seed: number): TrainingWindow[] {
 	const random = randomBelow(seed);
@@ -49,7 +50,7 @@ export function trainingWindows(tokenizer: Tokenizer, length: number, seed: numb
 		const key = `${tokens.slice(0, Math.max(kept, NEAR))} ${next}`;
 		if (result.has(key)) continue;
 		result.set(key, { tokens, next });
-		// What hangs on a token farther back has more in between to tell apart.
+		// A window that a token farther back decides holds more tokens that must not matter.
 		const variations = deciding > 4 ? 3 : 1;
 		for (let i = 0; i < variations; i++) {
 			const varied = tokens.map((token, at) => (at < kept ? token : random(tokenizer.vocabulary.size)));
@@ -104,7 +105,7 @@ function* sequences(
 	}
 }
 
-/** Random integers from 0 to `limit` − 1. */
+/** Makes a function that returns random integers from 0 to `limit` − 1. */
 function randomBelow(seed: number): (limit: number) => number {
 	const words = new Uint32Array(1 << 16);
 	fillRandom(words, seed, 'demo windows');

@@ -1,22 +1,24 @@
-// Fits a linear classifier to samples by the passive-aggressive rule for several classes (Crammer et al. 2006): wherever the right
-// class leads by less than a margin, the least change of the weights that mends it, until nothing is left to mend.
+// Fits a linear classifier to samples by the passive-aggressive rule for several classes (Crammer et al. 2006). Where
+// the right class does not lead by the margin, the rule makes the smallest change of the weights that lets it. This
+// goes on until every sample is right.
 import { setImmediate } from 'node:timers/promises';
 
 interface FitProblem {
 	/** [samples][width]. */
 	features: Float32Array;
 	width: number;
-	/** [samples] the right class of each. */
+	/** [samples]: the right class of each sample. */
 	classes: Int32Array;
 	classCount: number;
 }
 
-/** Passes over all samples at most. Separable samples need far fewer. */
+/** The most passes over all samples. Separable samples need far fewer. */
 const MAX_PASSES = 150;
 
 /**
- * @returns [classCount][width] weights with which each sample's right class leads all others by 1, as far as the samples can
- * be told apart. Classes that no sample has get the weight 0. Rejects with the signal's reason once it is aborted.
+ * @returns weights [classCount][width]. With them each sample's right class leads all others by 1, as far as the
+ * samples can be told apart. A class without samples gets the weight 0. Rejects with the signal's reason once the
+ * signal is aborted.
  */
 export async function fitLinear(
 	{ features, width, classes, classCount }: FitProblem,
@@ -28,8 +30,8 @@ export async function fitLinear(
 	for (const [column, class_] of present.entries()) columnOf[class_] = column;
 	const columns = present.length;
 
-	// A correction adds a multiple of one sample to two classes' weights. With all dot products between samples at hand that
-	// is two rows of additions to the scores, instead of scoring everything anew.
+	// A correction adds a multiple of one sample to the weights of two classes. All dot products between samples are at
+	// hand, so the scores change by two rows of additions and need not be computed again.
 	const products = await dotProducts(features, width, samples, signal);
 	const scores = Array.from({ length: columns }, () => new Float32Array(samples));
 	const weights = new Float32Array(classCount * width);
@@ -62,7 +64,7 @@ export async function fitLinear(
 	return weights;
 }
 
-/** [samples][samples] dot products of all pairs. */
+/** Computes [samples][samples], the dot products of all pairs. */
 async function dotProducts(
 	features: Float32Array,
 	width: number,
@@ -70,7 +72,7 @@ async function dotProducts(
 	signal: AbortSignal | undefined,
 ): Promise<Float32Array> {
 	const products = new Float32Array(samples * samples);
-	// In tiles that stay in the cache.
+	// The loops work in tiles, whose samples stay in the cache.
 	const TILE = 64;
 	for (let rowTile = 0; rowTile < samples; rowTile += TILE) {
 		await pause(signal);
@@ -95,7 +97,7 @@ async function dotProducts(
 	return products;
 }
 
-/** Lets events in, so that the work can be canceled. */
+/** Lets events be handled, so that the work can be cancelled. */
 async function pause(signal: AbortSignal | undefined): Promise<void> {
 	await setImmediate();
 	signal?.throwIfAborted();

@@ -1,4 +1,4 @@
-// Sizes of made models by name.
+// Named sizes of synthetic models.
 import type { ModelShape } from './architecture';
 import { demoShape } from './demo-model';
 
@@ -6,7 +6,7 @@ export type VocabularyName = 'o200k' | 'small';
 
 interface Preset {
 	summary: string;
-	/** `general.name` of the file. */
+	/** The file's `general.name`. */
 	name: string;
 	vocabulary: VocabularyName;
 	shape: ModelShape;

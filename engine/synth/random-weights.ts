@@ -1,34 +1,36 @@
-// Random weights with the statistics of a trained model: activations keep their size through the layers, the router decides
-// clearly, attention is neither flat nor a spike. Each chunk has its own stream, so no chunk depends on another.
+// Random weights with the statistics of a trained model: activations keep their size through the layers, the router
+// decides clearly, and attention is neither flat nor a spike. Each chunk has a random stream of its own, so no chunk
+// depends on another.
 import { type TensorTraits, type TensorType, tensorTypes } from '../gguf/tensor-types';
 import { type GgufTensor, tensorBytes } from '../gguf/writer';
 import { llama3Divisors, type TensorPlan, type TensorRole } from './architecture';
 import { toBfloat16, toHalf } from './floats';
 import { fillRandom, NORMAL_BITS, normalTable } from './random';
 
-/** Bytes made at a time at most. */
+/** The most bytes that are made at a time. */
 const CHUNK_BYTES = 17 * 2 ** 16;
 
-/** Root mean square of a random MXFP4 nibble's value at exponent 127, and of a random odd int8. */
+/** Root mean square of the values of random MXFP4 nibbles at exponent 127, and of random odd int8 numbers. */
 const MXFP4_RMS = 2.926;
 const INT8_RMS = 73.9;
 
 /**
- * Of types that are integers times an F16 scale, plus or minus a minimum: the root mean square of random integers (with a
- * minimum: of their distance from what it takes away), and the minimum over the scale.
+ * For types whose values are an integer times an F16 scale, some of them with a minimum that is added or taken away.
+ * `rms`: root mean square of such values with random integers, over the scale. `ratio`: the minimum, over the scale.
  */
 const integerTypes = {
 	Q4_0: { rms: 4.64 },
 	Q4_1: { rms: 4.61, ratio: -7.5 },
 	Q5_0: { rms: 9.25 },
 	Q5_1: { rms: 9.23, ratio: -15.5 },
-	// Their scales and minima have 6 random bits, and the scales of Q6_K 8.
+	// The parts of these types' blocks have scales of their own, which are random, too. They have 6 bits in Q4_K and
+	// Q5_K, as their minima do, and 8 bits in Q6_K.
 	Q4_K: { rms: 258, ratio: 7.5 },
 	Q5_K: { rms: 527, ratio: 15.5 },
 	Q6_K: { rms: 1366 },
 } satisfies Partial<Record<TensorType, { rms: number; ratio?: number }>>;
 
-/** A tensor of the plan, filled from the seed. */
+/** A tensor of the plan with random weights that the seed determines. */
 export function randomTensor(plan: TensorPlan, seed: number): GgufTensor {
 	if (plan.role === 'ropeDivisors') {
 		const divisors = new Uint8Array(llama3Divisors(2 * plan.shape[0]!).buffer);
@@ -70,7 +72,7 @@ function* randomChunks(
 ): Iterable<Uint8Array> {
 	const shape = shapeOf(type, mean, deviation);
 	const buffers = [new Uint32Array(CHUNK_BYTES / 4), new Uint32Array(CHUNK_BYTES / 4)];
-	// A whole number of blocks and of 32-bit words.
+	// The unit is a whole number of blocks and of 32-bit words.
 	const unit = 4 * tensorTypes[type].blockBytes;
 	const chunkBytes = CHUNK_BYTES - (CHUNK_BYTES % unit);
 	for (let start = 0, chunk = 0; start < bytes; start += chunkBytes, chunk++) {
@@ -81,7 +83,7 @@ function* randomChunks(
 	}
 }
 
-/** How a chunk of this type is filled from the random stream of a label. */
+/** Makes the function that fills a chunk of this type from the random stream of a label. */
 function shapeOf(type: TensorType, mean: number, deviation: number) {
 	const { blockBytes, scaleAt = 0, minimumAt }: TensorTraits = tensorTypes[type];
 	switch (type) {
@@ -97,7 +99,7 @@ function shapeOf(type: TensorType, mean: number, deviation: number) {
 			const scales = [0.75, 1, 1, 1.25].map((factor) => toHalf((factor * deviation) / INT8_RMS));
 			return (words: Uint32Array, seed: number, label: string) => {
 				fillRandom(words, seed, label);
-				// Odd values only: −128 is none that a quantiser makes.
+				// The lowest bit is set, so that all values are odd. Quantisers never make the even value −128.
 				for (let i = 0; i < words.length; i++) words[i]! |= 0x01010101;
 				const out = new Uint8Array(words.buffer, 0, 4 * words.length);
 				for (let at = 0; at < out.length; at += blockBytes) {
@@ -142,7 +144,7 @@ function shapeOf(type: TensorType, mean: number, deviation: number) {
 				for (let at = 0; at + blockBytes <= out.length; at += blockBytes) {
 					const bits = out[at + scaleAt]!;
 					const size = ([0.75, 1, 1, 1.25][bits & 3]! * deviation) / rms;
-					// Without a minimum the integers reach one further down than up: scales of either sign balance that.
+					// Without a minimum the integers reach one farther down than up. Scales of both signs balance that.
 					half(at + scaleAt, ratio === undefined && bits & 4 ? -size : size);
 					if (minimumAt !== undefined) half(at + minimumAt, size * ratio!);
 				}

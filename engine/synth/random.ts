@@ -1,10 +1,14 @@
-// Seeded random bytes and numbers, the same on every machine: integer arithmetic only, no function of the math library.
+// Random bytes and numbers from a seed, the same on every machine. They use no function of the math library, whose
+// results differ between machines.
 
-/** Fills `words` from a seed and a label (Marsaglia's xorshift128; the label, hashed, makes independent streams). */
+/**
+ * Fills `words` from a seed and a label (Marsaglia's xorshift128). The hash of the label makes the streams of labels
+ * independent.
+ */
 export function fillRandom(words: Uint32Array, seed: number, label: string): void {
 	let state = seed >>> 0;
 	const mix = (value: number) => {
-		// murmur3's finaliser over a running sum (as splitmix does in 64 bits).
+		// murmur3's finaliser over a running sum, as splitmix does it in 64 bits.
 		state = (state + 0x9e3779b9 + value) | 0;
 		let mixed = state ^ (state >>> 16);
 		mixed = Math.imul(mixed, 0x85ebca6b);
@@ -29,10 +33,13 @@ export function fillRandom(words: Uint32Array, seed: number, label: string): voi
 	}
 }
 
-/** Entries of `normalTable`: one is drawn by the high 11 bits of a random word. */
+/** `normalTable` has 2^NORMAL_BITS entries. The high bits of a random word choose one. */
 export const NORMAL_BITS = 11;
 
-/** 2^11 numbers spread like a normal distribution of mean 0 and variance 1: sums of 12 uniform numbers, each with its negative. */
+/**
+ * 2^11 numbers that are distributed normally, with mean 0 and variance 1. Each is a sum of 12 uniform numbers, and the
+ * table holds its negative, too.
+ */
 export const normalTable: Float64Array = (() => {
 	const size = 2 ** NORMAL_BITS;
 	const words = new Uint32Array(12 * (size / 2));

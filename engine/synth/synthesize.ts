@@ -1,5 +1,5 @@
-// Makes models of any architecture and size: the right tensors, metadata and vocabulary with random weights. They cost exactly the work of
-// a real model of that size and need no download; what they write makes no sense.
+// Makes models of any architecture and size: the right tensors, metadata and vocabulary, with random weights. They take
+// the same work as a real model of that size and need no download. The text that they write makes no sense.
 import { loadNative } from '../../native/index';
 import type { OutputTarget } from '../files/output-file';
 import { type WriteOptions, writeGguf } from '../gguf/writer';
@@ -11,13 +11,13 @@ import { randomTensor } from './random-weights';
 import { o200kVocabulary, trainedVocabulary } from './vocabulary';
 
 interface SynthesizeOptions extends WriteOptions {
-	/** Default: tiny. */
+	/** Default: `tiny`. */
 	preset?: PresetName;
 	/** The same seed gives the same bytes on every machine. Default: 0. */
 	seed?: number;
 	/** Default: the preset's. */
 	vocabulary?: VocabularyName;
-	/** Replaces single sizes of the preset. */
+	/** Sizes that replace those of the preset. */
 	shape?: Partial<ModelShape>;
 }
 
@@ -28,18 +28,18 @@ interface SynthesizeResult {
 	vocabularySize: number;
 }
 
-/** Merges of the small vocabulary. */
+/** The number of merges of the small vocabulary. */
 const SMALL_MERGES = 500;
 
-/** Whether a file is one that `synthesize` has made, by the name of the model in it. */
+/** Whether `synthesize` has made a file, by the name of the model in it. */
 export async function isSynthesized(file: string): Promise<boolean> {
 	const name = (await loadNative().readGguf(file)).metadata.get('general.name');
 	return name === presets.demo.name || (typeof name === 'string' && name.endsWith(' with random weights'));
 }
 
 /**
- * Writes a model to `file`, with the memory of a few chunks whatever its size.
- * @throws an error naming the flag at fault where no such model can be, or what went wrong with the file.
+ * Writes a model to `file`. Memory holds a few chunks of it, whatever its size.
+ * @throws an error naming the flag at fault where the sizes are impossible, or saying what went wrong with the file.
  */
 export async function synthesize(
 	file: string | OutputTarget,
@@ -69,7 +69,10 @@ export async function synthesize(
 	return { fileBytes, vocabularySize, ...countOf(plans) };
 }
 
-/** The sizes of a preset; for another architecture than its own, without what only gpt-oss has. */
+/**
+ * The sizes of a preset. For an architecture that is not the preset's, RoPE scaling and the type of the experts are
+ * replaced, since only gpt-oss has them.
+ */
 function baseOf(shape: ModelShape, architecture: ModelShape['architecture'] = shape.architecture): ModelShape {
 	return architecture === shape.architecture
 		? shape

@@ -1,4 +1,4 @@
-// Vocabularies for made models: o200k_harmony as gpt-oss has it, and a small one for small files.
+// Vocabularies of synthetic models: o200k_harmony, as gpt-oss has it, and a small one for small files.
 import type { GgufHeader, StringTable } from '../../native/index';
 import { StringTableBuilder } from '../gguf/string-table';
 import { encodeByteLevel } from '../tokenizer/byte-level';
@@ -7,11 +7,11 @@ import { TokenType } from '../tokenizer/token-type';
 import { trainMerges } from './bpe-trainer';
 
 export interface VocabularyTables {
-	/** Byte-level text; special tokens: their name. */
+	/** The text of each token in the byte-level alphabet. A special token has its name. */
 	tokens: StringTable;
-	/** [tokens] as llama.cpp numbers them. */
+	/** [tokens]: the type of each token by llama.cpp's numbers. */
 	tokenTypes: Int32Array;
-	/** "left right" in byte-level text. */
+	/** Each merge as "left right", in the byte-level alphabet. */
 	merges: StringTable;
 	bosId: number;
 	eosId: number;
@@ -20,7 +20,10 @@ export interface VocabularyTables {
 
 const textEncoder = new TextEncoder();
 
-/** The specials of o200k_harmony with an id of their own, from 199,998 on (openai/harmony `src/tiktoken_ext/public_encodings.rs`). */
+/**
+ * The special tokens that o200k_harmony lists, in the order of their ids from 199,998 on (openai/harmony
+ * `src/tiktoken_ext/public_encodings.rs`).
+ */
 const harmonySpecials = [
 	'<|startoftext|>',
 	'<|endoftext|>',
@@ -49,8 +52,9 @@ const harmonySpecials = [
 const O200K_TOKENS = 201_088;
 
 /**
- * The 201,088 tokens and 446,189 merges of gpt-oss. As in Hugging Face's conversion of tiktoken files
- * (transformers `TikTokenConverter`), the merges are, token by token in rank order, every split into two tokens.
+ * The 201,088 tokens and 446,189 merges of gpt-oss. The merges are every split of every token into two tokens, in the
+ * order of the tokens' ranks. Hugging Face's conversion of tiktoken files makes the same ones (transformers
+ * `TikTokenConverter`).
  */
 export async function o200kVocabulary(): Promise<VocabularyTables> {
 	const { o200kRanks } = await import('./o200k-ranks.js');
@@ -58,8 +62,9 @@ export async function o200kVocabulary(): Promise<VocabularyTables> {
 }
 
 /**
- * A vocabulary of tiktoken's kind: text tokens by rank, as text or as bytes where they are no UTF-8, then the specials.
- * @param size of the whole vocabulary; what is left over are tokens that are never used.
+ * A vocabulary in tiktoken's order: first the tokens of text by rank, then the special ones. A token of text is given
+ * as text, or as bytes where they are not UTF-8.
+ * @param size tokens of the whole vocabulary. The ids that are left over become tokens that are never used.
  */
 export function rankedVocabulary(
 	ranks: readonly (string | readonly number[])[],
@@ -71,8 +76,8 @@ export function rankedVocabulary(
 }
 
 /**
- * The 256 bytes, up to `mergeCount` merges trained on `corpus`, and the named specials of o200k_harmony behind them.
- * The special ids are not gpt-oss's: find them by name.
+ * A vocabulary of the 256 bytes, up to `mergeCount` merges trained on `corpus`, and the named special tokens of
+ * o200k_harmony. The special tokens have other ids than in gpt-oss, so look them up by name.
  */
 export function trainedVocabulary(corpus: string, mergeCount: number): VocabularyTables {
 	const { tokens, merges } = trainMerges(corpus, mergeCount);
@@ -80,7 +85,7 @@ export function trainedVocabulary(corpus: string, mergeCount: number): Vocabular
 	return vocabulary(tokens, merges, specials, tokens.length + specials.length);
 }
 
-/** The part of a GGUF header that a tokenizer is made from; `pre` names its pre-tokenizer. */
+/** The part of a GGUF header that a tokenizer needs. `pre` is the pre-tokenizer's name. */
 export function vocabularyHeader(vocabulary: VocabularyTables, pre = 'gpt-4o'): GgufHeader {
 	const metadata: GgufHeader['metadata'] = new Map();
 	metadata.set('tokenizer.ggml.model', 'gpt2');
@@ -110,7 +115,7 @@ function vocabulary(
 	tokenTypes.fill(TokenType.normal, 0, texts.length);
 	for (const name of specials) tokens.add(name);
 	tokenTypes.fill(TokenType.control, texts.length, texts.length + specials.length);
-	// The name that llama.cpp's convert_hf_to_gguf.py gives ids without a token.
+	// llama.cpp's convert_hf_to_gguf.py gives this name to ids without a token.
 	for (let id = texts.length + specials.length; id < size; id++) tokens.add(`[PAD${id}]`);
 
 	const lines = new StringTableBuilder();
@@ -134,7 +139,10 @@ function vocabulary(
 	};
 }
 
-/** Every way to cut a token in two tokens, tokens in order, the cuts of one by the ids of their parts. */
+/**
+ * Every split of each token into two tokens. Tokens come in order; the splits of one token are ordered by the ids of
+ * their parts.
+ */
 function* everySplit(texts: Uint8Array[]): Iterable<[left: number, right: number]> {
 	const starts = new Uint32Array(texts.length + 1);
 	for (let id = 0; id < texts.length; id++) starts[id + 1] = starts[id]! + texts[id]!.length;
