@@ -1,28 +1,29 @@
-// Files of a folder that came from elsewhere. A path in it may lead to a pipe, a device or another user's secrets: what is read is a
-// regular file, of a size that such a file can have, and read no further than that.
+// Reads files of a folder that came from elsewhere. A path in such a folder may lead to a pipe, a device or another
+// user's secrets. So only regular files are read. A file's size is limited, and reading stops at that limit.
 import { constants } from 'node:fs';
 import { type FileHandle, open, realpath, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { kindOf } from './kind';
 
-/** Of this many bytes at a time, so that reading one of megabytes can end early. */
+/** Bytes that are read at a time, so that reading a file of megabytes can end early. */
 const PIECE = 1 << 20;
 
 /**
  * Opens a regular file for reading; undefined where there is none.
- * @param real where links lead, if that has been looked at: what was judged is what is opened.
- * @throws an error of one line where it is anything else, or cannot be opened.
+ * @param real the path where the file's links lead, if it has been checked. The checked path is the one that is opened.
+ * @throws an error of one line where the path leads to anything else, or cannot be opened.
  */
 export async function openRegular(file: string, real = file): Promise<FileHandle | undefined> {
 	const named = (error: NodeJS.ErrnoException) => {
 		if (error.code === 'ENOENT' || error.code === 'ENOTDIR') return undefined;
 		throw new Error(`cannot read ${file}: ${error.message}`);
 	};
-	// Opening a device can have an effect of its own, so this comes first.
+	// This check comes first, since opening a device may already do something.
 	const before = await stat(real).catch(named);
 	if (!before) return undefined;
 	if (!before.isFile()) throw new Error(`cannot read ${file}: it is ${kindOf(before)}, not a file`);
-	// A pipe that takes the file's place in between must not keep a thread waiting for somebody to write into it.
+	// A pipe may take the file's place after the check. Without O_NONBLOCK, opening it would block a thread until
+	// somebody writes into it.
 	const handle = await open(real, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0)).catch(named);
 	if (!handle) return undefined;
 	const now = await handle.stat();
@@ -31,7 +32,7 @@ export async function openRegular(file: string, real = file): Promise<FileHandle
 	throw new Error(`cannot read ${file}: it is ${kindOf(now)}, not a file`);
 }
 
-/** All of an open file. @throws where it has more than `most` bytes, whatever size it claims. */
+/** Reads all of an open file. @throws where the file has more than `most` bytes, whatever size it claims. */
 export async function readBounded(handle: FileHandle, file: string, most: number): Promise<Buffer> {
 	const tooLong = () => new Error(`${file} has more than ${most} bytes, which no such file needs`);
 	if ((await handle.stat()).size > most) throw tooLong();
@@ -46,9 +47,10 @@ export async function readBounded(handle: FileHandle, file: string, most: number
 }
 
 /**
- * Where a file of `folder` really lies; undefined where there is none. Links within the folder are as good as files, and so are links
- * to the store of a Hugging Face cache (models--OWNER--NAME/blobs), which is how that cache lays out its folders.
- * @throws where the file is a link to anywhere else: what a folder brings must not name what is to be read.
+ * The real path of a file of `folder`; undefined where there is no such file. Links within the folder are allowed. So
+ * are links to the store of a Hugging Face cache (models--OWNER--NAME/blobs), since that cache makes its folders of
+ * such links.
+ * @throws where the file is a link to any other place. A folder must not choose which file of this machine is read.
  */
 export async function realFile(folder: string, file: string): Promise<string | undefined> {
 	let real: string;

@@ -1,7 +1,7 @@
-// What kind of thing a path leads to, in words.
+// Names the kind of thing that a path leads to.
 import type { Stats } from 'node:fs';
 
-/** "a folder", "a pipe"…, as part of a sentence. */
+/** The kind as a part of a sentence, e.g. "a folder" or "a pipe". */
 export function kindOf(stats: Stats): string {
 	if (stats.isFile()) return 'a file';
 	if (stats.isDirectory()) return 'a folder';

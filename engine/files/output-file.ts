@@ -1,25 +1,25 @@
-// Files that are written under a name somebody else chose. What is no regular file is refused by name, what another program made
-// is not replaced, and a file appears under its name only when it is complete.
+// Writes files under names that users chose. Anything but a regular file is refused by name. A file that another
+// program made is not replaced. A file appears under its name only when it is complete.
 import { randomBytes } from 'node:crypto';
 import type { Stats } from 'node:fs';
 import { type FileHandle, link, lstat, open, realpath, rename, rm, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { kindOf } from './kind';
 
-/** A place for a file, looked at before anything is written. */
+/** A place for a file, as it was before anything was written. */
 export interface OutputTarget {
-	/** As it was given, for messages. */
+	/** The name as the user gave it, for messages. */
 	readonly file: string;
-	/** Where the file will lie: of a link to a file, the file it leads to. */
+	/** The path of the file. Where the name is a link to a file, this is the path of that file. */
 	readonly path: string;
-	/** What lies there now and will be replaced; undefined: nothing. */
+	/** The file that lies there now and will be replaced; undefined: there is none. */
 	readonly found: Pick<Stats, 'dev' | 'ino' | 'size' | 'mtimeMs'> | undefined;
 }
 
 /**
- * Looks at the place a file is to be written to.
- * @throws an error of one line where something other than a regular file has that name: a folder, a device, a pipe, a socket, or a
- * link to one of these or to nothing.
+ * Checks the place that a file is to be written to.
+ * @throws an error of one line where something else than a regular file has that name: a folder, a device, a pipe, a
+ * socket, or a link to one of these or to nothing.
  */
 export async function outputTarget(file: string): Promise<OutputTarget> {
 	if (file.endsWith('/') || file.endsWith(path.sep)) {
@@ -43,7 +43,7 @@ export async function outputTarget(file: string): Promise<OutputTarget> {
 }
 
 /**
- * Throws where a file is there that is not ours to replace. An empty file is nobody's loss.
+ * @throws where a file lies in the place that Hearth may not replace. An empty file may always be replaced.
  * @param isOurs whether Hearth made the file at that path; a rejection means no.
  */
 export async function refuseForeign(target: OutputTarget, isOurs: (file: string) => Promise<boolean>): Promise<void> {
@@ -54,10 +54,10 @@ export async function refuseForeign(target: OutputTarget, isOurs: (file: string)
 	);
 }
 
-/** A file that is being written beside its place, under a name of its own. */
+/** A file that is being written. It lies beside its place, under a name of its own. */
 export class PartialFile {
 	readonly target: OutputTarget;
-	/** Its name until it is complete. */
+	/** The path of the file until it is complete. */
 	readonly path: string;
 	readonly handle: FileHandle;
 
@@ -67,19 +67,19 @@ export class PartialFile {
 		this.handle = handle;
 	}
 
-	/** @throws where the folder is missing or cannot be written to. */
+	/** @throws where the folder does not exist or cannot be written to. */
 	static async create(target: OutputTarget): Promise<PartialFile> {
-		// Whatever the name's length, this one must not be too long for the file system.
+		// The name is cut, since the partial file's longer name must not be too long for the file system.
 		const name = Array.from(path.basename(target.path)).slice(0, 40).join('');
 		const suffix = `${process.pid}-${randomBytes(4).toString('hex')}`;
 		const partial = path.join(path.dirname(target.path), `.${name}.${suffix}.partial`);
-		// Only ever a new file: a link that waits under this name would lead elsewhere.
+		// The flag x creates a new file or fails. A link that somebody put under this name would lead elsewhere.
 		return new PartialFile(target, partial, await open(partial, 'wx+'));
 	}
 
 	/**
 	 * Gives the file its name.
-	 * @throws where the place is no longer as it was found: what has come there meanwhile stays. The partial file stays, too.
+	 * @throws where the place is no longer as it was found. Whatever has come there stays, and so does the partial file.
 	 */
 	async place(): Promise<void> {
 		await this.handle.close();
@@ -96,17 +96,17 @@ export class PartialFile {
 		});
 	}
 
-	/** Removes it, where it is not yet in its place. */
+	/** Removes the file, where it is not yet in its place. */
 	async discard(): Promise<void> {
 		await this.handle.close().catch(() => undefined);
 		await rm(this.path, { force: true });
 	}
 }
 
-/** What has a file's name at the end of the work is not what had it at the beginning. */
+/** While a file was made, another one has appeared in its place. */
 export class PlaceChangedError extends Error {}
 
-/** Writes a small file whole, or leaves what was there. */
+/** Writes a small file completely, or leaves what was there. */
 export async function writeOutputFile(target: OutputTarget, data: string | Uint8Array): Promise<void> {
 	const partial = await PartialFile.create(target);
 	try {
@@ -118,7 +118,7 @@ export async function writeOutputFile(target: OutputTarget, data: string | Uint8
 	}
 }
 
-/** Whether a path still has the file that was looked at. */
+/** Whether the file at a path is the one that was found there. */
 function isSame(now: Stats, found: NonNullable<OutputTarget['found']>): boolean {
 	return (
 		now.isFile() &&
@@ -129,13 +129,14 @@ function isSame(now: Stats, found: NonNullable<OutputTarget['found']>): boolean 
 	);
 }
 
-/** Renames a file to a name that nobody has; EEXIST where somebody has. */
+/** Gives a file a new name that nothing has. @throws EEXIST where something has that name. */
 async function linkNew(from: string, to: string): Promise<void> {
 	try {
 		await link(from, to);
 	} catch (error) {
 		if ((error as NodeJS.ErrnoException).code === 'EEXIST') throw error;
-		// A file system without hard links (exFAT, some network shares): take the name with an empty file, then replace that.
+		// The file system has no hard links (exFAT, some network shares). So an empty file takes the name, and is then
+		// replaced.
 		await (await open(to, 'wx')).close();
 		return rename(from, to);
 	}

@@ -1,19 +1,22 @@
-// How much memory this machine has, and how much a model could take without pushing others out.
+// How much memory this machine has, and how much of it a model could take without pushing out other processes.
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 
-/** Of the machine, or what its container allows. Available is what could be had without pushing others out. */
+/**
+ * Memory of the machine, or of its container where that has a limit. `availableBytes` can be taken without pushing out
+ * other processes.
+ */
 export interface MachineMemory {
 	totalBytes: number;
 	availableBytes: number;
 }
 
-/** Reads a file of the system; undefined where it is not there. */
+/** Reads a file of the system; undefined where there is no such file. */
 export type ReadSystemFile = (file: string) => string | undefined;
 
-/** This machine's memory, or what its container allows. Available is what others could give up without swapping. */
+/** The memory of this machine, or of its container where that has a limit. */
 export function machineMemory(): MachineMemory {
 	const totalBytes = os.totalmem();
 	switch (process.platform) {
@@ -27,8 +30,9 @@ export function machineMemory(): MachineMemory {
 }
 
 /**
- * Linux: MemAvailable (the kernel's own estimate, the file cache included), bounded by the control groups the process is in,
- * whose file cache can be given up as well. https://docs.kernel.org/admin-guide/cgroup-v2.html#memory
+ * The memory of a Linux machine. Available is MemAvailable, the kernel's own estimate, which includes the file cache.
+ * Each control group of the process limits it: a group's usage counts without the file cache, which can be given up,
+ * too. https://docs.kernel.org/admin-guide/cgroup-v2.html#memory
  */
 export function linuxMemory(read: ReadSystemFile, fallback: MachineMemory): MachineMemory {
 	const field = (name: string) => {
@@ -46,11 +50,11 @@ export function linuxMemory(read: ReadSystemFile, fallback: MachineMemory): Mach
 
 interface ControlGroup {
 	limit: number;
-	/** Without the file cache. */
+	/** Bytes in use, without the file cache. */
 	used: number;
 }
 
-/** The groups of this process that have a limit, from its own up to the root. */
+/** The control groups of this process that have a limit, from its own group up to the root. */
 function controlGroups(read: ReadSystemFile): ControlGroup[] {
 	const groups: ControlGroup[] = [];
 	for (const line of (read('/proc/self/cgroup') ?? '').split('\n')) {
@@ -66,7 +70,7 @@ function controlGroups(read: ReadSystemFile): ControlGroup[] {
 					usage: 'memory.usage_in_bytes',
 					cache: ['total_inactive_file', 'total_active_file'],
 				};
-		// In a container the name may be the host's, of which only the root is mounted.
+		// In a container the group may have its name on the host, while only the root of the groups is mounted.
 		for (let at = name; ; at = path.posix.dirname(at)) {
 			const file = (of: string) => read(path.posix.join(root, at, of));
 			const limit = Number(file(files.limit)?.trim() || Number.NaN);
@@ -85,7 +89,10 @@ function controlGroups(read: ReadSystemFile): ControlGroup[] {
 	return groups;
 }
 
-/** macOS counts only pages that hold nothing as free; inactive ones are given up first when memory is asked for. */
+/**
+ * The available memory by macOS's `vm_stat`. macOS calls only empty pages free, but it also gives up inactive and
+ * speculative pages when memory is asked for.
+ */
 export function availableOfVmStat(text: string): number | undefined {
 	const pageBytes = /page size of (\d+) bytes/.exec(text)?.[1];
 	const pages = (name: string) => Number(new RegExp(`^Pages ${name}:\\s+(\\d+)\\.`, 'm').exec(text)?.[1] ?? Number.NaN);

@@ -1,5 +1,6 @@
-// Which process an id in a file means: ids are used again, also by a process that has nothing to do with us, and mean something
-// else on another machine or in another container. No clock takes part, since clocks are set.
+// Which process an id in a file means. Systems use ids again, also for processes that have nothing to do with Hearth.
+// On another machine or in another container, the same id means another process. The clock is not used, since users can
+// set it.
 import { execFile } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { readFile, readlink } from 'node:fs/promises';
@@ -9,26 +10,28 @@ const ENDED = 'ended';
 
 export interface ProcessIdentity {
 	processId: number;
-	/** Where ids like this one mean the same processes. */
+	/** Names the machine and container. Equal ids of one machine mean the same process. */
 	machine: string;
-	/** When it began, in a form that is only ever compared; absent where the system does not say. */
+	/** When the process began, in a form that is only compared for equality; absent where the system does not say. */
 	started?: string;
 }
 
-/** Of this process. */
+/** The identity of this process. */
 export async function ownIdentity(): Promise<ProcessIdentity> {
 	const started = await startOf(process.pid);
 	return { processId: process.pid, machine: await thisMachine(), ...(started !== undefined && { started }) };
 }
 
-/** Whether the process lives; `unknown` where nothing here can tell it from another one. */
+/**
+ * Whether the process lives. `unknown` means that this machine cannot tell the process from another one with its id.
+ */
 export async function stateOf({
 	processId,
 	machine,
 	started,
 }: Partial<ProcessIdentity>): Promise<'alive' | 'dead' | 'unknown'> {
 	if (!Number.isSafeInteger(processId) || processId! <= 0) return 'dead';
-	// Of an older Hearth, which named no machine.
+	// Older versions of Hearth wrote no machine.
 	const here = machine === undefined || machine === (await thisMachine());
 	if (!here) return 'unknown';
 	try {
@@ -43,19 +46,20 @@ export async function stateOf({
 }
 
 async function thisMachine(): Promise<string> {
-	// Containers have ids of their own and may share a folder, and even a name.
+	// Containers have process ids of their own. Two of them may share a folder and even a host name.
 	const namespace = await readlink('/proc/self/ns/pid').catch(() => '');
 	return `${os.hostname()} ${namespace}`.trim();
 }
 
 /**
- * When a process began, in clock ticks since the system's start; `ended` where it has ended and its parent has not asked about it
- * yet. Only Linux says it: undefined elsewhere, and where there is no such process.
+ * When a process began, in clock ticks since the system's start. `ended` means that the process has ended and its
+ * parent has not yet asked for the result. Undefined where there is no such process, and on systems other than Linux.
  */
 export function startTicks(processId: number): string | undefined {
 	try {
 		const text = readFileSync(`/proc/${processId}/stat`, 'latin1');
-		// The second field, the name in brackets, may hold anything. Behind it, the state comes first; the start is the 22nd field.
+		// The second field is the process's name in brackets, which may hold any character. The state follows it. The start
+		// is the 22nd field of all.
 		const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
 		return fields[0] === 'Z' ? ENDED : fields[19];
 	} catch {
