@@ -1,5 +1,6 @@
-// The wire between an editor and the engine: LSP 3.18 and the typed requests below. Both sides import this file, and no folder of
-// the engine below server/ does: what a message says of models, chat or a benchmark is a type of the folder that makes it.
+// The wire between an editor and the engine: LSP 3.18 and the typed requests below. Both sides import this file. In the
+// engine only server/ does: whatever a message says about models, chat or a benchmark is a type of the folder that
+// makes it.
 import { NotificationType, ProgressType, RequestType, RequestType0 } from 'vscode-jsonrpc';
 import type { BenchmarkChoice, BenchmarkReport } from './benchmark/report';
 import type { ChatDelta, ChatQuestion, ChatResult } from './chat/messages';
@@ -30,7 +31,7 @@ export type ListModelsParams = ModelFolders;
 export type DownloadParams = DownloadChoice;
 
 export interface ChatParams extends ChatQuestion {
-	/** Receives `ChatDelta`s as `$/progress`. */
+	/** The token under which the client receives `ChatDelta`s as `$/progress`. */
 	partialResultToken?: string | number;
 }
 
@@ -39,12 +40,12 @@ export interface BenchmarkParams extends BenchmarkChoice {
 }
 
 export interface SelfTestParams {
-	/** Small shapes: seconds instead of a minute, but speeds that mean little. */
+	/** Runs small shapes, which take seconds instead of a minute. Their speeds mean little. */
 	quick?: boolean;
 	workDoneToken?: string | number;
 }
 
-/** `settings` replace those of the client for this load. */
+/** For this load, `settings` replace those of the client. */
 export interface LoadModelParams {
 	path: string;
 	/** Default: chat. */
@@ -57,37 +58,37 @@ export interface LoadModelParams {
 }
 
 export interface ConvertModelParams {
-	/** A Hugging Face folder. */
+	/** The path of a Hugging Face folder. */
 	path: string;
-	/** Progress comes under it. */
+	/** The token under which the client receives progress. */
 	workDoneToken?: string;
 }
 
 export type ConvertModelResult = ConvertedModel;
 
 export const LoadModelRequest = new RequestType<LoadModelParams, ModelSummary, void>('hearth/loadModel');
-/** Converts a folder, unless that has been done before. */
+/** Converts a folder, unless its file is up to date. */
 export const ConvertModelRequest = new RequestType<ConvertModelParams, ConvertModelResult, void>('hearth/convertModel');
 export const UnloadModelRequest = new RequestType0<void, void>('hearth/unloadModel');
 export const StatusRequest = new RequestType0<EngineStatus, void>('hearth/status');
 export const StatusNotification = new NotificationType<EngineStatus>('hearth/didChangeStatus');
 export const ChatRequest = new RequestType<ChatParams, ChatResult, void>('hearth/chat');
 export const ChatProgress = new ProgressType<ChatDelta>();
-/** Frees a conversation's cache. */
+/** Frees the cache of a conversation. */
 export const ForgetChatRequest = new RequestType<{ conversationId: string }, void, void>('hearth/forgetChat');
 export const SelfTestRequest = new RequestType<SelfTestParams, SelfTestResult, void>('hearth/selfTest');
 export const BenchmarkRequest = new RequestType<BenchmarkParams, BenchmarkReport, void>('hearth/benchmark');
 export const ListModelsRequest = new RequestType<ListModelsParams, ModelList, void>('hearth/listModels');
-/** Asks the host of a catalogue's model for its size, in bytes. */
+/** Asks a model's host for the size of a model in the catalogue, in bytes. */
 export const DownloadSizeRequest = new RequestType<DownloadParams, { fileBytes: number }, void>('hearth/downloadSize');
-/** Starts or continues a download, or joins the one that runs; the status tells how it goes. */
+/** Starts or continues a download, or joins one that runs. The status shows its progress. */
 export const StartDownloadRequest = new RequestType<DownloadParams, DownloadStatus, void>('hearth/startDownload');
-/** Pauses a download; with `discard`, what has arrived is deleted. */
+/** Pauses a download. With `discard` it also deletes what has arrived. */
 export const StopDownloadRequest = new RequestType<{ id: string; discard: boolean; folder?: string }, void, void>(
 	'hearth/stopDownload',
 );
 
-/** Error codes of failed requests (JSON-RPC leaves -32000…-32099 to servers). */
+/** Error codes of failed requests. JSON-RPC leaves -32000…-32099 to servers. */
 export const ErrorCode = {
 	noModel: -32001,
 	modelLoadFailed: -32002,

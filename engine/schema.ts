@@ -1,20 +1,23 @@
-// What a value of unknown origin must be, said once: a schema checks one and says in words what is wrong with it. Schemas
-// carry the type they stand for, so that the compiler holds them against the interfaces of the protocol.
+// Schemas of values of unknown origin. A schema checks a value and says in words what is wrong with it. A schema has
+// the type that it stands for, so that the compiler compares it with the interfaces of the protocol.
 
 export interface Check {
 	/**
-	 * What is wrong with a value, e.g. "messages[0].content must be text, not a list"; undefined: nothing.
-	 * @param at what it is called, e.g. `maxTokens`
+	 * What is wrong with a value, e.g. "messages[0].content must be text, not a list"; undefined: nothing is.
+	 * @param at the value's name, e.g. `maxTokens`
 	 */
 	problem(value: unknown, at: string): string | undefined;
 }
 
 export interface Schema<T> extends Check {
-	/** For the compiler alone: neither a wider nor a narrower type passes for this one. */
+	/** Never set. It makes the compiler refuse a schema of a wider or narrower type. */
 	readonly type?: (value: T) => T;
 }
 
-/** `unknown` where two types have the same fields, the optional ones included, which the compiler lets be absent; else `never`. */
+/**
+ * `unknown` where two types have the same fields, else `never`. The compiler alone would not notice where one type
+ * lacks an optional field.
+ */
 export type SameFields<A, B> = Whole<A> extends Whole<B> ? (Whole<B> extends Whole<A> ? unknown : never) : never;
 type Whole<T> = T extends readonly (infer Item)[]
 	? Whole<Item>[]
@@ -30,7 +33,7 @@ export interface Optional<T> {
 type Field = Check | { readonly optional: Check };
 type TypeOf<F> = F extends Schema<infer T> ? T : never;
 
-/** The type of an object with these fields. */
+/** The type of an object that has these fields. */
 type Shape<F> = {
 	[K in keyof F as F[K] extends { optional: unknown } ? never : K]: TypeOf<F[K]>;
 } & {
@@ -49,7 +52,7 @@ export function text({ min = 0, max = Number.POSITIVE_INFINITY } = {}): Schema<s
 	);
 }
 
-/** A file or folder as the system takes them: no more characters than any system's paths have, and no zero. */
+/** The path of a file or folder. It is shorter than the longest path of any system and has no zero character. */
 export const filePath: Schema<string> = must(
 	'the path of a file or folder',
 	(value) => typeof value === 'string' && value !== '' && value.length < 2 ** 15 && !value.includes('\0'),
@@ -81,7 +84,7 @@ export function list<T>(items: Schema<T>, { min = 0, max = Number.POSITIVE_INFIN
 			if (!Array.isArray(value)) return `${at} must be a list, not ${describe(value)}`;
 			if (value.length < min) return `${at} must not be empty`;
 			if (value.length > max) return `${at} must be a list of at most ${max}, not ${value.length}`;
-			// Not `findIndex`, which a list with holes would lead past them.
+			// This loop visits the holes of a list, too. `map` and `forEach` would skip them.
 			for (let i = 0; i < value.length; i++) {
 				const problem = items.problem(value[i], `${at}[${i}]`);
 				if (problem !== undefined) return problem;
@@ -99,7 +102,9 @@ export function nullable<T>(schema: Schema<T>): Schema<T | null> {
 	return { problem: (value, at) => (value === null ? undefined : schema.problem(value, at)) };
 }
 
-/** An object; fields that are not named may be anything. Named '', it is a message's parameters. */
+/**
+ * An object. Fields that `fields` does not name may be anything. The name '' stands for the parameters of a message.
+ */
 export function object<F extends Readonly<Record<string, Field>>>(fields: F): Schema<Flat<Shape<F>>> {
 	const checks = Object.entries<Field>(fields);
 	return {
@@ -127,12 +132,15 @@ export function optional<T>(schema: Schema<T>): Optional<T> {
 	return { optional: schema };
 }
 
-/** For LSP's own optional fields: some editors write null for what is absent. The code behind must take it as that. */
+/**
+ * For the optional fields of LSP. Some editors write null where a field is absent, so the code that reads the field
+ * must accept null.
+ */
 export function optionalOrNull<T>(schema: Schema<T>): Optional<T> {
 	return { optional: nullable(schema) as unknown as Schema<T> };
 }
 
-/** A schema with one more rule, which may speak of the fields' names. */
+/** Adds a rule to a schema. The rule's message may name fields. */
 export function restrict<T>(schema: Schema<T>, rule: (value: T) => string | undefined): Schema<T> {
 	return { problem: (value, at) => schema.problem(value, at) ?? rule(value as T) };
 }
@@ -145,7 +153,7 @@ function must<T>(
 	return { problem: (value, at) => (holds(value) ? undefined : `${at} must be ${what}, not ${shown(value)}`) };
 }
 
-/** A value in a message: numbers as they are, texts, which may be long or private, by their kind. */
+/** How a message describes a value. It shows a number but only the kind of a text, which may be long or private. */
 function describe(value: unknown): string {
 	if (typeof value === 'string') return value === '' ? 'empty text' : 'text';
 	if (Array.isArray(value)) return 'a list';

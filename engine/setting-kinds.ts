@@ -22,7 +22,7 @@ export interface Presentation {
 	readonly order: number;
 	/** `machine`: a workspace cannot set it, and VS Code does not carry it over to the user's other machines. */
 	readonly scope?: 'machine';
-	/** Only who measures or looks for faults needs it. The settings editor tags it. */
+	/** Needed only for measuring or finding faults. The settings editor tags it. */
 	readonly advanced?: true;
 	/** A workspace that the user does not trust cannot set it. */
 	readonly restricted?: true;
@@ -31,15 +31,15 @@ export interface Presentation {
 /** A setting whose type does not matter: for lists of all settings. */
 export interface AnySetting extends Check, Presentation {
 	readonly default: unknown;
-	/** What package.json says of its type and range, as a JSON schema. */
+	/** The setting's type and range in package.json, as a JSON schema. */
 	readonly json: Readonly<Record<string, unknown>>;
-	/** What the engine takes, in Markdown, e.g. "0 to 1024". */
+	/** The values that the engine takes, in Markdown, e.g. "0 to 1024". */
 	readonly values: string;
-	/** The text is the path of a file or folder. */
+	/** Whether the text is the path of a file or folder. */
 	readonly isPath: boolean;
 	/**
-	 * The value that the editor allows and that is next to a given one; the default where no value is near. People edit settings files
-	 * by hand, so a given value may be anything.
+	 * The allowed value that is nearest to a given one; the default where no value is near. People edit settings files by
+	 * hand, so a given value may be anything.
 	 */
 	nearest(value: unknown): unknown;
 }
@@ -67,7 +67,7 @@ type Range = readonly [min: number, max: number];
 interface NumberOptions extends Presentation {
 	/** Smallest and largest number that the settings editor allows. */
 	range: Range;
-	/** The same for the command line and for clients other than our extension, where there is a reason to allow them more. */
+	/** The same for the command line and for clients other than our extension, where they need a wider range. */
 	accepts?: Range;
 }
 
@@ -114,7 +114,7 @@ export function number(options: NumberOptions & { default: number }): NumberSett
 	};
 }
 
-/** A number or, by default, `null`: somebody else decides. */
+/** A number or, by default, `null`, which leaves the choice to somebody else. */
 export function numberOrNull(options: NumberOptions): NumberSetting<number | null> {
 	const { range, accepts = range, ...own } = options;
 	return {

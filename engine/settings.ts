@@ -1,9 +1,10 @@
-// The settings of the engine, each said once: name, default, what it may be, and what users read of it. From this table come the
-// type of the settings, the checks of the server, of the extension and of the command line, and (by scripts/settings.mjs, which
-// `npm run format` runs) package.json's settings and the tables of README.md and docs/language-server.md.
+// The settings of the engine: name, default, allowed values, and the words that users read. This table is their only
+// source. The type of the settings comes from it, and so do the checks of the server, the extension and the command
+// line. From it scripts/settings.mjs, which `npm run format` runs, writes package.json's settings and the tables of
+// README.md and docs/language-server.md.
 //
-// A setting is called in the editor as it is here, below `hearth.`; only the group `completion` is `completions` there. Settings
-// that the engine does not know are in extension/settings.ts.
+// In the editor a setting has the same name below `hearth.`. The one exception is the group `completion`, which is
+// `completions` there. Settings that the engine does not know are in extension/settings.ts.
 import type { BackendChoice, CacheType, KernelSet, RopeMode } from '../native/index';
 import {
 	type AnySetting,
@@ -231,12 +232,15 @@ export const SETTINGS = {
 	},
 } as const;
 
-/** Sent as `initializationOptions.settings` and again as `workspace/didChangeConfiguration` with `{ settings: { hearth } }`. */
+/**
+ * Clients send it as `initializationOptions.settings`, and again as `workspace/didChangeConfiguration` with `{
+ * settings: { hearth } }`.
+ */
 export type EngineSettings = Values<typeof SETTINGS>;
 
 export type ReasoningEffort = EngineSettings['chat']['reasoningEffort'];
 
-/** What a model is chosen for. */
+/** The purpose that a model is chosen for. */
 export type ModelRole = 'chat' | 'completion';
 
 /** Every setting with its name, e.g. `completion.maxTokens`. */
@@ -248,7 +252,7 @@ export const NAMED_SETTINGS: readonly (readonly [name: string, setting: AnySetti
 		: Object.entries(one).map(([inner, each]) => [`${name}.${inner}`, each] as const),
 );
 
-/** Settings with the values that `read` gives, one by one. */
+/** Makes settings of the values that `read` gives for each of them. */
 export function makeSettings(read: <T>(setting: Setting<T>, name: string) => T): EngineSettings {
 	const made: Record<string, unknown> = {};
 	for (const [name, setting] of NAMED_SETTINGS) {

@@ -1,7 +1,7 @@
-// Amounts and names as people read them, the same in the terminal, the editor and its pages. All of them may import this file,
-// which depends on nothing.
+// Formats amounts and names as people read them: in the terminal, the editor and its pages. All of these may import
+// this file, since it imports nothing.
 
-/** 12.1 GB, 604 MB… in decimal units, as file managers and memory vendors count. */
+/** Bytes in decimal units, as file managers and memory vendors count: "12.1 GB", "604 MB". */
 export function formatBytes(bytes: number): string {
 	const units = ['B', 'KB', 'MB', 'GB', 'TB'];
 	let value = bytes;
@@ -20,7 +20,10 @@ export function formatRate(tokensPerSecond: number): string {
 
 const GPU_NAMES = new Map([['metal', 'Metal']]);
 
-/** What people call a GPU's interface, by the id of the device in settings and reports; undefined: the CPU computes. */
+/**
+ * The name that people know for a GPU's interface; undefined where the CPU computes.
+ * @param id the device's id in settings and reports.
+ */
 export function gpuName(id: string | undefined): string | undefined {
 	return id === undefined || id === 'cpu' ? undefined : (GPU_NAMES.get(id) ?? id);
 }
