@@ -1,4 +1,5 @@
-// The engine as it is shipped converts in a process of its own, which ends with it and leaves nothing behind.
+// The engine as it is shipped converts in a process of its own. The process ends with the engine and leaves nothing
+// behind.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
@@ -40,7 +41,7 @@ async function until(condition: () => boolean): Promise<void> {
 }
 const partials = () => readdirSync(folder).filter((name) => name.includes('partial'));
 
-/** A folder whose weights, all zeros, take long enough to be interrupted. */
+/** A folder whose conversion takes long enough to be interrupted. Its weights are all zeros. */
 function largeFolder(name: string): string {
 	const [width, rows] = [512, 1 << 16];
 	const from = smallFolder(folder, name, {
@@ -106,7 +107,7 @@ describe('a folder converted by the engine', () => {
 	test('a folder that fills the memory ends its process, not the engine', async () => {
 		const client = await serve();
 		const from = smallFolder(folder, 'greedy');
-		// Millions of objects, each of which takes twenty times its three letters.
+		// Each of these millions of objects takes three letters in the file, and twenty times as much in memory.
 		writeFileSync(path.join(from, 'tokenizer.json'), `{"added_tokens": [${'{},'.repeat(22_000_000)}0]}`);
 		const request = client.connection.sendRequest('hearth/convertModel', { path: from });
 		await expect(request).rejects.toThrow(/greedy: the conversion ended unexpectedly/);

@@ -1,4 +1,4 @@
-// config.json: every option that changes what a model computes is mapped, or named in an error.
+// config.json: every option that changes what a model computes is mapped, or is named in an error.
 import { readFileSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, test } from 'vitest';
@@ -18,7 +18,7 @@ const classes = {
 	qwen3: [{ architectures: ['Qwen3ForCausalLM'] }, { norms: true }],
 } as const;
 
-/** Metadata of the file that a folder becomes. */
+/** The metadata of the file that a folder is converted to. */
 async function converted(
 	change: Change,
 	kind: keyof typeof classes = 'llama',
@@ -47,7 +47,7 @@ const plainYarn = {
 	...{ freq_base: 10000, 'scaling.type': 'yarn', 'scaling.factor': 4, 'scaling.original_context_length': 16 },
 	...{ 'scaling.yarn_beta_fast': 32, 'scaling.yarn_beta_slow': 1 },
 };
-/** What the core multiplies with by itself. */
+/** The factor that the core applies by itself, by YaRN's paper. */
 const paper = 0.1 * Math.log(4) + 1;
 const attention = (wanted: number) => Math.round((wanted / paper) * 1e6) / 1e6;
 

@@ -1,5 +1,5 @@
-// A folder from elsewhere: pipes, devices and links in the place of its files, files without an end, and files that the reader would
-// refuse afterwards.
+// A folder from elsewhere: pipes, devices and links in the place of its files, files without an end, and folders that
+// would become a file that the reader refuses.
 import { execFileSync } from 'node:child_process';
 import {
 	closeSync,
@@ -32,7 +32,7 @@ const names = [
 let count = 0;
 const fresh = (files: Record<string, unknown> = {}) => smallFolder(folder, `folder-${count++}`, files);
 
-/** The error of converting; nothing is left behind. */
+/** The error of converting a folder. Checks that the conversion has left nothing behind. */
 async function refusal(from: string): Promise<string> {
 	const error = await convertFolder(from, `${from}.gguf`).then(
 		() => new Error('it was converted'),
@@ -77,7 +77,7 @@ describe('in the place of a file', () => {
 	test('a socket is refused by name', async () => {
 		const from = fresh();
 		const server = net.createServer();
-		// The path of a socket may have a hundred characters.
+		// The path of a socket cannot be longer than about a hundred characters.
 		await new Promise<void>((resolve) => server.listen(path.join(from, 'chat_template.jinja'), resolve));
 		try {
 			expect(await refusal(from)).toMatch(/chat_template\.jinja: it is a socket, not a file/);

@@ -1,4 +1,5 @@
-// A file system without hard links, such as exFAT: a new file takes its name there, too, and never another one's.
+// A file system without hard links, such as exFAT. A new file takes its name there, too, and never replaces another
+// one.
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { expect, test, vi } from 'vitest';

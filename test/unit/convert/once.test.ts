@@ -1,4 +1,5 @@
-// A folder is converted once, to a name that is nobody else's, and again when anything that was read has changed.
+// A folder is converted once, under a name that no other file has. It is converted again when anything that was read
+// has changed.
 import { execFileSync } from 'node:child_process';
 import {
 	appendFileSync,
@@ -55,11 +56,11 @@ describe('the name of the file', () => {
 		const { ino } = statSync(made);
 		expect((await convertOnce(from)).path).toBe(made);
 		expect(statSync(made).ino).toBe(ino);
-		// Out of date, it is the file that is replaced.
+		// A file of Hearth's that is out of date is replaced.
 		appendFileSync(path.join(from, 'config.json'), ' ');
 		expect((await convertOnce(from)).path).toBe(made);
 		expect(statSync(made).ino).not.toBe(ino);
-		// And it is still found when the other one has gone.
+		// Hearth's file is still found when the file that had its first name has gone.
 		if (before?.isFile()) {
 			rmSync(`${from}.gguf`);
 			const { ino: second } = statSync(made);
@@ -90,7 +91,8 @@ describe('the name of the file', () => {
 	test('a file of an earlier version, which lacks the list, is made anew', async () => {
 		const from = smallFolder(folder, 'legacy');
 		const { path: made } = await convertOnce(from);
-		// The same bytes with the key renamed: as if it had never been written.
+		// Renames the keys in the file, which leaves the rest of its bytes as they are. The file then looks as if it had
+		// never had them.
 		const bytes = readFileSync(made);
 		for (const key of ['hearth.converted_files', 'hearth.conversion']) {
 			const found = bytes.indexOf(`${key}`);
@@ -105,7 +107,8 @@ describe('the name of the file', () => {
 
 	test('what another tool has made of our file, keeping its keys, is not ours', async () => {
 		const from = smallFolder(folder, 'quantised');
-		// The smaller one of two conversions with the larger one's keys: as llama-quantize leaves it.
+		// llama-quantize makes a smaller file and keeps the keys. So the smaller one of two conversions gets the keys of
+		// the larger one.
 		const { metadata } = await loadNative().readGguf((await convertOnce(from)).path);
 		await convertFolder(from, path.join(folder, 'smaller.gguf'), { weights: 'q8_0' });
 		const bytes = readFileSync(path.join(folder, 'smaller.gguf'));
@@ -124,7 +127,7 @@ describe('the name of the file', () => {
 
 	test('several conversions of one folder at once leave one file', async () => {
 		const from = smallFolder(folder, 'together');
-		// The first time there is no file, then there is one that is out of date.
+		// The first time there is no file. From then on there is a file that is out of date.
 		for (let times = 0; times < 5; times++) {
 			appendFileSync(path.join(from, 'config.json'), ' ');
 			const made = await Promise.all(Array.from({ length: 4 }, () => convertOnce(from)));
@@ -148,7 +151,7 @@ describe('what the file depends on', () => {
 	} as const;
 	const text = (value: unknown) => (typeof value === 'string' ? value : JSON.stringify(value));
 
-	/** Whether the folder's file is made anew. */
+	/** Whether the folder is converted again. */
 	async function again(from: string): Promise<boolean> {
 		const { ino, mtimeMs } = statSync(`${from}.gguf`);
 		await convertOnce(from);

@@ -1,4 +1,4 @@
-// What may be written under a name that somebody else chose, by every command that writes one.
+// Which files may be written under a name that somebody else chose, by every command that writes a file.
 import { execFile, execFileSync } from 'node:child_process';
 import {
 	existsSync,
@@ -27,7 +27,7 @@ const native = path.resolve(import.meta.dirname, '../../../dist/native/hearth.no
 const at = (name: string) => path.join(folder, name);
 const partials = () => readdirSync(folder).filter((name) => name.includes('partial'));
 
-/** Things that are no file, by what an error should call them. */
+/** Things that are not files: a name, what an error should call them, and how to make one. */
 const others: [string, RegExp, (name: string) => void][] = [
 	['a folder', /it is a folder/, (name) => mkdirSync(name)],
 	['a pipe', /it is a pipe/, (name) => execFileSync('mkfifo', [name])],
@@ -155,7 +155,7 @@ describe('commands', () => {
 		expect(readFileSync(out, 'utf8')).toBe('Dear diary');
 		expect(await run([...command(out), '--overwrite'])).toMatchObject({ code: 0 });
 		expect(readFileSync(out).length).toBeGreaterThan(100);
-		// Now it is its own.
+		// The file is Hearth's now, so it may be replaced.
 		const first = lstatSync(out).ino;
 		expect(await run(command(out))).toMatchObject({ code: 0 });
 		expect(lstatSync(out).ino).not.toBe(first);

@@ -1,5 +1,5 @@
-// tokenizer.json: every option that changes tokens is mapped, or named in an error. That what is mapped to a name gives the tokens of
-// Hugging Face's tokenizers was compared with version 0.23, each of these chains over 3,000 texts.
+// tokenizer.json: every option that changes tokens is mapped, or is named in an error. Each chain of steps that is
+// mapped gives the same tokens as Hugging Face's tokenizers 0.23: that was compared on 3,000 texts.
 import { rmSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { convertFolder } from '../../../engine/convert/convert';
@@ -86,12 +86,12 @@ test('text is brought into the form that the tokenizer asks for, but for its own
 	const header = await converted({ normalizer: { type: 'NFC' } });
 	expect(header.metadata.get('hearth.text_normalizer')).toBe('NFC');
 	const normalizing = Tokenizer.fromGguf(header);
-	// Compared with tokenizers 0.23: letters with marks, marks in another order, Hangul, an ångström sign.
+	// These were compared with tokenizers 0.23: letters with marks, marks in another order, Hangul, an ångström sign.
 	for (const text of ['cafe\u0301', 'a\u0323\u0302b\u0302\u0323', '\u1112\u1161\u11ab', '\u212b', 'plain', '\ud800x']) {
 		expect([...normalizing.encode(text)], text).toEqual([...plainOne.encode(text.normalize('NFC'))]);
 	}
 	expect([...plainOne.encode('e\u0301')]).not.toEqual([...plainOne.encode('\u00e9')]);
-	// Long text is normalised in parts, wherever these end; others have their turn meanwhile.
+	// Long text is normalised in parts, and may be cut at any place. Other work may run between the parts.
 	const units = ['e\u0301', 'a\u0323\u0302', '\u1112\u1161\u11ab', '\ud834\udd1e', '\ud834\udd57\ud834\udd65'];
 	for (const [unit, before] of units.flatMap((each) => ['', 'x', 'xx', 'xxx'].map((x) => [each, x] as const))) {
 		const long = before + `${unit} `.repeat(70_000 / unit.length);
@@ -102,14 +102,14 @@ test('text is brought into the form that the tokenizer asks for, but for its own
 		expect(yields).toBeGreaterThan(1);
 		expect(step.value!.join() === plainOne.encode(long.normalize('NFC')).join(), `${before}${unit}`).toBe(true);
 	}
-	// What would take minutes to put in order is left as it is.
+	// This text would take minutes to normalise, so it stays as it is.
 	const marks = `a${'\u0301\u0316'.repeat(200_000)}`;
 	expect(normalizing.count(marks)).toBe(plainOne.count(marks));
 });
 
 describe('what is named', () => {
 	const ignoring = (): Change => {
-		// A token that no merge makes.
+		// No merge makes this token.
 		const vocab = { ...vocabulary };
 		const [spare] = Object.keys(vocab).slice(-1);
 		const id = vocab[spare!]!;

@@ -9,7 +9,7 @@ function render(source: string): string {
 
 const times = (count: number, open: string, inner = '', close = '') => open.repeat(count) + inner + close.repeat(count);
 const loop = (body: string, count = 90_000) => `{% for i in range(${count}) %}${body}{% endfor %}`;
-/** A value that is as large as 2 to the power of `n`. */
+/** A template that makes a value of 2 to the power of `n` items or characters. */
 const doubled = (n: number, start: string, name = 's') =>
 	`{% set ${name} = ${start} %}${`{% set ${name} = ${name} + ${name} %}`.repeat(n)}`;
 const s = doubled(17, "'a'");
@@ -17,7 +17,7 @@ const list = '{% set l = range(20000)|list %}';
 const dag = (open: string) =>
 	`{% set l = ${open} %}{% set m = ${open} %}${'{% set l = [l, l] %}{% set m = [m, m] %}'.repeat(60)}`;
 
-/** Each would take gigabytes, hours, or the whole stack. */
+/** Each of these would take gigabytes, hours, or the whole stack. */
 const attacks: Record<string, string> = {
 	'a text doubled and replaced': `${doubled(28, "'a'")}{{ s|replace('a', 'bb') }}`,
 	'a text doubled and split': `${doubled(28, "'a'")}{{ s.split('a') }}`,
@@ -187,7 +187,7 @@ describe('a template cannot take more than its budget', () => {
 		expect(
 			stepsOf('{% if 1 %}{% with a = 1 %}'.concat(loop('{{ a }}', 90_000), '{% endwith %}{% endif %}')),
 		).toBeGreaterThan(10);
-		// What a macro or an expression does cannot be interrupted.
+		// Text that is captured cannot be interrupted, and neither can an expression.
 		const inner = loop(loop('{{ i }}', 1000), 1000);
 		expect(stepsOf(`{% macro m() %}${inner}{% endmacro %}{{ m() }}`)).toBe('0, too long');
 		expect(stepsOf(`{% set x %}${inner}{% endset %}`)).toBe('0, too long');

@@ -7,7 +7,7 @@ import conversations from './conversations.json';
 import expressions from './expressions.json';
 import published from './published.json';
 
-/** The time that the recorded texts tell. */
+/** The time at which the texts were recorded. */
 const NOW = { year: 2026, month: 3, day: 9, hour: 14, minute: 5, second: 7 };
 const UNITS = 200_000;
 
@@ -19,7 +19,7 @@ const recorder: Need = { met: judge !== undefined, reason: 'no Jinja2', cure: la
 
 type Variables = Record<string, Variable>;
 
-/** Null where the template raises, as the recordings have it. */
+/** What a template writes; null where it raises, as in the recordings. */
 function render(source: string, variables: Variables, disguise?: Disguise): string | null {
 	try {
 		const text = new Template(source).render(variables, { units: UNITS, now: NOW, ...(disguise && { disguise }) });
@@ -32,7 +32,7 @@ function render(source: string, variables: Variables, disguise?: Disguise): stri
 
 const ascii = String.fromCharCode(...Array.from({ length: 127 }, (_, i) => i));
 
-/** Hides the texts of messages; what tells messages apart stays. */
+/** Disguises the texts of messages. Texts that tell messages apart, such as a role, stay as they are. */
 function hidden(value: Variable, disguise: Disguise, key = ''): Variable {
 	if (typeof value === 'string') return /^(role|type|name|id|tool_call_id)$/.test(key) ? value : disguise.hide(value);
 	if (Array.isArray(value)) return value.map((item) => hidden(item, disguise, key));
@@ -60,7 +60,10 @@ describe('published templates', () => {
 		templates = publishedTemplates();
 	});
 	const names = Object.keys(published) as (keyof typeof published)[];
-	/** `safe` makes a text of its own type, which escapes what is added to it. With tools only, which Hearth does not offer. */
+	/**
+	 * In Jinja2 `safe` makes a text of a type of its own, which escapes whatever is added to it. Here it does not. The
+	 * difference shows only with tools, which Hearth does not offer.
+	 */
 	const exceptions = { 'meetkai-functionary-medium-v3.1': ['tools', 'calls'] } as Record<string, string[]>;
 
 	it('are those that were recorded', () => {
@@ -88,7 +91,7 @@ describe('a disguise', () => {
 	)!;
 	const TEXT = ' It\'s "A", <|im_end|>\n\ta-b; 12 \\ é😀 ';
 
-	/** What templates do with texts; `t` is the message's, wherever it may stand. */
+	/** What templates do with texts. `t` is the text of a message, in every place where it may stand. */
 	const uses = [
 		...['t', 't ~ t', 't + "x"', 't * 2', 't|trim', 't.strip()', 't.lstrip(" I")', 't.rstrip()', 't|upper', 't|lower'],
 		...['t.upper()', 't.lower()', 't.title()', 't|title', 't|capitalize', 't.swapcase()', 't.casefold()', 't|length'],
