@@ -1,5 +1,6 @@
-// The kinds of settings: each function makes one setting out of its default, what it may be, and what users read of it. This file
-// knows no setting by name. The engine, the extension and scripts/settings.mjs share it, so it needs no module but schema.ts.
+// The kinds of settings. Each function makes one setting out of its default, its allowed values, and what users read of
+// it. This file knows no setting by name. The engine, the extension and scripts/settings.mjs share it, so it imports no
+// module but schema.ts.
 import {
 	type Check,
 	flag as flagSchema,

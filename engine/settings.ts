@@ -47,8 +47,8 @@ export const SETTINGS = {
 	contextTokens: integer({
 		default: 8192,
 		range: [512, 131_072],
-		// Models for tests have contexts shorter than 512. Some published models have contexts longer than 131,072, and the lists of
-		// models say what any context takes of the memory.
+		// Models for tests have contexts shorter than 512. Some published models have contexts longer than 131,072, and the
+		// lists of models say how much memory any context takes.
 		accepts: [64, 2 ** 24],
 		description:
 			'How many tokens a conversation or a completion may span. Each token of context takes about 48 KB of memory with gpt-oss-20b.',
