@@ -233,8 +233,8 @@ export const SETTINGS = {
 } as const;
 
 /**
- * Clients send it as `initializationOptions.settings`, and again as `workspace/didChangeConfiguration` with `{
- * settings: { hearth } }`.
+ * The values of all settings. Clients send them as `initializationOptions.settings`, and again as
+ * `workspace/didChangeConfiguration` with `{ settings: { hearth } }`.
  */
 export type EngineSettings = Values<typeof SETTINGS>;
 

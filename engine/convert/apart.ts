@@ -40,7 +40,7 @@ export async function convertApart(folder: string, { signal, onProgress }: Apart
 			else answer = message;
 		});
 		tell({ folder: path.resolve(folder) });
-		// Once the process has ended, it has removed its unfinished file.
+		// Waits for the end of the process, since the process removes its unfinished file before it ends.
 		const ended = await new Promise<string>((resolve) => {
 			child.once('error', (error) => resolve(error.message));
 			child.once('exit', (code, killedBy) => {

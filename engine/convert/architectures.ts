@@ -189,7 +189,7 @@ function planLlamaLike(plan: Plan, config: JsonObject, sizes: Sizes): void {
 	}
 }
 
-/** SiLU has two names. */
+/** @throws where the activation is not SiLU, which has two names. */
 function expectActivation(config: JsonObject): void {
 	if (config.get('hidden_act') !== 'swish') expect(config, 'hidden_act', 'silu');
 }

@@ -11,7 +11,7 @@ export type WeightChoice = (typeof WEIGHT_CHOICES)[number];
 
 /** How many bytes a job reads at a time. */
 const CHUNK_BYTES = 4 * 2 ** 20;
-/** How many output rows are transposed together. Their cache lines fit into the cache. */
+/** How many output rows are transposed together. That many cache lines stay in the cache. */
 const TRANSPOSED_ROWS = 64;
 
 /** Fills one or more of the file's tensors. */

@@ -261,8 +261,8 @@ function readMerges(model: JsonObject): StringTable {
 }
 
 /**
- * The token ids of a config's key: one, or where `several` may be given, a list. −1 stands for no token. @throws for
- * other values.
+ * The token ids of a config's key: one, or where `several` may be given, a list. −1 stands for no token.
+ * @throws for other values.
  */
 function tokenIds(config: JsonObject | undefined, key: string, several: boolean): number[] {
 	if (!config?.has(key)) return [];
@@ -301,8 +301,8 @@ function addOtherEnds(
 }
 
 /**
- * The tokens that the post-processor adds before and behind every text, as Llama 3's does. @throws where it does
- * anything else.
+ * The tokens that the post-processor adds before and behind every text, as Llama 3's does.
+ * @throws where the post-processor does anything else.
  */
 function readTemplate(tokenizer: JsonObject, ids: ReadonlyMap<string, number>): { first?: number; last?: number } {
 	const around: { first?: number; last?: number } = {};

@@ -30,7 +30,7 @@ const MAX_SEEN = 16;
 
 /** Units after which other work may run; about 5 ms. */
 const STEP = 100_000;
-/** The most units of a step that cannot be ended, as it is within an expression or a macro. */
+/** The most units of a step. It may be unable to end earlier, within an expression or a macro. */
 const MOST_A_STEP = 1_000_000;
 const MOST_OF_TEXTS = 3_000_000;
 

@@ -59,7 +59,7 @@ function textFilter(
 	return filter(name, parameters, (value, args, { budget }) => apply(toText(value, budget), args, budget), required);
 }
 
-/** How the filters' argument `attribute`, such as `a.b.0`, reads a value from an item. */
+/** Makes the function that reads the value of an item for a filter's argument `attribute`, such as `a.b.0`. */
 function getter(attribute: Value, runtime: Runtime, fallback?: Value): (item: Value) => Value {
 	const parts: Value[] =
 		typeof attribute === 'string'
@@ -79,8 +79,8 @@ function getter(attribute: Value, runtime: Runtime, fallback?: Value): (item: Va
 }
 
 /**
- * The key that an item is sorted and compared by. Texts are compared without regard to case, unless `caseSensitive` is
- * true.
+ * Makes the function that gives the key by which an item is sorted and compared. Texts are compared without regard to
+ * case, unless `caseSensitive` is true.
  */
 function sortKey(
 	attribute: Value | undefined,

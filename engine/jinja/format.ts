@@ -17,9 +17,7 @@ import {
 	type Value,
 } from './values';
 
-/**
- * The most digits behind the point that are computed. Python has no such limit. JavaScript's `toFixed` has this one.
- */
+/** The most digits behind the point that are computed: the limit of JavaScript's `toFixed`. Python has none. */
 const MAX_PRECISION = 100;
 
 /**

@@ -77,8 +77,8 @@ export class Interpreter implements Runtime {
 	}
 
 	/**
-	 * Renders the template in steps. Other work may run at each `yield`. A macro or an expression is never cut into
-	 * steps.
+	 * Renders the template in steps. Other work may run at each `yield`. No step ends within an expression, or within text
+	 * that is captured, as that of a macro or a `set` block is.
 	 * @throws TemplateError where Jinja2 raises, or where the budget is spent.
 	 */
 	*render(template: readonly Statement[]): Steps<string> {

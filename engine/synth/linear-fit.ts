@@ -1,6 +1,6 @@
 // Fits a linear classifier to samples by the passive-aggressive rule for several classes (Crammer et al. 2006). Where
-// the right class does not lead by the margin, the rule makes the smallest change of the weights that lets it. This
-// goes on until every sample is right.
+// the right class does not lead by the margin, the rule makes the smallest change of the weights that makes it lead
+// so. This goes on until every sample is right.
 import { setImmediate } from 'node:timers/promises';
 
 interface FitProblem {
