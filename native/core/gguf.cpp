@@ -157,6 +157,106 @@ Number number_at(const GgufArray& array, uint64_t i) {
   }
 }
 
+/// Reads the magic and the version.
+uint32_t read_version(Cursor& in) {
+  if (in.left_in_file() < 4 || std::memcmp(in.take(4, "the magic"), "GGUF", 4) != 0)
+    fail("%s is not a GGUF file", in.path());
+  const auto version = in.read<uint32_t>("the version");
+  if (version == 0x02000000 || version == 0x03000000)
+    fail("%s is a big-endian GGUF, which is not supported", in.path());
+  if (version != 2 && version != 3) fail("%s has GGUF version %u; versions 2 and 3 are supported", in.path(), version);
+  return version;
+}
+
+struct Counts {
+  uint64_t tensors, metadata;
+};
+
+Counts read_counts(Cursor& in) {
+  const auto tensors = in.read<uint64_t>("the tensor count");
+  const auto metadata = in.read<uint64_t>("the metadata count");
+  // The shortest tensor entry takes 32 bytes (8 + 4 + 8 + 4 + 8), the shortest metadata entry 13 (8 + 4 + 1).
+  if (tensors > in.left() / 32 || tensors > kMaxTensors)
+    fail("%s is damaged: it claims %llu tensors, more than it can hold", in.path(),
+         static_cast<unsigned long long>(tensors));
+  if (metadata > in.left() / 13 || metadata > kMaxMetadata)
+    fail("%s is damaged: it claims %llu metadata entries, more than it can hold", in.path(),
+         static_cast<unsigned long long>(metadata));
+  return {tensors, metadata};
+}
+
+/// Reads metadata entry `i`.
+std::pair<std::string_view, GgufValue> read_entry(Cursor& in, uint64_t i) {
+  const std::string_view key = in.string("a metadata key");
+  if (key.empty() || key.size() > 65535)
+    fail("%s is damaged: metadata key %llu has %zu bytes", in.path(), static_cast<unsigned long long>(i), key.size());
+  const std::string name = printable(key);
+  const auto type = in.read<uint32_t>(name.c_str());
+  return {key, type == ARRAY ? GgufValue(read_array(in, name.c_str())) : read_scalar(in, type, name.c_str())};
+}
+
+/// Reads `tensor.dimensions` and `tensor.shape`; returns the number of elements.
+uint64_t read_shape(Cursor& in, const char* name, Tensor& tensor) {
+  const auto dimensions = in.read<uint32_t>(name);
+  if (dimensions < 1 || dimensions > 4) fail("%s is damaged: tensor %s has %u dimensions", in.path(), name, dimensions);
+  tensor.dimensions = static_cast<int>(dimensions);
+  uint64_t elements = 1;
+  for (int d = 0; d < 4; d++) {
+    const uint64_t size = d < tensor.dimensions ? in.read<uint64_t>(name) : 1;
+    // No dimension and no product may reach 2^48: sizes in bytes then never overflow.
+    if (size == 0 || size >= 1ull << 48 || elements > (1ull << 48) / size)
+      fail("%s is damaged: tensor %s has an impossible shape", in.path(), name);
+    elements *= size;
+    tensor.shape[d] = static_cast<int64_t>(size);
+  }
+  return elements;
+}
+
+TensorType tensor_type(const char* file, const char* name, uint32_t type) {
+  if (const char* withdrawn = withdrawn_type(type))
+    fail(
+        "%s: tensor %s has the type %s, which ggml has withdrawn and which no program reads any more; download a "
+        "newer file of the model, or quantise it anew, as Q4_0 or Q4_K for instance",
+        file, name, withdrawn);
+  if (!is_tensor_type(type))
+    fail("%s: tensor %s has the unknown type %u; it may need a newer Hearth", file, name, type);
+  return static_cast<TensorType>(type);
+}
+
+/// Reads entry `i` of the tensor directory. `offset` counts from the start of the tensors' data until `place` has moved it.
+Tensor read_tensor(Cursor& in, uint64_t i) {
+  Tensor tensor{};
+  tensor.name = in.string("a tensor's name");
+  const std::string name = printable(tensor.name);
+  if (tensor.name.empty())
+    fail("%s is damaged: tensor %llu has no name", in.path(), static_cast<unsigned long long>(i));
+  const uint64_t elements = read_shape(in, name.c_str(), tensor);
+  const auto type = in.read<uint32_t>(name.c_str());
+  tensor.offset = in.read<uint64_t>(name.c_str());
+  tensor.type = tensor_type(in.path(), name.c_str(), type);
+  const TypeTraits& traits = type_traits(tensor.type);
+  if (tensor.shape[0] % traits.block)
+    fail("%s is damaged: tensor %s is %s, but its rows of %lld are no multiple of %d", in.path(), name.c_str(),
+         traits.name, static_cast<long long>(tensor.shape[0]), traits.block);
+  tensor.bytes = elements / static_cast<uint64_t>(traits.block) * static_cast<uint64_t>(traits.block_bytes);
+  return tensor;
+}
+
+/// Points `tensor` at its data in the file; `data_start` is where the tensors' data begin.
+void place(const MappedFile& file, uint64_t data_start, uint32_t alignment, Tensor& tensor) {
+  const char* path = file.path().c_str();
+  const std::string name = printable(tensor.name);
+  if (tensor.offset % alignment)
+    fail("%s is damaged: tensor %s is not aligned to %u bytes", path, name.c_str(), alignment);
+  if (data_start > file.size() || tensor.offset > file.size() - data_start ||
+      tensor.bytes > file.size() - data_start - tensor.offset)
+    fail("%s is truncated: tensor %s needs %llu bytes at offset %llu, but the file has only %zu; download it again",
+         path, name.c_str(), static_cast<unsigned long long>(tensor.bytes),
+         static_cast<unsigned long long>(data_start + tensor.offset), file.size());
+  tensor.offset += data_start;
+  tensor.data = file.data() + tensor.offset;
+}
+
 }  // namespace
 
 int64_t GgufArray::integer(uint64_t i) const {
@@ -184,90 +284,29 @@ Gguf::Gguf(const std::string& path) : file_(std::make_unique<MappedFile>(path)) 
 void Gguf::parse() {
   const char* file = file_->path().c_str();
   Cursor in(*file_);
-  if (file_->size() < 4 || std::memcmp(file_->data(), "GGUF", 4) != 0) fail("%s is not a GGUF file", file);
-  in.take(4, "the magic");
-  version_ = in.read<uint32_t>("the version");
-  if (version_ == 0x02000000 || version_ == 0x03000000) fail("%s is a big-endian GGUF, which is not supported", file);
-  if (version_ != 2 && version_ != 3) fail("%s has GGUF version %u; versions 2 and 3 are supported", file, version_);
-  auto tensor_count = in.read<uint64_t>("the tensor count");
-  auto metadata_count = in.read<uint64_t>("the metadata count");
-  // The shortest tensor entry takes 32 bytes (8 + 4 + 8 + 4 + 8), the shortest metadata entry 13 (8 + 4 + 1).
-  if (tensor_count > in.left() / 32 || tensor_count > kMaxTensors)
-    fail("%s is damaged: it claims %llu tensors, more than it can hold", file,
-         static_cast<unsigned long long>(tensor_count));
-  if (metadata_count > in.left() / 13 || metadata_count > kMaxMetadata)
-    fail("%s is damaged: it claims %llu metadata entries, more than it can hold", file,
-         static_cast<unsigned long long>(metadata_count));
+  version_ = read_version(in);
+  const Counts counts = read_counts(in);
 
-  metadata_.reserve(metadata_count);
-  for (uint64_t i = 0; i < metadata_count; i++) {
-    std::string_view key = in.string("a metadata key");
-    if (key.empty() || key.size() > 65535)
-      fail("%s is damaged: metadata key %llu has %zu bytes", file, static_cast<unsigned long long>(i), key.size());
-    std::string name = printable(key);
-    auto type = in.read<uint32_t>(name.c_str());
-    GgufValue value = type == ARRAY ? GgufValue(read_array(in, name.c_str())) : read_scalar(in, type, name.c_str());
-    if (!keys_.emplace(key, metadata_.size()).second)
-      fail("%s is damaged: the metadata key %s occurs twice", file, name.c_str());
-    metadata_.emplace_back(key, std::move(value));
+  metadata_.reserve(counts.metadata);
+  for (uint64_t i = 0; i < counts.metadata; i++) {
+    const auto& [key, value] = metadata_.emplace_back(read_entry(in, i));
+    if (!keys_.emplace(key, i).second)
+      fail("%s is damaged: the metadata key %s occurs twice", file, printable(key).c_str());
   }
 
-  uint32_t alignment = u32("general.alignment", 32);
+  const uint32_t alignment = u32("general.alignment", 32);
   if (alignment < 8 || !std::has_single_bit(alignment))
     fail("%s is damaged: general.alignment is %u, which is not a power of two of at least 8", file, alignment);
 
-  tensors_.reserve(tensor_count);
-  for (uint64_t i = 0; i < tensor_count; i++) {
-    Tensor tensor{};
-    tensor.name = in.string("a tensor's name");
-    std::string name = printable(tensor.name);
-    if (tensor.name.empty()) fail("%s is damaged: tensor %llu has no name", file, static_cast<unsigned long long>(i));
-    auto dimensions = in.read<uint32_t>(name.c_str());
-    if (dimensions < 1 || dimensions > 4)
-      fail("%s is damaged: tensor %s has %u dimensions", file, name.c_str(), dimensions);
-    tensor.dimensions = static_cast<int>(dimensions);
-    uint64_t elements = 1;
-    for (int d = 0; d < 4; d++) {
-      uint64_t size = d < tensor.dimensions ? in.read<uint64_t>(name.c_str()) : 1;
-      // No dimension and no product may reach 2^48: sizes in bytes then never overflow.
-      if (size == 0 || size >= 1ull << 48 || elements > (1ull << 48) / size)
-        fail("%s is damaged: tensor %s has an impossible shape", file, name.c_str());
-      elements *= size;
-      tensor.shape[d] = static_cast<int64_t>(size);
-    }
-    const auto type = in.read<uint32_t>(name.c_str());
-    tensor.offset = in.read<uint64_t>(name.c_str());
-    if (const char* withdrawn = withdrawn_type(type))
-      fail(
-          "%s: tensor %s has the type %s, which ggml has withdrawn and which no program reads any more; download a "
-          "newer file of the model, or quantise it anew, as Q4_0 or Q4_K for instance",
-          file, name.c_str(), withdrawn);
-    if (!is_tensor_type(type))
-      fail("%s: tensor %s has the unknown type %u; it may need a newer Hearth", file, name.c_str(), type);
-    tensor.type = static_cast<TensorType>(type);
-    const TypeTraits& traits = type_traits(tensor.type);
-    if (tensor.shape[0] % traits.block)
-      fail("%s is damaged: tensor %s is %s, but its rows of %lld are no multiple of %d", file, name.c_str(),
-           traits.name, static_cast<long long>(tensor.shape[0]), traits.block);
-    tensor.bytes = elements / static_cast<uint64_t>(traits.block) * static_cast<uint64_t>(traits.block_bytes);
-    if (!names_.emplace(tensor.name, tensors_.size()).second)
-      fail("%s is damaged: tensor %s occurs twice", file, name.c_str());
-    tensors_.push_back(tensor);
+  tensors_.reserve(counts.tensors);
+  for (uint64_t i = 0; i < counts.tensors; i++) {
+    const Tensor& tensor = tensors_.emplace_back(read_tensor(in, i));
+    if (!names_.emplace(tensor.name, i).second)
+      fail("%s is damaged: tensor %s occurs twice", file, printable(tensor.name).c_str());
   }
 
-  uint64_t data_start = (in.position() + alignment - 1) / alignment * alignment;
-  for (Tensor& tensor : tensors_) {
-    std::string name = printable(tensor.name);
-    if (tensor.offset % alignment)
-      fail("%s is damaged: tensor %s is not aligned to %u bytes", file, name.c_str(), alignment);
-    if (data_start > file_->size() || tensor.offset > file_->size() - data_start ||
-        tensor.bytes > file_->size() - data_start - tensor.offset)
-      fail("%s is truncated: tensor %s needs %llu bytes at offset %llu, but the file has only %zu; download it again",
-           file, name.c_str(), static_cast<unsigned long long>(tensor.bytes),
-           static_cast<unsigned long long>(data_start + tensor.offset), file_->size());
-    tensor.offset += data_start;
-    tensor.data = file_->data() + tensor.offset;
-  }
+  const uint64_t data_start = (in.position() + alignment - 1) / alignment * alignment;
+  for (Tensor& tensor : tensors_) place(*file_, data_start, alignment, tensor);
 }
 
 const GgufValue* Gguf::find(std::string_view key) const {
