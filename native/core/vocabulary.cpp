@@ -144,9 +144,14 @@ class TextSet {
   std::vector<uint64_t> slots_;
 };
 
-}  // namespace
+/// The arrays of a vocabulary, whose kinds and counts `arrays_of` has checked.
+struct Arrays {
+  const GgufArray& tokens;
+  const GgufArray* types;  // nullptr where the file gives none: then every token is normal
+  const GgufArray& merges;
+};
 
-void check_vocabulary(const Gguf& gguf, const VocabularyRules& rules, int output_rows) {
+void check_kind(const Gguf& gguf, const VocabularyRules& rules) {
   const char* file = gguf.file().path().c_str();
   const auto model = text_at(gguf, "tokenizer.ggml.model");
   if (!model) mismatch(gguf, "tokenizer.ggml.model", "a string");
@@ -160,6 +165,10 @@ void check_vocabulary(const Gguf& gguf, const VocabularyRules& rules, int output
     fail("%s: tokenizer.ggml.pre \"%s\" is not supported; Hearth knows %s", file, printable(pre).c_str(),
          names.c_str());
   }
+}
+
+Arrays arrays_of(const Gguf& gguf, int output_rows) {
+  const char* file = gguf.file().path().c_str();
   const GgufArray& tokens = strings_at(gguf, "tokenizer.ggml.tokens");
   const GgufValue* types_value = gguf.find("tokenizer.ggml.token_type");
   const auto* types = types_value ? std::get_if<GgufArray>(types_value) : nullptr;
@@ -174,13 +183,17 @@ void check_vocabulary(const Gguf& gguf, const VocabularyRules& rules, int output
   if (tokens.count > static_cast<uint64_t>(output_rows))
     fail("%s: the tokenizer has %llu tokens, the output layer only %d", file,
          static_cast<unsigned long long>(tokens.count), output_rows);
+  return {tokens, types, merges};
+}
 
-  TextSet texts(2 * tokens.count);
+/// Checks the tokens and returns their texts.
+TextSet texts_of(const char* file, const Arrays& arrays, const VocabularyRules& rules) {
+  TextSet texts(2 * arrays.tokens.count);
   Decoder decoded;
   uint64_t id = 0;
-  tokens.each_string([&](std::string_view name) {
+  arrays.tokens.each_string([&](std::string_view name) {
     const uint64_t n = id++;
-    const int64_t type = types ? types->integer(n) : normal;
+    const int64_t type = arrays.types ? arrays.types->integer(n) : normal;
     if (type != normal && type != user_defined && type != byte_token) return;
     decoded.clear();
     const bool is_text = decoded.append(name);
@@ -202,14 +215,19 @@ void check_vocabulary(const Gguf& gguf, const VocabularyRules& rules, int output
     }
     if (is_text) texts.add(decoded.text());
   });
+  return texts;
+}
 
+void check_bytes(const char* file, const TextSet& texts) {
   for (int byte = 0; byte < 0x7f; byte++) {
     const char text = static_cast<char>(byte);
     if ((byte == '\n' || byte >= ' ') && !texts.has({&text, 1}))
       fail("%s: tokenizer.ggml.tokens lacks the token of byte %d (\"%s\")", file, byte,
            byte == '\n' ? "\\n" : std::string(1, text).c_str());
   }
+}
 
+void check_merges(const char* file, const GgufArray& merges, const TextSet& texts) {
   // Hundreds of thousands of lookups each wait for memory: some are begun before the first is looked at.
   struct Lookup {
     uint64_t key, line;
@@ -227,6 +245,7 @@ void check_vocabulary(const Gguf& gguf, const VocabularyRules& rules, int output
     texts.prefetch(key);
     lookups.push_back({key, line});
   };
+  Decoder decoded;
   uint64_t line = 0;
   merges.each_string([&](std::string_view merge) {
     const uint64_t n = line++;
@@ -248,6 +267,17 @@ void check_vocabulary(const Gguf& gguf, const VocabularyRules& rules, int output
     if (lookups.size() >= 48) look();
   });
   look();
+}
+
+}  // namespace
+
+void check_vocabulary(const Gguf& gguf, const VocabularyRules& rules, int output_rows) {
+  const char* file = gguf.file().path().c_str();
+  check_kind(gguf, rules);
+  const Arrays arrays = arrays_of(gguf, output_rows);
+  const TextSet texts = texts_of(file, arrays, rules);
+  check_bytes(file, texts);
+  check_merges(file, arrays.merges, texts);
 }
 
 }  // namespace hearth
