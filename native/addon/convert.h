@@ -40,7 +40,6 @@ std::vector<DraftRequest> draft_requests_from_js(const Napi::Value& value);
 Batch batch_from_js(const Napi::Object& object);
 
 Napi::Value tokens_to_js(Napi::Env env, const std::vector<int32_t>& tokens);
-Napi::Value probabilities_to_js(Napi::Env env, const std::vector<float>& probabilities);
 /// { tokens, probabilities, logits?, milliseconds }.
 Napi::Value result_to_js(Napi::Env env, const StepResult& result, double milliseconds);
 
