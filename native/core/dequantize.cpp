@@ -9,7 +9,8 @@ namespace hearth {
 
 namespace {
 
-// Doubled E2M1 values; a block's exponent byte e scales them by 2^(e - 128). OCP Microscaling Formats v1.0, section 5.3.
+// Doubled E2M1 values. The exponent byte e of a block scales them by 2^(e - 128). Source: OCP Microscaling Formats
+// v1.0, section 5.3.
 constexpr int8_t kMxfp4[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
 
 uint16_t load16(const uint8_t* bytes) {
@@ -18,8 +19,9 @@ uint16_t load16(const uint8_t* bytes) {
   return value;
 }
 
-/// The 6-bit scale and minimum of sub-block s of a Q4_K or Q5_K super-block: [0..3] in the low bits of bytes s and s + 4, [4..7]
-/// with four bits in the halves of byte s + 4 and two in the high bits of bytes s - 4 and s.
+/// Reads the 6-bit scale and minimum of sub-block s of a Q4_K or Q5_K super-block. Those of sub-blocks 0 to 3 are the
+/// low bits of bytes s and s + 4. Those of sub-blocks 4 to 7 have four bits in the halves of byte s + 4 and two in the
+/// high bits of bytes s - 4 and s.
 void load_scale(const uint8_t* scales, int s, int& scale, int& minimum) {
   if (s < 4) {
     scale = scales[s] & 63;
@@ -30,8 +32,8 @@ void load_scale(const uint8_t* scales, int s, int& scale, int& minimum) {
   }
 }
 
-/// One block of a type as floats: its layout, and what it stands for (ggml/src/ggml-quants.c, dequantize_row_*). Whatever type of a
-/// matrix has no definition below does not compile.
+/// Converts one block of a type to floats. Each definition gives the layout of the block and the values that it stands
+/// for (ggml/src/ggml-quants.c, dequantize_row_*). A type of matrices without a definition does not compile.
 template <TensorType>
 void dequantize_block(const uint8_t* in, float* out) = delete;
 
@@ -65,8 +67,8 @@ void dequantize_block<TensorType::Q8_0>(const uint8_t* in, float* out) {
   for (int i = 0; i < 32; i++) out[i] = d * static_cast<float>(static_cast<int8_t>(in[2 + i]));
 }
 
-/// Q4_0, Q4_1, Q5_0, Q5_1: element i of 16 is in the low half of byte i, element i + 16 in the high one, and the fifth bits are in a word
-/// of their own.
+/// Converts a block of Q4_0, Q4_1, Q5_0 or Q5_1. The low half of byte i holds element i, the high half element i + 16.
+/// The fifth bits of all elements are in a word of their own.
 void dequantize_nibbles(const uint8_t* in, bool fifth, bool minimum, float* out) {
   const float d = half_to_float(load16(in)), m = minimum ? half_to_float(load16(in + 2)) : 0.0f;
   in += minimum ? 4 : 2;
@@ -99,7 +101,8 @@ void dequantize_block<TensorType::Q5_1>(const uint8_t* in, float* out) {
   dequantize_nibbles(in, true, true, out);
 }
 
-/// Q4_K and Q5_K: 8 sub-blocks of 32, two to 32 bytes; bit s of byte i of `high` is the fifth bit of element i of sub-block s.
+/// Converts a block of Q4_K or Q5_K, which has 8 sub-blocks of 32 elements. Two sub-blocks share 32 bytes. Bit s of
+/// byte i of `high` is the fifth bit of element i of sub-block s.
 void dequantize_nibbles_k(const uint8_t* in, bool fifth, float* out) {
   const float d = half_to_float(load16(in)), dmin = half_to_float(load16(in + 2));
   const uint8_t *high = in + 16, *low = fifth ? in + 48 : in + 16;
@@ -124,7 +127,8 @@ void dequantize_block<TensorType::Q5_K>(const uint8_t* in, float* out) {
   dequantize_nibbles_k(in, true, out);
 }
 
-/// Of each 128 elements, 64 bytes of low halves and 32 of high pairs of bits; an int8 scale for 16 elements.
+/// Each 128 elements have 64 bytes with their low four bits and 32 bytes with their high two bits. 16 elements share an
+/// int8 scale.
 template <>
 void dequantize_block<TensorType::Q6_K>(const uint8_t* in, float* out) {
   const float d = half_to_float(load16(in + 208));

@@ -1,11 +1,12 @@
-// Weights as F32: the definition of each tensor type, used by the reference backend and for embedding rows.
+// Converts weights to F32. This is the definition of each tensor type; the reference backend uses it, and embedding
+// rows are read with it.
 #pragma once
 
 #include "model.h"
 
 namespace hearth {
 
-/// Writes row `row` of the matrix as matrix.columns floats.
+/// Writes row `row` of the matrix to `out` as `matrix.columns` floats.
 void dequantize_row(const Matrix& matrix, int64_t row, float* out);
 
 }  // namespace hearth

@@ -1,5 +1,5 @@
-// What can compute a model: the CPU, a GPU. Each backend (native/cpu/, native/metal/) describes its device as a `Device`, and the
-// addon hands the list of them to the core, which therefore includes no backend.
+// The devices that can compute a model: the CPU and GPUs. Each backend (native/cpu/, native/metal/) describes its
+// device as a `Device`. The addon hands the list of them to the core, which therefore includes no backend.
 #pragma once
 
 #include <memory>
@@ -34,13 +34,13 @@ struct Device {
   const char* id;    ///< names the device in options, settings and reports: "cpu", "metal"
   const char* name;  ///< names the device in messages: "CPU", "Metal"
   DeviceKind kind;
-  /// Whether the system has such devices at all. Where it has none, nobody expects the device, and `auto` passes over it in
-  /// silence.
+  /// Whether the system has such devices at all. Where it has none, nobody expects the device, and `auto` passes over
+  /// it in silence.
   bool (*on_this_system)();
   /// Quick: it compiles nothing.
   DeviceProbe (*probe)();
-  /// Opens a model, which must outlive the backend, as the pool must. `asked`: the user asked for this device, so it takes even a
-  /// model that is too large to be fast on it. Throws an Error that says why it cannot.
+  /// Opens a model, which must outlive the backend, as the pool must. `asked`: the user asked for this device, so it
+  /// takes even a model that is too large to be fast on it. Throws an Error that says why it cannot.
   std::unique_ptr<Backend> (*open)(const Model& model, ThreadPool& pool, const BackendOptions& options, bool asked);
   /// Runs every kernel of the device against plain loops. Throws Error where the device cannot be used, or fails.
   void (*self_test)(const SelfTestOptions& options);
@@ -54,17 +54,17 @@ std::string ids_of(const Devices& devices);
 /// nullptr: no device has the id.
 const Device* find_device(const Devices& devices, std::string_view id);
 
-/// A model's backend, the device that it computes on, and why that is not the GPU that was asked for or could be expected; else
-/// empty.
+/// A model's backend and the device that it computes on. `note` says why that device is not the GPU that was asked for
+/// or could be expected; else it is empty.
 struct OpenedBackend {
   const Device* device;
   std::unique_ptr<Backend> backend;
   std::string note;
 };
 
-/// Opens a model on the device `wanted`. "auto" is the first GPU of this system that takes the model, unless a set of the CPU's
-/// kernels is asked for. The CPU takes what no GPU does, with a note where one was expected to. Throws Error where no device has
-/// the id, or the CPU cannot compute either.
+/// Opens a model on the device `wanted`. "auto" is the first GPU of this system that takes the model, unless a set of
+/// the CPU's kernels is asked for. The CPU takes what no GPU does, with a note where one was expected to. Throws Error
+/// where no device has the id, or the CPU cannot compute either.
 OpenedBackend open_backend(const Devices& devices, const std::string& wanted, const Model& model, ThreadPool& pool,
                            const BackendOptions& options);
 

@@ -10,7 +10,7 @@ namespace hearth {
 
 namespace {
 
-/// Certain rows of a sequence that wait at most: a pass over them together costs what a pass over one does.
+/// How many certain rows of a sequence wait at most. One pass over all of them costs as much as a pass over one.
 constexpr int kMostWaiting = 8;
 
 size_t area(int64_t rows, int64_t columns) { return static_cast<size_t>(rows) * static_cast<size_t>(columns); }
@@ -23,7 +23,7 @@ void rms_norm(float* x, const float* weight, int n, float epsilon) {
   for (int i = 0; i < n; i++) x[i] = x[i] * scale * weight[i];
 }
 
-/// The lowest index wins a tie.
+/// The index of the largest value. The lowest index wins a tie.
 int32_t largest(const float* values, int count) {
   return static_cast<int32_t>(std::max_element(values, values + count) - values);
 }
@@ -60,7 +60,7 @@ void DraftHead::take_in(const Batch& batch, KvBlocks& cache) {
     if (id < 0) continue;
     Pending& pending = sequences_[id];
     const int known = run.first_position - pending.first;
-    // After a hit in the cache, or where the target computes a position again, the head begins anew.
+    // The head begins anew after a hit in the cache, or where the target computes a position again.
     const bool follows = known >= 0 && known <= pending.rows();
     if (!follows) pending.first = run.first_position;
     pending.features.resize(area(follows ? known : 0, E));
@@ -71,7 +71,7 @@ void DraftHead::take_in(const Batch& batch, KvBlocks& cache) {
                             fused_.data() + area(run.first_row + run.rows, E));
     for (int i = 0; i < run.rows; i++) pending.next.push_back(i + 1 < run.rows ? token(i + 1) : 0);
 
-    // Behind the first row whose output is wanted come guesses, and behind the last row nothing yet.
+    // The tokens after the first row with an output are guesses. No token follows the last row yet.
     const auto first_output = std::lower_bound(batch.outputs.begin(), batch.outputs.end(), run.first_row);
     const int end = first_output != batch.outputs.end() && *first_output < run.first_row + run.rows
                         ? *first_output
@@ -97,7 +97,7 @@ std::vector<std::vector<int32_t>> DraftHead::guess(KvBlocks& cache, const std::v
     auto found = sequences_.find(request.sequence);
     if (found == sequences_.end() || request.limit < 1 || request.position < 1) continue;
     Pending& pending = found->second;
-    // What the target computed behind the newest token was a guess that turned out wrong.
+    // The rows after the newest token are dropped: the target computed them for guesses that turned out wrong.
     const int count = request.position - pending.first;
     if (count < 1 || count > pending.rows()) continue;
     for (int32_t block : request.blocks)

@@ -14,13 +14,15 @@ class Error : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-/// The device a backend computes on has failed, e.g. a GPU ran out of memory: the step's cache is lost, another backend works.
+/// The device of a backend has failed, for instance because a GPU ran out of memory. The step's cache is lost; another
+/// backend can still compute.
 class DeviceError : public Error {
  public:
   using Error::Error;
 };
 
-/// The file of a model was cut or overwritten while it was in use: what was computed meanwhile is worth nothing, nor is the model.
+/// The file of a model was cut or overwritten while it was in use. What was computed meanwhile is worthless, and the
+/// model must be closed.
 class FileChangedError : public Error {
  public:
   using Error::Error;
@@ -42,7 +44,7 @@ inline void fail(const char* format, ...) {
   throw Error(text);
 }
 
-/// Text from an untrusted file made fit for a one-line message: control characters replaced, long text cut.
+/// Makes text from an untrusted file fit for a one-line message: replaces control characters and cuts long text.
 inline std::string printable(std::string_view text) {
   std::string out;
   for (unsigned char c : text.substr(0, 80)) out += c < 32 || c == 127 ? '?' : static_cast<char>(c);

@@ -13,7 +13,8 @@ static_assert(std::endian::native == std::endian::little, "GGUF data is used in 
 
 namespace {
 
-/// The name of a type that ggml once had, whose number stays taken (ggml.h, `enum ggml_type`); nullptr for any other number.
+/// The name of a type that ggml has withdrawn, whose number stays taken (ggml.h, `enum ggml_type`). nullptr for any
+/// other number.
 const char* withdrawn_type(uint32_t type) {
   switch (type) {
     case 4: return "Q4_2";
@@ -30,15 +31,17 @@ const char* withdrawn_type(uint32_t type) {
 
 enum ValueType : uint32_t { U8, I8, U16, I16, U32, I32, F32, BOOL, STRING, ARRAY, U64, I64, F64 };
 
-/// Far above any real model's (gpt-oss: 459 tensors, 32 entries, 11 MB of header, nearly all of it 446,189 merges). The room left in
-/// a file bounds nothing, since a file of holes takes none on the disk: one budget holds for all of a header's bytes, and one for
-/// its texts. Entries, tensors and texts become values of JavaScript, on the one thread that serves everybody.
+/// The limits lie far above any real model, such as gpt-oss with 459 tensors, 32 entries and 11 MB of header, nearly
+/// all of it 446,189 merges. The size of the file does not limit what a header can claim, because a sparse file takes
+/// no room on the disk. So all bytes of a header share one budget, and all of its texts another. Entries, tensors and
+/// texts become values of JavaScript, on the one thread that serves everybody.
 constexpr uint64_t kMaxTensors = 1 << 13, kMaxMetadata = 1 << 12;
 constexpr size_t kMaxHeaderBytes = size_t{128} << 20, kMaxTextBytes = size_t{8} << 20;
 
 constexpr size_t kScalarBytes[] = {1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8};
 
-/// Reads the file from front to back; each read checks what is left and names what it was reading.
+/// Reads the file from front to back. Each read checks that enough bytes are left, and its error names what was being
+/// read (`what`).
 class Cursor {
  public:
   explicit Cursor(const MappedFile& file) : file_(file) {}
@@ -46,7 +49,7 @@ class Cursor {
   const char* path() const { return file_.path().c_str(); }
   size_t position() const { return position_; }
   size_t left_in_file() const { return file_.size() - position_; }
-  /// Of the file and of the header's budget.
+  /// The bytes that are left of the file and of the header's budget.
   size_t left() const { return std::min(file_.size(), kMaxHeaderBytes) - position_; }
 
   const uint8_t* take(uint64_t bytes, const char* what) {
@@ -67,7 +70,7 @@ class Cursor {
     std::memcpy(&value, take(sizeof value, what), sizeof value);
     return value;
   }
-  /// A string of an array.
+  /// Reads a string of an array. Such strings do not count towards the budget of texts.
   std::string_view element(const char* what) {
     auto length = read<uint64_t>(what);
     if (length > left_in_file())
@@ -75,7 +78,7 @@ class Cursor {
            static_cast<unsigned long long>(length), left_in_file());
     return {reinterpret_cast<const char*>(take(length, what)), length};
   }
-  /// A key, a name or a text.
+  /// Reads a key, a name or a text.
   std::string_view string(const char* what) {
     std::string_view text = element(what);
     texts_ += text.size();
@@ -126,7 +129,7 @@ GgufArray read_array(Cursor& in, const char* what) {
   array.type = type;
   array.count = count;
   array.data = in.take(0, what);
-  if (count > in.left() / least) in.take(count * least, what);  // more than the budget: fails
+  if (count > in.left() / least) in.take(count * least, what);  // fails, because the header's budget is exceeded
   if (type == STRING)
     for (uint64_t i = 0; i < count; i++) in.element(what);
   else in.take(count * least, what);
@@ -141,7 +144,7 @@ T element_at(const uint8_t* data, uint64_t i) {
   return value;
 }
 
-/// An element as the widest number of its kind.
+/// Element `i` as the widest number of its kind.
 template <class Number>
 Number number_at(const GgufArray& array, uint64_t i) {
   switch (array.type) {
@@ -203,7 +206,7 @@ uint64_t read_shape(Cursor& in, const char* name, Tensor& tensor) {
   uint64_t elements = 1;
   for (int d = 0; d < 4; d++) {
     const uint64_t size = d < tensor.dimensions ? in.read<uint64_t>(name) : 1;
-    // No dimension and no product may reach 2^48: sizes in bytes then never overflow.
+    // No dimension and no product may exceed 2^48, so that sizes in bytes never overflow.
     if (size == 0 || size >= 1ull << 48 || elements > (1ull << 48) / size)
       fail("%s is damaged: tensor %s has an impossible shape", in.path(), name);
     elements *= size;
@@ -223,7 +226,8 @@ TensorType tensor_type(const char* file, const char* name, uint32_t type) {
   return static_cast<TensorType>(type);
 }
 
-/// Reads entry `i` of the tensor directory. `offset` counts from the start of the tensors' data until `place` has moved it.
+/// Reads entry `i` of the tensor directory. `offset` counts from the start of the tensors' data until `place` has moved
+/// it.
 Tensor read_tensor(Cursor& in, uint64_t i) {
   Tensor tensor{};
   tensor.name = in.string("a tensor's name");
@@ -274,7 +278,7 @@ Gguf::Gguf(const std::string& path) : file_(std::make_unique<MappedFile>(path)) 
   try {
     parse();
   } catch (...) {
-    // Where the file has changed meanwhile, that is the reason.
+    // If the file has changed meanwhile, that change is the reason for the error.
     file_->check_read();
     throw;
   }

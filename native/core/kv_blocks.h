@@ -1,5 +1,5 @@
-// The memory of a KV cache: keys and values of every layer in blocks of kCacheBlock positions. A sequence is a list of block
-// numbers. Which sequence owns which block is decided in JavaScript (engine/runtime/kv-cache.ts).
+// The memory of a KV cache: keys and values of every layer in blocks of kCacheBlock positions. A sequence is a list of
+// block numbers. Which sequence owns which block is decided in JavaScript (engine/runtime/kv-cache.ts).
 //
 // A block of one layer holds the keys of each of the K heads and then the values of each head.
 //   F16, F32: keys [D][kCacheBlock], transposed so that each lane has a key of its own; values [kCacheBlock][D].
@@ -52,9 +52,9 @@ class KvBlocks {
   /// Copies the first `tokens` positions of a block into another, in all layers and in the companion.
   void copy_block(int from, int to, int tokens);
 
-  /// The dimensions that share a scale in a Q8_0 cache.
+  /// How many dimensions share a scale in a Q8_0 cache.
   static constexpr int kScaled = 32;
-  /// The scales that a head has for one position in a Q8_0 cache.
+  /// How many scales a head has for one position in a Q8_0 cache.
   static constexpr int scale_groups(int head_length) { return (head_length + kScaled - 1) / kScaled; }
 
  private:

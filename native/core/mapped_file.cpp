@@ -26,7 +26,8 @@
 
 namespace hearth {
 
-/// Where a file lies in memory, for the signal handler: begin is 0 while the entry is free. Entries are reused and never freed.
+/// Where a file lies in memory, for the signal handler. `begin` is 0 while the entry is free. Entries are reused and
+/// never freed, because the handler may read them at any time.
 struct Mapping {
   std::atomic<uintptr_t> begin{0}, end{0};
   std::atomic<bool> damaged{false};
@@ -35,7 +36,7 @@ struct Mapping {
 
 namespace {
 
-/// What says when a file was last written to, and which file it is.
+/// Tells which file it is and when it was last written to.
 struct FileState {
   uint64_t size, device, number;
   int64_t written;
@@ -70,7 +71,7 @@ void will_need(uint8_t* from, size_t bytes) {
   PrefetchVirtualMemory(GetCurrentProcess(), 1, &range, 0);
 }
 
-// Unlocking pages that are not locked takes them out of the working set (VirtualUnlock's documentation).
+// Unlocking pages that are not locked removes them from the working set (VirtualUnlock's documentation).
 void drop(uint8_t* from, size_t bytes) { VirtualUnlock(from, bytes); }
 
 }  // namespace
@@ -99,7 +100,7 @@ bool state_of(const std::string& path, FileState& state) {
 
 MappedFile::MappedFile(const std::string& path) : path_(path) {
   const std::wstring wide = wide_path(path);
-  // With these semantics a folder opens as well, and is told apart from a file that may not be read.
+  // With these semantics a folder can be opened as well, so that it is told apart from a file that may not be read.
   HANDLE file = CreateFileW(wide.c_str(), GENERIC_READ, FILE_SHARE_READ | FILE_SHARE_DELETE, nullptr, OPEN_EXISTING,
                             FILE_FLAG_BACKUP_SEMANTICS, nullptr);
   if (file == INVALID_HANDLE_VALUE) fail_with_last_error("open", path);
@@ -174,9 +175,10 @@ bool state_of(const std::string& path, FileState& state) {
   return true;
 }
 
-// Whoever shortens a file that is mapped takes pages away from us: touching one raises SIGBUS, which would end the process. Within a
-// mapping of ours, zeros come in place of all from that page on and the mapping is marked: the step goes on, on whichever thread it
-// was, and what it has computed is thrown away once it has ended (check_read). All other faults are whoever's they were before.
+// When somebody shortens a mapped file, its last pages are gone, and touching one raises SIGBUS, which would end the
+// process. For a fault inside one of our mappings, the handler maps zeros from that page to the end and marks the
+// mapping. The step goes on, on whichever thread it was, and its results are dropped once it has ended (check_read).
+// All other faults go to the handler that was there before.
 
 std::atomic<Mapping*> mappings{nullptr};
 struct sigaction previous_handler;
@@ -199,7 +201,7 @@ void on_bus_error(int signal, siginfo_t* information, void* context) {
   if (previous_handler.sa_flags & SA_SIGINFO) return previous_handler.sa_sigaction(signal, information, context);
   if (previous_handler.sa_handler != SIG_DFL && previous_handler.sa_handler != SIG_IGN)
     return previous_handler.sa_handler(signal);
-  // Back to where it happened, which ends the process as it would have without us.
+  // Returning repeats the fault, which then ends the process as it would have without this handler.
   std::signal(signal, SIG_DFL);
 }
 
@@ -231,7 +233,8 @@ Mapping* watch(const void* from, size_t bytes) {
 }  // namespace
 
 MappedFile::MappedFile(const std::string& path) : path_(path) {
-  // O_NONBLOCK: a named pipe is then refused below instead of waited for; files know no difference.
+  // With O_NONBLOCK, opening a named pipe does not wait, so that the pipe is refused below. The flag makes no
+  // difference for files.
   int file = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (file < 0) fail("cannot open %s: %s", path.c_str(), std::strerror(errno));
   struct stat status;
@@ -266,7 +269,7 @@ MappedFile::MappedFile(const std::string& path) : path_(path) {
 MappedFile::~MappedFile() {
   stop_ = true;
   if (reader_.joinable()) reader_.join();
-  // Nobody reads it any more: the entry is free before the place can be another's.
+  // Nobody reads the mapping any more. The entry must be free before the address space can be somebody else's.
   mapping_->begin = 0;
   free_aligned(data_, size_);
 }
@@ -282,7 +285,7 @@ void MappedFile::check_read() const {
 void MappedFile::check() const {
   check_read();
   FileState now;
-  // Deleted, or another one in its place: what is mapped stays as it was.
+  // Where the file was deleted or replaced by another, the mapped contents stay as they were.
   if (!state_of(path_, now) || now.device != device_ || now.number != number_) return;
   if (now.size != size_ || now.written != written_)
     throw FileChangedError("the model file changed while in use: " + path_ +
@@ -293,13 +296,13 @@ void MappedFile::read_ahead() {
   if (reader_.joinable() || size_ > physical_memory() / 4 * 3) return;
   try {
     reader_ = std::thread([this] {
-      // In pieces, so that closing the file does not wait for the disk.
+      // The file is read in pieces, so that closing it does not wait for the disk.
       constexpr size_t kPiece = size_t{16} << 20;
       for (size_t at = 0; at < size_ && !stop_; at += kPiece)
         will_need(const_cast<uint8_t*>(data_) + at, std::min(kPiece, size_ - at));
     });
   } catch (const std::exception&) {
-    // No thread to be had: pages come in as they are touched.
+    // The system starts no thread, so pages are read when they are first touched.
   }
 }
 
@@ -307,7 +310,7 @@ void MappedFile::release(const uint8_t* from, size_t bytes) const {
   const auto page = static_cast<uintptr_t>(page_bytes());
   const uintptr_t first = (reinterpret_cast<uintptr_t>(from) + page - 1) / page * page;
   const uintptr_t last = (reinterpret_cast<uintptr_t>(from) + bytes) / page * page;
-  // Only this process's pages go; the system's file cache keeps its copy as long as it has room.
+  // Only this process gives the pages up. The system's file cache keeps its copy as long as it has room.
   if (last > first) drop(reinterpret_cast<uint8_t*>(first), last - first);
 }
 

@@ -10,8 +10,9 @@
 
 namespace hearth {
 
-// llama.cpp, src/llama-model.cpp and src/models/: each architecture's tensors and RoPE type. What its publisher's config.json says of
-// YaRN: `truncate` is false for gpt-oss, and true where it is not named (transformers, modeling_rope_utils.py).
+// The tensors and RoPE types of the architectures are from llama.cpp, src/llama-model.cpp and src/models/. What holds
+// for YaRN is from the publisher's config.json: `truncate` is false for gpt-oss, and true where config.json does not
+// name it (transformers, modeling_rope_utils.py).
 const Architecture kArchitectures[5] = {
     {.name = "gpt-oss",
      .rope_layout = RopeLayout::halves,
@@ -129,7 +130,8 @@ Config read_config(const Gguf& gguf, const Architecture& architecture) {
   c.rms_epsilon = gguf.f32(key("attention.layer_norm_rms_epsilon"));
   c.rope_length = number("rope.dimension_count", 1, kMaxHeadLength, static_cast<uint32_t>(c.head_length));
   c.rope_base = gguf.f32(key("rope.freq_base"), 10000.0f);
-  // Files from before the type was written have a factor, or a linear scale, alone (llama.cpp, llama_model::load_hparams).
+  // Older files do not name the type of scaling. They have only a factor or a linear scale (llama.cpp,
+  // llama_model::load_hparams).
   float factor = gguf.f32(key("rope.scaling.factor"), gguf.f32(key("rope.scale_linear"), 0.0f));
   if (factor == 0) factor = 1;
   std::string_view scaling = gguf.string(key("rope.scaling.type"), factor == 1 ? "none" : "linear");
@@ -149,7 +151,7 @@ Config read_config(const Gguf& gguf, const Architecture& architecture) {
   c.rope_beta_slow = gguf.f32(key("rope.scaling.yarn_beta_slow"), 1.0f);
   c.yarn_truncate = gguf.boolean(key("rope.scaling.yarn_truncate"), architecture.yarn_truncate);
 
-  // llama.cpp's enum llama_pooling_type: −1 and 0 are none.
+  // In llama.cpp's enum llama_pooling_type, −1 is "unspecified" and 0 is "none".
   const GgufValue* pooling = gguf.find(key("pooling_type"));
   const int64_t* signed_pooling = pooling ? std::get_if<int64_t>(pooling) : nullptr;
   if (pooling && !(signed_pooling && *signed_pooling == -1) && gguf.u32(key("pooling_type")) != 0)
@@ -173,7 +175,7 @@ Config read_config(const Gguf& gguf, const Architecture& architecture) {
   return c;
 }
 
-/// "MXFP4, Q4_0, … or F32".
+/// The names of all types of matrices for a message: "MXFP4, Q4_0, … or F32".
 std::string matrix_type_names() {
   std::string names;
   for (const TensorType& type : kMatrixTypes) {
@@ -202,7 +204,7 @@ const float* Model::vector(const std::string& name, int64_t length, int64_t stac
     fail("%s: tensor %s has the type %s; norms, biases and sinks must be F32, F16 or BF16", gguf_.file().path().c_str(),
          name.c_str(), type_traits(tensor.type).name);
   auto count = static_cast<size_t>(length * stack);
-  // A plan needs no values but those that are checked: RoPE's divisors, at most half a head.
+  // A plan needs the values of no vector but RoPE's divisors, which are checked. They are at most half a head long.
   if (reading_ == Reading::plan && count > kMaxHeadLength / 2) return reinterpret_cast<const float*>(tensor.data);
   auto values = std::make_unique<float[]>(count);
   for (size_t i = 0; i < count; i++) {
@@ -245,7 +247,7 @@ Layer Model::read_layer(int n) {
     layer.router = matrix(blk + "ffn_gate_inp.weight", E, X);
     layer.router_bias = optional_vector(a.other_biases, blk + "ffn_gate_inp.bias", X);
   }
-  // Stacks of one expert have the same shape with and without the third dimension.
+  // A stack of one expert has the same shape with and without the third dimension.
   const std::string experts = X > 0 ? "_exps" : "";
   const int64_t stack = std::max<int64_t>(X, 1);
   layer.gate = matrix(blk + "ffn_gate" + experts + ".weight", E, F, stack);
@@ -298,7 +300,7 @@ Model::Model(const std::string& path, const Model& target) : gguf_(path), target
   if (width != t.embedding)
     fail("%s is a draft head for a model of width %d; %s has %d", file, width, target.gguf().file().path().c_str(),
          t.embedding);
-  // llama.cpp has called the key both.
+  // llama.cpp has used both names for this key.
   std::vector<int64_t> layers = gguf_.integers("eagle3.target_layers");
   if (layers.empty()) layers = gguf_.integers("eagle3.extract_layers");
   if (layers.empty()) layers = {2, t.layers / 2, t.layers - 3};

@@ -1,6 +1,7 @@
-// A model as plain data: its architecture, sizes read from the GGUF's metadata and views of its weights, nothing copied.
-// E embedding, H query heads, K key/value heads, D head length, F feed-forward length (of one expert, if there are any),
-// X experts, V vocabulary.
+// A model as plain data: its architecture, its sizes as the GGUF's metadata give them, and views of its weights.
+// Nothing is copied. E is the embedding length, H the number of query heads, K the number of key/value heads, D the
+// length of a head, F the feed-forward length (of one expert where there are experts), X the number of experts and V
+// the size of the vocabulary.
 #pragma once
 
 #include <memory>
@@ -12,30 +13,30 @@
 namespace hearth {
 
 enum class RopeMode { reference, llamacpp };
-/// Which dimensions rotate together: i and i + half ("NEOX"), or 2i and 2i + 1 ("NORM").
+/// The two dimensions that rotate together: i and i + half ("NEOX"), or 2i and 2i + 1 ("NORM").
 enum class RopeLayout { halves, interleaved };
 enum class RopeScaling { none, linear, yarn };
-/// Of the gate, in silu(gate) · up or gpt-oss's clamped SwiGLU.
+/// The activation of the feed-forward: silu(gate) · up, or gpt-oss's clamped SwiGLU.
 enum class Activation { silu, clamped_swiglu };
 
-/// What sets an architecture apart: the rest of a model's make-up is in its file. A bias or norm that an architecture does not
-/// require is used where the file has it.
+/// What sets an architecture apart. Everything else about a model shows in its file. A bias or norm that the
+/// architecture does not require is used where the file has it.
 struct Architecture {
-  const char* name;  ///< general.architecture
+  const char* name;  ///< value of general.architecture
   RopeLayout rope_layout;
   Activation activation;
-  const char* ffn_norm;  ///< the tensor's name in a layer
-  bool output = false;   ///< required: the head is never the embedding again
-  bool window = false;   ///< even layers have a sliding window
+  const char* ffn_norm;  ///< name of the tensor in a layer
+  bool output = false;   ///< whether the file must have the output matrix, which is else the embedding again
+  bool window = false;   ///< whether even layers have a sliding window
   bool sinks = false;
-  bool experts = false;                         ///< required; "llama" may have them
-  bool qkv_bias = false, other_biases = false;  ///< required
-  bool head_norms = false;                      ///< RMSNorm of each query and key head before RoPE
-  bool yarn_truncate = true;                    ///< see Config; what holds where a file does not say
+  bool experts = false;                         ///< whether the file must have experts; one of "llama" may have them
+  bool qkv_bias = false, other_biases = false;  ///< whether the file must have these biases
+  bool head_norms = false;                      ///< whether each head of Q and K has an RMSNorm before RoPE
+  bool yarn_truncate = true;                    ///< what holds where a file does not say; see Config
 };
 /// The layer of an EAGLE-3 draft head; see draft_head.h.
 extern const Architecture kEagle3;
-/// In the order in which they are listed to users.
+/// The supported architectures in the order in which messages list them.
 extern const Architecture kArchitectures[5];
 
 struct Config {
@@ -52,19 +53,19 @@ struct Config {
   int feed_forward;
   int window;  ///< sliding window of the even layers, the query itself included; 0: none
   float rms_epsilon;
-  int rope_length;  ///< the first dimensions of a head, which rotate
+  int rope_length;  ///< how many dimensions of a head rotate, from the first on
   float rope_base;
   RopeScaling rope_scaling;
-  float rope_factor;            ///< context extension, 1 for none
-  float rope_attention_factor;  ///< of cos and sin, beside YaRN's own
+  float rope_factor;            ///< factor by which the context is extended; 1: it is not
+  float rope_attention_factor;  ///< factor of cos and sin, beside that of YaRN
   int rope_original_context;
   float rope_beta_fast, rope_beta_slow;
-  bool yarn_truncate;          ///< YaRN's correction range is rounded to whole dimensions (transformers' `truncate`)
-  const float* rope_divisors;  ///< [rope_length / 2], of the frequencies (Llama 3's scaling); nullptr: none
+  bool yarn_truncate;  ///< whether YaRN rounds its correction range to whole dimensions (`truncate` in transformers)
+  const float* rope_divisors;  ///< [rope_length / 2] divisors of the frequencies (Llama 3's scaling); nullptr: none
 
   int q_length() const { return heads * head_length; }
   int kv_length() const { return heads_kv * head_length; }
-  /// Even layers slide, odd ones see everything.
+  /// The sliding window of a layer; 0: the layer sees all positions, as odd layers do.
   int layer_window(int layer) const { return layer % 2 == 0 ? window : 0; }
 };
 
@@ -85,7 +86,7 @@ struct Matrix {
   Matrix slice(int64_t first, int64_t count) const { return {type, row(first), count, columns, row_bytes}; }
 };
 
-/// Vectors that a model does without are nullptr.
+/// The weights of one layer. A vector that the model does without is nullptr.
 struct Layer {
   const float* attention_norm;  ///< [E]
   Matrix q, k, v;               ///< [H·D][E], [K·D][E], [K·D][E]
@@ -94,12 +95,13 @@ struct Layer {
   const float* sinks;            ///< [H]
   Matrix attention_output;       ///< [E][H·D]
   const float* attention_output_bias;
-  const float* ffn_norm;     ///< [E]
-  const float* hidden_norm;  ///< [E]; with it, Q, K and V read the normed embedding and the normed features, [2·E]
-  Matrix router;             ///< [X][E]; not in a dense layer
-  const float* router_bias;  ///< [X]
-  Matrix gate, up;           ///< [X·F][E]: expert e's rows are e·F …; dense: [F][E]
-  Matrix down;               ///< [X·E][F]; dense: [E][F]
+  const float* ffn_norm;  ///< [E]
+  /// [E]; only in a draft head, where Q, K and V read the normed embedding beside the normed features, [2·E].
+  const float* hidden_norm;
+  Matrix router;                     ///< [X][E]; not in a dense layer
+  const float* router_bias;          ///< [X]
+  Matrix gate, up;                   ///< [X·F][E]: expert e's rows are e·F …; dense: [F][E]
+  Matrix down;                       ///< [X·E][F]; dense: [E][F]
   const float *gate_bias, *up_bias;  ///< [X][F]
   const float* down_bias;            ///< [X][E]
 };
@@ -109,33 +111,35 @@ struct HeadWeights {
   Matrix fusion;                   ///< [E][3·T]
   const float* fusion_norm;        ///< [3·T]; nullptr: none
   bool norm_before_residual;       ///< the residual begins with the normed features
-  int target_layers[3];            ///< whose inputs are the features
-  std::vector<int32_t> token_ids;  ///< the target's id of each output row; empty: the same
+  int target_layers[3];            ///< the layers of the target whose inputs are the features
+  std::vector<int32_t> token_ids;  ///< the target's token id of each output row; empty: the row's number is the id
 };
 
 class Model {
  public:
-  /// What is read of a file: all, or only what tells whether it could be opened, with no page of the weights touched.
+  /// How much of a file is read. A `plan` reads only what tells whether the model could be opened, and touches no page
+  /// of the weights.
   enum class Reading { weights, plan };
-  /// Maps and validates. Throws Error: not a GGUF, another architecture, a missing tensor, a wrong shape or type, by name.
+  /// Maps and validates the file. Throws Error where it is not a GGUF or has another architecture; names a tensor that
+  /// is missing or has a wrong shape or type.
   explicit Model(const std::string& path, Reading reading = Reading::weights);
-  /// A draft head for `target`, whose embedding and output matrices it uses where the file has none; the target must outlive it.
-  /// The vocabulary of its config is that of its output.
+  /// Opens a draft head for `target`, which must outlive it. The head uses the embedding and output matrices of the
+  /// target where its own file has none. The vocabulary in the head's config is that of its output.
   Model(const std::string& path, const Model& target);
 
   const Gguf& gguf() const { return gguf_; }
-  /// The header alone; the model is then of no more use.
+  /// Takes the header out of the model, which is then of no more use.
   Gguf take_gguf() && { return std::move(gguf_); }
   const Config& config() const { return config_; }
   /// general.name; empty where the file has none.
   const std::string& name() const { return name_; }
   const Matrix& embedding() const { return embedding_; }
-  /// The embedding again where the file ties the two.
+  /// The output matrix. It is the embedding where the file ties the two.
   const Matrix& output() const { return output_; }
   const float* output_norm() const { return output_norm_; }
-  /// Of a draft head.
+  /// The further weights of a draft head. Other models have none.
   const HeadWeights& head() const { return head_; }
-  /// One past the last byte that may be read of the file that `data` lies in.
+  /// One past the last byte of the file that `data` lies in: of this model's, or of its target's.
   const uint8_t* end_of(const uint8_t* data) const;
   const std::vector<Layer>& layers() const { return layers_; }
   /// Bytes of weights that one decode token reads.
@@ -144,7 +148,7 @@ class Model {
  private:
   Matrix matrix(const std::string& name, int64_t columns, int64_t rows, int64_t stack = 1);
   const float* vector(const std::string& name, int64_t length, int64_t stack = 1);
-  /// nullptr where the file has none and `required` is false.
+  /// Returns nullptr where the file has no such tensor and `required` is false.
   const float* optional_vector(bool required, const std::string& name, int64_t length, int64_t stack = 1);
   Layer read_layer(int n);
   void read_rope_divisors();
@@ -158,7 +162,7 @@ class Model {
   Matrix embedding_{}, output_{};
   const float* output_norm_ = nullptr;
   std::vector<Layer> layers_;
-  std::vector<std::unique_ptr<float[]>> converted_;  ///< vectors the file keeps as F16 or BF16
+  std::vector<std::unique_ptr<float[]>> converted_;  ///< vectors that the file keeps as F16 or BF16
 };
 
 }  // namespace hearth

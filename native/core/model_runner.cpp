@@ -10,11 +10,11 @@ namespace hearth {
 
 namespace {
 
-/// Which sequences of a run have met one of their stop ids.
+/// Keeps track of which sequences of a run have met one of their stop ids.
 class Stops {
  public:
   explicit Stops(const Batch& batch) : batch_(batch), met_(batch.outputs.size(), false) {}
-  /// Takes in a round; true once all have met theirs.
+  /// Takes in the tokens of a round. Returns true once every sequence has met one of its stop ids.
   bool all_after(std::span<const int32_t> tokens) {
     for (size_t o = 0; o < tokens.size(); o++)
       if (!met_[o] && batch_.stops_at(o, tokens[o])) met_[o] = true;
@@ -28,10 +28,11 @@ class Stops {
 
 }  // namespace
 
-/// Adds the time since the last lap to an operation.
+/// Adds the time since the last lap to the times of an operation.
 class Stopwatch {
  public:
-  /// `encodes`: the time that passes before the wait for the result is that of encoding all operations.
+  /// `encodes`: operations only encode work for a device. All their time before the wait for the result then counts as
+  /// "encoding".
   Stopwatch(std::map<std::string, double>& times, bool encodes) : times_(times), encodes_(encodes) {}
   void lap(const char* operation) { record(encodes_ ? "encoding" : operation); }
   void wait_lap() { record("the GPU"); }

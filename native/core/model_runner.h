@@ -1,4 +1,4 @@
-// A model with what runs it: its backend, its threads and its draft head. It runs one step at a time.
+// A model together with what runs it: its backend, its threads and its draft head. It runs one step at a time.
 #pragma once
 
 #include <atomic>
@@ -39,16 +39,18 @@ class ModelRunner {
   const std::string& backend_note() const { return opened_.note; }
   int threads() const { return pool_.threads(); }
 
-  /// Is told of each round as it finishes, but not of the last one: the result has all rounds.
+  /// Called with the tokens of each round as the round finishes, except the last one. The result has the tokens of all
+  /// rounds.
   using RoundDone = std::function<void(std::span<const int32_t> tokens)>;
 
-  /// Runs the forward pass as the model card gives it and then samples, as often as the batch has rounds. Throws Error on a bad
-  /// batch, which leaves the cache untouched, and once abort() was called; FileChangedError where the model's file has changed.
+  /// Runs the forward pass as the model card gives it and then samples, once for each round of the batch. Throws Error
+  /// on a bad batch, which leaves the cache untouched, and after abort(). Throws FileChangedError where a file of the
+  /// model has changed.
   StepResult step(KvBlocks& cache, const Batch& batch, const RoundDone& done = {});
 
   /// Numbers a batch of several rounds that is about to be queued.
   uint32_t number_run() { return ++runs_; }
-  /// Ends the runs numbered so far, each after the round it is at, or after its first. From any thread.
+  /// Ends the runs numbered so far: each after the round that it is at, or after its first round. From any thread.
   void end_runs() {
     ended_ = runs_.load();
     opened_.backend->end_runs(ended_);
@@ -82,13 +84,14 @@ class ModelRunner {
   std::map<std::string, double> take_profile();
 
  private:
-  /// Called before and after what reads weights. They throw FileChangedError where the file of the model, or of its head, has
-  /// changed.
+  /// An operation that reads weights calls check_files() before and check_read() after. Both throw FileChangedError
+  /// where the file of the model, or of its draft head, has changed.
   void check_files() const;
   void check_read() const;
   /// Computes a round up to the head.
   void run_layers(const Batch& batch, Stopwatch& watch);
-  /// Computes the head and chooses a token for each output. The result has them now, or where the device does both, by finish().
+  /// Computes the head and chooses a token for each output. The result has the tokens when the call returns, or only
+  /// after finish() where the device does both.
   void choose(const Batch& batch, StepResult& result, Stopwatch& watch);
 
   Model model_;

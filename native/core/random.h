@@ -1,12 +1,12 @@
-// Seeded random numbers for sampling, tests and the self-test: the same everywhere.
+// Seeded random numbers for sampling, tests and the self-test. A seed gives the same numbers on every machine.
 #pragma once
 
 #include <cstdint>
 
 namespace hearth {
 
-/// SplitMix64 (Steele, Lea, Flood 2014). Calls stand in statements of their own, never two in one expression, whose order would be
-/// the compiler's.
+/// SplitMix64 (Steele, Lea, Flood 2014). Each call stands in a statement of its own: the compiler may choose the order
+/// of two calls in one expression.
 class Random {
  public:
   explicit Random(uint64_t seed) : state_(seed) {}
@@ -16,9 +16,9 @@ class Random {
     z = (z ^ z >> 27) * 0x94D049BB133111EBu;
     return z ^ z >> 31;
   }
-  /// low..high, both included.
+  /// A whole number from low to high, both included.
   int integer(int low, int high) { return low + static_cast<int>(bits() % static_cast<uint64_t>(high - low + 1)); }
-  /// −1..1
+  /// A number from −1 to 1.
   float uniform() { return static_cast<float>(static_cast<double>(bits() >> 11) * 0x1p-52 - 1.0); }
   template <class Values> void fill(Values& values, float scale = 1) {
     for (auto& value : values) value = uniform() * scale;

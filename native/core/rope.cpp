@@ -10,7 +10,7 @@ Rope::Rope(const Config& config, RopeMode mode) {
   const int half = config.rope_length / 2;
   const bool yarn = config.rope_scaling == RopeScaling::yarn && config.rope_factor > 1;
   const double base = config.rope_base, factor = config.rope_factor;
-  // The dimension whose wavelength makes `turns` turns within the original context (YaRN, section 3.2).
+  // The dimension that makes `turns` full turns within the original context (YaRN, section 3.2).
   auto dimension = [&](double turns) {
     return half * std::log(config.rope_original_context / (turns * 2 * std::numbers::pi)) / std::log(base);
   };

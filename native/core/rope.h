@@ -9,10 +9,11 @@ namespace hearth {
 
 class Rope {
  public:
-  /// `reference` rounds YaRN's correction bounds outwards where the model's publisher does, `llamacpp` always.
+  /// In the mode `reference` the bounds of YaRN's correction are rounded outwards where the model's publisher rounds
+  /// them; in the mode `llamacpp` always.
   Rope(const Config& config, RopeMode mode);
 
-  /// cos[rope_length/2] and sin[rope_length/2] for one position, both scaled by YaRN's concentration.
+  /// Fills cos[rope_length / 2] and sin[rope_length / 2] for one position. Both are scaled by YaRN's concentration.
   void table(int position, float* cos, float* sin) const;
 
  private:
@@ -20,7 +21,7 @@ class Rope {
   double concentration_ = 1;
 };
 
-/// Rotates the first `length` dimensions of a head in place. Products and sums are rounded one by one.
+/// Rotates the first `length` dimensions of a head in place. Every product and every sum is rounded by itself.
 void rotate(float* head, int length, RopeLayout layout, const float* cos, const float* sin);
 
 }  // namespace hearth

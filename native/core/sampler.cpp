@@ -12,16 +12,17 @@ namespace hearth {
 
 namespace {
 
-/// Uniform in [0, 1), 53 bits: a hash of both.
+/// A number in [0, 1) with 53 bits, which is a hash of seed and position.
 double uniform(uint64_t seed, int position) {
   const uint64_t mixed = Random(seed).bits();
   return static_cast<double>(Random(mixed + static_cast<uint64_t>(position)).bits() >> 11) * 0x1p-53;
 }
 
-/// exp(x) for x ≤ 0 with a relative error below 3e-7; 0 below −87 and for NaN. Without branches or calls, so that compilers compute
-/// several at once: the C library's takes five times as long for a large vocabulary.
+/// exp(x) for x ≤ 0 with a relative error below 3e-7; 0 for x below −87 and for NaN. It has neither branches nor calls,
+/// so that compilers compute several values at once. For a large vocabulary the function of the C library takes five
+/// times as long.
 inline float exponential(float x) {
-  constexpr float kRound = 0x1.8p23f;  // what is added to it becomes a whole number
+  constexpr float kRound = 0x1.8p23f;  // a number added to this constant is rounded to a whole number
   const bool counts = x >= -87.0f;
   const float clamped = counts ? x : -87.0f;
   const float shifted = clamped * 1.44269504f + kRound;
@@ -39,7 +40,7 @@ inline float exponential(float x) {
   return counts ? std::bit_cast<float>(std::bit_cast<int32_t>(y) + exponent * (1 << 23)) : 0.0f;
 }
 
-/// Weights of a part of the tokens, exp((logit − best) / temperature).
+/// The weights exp((logit − best) / temperature) of the tokens from `begin` on, at most kPart of them.
 constexpr int kPart = 1024;
 struct Part {
   std::array<float, kPart> weights;
@@ -50,7 +51,7 @@ struct Part {
       : count(std::min(kPart, vocabulary - begin)) {
     for (int i = 0; i < count; i++)
       weights[static_cast<size_t>(i)] = exponential((logits[begin + i] - best) / temperature);
-    // A fixed order of summation with room for several at once.
+    // The order of summation is fixed, and lets compilers add several numbers at once.
     std::array<double, 8> lanes{};
     int i = 0;
     for (; i + 8 <= count; i += 8)
@@ -61,7 +62,7 @@ struct Part {
   }
 };
 
-/// The token at which the weights of all up to it exceed `random` of the whole.
+/// Draws a token: the first one at which the sum of the weights so far exceeds `random` times the sum of all.
 int draw(const float* logits, int vocabulary, float best, float temperature, double random) {
   std::vector<double> sums;
   double total = 0;
@@ -72,7 +73,8 @@ int draw(const float* logits, int vocabulary, float best, float temperature, dou
   double target = random * total;
   size_t p = 0;
   for (; p + 1 < sums.size() && target >= sums[p]; p++) target -= sums[p];
-  // Rounding may leave a little of the target at the end: the last token with any weight takes it, in this part or one before.
+  // Rounding may leave a little of the target at the end. Then the last token with any weight is taken, in this part or
+  // in one before.
   for (;; p--, target = INFINITY) {
     const int begin = static_cast<int>(p) * kPart;
     const Part part(logits, vocabulary, begin, best, temperature);
@@ -87,7 +89,8 @@ int draw(const float* logits, int vocabulary, float best, float temperature, dou
   }
 }
 
-/// The largest that is a number; −INFINITY where none is. In lanes, so that compilers compare several at once.
+/// The largest value that is not NaN; −INFINITY where all are NaN. The loop works in lanes, so that compilers compare
+/// several values at once.
 float maximum(const float* values, int count) {
   std::array<float, 32> lanes;
   lanes.fill(-INFINITY);
@@ -104,7 +107,7 @@ float maximum(const float* values, int count) {
 struct Candidate {
   float logit;
   int token;
-  /// Best first; the lower id among equals.
+  /// Orders the best candidate first, and the lower id first among equals.
   bool operator<(const Candidate& other) const {
     return logit != other.logit ? logit > other.logit : token < other.token;
   }
@@ -137,7 +140,8 @@ Choice sample(const float* logits, int vocabulary, const Sampling& sampling, int
   for (int i = 0; i < vocabulary; i++)
     if (!std::isnan(logits[i])) list.push_back({logits[i], i});
   size_t keep = sampling.top_k > 0 ? std::min(list.size(), static_cast<size_t>(sampling.top_k)) : list.size();
-  // Sort only as many as top-k or top-p can need: widen the sorted head until it holds enough probability.
+  // Only as many candidates are sorted as top-k or top-p can need: the sorted head is widened until it holds enough
+  // probability.
   size_t sorted = 0;
   auto sort_to = [&](size_t count) {
     count = std::min(count, keep);
@@ -172,7 +176,7 @@ Choice sample(const float* logits, int vocabulary, const Sampling& sampling, int
                               [&](const Candidate& c) { return c.logit >= least; });
     keep = std::max<size_t>(1, static_cast<size_t>(end - list.begin()));
   }
-  // A fixed order of summation whatever the filters did: by id.
+  // The candidates are sorted by id, so that the order of summation does not depend on the filters.
   std::sort(list.begin(), list.begin() + static_cast<std::ptrdiff_t>(keep),
             [](const Candidate& a, const Candidate& b) { return a.token < b.token; });
   std::vector<float> kept(keep);

@@ -1,4 +1,4 @@
-// Choosing a token from one row of logits.
+// Chooses a token from one row of logits.
 #pragma once
 
 #include <cstdint>
@@ -15,12 +15,13 @@ struct Sampling {
 
 struct Choice {
   int token;
-  float probability;  ///< of that token under softmax(logits), if asked for; else NaN
+  float probability;  ///< probability of the token under softmax(logits) where it was asked for; else NaN
 };
 
-/// Filters in llama.cpp's order: top-k, top-p, min-p, then temperature. The random number is a hash of the seed and
-/// `position` (that of the token being chosen), so the outcome depends on nothing but logits, seed and position.
-/// Greedy takes the lowest id among equal logits; NaN logits are never chosen.
+/// Applies the filters in llama.cpp's order: top-k, top-p, min-p, then temperature. The random number is a hash of the
+/// seed and of `position`, which is the position of the token being chosen. So the outcome depends on nothing but
+/// logits, seed and position. A greedy choice takes the lowest id among equal logits. A token whose logit is NaN is
+/// never chosen.
 Choice sample(const float* logits, int vocabulary, const Sampling& sampling, int position, bool with_probability);
 
 }  // namespace hearth

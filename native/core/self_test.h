@@ -1,5 +1,5 @@
-// The self-test: it runs every kernel of a device on random inputs, compares the result with a plain computation in double
-// precision, and measures the speed. It runs on the user's own machine, where no test of ours has been.
+// The self-test: it runs every kernel of a device on random inputs, compares the result with a plain computation in
+// double precision, and measures the speed. It runs on the user's own machine, where no test of ours has been.
 #pragma once
 
 #include <atomic>
@@ -20,17 +20,19 @@ struct KernelCheck {
   double tolerance = 0;
   bool ok = false;
   std::string problem;      ///< what is wrong, in words; empty if ok
-  double milliseconds = 0;  ///< of one run, the fastest of a few; 0: not timed
+  double milliseconds = 0;  ///< of one run, the fastest of a few; 0: it was not timed
   double bytes = 0;         ///< read and written by one run
   double operations = 0;    ///< floating-point (or integer) multiplications and additions of one run
 };
 
 struct SelfTestOptions {
-  /// Sizes of gpt-oss-20b, out of memory no cache holds, so that the speeds mean something; else small ones, for a quick answer.
+  /// Whether to use the sizes of gpt-oss-20b. Such weights fit no cache of the processor, so that the measured speeds
+  /// mean something. Small sizes give a quick answer.
   bool full = true;
   uint64_t seed = 1;
   std::function<void(const KernelCheck&)> report;  ///< called after each kernel, on the thread that tests
-  const std::atomic<bool>* cancelled = nullptr;    ///< set from another thread: the test ends after the kernel at hand
+  /// Another thread sets it; the test then ends after the current kernel.
+  const std::atomic<bool>* cancelled = nullptr;
 
   bool stopped() const { return cancelled && *cancelled; }
 };
@@ -49,7 +51,7 @@ template <class Run> double time_of(const Run& run) {
   return best;
 }
 
-/// The larger of `worst` and |got − wanted| ÷ scale. What is no number is infinitely wrong.
+/// The larger of `worst` and |got − wanted| ÷ scale. A `got` that is not finite counts as infinitely wrong.
 inline double deviation(double worst, double got, double wanted, double scale) {
   if (!std::isfinite(got)) return INFINITY;
   return std::max(worst, std::fabs(got - wanted) / std::max(scale, 1e-30));

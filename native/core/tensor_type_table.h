@@ -1,15 +1,17 @@
-// The one table of tensor types. Whatever else knows types derives from it: tensor_types.h for C++, metal/common.h for the GPU.
+// The one table of tensor types. Everything else that knows types derives from it: tensor_types.h for C++,
+// metal/common.h for the GPU.
 //
-// Only the preprocessor reads it, so that both compilers can. A list calls its argument, a macro, with each of its rows:
-//   name      ggml's name (ggml/src/ggml.c, `type_traits`), which is the type's name everywhere in the code, too
+// Only preprocessor directives stand here, so that both compilers can read the file. A list calls its argument, a
+// macro, with each of its rows:
+//   name      ggml's name (ggml/src/ggml.c, `type_traits`); the code uses the same name everywhere
 //   id        ggml's number, which files hold (ggml/include/ggml.h, `enum ggml_type`)
-//   block     elements that are stored together
-//   bytes     of a block
-//   scale     of a quantised type: the byte of a block at which the F16 begins that scales its values; -1: it has none
-//   minimum   of a quantised type: the byte at which the F16 of the values' minimums begins; -1: it has none
+//   block     number of elements that are stored together
+//   bytes     bytes of a block
+//   scale     byte of a block at which the F16 begins that scales the values of a quantised type; -1: there is none
+//   minimum   byte of a block at which the F16 of the minimums of a quantised type begins; -1: there is none
 //
-// Adding a type to one of the first two lists makes the compiler ask for its dequantisation (core/dequantize.cpp) and its CPU kernels,
-// and the tests for everything else: see "How to add a tensor type" in CONTRIBUTING.md.
+// When a type is added to one of the first two lists, the compiler asks for its dequantisation (core/dequantize.cpp)
+// and its CPU kernels, and the tests ask for everything else: see "How to add a tensor type" in CONTRIBUTING.md.
 #pragma once
 
 // clang-format off
@@ -32,7 +34,8 @@
   ROW(BF16,    30,   1,   2,  -1, -1) \
   ROW(F32,      0,   1,   4,  -1, -1)
 
-/// Types that a file may hold and that nothing here computes with: such a file's tensors are listed, and refused by name.
+/// Types that a file may hold but that no kernel computes with. Such a file is listed, and its tensors are refused by
+/// name.
 #define HEARTH_OTHER_TYPES(ROW)       \
   ROW(Q8_1,     9,  32,  36,  -1, -1) \
   ROW(Q2_K,    10, 256,  84,  -1, -1) \

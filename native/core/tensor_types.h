@@ -1,7 +1,7 @@
 // The types of tensors and their traits, from tensor_type_table.h.
 //
-// CPU kernels include this, so it has only constants and functions of internal linkage: nothing that is compiled for one instruction
-// set may meet another's.
+// CPU kernels include this, so it has only constants and functions of internal linkage: nothing that is compiled for
+// one instruction set may meet another's.
 #pragma once
 
 #include <stddef.h>
@@ -18,27 +18,28 @@ enum class TensorType : uint32_t {
 #undef HEARTH_ENUMERATOR
 };
 
-/// How tensors of a type are computed with; `other`: not at all.
+/// How kernels compute with tensors of a type; `other`: no kernel does.
 enum class TypeKind { quantised, floats, other };
 
 struct TypeTraits {
-  const char* name;  ///< nullptr: ggml has no such type, or none that is known here
+  const char* name;  ///< nullptr: the table has no type with this id
   TypeKind kind;
   int block;  ///< elements that are stored together
   int block_bytes;
-  int scale_at, minimum_at;  ///< in a block of a quantised type, of F16s; −1: there is none
+  /// Where the F16s of the scale and of the minimum begin in a block of a quantised type; −1: it has none.
+  int scale_at, minimum_at;
 };
 
 #define HEARTH_ROW_OF(name, ...) TensorType::name,
 /// The types that a matrix may have.
 constexpr TensorType kMatrixTypes[] = {HEARTH_MATRIX_TYPES(HEARTH_ROW_OF)};
-/// Those of them whose kernels multiply integers, and those whose kernels multiply floats.
+/// The types of kMatrixTypes whose kernels multiply integers, and those whose kernels multiply floats.
 constexpr TensorType kQuantisedTypes[] = {HEARTH_QUANTISED_TYPES(HEARTH_ROW_OF)};
 constexpr TensorType kFloatTypes[] = {HEARTH_FLOAT_TYPES(HEARTH_ROW_OF)};
 constexpr TensorType kTensorTypes[] = {HEARTH_TENSOR_TYPES(HEARTH_ROW_OF)};
 #undef HEARTH_ROW_OF
 
-/// A table of so many entries is indexed by a type's id.
+/// The number of entries of a table that is indexed by a type's id.
 constexpr size_t kTypeIds = [] {
   size_t count = 0;
   for (const TensorType type : kTensorTypes)
@@ -63,7 +64,7 @@ constexpr TypeTable kTypeTable = [] {
   return table;
 }();
 
-/// Of any id, such as a file holds.
+/// Whether the table has a type with this id, which may be any number that a file holds.
 static constexpr bool is_tensor_type(uint32_t id) { return id < kTypeIds && kTypeTable.of[id].name; }
 static constexpr const TypeTraits& type_traits(TensorType type) { return kTypeTable.of[static_cast<uint32_t>(type)]; }
 static constexpr bool is_quantised(TensorType type) { return type_traits(type).kind == TypeKind::quantised; }

@@ -45,7 +45,8 @@ ThreadPool::ThreadPool(int threads)
   try {
     for (int i = 1; i < threads_; i++) workers_.emplace_back([this, i] { work(i); });
   } catch (const std::exception&) {
-    // The system's limit on threads, or on memory: go on with fewer than there are, since whoever calls run() needs one, too.
+    // The system's limit on threads or on memory is reached. The pool ends its last thread again and goes on with the
+    // rest, because the thread that is to call run() has yet to be started.
     if (workers_.empty()) return;
     last_ = static_cast<int>(workers_.size()) - 1;
     generation_.fetch_add(1);
@@ -62,8 +63,9 @@ ThreadPool::~ThreadPool() {
   for (std::thread& worker : workers_) worker.join();
 }
 
-// Whoever's exchange succeeds holds tasks of a job that is still running, whatever happened since the load before it: run()
-// opens a job only when all tasks of the last are done, and no thread but its owner makes an empty share hold tasks.
+// A thread whose exchange succeeds holds tasks of a job that is still running, whatever has happened since its load.
+// The reason is that run() opens a job only when all tasks of the last job are done, and that only its owner makes an
+// empty share hold tasks.
 
 bool ThreadPool::take_half(int thread) {
   for (;;) {
@@ -101,7 +103,7 @@ void ThreadPool::take_tasks(int thread) {
       done++;
       share = own.load(std::memory_order_acquire);
     }
-    // Once a share: the count's cache line is the threads' only common one.
+    // The count is updated once for each share, because its cache line is the only one that all threads write.
     done_.fetch_add(done, std::memory_order_release);
   } while (take_half(thread));
 }
@@ -135,7 +137,8 @@ void ThreadPool::run_job(int tasks, Call call, const void* context) {
   generation_.fetch_add(1, std::memory_order_release);
   generation_.notify_all();
   take_tasks(0);
-  // The thread that holds the last task may have lost its core to another process: after a moment of spinning, let others run.
+  // The thread that holds the last task may have lost its core to another process. So this thread spins for a moment
+  // and then lets others run.
   for (int spin = 0; done_.load(std::memory_order_acquire) != tasks; spin++)
     if (spin < kSpins) pause();
     else std::this_thread::yield();
@@ -154,7 +157,7 @@ int default_thread_count() {
   if (sysctlbyname("hw.physicalcpu", &cores, &size, nullptr, 0) == 0 && cores > 0) return cores;
 #endif
 #ifdef __linux__
-  // Two hyper-threads of a core share its vector units: count the cores this process may use.
+  // Two hyper-threads of a core share its vector units, so only the cores that this process may use are counted.
   cpu_set_t allowed;
   if (sched_getaffinity(0, sizeof allowed, &allowed) == 0) {
     std::set<std::pair<int, int>> cores;
@@ -175,7 +178,7 @@ int default_thread_count() {
   }
 #endif
 #ifdef _WIN32
-  // One record of varying length a physical core.
+  // Each physical core has one record, of varying length.
   DWORD bytes = 0;
   GetLogicalProcessorInformationEx(RelationProcessorCore, nullptr, &bytes);
   std::vector<char> records(bytes);

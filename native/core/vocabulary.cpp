@@ -12,10 +12,10 @@ namespace hearth {
 
 namespace {
 
-/// Of tokens and of merges (o200k: 201,088 and 446,189), and of all bytes of either.
+/// The most tokens, and the most merges, of a vocabulary. (o200k has 201,088 tokens and 446,189 merges.)
 constexpr uint64_t kMaxTable = 1 << 21;
 
-/// `tokenizer.ggml.token_type`, as llama.cpp numbers them.
+/// Values of `tokenizer.ggml.token_type`, as llama.cpp numbers them.
 enum TokenType : int64_t { normal = 1, user_defined = 4, byte_token = 6 };
 
 const char* type_name(const GgufValue* value) {
@@ -50,7 +50,8 @@ const GgufArray& strings_at(const Gguf& gguf, const char* key) {
   return *array;
 }
 
-/// GPT-2's byte-level alphabet (engine/tokenizer/byte-level.ts): code point → byte, −1 outside it.
+/// GPT-2's byte-level alphabet (engine/tokenizer/byte-level.ts): the byte of each code point; −1: the code point is not
+/// in the alphabet.
 const std::array<int16_t, 0x144>& alphabet() {
   static const auto table = [] {
     std::array<int16_t, 0x144> bytes;
@@ -65,13 +66,13 @@ const std::array<int16_t, 0x144>& alphabet() {
   return table;
 }
 
-/// Text of the alphabet as the bytes it stands for, in one buffer for all.
+/// Turns texts of the alphabet into the bytes that they stand for. All texts share one buffer.
 class Decoder {
  public:
   void clear() { size_ = 0; }
   size_t size() const { return size_; }
   std::string_view text() const { return {buffer_.data(), size_}; }
-  /// Appends; false where the text is none of the alphabet.
+  /// Appends the bytes of a text. Returns false where a character is not in the alphabet.
   bool append(std::string_view text) {
     if (size_ + text.size() > buffer_.size()) buffer_.resize(2 * (size_ + text.size()));
     char* out = buffer_.data() + size_;
@@ -98,11 +99,12 @@ bool encloses(std::string_view text, std::string_view open, std::string_view clo
   return text.size() > open.size() + close.size() && text.starts_with(open) && text.ends_with(close);
 }
 
-/// The texts of tokens by their hashes alone, so that each of the lookups, three for a merge, is one read of memory. That two texts
-/// share one of 64 bits happens to nobody but who wants it, and then the tokenizer itself refuses the file.
+/// The set of the tokens' texts. It keeps their hashes alone, so that a lookup, of which each merge needs three, is one
+/// read of memory. Two texts have the same hash of 64 bits only where somebody has made them so. The tokenizer itself
+/// then refuses the file.
 class TextSet {
  public:
-  /// For at most `most` texts.
+  /// Makes room for at most `most` texts.
   explicit TextSet(size_t most) : slots_(std::bit_ceil(most + most / 2 + 16), 0) {}
   void add(std::string_view text) {
     const uint64_t key = hash(text);
@@ -110,10 +112,10 @@ class TextSet {
   }
   bool has(uint64_t key) const { return slots_[slot(key)] != 0; }
   bool has(std::string_view text) const { return has(hash(text)); }
-  /// Brings what `has` will read of it nearer.
+  /// Asks the processor to load the slot that `has` will read first.
   void prefetch(uint64_t key) const { __builtin_prefetch(&slots_[key & (slots_.size() - 1)]); }
 
-  /// Never 0, which is a free slot.
+  /// The hash of a text. It is never 0, because 0 marks a free slot.
   static uint64_t hash(std::string_view text) {
     constexpr uint64_t kMultiplier = 0x9e3779b97f4a7c15;
     const char* at = text.data();
@@ -147,7 +149,7 @@ class TextSet {
 /// The arrays of a vocabulary, whose kinds and counts `arrays_of` has checked.
 struct Arrays {
   const GgufArray& tokens;
-  const GgufArray* types;  // nullptr where the file gives none: then every token is normal
+  const GgufArray* types;  // nullptr where the file gives no types; every token is then normal
   const GgufArray& merges;
 };
 
@@ -228,7 +230,8 @@ void check_bytes(const char* file, const TextSet& texts) {
 }
 
 void check_merges(const char* file, const GgufArray& merges, const TextSet& texts) {
-  // Hundreds of thousands of lookups each wait for memory: some are begun before the first is looked at.
+  // Hundreds of thousands of lookups each wait for memory. So the loads of some 48 lookups begin before the first of
+  // them is checked.
   struct Lookup {
     uint64_t key, line;
   };

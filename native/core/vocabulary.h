@@ -1,5 +1,5 @@
-// Whether a file's vocabulary can be used, told without making the tables of engine/tokenizer/ from it: that takes half a second of
-// JavaScript's thread for 200,000 tokens, and a list of models asks it of every file.
+// Tells whether the vocabulary of a file can be used, without building the tables of engine/tokenizer/. Building them
+// takes half a second of JavaScript's thread for 200,000 tokens, and a list of models asks for every file.
 #pragma once
 
 #include <string>
@@ -9,14 +9,15 @@
 
 namespace hearth {
 
-/// What the engine's tokenizer knows; the rules are its, see engine/tokenizer/read-byte-level-bpe.ts.
+/// What the engine's tokenizer knows. The tokenizer defines the rules; see engine/tokenizer/read-byte-level-bpe.ts.
 struct VocabularyRules {
   std::vector<std::string> pre_tokenizers;
-  /// Tokens that are no text, whatever type the file gives them.
+  /// Names of control tokens. Such a token is no text, whatever type the file gives it.
   std::vector<std::string> control_names;
 };
 
-/// Throws Error, with the sentence that engine/tokenizer/ would throw, naming the file.
+/// Throws Error, which names the file, with the sentence that engine/tokenizer/ would throw. `output_rows`: rows of the
+/// model's output matrix.
 void check_vocabulary(const Gguf& gguf, const VocabularyRules& rules, int output_rows);
 
 }  // namespace hearth
