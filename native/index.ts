@@ -1,8 +1,8 @@
-// The typed face of the native addon: everything the engine may ask of the C++ core.
+// The typed face of the native addon: everything that the engine may ask of the C++ core.
 //
-// Policy (what to run, for whom, what to reuse, when to stop) is the caller's; the addon does arithmetic. No call that
-// touches weights runs on the JavaScript thread: those return promises. Errors are `Error`s whose message is one clear
-// line saying what is wrong and, where possible, what to do.
+// The caller decides on policy: what runs, for whom, what is reused and when to stop. The addon only computes. Calls
+// that touch weights run on the addon's own threads, not on JavaScript's, and return promises. An error is an `Error`
+// whose message is one clear line that says what is wrong and, where possible, what to do.
 import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import path from 'node:path';
@@ -10,24 +10,28 @@ import { platformName } from './platform.mjs';
 
 export type RopeMode = 'reference' | 'llamacpp';
 /**
- * `reference`: plain loops over F32-dequantised weights, the oracle. `portable`: plain C++ with the arithmetic (and so the
- * bits) of the fast kernels. The others are instruction sets; `auto` is the best this CPU has.
+ * `reference`: plain loops over weights dequantised to F32, the oracle of all tests. `portable`: plain C++ with the
+ * arithmetic of the fast kernels, and so with their bits. The others name instruction sets. `auto` is the best set that
+ * this CPU can run.
  */
 export type KernelSet = 'auto' | 'reference' | 'portable' | 'avx2' | 'avx512' | 'amx' | 'neon';
-/** A device as settings, verdicts and reports name it. All but the CPU are GPUs. */
+/** A device as settings, verdicts and reports name it. Every device but the CPU is a GPU. */
 export type DeviceId = 'metal' | 'cpu';
-/** `auto`: the first GPU that this machine has and that takes the model, else the CPU. */
+/** `auto` is the first GPU of this machine that takes the model, or the CPU where no GPU does. */
 export type BackendChoice = 'auto' | DeviceId;
-/** The `code` of a step's error after which its backend, and every cache of its model, must not be used again. */
+/**
+ * The `code` of the error with which a step ends where its device has failed. Neither the backend nor any cache of its
+ * model may be used again.
+ */
 export const DEVICE_FAILED = 'HEARTH_DEVICE_FAILED';
 /**
- * The `code` of an error of opening, a step, drafting or repacking: a file of the model was cut or written to while it was in use. What
- * was computed meanwhile is dropped; the model must be closed.
+ * The `code` of the error with which opening, a step, drafting or repacking ends where a file of the model was cut or
+ * written to while it was in use. The call gives no result, and the model must be closed.
  */
 export const FILE_CHANGED = 'HEARTH_FILE_CHANGED';
 /**
- * What keys and values are stored as: `f16`; `q8_0`, int8 with a scale for 32 of them, in 53 % of the memory; `f32` for the
- * `reference` kernels, which take no other.
+ * The type in which a cache stores keys and values. `q8_0` is int8 with one scale for 32 values; it takes 53 % of the
+ * memory of `f16`. `f32` is for the `reference` kernels, which take no other type.
  */
 export type CacheType = 'f16' | 'q8_0' | 'f32';
 
@@ -37,13 +41,13 @@ export interface StringTable {
 	offsets: Uint32Array;
 }
 
-/** A long array that nothing asks for: it stays in the file. */
+/** A long array that the engine never needs. Its elements stay in the file. */
 export interface OmittedArray {
-	/** Its elements. */
+	/** How many elements the array has. */
 	omitted: number;
 }
 
-/** Integers and floats are numbers, or bigints beyond 2^53; arrays of booleans are 0 and 1 in bytes. */
+/** Integers and floats become numbers, or bigints from 2^53 on. Arrays of booleans become bytes of 0 and 1. */
 export type MetadataValue =
 	| string
 	| number
@@ -61,22 +65,22 @@ export interface TensorInfo {
 	type: string;
 	/** ggml order: the contiguous dimension first. */
 	shape: number[];
-	/** Absolute offset in the file. */
+	/** Offset from the start of the file. */
 	offset: number;
 	bytes: number;
 }
 
-/** A GGUF file's header: parsed and validated, no weight touched. */
+/** A GGUF file's header, parsed and validated. No weight has been read. */
 export interface GgufHeader {
-	/** Absent: it was made without a file. */
+	/** Absent where the header was made without a file. */
 	path?: string;
 	version: number;
 	fileBytes: number;
 	metadata: Map<string, MetadataValue>;
 	tensors: TensorInfo[];
 	/**
-	 * Why the core would not open the model, or the vocabulary is of no use, as a sentence naming the file; empty: it would, and it
-	 * is. Absent where `readGguf` was not given rules.
+	 * Why the model cannot be used, as a sentence that names the file: the core would not open it, or the tokenizer
+	 * cannot read its vocabulary. Empty where the model can be used. Absent where `readGguf` got no rules.
 	 */
 	refusal?: string;
 }
@@ -85,20 +89,28 @@ export interface GgufHeader {
 export interface VocabularyRules {
 	/** Values of `tokenizer.ggml.pre`. */
 	preTokenizers: readonly string[];
-	/** Names of tokens that are no text whatever type their file gives them. */
+	/** Names of control tokens. Such a token is no text, whatever type its file gives it. */
 	controlNames: readonly string[];
 }
 
 export interface ModelOptions {
-	/** Threads of the pool, the calling one included; default: the physical (or performance) cores. */
+	/**
+	 * Threads of the pool, including the thread that runs a step. Default: one for each physical (or performance) core.
+	 */
 	threads?: number;
 	rope?: RopeMode;
 	kernels?: KernelSet;
-	/** A GGUF of the architecture `eagle3` made for the model: its draft head. */
+	/** The GGUF of a draft head for the model; its architecture is `eagle3`. */
 	draftHead?: string;
-	/** Default `auto`. Where a GPU is asked for and cannot be used, the CPU computes and `info.backendNote` says why. */
+	/**
+	 * Default `auto`. Where the GPU that was asked for cannot be used, the CPU computes and `info.backendNote` says
+	 * why.
+	 */
 	backend?: BackendChoice;
-	/** On a GPU, steps of 32 rows and more run on its matrix units. Faster, but last bits then depend on a step's size. */
+	/**
+	 * On a GPU, steps of 32 rows and more run on its matrix units. They are faster, but the last bits of a result then
+	 * depend on the size of its step.
+	 */
 	matrixUnits?: boolean;
 }
 
@@ -118,31 +130,34 @@ export interface ModelInfo {
 	headCount: number;
 	headCountKv: number;
 	headLength: number;
-	/** 0: the feed-forward is dense, and `expertFeedForwardLength` its width. */
+	/** 0 where the feed-forward is dense. `expertFeedForwardLength` is then the feed-forward's length. */
 	expertCount: number;
 	expertUsedCount: number;
 	expertFeedForwardLength: number;
-	/** Of the even layers; 0: none. */
+	/** Positions that a row of an even layer attends to; 0: all. */
 	slidingWindow: number;
 	rmsEpsilon: number;
 	ropeFrequencyBase: number;
 	ropeScalingFactor: number;
 	ropeOriginalContextLength: number;
 	backend: DeviceId;
-	/** The GPU's name; absent: the CPU computes. */
+	/** The GPU's name. Absent where the CPU computes. */
 	device?: string;
-	/** Why the CPU computes where a GPU was asked for or could be expected. */
+	/** Why the CPU computes. Absent where nobody asked for a GPU or could expect one. */
 	backendNote?: string;
-	/** The kernel set in use (never `auto`; a GPU has one set, of the device's id) and the threads of the pool. */
+	/** The set of kernels in use, never `auto`. A GPU has one set, which is named by the device's id. */
 	kernels: Exclude<KernelSet, 'auto'> | DeviceId;
 	threads: number;
-	/** Bytes of weights one decode token must read. */
+	/** Bytes of weights that a step must read to decode one token. */
 	bytesPerToken: number;
-	/** Where the model was opened with one. `vocabularySize`: tokens it can propose. */
+	/**
+	 * The draft head that the model was opened with. `vocabularySize` is the number of tokens that the head can
+	 * propose.
+	 */
 	draftHead?: { path: string; fileBytes: number; vocabularySize: number };
 }
 
-/** How one output row's token is chosen. `temperature` 0 is greedy (lowest id wins a tie). */
+/** How the token of one output row is chosen. At `temperature` 0 the choice is greedy, and the lowest id wins a tie. */
 export interface Sampling {
 	temperature: number;
 	/** 0: no limit. */
@@ -152,181 +167,215 @@ export interface Sampling {
 	/** 0: no limit. */
 	minP: number;
 	/**
-	 * The random number is a hash of seed and the sampled token's position, so a seed's stream does not depend on
-	 * batching, speculation or caching. An integer below 2^53.
+	 * The random number is a hash of the seed and of the sampled token's position. What a seed yields therefore depends
+	 * neither on batching nor on speculation nor on caching. An integer below 2^53.
 	 */
 	seed: number;
 }
 
 /**
- * One step over a ragged batch: rows (tokens) of any sequences. Rows of one sequence are adjacent, their positions
- * ascending by 1. Row r writes its K/V at `position` in its sequence's blocks and attends to all positions ≤ its own,
- * so everything before the sequence's first row must already be in the cache.
+ * One step over a ragged batch: rows (tokens) of any sequences. Rows of one sequence are adjacent, and their positions
+ * ascend by 1. A row writes its keys and values at its position in the blocks of its sequence. It attends to all
+ * positions up to its own, so everything before the first row of a sequence must already be in the cache.
  */
 export interface StepBatch {
 	/** [rows] token ids. */
 	tokens: Int32Array;
-	/** [rows] 0-based position in the sequence. */
+	/** [rows] position in the sequence, from 0. */
 	positions: Int32Array;
 	/** [rows] index into `blockTables`. */
 	sequences: Int32Array;
-	/** A sequence's cache blocks in order: position p lives in blockTable[floor(p / cache.blockTokens)]. */
+	/** The blocks of each sequence in order. Position p lies in blockTable[floor(p / cache.blockTokens)]. */
 	blockTables: Int32Array[];
-	/** Rows whose next token is wanted, ascending. */
+	/** The rows whose next token is wanted, ascending. */
 	outputs: Int32Array;
-	/** [outputs] how to sample each; absent: greedy for all. */
+	/** [outputs] how to sample each token. Absent: all are chosen greedily. */
 	sampling?: Sampling[];
 	/**
-	 * [blockTables] numbers below 2^31 that a draft head knows the sequences by, below 0 for one it is not to follow. With them the
-	 * head takes in the step's hidden states.
+	 * [blockTables] the numbers, below 2^31, by which the draft head knows the sequences. The head does not follow a
+	 * sequence whose number is below 0. Where the numbers are absent, the head takes in nothing of this step.
 	 */
 	draftSequences?: Int32Array;
 	/**
-	 * Tokens to decode for each sequence, default 1: the token chosen in one round is the row of the next, a position on, and
-	 * nothing waits for JavaScript in between. More than one where each sequence has one row, which is an output, and no logits are
-	 * wanted; the tables must have room for positions below `position + rounds`. At most 64.
+	 * How many tokens to decode for each sequence, at most 64; default 1. The token chosen in one round is the row of
+	 * the next round, one position on, and nothing waits for JavaScript in between. In a step of several rounds each
+	 * sequence must have one row, which is an output; no logits may be wanted; and the block tables must have room for
+	 * positions below `position + rounds`.
 	 */
 	rounds?: number;
-	/** [(rounds − 1) × rows] ids to go on with in place of what was chosen, round after round; absent: with what was chosen. */
+	/**
+	 * [(rounds − 1) × rows] ids that the later rounds take as their rows in place of the chosen tokens, round after
+	 * round. Absent: the chosen tokens.
+	 */
 	forced?: Int32Array;
-	/** [outputs] ids that end what is wanted: once each sequence has met one of its own, there are no more rounds. */
+	/** [outputs] the stop ids of each sequence. Once every sequence has met one of its own, no further round runs. */
 	stopIds?: Int32Array[];
-	/** Return logits of the output rows too ([outputs × vocabulary], 200,000 floats a row: tests and tools only). */
+	/**
+	 * Whether to return the logits of the output rows, too: [outputs × vocabulary]. A row has 200,000 floats, so only
+	 * tests and tools ask for them.
+	 */
 	logits?: boolean;
-	/** Return the probabilities of the chosen tokens too (a pass over 200,000 logits a row: tests and tools only). */
+	/**
+	 * Whether to return the probabilities of the chosen tokens, too. They take a pass over the 200,000 logits of a row,
+	 * so only tests and tools ask for them.
+	 */
 	probabilities?: boolean;
 }
 
-/** Told of the rounds of a step as they finish, but not of the last: the step's result has all. */
+/**
+ * The core calls it with the tokens of each round as the round finishes, except the last one. The result of the step
+ * has the tokens of all rounds.
+ */
 export type RoundListener = (tokens: Int32Array) => void;
 
 export interface StepResult {
-	/** [rounds that ran × outputs] sampled token ids, one round after another. */
+	/** [rounds that ran × outputs] the chosen ids, one round after another. */
 	tokens: Int32Array;
-	/** For each token the probability that the model gave it at temperature 1 (softmax over the whole vocabulary). */
+	/**
+	 * [rounds that ran × outputs] the probability that the model gave each token at temperature 1, by a softmax over
+	 * the whole vocabulary.
+	 */
 	probabilities?: Float32Array;
 	logits?: Float32Array;
 	milliseconds: number;
 }
 
-/** A wish for drafts; see `NativeModel.draft`. */
+/** What a sequence asks of the draft head; see `NativeModel.draft`. */
 export interface HeadDraftRequest {
-	/** As in `StepBatch.draftSequences`. */
+	/** The number of the sequence, as in `StepBatch.draftSequences`. */
 	sequence: number;
-	/** The sequence's newest token, which no step has computed yet, and its position. */
+	/** The newest token of the sequence, which no step has computed yet, and its position. */
 	token: number;
 	position: number;
-	/** Tokens wanted. */
+	/** How many tokens are wanted at most. */
 	limit: number;
-	/** The sequence's block table, with room for positions below `position + limit`. */
+	/** The block table of the sequence, with room for positions below `position + limit`. */
 	blocks: Int32Array;
 }
 
-/** K and V of a model in blocks of `blockTokens` positions. Which block belongs to whom is the caller's business. */
+/**
+ * The keys and values of a model in blocks of `blockTokens` positions. The caller decides which sequence has which
+ * block.
+ */
 export interface NativeCache {
 	readonly blockCount: number;
 	readonly blockTokens: number;
 	readonly bytes: number;
-	/** Copies the first `tokens` positions of block `from` into block `to`, all layers. */
+	/** Copies the first `tokens` positions of block `from` into block `to`, in all layers. */
 	copyBlock(from: number, to: number, tokens: number): void;
-	/** Frees the memory; waits for a running step. Later calls throw. */
+	/** Frees the memory once no running step uses it. Later calls throw. */
 	close(): void;
 }
 
-/** What the CPU, with the model's threads, or the GPU can do at most. */
+/** The most that the device of a model can do: the GPU, or the CPU with the threads of the model. */
 export interface Ceilings {
 	readBytesPerSecond: number;
 	/** 0 where the CPU has no instruction for them. */
 	multiplyAddsPerSecond: number;
-	/** Of int8, by a tile unit (AMX) that the CPU has beside its vectors. */
+	/** Multiply-adds of int8 by a tile unit (AMX), where the CPU has one beside its vectors. */
 	tileMultiplyAddsPerSecond?: number;
-	/** Of what: the CPU's kernels multiply int8 values, the GPU's floats. */
+	/** What `multiplyAddsPerSecond` counts. The kernels of the CPU multiply int8 values, those of the GPU floats. */
 	arithmetic: 'int8' | 'float';
 }
 
 export interface NativeModel {
 	readonly info: ModelInfo;
-	/** Throws if memory for it cannot be had. */
+	/** Throws where memory for the cache cannot be had. */
 	createCache(options: { blocks: number; type?: CacheType }): NativeCache;
-	/** Bytes of one cache block of that type, without making one. */
+	/** The bytes that a block of a cache of this type takes. Makes no cache. */
 	cacheBlockBytes(type?: CacheType): number;
 	/**
-	 * Runs the forward pass off the JavaScript thread. Steps of one model run one after another in call order. Rejects
-	 * on an id, position, block or row out of range, and before touching any cache; with the code `DEVICE_FAILED` where the
-	 * GPU gave up, with `FILE_CHANGED` where the model's file is not what it was.
+	 * Runs the forward pass away from the JavaScript thread. The steps of a model run one after another, in the order
+	 * of the calls. Rejects where an id, position, block or row is out of range, before any cache is touched. Rejects
+	 * with the code `DEVICE_FAILED` where the device has failed, and with `FILE_CHANGED` where a file of the model has
+	 * changed.
 	 */
 	step(cache: NativeCache, batch: StepBatch, onRound?: RoundListener): Promise<StepResult>;
-	/** Steps of several rounds that were asked for so far end after the round they are at, or their first. */
+	/**
+	 * Ends every step of several rounds that was asked for so far: after the round that it is at, or after its first
+	 * round.
+	 */
 	endRuns(): void;
 	/**
-	 * Tokens the draft head guesses, at most `limit` each; none for a sequence whose position before `token` no step with
-	 * `draftSequences` has computed. In line with the steps, all sequences in one pass a token. Rejects where there is no head.
+	 * The tokens that the draft head guesses, at most `limit` for each request. A sequence gets none where no step with
+	 * `draftSequences` has computed the position before its `token`. The call waits for its turn among the steps and
+	 * makes one pass for each token of all sequences together. Rejects where the model has no draft head.
 	 */
 	draft(cache: NativeCache, requests: readonly HeadDraftRequest[]): Promise<Int32Array[]>;
-	/** The draft head forgets a sequence. */
+	/** Makes the draft head forget a sequence. */
 	releaseDrafts(sequence: number): void;
-	/** What a step would launch on the GPU, without running it; on the CPU no launches. Rejects as `step` does. */
+	/**
+	 * Counts what a step would launch on the GPU, without running it. On the CPU there are no launches. Rejects as
+	 * `step` does.
+	 */
 	countStep(cache: NativeCache, batch: StepBatch): Promise<StepCount>;
 	/**
-	 * Memory that `repack` of each part takes, in bytes: the layers, then the output matrix. Empty: the weights are best as the
-	 * file has them.
+	 * The bytes of memory that `repack` takes for each part. The parts are the layers and then the output matrix. Empty
+	 * where the backend reads weights best as the file has them.
 	 */
 	readonly repackBytes: readonly number[];
 	/**
-	 * Moves a part's weights into a faster layout, in line with the steps, and gives the file's pages back: weights exist once
-	 * either way. Results stay the same bit for bit. Rejects where there is no memory; what has not moved then stays.
+	 * Moves the weights of a part into a faster layout and gives their pages of the file back, so that the weights
+	 * exist once in memory. The call waits for its turn among the steps. Results stay the same bit for bit. Rejects
+	 * where there is no memory; the weights of the part then stay where they are.
 	 */
 	repack(part: number): Promise<void>;
-	/** Measures what the hardware of the model's backend can do at most. Takes about a second, and on the CPU 512 MB (more with a huge L3 cache), in line with the steps. */
+	/**
+	 * Measures what the device of the model can do at most. The call waits for its turn among the steps and takes about
+	 * a second. On the CPU it takes 512 MB of memory, or more where the L3 cache is huge.
+	 */
 	measureCeilings(): Promise<Ceilings>;
-	/** Where a step's time went since the last call, in milliseconds by operation. */
+	/** The milliseconds that steps have spent since the last call, by operation. */
 	takeProfile(): Record<string, number>;
-	/** Unmaps the file and ends the threads, after running steps have ended. Later calls throw. */
+	/** Ends the running step and the threads, and unmaps the file. Later calls throw. */
 	close(): void;
 }
 
 export interface CpuInfo {
-	/** Kernel sets this CPU can run, best first; always ends with `portable`, `reference`. */
+	/** The sets of kernels that this CPU can run, best first. The last two are always `portable` and `reference`. */
 	kernels: Exclude<KernelSet, 'auto'>[];
-	/** Threads used by default. */
+	/** How many threads a model uses by default. */
 	threads: number;
-	/** CPU features that matter here, for reports: avx2, avx512vnni, dotprod, i8mm… */
+	/** The features of the CPU that matter to the kernels, for reports: avx2, avx512vnni, dotprod, i8mm… */
 	features: string[];
 }
 
-/** One launch of a GPU kernel in a step. Bytes of experts are those that independent routing touches on average. */
+/**
+ * One launch of a GPU kernel in a step. Where the rows of the step choose experts, the bytes are those of the experts
+ * that they touch on average if each row chooses independently.
+ */
 export interface KernelLaunch {
 	kernel: string;
-	/** −1: before or after the layers. */
+	/** The number of the layer; −1: before or after the layers. */
 	layer: number;
-	/** Threadgroups. */
+	/** Threadgroups along each axis. */
 	grid: [number, number, number];
-	/** Of a threadgroup. */
+	/** Threads of a threadgroup. */
 	threads: number;
 	threadgroupBytes: number;
-	/** Waits for the launches before it. */
+	/** Whether the launch waits for the launches before it. */
 	barrier: boolean;
-	/** Each weight once. */
+	/** Bytes of weights that the launch reads, each counted once. */
 	weightBytes: number;
-	/** How often the threadgroups ask for them; all but the first time it may come from caches. */
+	/** How often the threadgroups ask for each weight. After the first time the weight may come from a cache. */
 	weightPasses: number;
-	/** Keys and values read and written. */
+	/** Bytes of keys and values that the launch reads and writes. */
 	cacheBytes: number;
-	/** Intermediates read and written. */
+	/** Bytes of intermediates that the launch reads and writes. */
 	activationBytes: number;
 }
 
 export interface StepCount {
 	launches: KernelLaunch[];
 	commandBuffers: number;
-	/** Memory held for intermediates. */
+	/** Bytes of memory that the backend holds for intermediates. */
 	scratchBytes: number;
 }
 
-/** One kernel of the self-test. */
+/** The result of the self-test for one kernel. */
 export interface KernelCheck {
 	backend: DeviceId;
-	/** The CPU's kernel set, or the GPU's name. */
+	/** The CPU's set of kernels, or the GPU's name. */
 	set: string;
 	kernel: string;
 	shape: string;
@@ -334,43 +383,51 @@ export interface KernelCheck {
 	error: number;
 	tolerance: number;
 	ok: boolean;
-	/** What is wrong, in words. */
+	/** What is wrong, in words. Absent where nothing is. */
 	problem?: string;
-	/** Of one run; 0: not timed. */
+	/** Milliseconds of one run; 0: it was not timed. */
 	milliseconds: number;
-	/** Read and written by one run. */
+	/** Bytes that one run reads and writes. */
 	bytes: number;
 	/** Multiplications and additions of one run. */
 	operations: number;
 }
 
-/** What can compute. */
+/** A device that can compute a model. */
 export interface Device {
 	id: DeviceId;
 	kind: 'cpu' | 'gpu';
-	/** What messages call it: CPU, Metal. */
+	/** The name of the device in messages: CPU, Metal. */
 	name: string;
-	/** The GPU as its driver names it; absent: it cannot be used, or it is the CPU. */
+	/** The GPU as its driver names it. Absent where the device cannot be used, or is the CPU. */
 	hardware?: string;
-	/** Whether the system has such devices at all. Where it has none, nobody expects one, and `auto` does not say why not. */
+	/**
+	 * Whether the system has such devices at all. Where it has none, nobody expects one, and `auto` does not say why it
+	 * passed over the device.
+	 */
 	onThisSystem: boolean;
-	/** Why it cannot be used; absent: it can. */
+	/** Why the device cannot be used. Absent where it can. */
 	reason?: string;
 }
 
 export interface Native {
 	/**
-	 * Parses and validates a GGUF header, away from this thread. Rejects with the field at fault, and where there is more than any
-	 * model has. Accepts any architecture and tensor type. With rules it also says in `refusal` whether the model could be opened.
+	 * Parses and validates the header of a GGUF, away from the JavaScript thread. Accepts any architecture and tensor
+	 * type. Rejects with the name of the field at fault, or where the header holds more than any model has. With rules,
+	 * the header's `refusal` says whether the model could be opened.
 	 */
 	readGguf(file: string, rules?: VocabularyRules): Promise<GgufHeader>;
-	/** Maps a model. Rejects on an unknown architecture, missing tensor, unsupported type or wrong shape, by name. */
+	/**
+	 * Maps a model and opens it on a device. Rejects on an unknown architecture, and names a tensor that is missing or
+	 * has an unsupported type or a wrong shape.
+	 */
 	openModel(file: string, options?: ModelOptions): Promise<NativeModel>;
 	cpuInfo(): CpuInfo;
 	/**
-	 * Runs every kernel of a device on random inputs against a plain computation in double precision, away from this thread.
-	 * `full`: in gpt-oss-20b's sizes; else small ones. `report` gets each kernel's result and may return false to stop.
-	 * Rejects where the device cannot be used at all.
+	 * Runs every kernel of a device on random inputs and compares the result with a plain computation in double
+	 * precision, away from the JavaScript thread. With `full` the sizes are those of gpt-oss-20b, else small ones.
+	 * `report` gets the result of each kernel and may return false to stop. Rejects where the device cannot be used at
+	 * all.
 	 */
 	selfTest(options: {
 		backend: DeviceId;
@@ -378,13 +435,16 @@ export interface Native {
 		seed: number;
 		report: (check: KernelCheck) => boolean;
 	}): Promise<void>;
-	/** What this build can compute on, in the order in which `auto` tries it. Quick: nothing is compiled. */
+	/** The devices of this build, in the order in which `auto` tries them. The call is quick: it compiles nothing. */
 	devices(): Device[];
 }
 
 let loaded: Native | undefined;
 
-/** Loads the addon once. Throws a clear error where it was not built for this machine. */
+/**
+ * Loads the addon on the first call. Throws an error that says what to do where the addon is missing or does not load
+ * on this machine.
+ */
 export function loadNative(): Native {
 	if (loaded) return loaded;
 	const candidates = [
