@@ -16,7 +16,7 @@ namespace hearth {
 
 namespace {
 
-/// Files are opened and parsed on a thread of Node's pool.
+/// A task that opens and parses a file on a thread of Node's pool.
 class OpenTask : public Napi::AsyncWorker {
  public:
   OpenTask(Napi::Env env, std::string path) : Napi::AsyncWorker(env), path_(std::move(path)), deferred_(env) {}
@@ -62,7 +62,7 @@ class ReadHeader final : public OpenTask {
       header_ = std::make_unique<Header>(std::move(plan).take_gguf(), "");
       return;
     } catch (const Error& error) { refusal = error.what(); }
-    // Where the header itself is at fault, this says so again.
+    // Where the header itself is at fault, this call throws the same error again.
     header_ = std::make_unique<Header>(Gguf(path), refusal);
   }
   Napi::Value opened(Napi::Env env) override { return header_to_js(env, *header_); }
@@ -148,7 +148,7 @@ Napi::Value cpu_info(const Napi::CallbackInfo& call) {
   return out;
 }
 
-/// The self-test on a thread of its own, because the hundreds of milliseconds that a kernel takes must not hold up Node's pool.
+/// Runs the self-test on a thread of its own: a kernel takes hundreds of milliseconds and must not hold up Node's pool.
 class SelfTest {
  public:
   static Napi::Value start(const Napi::CallbackInfo& call) {
@@ -186,7 +186,7 @@ class SelfTest {
     State(Napi::Env env, Napi::Function report)
         : deferred(env), back(Napi::ThreadSafeFunction::New(env, report, "hearth self-test", 0, 1)) {}
 
-    /// From the test's thread; report() returning false ends the test.
+    /// Called on the thread of the test. The test ends where report() returns false.
     void tell(const KernelCheck& check) {
       if (back.BlockingCall([this, check](Napi::Env env, Napi::Function report) {
             try {

@@ -10,7 +10,9 @@ namespace {
 
 Napi::String to_js(Napi::Env env, std::string_view text) { return Napi::String::New(env, text.data(), text.size()); }
 
-/// Arrays of more elements, or beyond so many bytes of all, are left out, but for a vocabulary's: nothing asks for them.
+/// JavaScript is not given the elements of an array that has more than kSmallArray elements, or that exceeds the budget
+/// of kSmallBytes that all arrays share, because the engine never needs them. The arrays of a vocabulary are the
+/// exception.
 constexpr uint64_t kSmallArray = 4096, kSmallBytes = 2 << 20;
 constexpr std::string_view kVocabulary[] = {"tokenizer.ggml.tokens", "tokenizer.ggml.token_type",
                                             "tokenizer.ggml.merges"};
@@ -108,7 +110,7 @@ double number(const Napi::Object& object, const char* field, double low, double 
 
 Header::Header(Gguf header, std::optional<std::string> why_refused)
     : gguf(std::move(header)), refusal(std::move(why_refused)) {
-  // The other arrays may be many: they share a budget.
+  // The other arrays may be many, so they share one budget.
   uint64_t left = kSmallBytes;
   for (const auto& [key, value] : gguf.metadata()) {
     auto* array = std::get_if<GgufArray>(&value);
@@ -116,7 +118,7 @@ Header::Header(Gguf header, std::optional<std::string> why_refused)
     if (std::find(std::begin(kVocabulary), std::end(kVocabulary), key) != std::end(kVocabulary)) {
       if (array->bytes > kMaxTableBytes || array->count > kMaxTableBytes / 4) continue;
     } else {
-      // A string has 4 bytes of offset, a number at most 8.
+      // Each element takes a string's offset of 4 bytes, or a number of at most 8 bytes.
       const uint64_t bytes = array->bytes + 8 * array->count;
       if (array->count > kSmallArray || bytes > left) continue;
       left -= bytes;
@@ -165,7 +167,7 @@ Napi::Value header_to_js(Napi::Env env, const Header& source) {
     tensors.Set(i++, object);
   }
   header.Set("tensors", tensors);
-  // Strings came out of the file just now.
+  // The strings were read from the mapped file just now.
   gguf.file().check_read();
   return header;
 }
@@ -293,7 +295,7 @@ Napi::Value tokens_to_js(Napi::Env env, const std::vector<int32_t>& tokens) {
   return out;
 }
 
-/// Nothing where there are none.
+/// Sets the property only where there are values.
 void set_floats(Napi::Object& out, const char* name, const std::vector<float>& values) {
   if (values.empty()) return;
   auto array = Napi::Float32Array::New(out.Env(), values.size());

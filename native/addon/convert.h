@@ -1,4 +1,5 @@
-// Between JavaScript values and the core's types. Wrong arguments throw a TypeError that names the field.
+// Converts between JavaScript values and the core's types. For wrong arguments the functions throw a TypeError that
+// names the field.
 #pragma once
 
 #include <napi.h>
@@ -13,39 +14,41 @@
 
 namespace hearth {
 
-/// A header with those of its arrays that JavaScript is given, laid out beside its thread so that nothing but copies are left for it.
+/// A header with those of its arrays that JavaScript is given. They are laid out away from JavaScript's thread, so that
+/// only copying them is left for that thread.
 struct Header {
   Header(Gguf header, std::optional<std::string> why_refused);
 
   struct Table {
     std::string_view key;
-    std::vector<uint8_t> bytes;     ///< of strings, or booleans
-    std::vector<uint32_t> offsets;  ///< of strings
+    std::vector<uint8_t> bytes;     ///< bytes of all the strings, or one byte for each boolean
+    std::vector<uint32_t> offsets;  ///< where each string begins; one more for the end of the last
     std::vector<int32_t> integers;
-    std::vector<double> numbers;  ///< of floats, and of integers that need more than 32 bits
+    std::vector<double> numbers;  ///< floats, or integers of which one needs more than 32 bits
   };
   Gguf gguf;
-  /// Why the core refuses the model, naming the file; empty: it does not; nothing: it was not asked.
+  /// Why the core refuses the model, as a sentence that names the file. Empty where the core does not refuse it; no
+  /// value where nobody asked.
   std::optional<std::string> refusal;
   std::vector<Table> tables;
 };
 
-/// native/index.ts's GgufHeader.
+/// Makes a GgufHeader of native/index.ts.
 Napi::Value header_to_js(Napi::Env env, const Header& header);
 
-/// native/index.ts's HeadDraftRequests.
+/// Reads an array of HeadDraftRequests of native/index.ts.
 std::vector<DraftRequest> draft_requests_from_js(const Napi::Value& value);
 
-/// native/index.ts's StepBatch.
+/// Reads a StepBatch of native/index.ts.
 Batch batch_from_js(const Napi::Object& object);
 
 Napi::Value tokens_to_js(Napi::Env env, const std::vector<int32_t>& tokens);
-/// { tokens, probabilities, logits?, milliseconds }.
+/// Makes a StepResult of native/index.ts.
 Napi::Value result_to_js(Napi::Env env, const StepResult& result, double milliseconds);
 
-/// native/index.ts's StepCount.
+/// Makes a StepCount of native/index.ts.
 Napi::Value count_to_js(Napi::Env env, const StepCount& count);
-/// native/index.ts's KernelCheck.
+/// Makes a KernelCheck of native/index.ts.
 Napi::Value check_to_js(Napi::Env env, const KernelCheck& check);
 
 }  // namespace hearth

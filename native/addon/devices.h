@@ -1,4 +1,4 @@
-// The devices of this build: where a new backend is added.
+// The list of the devices of this build. A new backend is added here.
 #pragma once
 
 #include "../core/devices.h"

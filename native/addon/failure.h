@@ -1,4 +1,5 @@
-// Exceptions of any kind as JavaScript's errors: whatever ends a job rejects its promise, and never the process.
+// Turns exceptions of any kind into JavaScript's errors. An exception that ends a job rejects the promise of the job
+// and never ends the process.
 #pragma once
 
 #include <napi.h>
@@ -8,11 +9,11 @@
 
 namespace hearth {
 
-/// The error for an exception; on the JavaScript thread. The core's own say what is wrong; the others (no memory, no thread) are
-/// told of `subject`: a model's file, or what was to be done.
+/// Makes the error for an exception. On the JavaScript thread. The messages of the core's exceptions are complete.
+/// Other messages (no memory, no thread) begin with `subject`, which names the model's file or what was to be done.
 Napi::Error error_of(Napi::Env env, const std::exception_ptr& failure, const std::string& subject);
 
-/// Settles a promise with what `make` returns, or throws.
+/// Resolves a promise with the value that `make` returns, or rejects it with the exception that `make` throws.
 template <class Make>
 void settle(Napi::Env env, const Napi::Promise::Deferred& deferred, const std::string& subject, const Make& make) {
   try {

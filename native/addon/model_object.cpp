@@ -12,10 +12,10 @@ namespace hearth {
 
 namespace {
 
-/// What marks a JavaScript object as a CacheObject: unwrapping any other would read memory it does not have.
+/// Marks a JavaScript object as a CacheObject. Unwrapping any other object would read memory that it does not have.
 constexpr napi_type_tag kCacheTag = {0x6865617274682e63, 0x616368652d6f626a};
 
-/// Constructors, one set an environment (each worker thread of Node is one).
+/// The constructors of the JavaScript objects. Each environment has its own; a worker thread of Node is an environment.
 struct Constructors {
   Napi::FunctionReference model, cache;
 };
@@ -270,7 +270,7 @@ Napi::Value ModelObject::take_profile(const Napi::CallbackInfo& call) {
 Napi::Value ModelObject::close(const Napi::CallbackInfo& call) {
   model_.reset();
 #ifdef __GLIBC__
-  malloc_trim(0);  // glibc keeps what the ended threads freed: the scratch of large batches
+  malloc_trim(0);  // glibc keeps the memory that the ended threads freed: the scratch of large batches
 #endif
   return call.Env().Undefined();
 }
@@ -327,7 +327,7 @@ Napi::Value CacheObject::copy_block(const Napi::CallbackInfo& call) {
   const int tokens = static_cast<int>(whole_number(call[2], 1, kCacheBlock, "the number of tokens to copy"));
   auto model = model_.lock();
   if (!model) throw Napi::Error::New(env, "the model is closed");
-  // In line with the steps: after those already asked for, before later ones.
+  // The copy waits for its turn: it comes after the steps that were asked for before it, and before later ones.
   model->worker.post([memory, from, to, tokens] { memory->copy_block(from, to, tokens); });
   return env.Undefined();
 }

@@ -42,7 +42,7 @@ class ModelObject : public Napi::ObjectWrap<ModelObject> {
   Napi::Value take_profile(const Napi::CallbackInfo& info);
   Napi::Value close(const Napi::CallbackInfo& info);
   LoadedModel& model(Napi::Env env);
-  /// A method whose exceptions of any kind are JavaScript's, about the model's file.
+  /// Calls a method and turns its exceptions of any kind into JavaScript's errors about the model's file.
   template <Napi::Value (ModelObject::*method)(const Napi::CallbackInfo&)>
   Napi::Value guarded(const Napi::CallbackInfo& call) {
     try {
@@ -60,11 +60,12 @@ class CacheObject : public Napi::ObjectWrap<CacheObject> {
  public:
   static void define(Napi::Env env);
   static Napi::Value create(Napi::Env env, const std::shared_ptr<LoadedModel>& model, std::shared_ptr<KvBlocks> cache);
-  /// nullptr where the value is anything but a cache.
+  /// Returns nullptr where the value is not a cache.
   static CacheObject* from(const Napi::Value& value);
   explicit CacheObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<CacheObject>(info) {}
 
-  /// Throws once closed, and if the cache was made by another model: its blocks have that one's sizes.
+  /// The memory of the cache. Throws where the cache is closed, or where another model made it, because the blocks have
+  /// the sizes of that model.
   const std::shared_ptr<KvBlocks>& cache_of(Napi::Env env, const std::shared_ptr<LoadedModel>& model) const;
 
  private:

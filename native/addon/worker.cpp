@@ -21,7 +21,7 @@ Worker::Worker(Napi::Env env, std::string subject, std::function<void()> abort)
     done_.Release();
     throw;
   }
-  // Hooks run last in, first out: this one before the one that destroys done_.
+  // The hook that was added last runs first. So this hook runs before the one that destroys done_.
   napi_add_env_cleanup_hook(env, on_teardown, this);
 }
 
@@ -72,7 +72,7 @@ void Worker::deliver(const std::function<void(Napi::Env)>& settled) {
       done_.BlockingCall(call());
       return;
     } catch (const std::bad_alloc&) {
-      // Somebody waits for this: try again once others have given memory back.
+      // Somebody waits for this call, so try again once others have given memory back.
       std::this_thread::sleep_for(std::chrono::milliseconds(10));
     }
   }
@@ -80,7 +80,8 @@ void Worker::deliver(const std::function<void(Napi::Env)>& settled) {
 
 namespace {
 
-/// A job's promise, and who is told of it meanwhile. Made and deleted on the JavaScript thread; the worker has but a pointer.
+/// The promise and the listener of a job. The JavaScript thread makes and deletes the object; the worker has only a
+/// pointer to it.
 struct Promised {
   explicit Promised(Napi::Env env) : deferred(env) {}
   Napi::Promise::Deferred deferred;
@@ -94,7 +95,8 @@ Napi::Promise Worker::run(Napi::Env env, std::function<Settle(const Tell&)> job,
   auto owned = std::make_unique<Promised>(env);
   if (!listener.IsEmpty()) owned->listener = Napi::Persistent(listener);
   const Napi::Promise promise = owned->deferred.Promise();
-  // The promise may settle after this object is gone: its destructor has delivered by then, and the flag says so.
+  // The promise may settle after this object is gone, because the destructor only waits for the delivery. `alive` then
+  // says so.
   post([this, promised = owned.get(), listens = !listener.IsEmpty(), subject = subject_,
         alive = std::weak_ptr<bool>(alive_), job = std::move(job)] {
     Settle made;

@@ -1,4 +1,4 @@
-// One thread that runs jobs in order, away from JavaScript, and settles their promises back on it.
+// A thread that runs jobs in order, away from JavaScript, and settles their promises on JavaScript's thread.
 #pragma once
 
 #include <napi.h>
@@ -16,10 +16,10 @@ namespace hearth {
 
 class Worker {
  public:
-  /// `subject` is what errors are about; `abort` makes the running job end soon, from another thread. Throws std::system_error where
-  /// the system starts no thread.
+  /// `subject` is what the errors are about. `abort` is called from another thread and makes the running job end soon.
+  /// Throws std::system_error where the system starts no thread.
   Worker(Napi::Env env, std::string subject, std::function<void()> abort);
-  /// Ends the thread: aborts the running job and finishes what is queued. On the JavaScript thread.
+  /// Ends the thread: aborts the running job and finishes the queued ones. On the JavaScript thread.
   ~Worker();
   Worker(const Worker&) = delete;
   Worker& operator=(const Worker&) = delete;
@@ -27,8 +27,9 @@ class Worker {
   /// Makes the value of a promise on the JavaScript thread.
   using Settle = std::function<Napi::Value(Napi::Env)>;
 
-  /// Runs `job` on the worker; what it returns is called on the JavaScript thread to make the promise's value. An exception
-  /// from either rejects the promise. The event loop stays alive while a job is queued or running, not longer.
+  /// Runs `job` on the worker. The function that `job` returns is called on the JavaScript thread and makes the value
+  /// of the promise. An exception from either rejects the promise. The event loop stays alive only while a job is
+  /// queued or running.
   Napi::Promise run(Napi::Env env, std::function<Settle()> job) {
     return run(env, [job = std::move(job)](const Tell&) { return job(); }, {});
   }
@@ -36,29 +37,30 @@ class Worker {
   /// Makes the arguments of a call on the JavaScript thread.
   using Arguments = std::function<std::vector<napi_value>(Napi::Env)>;
   using Tell = std::function<void(const Arguments&)>;
-  /// The same with a function, or none, that the job may have called while it runs: before the promise settles, in order. What the
-  /// function throws rejects the promise.
+  /// The same with a JavaScript function, `listener`, which may be empty. While the job runs, it can have the listener
+  /// called, in order and before the promise settles. An exception of the listener rejects the promise.
   Napi::Promise run(Napi::Env env, std::function<Settle(const Tell&)> job, Napi::Function listener);
 
-  /// Runs `job`, which must not throw, on the worker after everything queued, with nobody waiting.
+  /// Runs `job`, which must not throw, on the worker after all jobs queued so far. Nobody is told when it has run.
   void post(std::function<void()> job);
 
  private:
   void loop();
   static void on_teardown(void* self) { static_cast<Worker*>(self)->shut_down(); }
-  /// What the destructor does, once; also when the environment is torn down first, while the way back still stands.
+  /// Does the work of the destructor, once. It also runs when the environment is torn down before this object, while
+  /// done_ still exists.
   void shut_down();
-  /// Calls `settled` on the JavaScript thread; from the worker.
+  /// Has `settled` called on the JavaScript thread. From the worker.
   void deliver(const std::function<void(Napi::Env)>& settled);
 
-  /// The way back to JavaScript. It keeps the event loop alive only while `pending_` promises are open.
+  /// The way back to JavaScript. It keeps the event loop alive only while `pending_` is above 0.
   Napi::ThreadSafeFunction done_;
-  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // tells late deliveries that this object is gone
-  int pending_ = 0;                                             // on the JavaScript thread only
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // tells late deliveries whether this object is gone
+  int pending_ = 0;  // promises that have not settled; used on the JavaScript thread only
   napi_env env_;
   std::string subject_;
   std::function<void()> abort_;
-  bool ended_ = false;  // on the JavaScript thread only
+  bool ended_ = false;  // used on the JavaScript thread only
   std::mutex mutex_;
   std::condition_variable wake_;
   std::deque<std::function<void()>> jobs_;

@@ -1,11 +1,13 @@
-// Node-API on Windows, where a library names the program its imports come from and each host has another: node.exe, VS
-// Code's Code.exe. So the import table of Node-API is this file's, filled from whatever program loads the addon.
+// Node-API on Windows. There a library names the program that its imports come from, but each host is another program:
+// node.exe, or Code.exe of VS Code. So this file has the import table of Node-API itself, and fills it from whatever
+// program loads the addon.
 #ifndef NOMINMAX
 #define NOMINMAX
 #endif
 #include <windows.h>
 
-// `__imp_` is how code compiled against <node_api.h>, which says dllimport, names a function's entry.
+// Code that is compiled against <node_api.h>, which says dllimport, finds the address of a function in a variable named
+// `__imp_` followed by the name of the function.
 extern "C" {
 #define HEARTH_NODE_API(name) FARPROC __imp_##name;
 #include "node_api_symbols.inc"
@@ -32,8 +34,8 @@ bool fill_from(HMODULE host) {
 
 }  // namespace
 
-/// Refuses to load (Node then throws) where the program has no Node-API or too old a one. Some builds of Node have it in a
-/// library of their own.
+/// Refuses to load where the program has no Node-API, or one that is too old; Node then throws. Some builds of Node
+/// have Node-API in a library of its own.
 extern "C" BOOL WINAPI DllMain(HINSTANCE, DWORD reason, LPVOID) {
   if (reason != DLL_PROCESS_ATTACH) return TRUE;
   return fill_from(GetModuleHandleW(nullptr)) || fill_from(GetModuleHandleW(L"libnode.dll"));
