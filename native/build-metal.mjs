@@ -1,6 +1,8 @@
-// Builds the programs that test the Metal kernels and host code on this machine's CPU (native/test/metal/README.md), with
-// clang 19, into dist/native/metal/<mode>/. Whatever has the same contents as in the build before is not built again.
-// usage: node native/build-metal.mjs [mode…] [--addon]   --addon: only dist/native/metal/hearth.node, the addon on fake Metal
+// Builds the programs that test the Metal kernels and their host code on this machine's CPU
+// (native/test/metal/README.md), with clang 19, into dist/native/metal/<mode>/. A file whose inputs have the same
+// contents as in the build before is not built again.
+// usage: node native/build-metal.mjs [mode…] [--addon]
+//        --addon: only dist/native/metal/hearth.node, the addon on fake Metal
 import { execFile, execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
@@ -17,10 +19,11 @@ const output = path.join(path.dirname(native), 'dist', 'native', 'metal');
 const compiler = 'clang++-19';
 const run = promisify(execFile);
 
-/** Of each mode: flags of everything, and further flags of kernels. */
+/** For each mode the compiler flags of all files, and the further flags of kernels. */
 const MODES = {
 	plain: { all: ['-O2', '-g1'], kernels: [] },
-	// The instrumentation of the thread sanitizer, with callbacks of our own in place of its runtime (memory_checker.cpp).
+	// The code is instrumented as for the thread sanitizer, with our own callbacks in place of its runtime
+	// (memory_checker.cpp).
 	race: {
 		all: ['-O2', '-g', '-DMSL_MEMORY_CHECKER'],
 		kernels: [
@@ -28,7 +31,8 @@ const MODES = {
 			...['-mllvm', '-tsan-handle-cxx-exceptions=0'],
 		],
 	},
-	// With undefined behaviour: misaligned loads, which a GPU does not do either, shifts too far, overflow.
+	// This mode also finds undefined behaviour: overflow, shifts that are too far, and misaligned loads, which a GPU
+	// does not do either.
 	asan: {
 		all: [
 			...['-O1', '-g', '-fno-omit-frame-pointer', '-fsanitize=address,undefined', '-fno-sanitize=vptr,function'],
@@ -36,12 +40,13 @@ const MODES = {
 		],
 		kernels: [],
 	},
-	// Optimisation may decide a branch on an uninitialised value before the sanitizer sees it: none in kernels.
+	// Kernels are not optimised, because optimisation may decide a branch on an uninitialised value before the
+	// sanitizer sees it.
 	msan: { all: ['-O1', '-g', '-fsanitize=memory', '-fno-omit-frame-pointer'], kernels: ['-O0'] },
 };
 export const metalModes = Object.keys(MODES);
 
-/** What the fake Metal replaces. */
+/** The file that the fake Metal replaces. */
 const SYSTEM = 'objc_runtime.cpp';
 /** Files of the core that kernel tests may use as references. */
 const CORE = ['dequantize', 'model', 'rope', 'sampler'].map((name) => path.join(native, 'core', `${name}.cpp`));
@@ -58,7 +63,7 @@ const flags = [
 		'-Wall',
 		'-Wextra',
 	],
-	// Halves and fused operations in hardware, where this machine has them.
+	// The hardware computes halves and fused operations, where this machine can.
 	...(process.arch === 'x64' && hasAvx2() ? ['-march=x86-64-v3'] : []),
 	...[`-I${emulator}`, `-I${native}`],
 ];
@@ -139,30 +144,34 @@ async function inParallel(jobs) {
 function seeded(name) {
 	return { name, text: expandMetalSource(path.join(native, 'test', 'metal', 'seeded', name)) };
 }
-/** The memory sanitizer would need a C++ library that is built with it. */
+/**
+ * The modes of programs with host code. The memory sanitizer is not among them: it needs a C++ library that is built
+ * with it.
+ */
 const hostModes = ['plain', 'race', 'asan'];
 
 /**
- * The programs: the kernels linked in, the folders of C++ files beside the emulator's, files of the core, and the modes to
- * build. `backend`: with all of the core and the CPU backend, as the addon has them.
+ * The programs. `sources`: the kernels that are linked in. `folders`: the folders of C++ files beside the emulator's.
+ * `core`: files of the core. `modes`: the modes to build. `backend`: whether the whole core and the CPU backend are
+ * linked in, as in the addon.
  */
 const PROGRAMS = {
-	/** The addon's kernels, each by itself. */
+	/** Tests each kernel of the addon by itself. */
 	kernel_tests: { sources: metalSources, folders: ['test/metal/kernels'], core: CORE, modes: metalModes },
-	/** The addon's kernels driven by its host code. */
+	/** Tests the addon's kernels as its host code runs them. */
 	host_tests: {
 		sources: metalSources,
 		folders: ['test/metal/host', 'test/metal/fake', 'metal/device', 'metal'],
 		backend: true,
 		modes: hostModes,
 	},
-	/** The emulator itself: kernels known to be right or wrong. */
+	/** Tests the emulator itself with kernels that are known to be right or wrong. */
 	seeded_tests: {
 		sources: () => ['correct.metal', 'mistakes.metal'].map(seeded),
 		folders: ['test/metal/seeded'],
 		modes: metalModes,
 	},
-	/** The fake Metal itself: host code known to be right or wrong. */
+	/** Tests the fake Metal itself with host code that is known to be right or wrong. */
 	seeded_host_tests: {
 		sources: () => ['correct.metal'].map(seeded),
 		folders: ['test/metal/seeded/host', 'test/metal/fake', 'metal/device'],
@@ -171,8 +180,9 @@ const PROGRAMS = {
 };
 
 /**
- * Builds the programs, except those without kernels or tests, and with `addon` dist/native/metal/hearth.node: the whole addon
- * on fake Metal. Throws with the compiler's output on errors, whose positions are in the .metal files.
+ * Builds the programs, except those without kernels or tests. With `addon` it also builds
+ * dist/native/metal/hearth.node: the whole addon on fake Metal. Throws with the compiler's output on errors, whose
+ * positions are in the .metal files.
  */
 export async function buildMetalTests({
 	programs = Object.keys(PROGRAMS),
@@ -214,7 +224,10 @@ export async function buildMetalTests({
 	return output;
 }
 
-/** The addon with the fake in place of the system's runtime, and the kernels and the emulator that run on it. */
+/**
+ * The addon with the fake Metal in place of the system's runtime, with the kernels and with the emulator that runs
+ * them.
+ */
 async function fakeAddon(log) {
 	const emulation = emulatorFiles('plain').filter((file) => path.basename(file) !== 'kernel_test.cpp');
 	return {
@@ -227,7 +240,7 @@ async function fakeAddon(log) {
 		args: ['-shared', '-pthread', '-fuse-ld=lld'],
 	};
 }
-/** Those objects of the addon whose names match, which native/build.mjs has made. */
+/** The objects of the addon whose names match. native/build.mjs has made them. */
 async function addonObjects(log, names) {
 	const { objects } = await buildNative({ log });
 	return objects

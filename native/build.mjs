@@ -1,7 +1,9 @@
-// Compiles the native addon: Node-API only, so that one binary serves Node and Electron, and its headers come from npm
-// (node-api-headers). Kernel files are compiled for their instruction set, everything else for the baseline.
-// usage: node native/build.mjs [--tests] [--clean]   with the machine's C++ compiler (CXX names another) into dist/native/
-//        node native/build.mjs --target PLATFORM[,PLATFORM...] | --all [--tests]   with Zig into dist/native/PLATFORM/
+// Compiles the native addon. It uses Node-API only, so that one binary serves Node and Electron; the headers come from
+// npm (node-api-headers). Kernel files are compiled for their instruction set, everything else for the baseline.
+// usage: node native/build.mjs [--tests] [--clean]
+//        with the machine's C++ compiler (CXX names another) into dist/native/
+//        node native/build.mjs --target PLATFORM[,PLATFORM...] | --all [--tests]
+//        with Zig into dist/native/PLATFORM/
 import { execFile, execFileSync } from 'node:child_process';
 import { createHash, randomUUID } from 'node:crypto';
 import {
@@ -30,10 +32,10 @@ const root = path.dirname(native);
 const run = promisify(execFile);
 const require = createRequire(import.meta.url);
 
-/** What the addon asks of its host; every Node and Electron that can run the rest has it. */
+/** The version of Node-API that the addon needs. Every Node and Electron that can run the rest has it. */
 const NODE_API_VERSION = 8;
 
-/** The compiler, as the beginning of a command, and a line that names it. */
+/** Finds the compiler: the beginning of its command, and a line that names it. */
 function findCompiler(candidates = process.env.CXX ? [process.env.CXX] : ['c++', 'g++', 'clang++']) {
 	for (const candidate of candidates) {
 		try {
@@ -63,22 +65,28 @@ function sources(folder) {
 		.map((file) => path.join(folder, file));
 }
 
-/** A line for every function of Node-API that the addon may call: what native/addon/windows/node_api.cpp imports by hand. */
+/**
+ * Writes a line for every function of Node-API that the addon may call. native/addon/windows/node_api.cpp imports these
+ * functions by hand.
+ */
 function writeNodeApiSymbols(file) {
 	const { js_native_api_symbols, node_api_symbols } = require('node-api-headers').symbols[`v${NODE_API_VERSION}`];
 	const text = [...js_native_api_symbols, ...node_api_symbols].map((name) => `HEARTH_NODE_API(${name})\n`).join('');
 	writeIfChanged(file, text);
 }
 
-/** Generated files keep their time while their contents stay, so that nothing is compiled again. */
+/**
+ * Writes a generated file only where its contents change. Otherwise it keeps its time, so that nothing is compiled
+ * again.
+ */
 export function writeIfChanged(file, text) {
 	mkdirSync(path.dirname(file), { recursive: true });
 	if (!existsSync(file) || readFileSync(file, 'utf8') !== text) writeFileSync(file, text);
 }
 
 /**
- * Whether an object is newer than everything its dependency file names, and was made from this source by the same command: in
- * a copied tree these files name the sources of the first one.
+ * Whether an object is newer than every file that its dependency file names, and was made from this source by the same
+ * command. The source is compared because the dependency files of a copied tree name the sources of the original.
  */
 function isFresh(object, source, stamp) {
 	if (!existsSync(object) || !existsSync(`${object}.d`) || !existsSync(`${object}.cmd`)) return false;
@@ -101,11 +109,11 @@ async function inParallel(jobs, limit) {
 }
 
 /**
- * Builds the addon, with `tests` the test programs too, if anything changed: for this machine with its compiler, or for
- * `target` (one of TARGETS) with Zig. With `undefinedBehaviour` it builds SANITIZED_PROGRAMS alone, for this machine with clang's
- * sanitizer of that name, which ends a program at the first operation that has none, into dist/native/undefined/. Returns the
- * addon's path and objects. Throws with the compiler's own output if it does not compile. Where another process builds the same,
- * waits for it.
+ * Builds the addon, and with `tests` the test programs, where anything has changed. The build is for this machine with
+ * its compiler, or for `target` (one of TARGETS) with Zig. With `undefinedBehaviour` it builds only SANITIZED_PROGRAMS,
+ * for this machine, into dist/native/undefined/. Clang's sanitizer ends such a program at the first operation whose
+ * behaviour is undefined. Waits while another process builds the same. Returns the addon's path and objects. Throws
+ * with the compiler's output where something does not compile.
  */
 export async function buildNative({
 	tests = false,
@@ -125,7 +133,8 @@ export async function buildNative({
 	const defines = [
 		`NAPI_VERSION=${NODE_API_VERSION}`,
 		'NAPI_CPP_EXCEPTIONS',
-		// The C++ library's exceptions, too: one that leaves a callback ends the process.
+		// The exceptions of the C++ library become JavaScript's errors, too: one that left a callback would end the
+		// process.
 		'NODE_ADDON_API_CPP_EXCEPTIONS_ALL',
 		'NODE_API_NO_EXTERNAL_BUFFERS_ALLOWED',
 		'NODE_ADDON_API_REQUIRE_CPP_EXCEPTIONS',
@@ -171,8 +180,9 @@ export async function buildNative({
 		const stampFile = path.join(objects, `${path.basename(file)}.cmd`);
 		const linked = existsSync(file) && existsSync(stampFile) && readFileSync(stampFile, 'utf8') === stamp;
 		if (linked && inputs.every((object) => statSync(object).mtimeMs <= statSync(file).mtimeMs)) return;
-		// A running engine may have the old file loaded: replace the name, never the contents. The folder, not the file, has
-		// a passing name: a signature on macOS contains the file's.
+		// A running engine may have the old file loaded, so the name is replaced and never the contents. The new file
+		// is linked in a temporary folder and not under a temporary name, because a signature on macOS contains the
+		// file's name.
 		const passing = path.join(output, `link-${process.pid}`);
 		mkdirSync(passing, { recursive: true });
 		try {
@@ -207,7 +217,7 @@ export async function buildNative({
 	}
 }
 
-/** Makes the file with this process's id in it; waits while it exists and the process that made it lives. */
+/** Makes the file with this process's id in it. Waits while the file exists and the process that made it lives. */
 async function takeLock(file) {
 	const own = `${file}-${randomUUID()}`;
 	writeFileSync(own, String(process.pid));
@@ -221,7 +231,7 @@ async function takeLock(file) {
 		try {
 			process.kill(Number(readFileSync(file, 'utf8')), 0);
 		} catch (error) {
-			// ESRCH: it died without removing its file. ENOENT: it has just finished.
+			// ESRCH: the process died without removing its file. ENOENT: the process has just finished.
 			if (error.code === 'ESRCH') rmSync(file, { force: true });
 		}
 		await setTimeout(100);

@@ -1,5 +1,6 @@
-// The text of the Metal kernels: what is embedded in the addon, compiled on the user's GPU, and tested, is one and the same
-// string from here. Each file of native/metal/*.metal is a library of its own, with its quoted includes expanded.
+// The text of the Metal kernels. The addon embeds it, the user's GPU compiles it and the tests read it: all get the
+// same string from this file. Each file of native/metal/*.metal is a library of its own, with its quoted includes
+// expanded.
 // usage: node native/metal-sources.mjs FOLDER   writes the texts into FOLDER, for a compiler that reads files
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
@@ -7,7 +8,10 @@ import { fileURLToPath } from 'node:url';
 
 const folder = path.join(path.dirname(fileURLToPath(import.meta.url)), 'metal');
 
-/** Every .metal file's text with its includes (relative to itself, each once) in place; #line keeps positions for errors. */
+/**
+ * The text of a .metal file with its includes in place, each once. An include is relative to the file that has it.
+ * #line keeps the positions of errors right.
+ */
 export function expandMetalSource(file, included = new Set()) {
 	included.add(path.resolve(file));
 	const lines = readFileSync(file, 'utf8').split('\n');

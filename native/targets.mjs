@@ -1,13 +1,13 @@
-// What differs between the platforms the native addon is compiled for: folders, flags, what the linker is told. A platform
-// is named as VS Code names it. Two toolchains: the system's own compiler, for this machine, and Zig, which compiles for
-// all of them from anywhere (scripts/setup-zig.mjs).
+// What differs between the platforms that the native addon is compiled for: folders, flags and the options of the
+// linker. A platform is named as VS Code names it. There are two toolchains: the system's own compiler, for this
+// machine, and Zig, which compiles for all platforms from anywhere (scripts/setup-zig.mjs).
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { platformName } from './platform.mjs';
 
 const native = path.dirname(fileURLToPath(import.meta.url));
 
-// An addon needs to show two functions; the C++ library inside it is nobody else's.
+// An addon needs to export two functions. The C++ library inside it must not be visible to others.
 const elf = {
 	folders: [],
 	addonFolders: [],
@@ -15,8 +15,8 @@ const elf = {
 	shared: ['-shared', '-pthread', `-Wl,--version-script=${path.join(native, 'addon', 'exports.map')}`],
 	program: ['-pthread'],
 };
-// On Alpine a thread has a stack of 128 KB unless the program asks for more, which Node does not. Zig's programs would ask for 16 MB:
-// the tests' threads shall have what the addon's have.
+// On Alpine a thread has a stack of 128 KB unless the program asks for more, which Node does not. Programs that Zig
+// links would ask for 16 MB. The tests' threads must have what the addon's threads have.
 const alpine = { ...elf, program: [...elf.program, '-Wl,-z,stack-size=131072'] };
 // Node-API comes from the program that loads the addon.
 const machO = {
@@ -33,7 +33,7 @@ const windows = {
 	flags: [
 		// Windows 10 has PrefetchVirtualMemory and threads that wait on an address.
 		'-D_WIN32_WINNT=0x0a00',
-		// By itself <node_api.h> exports what it declares; addon/windows/ is what imports it.
+		// Without this definition <node_api.h> would export what it declares. addon/windows/ imports it instead.
 		'-DNAPI_EXTERN=__declspec(dllimport)',
 	],
 	shared: ['-shared'],
@@ -42,10 +42,10 @@ const windows = {
 
 /**
  * By platform:
- * - zig: Zig's name of it, with the oldest system that the addon must run on; VS Code 1.100 asks for one as new or newer.
- *   Alpine's C library, musl, has no versions.
- *   musl, the C library of Alpine, versions none of its symbols, and so its names have no version.
- * - folders, addonFolders: below native/, what only this platform compiles, for all programs and for the addon alone.
+ * - zig: Zig's name of the platform, with the oldest system that the addon must run on. VS Code 1.100 needs the same or
+ *   a newer one. The name of Alpine's C library, musl, has no version, because musl does not version its symbols.
+ * - folders, addonFolders: folders below native/ that only this platform compiles, for all programs and for the addon
+ *   alone.
  * - flags: for every file. shared: for linking the addon. program: for linking a test program.
  */
 export const TARGETS = {
@@ -66,7 +66,8 @@ const FOLDERS = ['core', 'cpu', 'metal', 'metal/device'];
 const ADDON_FOLDERS = ['addon'];
 const FLAGS = [
 	...['-std=c++20', '-O3', '-fvisibility=hidden'],
-	// Kernels fix the order and the rounding of every operation (native/cpu/kernels.h): the compiler may fuse nothing.
+	// Kernels fix the order and the rounding of every operation (native/cpu/kernels.h), so the compiler may fuse
+	// nothing.
 	...['-ffp-contract=off', '-fno-math-errno', '-Wall', '-Wextra'],
 ];
 
@@ -84,15 +85,15 @@ export const INSTRUCTION_SETS = {
 	},
 	arm64: { 'neon.cpp': ['-march=armv8.2-a+dotprod+fp16'] },
 };
-/** Zig names a CPU's features its own way. Its baseline for arm64 on macOS is the M1. */
+/** Zig has its own names for a CPU's features. Its baseline for arm64 on macOS is the M1. */
 const ZIG_INSTRUCTION_SETS = {
 	x64: INSTRUCTION_SETS.x64,
 	arm64: { 'neon.cpp': ['-mcpu=generic+v8_2a+dotprod+fullfp16'] },
 };
 
 /**
- * How to compile with the system's compiler for this machine: the flags of every file and of single ones by name, the
- * folders with the sources, what to link the addon and programs with.
+ * How to compile with the system's compiler for this machine: the flags of every file and of single files by name, the
+ * folders with the sources, and the options for linking the addon and the programs.
  */
 export function systemPlan() {
 	const { folders, addonFolders, flags, shared, program } =
@@ -108,10 +109,10 @@ export function systemPlan() {
 	};
 }
 
-/** scripts/system.mjs installs it ("clang"). */
+/** The compiler of the sanitized programs. scripts/system.mjs installs it ("clang"). */
 export const SANITIZING_COMPILER = 'clang++-19';
 
-/** The test programs that are built with it, below native/. */
+/** The test programs that are built with SANITIZING_COMPILER, as paths below native/. */
 export const SANITIZED_PROGRAMS = ['test_kernels.cpp', 'test_thread_pool.cpp', 'hash_logits.cpp'].map(
 	(name) => `test/${name}`,
 );
@@ -120,8 +121,9 @@ export const SANITIZED_PROGRAMS = ['test_kernels.cpp', 'test_thread_pool.cpp', '
 export function sanitizedPlan() {
 	const plan = systemPlan();
 	const flags = ['-fsanitize=undefined', '-fno-sanitize-recover=all'];
-	// The sanitizer makes minutes of the widest kernels, whose like for AVX2 it sees; Metal has sanitizers of its own (build-metal.mjs).
-	// None of these runs here, so they are compiled in the shortest time.
+	// With the sanitizer the widest kernels take minutes to compile. It sees the AVX2 kernels, which are alike. Metal
+	// has its own sanitizers (build-metal.mjs). None of these files runs here, so they are compiled in the shortest
+	// time.
 	const unseen = ['avx512.cpp', 'amx.cpp', ...['ceilings.cpp', 'gpu_metal.cpp', 'kernels.cpp', 'metal_backend.cpp']];
 	const perFile = { ...plan.perFile };
 	for (const name of [...unseen, 'self_test.cpp', 'metal_sources.cpp'])
@@ -130,7 +132,10 @@ export function sanitizedPlan() {
 	return { ...plan, flags: [...plan.flags, '-O1', '-g0', ...flags], perFile, program };
 }
 
-/** How to compile with `zig c++` for one of TARGETS: as systemPlan says it. @throws Error for a platform that is none of them */
+/**
+ * How to compile with `zig c++` for one of TARGETS; the result is like that of systemPlan. @throws Error for any other
+ * platform
+ */
 export function zigPlan(target) {
 	if (!Object.hasOwn(TARGETS, target))
 		throw new Error(`there is no platform ${target}; choose from ${Object.keys(TARGETS).join(', ')}`);
