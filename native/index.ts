@@ -89,7 +89,7 @@ export interface GgufHeader {
 export interface VocabularyRules {
 	/** Values of `tokenizer.ggml.pre`. */
 	preTokenizers: readonly string[];
-	/** Names of control tokens. Such a token is no text, whatever type its file gives it. */
+	/** Names of special tokens. Such a token is no text, whatever type its file gives it. */
 	controlNames: readonly string[];
 }
 
@@ -145,7 +145,7 @@ export interface ModelInfo {
 	device?: string;
 	/** Why the CPU computes. Absent where nobody asked for a GPU or could expect one. */
 	backendNote?: string;
-	/** The set of kernels in use, never `auto`. A GPU has one set, which is named by the device's id. */
+	/** The kernel set in use, never `auto`. A GPU has one set, which is named by the device's id. */
 	kernels: Exclude<KernelSet, 'auto'> | DeviceId;
 	threads: number;
 	/** Bytes of weights that a step must read to decode one token. */
@@ -332,7 +332,7 @@ export interface NativeModel {
 }
 
 export interface CpuInfo {
-	/** The sets of kernels that this CPU can run, best first. The last two are always `portable` and `reference`. */
+	/** The kernel sets that this CPU can run, best first. The last two are always `portable` and `reference`. */
 	kernels: Exclude<KernelSet, 'auto'>[];
 	/** How many threads a model uses by default. */
 	threads: number;
@@ -375,7 +375,7 @@ export interface StepCount {
 /** The result of the self-test for one kernel. */
 export interface KernelCheck {
 	backend: DeviceId;
-	/** The CPU's set of kernels, or the GPU's name. */
+	/** The CPU's kernel set, or the GPU's name. */
 	set: string;
 	kernel: string;
 	shape: string;

@@ -55,7 +55,7 @@ class Worker {
 
   /// The way back to JavaScript. It keeps the event loop alive only while `pending_` is above 0.
   Napi::ThreadSafeFunction done_;
-  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // tells late deliveries whether this object is gone
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // expires with this object, which tells late deliveries
   int pending_ = 0;  // promises that have not settled; used on the JavaScript thread only
   napi_env env_;
   std::string subject_;

@@ -48,7 +48,7 @@ class Backend {
  public:
   virtual ~Backend() = default;
 
-  /// The set of kernels in use: "reference", "portable", "avx2"…
+  /// The kernel set in use: "reference", "portable", "avx2"…
   virtual const char* name() const = 0;
   virtual CacheType cache_type() const = 0;
   /// The GPU's name for reports; empty: the CPU computes.

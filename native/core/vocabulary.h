@@ -12,7 +12,7 @@ namespace hearth {
 /// What the engine's tokenizer knows. The tokenizer defines the rules; see engine/tokenizer/read-byte-level-bpe.ts.
 struct VocabularyRules {
   std::vector<std::string> pre_tokenizers;
-  /// Names of control tokens. Such a token is no text, whatever type the file gives it.
+  /// Names of special tokens. Such a token is no text, whatever type the file gives it.
   std::vector<std::string> control_names;
 };
 
