@@ -58,8 +58,9 @@ class ModelRunner {
 
   /// The model's draft head; nullptr: it has none.
   const DraftHead* draft_head() const { return draft_head_.get(); }
-  /// See DraftHead::draft and release. Throw Error where the model has no draft head.
+  /// See DraftHead::draft. Throws Error where the model has no draft head, or once abort() was called.
   std::vector<std::vector<int32_t>> draft(KvBlocks& cache, const std::vector<DraftRequest>& requests);
+  /// See DraftHead::release. Does nothing where the model has no draft head.
   void release_drafts(int64_t sequence);
 
   /// A cache for this model and its draft head. Throws Error where memory for it cannot be had.

@@ -149,7 +149,7 @@ class TextSet {
 /// The arrays of a vocabulary, whose kinds and counts `arrays_of` has checked.
 struct Arrays {
   const GgufArray& tokens;
-  const GgufArray* types;  // nullptr where the file gives no types; every token is then normal
+  const GgufArray* types;  ///< nullptr where the file gives no types; every token is then normal
   const GgufArray& merges;
 };
 
