@@ -84,10 +84,30 @@ test('no folders of the engine import each other in a circle', () => {
 	expect(circleOf(byRoom(engine))).toBeUndefined();
 });
 
-test('every folder of the engine stands on a floor', () => {
-	const rules = readFileSync(path.join(root, 'engine/floors.grit'), 'utf8').replace(/^\/\/.*$/gm, '');
+test('every folder of the engine has a rule, and stands in the rules of all that it may import', () => {
+	const text = readFileSync(path.join(root, 'engine/floors.grit'), 'utf8').replace(/^\/\/.*$/gm, '');
 	const rooms = [...byRoom(engine).keys()].map((room) => path.basename(room, '.ts'));
-	expect(rooms.filter((room) => !new RegExp(`\\b${room}\\b`).test(rules))).toEqual([]);
+	expect(rooms.filter((room) => !new RegExp(`\\b${room}\\b`).test(text))).toEqual([]);
+	/** What each folder may not import, by its name. */
+	const rules = new Map(
+		[...text.matchAll(/\$filename <: r"\.\*engine\/(\w+)\/\.\*",\s*\$source <: r"([^\n]*)"/g)].map(
+			([, folder, forbidden]) => [folder!, forbidden!],
+		),
+	);
+	const folders = readdirSync(path.join(root, 'engine'), { withFileTypes: true }).filter((entry) =>
+		entry.isDirectory(),
+	);
+	const lacking = folders.flatMap(({ name }) =>
+		// Of two folders, one at least may not import the other: else they could import each other in a circle.
+		folders
+			.filter((other) => other.name !== name)
+			.filter((other) => {
+				const forbids = (from: string, to: string) => new RegExp(`\\b${to}\\b`).test(rules.get(from) ?? '');
+				return !forbids(name, other.name) && !forbids(other.name, name);
+			})
+			.map((other) => `${name} and ${other.name}`),
+	);
+	expect(lacking).toEqual([]);
 });
 
 test('only the server knows the wire', () => {
