@@ -83,6 +83,7 @@ export async function openModel(file: string, options: OpenOptions = {}): Promis
 	const draft: DraftPlan = draftFile === undefined ? {} : await planDraft(draftFile, header, options.memory, need);
 	const { model, problem: headProblem } = await openNative(file, { ...nativeOptions, backend }, draft.head?.file);
 	const backendNote = note ?? model.info.backendNote;
+	let draftModel: ModelDraft | undefined;
 	try {
 		const tokenizer = await openTokenizer(file, header, model);
 		const family = familyOf(header, tokenizer);
@@ -91,10 +92,11 @@ export async function openModel(file: string, options: OpenOptions = {}): Promis
 		const turns = options.turns ?? new StepArbiter().join();
 		const usable = headProblem === undefined ? draft : { problem: headProblem };
 		const drafting = await openDraft(usable, tokenizer.vocabulary, turns, options);
+		draftModel = drafting.source;
 		const engine = new Engine(instrument?.(model) ?? model, {
 			...engineOptions,
 			turns,
-			...(drafting.source && { draftSources: [new PromptLookup(), drafting.source] }),
+			...(draftModel && { draftSources: [new PromptLookup(), draftModel] }),
 			...(positions !== undefined && { contextTokens: positions }),
 			...(backendNote !== undefined && { backendNote }),
 			reopen: () => native.openModel(file, { ...nativeOptions, backend: 'cpu' }),
@@ -112,6 +114,7 @@ export async function openModel(file: string, options: OpenOptions = {}): Promis
 			...(drafting.problem !== undefined && { draftProblem: drafting.problem }),
 		};
 	} catch (error) {
+		draftModel?.close();
 		model.close();
 		throw error;
 	}

@@ -2,11 +2,12 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { type OpenedModel, openModel } from '../../../engine/loading/open-model';
+import { Engine } from '../../../engine/runtime/engine';
 import type { DraftSource } from '../../../engine/speculation/draft-source';
 import { synthesize } from '../../../engine/synth/synthesize';
-import type { Sampling } from '../../../native/index';
+import type { NativeModel, Sampling } from '../../../native/index';
 import { claimingSpeed } from '../../support/rounds';
 import { seededRandom } from '../support/fake-native';
 
@@ -148,4 +149,19 @@ describe('Engine on the native addon', () => {
 			await drafting.engine.close();
 		}
 	});
+});
+
+test('a model that finds no memory for its cache closes the model that was opened to draft for it', async () => {
+	const close = vi.spyOn(Engine.prototype, 'close');
+	const withoutMemory = (model: NativeModel): NativeModel => ({
+		...model,
+		createCache: () => {
+			throw new Error('no memory for the cache');
+		},
+	});
+	const options = { contextTokens: 64, threads: 1, draftModelPath: file, instrument: withoutMemory };
+	await expect(openModel(file, options)).rejects.toThrow('no memory for the cache');
+	expect(close).toHaveBeenCalledOnce();
+	await close.mock.results[0]!.value;
+	close.mockRestore();
 });
