@@ -10,8 +10,11 @@ export class UsageError extends Error {
 
 /** Thrown by `parseCommandLine` when `--help` was asked for; the command line prints `text` and exits with 0. */
 export class HelpRequested extends Error {
-	constructor(readonly text: string) {
+	readonly text: string;
+
+	constructor(text: string) {
 		super('help');
+		this.text = text;
 	}
 }
 

@@ -198,13 +198,12 @@ class Output {
 class TextSink implements Sink {
 	readonly #decoder: StreamDecoder;
 	readonly #output = new Output();
+	readonly #silent: boolean;
 	#text = '';
 
-	constructor(
-		{ tokenizer }: OpenedModel,
-		private readonly silent: boolean,
-	) {
+	constructor({ tokenizer }: OpenedModel, silent: boolean) {
 		this.#decoder = new StreamDecoder(tokenizer.vocabulary);
+		this.#silent = silent;
 	}
 
 	get closed(): AbortSignal {
@@ -217,7 +216,7 @@ class TextSink implements Sink {
 
 	async finish(): Promise<void> {
 		this.#write(this.#decoder.end());
-		if (!this.silent) this.#output.write('\n');
+		if (!this.#silent) this.#output.write('\n');
 		await this.#output.flush();
 	}
 
@@ -227,7 +226,7 @@ class TextSink implements Sink {
 
 	#write(text: string): void {
 		this.#text += text;
-		if (text !== '' && !this.silent) this.#output.write(text);
+		if (text !== '' && !this.#silent) this.#output.write(text);
 	}
 }
 
@@ -235,30 +234,33 @@ class TextSink implements Sink {
 export class ChatSink implements Sink {
 	readonly #output = new Output();
 	readonly #answer = new Answer(({ channel, text }) => this.#show(channel, text));
+	readonly #parser: AnswerParser;
+	readonly #silent: boolean;
+	readonly #stops: boolean;
 	#shown: Channel | undefined;
 
-	constructor(
-		private readonly parser: AnswerParser,
-		private readonly silent: boolean,
-		/** Whether a complete answer ends the generation. */
-		private readonly stops: boolean,
-	) {}
+	/** @param stops whether a complete answer ends the generation. */
+	constructor(parser: AnswerParser, silent: boolean, stops: boolean) {
+		this.#parser = parser;
+		this.#silent = silent;
+		this.#stops = stops;
+	}
 
 	get closed(): AbortSignal {
 		return this.#output.closed;
 	}
 
 	push(token: number): 'stop' | undefined {
-		this.#answer.take(this.parser.push(token));
-		return this.stops && this.parser.complete ? 'stop' : undefined;
+		this.#answer.take(this.#parser.push(token));
+		return this.#stops && this.#parser.complete ? 'stop' : undefined;
 	}
 
 	async finish(stopReason: GenerateResult['stopReason']): Promise<void> {
-		this.#answer.take(this.parser.finish());
-		if (!this.silent) this.#output.write('\n');
+		this.#answer.take(this.#parser.finish());
+		if (!this.#silent) this.#output.write('\n');
 		await this.#output.flush();
 		const empty = this.#answer.emptyBecause(stopReason);
-		if (empty !== undefined && !this.silent)
+		if (empty !== undefined && !this.#silent)
 			process.stderr.write(`${this.#shown ? '\n' : ''}hearth generate: ${empty}\n`);
 	}
 
@@ -275,7 +277,7 @@ export class ChatSink implements Sink {
 
 	/** What is said goes to standard output, reasoning to standard error; a blank line parts them. */
 	#show(channel: Channel, text: string): void {
-		if (this.silent) return;
+		if (this.#silent) return;
 		const before = this.#shown;
 		this.#shown = channel;
 		if (channel === 'analysis') {

@@ -447,12 +447,11 @@ class Download {
 
 /** The connection ended as it should, but too soon. */
 class EarlyEnd extends PassingError {
-	constructor(
-		host: string,
-		readonly bytes: number,
-		end: number,
-	) {
+	readonly bytes: number;
+
+	constructor(host: string, bytes: number, end: number) {
 		super(`the connection to ${host} ended early, after ${bytes} of ${end} bytes`);
+		this.bytes = bytes;
 	}
 }
 

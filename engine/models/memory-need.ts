@@ -197,11 +197,9 @@ export function alternatives(
 /** More than there is room for; says by how much and what would help. */
 export class NotEnoughMemoryError extends Error {
 	override name = 'NotEnoughMemoryError';
+	readonly shortage: MemoryShortage;
 
-	constructor(
-		readonly shortage: MemoryShortage,
-		limitBytes: number,
-	) {
+	constructor(shortage: MemoryShortage, limitBytes: number) {
 		const { need, memory, alternatives: others } = shortage;
 		const machine = limitBytes >= memory.availableBytes && need.totalBytes > memory.totalBytes * MOST_OF_MACHINE;
 		const there = machine
@@ -214,6 +212,7 @@ export class NotEnoughMemoryError extends Error {
 					? `it would fit with a context of ${best.contextTokens} tokens and a cache of type ${best.cacheType}`
 					: 'choose a smaller model, or close other programs'),
 		);
+		this.shortage = shortage;
 	}
 }
 

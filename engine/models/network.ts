@@ -24,12 +24,11 @@ export interface NetworkSettings {
 /** What passes by itself: the connection broke, the host is overloaded. `retryAfter` in milliseconds, where the host says. */
 export class PassingError extends Error {
 	override name = 'PassingError';
+	readonly retryAfter: number | undefined;
 
-	constructor(
-		message: string,
-		readonly retryAfter?: number,
-	) {
+	constructor(message: string, retryAfter?: number) {
 		super(message);
+		this.retryAfter = retryAfter;
 	}
 }
 
@@ -75,7 +74,8 @@ export class Network {
 	readonly #dispatcher: EnvHttpProxyAgent;
 	readonly #named: NamedHosts;
 
-	private constructor(send: typeof request, dispatcher: EnvHttpProxyAgent, named: NamedHosts) {
+	/** Only `open` calls this. */
+	constructor(send: typeof request, dispatcher: EnvHttpProxyAgent, named: NamedHosts) {
 		this.#request = send;
 		this.#dispatcher = dispatcher;
 		this.#named = named;

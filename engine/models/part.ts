@@ -22,13 +22,16 @@ const MOST_STATE_BYTES = 65_536;
 const COPY_BYTES = 2 * 2 ** 20;
 
 export class Part {
+	readonly path: string;
 	/** Bytes that are there and belong to `state`. */
 	received = 0;
 	state: PartState | undefined;
 	#hash: Hash | undefined;
 	#handle: FileHandle | undefined;
 
-	constructor(readonly path: string) {}
+	constructor(path: string) {
+		this.path = path;
+	}
 
 	get #statePath(): string {
 		return `${this.path}.json`;

@@ -258,9 +258,11 @@ export class Scheduler<S extends Sequence> {
 
 /** Prefill rows a step, steered so that a step that fills them takes about `budget` milliseconds. */
 class AdaptiveChunk {
+	readonly #budget: number;
 	#rows: number;
 
-	constructor(readonly budget: number) {
+	constructor(budget: number) {
+		this.#budget = budget;
 		this.#rows = budget === Number.POSITIVE_INFINITY ? MAX_CHUNK : FIRST_CHUNK;
 	}
 
@@ -270,7 +272,7 @@ class AdaptiveChunk {
 
 	/** Learns from a step that held as many prefill rows as it might. */
 	observe(milliseconds: number): void {
-		const factor = Math.min(2, Math.max(0.5, this.budget / Math.max(milliseconds, 1e-3)));
+		const factor = Math.min(2, Math.max(0.5, this.#budget / Math.max(milliseconds, 1e-3)));
 		this.#rows = Math.min(MAX_CHUNK, Math.max(MIN_CHUNK, Math.round(this.#rows * factor)));
 	}
 }

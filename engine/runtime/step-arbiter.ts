@@ -99,9 +99,12 @@ export class StepArbiter {
 }
 
 class Place implements StepTurns {
+	readonly #arbiter: StepArbiter;
 	#urgency: number | undefined;
 
-	constructor(private readonly arbiter: StepArbiter) {}
+	constructor(arbiter: StepArbiter) {
+		this.#arbiter = arbiter;
+	}
 
 	get urgency(): number | undefined {
 		return this.#urgency;
@@ -110,19 +113,19 @@ class Place implements StepTurns {
 	set urgency(urgency: number | undefined) {
 		if (urgency === this.#urgency) return;
 		this.#urgency = urgency;
-		this.arbiter.next();
+		this.#arbiter.next();
 	}
 
 	get idle(): boolean {
-		return this.arbiter.idle;
+		return this.#arbiter.idle;
 	}
 
 	run<T>(step: () => Promise<T>, end?: () => void): Promise<T> {
-		return this.arbiter.run(this, step, end);
+		return this.#arbiter.run(this, step, end);
 	}
 
 	leave(): void {
-		this.arbiter.leave(this);
+		this.#arbiter.leave(this);
 	}
 }
 

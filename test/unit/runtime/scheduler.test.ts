@@ -26,12 +26,11 @@ class Simulation {
 		rows: Map<string, number>;
 		rounds: number;
 	}[] = [];
+	readonly #cost: (rows: number) => number;
 	#serial = 1_000_000;
 
-	constructor(
-		readonly cost: (rows: number) => number,
-		options: Partial<SchedulerOptions> & { blocks?: number } = {},
-	) {
+	constructor(cost: (rows: number) => number, options: Partial<SchedulerOptions> & { blocks?: number } = {}) {
+		this.#cost = cost;
 		this.cache = new KvCache({ blockCount: options.blocks ?? 4096, blockTokens: 16, copyBlock: () => {} });
 		this.scheduler = new Scheduler<Job>({ cache: this.cache, contextTokens: 16_384, ...options });
 	}
@@ -53,7 +52,7 @@ class Simulation {
 		const total = plan.prefillRows + plan.decodeRows;
 		expect(total).toBe([...rows.values()].reduce((sum, count) => sum + count, 0));
 		expect(total).toBeGreaterThan(0);
-		this.now += rounds * this.cost(total);
+		this.now += rounds * this.#cost(total);
 		for (const entry of plan.entries) {
 			for (let round = 1; round < rounds; round++, entry.end++) {
 				expect(entry.lease.blocks.length * 16).toBeGreaterThan(entry.end);
