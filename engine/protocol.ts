@@ -1,5 +1,5 @@
 // The wire between an editor and the engine: LSP 3.18 and the typed requests below. Both sides import this file. In the
-// engine only server/ does: whatever a message says about models, chat or a benchmark is a type of the folder that
+// engine, only the folder server/ does: what a message says of models, chat or a benchmark is a type of the folder that
 // makes it.
 import { NotificationType, ProgressType, RequestType, RequestType0 } from 'vscode-jsonrpc';
 import type { BenchmarkChoice, BenchmarkReport } from './benchmark/report';
@@ -40,7 +40,7 @@ export interface BenchmarkParams extends BenchmarkChoice {
 }
 
 export interface SelfTestParams {
-	/** Runs small shapes, which take seconds instead of a minute. Their speeds mean little. */
+	/** Tests small shapes. That takes seconds instead of a minute, but the speeds mean little. */
 	quick?: boolean;
 	workDoneToken?: string | number;
 }
@@ -60,14 +60,14 @@ export interface LoadModelParams {
 export interface ConvertModelParams {
 	/** The path of a Hugging Face folder. */
 	path: string;
-	/** The token under which the client receives progress. */
+	/** The token under which the client gets the progress. */
 	workDoneToken?: string;
 }
 
 export type ConvertModelResult = ConvertedModel;
 
 export const LoadModelRequest = new RequestType<LoadModelParams, ModelSummary, void>('hearth/loadModel');
-/** Converts a folder, unless its file is up to date. */
+/** Converts a Hugging Face folder to a GGUF, unless that has been done before. */
 export const ConvertModelRequest = new RequestType<ConvertModelParams, ConvertModelResult, void>('hearth/convertModel');
 export const UnloadModelRequest = new RequestType0<void, void>('hearth/unloadModel');
 export const StatusRequest = new RequestType0<EngineStatus, void>('hearth/status');
@@ -81,9 +81,9 @@ export const BenchmarkRequest = new RequestType<BenchmarkParams, BenchmarkReport
 export const ListModelsRequest = new RequestType<ListModelsParams, ModelList, void>('hearth/listModels');
 /** Asks a model's host for the size of a model in the catalogue, in bytes. */
 export const DownloadSizeRequest = new RequestType<DownloadParams, { fileBytes: number }, void>('hearth/downloadSize');
-/** Starts or continues a download, or joins one that runs. The status shows its progress. */
+/** Starts or continues a download, or joins the one that runs. The status shows its progress. */
 export const StartDownloadRequest = new RequestType<DownloadParams, DownloadStatus, void>('hearth/startDownload');
-/** Pauses a download. With `discard` it also deletes what has arrived. */
+/** Pauses a download. With `discard`, the bytes that have arrived are deleted. */
 export const StopDownloadRequest = new RequestType<{ id: string; discard: boolean; folder?: string }, void, void>(
 	'hearth/stopDownload',
 );

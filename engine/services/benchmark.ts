@@ -15,7 +15,7 @@ export class BenchmarkService {
 	}
 
 	/**
-	 * @param onProgress the part that is done, 0 to 1, and what is measured now.
+	 * @param onProgress gets the part that is done, from 0 to 1, and the name of the test that runs now.
 	 * @throws NoModelError, an error if a benchmark runs already, or what the benchmark throws.
 	 */
 	async run(

@@ -1,4 +1,5 @@
-// Inline completion for one client: it knows which model completes, what else the client has open, and what was written last.
+// Inline completion for one client. This service knows which model completes, which other files the client has open,
+// and what the user wrote last.
 import {
 	Completer,
 	type CompletionReport,
@@ -14,9 +15,9 @@ import type { Models } from './models';
 
 /** A place in a document, with what the client wants there. */
 interface CompletionPlace extends Omit<CompletionRequest, 'related'> {
-	/** Of the cursor, from 0. */
+	/** Line of the cursor, counted from 0. */
 	line: number;
-	/** The files that are open beside the document; read only where the model has a place for them. */
+	/** The files that are open beside the document. They are read only where the model's prompt has a place for them. */
 	otherFiles: () => readonly OpenFile[];
 }
 
@@ -32,12 +33,15 @@ export class CompletionService {
 		this.#activity = activity;
 	}
 
-	/** Why the last completion showed what it did; absent before the first. */
+	/** Why the last completion showed what it did. Absent before the first completion. */
 	get lastReport(): CompletionReport | undefined {
 		return this.#lastReport;
 	}
 
-	/** Never rejects: a failure is a result with its reason. Undefined where there is no model; the status tells why. */
+	/**
+	 * Never rejects: a failure is a result that gives its reason. The result is undefined where no model is loaded; the
+	 * status then says why.
+	 */
 	async complete(place: CompletionPlace): Promise<CompletionResult | undefined> {
 		const model = await this.#models.modelFor('completion').catch(() => undefined);
 		if (!model) return undefined;
@@ -56,7 +60,7 @@ export class CompletionService {
 		this.#related.forget(document);
 	}
 
-	/** Ends the run in flight, for a client that has gone. */
+	/** Ends the completion that runs, because the client has gone. */
 	dispose(): void {
 		this.#completer?.completer.dispose();
 	}

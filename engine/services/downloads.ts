@@ -4,11 +4,11 @@ import { type DownloadStatus, Downloads, sizeOf } from '../models/downloads';
 import { downloadFolder } from '../models/list';
 import type { NetworkSettings } from '../models/network';
 
-/** Which model, where it goes (absent: the default folder), and how the network is reached. */
+/** The model to download, the folder for it, and how the network is reached. */
 export interface DownloadChoice {
-	/** Of the catalogue. */
+	/** The model's id in the catalogue. */
 	id: string;
-	/** Absent: the default folder. */
+	/** Default: the folder that `downloadFolder` gives. */
 	folder?: string;
 	network?: NetworkSettings;
 }
@@ -36,12 +36,15 @@ export class DownloadService {
 		return this.#downloads.start(catalogueEntry(id), folder, network);
 	}
 
-	/** Pauses a download and resolves when nothing is written any more; with `discard`, what has arrived is deleted. */
+	/**
+	 * Pauses a download. Resolves when nothing is written any more. With `discard`, the bytes that have arrived are
+	 * deleted.
+	 */
 	async stop({ id, folder = downloadFolder() }: DownloadChoice, discard: boolean): Promise<void> {
 		await this.#downloads.stop(catalogueEntry(id), folder, discard);
 	}
 
-	/** Pauses all. */
+	/** Pauses all downloads. */
 	close(): Promise<void> {
 		return this.#downloads.close();
 	}

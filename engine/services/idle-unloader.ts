@@ -14,19 +14,23 @@ export class IdleUnloader {
 		this.#activity = activity;
 	}
 
-	/** Minutes without work after which models are unloaded; 0: never. The last client to say something decides. */
+	/**
+	 * Minutes without work after which models are unloaded; 0 means never. All clients share the value that one of them
+	 * set last.
+	 */
 	set minutes(minutes: number) {
 		if (minutes === this.#minutes) return;
 		this.#minutes = minutes;
 		this.restart();
 	}
 
-	/** Begins to wait anew: something has happened. */
+	/** Begins to wait anew, because something has happened. */
 	restart(): void {
 		clearTimeout(this.#timer);
 		if (this.#minutes === 0 || this.#closed || this.#models.loaded.length === 0 || this.#activity.busy) return;
 		this.#timer = setTimeout(() => {
-			// Work that is not counted, such as warming up, goes first.
+			// `Activity` does not count all work: warming up, for one, is not a request. Models stay loaded while such work
+			// runs.
 			if (this.#models.loaded.some(({ engine }) => engine.busy)) this.restart();
 			else for (const host of Object.values(this.#models.hosts)) void host.sleep();
 		}, this.#minutes * 60_000);

@@ -1,4 +1,4 @@
-// A loaded model: what was opened, what is built on it, and what clients are told of it.
+// A loaded model: the opened file, what the engine builds on it, and the summary that clients get.
 import type { DeviceId } from '../../native/index';
 import { Chat } from '../chat/chat';
 import { TokenPrefixIndex } from '../completion/token-healing';
@@ -9,9 +9,9 @@ import { displayName } from '../models/display-name';
 
 export interface ModelSummary {
 	path: string;
-	/** What to call it: after its file, where that says something. */
+	/** The name to show. It comes from the file's name where that name says something. */
 	name: string;
-	/** The name the file itself gives, where that is another one. */
+	/** The name that the file's header gives, where it is another one than `name`. */
 	ownName?: string;
 	architecture: string;
 	fileBytes: number;
@@ -25,24 +25,27 @@ export interface ModelSummary {
 	kernels: string;
 	threads: number;
 	loadMilliseconds: number;
-	/** How it is prompted in a chat, e.g. its own template; absent: it cannot chat. */
+	/** How the model is prompted in a chat, e.g. by its own template. Absent: the model cannot chat. */
 	chatFormat?: string;
-	/** A reasoning effort makes a difference to it; absent: none does. */
+	/** Present where a reasoning effort changes the model's prompt. */
 	takesReasoningEffort?: true;
-	/** The same in words, with why it is not the template in its file or why it cannot chat. */
+	/**
+	 * The chat format in words. The words say why the template in the model's file is not used, or why the model cannot
+	 * chat.
+	 */
 	chatText: string;
-	/** e.g. fill-in-the-middle. */
+	/** How a completion is prompted, e.g. fill-in-the-middle. */
 	completionFormat: string;
-	/** Name of the model that guesses ahead for it. */
+	/** Name of the model that drafts for this one. */
 	draft?: string;
 	/** Why the draft model of the settings is not used. */
 	draftProblem?: string;
 }
 
 export interface LoadedModel extends OpenedModel {
-	/** The conversations with it. */
+	/** The conversations with this model. */
 	chat: Chat;
-	/** Shared by the completers of all clients. */
+	/** An index of token prefixes, which the completers of all clients share. */
 	tokenIndex: TokenPrefixIndex;
 	summary: ModelSummary;
 }
@@ -54,7 +57,7 @@ export function loadedModel(opened: OpenedModel): LoadedModel {
 		...opened,
 		chat: new Chat(opened),
 		tokenIndex: new TokenPrefixIndex(opened.tokenizer.vocabulary),
-		// It is made anew for each reader, because the backend may change while the model works.
+		// Each read makes a new summary, because the backend may change while the model works.
 		get summary() {
 			return summarize(opened, effort);
 		},

@@ -1,4 +1,4 @@
-// The models that one client has chosen, by its settings or by asking for a path; all clients share what is loaded.
+// The models that one client has chosen, by its settings or by asking for a path. All clients share the loaded models.
 import { type MemoryLimit, type MemoryShortage, NotEnoughMemoryError } from '../models/memory-need';
 import { messageOf } from '../quote';
 import type { EngineSettings, ModelRole } from '../settings';
@@ -8,10 +8,10 @@ import { ModelHost } from './model-host';
 import type { Models } from './models';
 import { ROLES, settingsOf } from './roles';
 
-/** Why a model is not the one in use, in one line. */
+/** Why a model of the settings could not be loaded. */
 interface LoadFailure {
 	error: string;
-	/** Where it is that memory is short. */
+	/** Present where the model needs more memory than there is. */
 	shortage?: MemoryShortage;
 }
 
@@ -22,8 +22,8 @@ export class ModelChoice {
 	readonly #failures = new Map<ModelRole, LoadFailure>();
 
 	/**
-	 * @param changed called after each change of `failure` that no request of the client answers.
-	 * @param onLoad told of each loading that this client begins.
+	 * @param changed is called after each change of `failure` that no answer to a request of the client reports.
+	 * @param onLoad is called with each load that this client begins.
 	 */
 	constructor(models: Models, changed: () => void, onLoad: (loading: Promise<unknown>) => void) {
 		this.#models = models;
@@ -31,14 +31,14 @@ export class ModelChoice {
 		this.#onLoad = onLoad;
 	}
 
-	/** Why a model of this client's settings is not in use. */
+	/** Why a model of this client's settings is not in use. Undefined where all of them are. */
 	get failure(): LoadFailure | undefined {
 		return [...this.#failures.values()][0];
 	}
 
 	/**
 	 * Loads the models of a new client's settings.
-	 * @param mayReplace whether also where a model is in use already.
+	 * @param mayReplace whether they may replace models that are in use already.
 	 */
 	start(settings: EngineSettings, mayReplace: boolean): void {
 		for (const role of ROLES) {
@@ -52,13 +52,14 @@ export class ModelChoice {
 	change(before: EngineSettings, after: EngineSettings): void {
 		for (const role of ROLES) {
 			const [old, settings] = [settingsOf(role, before), settingsOf(role, after)];
-			// Only a change of this client's own settings replaces the model that others may have chosen.
+			// Other clients may have chosen the model in use. Only a change of this client's own settings replaces it.
 			if ((old && ModelHost.key(old)) === (settings && ModelHost.key(settings))) continue;
 			if (settings) {
 				void this.#loadConfigured(role, settings);
 			} else {
 				this.#failures.delete(role);
-				// Nor does it take away one that was never this client's.
+				// Another client may have loaded another model meanwhile. Only the model of this client's old settings is
+				// unloaded.
 				const host = this.#models.hosts[role];
 				if (host.hasNoneBut(old!)) host.unload().catch((error) => log(`unloading: ${describe(error)}`));
 			}
@@ -67,7 +68,7 @@ export class ModelChoice {
 
 	/**
 	 * Loads a model that the client asked for by its path.
-	 * @param settings of the client, for this load.
+	 * @param settings the client's settings for this load.
 	 * @throws what `ModelHost.load` throws.
 	 */
 	async load(
@@ -78,7 +79,7 @@ export class ModelChoice {
 	): Promise<ModelSummary> {
 		const chosen = settingsOf(role, { ...settings, [role === 'chat' ? 'modelPath' : 'completionModelPath']: path });
 		if (chosen) return this.#load(role, chosen, memoryLimit);
-		// The one that chats is to complete as well.
+		// The path is that of the model that chats, so one model is to do both.
 		await this.#models.hosts[role].unload();
 		return this.load('chat', path, settings, memoryLimit);
 	}

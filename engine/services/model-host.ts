@@ -1,4 +1,4 @@
-// The model that all clients share for a role: loading, replacing and unloading it.
+// The model that all clients share for a role: this class loads, replaces and unloads it.
 import { statSync } from 'node:fs';
 import { warmUp } from '../completion/completer';
 import { type OpenedModel, type OpenOptions, openModel } from '../loading/open-model';
@@ -16,13 +16,13 @@ export type ModelState =
 	| { state: 'no-model' }
 	| { state: 'loading'; path: string }
 	| { state: 'ready'; model: LoadedModel }
-	/** Idle; it is loaded again when it is asked for. */
+	/** The model was idle and was unloaded. The next request for it loads it again. */
 	| { state: 'unloaded'; path: string; summary: ModelSummary }
 	| { state: 'error'; path: string; error: string };
 
 export type OpenModel = (file: string, options: OpenOptions) => Promise<OpenedModel>;
 
-/** No model is loaded; the message says what to do. */
+/** No model is loaded. The message says what to do. */
 export class NoModelError extends Error {
 	override name = 'NoModelError';
 
@@ -42,14 +42,15 @@ interface Load {
 	path: string;
 	settings: EngineSettings;
 	limit: MemoryLimit;
-	/** Open it even where the same is in use. */
+	/** Open the model even where the same one is in use. */
 	anew: boolean;
 	done: Promise<LoadedModel>;
 }
 
 /**
- * Loads models one at a time; the last one asked for wins. The model in use works on until the next one is open, and stays
- * where that fails: weights are mapped, so two open files take little more than one.
+ * Loads models one at a time. If several are asked for, the last one wins. The model in use works on until the next one
+ * is open, and it stays in use if opening the next one fails. Two open models take little more memory than one, because
+ * weights are mapped.
  */
 export class ModelHost {
 	readonly #open: OpenModel;
@@ -61,16 +62,16 @@ export class ModelHost {
 	#wanted: Load | undefined;
 	/** Why there is no model. */
 	#failure: { path: string; error: string } | undefined;
-	/** What was unloaded since it was idle. */
+	/** The load whose model was unloaded because it was idle. */
 	#asleep: { load: Load; summary: ModelSummary } | undefined;
 	#waking: Promise<LoadedModel> | undefined;
 	#queue: Promise<unknown> = Promise.resolve();
 	#closed = false;
 
 	/**
-	 * @param changed called after each change of `state`.
-	 * @param memory what there is for this model.
-	 * @param arbiter orders its steps among those of other models.
+	 * @param changed is called after each change of `state`.
+	 * @param memory gives the memory that this model may count on.
+	 * @param arbiter orders this model's steps among those of other models.
 	 */
 	constructor(
 		changed: () => void,
@@ -96,14 +97,15 @@ export class ModelHost {
 		return this.#inUse?.model;
 	}
 
-	/** @throws NoModelError saying what to do. */
+	/** @throws NoModelError, whose message says what to do. */
 	requireModel(): LoadedModel {
 		if (!this.#inUse) throw new NoModelError(this.state);
 		return this.#inUse.model;
 	}
 
 	/**
-	 * The model in use; one that was unloaded when idle is loaded again, which its pages in the file cache make quick.
+	 * The model in use. A model that was unloaded when idle is loaded again, which is quick while its pages are in the
+	 * file cache.
 	 * @throws NoModelError, or what `load` throws.
 	 */
 	async wakenModel(): Promise<LoadedModel> {
@@ -121,7 +123,7 @@ export class ModelHost {
 		return this.#inUse?.model.engine.heldBytes ?? 0;
 	}
 
-	/** Frees the model until it is asked for again. Does nothing while one is loading or at work. */
+	/** Frees the model until it is asked for again. Does nothing while a model is loading or at work. */
 	async sleep(): Promise<void> {
 		const sleeping = this.#inUse;
 		if (!sleeping || this.#wanted !== sleeping.load || sleeping.model.engine.busy) return;
@@ -135,7 +137,7 @@ export class ModelHost {
 		await closing;
 	}
 
-	/** What of the settings a loaded model depends on: a change of it needs a reload. */
+	/** A key of all settings that a loaded model depends on. A change of the key needs a reload. */
 	static key(settings: EngineSettings): string {
 		const { modelPath, draftModelPath, threads, contextTokens, kernels, backend, rope, cacheType } = settings;
 		const { matrixUnits, speculation, repackWeights } = settings;
@@ -145,17 +147,19 @@ export class ModelHost {
 		]);
 	}
 
-	/** Whether there is no other model than this one: loading, in use or asleep. */
+	/** Whether no other model than that of the settings is loading, in use or asleep. */
 	hasNoneBut({ modelPath }: EngineSettings): boolean {
 		const { path = modelPath } = this.#wanted ?? this.#asleep?.load ?? {};
 		return path === modelPath;
 	}
 
 	/**
-	 * Loads `settings.modelPath` and then closes the model in use, whose running requests fail. Does nothing where the same is
-	 * loaded, or being loaded, with the same settings, unless another file has taken its file's place. The state is `loading` at once.
-	 * @param limit what it may take of the memory.
-	 * @throws NotEnoughMemoryError; a one-line error where the file cannot be used; the model in use stays, and without one the state is `error`.
+	 * Loads `settings.modelPath` and then closes the model in use, whose running requests fail. Does nothing where the
+	 * same model is loaded, or being loaded, with the same settings, unless another file has taken the place of its file.
+	 * The state is `loading` at once.
+	 * @param limit what the model may take of the memory.
+	 * @throws NotEnoughMemoryError; a one-line error where the file cannot be used. The model in use stays; without one,
+	 * the state is then `error`.
 	 */
 	load(settings: EngineSettings, limit: MemoryLimit = 'machine'): Promise<LoadedModel> {
 		const key = ModelHost.key(settings);
@@ -164,7 +168,7 @@ export class ModelHost {
 		return this.#start(settings, limit, false);
 	}
 
-	/** Opens the model in use again, e.g. because what `auto` means has changed; its running requests fail. */
+	/** Opens the model in use again, e.g. because `auto` now means another backend. The model's running requests fail. */
 	async reload(): Promise<void> {
 		const { settings, limit } = this.#wanted ?? this.#inUse?.load ?? {};
 		if (settings && limit) await this.#start(settings, limit, true);
@@ -197,7 +201,7 @@ export class ModelHost {
 		await unloading;
 	}
 
-	/** Unloads for good. */
+	/** Unloads the model. No model can be loaded afterwards. */
 	async close(): Promise<void> {
 		this.#closed = true;
 		await this.unload();
@@ -208,20 +212,21 @@ export class ModelHost {
 		if (this.#wanted !== load) throw new Error('another model was chosen meanwhile');
 		const previous = this.#inUse;
 		if (previous?.load.key === load.key && !load.anew && !isReplaced(previous)) {
-			// Another one was asked for in between and is wanted no more.
+			// Another model was asked for in between, and then this one again.
 			this.#inUse = { ...previous, load };
 			this.#changed();
 			return previous.model;
 		}
 		let model: LoadedModel;
-		// Before it is opened: what takes its place meanwhile is another one.
+		// The files are looked at before the model is opened. A file that takes their place while it is being opened then
+		// counts as another one.
 		const files = filesOf(load.settings);
 		try {
 			model = await this.#openModel(load);
 		} catch (error) {
 			const { path } = load;
 			log(`cannot load ${path}: ${describe(error)}`);
-			// The one in use may have been lost meanwhile.
+			// The model in use may have been lost while this one was being opened.
 			if (!this.#inUse) this.#failure = { path, error: messageOf(error) };
 			if (this.#wanted === load) this.#wanted = this.#inUse?.load;
 			this.#changed();
@@ -240,7 +245,7 @@ export class ModelHost {
 		return model;
 	}
 
-	/** The model in use can compute no more: its file has changed on the disk. */
+	/** The model in use can compute no more, because its file has changed on the disk. */
 	#lose(load: Load, error: Error): void {
 		const lost = this.#inUse;
 		if (lost?.load !== load) return;
@@ -257,7 +262,7 @@ export class ModelHost {
 		const { contextTokens } = settings;
 		const memory = this.#memory();
 		const opened = await this.#open(settings.modelPath, {
-			// What the model in use holds is free once it is replaced.
+			// The model in use is closed once this one is open, so the memory that it holds counts as available.
 			...(limit !== 'none' && {
 				memory: { settings, limit, available: { ...memory, availableBytes: memory.availableBytes + this.heldBytes } },
 			}),
@@ -272,7 +277,7 @@ export class ModelHost {
 			rope: settings.rope,
 			speculation: settings.speculation,
 			repack: settings.repackWeights,
-			// f16 is each backend's own default (the reference kernels keep f32).
+			// f16 is the default of every backend. The reference kernels are the exception: they always keep f32.
 			...(settings.cacheType === 'q8_0' && settings.kernels !== 'reference' && { cacheType: settings.cacheType }),
 			contextTokens,
 			cacheTokens: cacheTokens(settings),
@@ -285,7 +290,7 @@ export class ModelHost {
 	}
 }
 
-/** Which files the paths of a model lead to; empty where one leads nowhere. */
+/** Identifies the files that a model's paths lead to. The text is empty where a path leads nowhere. */
 function filesOf({ modelPath, draftModelPath }: EngineSettings): string {
 	try {
 		const files = [modelPath, draftModelPath].filter((file) => file !== '').map((file) => statSync(file));
@@ -295,7 +300,10 @@ function filesOf({ modelPath, draftModelPath }: EngineSettings): string {
 	}
 }
 
-/** Whether the paths of a model lead to other files than those it was opened from. One that is gone is no reason to give it up. */
+/**
+ * Whether a model's paths lead to other files than those it was opened from. A file that is gone is no reason to give
+ * the open model up.
+ */
 function isReplaced(inUse: { load: Load; files: string } | undefined): boolean {
 	const files = inUse ? filesOf(inUse.load.settings) : '';
 	return files !== '' && files !== inUse?.files;

@@ -1,5 +1,5 @@
-// The models that all clients share: which one does a role's work, what they take of the machine together, and what else there is to
-// choose from.
+// The models that all clients share: which model does a role's work, how the models share the machine's memory, and
+// which other models there are to choose from.
 import type { MachineMemory } from '../machine/memory';
 import { machineMemory } from '../machine/memory';
 import { ModelFinder } from '../models/find';
@@ -11,11 +11,11 @@ import type { LoadedModel } from './loaded-model';
 import { ModelHost, type OpenModel } from './model-host';
 
 export class Models {
-	/** The model of each role; a role without one is done by the other's. */
+	/** The host of each role's model. Where a role has no model, the other role's model does its work. */
 	readonly hosts: Readonly<Record<ModelRole, ModelHost>>;
 	readonly #finder = new ModelFinder();
 
-	/** @param changed called after each change of a host's `state`. */
+	/** @param changed is called after each change of a host's `state`. */
 	constructor(changed: () => void, open?: OpenModel) {
 		const arbiter = new StepArbiter();
 		const host = (other: ModelRole) => new ModelHost(changed, open, () => this.#memoryBeside(other), arbiter);
@@ -28,7 +28,8 @@ export class Models {
 	}
 
 	/**
-	 * The model that does a role's work: the one chosen for it, else the other one. Loads one again that was unloaded when idle.
+	 * The model that does a role's work: the model chosen for that role, or else the other role's. A model that was
+	 * unloaded when idle is loaded again.
 	 * @throws NoModelError, or what loading throws.
 	 */
 	async modelFor(role: ModelRole): Promise<LoadedModel> {
@@ -39,11 +40,11 @@ export class Models {
 			case 'unloaded':
 				return own.wakenModel();
 			case 'loading':
-				// A model that is being replaced works on. At the start the other role's model completes meanwhile, but chat waits
-				// for the model that was chosen for it.
+				// A model that is being replaced works on. If the role had none before, completions use the other role's model
+				// meanwhile, but chat waits for the model that was chosen for it.
 				return own.model ?? (role === 'completion' ? other.model : undefined) ?? own.wakenModel();
 			default: {
-				// The other model is asked for only here: a model that is there must not wait for it.
+				// A sleeping model of the other role is woken only here: a role's own model must not wait for it.
 				const instead = other.model ?? (other.state.state === 'unloaded' ? await other.wakenModel() : undefined);
 				const able = role === 'completion' || instead?.summary.chatFormat !== undefined;
 				return (able ? instead : undefined) ?? own.requireModel();
@@ -51,7 +52,10 @@ export class Models {
 		}
 	}
 
-	/** Everything there is to choose from, judged by `settings` and by the memory that is there once these models have gone. */
+	/**
+	 * All models there are to choose from. Each is judged by `settings` and by the memory that is available once the
+	 * models in use have been unloaded.
+	 */
 	list(folders: ModelFolders, settings: EngineSettings, signal: AbortSignal): Promise<ModelList> {
 		const memory = machineMemory();
 		return listModels(this.#finder, folders, {
@@ -76,11 +80,12 @@ export class Models {
 		return this.hosts.chat.heldBytes + this.hosts.completion.heldBytes;
 	}
 
-	/** What there is for one role's model beside the other's: all models of this process share the machine's memory. */
+	/** The memory that one role's model may count on beside the other role's model: both share the machine's memory. */
 	#memoryBeside(other: ModelRole): MachineMemory {
 		const { totalBytes, availableBytes } = machineMemory();
 		const need = this.hosts[other].model?.need;
-		// Mapped weights count as available, since the system could drop them; dropping them is what must not happen.
+		// The system counts mapped weights as available memory, since it could drop them. The other model would then read
+		// its weights from the disk again and again, so they are taken off here.
 		const mapped = need?.weightBytes ?? 0;
 		return {
 			totalBytes: totalBytes - (need?.totalBytes ?? 0),

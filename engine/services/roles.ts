@@ -1,11 +1,17 @@
-// Which model does what: one chats, and completes unless another one is chosen for that.
+// Which model does what. One model chats; it completes, too, unless another model is chosen for completions.
 import { completionWindow } from '../models/memory-need';
 import type { EngineSettings, ModelRole } from '../settings';
 
-/** In the order they are loaded in: the model for completions is the smaller one, and is wanted first. */
+/**
+ * The roles in the order in which their models are loaded. The model for completions comes first: it is smaller and it
+ * is wanted first.
+ */
 export const ROLES = ['completion', 'chat'] as const satisfies readonly ModelRole[];
 
-/** The settings that a role's model is loaded with; undefined: none is chosen for it, and the other one does its work. */
+/**
+ * The settings that a role's model is loaded with. Undefined where no model is chosen for the role; the other role's
+ * model then does its work.
+ */
 export function settingsOf(role: ModelRole, settings: EngineSettings): EngineSettings | undefined {
 	const { modelPath, completionModelPath } = settings;
 	const separate = completionModelPath !== '' && completionModelPath !== modelPath;
@@ -16,7 +22,8 @@ export function settingsOf(role: ModelRole, settings: EngineSettings): EngineSet
 	return {
 		...settings,
 		...{ modelPath: completionModelPath, completionModelPath: '', draftModelPath: '' },
-		// Its cache has room for two such windows: in front of the cursor, and where the cursor was before.
+		// The cache then has room for two such windows: the one in front of the cursor, and the one where the cursor was
+		// before.
 		contextTokens: Math.min(settings.contextTokens, completionWindow(settings.completion)),
 	};
 }

@@ -10,14 +10,14 @@ export class SelfTestService {
 	readonly #test: typeof runSelfTest;
 	#running = false;
 
-	/** @param test what tests the kernels. */
+	/** @param test runs the self-test; tests of this class replace it. */
 	constructor(models: Models, test = runSelfTest) {
 		this.#models = models;
 		this.#test = test;
 	}
 
 	/**
-	 * Tests all kernels. Where the verdict changes what `auto` means, models are opened again.
+	 * Tests all kernels. Models are opened again where the result changes which device `auto` means.
 	 * @throws an error if a self-test runs already; an AbortError when the signal is aborted.
 	 */
 	async run(

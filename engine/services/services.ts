@@ -1,5 +1,5 @@
-// What the engine does for all its clients, whichever protocol they speak: each service has a typed face of its own and knows no
-// connection. A client adds what is its own: `CompletionService` and `ModelChoice`.
+// What the engine does for all its clients, whichever protocol they speak. Each service has a typed interface and knows
+// no connection. Two services exist once for each client: `CompletionService` and `ModelChoice`.
 import { Activity } from './activity';
 import { BenchmarkService } from './benchmark';
 import { ChatService } from './chat';
@@ -19,7 +19,7 @@ export class Services {
 	readonly chat: ChatService;
 	readonly benchmark: BenchmarkService;
 	readonly selfTest: SelfTestService;
-	/** Whether the model was given on the command line: a client's settings do not replace it at its start. */
+	/** Whether the command line gave the model. The settings of a new client do not replace such a model. */
 	readonly #fixedModel: boolean;
 
 	constructor(options: { fixedModel: boolean; open?: OpenModel }) {
@@ -38,7 +38,10 @@ export class Services {
 		this.selfTest = new SelfTestService(this.models);
 	}
 
-	/** Whether a new client's own models may replace those in use: not what others use, nor what the command line gave. */
+	/**
+	 * Whether the models of a new client's settings may replace those in use. They may not where other clients are
+	 * connected, or where the command line gave the model.
+	 */
 	mayReplaceModels(client: StatusListener): boolean {
 		return !this.#fixedModel && this.status.hasNoneBut(client);
 	}

@@ -1,4 +1,4 @@
-// The status that everyone is told: what it says, and when.
+// The engine's status: what it says, and when clients are told.
 import type { CompletionReport } from '../completion/completer';
 import type { DownloadStatus } from '../models/downloads';
 import { addNeeds, type MemoryNeed, type MemoryShortage } from '../models/memory-need';
@@ -18,23 +18,23 @@ export interface EngineStatus {
 	state: EngineState;
 	processId: number;
 	version: string;
-	/** The model that chats, and completes where there is no other. */
+	/** The model that chats. It completes, too, where there is no `completionModel`. */
 	model?: ModelSummary;
 	completionModel?: ModelSummary;
-	/** In state `loading`: whose models are being loaded. What is loaded answers meanwhile. */
+	/** The roles whose models are being loaded; only in state `loading`. Models that are loaded answer meanwhile. */
 	loading?: ModelRole[];
 	/**
-	 * One line that says what is wrong and what to do; in state `error` always there. In other states: the model of this
-	 * client's settings could not be loaded, and the one in use was kept.
+	 * One line that says what is wrong and what to do. It is always there in state `error`. In other states it says that
+	 * the model of this client's settings could not be loaded and that the model in use was kept.
 	 */
 	error?: string;
-	/** Beside `error` where it is that memory is short. */
+	/** Present where `error` is about too little memory. */
 	shortage?: MemoryShortage;
-	/** Downloads of this engine's life, finished ones included. */
+	/** The downloads that this engine process has run, finished ones included. */
 	downloads?: DownloadStatus[];
-	/** What the model in use takes. */
+	/** The memory that the loaded models take. */
 	need?: MemoryNeed;
-	/** Requests running or waiting, by kind. */
+	/** Requests that run or wait, by kind. */
 	active: Record<ActivityKind, number>;
 	/** Tokens a second over the last seconds of work; absent before any. */
 	speed?: { prefill: number; decode: number };
@@ -85,7 +85,8 @@ export function statusOf(models: Models, activity: Activity, downloads: Download
 
 function stateName({ hosts }: Models, activity: Activity): EngineState {
 	const states = [hosts.chat.state.state, hosts.completion.state.state];
-	// While either loads, that is the news; a model that works says more than one that could not be loaded.
+	// A model that loads is what users wait for, so it comes first. A model that works says more than one that could not
+	// be loaded.
 	const state =
 		(['loading', 'ready', 'unloaded', 'error'] as const).find((each) => states.includes(each)) ?? 'no-model';
 	if (state !== 'ready') return state;
@@ -97,7 +98,7 @@ function withSummary(key: 'model' | 'completionModel', { model, state }: ModelHo
 	return summary ? { [key]: summary } : {};
 }
 
-/** Someone who is told of each status. */
+/** A listener that gets each status. */
 export interface StatusListener {
 	notify(status: EngineStatus): void;
 }
@@ -105,7 +106,7 @@ export interface StatusListener {
 /** Listeners are told at most this often, in milliseconds. */
 const STATUS_INTERVAL = 250;
 
-/** Tells its listeners of changes. */
+/** Tells its listeners when the status has changed. */
 export class StatusBoard {
 	readonly #read: () => EngineStatus;
 	readonly #listeners = new Set<StatusListener>();
@@ -113,7 +114,7 @@ export class StatusBoard {
 	#lastSent = Number.NEGATIVE_INFINITY;
 	#closed = false;
 
-	/** @param read the status as it is when it is called. */
+	/** @param read gives the status of the moment. */
 	constructor(read: () => EngineStatus) {
 		this.#read = read;
 	}
@@ -130,12 +131,12 @@ export class StatusBoard {
 		this.#listeners.delete(listener);
 	}
 
-	/** Whether nobody else is told. */
+	/** Whether `listener` is the only listener. */
 	hasNoneBut(listener: StatusListener): boolean {
 		return [...this.#listeners].every((other) => other === listener);
 	}
 
-	/** Something of the status changed: tells all listeners, now or as soon as the interval allows. */
+	/** Reports that the status has changed. All listeners are told now, or as soon as the interval allows. */
 	changed(): void {
 		if (this.#timer || this.#closed) return;
 		const wait = Math.max(0, this.#lastSent + STATUS_INTERVAL - performance.now());
@@ -152,7 +153,7 @@ export class StatusBoard {
 		this.#lastSent = performance.now();
 		const status = this.#read();
 		for (const listener of this.#listeners) listener.notify(status);
-		// While it computes, the speed changes by itself; an idle engine sets no timer.
+		// The measured speed changes by itself while the engine computes. An idle engine sets no timer.
 		if (status.state === 'busy') this.changed();
 	}
 }
