@@ -1,5 +1,5 @@
-// The edge between a client and the engine: what comes in is bounded, and its parameters are checked before anything sees it;
-// what goes out is bounded, too.
+// The edge between a client and the engine. Incoming messages are bounded in size and number, and their parameters are
+// checked before anything sees them. Outgoing messages are bounded, too.
 import { ErrorCodes, Message, type MessageReader, type MessageWriter } from 'vscode-languageserver';
 import { ErrorCode } from '../protocol';
 import { log } from '../services/log';
@@ -7,7 +7,7 @@ import { BoundedMessageReader } from './message-reader';
 import { LossyMessageWriter } from './message-writer';
 import { parameterProblem } from './parameters';
 
-/** Requests of one client that may be open at once; an editor has a few. */
+/** Requests that one client may have open at once. An editor has only a few. */
 export const MAX_OPEN_REQUESTS = 1024;
 
 export class ClientChannel {
@@ -16,8 +16,9 @@ export class ClientChannel {
 	#openRequests = 0;
 
 	/**
-	 * @param onDrain the client reads again after `congested` was true.
-	 * @param onUnusable the client cannot be understood, or does not read: the connection is of no more use.
+	 * @param onDrain is called when the client reads again after `congested` was true.
+	 * @param onUnusable is called when the connection is of no more use: the client cannot be understood, or it does not
+	 * read.
 	 */
 	constructor(
 		input: NodeJS.ReadableStream,
@@ -54,12 +55,15 @@ export class ClientChannel {
 		return this.#writer;
 	}
 
-	/** Whether the client has left much unread: it is told nothing then that can be told later. */
+	/** Whether the client has left much unread. It then gets no messages that can wait. */
 	get congested(): boolean {
 		return this.#writer.congested;
 	}
 
-	/** Whether a message goes on to the engine; a request that does not is answered, a notification logged. */
+	/**
+	 * Whether a message goes on to the engine. A request that does not is answered with an error; a notification that
+	 * does not is logged.
+	 */
 	#admits(message: Message): boolean {
 		if (Message.isRequest(message)) {
 			this.#openRequests++;

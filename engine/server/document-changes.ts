@@ -1,12 +1,14 @@
-// Changes to a document's text, many at once: a replacement everywhere or a thousand cursors.
+// Applies many changes to a document's text at once, such as a replacement everywhere or the edits of a thousand
+// cursors.
 import { type Position, TextDocument, type TextDocumentContentChangeEvent } from 'vscode-languageserver-textdocument';
 
-/** Fewer changes in a row are made one by one, each of which copies the text. */
+/** Fewer changes in a row than this are made one by one, although each of them copies the whole text. */
 const FEW = 8;
 
 /**
- * As TextDocument.update, which copies all of a text for each change. Editors list the changes of one edit from the end of the text
- * to its beginning, so that none moves another: a row of such is made in one pass.
+ * Does what `TextDocument.update` does, which copies the whole text for each change. Editors list the changes of one
+ * edit from the end of the text to its beginning, so that no change moves another one. A row of such changes is made
+ * here in one pass.
  */
 export function updateDocument(
 	document: TextDocument,
@@ -25,7 +27,10 @@ export function updateDocument(
 	return changes.length === 0 ? TextDocument.update(document, [], version) : updated;
 }
 
-/** The text after the changes from `first` on that come from the end to the beginning, and how many they are. */
+/**
+ * Makes the changes from `first` on, for as long as each lies before the previous one. Gives the text after them, and
+ * their number.
+ */
 function makeRow(document: TextDocument, changes: readonly TextDocumentContentChangeEvent[], first: number) {
 	const before = document.getText();
 	const parts: string[] = [];
@@ -33,12 +38,13 @@ function makeRow(document: TextDocument, changes: readonly TextDocumentContentCh
 	let count = 0;
 	for (let i = first; i < changes.length; i++) {
 		const change = changes[i]!;
-		// What follows a \r may become one line end with it, which would move the lines.
+		// An inserted text that follows a \r may begin with \n. The two would become one line end, and that would move the
+		// lines.
 		if (!('range' in change) || !change.range || (count > 0 && before[end - 1] === '\r')) break;
 		const { start, end: stop } = change.range;
 		const offsets = [document.offsetAt(start), document.offsetAt(stop)];
 		const [from, to] = [Math.min(...offsets), Math.max(...offsets)];
-		// A place beyond the end of its line may be in what an earlier change of the row has put there.
+		// A place beyond the end of its line may lie in the text that an earlier change of the row has inserted.
 		const exact = isAt(document, start, offsets[0]!) && isAt(document, stop, offsets[1]!);
 		if (to > end || (count > 0 && !exact)) break;
 		parts.push(before.slice(to, end), change.text);

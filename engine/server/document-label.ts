@@ -1,8 +1,8 @@
-// How a document is called in the model's prompt.
+// The name of a document in the model's prompt.
 import path from 'node:path';
 import type { WorkspaceFolder } from 'vscode-languageserver';
 
-/** A document's path in its workspace folder, or its file name; on one line, whatever the URI holds. */
+/** A document's path in its workspace folder, or its file name. The label is a single line, whatever the URI holds. */
 export function documentLabel(uri: string, folders: readonly WorkspaceFolder[]): string {
 	const file = decodedPath(uri);
 	for (const folder of folders) {

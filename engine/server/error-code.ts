@@ -1,4 +1,4 @@
-// What a failed request is answered with: the protocol's codes, for all requests in one place.
+// The protocol's error codes for all requests, in one place.
 import { ResponseError } from 'vscode-languageserver';
 import { type MemoryShortage, NotEnoughMemoryError } from '../models/memory-need';
 import { ErrorCode } from '../protocol';
@@ -6,7 +6,10 @@ import { messageOf } from '../quote';
 import { ContextOverflowError, OverloadedError } from '../runtime/errors';
 import { NoModelError } from '../services/model-host';
 
-/** @param otherwise the code of errors that have none of their own. */
+/**
+ * The error that a failed request is answered with.
+ * @param otherwise the code of errors that have none of their own.
+ */
 export function responseError(error: unknown, otherwise: number): ResponseError<MemoryShortage | undefined> {
 	if (error instanceof ResponseError) return error;
 	if (error instanceof NotEnoughMemoryError) {

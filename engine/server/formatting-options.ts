@@ -1,16 +1,16 @@
-// How a client's editor indents: LSP's formatting options, which inline completion's parameters do not have yet. Hearth's own extension
-// sends them beside the others, as Copilot's language server expects them.
+// How a client's editor indents: LSP's formatting options. The parameters of LSP's inline completion have no field for
+// them yet. Hearth's extension sends them in one more field, which is named as Copilot's language server names it.
 import type { Formatting } from '../completion/postprocess/filter';
 
 export interface WithFormatting {
-	/** LSP's `FormattingOptions`; whatever a client sends, read by {@link readFormatting}. */
+	/** LSP's `FormattingOptions`. A client may send anything here; {@link readFormatting} checks it. */
 	formattingOptions?: unknown;
 }
 
-/** More columns than any editor has a level of. */
+/** Columns of one level of indentation at most. No editor has levels as wide as this. */
 const MAX_TAB_SIZE = 32;
 
-/** Undefined where there are none, or none that make sense. */
+/** Reads formatting options. Undefined where there are none, or none that make sense. */
 export function readFormatting(given: unknown): Formatting | undefined {
 	if (typeof given !== 'object' || given === null) return undefined;
 	const { tabSize, insertSpaces } = given as { tabSize?: unknown; insertSpaces?: unknown };

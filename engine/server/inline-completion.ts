@@ -1,4 +1,4 @@
-// LSP's inline completion: from a position in a document to the text around it, and from an edit to an item.
+// LSP's inline completion: turns a position in a document into the text around it, and an edit into an item.
 import type { InlineCompletionItem, InlineCompletionParams, Position } from 'vscode-languageserver';
 import type { TextDocument } from 'vscode-languageserver-textdocument';
 import type { CompletionResult } from '../completion/completer';
@@ -6,10 +6,13 @@ import { characterAt } from '../completion/lines';
 
 /** Where a document is completed. */
 interface CompletedRange {
-	/** The text that is completed lies before `start` and after `end`, in UTF-16 code units. */
+	/** The text to complete lies before `start` and after `end`, both in UTF-16 code units. */
 	start: number;
 	end: number;
-	/** What stands between them, as if it were accepted: the suggestion selected in the editor's own list. */
+	/**
+	 * The text that is assumed between `start` and `end`: the suggestion selected in the editor's own list, as if the
+	 * user had accepted it.
+	 */
 	inserted: string;
 	before: string;
 	after: string;

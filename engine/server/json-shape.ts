@@ -1,4 +1,4 @@
-// How much work a JSON text is to parse: text in it costs next to nothing, values and nesting do.
+// How much work it is to parse a JSON text. Strings cost next to nothing; values and nesting do.
 
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
@@ -6,14 +6,17 @@ const COMMA = 0x2c;
 const COLON = 0x3a;
 const [OPEN_LIST, CLOSE_LIST, OPEN_OBJECT, CLOSE_OBJECT] = [0x5b, 0x5d, 0x7b, 0x7d];
 
-/** Shorter texts are parsed in no time, whatever they hold. */
+/** Shorter texts are parsed at once, whatever they hold. */
 const SHORT_BYTES = 64 * 2 ** 10;
 
-/** Values in a text at most, and how deep they may lie: such a text takes some 100 ms, one without limits takes many seconds. */
+/**
+ * The most values in a text, and the deepest nesting. A text at these limits takes some 100 ms to parse; one without
+ * limits takes many seconds.
+ */
 const MAX_VALUES = 200_000;
 export const MAX_DEPTH = 512;
 
-/** Why a JSON text is not to be parsed on a thread that others wait for; undefined: it may be. */
+/** Why a JSON text must not be parsed on a thread that others wait for. Undefined where it may be. */
 export function shapeProblem(json: Uint8Array): string | undefined {
 	if (json.length <= SHORT_BYTES) return undefined;
 	let values = 0;

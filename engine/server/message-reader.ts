@@ -1,4 +1,4 @@
-// Reads messages from a client that may send anything, in bounded memory: LSP's framing, with limits.
+// Reads messages from a client that may send anything, in bounded memory. The framing is LSP's, with limits.
 import {
 	AbstractMessageReader,
 	type DataCallback,
@@ -8,11 +8,14 @@ import {
 } from 'vscode-languageserver';
 import { shapeProblem } from './json-shape';
 
-/** Bytes of a message at most; such a one is looked through and parsed in some 100 ms, during which no other client is served. */
+/**
+ * Bytes of a message at most. It takes some 100 ms to look through and parse such a message, and no other client is
+ * served meanwhile.
+ */
 export const MAX_MESSAGE_BYTES = 16 * 2 ** 20;
-/** Of all clients' messages that have come in part. */
+/** Bytes of all clients' unfinished messages together, at most. */
 const MAX_PARTIAL_BYTES = 8 * MAX_MESSAGE_BYTES;
-/** Of the lines in front of it, their end included. */
+/** Bytes of a message's header lines at most, the end of the header included. */
 export const MAX_HEADER_BYTES = 8 * 2 ** 10;
 
 let partialBytes = 0;
@@ -20,17 +23,20 @@ let partialBytes = 0;
 const HEADER_END = Buffer.from('\r\n\r\n');
 
 export interface Reading {
-	/** What cannot be understood any further: nothing is read from then on. The message says what to do. */
+	/**
+	 * The client cannot be understood any further, and nothing more is read. `problem` says what is wrong and what is
+	 * allowed.
+	 */
 	onUnreadable(problem: string): void;
-	/** Whether the client may send on; asked before each message, and again after `resume`. */
+	/** Whether the client may send more. The reader asks before each message, and again after `resume`. */
 	mayRead(): boolean;
-	/** Whether a message is handed over. */
+	/** Whether a message is handed to the connection. */
 	admits(message: Message): boolean;
 }
 
 /**
- * Hands over one message a turn of the event loop, which is how many the connection works off: what a client sends beyond that
- * waits in the socket, where it is the client's.
+ * Hands over one message a turn of the event loop, which is how many the connection works off. Further messages wait in
+ * the socket, where they take the client's memory and not the engine's.
  */
 export class BoundedMessageReader extends AbstractMessageReader implements MessageReader {
 	readonly #input: NodeJS.ReadableStream;
@@ -38,7 +44,7 @@ export class BoundedMessageReader extends AbstractMessageReader implements Messa
 	#callback: DataCallback = () => {};
 	#chunks: Buffer[] = [];
 	#bytes = 0;
-	/** Of the message whose header has been read. */
+	/** Bytes of the body of the message whose header has been read. */
 	#length: number | undefined;
 	#turn: NodeJS.Immediate | undefined;
 	#ended = false;
@@ -65,7 +71,7 @@ export class BoundedMessageReader extends AbstractMessageReader implements Messa
 		return { dispose: () => this.dispose() };
 	}
 
-	/** Goes on after `mayRead` said no. */
+	/** Goes on reading after `mayRead` has said no. */
 	resume(): void {
 		if (!this.#turn) this.#next();
 	}
@@ -87,7 +93,7 @@ export class BoundedMessageReader extends AbstractMessageReader implements Messa
 		this.#bytes = bytes;
 	}
 
-	/** Hands over the next message, if it is there, and comes back for the one after it. */
+	/** Hands over the next message if all of it has arrived, and returns in the next turn for the one after it. */
 	#next(): void {
 		this.#turn = undefined;
 		if (this.#ended) return;
@@ -121,7 +127,8 @@ export class BoundedMessageReader extends AbstractMessageReader implements Messa
 		while (this.#length === undefined) {
 			const header = this.#takeHeader();
 			if (header === undefined) return undefined;
-			// What stands before it, such as the rest of a message whose length was wrong, is passed over.
+			// Other bytes may stand before the length, such as the rest of a message whose own length was wrong. They are
+			// passed over.
 			const length = [...header.matchAll(/content-length[ \t]*:[ \t]*(\d+)[ \t]*(?:\r\n|$)/gi)].at(-1)?.[1];
 			if (length === undefined) {
 				this.fireError(new Error(`no Content-Length in ${JSON.stringify(header.slice(0, 100))}`));
@@ -150,22 +157,22 @@ export class BoundedMessageReader extends AbstractMessageReader implements Messa
 
 	#refuse(problem: string): void {
 		this.#end();
-		// The client may go on sending what it has begun; it is not kept.
+		// The client may go on sending the message that it has begun. Those bytes are read and dropped.
 		this.#input.resume();
 		this.#reading.onUnreadable(problem);
 	}
 
-	/** All that has come, in one piece. */
+	/** All bytes that have arrived, in one piece. */
 	#joined(): Buffer {
 		if (this.#chunks.length !== 1) this.#chunks = [Buffer.concat(this.#chunks)];
 		return this.#chunks[0]!;
 	}
 
-	/** Takes bytes from the front. */
+	/** Takes `length` bytes from the front. */
 	#split(length: number): Buffer {
 		const all = this.#joined();
 		const rest = all.subarray(length);
-		// A short rest of something long would keep all of it.
+		// A short rest would keep the whole buffer in memory, so it is copied.
 		this.#chunks = rest.length === 0 ? [] : [rest.length < all.length / 2 ? Buffer.from(rest) : rest];
 		this.#hold(rest.length);
 		return all.subarray(0, length);

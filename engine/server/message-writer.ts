@@ -1,24 +1,27 @@
-// Writes messages to a client that may go at any time, or never read.
+// Writes messages to a client that may go at any time, or that may never read.
 import { AbstractMessageWriter, type Message, type MessageWriter } from 'vscode-languageserver';
 import { log } from '../services/log';
 
-/** Bytes that wait for a client until it is asked for no more, and told nothing that can be told later. */
+/**
+ * Bytes that may wait for a client. With more than these, no more of its messages are read, and it gets no messages
+ * that can wait.
+ */
 const ENOUGH_WAITING_BYTES = 2 ** 20;
-/** Bytes with which it is given up: it reads no more. */
+/** Bytes that wait for a client when it is given up, because it does not read. */
 export const MAX_WAITING_BYTES = 64 * 2 ** 20;
 
 interface Writing {
-	/** A message is on its way, or lost. */
+	/** A message is about to be written, or is lost because the client has gone. */
 	onWrite(message: Message): void;
-	/** The client reads again what it had left unread. */
+	/** The client has read most of what it had left unread. */
 	onDrain(): void;
-	/** It has left too much unread. */
+	/** The client has left too much unread and is given up. */
 	onStuck(): void;
 }
 
 /**
- * A message to a client that has gone is lost, which is no error: vscode-jsonrpc leaves the rejection of an answer it
- * could not write unhandled, and one client's end must not end the engine of all others.
+ * Writes messages, and loses without an error those to a client that has gone. vscode-jsonrpc leaves the rejection
+ * unhandled when an answer cannot be written, and the end of one client must not end the engine of all others.
  */
 export class LossyMessageWriter extends AbstractMessageWriter implements MessageWriter {
 	readonly #output: NodeJS.WritableStream;

@@ -1,4 +1,4 @@
-// What a client may send: the parameters of each request and notification, checked at the edge before anything sees them.
+// The parameters that each request and notification may have. They are checked at the edge, before anything sees them.
 import {
 	DidChangeConfigurationNotification,
 	DidChangeTextDocumentNotification,
@@ -49,7 +49,7 @@ import { SETTINGS } from '../settings';
 
 /** LSP's `uinteger`. */
 const UNSIGNED = wholeNumber(0, 2 ** 31 - 1);
-/** Names and identifiers: what keeps them is not to grow without end. */
+/** Names and identifiers. They are limited because the engine keeps them. */
 const NAME = text({ max: 4096 });
 
 const progressToken: Schema<ProgressToken> = {
@@ -74,7 +74,7 @@ const contentChange = object({
 const workspaceFolder = object({ uri, name: text() });
 const willSave = object({ textDocument, reason: oneOf([1, 2, 3]) });
 
-/** Sizes of a benchmark; whether the loaded model's context holds them is found when it starts. */
+/** Sizes of a benchmark. The benchmark checks at its start whether the loaded model's context holds them. */
 const size = wholeNumber(0, 2 ** 24);
 const sizes = listOrOne(size, list(size, { min: 1, max: 64 }));
 
@@ -108,9 +108,9 @@ const chat = restrict(
 	({ messages }) => (messages.at(-1)!.role === 'user' ? undefined : "the last of messages must be the user's"),
 );
 
-/** By method. What is not here has no parameters that anything reads. */
+/** The schema of each method's parameters. Nothing reads the parameters of methods that are not in this table. */
 const PARAMETERS: ReadonlyMap<string, Check> = new Map<string, Check>([
-	// Of what an editor says of itself, only this much is relied on.
+	// An editor says much more of itself, but the engine relies on these fields only.
 	[
 		InitializeRequest.method,
 		object({
@@ -122,7 +122,7 @@ const PARAMETERS: ReadonlyMap<string, Check> = new Map<string, Check>([
 	on(SetTraceNotification.type, object({ value: tracing })),
 	on({ method: '$/cancelRequest', _: undefined as [{ id: ProgressToken }] | undefined }, object({ id: progressToken })),
 	on(WorkDoneProgressCancelNotification.type, object({ token: progressToken })),
-	// Settings are read one by one, and what is wrong leaves the default.
+	// Settings are read one by one. A wrong one leaves the value that held before.
 	[DidChangeConfigurationNotification.method, object({})],
 	on(
 		DidChangeWorkspaceFoldersNotification.type,
@@ -194,7 +194,7 @@ const PARAMETERS: ReadonlyMap<string, Check> = new Map<string, Check>([
 	),
 ]);
 
-/** A message's parameters that cannot be used, in words; undefined: they can. */
+/** Says in words why a message's parameters cannot be used. Undefined where they can be. */
 export function parameterProblem(method: string, params: unknown): string | undefined {
 	const schema = PARAMETERS.get(method);
 	const problem = schema

@@ -1,5 +1,5 @@
-// How a client's requests are answered: each is cancelled when the client says so or has gone, its errors get the protocol's codes, and
-// a long one reports its progress.
+// How a client's requests are answered. A request is cancelled when the client says so or has gone. Its errors get the
+// protocol's codes. A long request reports its progress.
 import type { RequestType } from 'vscode-jsonrpc';
 import {
 	type CancellationToken,
@@ -22,7 +22,7 @@ export class Requests {
 	readonly #connection: Connection;
 	readonly #gone: AbortSignal;
 
-	/** @param gone aborted when the client has gone. */
+	/** @param gone is aborted when the client has gone. */
 	constructor(connection: Connection, gone: AbortSignal) {
 		this.#connection = connection;
 		this.#gone = gone;
@@ -37,16 +37,17 @@ export class Requests {
 		answer: (params: P, signal: AbortSignal) => Promise<R> | R,
 		otherwise: number = ErrorCode.engineFailed,
 	): void {
-		// By name: the server library has its own copy of vscode-jsonrpc, whose types are not the protocol's.
+		// The method is given by name, because the server library has its own copy of vscode-jsonrpc, whose types are not
+		// the protocol's.
 		this.#connection.onRequest<unknown, void>(type.method, (params: P, token: CancellationToken) =>
 			this.#coded(otherwise, () => this.cancellable(token, async (signal) => answer(params, signal))),
 		);
 	}
 
 	/**
-	 * Answers requests of a type that take seconds to minutes, report their progress and fail where they are cancelled.
-	 * @param title what the client shows above the progress.
-	 * @param name what was cancelled, in the error's message.
+	 * Answers requests of a type that take seconds to minutes, report their progress and fail when they are cancelled.
+	 * @param title the words that the client shows above the progress.
+	 * @param name the name of the work, for the error's message after it was cancelled.
 	 */
 	onLong<P extends { workDoneToken?: string | number }, R>(
 		type: RequestType<P, R, void>,
@@ -77,8 +78,8 @@ export class Requests {
 	}
 
 	/**
-	 * Runs work with a signal that is aborted when the client cancels the request or has gone. Nothing of it outlives the work:
-	 * a session lasts for days.
+	 * Runs work with a signal that is aborted when the client cancels the request or has gone. All listeners are removed
+	 * when the work ends, because a session lasts for days.
 	 */
 	async cancellable<T>(token: CancellationToken, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
 		const controller = new AbortController();
@@ -94,7 +95,7 @@ export class Requests {
 		}
 	}
 
-	/** Sends something that nobody misses if the client goes meanwhile. */
+	/** Sends a message that nobody misses if the client goes meanwhile. */
 	async tell(send: () => Promise<void>): Promise<void> {
 		if (this.#gone.aborted) return;
 		try {

@@ -1,4 +1,4 @@
-// The engine as a process that editors talk to: over standard input and output for one client, over a socket for any number.
+// The engine as a process that editors talk to: one client over standard input and output, or any number over a socket.
 import type { Socket } from 'node:net';
 import { describe, log } from '../services/log';
 import type { OpenModel } from '../services/model-host';
@@ -9,18 +9,24 @@ import { Session } from './session';
 import { listen } from './socket';
 
 interface ServerOptions {
-	/** What holds for clients that send no settings of their own. Its model, if any, is loaded at once. */
+	/**
+	 * The settings of clients that send none of their own. The model of these settings, if they name one, is loaded at
+	 * once.
+	 */
 	settings: EngineSettings;
 	open?: OpenModel;
 }
 
-/** How long the first client may take to come, in seconds: the process was started for it. */
+/** Seconds that the first client may take to connect. The process was started for that client. */
 const FIRST_CLIENT_SECONDS = 30;
 
-/** How long a client has to read the last words to it. */
+/** Milliseconds that a client has to read the last messages to it. */
 const GOODBYE_MILLISECONDS = 2_000;
 
-/** Serves one client over a pair of streams. Resolves with whether it said goodbye, when it has gone. */
+/**
+ * Serves one client over a pair of streams. Resolves when the client has gone, with whether it said goodbye
+ * (`shutdown`, then `exit`).
+ */
 export async function serveStreams(
 	input: NodeJS.ReadableStream,
 	output: NodeJS.WritableStream,
@@ -46,8 +52,9 @@ export async function serveStreams(
 }
 
 /**
- * Serves any number of clients on a socket. Resolves when none has been there for `lingerSeconds`, or on abort.
- * @throws a one-line error where it cannot listen.
+ * Serves any number of clients on a socket. Resolves when no client has been connected for `lingerSeconds`, or on
+ * abort.
+ * @throws a one-line error where the engine cannot listen there.
  */
 export async function serveSocket(
 	socketPath: string,
@@ -72,7 +79,7 @@ export async function serveSocket(
 		log(`client connected (${sockets.size})`);
 		const session = new Session(services, socket, socket, options.settings, () => {
 			socket.end();
-			// What was written last may reach a client that reads; one that neither reads nor closes is not waited for.
+			// A client that reads gets the last messages. A client that neither reads nor closes is not waited for.
 			setTimeout(() => socket.destroy(), GOODBYE_MILLISECONDS).unref();
 		});
 		services.status.add(session);
@@ -111,12 +118,15 @@ function serviceOptions({ settings, open }: ServerOptions): ConstructorParameter
 function loadOwnModel(services: Services, { settings }: ServerOptions): void {
 	for (const role of ROLES) {
 		const own = settingsOf(role, settings);
-		// The host has logged a failure and keeps it in the status.
+		// The model host logs a failure and keeps it for the status.
 		if (own) services.models.hosts[role].load(own).catch(() => {});
 	}
 }
 
-/** Logs what nobody caught and ends the process: whoever owns it starts a new one, a broken one would only hang. */
+/**
+ * Logs an error that nobody caught and ends the process. Its owner starts a new one, whereas a broken one would only
+ * hang.
+ */
 export function endOnUnhandledErrors(): void {
 	const fail = (error: unknown) => {
 		log(`fatal: ${error instanceof Error ? (error.stack ?? describe(error)) : describe(error)}`);

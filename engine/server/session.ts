@@ -1,4 +1,5 @@
-// One client of the engine in LSP: its connection, its documents and settings, and which service answers which request.
+// One client of the engine in LSP: its connection, its documents, its settings, and which service answers which
+// request.
 import { setMaxListeners } from 'node:events';
 import {
 	type Connection,
@@ -55,7 +56,7 @@ import { completedRange, completionItems } from './inline-completion';
 import { type Report, Requests } from './requests';
 import { readSettings } from './settings';
 
-/** A client's connection. Ends by itself when the client says `exit`; `dispose` when the transport has gone. */
+/** A client's connection. The client ends it with `exit`; `dispose` is for a transport that has gone. */
 export class Session {
 	readonly #services: Services;
 	readonly #connection: Connection;
@@ -71,8 +72,9 @@ export class Session {
 	#canShowProgress = false;
 
 	/**
-	 * @param settings what holds until the client sends its own.
-	 * @param onExit the client said `exit`, after `shutdown` or (`clean` false) without; or its connection is of no more use.
+	 * @param settings the settings that hold until the client sends its own.
+	 * @param onExit is called when the client has said `exit`, or when its connection is of no more use. `clean` is true
+	 * only for an `exit` after `shutdown`.
 	 */
 	constructor(
 		services: Services,
@@ -89,7 +91,7 @@ export class Session {
 			() => services.status.changed(),
 			(loading) => void this.#showProgress(loading),
 		);
-		setMaxListeners(0, this.#gone.signal); // one a request
+		setMaxListeners(0, this.#gone.signal); // each request adds a listener
 		this.#channel = new ClientChannel(
 			input,
 			output,
@@ -97,7 +99,7 @@ export class Session {
 			() => onExit(false),
 		);
 		let protocol: ProtocolConnection | undefined;
-		// The library's own Node entry ends the process with its client; this process may have more of them.
+		// The library's own entry for Node ends the process with its client. This process may have other clients.
 		const watchDog = {
 			shutdownReceived: false,
 			initialize: () => {},
@@ -124,7 +126,7 @@ export class Session {
 		this.#connection.listen();
 	}
 
-	/** Ends all the client's requests. */
+	/** Ends all requests of the client. */
 	dispose(): void {
 		if (this.#gone.signal.aborted) return;
 		this.#gone.abort();
@@ -132,14 +134,14 @@ export class Session {
 		this.#protocol.dispose();
 	}
 
-	/** Sends the status, unless the client has gone; to one that does not read, once it does. */
+	/** Sends the status, unless the client has gone. A client that does not read gets it once it reads again. */
 	notify(status: EngineStatus): void {
 		if (this.#channel.congested) return;
 		const send = () => this.#connection.sendNotification(StatusNotification.method, this.#forClient(status));
 		void this.#requests.tell(send);
 	}
 
-	/** Which service answers what. */
+	/** Registers which service answers which request. */
 	#register(): void {
 		const connection = this.#connection;
 		const requests = this.#requests;
@@ -256,7 +258,7 @@ export class Session {
 		});
 	}
 
-	/** Shows progress at the client while a model loads, without making the loading wait for the client. */
+	/** Shows progress at the client while a model loads. The load does not wait for the client. */
 	async #showProgress(loading: Promise<unknown>): Promise<void> {
 		if (!this.#canShowProgress) return;
 		try {
@@ -269,7 +271,7 @@ export class Session {
 		}
 	}
 
-	/** The status, with what concerns this client alone. */
+	/** The status, with the fields that concern this client alone. */
 	#forClient(status: EngineStatus): EngineStatus {
 		const failed = status.state === 'loading' ? undefined : this.#choice.failure;
 		const lastCompletion = this.#completion.lastReport;
@@ -293,7 +295,7 @@ function convert(path: string, signal: AbortSignal, report: Report): Promise<Con
 	return convertApart(path, { signal, onProgress });
 }
 
-/** What the protocol layer reports is for our log, not for a message box at the client. */
+/** Problems that the protocol layer reports go into the log, and not into a message box at the client. */
 function logProtocolError(message: string): void {
 	log(`protocol: ${message}`);
 }

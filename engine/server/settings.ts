@@ -1,9 +1,9 @@
-// Settings as a client sends them: anything may be missing or wrong, and then what held before holds.
+// Settings as a client sends them. A setting that is missing or wrong keeps the value that held before.
 import { type EngineSettings, makeSettings } from '../settings';
 
 export const DEFAULT_SETTINGS: EngineSettings = makeSettings((setting) => setting.default);
 
-/** Reads settings over `base`. Values of the wrong type or out of range leave the base's. */
+/** Reads settings over `base`. A value of the wrong type or out of range leaves the value of `base`. */
 export function readSettings(given: unknown, base: EngineSettings): EngineSettings {
 	return makeSettings((setting, name) => {
 		const value = at(given, name);
@@ -11,7 +11,7 @@ export function readSettings(given: unknown, base: EngineSettings): EngineSettin
 	});
 }
 
-/** The value at a name such as `completion.maxTokens`; undefined where there is none. */
+/** The value at a name such as `completion.maxTokens`. Undefined where there is none. */
 function at(value: unknown, name: string): unknown {
 	return name
 		.split('.')

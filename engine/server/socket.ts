@@ -7,7 +7,7 @@ import { withStartLock } from './start-lock';
 /** `sun_path` holds 104 bytes on macOS and 108 on Linux, the closing zero included; longer ones would be cut silently. */
 const MAX_PATH_BYTES = 103;
 
-/** Owner may read and write, nobody else anything. */
+/** The owner may read and write the socket file; nobody else may do anything with it. */
 const PRIVATE_FILE_UMASK = 0o177;
 
 export interface Listening {
@@ -16,9 +16,9 @@ export interface Listening {
 }
 
 /**
- * Listens on `socketPath`, in a directory that is made private (0700) where it does not exist. A socket file that nobody
- * listens on any more is replaced.
- * @throws a one-line error where another engine listens there, or the path cannot be used.
+ * Listens on `socketPath`. Its directory is made where it does not exist, and is then private (0700). A socket file
+ * that nobody listens on any more is replaced.
+ * @throws a one-line error where another engine listens there, or where the path cannot be used.
  */
 export async function listen(socketPath: string, onConnection: (socket: net.Socket) => void): Promise<Listening> {
 	checkSocketPath(socketPath, process.platform);
@@ -34,7 +34,7 @@ export async function listen(socketPath: string, onConnection: (socket: net.Sock
 		const { ino } = lstatSync(socketPath);
 		return {
 			close: () => {
-				// Closing would remove the file by name, even where it is another engine's by now.
+				// Closing removes the file by its name, but the file of that name may be another engine's by now.
 				if (lstatSync(socketPath, { throwIfNoEntry: false })?.ino === ino) server.close();
 				else server.unref();
 			},
@@ -44,7 +44,7 @@ export async function listen(socketPath: string, onConnection: (socket: net.Sock
 	}
 }
 
-/** Listens in the place of an engine that was killed. */
+/** Listens, and takes the place of an engine that was killed. */
 async function bindOrReplace(socketPath: string, onConnection: (socket: net.Socket) => void): Promise<net.Server> {
 	try {
 		return await bind(socketPath, onConnection);
@@ -59,7 +59,10 @@ async function bindOrReplace(socketPath: string, onConnection: (socket: net.Sock
 	return bind(socketPath, onConnection);
 }
 
-/** @throws a one-line error where that system cannot listen there: Windows takes names of pipes, the others short paths. */
+/**
+ * Checks that an engine can listen on a path. Windows takes the names of pipes; the other systems take short paths.
+ * @throws a one-line error where the system cannot listen there.
+ */
 export function checkSocketPath(socketPath: string, platform: NodeJS.Platform): void {
 	if (platform === 'win32') {
 		if (/^\\\\[.?]\\pipe\\[^\\]/i.test(socketPath)) return;
@@ -74,7 +77,7 @@ function bind(socketPath: string, onConnection: (socket: net.Socket) => void): P
 	return new Promise((resolve, reject) => {
 		const server = net.createServer(onConnection);
 		server.once('error', reject);
-		// The file comes into being in `listen`, which is synchronous as far as that.
+		// `listen` makes the socket file before it returns, so the umask holds for that file only.
 		const umask = process.umask(PRIVATE_FILE_UMASK);
 		try {
 			server.listen(socketPath, () => {
@@ -87,7 +90,7 @@ function bind(socketPath: string, onConnection: (socket: net.Socket) => void): P
 	});
 }
 
-/** Whether somebody listens on a socket file. */
+/** Whether a process listens on a socket file. */
 function answers(socketPath: string): Promise<boolean> {
 	return new Promise((resolve) => {
 		const socket = net.connect(socketPath);
@@ -95,12 +98,12 @@ function answers(socketPath: string): Promise<boolean> {
 			socket.destroy();
 			resolve(true);
 		});
-		// Any other error, such as too many who wait to be let in, comes from somebody who listens.
+		// Any other error comes from a process that listens, e.g. because too many clients wait to be let in.
 		socket.once('error', ({ code }: NodeJS.ErrnoException) => resolve(code !== 'ECONNREFUSED' && code !== 'ENOENT'));
 	});
 }
 
-/** An error that says all there is to say. */
+/** An error whose message is complete: `plain` adds nothing to it. */
 class Refusal extends Error {}
 
 function plain(error: unknown, socketPath: string): Error {
@@ -112,7 +115,7 @@ function plain(error: unknown, socketPath: string): Error {
 		code === 'EEXIST' || code === 'ENOTDIR'
 			? `; ${folder} is no folder: remove what is there, or choose another path`
 			: ['EACCES', 'EPERM', 'EROFS', 'ENOENT', 'ENOSPC'].includes(code ?? '')
-				? // Node.js calls a folder that cannot be made on a read-only disk ENOENT.
+				? // Node.js reports ENOENT for a folder that cannot be made on a read-only disk.
 					`; choose a path in a folder of your own, such as $XDG_RUNTIME_DIR or ~/.cache/hearth`
 				: '';
 	return new Error(`cannot listen on ${socketPath}: ${message}${advice}`);

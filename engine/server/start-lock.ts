@@ -1,12 +1,16 @@
-// One engine at a time looks whether another one listens, removes what a killed one left, and listens itself.
+// A lock for the start of an engine. Its holder looks whether another engine listens, removes the socket file that a
+// killed one left, and listens itself.
 import { readdirSync, readlinkSync, rmSync, symlinkSync } from 'node:fs';
 import path from 'node:path';
 import { startTicks } from '../machine/process-identity';
 
-/** How often a lock that is held is looked at again, and for how long; what it guards takes milliseconds. */
+/** How often a held lock is looked at again, and for how long. The work that it guards takes milliseconds. */
 const POLL_MILLISECONDS = 15;
 const PATIENCE_MILLISECONDS = 10_000;
-/** Where the system does not tell when a process began, an owner that is there for this long is another process with its number. */
+/**
+ * Some systems do not tell when a process began. An owner that seems to be alive for this long is then taken for
+ * another process that has got its number.
+ */
 const STALE_MILLISECONDS = PATIENCE_MILLISECONDS / 2;
 
 const FREE = 'free';
@@ -14,10 +18,11 @@ const FREE = 'free';
 /**
  * Runs `work` while holding the lock `file`. A lock that a killed process left behind is taken over.
  *
- * The lock is a row of links `file.1`, `file.2`…, whose last one says who holds it: making a link fails where there is one
- * already, and brings its text along. It is taken, taken over and given back by making the next one; only then are the earlier
- * ones removed. So whoever finds a dead owner cannot remove the lock that somebody else has taken meanwhile.
- * @throws Error where a living process holds it for too long, or what the file system says.
+ * The lock is a row of links `file.1`, `file.2`… The last link says who holds the lock. Making a link fails where one
+ * of that name exists, and the link has its text from the start. The lock is taken, taken over and given back by making
+ * the next link; only then are the earlier links removed. So a process that finds a dead owner cannot remove the lock
+ * that somebody else has taken meanwhile.
+ * @throws Error where a living process holds the lock for too long, or an error of the file system.
  */
 export async function withStartLock<T>(file: string, work: () => Promise<T>): Promise<T> {
 	const own = `${process.pid}.${startTicks(process.pid) ?? ''}`;
@@ -29,7 +34,7 @@ export async function withStartLock<T>(file: string, work: () => Promise<T>): Pr
 			symlinkSync(FREE, `${file}.${held + 1}`);
 			removeBefore(file, held + 1);
 		} catch {
-			// The folder has gone, or another process has taken it for abandoned.
+			// The folder has gone, or another process has taken the lock for abandoned.
 		}
 	}
 }
@@ -39,14 +44,16 @@ async function take(file: string, own: string): Promise<number> {
 	let seen = { last: 0, since: began };
 	for (;;) {
 		const last = generations(file).at(-1) ?? 0;
-		// As long as we have looked: the link's own time goes by a clock that may have been set since.
+		// The age is measured from when this process first saw the link. The link's own time comes from a clock that may
+		// have been set since.
 		if (last !== seen.last) seen = { last, since: performance.now() };
 		const owner = last === 0 ? FREE : ownerOf(`${file}.${last}`);
-		// It was removed meanwhile, so that there is a later one.
+		// The link was removed meanwhile, so there is a later one.
 		if (owner === undefined) continue;
 		if (owner === FREE || !isAlive(owner, performance.now() - seen.since)) {
 			if (makeLink(own, `${file}.${last + 1}`)) {
-				// A list read while others come and go may lack the last one; one that is there stays until there is a later one.
+				// A list that is read while links come and go may lack the last one. If the list ends with the new link, no
+				// later one has been made.
 				if (generations(file).at(-1) === last + 1) {
 					removeBefore(file, last + 1);
 					return last + 1;
@@ -63,7 +70,7 @@ async function take(file: string, own: string): Promise<number> {
 	}
 }
 
-/** The numbers of its links, ascending. */
+/** The numbers of the lock's links, ascending. */
 function generations(file: string): number[] {
 	const prefix = `${path.basename(file)}.`;
 	return readdirSync(path.dirname(file))
@@ -78,12 +85,12 @@ function removeBefore(file: string, generation: number): void {
 		try {
 			rmSync(`${file}.${earlier}`, { force: true });
 		} catch {
-			// Somebody else's folder of that name counts for nothing, and is in nobody's way.
+			// A folder that somebody else gave such a name does not count as a link, so it is in nobody's way.
 		}
 	}
 }
 
-/** @returns false where there is one already. */
+/** @returns false where there is a link of that name already. */
 function makeLink(text: string, link: string): boolean {
 	try {
 		symlinkSync(text, link);
@@ -94,7 +101,7 @@ function makeLink(text: string, link: string): boolean {
 	}
 }
 
-/** What a link says; undefined: it is there no more. Something else in its place belongs to nobody. */
+/** The text of a link. Undefined where the link is gone. Anything else of that name belongs to nobody. */
 function ownerOf(link: string): string | undefined {
 	try {
 		return readlinkSync(link);
@@ -104,7 +111,10 @@ function ownerOf(link: string): string | undefined {
 	}
 }
 
-/** @param held milliseconds for which it has been seen to hold the lock. */
+/**
+ * Whether the process that a link names is alive.
+ * @param held milliseconds for which this process has seen the owner hold the lock.
+ */
 function isAlive(owner: string, held: number): boolean {
 	const [, id, start] = /^(\d{1,10})\.(\d*)$/.exec(owner) ?? [];
 	const processId = Number(id);
