@@ -1,7 +1,8 @@
-// What kind of place an IP address is: somewhere in the internet, or on this machine or its network, where no model's host is.
+// The kind of place that an IP address leads to: somewhere in the internet, or this machine or its network, where no
+// host of models is.
 import net from 'node:net';
 
-/** `public`: anything that is not one of the others. */
+/** `public`: any address that is not of the other kinds. */
 export type AddressKind = 'loopback' | 'link-local' | 'private' | 'unspecified' | 'public';
 
 const IPV4: [network: string, prefix: number, kind: AddressKind][] = [
@@ -11,10 +12,10 @@ const IPV4: [network: string, prefix: number, kind: AddressKind][] = [
 	['10.0.0.0', 8, 'private'],
 	['172.16.0.0', 12, 'private'],
 	['192.168.0.0', 16, 'private'],
-	// Shared by the customers of one provider: RFC 6598.
+	// Shared address space, which the customers of one provider use: RFC 6598.
 	['100.64.0.0', 10, 'private'],
 	['192.0.0.0', 24, 'private'],
-	// Groups of machines, the reserved rest and everyone on the network.
+	// Multicast, reserved and broadcast addresses.
 	['224.0.0.0', 3, 'link-local'],
 ];
 const IPV6: [network: string, prefix: number, kind: AddressKind][] = [
@@ -22,11 +23,14 @@ const IPV6: [network: string, prefix: number, kind: AddressKind][] = [
 	['::1', 128, 'loopback'],
 	['fe80::', 10, 'link-local'],
 	['fc00::', 7, 'private'],
-	// Site-local, which RFC 3879 withdrew, and which old networks may still have.
+	// Site-local addresses. RFC 3879 withdrew them, but old networks may still have them.
 	['fec0::', 10, 'private'],
 	['ff00::', 8, 'link-local'],
 ];
-/** Prefixes that carry an IPv4 address, and the byte it begins at: mapped, compatible, NAT64 (RFC 6052) and 6to4 (RFC 3056). */
+/**
+ * Prefixes of IPv6 addresses that carry an IPv4 address, and the byte at which it begins: mapped, compatible, NAT64
+ * (RFC 6052, and RFC 8215 for local use) and 6to4 (RFC 3056).
+ */
 const CARRIERS: [prefix: number[], at: number][] = [
 	[[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff], 12],
 	[[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], 12],
@@ -35,7 +39,10 @@ const CARRIERS: [prefix: number[], at: number][] = [
 	[[0x20, 0x02], 2],
 ];
 
-/** The kind of an IPv4 or IPv6 address, one in the other included; undefined where the text is none. */
+/**
+ * The kind of an IPv4 or IPv6 address. The kind of an IPv4 address inside an IPv6 address counts. Undefined where the
+ * text is no address.
+ */
 export function kindOfAddress(address: string): AddressKind | undefined {
 	const bytes = bytesOf(address.replace(/%.*$/, ''));
 	if (!bytes) return undefined;
@@ -47,10 +54,10 @@ export function kindOfAddress(address: string): AddressKind | undefined {
 	return carrier ? kindOfAddress(bytes.slice(carrier[1], carrier[1] + 4).join('.')) : 'public';
 }
 
-/** The kind of a host of a URL as far as its text alone tells; undefined for a name that has to be looked up. */
+/** The kind of a URL's host, as far as its text alone tells. Undefined for a name that has to be looked up. */
 export function kindOfHost({ hostname }: URL): AddressKind | undefined {
 	const host = hostname.replace(/^\[|\]$/g, '').replace(/\.$/, '');
-	// RFC 6761: whatever a name server says.
+	// RFC 6761: these names are loopback, whatever a name server says.
 	if (/(^|\.)localhost$/i.test(host)) return 'loopback';
 	return kindOfAddress(host);
 }
@@ -58,7 +65,7 @@ export function kindOfHost({ hostname }: URL): AddressKind | undefined {
 function bytesOf(address: string): number[] | undefined {
 	if (net.isIPv4(address)) return address.split('.').map(Number);
 	if (!net.isIPv6(address)) return undefined;
-	// A URL writes the last four bytes in hexadecimal, too, whatever they were given in.
+	// A URL writes the last four bytes in hexadecimal, even where they were given as an IPv4 address.
 	const [head = '', tail] = new URL(`http://[${address}]`).hostname.slice(1, -1).split('::');
 	const words = (text: string) => text.split(':').flatMap((word) => (word === '' ? [] : [Number.parseInt(word, 16)]));
 	const [first, last] = [words(head), words(tail ?? '')];

@@ -1,5 +1,6 @@
-// The models Hearth offers to download: facts in catalogue.json, each size and SHA-256 as the publisher's host states them
-// (Git LFS pointers of the pinned revision). A file without them is verified against what the host says when it is fetched.
+// The models that Hearth offers to download. The facts are in catalogue.json. Each size and SHA-256 is the one that the
+// publisher's host states (Git LFS pointers of the pinned revision). A file without a SHA-256 is verified against the
+// checksum that the host states when the file is fetched.
 import { readFileSync, statSync } from 'node:fs';
 import type { MachineMemory } from '../machine/memory';
 import { messageOf, quote } from '../quote';
@@ -30,17 +31,20 @@ export interface CatalogueEntry {
 	sizes?: Omit<ModelSizes, 'weightBytes'>;
 }
 
-/** Another catalogue in place of ours: a mirror inside an organisation, and the tests. */
+/** The environment variable that names another catalogue: for mirrors inside an organisation, and for tests. */
 const OTHER_CATALOGUE = 'HEARTH_CATALOGUE';
 const MOST_CATALOGUE_BYTES = 4 * 2 ** 20;
 
-/** @throws a one-line error where the file that HEARTH_CATALOGUE names cannot be used. */
+/**
+ * All models of the catalogue.
+ * @throws a one-line error where the file that HEARTH_CATALOGUE names cannot be used.
+ */
 export function catalogue(): CatalogueEntry[] {
 	const file = process.env[OTHER_CATALOGUE];
 	if (!file) return checked(data);
 	try {
 		const stats = statSync(file);
-		// Reading from a pipe or a device would wait forever, and everyone with it.
+		// Reading from a pipe or a device would block for ever, and all clients with it.
 		if (!stats.isFile()) throw new Error('it is no file');
 		if (stats.size > MOST_CATALOGUE_BYTES) throw new Error(`it has ${stats.size} bytes`);
 		return checked(JSON.parse(readFileSync(file, 'utf8')));
@@ -49,7 +53,10 @@ export function catalogue(): CatalogueEntry[] {
 	}
 }
 
-/** @throws an error that names the models there are. */
+/**
+ * The model of an id.
+ * @throws an error that names the models there are.
+ */
 export function catalogueEntry(id: string): CatalogueEntry {
 	const entries = catalogue();
 	const entry = entries.find((candidate) => candidate.id === id);
@@ -57,7 +64,7 @@ export function catalogueEntry(id: string): CatalogueEntry {
 	return entry;
 }
 
-/** Bytes of all files; undefined where the host has to be asked. */
+/** Bytes of all files of a model. Undefined where the host has to be asked for them. */
 export function totalBytes({ files }: CatalogueEntry): number | undefined {
 	return files.reduce<number | undefined>(
 		(sum, { bytes }) => (sum === undefined || bytes === undefined ? undefined : sum + bytes),
@@ -65,16 +72,16 @@ export function totalBytes({ files }: CatalogueEntry): number | undefined {
 	);
 }
 
-/** The name a file has on the disk: the last part of its address. */
+/** The name that a file gets on the disk: the last part of its address. */
 export function fileName(url: string): string {
 	const name = decodeURIComponent(new URL(url).pathname.split('/').pop() ?? '');
-	// An address must not lead out of the folder, nor to what Windows takes for something else.
+	// The name must not lead out of the folder, and must not be one that Windows takes for something else.
 	if (!/^[\w.+@-]{1,200}$/.test(name) || name.startsWith('.'))
 		throw new Error(`${quote(url)} ends with no usable file name`);
 	return name;
 }
 
-/** What the user is shown of an entry, but for where it is on the disk. */
+/** What users see of a catalogue's model, except where it is on the disk. */
 export function describeEntry(entry: CatalogueEntry, settings: MemorySettings, memory: MachineMemory): CatalogueModel {
 	const { id, name, summary, license, page, uses, sizes } = entry;
 	const fileBytes = totalBytes(entry);

@@ -1,5 +1,5 @@
-// What a GGUF's header says about a model: name, sizes, quantisation, what it is good for. The header is untrusted: what is
-// missing or of another type is left out, never an error.
+// What a GGUF's header says about a model: its name, sizes and quantisation, and what it is good for. The header is
+// untrusted: a field that is missing or of another type is left out and is never an error.
 import type { GgufHeader, MetadataValue } from '../../native/index';
 import { specialIds } from '../gguf/special-ids';
 import { FILL_NAMES } from '../tokenizer/control-names';
@@ -9,18 +9,18 @@ import { text, whyNotRun } from './supported';
 
 export interface ModelDescription
 	extends Pick<FoundModel, 'architecture' | 'parameterCount' | 'quantisation' | 'contextLength' | 'problem' | 'notes'> {
-	/** `general.name`, where there is one. */
+	/** `general.name`, where the header has it. */
 	name?: string;
 	uses: ModelUse[];
-	/** Absent where the header does not say them all. */
+	/** Absent where the header does not give all sizes that are needed. */
 	sizes?: ModelSizes;
 }
 
-/** Below this many parameters a model is quick enough to guess for a larger one. */
+/** A model with fewer parameters is quick enough to draft for a larger one. */
 const MOST_DRAFT_PARAMETERS = 1e9;
-/** Architectures Hearth prompts for completion without fill-in-the-middle tokens. */
+/** Architectures that Hearth can prompt for a completion without fill-in-the-middle tokens. */
 const COMPLETES_WITHOUT_TOKENS = new Set(['gpt-oss']);
-/** What model families call the token before the code in front of the cursor. */
+/** The names that model families give to the token before the code in front of the cursor. */
 const FIM_PREFIXES = FILL_NAMES.pre.map((text) => Buffer.from(text));
 
 export function describeModel(header: GgufHeader): ModelDescription {
@@ -64,7 +64,7 @@ function knowsFillInTheMiddle(metadata: GgufHeader['metadata']): boolean {
 	const tokens = metadata.get('tokenizer.ggml.tokens');
 	if (typeof tokens !== 'object' || !('offsets' in tokens)) return false;
 	const { bytes, offsets } = tokens;
-	// By length first: of a table of a million tokens hardly one is looked at.
+	// Prefixes are found by their length first. So hardly any token of a table of a million has to be compared.
 	const byLength: Buffer[][] = [];
 	for (const prefix of FIM_PREFIXES) {
 		byLength[prefix.length] ??= [];
@@ -103,7 +103,7 @@ function sizesOf(header: GgufHeader, architecture: string): ModelSizes | undefin
 	};
 }
 
-/** A number above 0; of an array, one for each layer, the mean. */
+/** A number above 0. For an array, which has one number for each layer, it is the mean. */
 function positive(value: MetadataValue | undefined): number | undefined {
 	if (value instanceof Int32Array || value instanceof Float64Array) {
 		return positive(Array.from<number>(value).reduce((sum, item) => sum + item, 0) / Math.max(1, value.length));

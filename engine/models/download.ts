@@ -1,9 +1,11 @@
-// Downloads one file: resumed after whatever broke it off, verified, and under its own name only when it is whole.
+// Downloads one file. A download that broke off is resumed, and the file gets its own name only when it is whole and
+// verified.
 //
-// FILE.part holds what has arrived, FILE.part.json what it is part of, FILE.lock who writes it. A later run, in this process or
-// another, reads the part back (its checksum has to be computed anyway) and asks for the rest. An answer that brings all of the
-// file again, or does not prove to be the file, never touches the part: where it differs it goes to FILE.part.new, which takes
-// the part's place once it is worth more.
+// FILE.part holds the bytes that have arrived, FILE.part.json says what they are part of, and FILE.lock names the
+// process that writes. A later run, in this process or another, reads the part back, because its checksum has to be
+// computed anyway, and asks for the rest. An answer that brings all of the file again, or that does not prove to be the
+// file, never overwrites the part. Where such an answer differs, its bytes go to FILE.part.new, which takes the part's
+// place once it is worth more.
 import { type FileHandle, mkdir, open, stat, statfs } from 'node:fs/promises';
 import path from 'node:path';
 import { formatBytes } from '../units';
@@ -16,22 +18,22 @@ import { hashFile, noteVerified, verifiedChecksum } from './verified';
 
 export interface DownloadProgress {
 	state: 'connecting' | 'checking' | 'downloading' | 'waiting';
-	/** On the disk; while `checking`, of these so many are read back. */
+	/** Bytes on the disk. In the state `checking`, how many of them have been read back. */
 	receivedBytes: number;
 	totalBytes?: number;
-	/** Why it waits. */
+	/** Why the download waits. */
 	message?: string;
 }
 
 export interface DownloadOptions {
 	url: string;
-	/** Where the file will be. Its folder is made. */
+	/** The path of the file. Its folder is made. */
 	file: string;
-	/** What the file has to be, where that is known beforehand; else what its host says. */
+	/** The file's size and checksum where they are known beforehand. Otherwise those that its host states count. */
 	bytes?: number;
 	sha256?: string;
 	network?: NetworkSettings;
-	/** Ends the download; what has arrived stays for the next one. */
+	/** Ends the download. The bytes that have arrived stay for the next one. */
 	signal?: AbortSignal;
 	onProgress?: (progress: DownloadProgress) => void;
 	/** For tests: the waits, in milliseconds. */
@@ -41,26 +43,27 @@ export interface DownloadOptions {
 interface Waits {
 	/** Silence after which a connection counts as broken. */
 	stall: number;
-	/** Before a broken connection is tried again: at first, and at most. */
+	/** The wait before a broken connection is tried again: the first one, and the longest. */
 	retry: number;
 	longestRetry: number;
-	/** The longest that a host may make us wait. */
+	/** The longest wait that a host may ask for. */
 	longestBusy: number;
 }
 
 const WAITS: Waits = { stall: 30_000, retry: 1000, longestRetry: 30_000, longestBusy: 300_000 };
-/** Tries that bring nothing before it ends: with the waits above, after two minutes. */
+/** Tries that bring no bytes before the download fails. With the waits above, that takes two minutes. */
 const MOST_TRIES = 8;
-/** What has to stay free on the disk. */
+/** Bytes that have to stay free on the disk. */
 const DISK_RESERVE = 256 * 2 ** 20;
-/** An answer whose first bytes are these many of what is there is an answer with the same file. */
+/** An answer is taken for the same file if it begins with this many bytes of the part. */
 const PROOF_BYTES = 65_536;
 
 /**
- * Downloads a file, or continues an earlier download of it. Returns at once where it is there already and was verified; one that
- * was not is verified now.
- * @throws LastingError or PassingError in words for the user; LockedError where another process downloads it; the signal's reason
- * where it was aborted. But for a wrong checksum, what has arrived stays for the next try.
+ * Downloads a file, or continues an earlier download of it. Returns at once where the file is there and was verified. A
+ * file that is there but was not verified is verified now.
+ * @throws LastingError or PassingError in words for the user; LockedError where another process downloads the file; the
+ * signal's reason where it was aborted. The bytes that have arrived stay for the next try, unless their checksum is
+ * wrong.
  */
 export async function download(options: DownloadOptions): Promise<void> {
 	const { file, signal } = options;
@@ -72,7 +75,7 @@ export async function download(options: DownloadOptions): Promise<void> {
 	const release = await takeLock(lockOf(file), { ...(signal && { signal }) });
 	let network: Network | undefined;
 	try {
-		// Another process may have finished it while we came.
+		// Another process may have finished the download before this one got the lock.
 		const present = await presence(options);
 		if (present === 'verified') return;
 		const open = async () => {
@@ -87,7 +90,10 @@ export async function download(options: DownloadOptions): Promise<void> {
 	}
 }
 
-/** Deletes what has arrived of a download. @throws LockedError where another process is at it. */
+/**
+ * Deletes the bytes that have arrived of a download.
+ * @throws LockedError where another process downloads the file.
+ */
 export async function discardPart(file: string): Promise<void> {
 	const parts = [partOf(file), freshOf(file)];
 	const sizes = await Promise.all(parts.map((part) => part.size()));
@@ -111,7 +117,7 @@ function partOf(file: string): Part {
 	return new Part(`${file}.part`);
 }
 
-/** The part of an answer that may take the place of what is there. */
+/** The part beside the part: it holds an answer that may take the old part's place. */
 function freshOf(file: string): Part {
 	return new Part(`${file}.part.new`);
 }
@@ -121,7 +127,10 @@ export function partialBytes(file: string): Promise<number> {
 	return partOf(file).size();
 }
 
-/** Asks a file's host for its size, in bytes. @throws LastingError or PassingError. */
+/**
+ * Asks a file's host for the file's size, in bytes.
+ * @throws LastingError or PassingError.
+ */
 export async function remoteSize(url: string, settings: NetworkSettings, signal?: AbortSignal): Promise<number> {
 	const network = await Network.open(settings, WAITS.stall);
 	try {
@@ -140,9 +149,9 @@ class Download {
 	readonly #network: Network;
 	readonly #waits: Waits;
 	readonly #host: string;
-	/** What is on the disk. */
+	/** The bytes of this download on the disk. */
 	readonly #part: Part;
-	/** Asks for all of the file: the rest that was asked for belonged to another one. */
+	/** Whether to ask for all of the file, because the rest that was asked for belonged to another file. */
 	#whole = false;
 
 	constructor(options: DownloadOptions, network: Network) {
@@ -190,7 +199,10 @@ class Download {
 		}
 	}
 
-	/** What an earlier run's part is of, if that is this file: wherever it came from, where its checksum is known. */
+	/**
+	 * The state of an earlier run's part, if the part is of this file. A part from another address counts, too, where its
+	 * checksum is known.
+	 */
 	#usable(state: PartState): PartState | undefined {
 		const { url, bytes, sha256 } = this.#options;
 		if (bytes !== undefined && bytes !== state.bytes) return undefined;
@@ -200,11 +212,13 @@ class Download {
 		return { ...rest, url };
 	}
 
-	/** One connection. True when the file is whole; false where the next one has to ask for something else. */
+	/**
+	 * Makes one connection. True when the file is whole; false where the next connection has to ask for something else.
+	 */
 	async #attempt(): Promise<boolean> {
 		const part = this.#part;
 		const { url, signal } = this.#options;
-		// A whole part needs no byte more, and asking for none is an error.
+		// A whole part needs no more bytes, and asking for none is an error.
 		if (part.state && part.received === part.state.bytes) return this.#finish();
 		this.#report('connecting');
 		const from = this.#whole ? 0 : part.received;
@@ -222,12 +236,13 @@ class Download {
 			const { state, proven, end } = this.#read(answer, from);
 			if (from > 0 && answer.status === 206) {
 				if (!isSame(state, part.state!) || (isPage(answer.headers) && !proven)) {
-					// It is no longer the file this is a part of, or its host says so, or it may be a page: all of it will show.
+					// The host has another file there, or says so, or the answer may be a page. Asking for all of the file will
+					// show which.
 					this.#whole = true;
 					return false;
 				}
 				await this.#checkDisk(state.bytes - from);
-				// An answer without its validator is no reason to ask without one from now on.
+				// The part keeps the validator that it has: an answer without one is no reason to ask without one from now on.
 				await part.describe({ ...state, ...part.state });
 				await this.#receive(answer, part, end);
 				if (end < state.bytes) return false;
@@ -248,8 +263,9 @@ class Download {
 	}
 
 	/**
-	 * What an answer says the file is, checked against what it has to be; whether it is the file for all that can be told before
-	 * its last byte; and where in the file it ends.
+	 * Reads from an answer's headers what file it brings, and checks that against what the file has to be. `proven`:
+	 * whether the answer is the file, as far as that can be told before its last byte. `end`: where in the file the
+	 * answer ends.
 	 */
 	#read({ status, headers, stated }: Answer, from: number): { state: PartState; proven: boolean; end: number } {
 		const { url, bytes: wanted, sha256 } = this.#options;
@@ -298,7 +314,8 @@ class Download {
 		}
 		const tag = headers['etag'] ?? headers['last-modified'];
 		const state: PartState = { url, bytes, checksum, ...(typeof tag === 'string' && { tag }) };
-		// What says so in a way that no page in its place would; a page may well be announced, but as a page and with its own length.
+		// Some answers vouch for themselves in a way that no page in the file's place would. A page may announce its
+		// length, but then as a page and with a length of its own.
 		const vouched =
 			(ofCatalogue !== undefined && stated.checksum?.value === sha256) ||
 			(strong(state.tag) !== undefined && state.tag === this.#part.state?.tag);
@@ -306,7 +323,7 @@ class Download {
 		return { state, proven, end: status === 206 ? last + 1 : bytes };
 	}
 
-	/** Writes what comes to the end of a part, up to `end` of the file. Returns where the connection ends as it should. */
+	/** Adds an answer's bytes to a part, up to `end` of the file. Returns where the connection ends as it should. */
 	async #receive(answer: Answer, part: Part, end: number): Promise<void> {
 		this.#report('downloading');
 		await this.#chunks(answer, part.received, end, async (chunk) => {
@@ -316,8 +333,9 @@ class Download {
 	}
 
 	/**
-	 * Takes an answer with all of the file while a part of it is there, or one that may be something else. As long as it brings
-	 * what is there already, that stays and nothing is written; where it differs, it goes beside it.
+	 * Receives an answer that has all of the file while a part of it is there, or an answer that may be something else.
+	 * Nothing is written for as long as the answer brings the bytes of the part. Where the answer differs, its bytes go
+	 * beside the part.
 	 */
 	async #receiveBeside(answer: Answer, state: PartState, proven: boolean): Promise<boolean> {
 		const kept = this.#part;
@@ -347,7 +365,7 @@ class Download {
 				}
 				if (rest.length === 0) return;
 				if (!fresh && !continued) {
-					// All that was there has come again.
+					// All bytes of the part have come again, so the part is continued.
 					continued = true;
 					await this.#checkDisk(state.bytes - kept.received);
 					await kept.describe(state);
@@ -364,7 +382,8 @@ class Download {
 			await kept.remove();
 			return true;
 		} catch (error) {
-			// Of two beginnings of one file the checksum at the end decides; a newer version counts once more of it is there.
+			// Two beginnings of one file are told apart only by the checksum at the end, so the part stays. A newer version
+			// takes its place once more of the newer one is there.
 			const newer = proven && kept.state !== undefined && !isSameFile(state, kept.state);
 			if (fresh && newer && fresh.received > kept.received && !(error instanceof DamagedError))
 				await fresh.replace(kept);
@@ -379,7 +398,10 @@ class Download {
 		}
 	}
 
-	/** Gives an answer's bytes to `take`, from `at` in the file to `end`. @throws where it has more or less than that, or breaks. */
+	/**
+	 * Gives an answer's bytes to `take`, from `at` in the file to `end`.
+	 * @throws where the answer has more or fewer bytes than that, or where the connection breaks.
+	 */
 	async #chunks({ body }: Answer, at: number, end: number, take: (chunk: Buffer) => Promise<void>): Promise<void> {
 		const { signal } = this.#options;
 		let received = at;
@@ -412,7 +434,7 @@ class Download {
 	async #becomeFile(part: Part): Promise<void> {
 		const { file } = this.#options;
 		const { checksum } = part.state!;
-		// What somebody has put there meanwhile is not ours to replace.
+		// A file that somebody else has put there meanwhile is not replaced.
 		if (await entryAt(file)) throw inTheWay(file);
 		await part.becomeFile(file);
 		await noteVerified(file, checksum);
@@ -455,10 +477,13 @@ class EarlyEnd extends PassingError {
 	}
 }
 
-/** All of it is there and is not what it should be. */
+/** All bytes are there, and their checksum is wrong. */
 class DamagedError extends LastingError {}
 
-/** Bytes an ordinary user can still write in a folder, or where it would be made. */
+/**
+ * Bytes that an ordinary user can still write in a folder. Where the folder does not exist yet, the folder that it
+ * would be made in counts.
+ */
 export async function freeDiskBytes(folder: string): Promise<number> {
 	for (let at = folder; ; at = path.dirname(at)) {
 		const disk = await statfs(at).catch(() => undefined);
@@ -467,7 +492,7 @@ export async function freeDiskBytes(folder: string): Promise<number> {
 	}
 }
 
-/** How many bytes of a file from `at` on are those of `chunk`. */
+/** How many bytes of a file, from `at` on, are the same as those of `chunk`. */
 async function sameBytes(handle: FileHandle, at: number, chunk: Buffer): Promise<number> {
 	const there = Buffer.alloc(chunk.length);
 	let read = 0;
@@ -482,12 +507,15 @@ async function sameBytes(handle: FileHandle, at: number, chunk: Buffer): Promise
 	return same;
 }
 
-/** Whether an answer says itself that it is something to look at. */
+/** Whether an answer says of itself that it is a page to look at. */
 function isPage(headers: Answer['headers']): boolean {
 	return /^(text\/html|application\/xhtml)/i.test(String(headers['content-type'] ?? ''));
 }
 
-/** Of the same version of a file: validators of one kind that are both there must agree. RFC 9110, weak comparison. */
+/**
+ * Whether two states are of the same version of a file. Validators of one kind must agree where both are there. RFC
+ * 9110, weak comparison.
+ */
 function isSame(a: PartState, b: PartState): boolean {
 	const plain = ({ tag }: PartState) => tag?.replace(/^W\//, '');
 	const comparable = plain(a)?.startsWith('"') === plain(b)?.startsWith('"');
@@ -498,18 +526,21 @@ function isSameFile(a: PartState, b: PartState): boolean {
 	return a.bytes === b.bytes && a.checksum.algorithm === b.checksum.algorithm && a.checksum.value === b.checksum.value;
 }
 
-/** Weak tags are no promise of the same bytes: RFC 9110, If-Range. */
+/** The tag, if it is a strong one. Weak tags do not promise the same bytes: RFC 9110, If-Range. */
 function strong(tag: string | undefined): string | undefined {
 	return tag?.startsWith('W/') ? undefined : tag;
 }
 
-/** Whether a file is there, and known to be what it should be. @throws LastingError where it cannot be. */
+/**
+ * Whether a file is there, and whether it was verified.
+ * @throws LastingError where something else is there.
+ */
 export async function presence({
 	file,
 	bytes,
 	sha256,
 }: Pick<DownloadOptions, 'file' | 'bytes' | 'sha256'>): Promise<'absent' | 'unverified' | 'verified'> {
-	// A link to nothing may lead to a disk that is not there just now.
+	// A link that leads nowhere may lead to a disk that is not attached just now.
 	const stats = await stat(file).catch(() => entryAt(file).catch(() => undefined));
 	if (!stats) return 'absent';
 	if (!stats.isFile() || (bytes !== undefined && stats.size !== bytes)) throw inTheWay(file);
@@ -521,7 +552,10 @@ export async function presence({
 	return 'verified';
 }
 
-/** Reads a file that has the right name and size. @throws LastingError where its checksum is another. */
+/**
+ * Verifies a file that has the right name and size.
+ * @throws LastingError where its checksum is another one.
+ */
 async function verifyPresent(options: DownloadOptions, network: () => Promise<Network>): Promise<void> {
 	const { file, url, sha256, signal, onProgress } = options;
 	const { size } = await stat(file);

@@ -1,4 +1,5 @@
-// The downloads of one engine: at most one of each model whoever asks for it, with their progress for the status.
+// The downloads of one engine. Each model is downloaded at most once at a time, whoever asks for it. The status shows
+// their progress.
 import { stat } from 'node:fs/promises';
 import path from 'node:path';
 import { messageOf } from '../quote';
@@ -9,18 +10,18 @@ import type { NetworkSettings } from './network';
 export interface DownloadStatus {
 	id: string;
 	name: string;
-	/** `checking`: what is there is read back; `waiting`: the connection failed and is tried again. */
+	/** `checking`: the bytes that are there are read back. `waiting`: the connection failed and is tried again. */
 	state: 'connecting' | 'checking' | 'downloading' | 'waiting' | 'paused' | 'failed' | 'done';
 	receivedBytes: number;
 	totalBytes?: number;
 	bytesPerSecond: number;
-	/** What went wrong and what to do; in the states `waiting` and `failed`. */
+	/** What went wrong and what to do. Only in the states `waiting` and `failed`. */
 	error?: string;
-	/** The file, or the folder of a model of several files; in the state `done`. */
+	/** The file, or the folder of a model that has several files. Only in the state `done`. */
 	path?: string;
 }
 
-/** Speed is the mean over this long, in milliseconds. */
+/** Milliseconds over which the speed is averaged. */
 const SPEED_WINDOW = 5000;
 
 interface Running {
@@ -29,7 +30,7 @@ interface Running {
 	done: Promise<void>;
 }
 
-/** Where a model's files are, once they are there: `path` is the file, or the folder of several. */
+/** Where a model's files will be: `path` is the file, or the folder of several files. */
 export function targetOf({ id, files }: CatalogueEntry, folder: string): { path: string; files: string[] } {
 	if (files.length === 1) {
 		const file = path.join(folder, fileName(files[0].url));
@@ -39,7 +40,9 @@ export function targetOf({ id, files }: CatalogueEntry, folder: string): { path:
 	return { path: own, files: files.map(({ url }) => path.join(own, fileName(url))) };
 }
 
-/** Bytes of a model that are there, whole files of the right size and parts of others, and would not be fetched again. */
+/**
+ * Bytes of a model that are there and would not be fetched again: whole files of the right size, and parts of others.
+ */
 export async function partialBytesOf(entry: CatalogueEntry, folder: string): Promise<number> {
 	const { files } = targetOf(entry, folder);
 	const sizes = await Promise.all(
@@ -52,17 +55,17 @@ export async function partialBytesOf(entry: CatalogueEntry, folder: string): Pro
 	return sizes.reduce((sum, bytes) => sum + bytes, 0);
 }
 
-/** Whether all of a model's files are there and known to be what they should be. */
+/** Whether all of a model's files are there and verified. */
 export async function isVerified(entry: CatalogueEntry, folder: string): Promise<boolean> {
 	const { files } = targetOf(entry, folder);
 	const states = await Promise.all(
-		// One that cannot be the file is found when the download is asked for.
+		// A file that cannot be the model's counts as absent here. The download reports it when it is asked for.
 		files.map((file, index) => presence({ ...entry.files[index]!, file }).catch(() => 'absent')),
 	);
 	return states.every((state) => state === 'verified');
 }
 
-/** The size of all of a model's files; those the catalogue does not know are asked for. */
+/** Bytes of all of a model's files. The host is asked for the sizes that the catalogue does not know. */
 export async function sizeOf(entry: CatalogueEntry, network: NetworkSettings, signal?: AbortSignal): Promise<number> {
 	let sum = 0;
 	for (const { url, bytes } of entry.files) sum += bytes ?? (await remoteSize(url, network, signal));
@@ -92,7 +95,7 @@ export async function downloadModel(
 			onProgress: (progress) => {
 				fileBytes = progress.totalBytes ?? fileBytes;
 				const { totalBytes: _file, ...rest } = progress;
-				// Of several files whose sizes are not known, the total is known with the last.
+				// If the sizes of several files are not known, the total is known only with the last file.
 				const all =
 					total ?? (index === entry.files.length - 1 && progress.totalBytes ? before + progress.totalBytes : undefined);
 				options.onProgress({
@@ -111,7 +114,7 @@ export class Downloads {
 	readonly #changed: () => void;
 	readonly #running = new Map<string, Running>();
 
-	/** @param changed called after each change of `statuses`. */
+	/** @param changed is called after each change of `statuses`. */
 	constructor(changed: () => void) {
 		this.#changed = changed;
 	}
@@ -120,7 +123,7 @@ export class Downloads {
 		return [...this.#running.values()].map(({ status }) => ({ ...status }));
 	}
 
-	/** Whether bytes are coming, or waited for. */
+	/** Whether any download runs or waits for its host. */
 	get active(): boolean {
 		return this.statuses.some(({ state }) => !['paused', 'failed', 'done'].includes(state));
 	}
@@ -163,7 +166,10 @@ export class Downloads {
 		return { ...status };
 	}
 
-	/** Pauses a download and resolves when nothing is written any more; with `discard`, what has arrived is deleted. */
+	/**
+	 * Pauses a download. Resolves when nothing is written any more. With `discard`, the bytes that have arrived are
+	 * deleted.
+	 */
 	async stop(entry: CatalogueEntry, folder: string, discard: boolean): Promise<void> {
 		const running = this.#running.get(entry.id);
 		running?.abort.abort();
@@ -175,7 +181,7 @@ export class Downloads {
 		this.#changed();
 	}
 
-	/** Pauses all. */
+	/** Pauses all downloads. */
 	async close(): Promise<void> {
 		for (const { abort } of this.#running.values()) abort.abort();
 		await Promise.all([...this.#running.values()].map(({ done }) => done));
@@ -193,7 +199,7 @@ class Speed {
 	/** @param at milliseconds. */
 	add(bytes: number, at: number): number {
 		const last = this.#samples.at(-1);
-		// A sample for each chunk would be thousands.
+		// A sample for each chunk would make thousands of samples.
 		if (!last || at - last.at > SPEED_WINDOW / 50) this.#samples.push({ at, bytes });
 		while (this.#samples.length > 2 && at - this.#samples[0]!.at > SPEED_WINDOW) this.#samples.shift();
 		const [first] = this.#samples;

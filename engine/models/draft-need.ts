@@ -1,4 +1,4 @@
-// The memory that something which drafts for a model takes beside that model.
+// The memory that a draft model or a draft head takes beside the model that it drafts for.
 import type { GgufHeader } from '../../native/index';
 import { describeModel } from './describe';
 import type { MemoryNeed } from './memory-need';
@@ -9,7 +9,7 @@ export function isDraftHead(header: GgufHeader): boolean {
 	return header.metadata.get('general.architecture') === 'eagle3';
 }
 
-/** What a draft of a model takes beside it; undefined where the headers do not tell. */
+/** The memory that a draft takes beside its target. Undefined where the headers do not tell. */
 export function needOfDraft(draft: GgufHeader, target: GgufHeader, settings: MemorySettings): MemoryNeed | undefined {
 	const { sizes } = describeModel(draft);
 	const { sizes: targetSizes } = describeModel(target);

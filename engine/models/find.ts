@@ -1,6 +1,6 @@
-// Finds the models that are on this machine already: looks into the folders of the programs that keep some, reads the headers,
-// and says of each what it is, whether it fits and whether this version can run it. Nothing in the way of that is an error:
-// a broken file is listed with what is wrong with it.
+// Finds the models that are on this machine already. It looks into the folders of programs that keep models, reads the
+// headers, and says of each model what it is, whether it fits and whether this version can run it. A broken file is no
+// error: it is listed with what is wrong with it.
 import { open, readdir, realpath, stat } from 'node:fs/promises';
 import path from 'node:path';
 import type { MachineMemory } from '../machine/memory';
@@ -14,23 +14,26 @@ import { ollamaModels } from './ollama';
 import type { Place } from './places';
 import { withoutFile } from './supported';
 
-/** How much is looked at in one place, so that a home folder given by mistake ends soon. */
+/**
+ * The most files and folders that are looked at in one place. So the search ends soon even where the user gave a home
+ * folder by mistake.
+ */
 const MOST_FILES = 300;
 const MOST_FOLDERS = 3000;
-/** models--ORG--NAME/snapshots/REVISION/FOLDER/FILE is the deepest of the known layouts. */
+/** The deepest of the known layouts is models--ORG--NAME/snapshots/REVISION/FOLDER/FILE. */
 const MOST_DEPTH = 6;
-/** Headers read at once: each is parsed on a thread of its own. */
+/** Headers that are read at once. Each is parsed on a thread of its own. */
 const PARALLEL = 2;
 
-/** A model file or the parts of one, not yet opened. */
+/** A model file, or the parts of a split one, before it is opened. */
 interface Candidate {
 	source: ModelSource;
-	/** Of the first part. */
+	/** The file, or the first part. */
 	path: string;
-	/** What the program it belongs to calls it. */
+	/** The name that the program which keeps the model gives it. */
 	name?: string;
 	parts: string[];
-	/** Parts its name promises. */
+	/** The number of parts according to the file's name. */
 	partCount: number;
 }
 
@@ -47,17 +50,21 @@ interface Described {
 	description: ModelDescription | { problem: string };
 }
 
-/** Keeps what it read of a file for as long as the file stays the same. */
+/** Finds models. Keeps what it has read of a file for as long as the file stays the same. */
 export class ModelFinder {
 	readonly #known = new Map<string, Described>();
 
-	/** All models of the places, in their order and by name within each. A file that several places lead to is listed once. */
+	/**
+	 * All models of the places, in the order of the places and by path within each. A file that several places lead to is
+	 * listed once.
+	 */
 	async find({ places, settings, memory, signal }: FindOptions): Promise<FoundModel[]> {
 		const seen = new Set<string>();
 		const candidates: Candidate[] = [];
 		for (const place of places) {
 			for (const candidate of await candidatesIn(place, signal)) {
-				// Links (the Hugging Face cache consists of them) and folders inside one another lead to the same file.
+				// The same file may be reached by links, of which the Hugging Face cache consists, or by folders inside one
+				// another.
 				const real = await realpath(candidate.path).catch(() => undefined);
 				if (real === undefined || seen.has(real)) continue;
 				seen.add(real);
@@ -76,7 +83,7 @@ export class ModelFinder {
 		return found.filter((model) => model !== undefined);
 	}
 
-	/** undefined for what is no file, or no model: an empty file, a blob of another kind. */
+	/** Undefined for what is no file or no model, such as an empty file or a blob of another kind. */
 	async #describe(
 		{ source, path: file, name, parts, partCount }: Candidate,
 		settings: MemorySettings,
@@ -103,7 +110,7 @@ export class ModelFinder {
 
 	async #read(file: string): Promise<Described | undefined> {
 		const stats = await stat(file).catch(() => undefined);
-		// Reading from a pipe or a device would wait forever.
+		// Reading from a pipe or a device would wait for ever.
 		if (!stats?.isFile() || stats.size === 0) return undefined;
 		const known = this.#known.get(file);
 		if (known?.bytes === stats.size && known.modified === stats.mtimeMs) return known;
@@ -113,7 +120,7 @@ export class ModelFinder {
 			bytes: stats.size,
 			modified: stats.mtimeMs,
 			description: await readHeader(file).then(describeModel, ({ message }: Error) => ({
-				// The list shows the file's name already.
+				// The list shows the file's name beside the problem.
 				problem: printable(withoutFile(message, file)),
 			})),
 		};
@@ -122,7 +129,7 @@ export class ModelFinder {
 	}
 }
 
-/** The candidates of a place, split models as one. */
+/** The candidates of a place. A split model is one candidate. */
 async function candidatesIn({ source, folder }: Place, signal: AbortSignal | undefined): Promise<Candidate[]> {
 	if (source === 'ollama') {
 		const models = await ollamaModels(folder, MOST_FILES);
@@ -150,7 +157,7 @@ async function candidatesIn({ source, folder }: Place, signal: AbortSignal | und
 	return candidates;
 }
 
-/** GGUF files below a folder, breadth first, links followed and loops noticed. */
+/** The GGUF files below a folder, breadth first. Links are followed, and loops are noticed. */
 async function ggufFiles(root: string, signal: AbortSignal | undefined): Promise<string[]> {
 	const files: string[] = [];
 	const visited = new Set<string>();
@@ -184,7 +191,7 @@ function splitProblem(count: number, present: number): string {
 	return `it is split into ${count} files${missing}; join them with "llama-gguf-split --merge FIRST OUT" first`;
 }
 
-/** The first bytes of a file as text; undefined where it cannot be read. */
+/** The first bytes of a file, as text. Undefined where the file cannot be read. */
 async function firstBytes(file: string, count: number): Promise<string | undefined> {
 	try {
 		const handle = await open(file);

@@ -1,11 +1,11 @@
-// Reads the header of a model file: all that is asked about a model before its weights are opened.
+// Reads the header of a model file. It holds all that is asked about a model before its weights are opened.
 import { stat } from 'node:fs/promises';
 import { type GgufHeader, loadNative } from '../../native/index';
 import { messageOf } from '../quote';
 import { VOCABULARY_RULES } from './supported';
 
 /**
- * Reads a GGUF's header, and what the native core would say if its model were opened.
+ * Reads a GGUF's header, and finds out whether the native core could open its model (`refusal`).
  * @throws a one-line error naming the file where it does not exist, cannot be read or is no GGUF.
  */
 export async function readHeader(file: string): Promise<GgufHeader> {
@@ -13,7 +13,10 @@ export async function readHeader(file: string): Promise<GgufHeader> {
 	return loadNative().readGguf(file, VOCABULARY_RULES);
 }
 
-/** Says in plain words what is wrong with a path before the native core tries it. */
+/**
+ * Checks a path before the native core tries it.
+ * @throws an error that says in plain words what is wrong with the path.
+ */
 export async function checkReadable(file: string): Promise<void> {
 	let stats: Awaited<ReturnType<typeof stat>>;
 	try {

@@ -1,4 +1,4 @@
-// Everything there is to choose from: models on this machine, and models that can be downloaded.
+// All models there are to choose from: models on this machine, and models that can be downloaded.
 import { stat } from 'node:fs/promises';
 import type { MachineMemory } from '../machine/memory';
 import { catalogue, describeEntry } from './catalogue';
@@ -9,7 +9,7 @@ import type { ModelFolders, ModelList } from './listing';
 import type { MemorySettings } from './memory-need';
 import { defaultDownloadFolder, modelPlaces, thisEnvironment } from './places';
 
-/** Where downloads go unless the user says otherwise. */
+/** The folder of downloads, unless the user chooses another one. */
 export function downloadFolder(): string {
 	return defaultDownloadFolder(thisEnvironment());
 }

@@ -1,66 +1,69 @@
-// What a list of models says about each of them.
+// What a list of models says about each model.
 import type { MachineMemory } from '../machine/memory';
 import type { Fit, MemoryNeed } from './memory-need';
 
-/** What a model is good for: answering, completing code (fill-in-the-middle), guessing ahead for a larger model. */
+/** What a model is good for: to chat, to complete code (fill-in-the-middle), or to draft for a larger model. */
 export type ModelUse = 'chat' | 'completion' | 'draft';
 
-/** The program or place a model was found in. */
+/** The program or place that a model was found in. */
 export type ModelSource = 'hearth' | 'huggingface' | 'llama.cpp' | 'lm-studio' | 'ollama' | 'folder';
 
 /** A model file on this machine. */
 export interface FoundModel {
-	/** Of the first file, where it is split. */
+	/** The file; of a split model, the first part. */
 	path: string;
 	name: string;
 	source: ModelSource;
-	/** Of all its files. */
+	/** Bytes of all its files. */
 	fileBytes: number;
 	architecture?: string;
 	parameterCount?: number;
-	/** The tensor type most of it is in, by bytes: MXFP4, Q4_K… */
+	/** The tensor type that most of its bytes are in, e.g. MXFP4 or Q4_K. */
 	quantisation?: string;
 	contextLength?: number;
 	uses: ModelUse[];
-	/** Why this version cannot run it; absent: it can. */
+	/** Why this version cannot run the model. Absent where it can. */
 	problem?: string;
-	/** What is wrong in its file and does not matter, a sentence each. */
+	/** Faults of the file that do not matter, a sentence each. */
 	notes?: string[];
-	/** At the context and cache type of the settings; absent where the file does not say enough. */
+	/** The memory it takes with the context and cache type of the settings. Absent where the file does not say enough. */
 	memory?: MemoryNeed;
 	fit?: Fit;
 }
 
 /** A model that can be downloaded. */
 export interface CatalogueModel {
-	/** What `hearth fetch` calls it. */
+	/** The id that `hearth fetch` takes. */
 	id: string;
 	name: string;
 	summary: string;
-	/** SPDX identifier, or the publisher's own name of it; absent: see the page. */
+	/** The licence: an SPDX identifier, or the publisher's own name of it. Absent: the page tells it. */
 	license?: string;
-	/** The publisher's page. */
+	/** The publisher's page of the model. */
 	page: string;
-	/** Where it comes from. */
+	/** The host that sends the files. */
 	host: string;
-	/** Absent: the host says it when asked. */
+	/** Absent where only the host knows the size. */
 	fileBytes?: number;
 	uses: ModelUse[];
 	problem?: string;
 	memory?: MemoryNeed;
 	fit?: Fit;
-	/** Where it is on this machine, once files of its names are there. */
+	/** Where the model is on this machine, once files of its names are there. */
 	path?: string;
-	/** Nobody has verified them: they may be anything until the download has been asked for, which does it. */
+	/** Present where the files have not been verified: they may be anything. Asking for the download verifies them. */
 	unverified?: true;
-	/** Bytes of it that are there and would not be fetched again; absent: none, or all and verified. */
+	/**
+	 * Bytes that are there already and would not be fetched again. Absent where there are none, or where all files are
+	 * there and verified.
+	 */
 	partialBytes?: number;
 }
 
 export interface ModelFolders {
-	/** Folders to look into beside the known ones; absolute. */
+	/** Folders to look into beside the known ones. The paths are absolute. */
 	folders: string[];
-	/** Where downloads go; absent: the default. */
+	/** The folder of downloads. Absent: the default. */
 	downloadFolder?: string;
 }
 
@@ -69,6 +72,6 @@ export interface ModelList {
 	catalogue: CatalogueModel[];
 	memory: MachineMemory;
 	downloadFolder: string;
-	/** Of the disk the download folder is on. */
+	/** Free bytes on the disk of the download folder. */
 	freeDiskBytes: number;
 }

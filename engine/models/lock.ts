@@ -1,4 +1,4 @@
-// A lock file, so that two processes (two engines, or one and the command line) never write to the same file.
+// A lock file. It keeps two processes (two engines, or an engine and the command line) from writing to the same file.
 import { randomUUID } from 'node:crypto';
 import { type FileHandle, link, open, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -7,14 +7,20 @@ import { ownIdentity, type ProcessIdentity, stateOf } from '../machine/process-i
 import { messageOf } from '../quote';
 import { entryAt, readSmallFile } from './small-file';
 
-/** How often the owner shows that it lives, for those who cannot see its process. */
+/**
+ * How often the owner shows that it lives. Other machines and containers cannot see its process, but they see this
+ * sign.
+ */
 const SIGN_MILLISECONDS = 10_000;
-/** For how long a lock is watched for such signs before it counts as left behind. */
+/** How long a lock is watched for such signs before it counts as left behind. */
 const WATCH_MILLISECONDS = 2.5 * SIGN_MILLISECONDS;
-/** For how long one is watched that says nothing: it is being written this moment, or was when its process ended. */
+/**
+ * How long a lock is watched that names no owner. Either it is being written this moment, or its process ended while
+ * writing it.
+ */
 const WRITING_MILLISECONDS = 1000;
 const LOOK_MILLISECONDS = 250;
-/** One that others take and give back this often while we come is theirs. */
+/** After this many tries the lock is left to the others, who keep taking and giving it back. */
 const MOST_TRIES = 50;
 const MOST_BYTES = 4096;
 
@@ -24,17 +30,17 @@ export class LockedError extends Error {
 }
 
 interface LockOptions {
-	/** Ends the wait where it has to be found out whether the lock's owner lives. */
+	/** Aborts the wait. `takeLock` waits where it must find out whether the lock's owner lives. */
 	signal?: AbortSignal;
-	/** For tests: how long that wait is, in milliseconds. */
+	/** For tests: the length of that wait, in milliseconds. */
 	watch?: number;
 }
 
 /**
- * Takes the lock `file` and returns what gives it back. One that a process left behind when it was killed is taken over; clocks
- * have no part in that.
- * @throws LockedError where a living process holds it; an error of one line that names the file where it is none of ours or
- * cannot be read, written or removed; the signal's reason.
+ * Takes the lock `file` and returns a function that gives it back. A lock that a killed process left behind is taken
+ * over, but never because of what a clock says.
+ * @throws LockedError where a living process holds it; an error of one line that names the file where it is no lock of
+ * ours or cannot be read, written or removed; the signal's reason.
  */
 export async function takeLock(
 	file: string,
@@ -46,7 +52,7 @@ export async function takeLock(
 		const made = await create(file, own);
 		if ('handle' in made) return keep(file, own, made.handle);
 		const held = await read(file);
-		if (held === undefined) continue; // given back meanwhile
+		if (held === undefined) continue; // the lock was given back meanwhile
 		if (await isHeld(file, held, made.now, watch, signal)) {
 			throw new LockedError(`another Hearth process is downloading it; if there is none, remove ${file}`);
 		}
@@ -55,7 +61,10 @@ export async function takeLock(
 	throw new LockedError(`other Hearth processes keep taking the lock ${file}; try again later`);
 }
 
-/** Makes the lock, whole at once, so that nobody reads half of it; where there is one, `now` as its folder's files have it. */
+/**
+ * Makes the lock. It appears with all of its text at once, so nobody reads half of it. Where there is a lock already,
+ * `now` is the time that the folder's file system gives to a new file.
+ */
 async function create(file: string, own: string): Promise<{ handle: FileHandle } | { now: number }> {
 	const whole = `${file}.${randomUUID()}`;
 	let now = 0;
@@ -66,7 +75,7 @@ async function create(file: string, own: string): Promise<{ handle: FileHandle }
 			await link(whole, file);
 		} catch (error) {
 			if (codeOf(error) === 'EEXIST') return { now };
-			// Not every file system has links.
+			// Some file systems have no links.
 			await writeFile(file, own, { flag: 'wx' });
 		}
 		return { handle: await open(file, 'r+') };
@@ -78,9 +87,9 @@ async function create(file: string, own: string): Promise<{ handle: FileHandle }
 	}
 }
 
-/** Shows that we live until the lock is given back. */
+/** Shows that this process lives until the lock is given back. */
 function keep(file: string, own: string, handle: FileHandle): () => Promise<void> {
-	// On the file itself and not on whatever has its name by then.
+	// The handle belongs to the lock itself. Its name may be that of another file by then.
 	const signs = setInterval(() => {
 		const now = new Date();
 		handle.utimes(now, now).catch(() => {});
@@ -95,7 +104,10 @@ function keep(file: string, own: string, handle: FileHandle): () => Promise<void
 	};
 }
 
-/** The lock's text; undefined where there is none any more. @throws where it is no lock of ours. */
+/**
+ * The lock's text. Undefined where there is no lock any more.
+ * @throws where the file is no lock of ours.
+ */
 async function read(file: string): Promise<string | undefined> {
 	try {
 		const stats = await entryAt(file);
@@ -118,12 +130,12 @@ async function isHeld(
 	if (!owner) return changes(file, Math.min(watch, WRITING_MILLISECONDS), signal);
 	const state = await stateOf(owner);
 	if (state !== 'unknown') return state === 'alive';
-	// A sign of just now spares the wait. No other age says anything: the clock may have been set since.
+	// A sign that is new spares the wait. Any other age says nothing, because the clock may have been set since.
 	const age = now - ((await entryAt(file).catch(() => undefined))?.mtimeMs ?? 0);
 	return (age >= 0 && age < watch) || changes(file, watch, signal);
 }
 
-/** Whether anything happens to a file for so many milliseconds. */
+/** Whether a file changes within so many milliseconds. */
 async function changes(file: string, milliseconds: number, signal: AbortSignal | undefined): Promise<boolean> {
 	const look = async () => {
 		const stats = await entryAt(file).catch(() => undefined);
@@ -136,13 +148,16 @@ async function changes(file: string, milliseconds: number, signal: AbortSignal |
 			throw signal?.aborted ? signal.reason : error;
 		});
 		const now = await look();
-		// One that has gone is no longer held by anyone.
+		// A lock that has gone is held by nobody.
 		if (now !== before) return now !== undefined;
 	}
 	return false;
 }
 
-/** Of two that find it abandoned one could take away the other's new lock: what was moved is looked at again. */
+/**
+ * Removes a lock that was left behind. Two processes may find the same lock abandoned, and the slower one could remove
+ * the new lock of the other. So the lock is moved aside and then read again.
+ */
 async function removeAbandoned(file: string, held: string): Promise<void> {
 	const aside = `${file}.${randomUUID()}`;
 	try {

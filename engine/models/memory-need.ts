@@ -1,20 +1,23 @@
-// What a model will take of the memory, computed before it is loaded.
+// How much memory a model will take, computed before it is loaded.
 
 import type { MachineMemory } from '../machine/memory';
 import type { EngineSettings } from '../settings';
 import { formatBytes } from '../units';
 
-/** Memory a model takes, in bytes: weights mapped from the file, KV cache, and what computing needs beside them. */
+/**
+ * The memory that a model takes, in bytes: weights mapped from the file, KV cache, and what computing needs beside
+ * them.
+ */
 export interface MemoryNeed {
 	weightBytes: number;
 	cacheBytes: number;
 	scratchBytes: number;
 	totalBytes: number;
-	/** What of the total the model or head that guesses ahead takes; absent: there is none. */
+	/** The part of the total that the draft model or head takes. Absent where there is none. */
 	draftBytes?: number;
 }
 
-/** `tight`: only if other programs give up memory. */
+/** `tight`: the model fits only if other programs give memory back. */
 export type Fit = 'fits' | 'tight' | 'too-large';
 
 /** The data of a `notEnoughMemory` error. */
@@ -22,19 +25,19 @@ export interface MemoryShortage {
 	path: string;
 	need: MemoryNeed;
 	memory: MachineMemory;
-	/** Settings with which the model would fit; empty: none. */
+	/** Settings with which the model would fit. Empty where there are none. */
 	alternatives: Pick<EngineSettings, 'contextTokens' | 'cacheType'>[];
 }
 
 /**
- * How much a model may take before it is refused with `notEnoughMemory`: what is available now, what the machine has, or
- * anything.
+ * How much memory a model may take before it is refused with `notEnoughMemory`: the memory that is available now, the
+ * memory of the machine, or any amount.
  */
 export type MemoryLimit = 'available' | 'machine' | 'none';
 
-/** The sizes of a model that its memory depends on; lengths in elements. */
+/** The sizes of a model that its memory depends on. Lengths are in elements. */
 export interface ModelSizes {
-	/** Of the file: all of it is mapped, and a few tensors aside all of it is read. */
+	/** Bytes of the file. All of it is mapped, and all of it but a few tensors is read. */
 	weightBytes: number;
 	layers: number;
 	embedding: number;
@@ -43,11 +46,11 @@ export interface ModelSizes {
 	headsKv: number;
 	keyLength: number;
 	valueLength: number;
-	/** Of one expert, where there are experts. */
+	/** Length of the feed-forward network's inner vector; of one expert's, where there are experts. */
 	feedForward: number;
 	experts: number;
 	expertsUsed: number;
-	/** Positions it was made for. */
+	/** Positions that the model was made for. */
 	contextLength: number;
 }
 
@@ -57,31 +60,33 @@ interface CacheChoice {
 	cacheType: EngineSettings['cacheType'];
 }
 
-/** Positions a cache block holds, and dimensions that share a scale in a q8_0 cache: native/core/kv_blocks.h. */
+/** Positions that a cache block holds, and elements that share a scale in a q8_0 cache: native/core/kv_blocks.h. */
 const BLOCK_TOKENS = 32;
 const SCALED_LENGTH = 32;
 /** Rows of the largest step: MAX_CHUNK of runtime/scheduler.ts. */
 const STEP_ROWS = 512;
-/** Rows whose logits one step may ask for: the scheduler's default of requests that run at once. */
+/** Rows whose logits one step may ask for: the scheduler's default for the requests that run at once. */
 const OUTPUT_ROWS = 64;
-/** Buffers grow by a quarter more than asked for: native/cpu/cpu_backend.cpp, `Scratch`. */
+/** Buffers grow by a quarter more than is asked for: native/cpu/cpu_backend.cpp, `Scratch`. */
 const GROWTH = 1.25;
-/** Node itself, the addon and the threads' own buffers, as measured with the smallest model. */
+/** Bytes of Node itself, the addon and the threads' own buffers, as measured with the smallest model. */
 const PROCESS_BYTES = 100e6;
-/** Tables of the tokenizer (texts, merges and the maps over them) for each token of the vocabulary, as measured. */
+/**
+ * Bytes of the tokenizer's tables (texts, merges and the maps over them) for each token of the vocabulary, as measured.
+ */
 const TOKENIZER_BYTES = 400;
-/** Of the machine's memory, what a model may take before the machine has too little left for itself. */
+/** The part of the machine's memory that a model may take. With more, the machine has too little left for itself. */
 const MOST_OF_MACHINE = 0.9;
-/** Contexts below this are no use to anyone. */
+/** Shorter contexts are of no use to anyone. */
 const LEAST_CONTEXT = 1024;
 
-/** Bytes of the KV cache of one position, all layers. */
+/** Bytes of one position in the KV cache, in all layers. */
 export function cacheBytesPerToken(sizes: ModelSizes, type: EngineSettings['cacheType']): number {
 	const vector = (length: number) => (type === 'q8_0' ? length + 2 * Math.ceil(length / SCALED_LENGTH) : 2 * length);
 	return sizes.layers * sizes.headsKv * (vector(sizes.keyLength) + vector(sizes.valueLength));
 }
 
-/** What a model of these sizes takes with such a cache. */
+/** The memory that a model of these sizes takes with such a cache. */
 function memoryNeed(sizes: ModelSizes, { cacheTokens, cacheType }: CacheChoice): MemoryNeed {
 	const blocks = Math.ceil(cacheTokens / BLOCK_TOKENS);
 	const cacheBytes = blocks * BLOCK_TOKENS * cacheBytesPerToken(sizes, cacheType);
@@ -90,7 +95,7 @@ function memoryNeed(sizes: ModelSizes, { cacheTokens, cacheType }: CacheChoice):
 	return { weightBytes, cacheBytes, scratchBytes, totalBytes: weightBytes + cacheBytes + scratchBytes };
 }
 
-/** What a smaller model takes that guesses ahead: Node and the addon are there already. */
+/** The memory that a draft model takes beside its target. Node and the addon are there already. */
 export function draftModelNeed(sizes: ModelSizes, settings: MemorySettings): MemoryNeed {
 	const need = needWith(sizes, settings);
 	const scratchBytes = need.scratchBytes - PROCESS_BYTES;
@@ -98,8 +103,9 @@ export function draftModelNeed(sizes: ModelSizes, settings: MemorySettings): Mem
 }
 
 /**
- * What an EAGLE-3 head takes beside its target: its weights, keys and values in as many blocks as the target's, and what a step
- * passes on to it, three layers' inputs a row (native/core/draft_head.h).
+ * The memory that an EAGLE-3 head takes beside its target: its weights; keys and values in as many blocks as the target
+ * has; and the inputs of three layers for each row of a step, which the target passes on to it
+ * (native/core/draft_head.h).
  */
 export function draftHeadNeed(sizes: ModelSizes, target: ModelSizes, settings: MemorySettings): MemoryNeed {
 	const like = { ...sizes, vocabulary: sizes.vocabulary || target.vocabulary, contextLength: target.contextLength };
@@ -109,12 +115,12 @@ export function draftHeadNeed(sizes: ModelSizes, target: ModelSizes, settings: M
 	return { weightBytes, cacheBytes, scratchBytes, totalBytes: weightBytes + cacheBytes + scratchBytes };
 }
 
-/** Of a model together with what guesses ahead for it. */
+/** The memory of a model together with its draft. */
 export function withDraft(need: MemoryNeed, draft: MemoryNeed): MemoryNeed {
 	return { ...addNeeds(need, draft), draftBytes: draft.totalBytes };
 }
 
-/** Of two models. */
+/** The memory of two models together. */
 export function addNeeds(a: MemoryNeed, b: MemoryNeed): MemoryNeed {
 	const draftBytes = (a.draftBytes ?? 0) + (b.draftBytes ?? 0);
 	return {
@@ -126,46 +132,49 @@ export function addNeeds(a: MemoryNeed, b: MemoryNeed): MemoryNeed {
 	};
 }
 
-/** Activations of the largest step, in F32 and quantised, and the logits of its outputs. */
+/** Bytes of the largest step's activations, in F32 and quantised, and of the logits of its outputs. */
 function activationBytes(sizes: ModelSizes): number {
 	const { embedding, heads, headsKv, keyLength, valueLength, feedForward, experts, vocabulary } = sizes;
 	const attention = 2 * embedding + heads * (keyLength + valueLength) + headsKv * (keyLength + valueLength) + keyLength;
-	// Each row is gathered for each of its experts, activated and written out.
+	// Each row is copied for each of its experts, activated there, and written out.
 	const used = Math.max(1, sizes.expertsUsed);
 	const network = experts + used * (2 * embedding + 2 * feedForward);
 	const quantised = 1.3 * (embedding + heads * keyLength + used * (embedding + feedForward));
 	return GROWTH * (STEP_ROWS * (4 * (attention + network) + quantised) + 4 * OUTPUT_ROWS * vocabulary);
 }
 
-/** Whether something of this size has room. */
+/** Whether a model that takes this much fits into the memory. */
 export function fitOf({ totalBytes }: MemoryNeed, memory: MachineMemory): Fit {
 	if (totalBytes <= memory.availableBytes) return 'fits';
 	return totalBytes <= memory.totalBytes * MOST_OF_MACHINE ? 'tight' : 'too-large';
 }
 
-/** The settings of a load that its memory depends on. */
+/** The settings that a model's memory depends on. */
 export type MemorySettings = Pick<EngineSettings, 'contextTokens' | 'cacheType' | 'completion'> &
 	Partial<Pick<EngineSettings, 'completionModelPath'>>;
 
-/** The prompts of chat and completion beside the excerpts: instructions, file name, message headers. */
+/** Tokens of a completion's prompt beside the excerpts: instructions, file name, message headers. */
 const COMPLETION_OVERHEAD = 512;
 
-/** Positions that a completion spans. */
+/** Positions that a completion's prompt and answer span. */
 export function completionWindow(completion: EngineSettings['completion']): number {
 	const { prefixTokens, suffixTokens, relatedTokens, maxTokens } = completion;
 	return prefixTokens + suffixTokens + relatedTokens + maxTokens + COMPLETION_OVERHEAD;
 }
 
 /**
- * Positions of the KV cache: a conversation that fills its context leaves the completions their own room, unless another model
- * completes.
+ * Positions of the KV cache. Completions have room of their own beside a conversation that fills its context, unless
+ * another model completes.
  */
 export function cacheTokens(settings: Omit<MemorySettings, 'cacheType'>): number {
 	const { contextTokens, completion, completionModelPath } = settings;
 	return contextTokens + (completionModelPath ? 0 : Math.min(completionWindow(completion), contextTokens));
 }
 
-/** What a model takes with these settings. A context beyond what the model was made for is cut to that. */
+/**
+ * The memory that a model takes with these settings. A context longer than the model was made for is cut to that
+ * length.
+ */
 export function needWith(sizes: ModelSizes, settings: MemorySettings): MemoryNeed {
 	const contextTokens = Math.min(settings.contextTokens, sizes.contextLength || settings.contextTokens);
 	return memoryNeed(sizes, {
@@ -174,7 +183,7 @@ export function needWith(sizes: ModelSizes, settings: MemorySettings): MemoryNee
 	});
 }
 
-/** Settings nearest to these with which the model takes no more than `limitBytes`; best first. */
+/** The settings nearest to `settings` with which the model takes no more than `limitBytes`, best first. */
 export function alternatives(
 	sizes: ModelSizes,
 	settings: MemorySettings,
@@ -190,11 +199,11 @@ export function alternatives(
 			break;
 		}
 	}
-	// Of two with the same context the one that keeps the cache as it is comes first.
+	// Sorting is stable: of two settings with the same context, the one that keeps the cache type comes first.
 	return found.sort((a, b) => b.contextTokens - a.contextTokens);
 }
 
-/** More than there is room for; says by how much and what would help. */
+/** The model needs more memory than it may take. The message says how much, and what would help. */
 export class NotEnoughMemoryError extends Error {
 	override name = 'NotEnoughMemoryError';
 	readonly shortage: MemoryShortage;
@@ -216,7 +225,7 @@ export class NotEnoughMemoryError extends Error {
 	}
 }
 
-/** Bytes a load may take. */
+/** Bytes that a load may take. */
 export function limitBytes(limit: 'available' | 'machine', memory: MachineMemory): number {
 	return limit === 'available' ? memory.availableBytes : memory.totalBytes * MOST_OF_MACHINE;
 }

@@ -1,6 +1,6 @@
-// HTTP as downloads need it: through the user's proxy, redirects followed by hand (https only, in no circle, and no header of
-// ours that would tell a host more than the file's name; never from elsewhere to this machine or its network), and errors sorted
-// into those that pass and those that do not.
+// HTTP as downloads need it. Requests go through the user's proxy. Redirects are followed by hand: only to https, never
+// in a circle, never with a header of ours that tells a host more than the file's name, and never from elsewhere to
+// this machine or its network. Errors are sorted into those that pass by themselves and those that last.
 import dns from 'node:dns';
 import type { LookupFunction } from 'node:net';
 import tls from 'node:tls';
@@ -9,19 +9,22 @@ import { messageOf, printable, quote } from '../quote';
 import { VERSION } from '../version';
 import { type AddressKind, kindOfAddress, kindOfHost } from './address';
 
-/** How the network is reached; what is absent is as the environment has it (HTTPS_PROXY, NO_PROXY…). */
+/** How the network is reached. A setting that is absent has the environment's value (HTTPS_PROXY, NO_PROXY…). */
 export interface NetworkSettings {
-	/** Address of a proxy; empty: none, whatever the environment says. */
+	/** Address of a proxy. Empty: no proxy, whatever the environment says. */
 	proxy?: string;
 	/** Value of the Proxy-Authorization header. */
 	proxyAuthorization?: string;
-	/** Hosts reached without it. */
+	/** Hosts that are reached without the proxy. */
 	noProxy?: string[];
 	/** false: certificates are not checked. */
 	strictTls?: boolean;
 }
 
-/** What passes by itself: the connection broke, the host is overloaded. `retryAfter` in milliseconds, where the host says. */
+/**
+ * An error that passes by itself, e.g. because the connection broke or the host is overloaded. `retryAfter`:
+ * milliseconds to wait, where the host says so.
+ */
 export class PassingError extends Error {
 	override name = 'PassingError';
 	readonly retryAfter: number | undefined;
@@ -32,40 +35,43 @@ export class PassingError extends Error {
 	}
 }
 
-/** What will be the same on the next try. */
+/** An error that will be the same on the next try. */
 export class LastingError extends Error {
 	override name = 'LastingError';
 }
 
 export interface Checksum {
-	/** `git`: of "blob SIZE\0" and the file, as Git names its blobs. */
+	/** `git` is the SHA-1 of "blob SIZE\0" and the file, by which Git names its blobs. */
 	algorithm: 'sha256' | 'git';
 	/** Lower-case hexadecimal. */
 	value: string;
 }
 
 export interface Answer {
-	/** 200, 206 or 416. */
+	/** The HTTP status: 200, 206 or 416. */
 	status: number;
 	headers: Record<string, string | string[] | undefined>;
 	body: AsyncIterable<Buffer> & { destroy(): unknown };
 	/**
-	 * What the first host said of the file itself, before it sent us on. Hugging Face: X-Linked-ETag and X-Linked-Size, the
-	 * SHA-256 and size of Git LFS; for small files its ETag is Git's name of the blob. Source: huggingface_hub, `file_download.py`.
+	 * What the first host said of the file itself, before it redirected the request. Hugging Face sends X-Linked-ETag and
+	 * X-Linked-Size, the SHA-256 and the size of a file in Git LFS. For small files its ETag is Git's name of the blob.
+	 * Source: huggingface_hub, `file_download.py`.
 	 */
 	stated: { checksum?: Checksum; bytes?: number };
 }
 
 interface RequestOptions {
 	method?: 'GET' | 'HEAD';
-	/** Sent to every host on the way. */
+	/** Headers for every host on the way. */
 	headers?: Record<string, string>;
 	signal?: AbortSignal;
 }
 
 const MOST_REDIRECTS = 10;
 const REDIRECTS = new Set([301, 302, 303, 307, 308]);
-/** Reached directly whatever the settings: a proxy elsewhere would look for them on itself. */
+/**
+ * Hosts that are reached directly whatever the settings say: a proxy on another machine would look for them on itself.
+ */
 const LOOPBACK = ['localhost', '127.0.0.1', '::1'];
 
 /** One user's way into the network, for as long as one download takes. */
@@ -82,11 +88,12 @@ export class Network {
 	}
 
 	/**
+	 * Opens a user's way into the network.
 	 * @param stallMilliseconds silence after which a connection counts as broken.
-	 * @throws LastingError where the proxy's address is none.
+	 * @throws LastingError where the proxy's address is no address.
 	 */
 	static async open(settings: NetworkSettings, stallMilliseconds: number): Promise<Network> {
-		// On use: an engine that downloads nothing should not spend its start on it.
+		// The library is loaded on first use: an engine that downloads nothing should not spend its start on it.
 		const { EnvHttpProxyAgent: Agent, request: send } = await import('undici');
 		const { proxy, proxyAuthorization, noProxy, strictTls = true } = settings;
 		const exceptions = noProxy ?? (process.env['no_proxy'] ?? process.env['NO_PROXY'] ?? '').split(/[\s,]+/);
@@ -97,7 +104,8 @@ export class Network {
 				...(proxy !== undefined && { httpProxy: proxy, httpsProxy: proxy }),
 				...(proxyAuthorization !== undefined && { token: proxyAuthorization }),
 				noProxy: [...exceptions, ...LOOPBACK].filter((host) => host !== '').join(','),
-				// A proxy looks names up itself, and may well be on this network.
+				// Only connections without a proxy are checked here. A proxy looks names up itself, and may well be on this
+				// network.
 				connect: { ...connection, lookup: named.lookup },
 				requestTls: connection,
 				proxyTls: connection,
@@ -113,7 +121,7 @@ export class Network {
 	}
 
 	/**
-	 * Asks for a file and follows where it is said to be.
+	 * Asks for a file and follows redirects to where it is.
 	 * @throws PassingError or LastingError, in words for the user.
 	 */
 	async request(address: string, { method = 'GET', headers = {}, signal }: RequestOptions = {}): Promise<Answer> {
@@ -138,7 +146,8 @@ export class Network {
 				throw refusal(url, status, retryAfter(answer.headers));
 			}
 			answer.body.destroy();
-			// Who is sent on to a content network has been told what was asked for: its addresses are signed for GET alone.
+			// A redirect to a content network has told what was asked for. The addresses of such networks are signed for GET
+			// alone.
 			if (method === 'HEAD' && stated.bytes !== undefined) {
 				return { status: 200, headers: answer.headers, body: answer.body, stated };
 			}
@@ -151,7 +160,7 @@ export class Network {
 			}
 			const kind = kindOfHost(url);
 			if (kind !== undefined) this.#named.check(url.hostname, kind);
-			// Names and passwords in an address would be sent to its host.
+			// A name and a password in an address would be sent to its host.
 			url.username = '';
 			url.password = '';
 		}
@@ -165,7 +174,7 @@ export class Network {
 				headers: { 'user-agent': `hearth/${VERSION}`, 'accept-encoding': 'identity', accept: '*/*', ...headers },
 				...(signal && { signal }),
 			});
-			// A body that is destroyed on purpose must not end the process.
+			// A body that is destroyed on purpose emits an error, which must not end the process.
 			answer.body.on('error', () => {});
 			return answer;
 		} catch (error) {
@@ -180,7 +189,7 @@ export class Network {
 	}
 }
 
-/** What broke on the way, in words. */
+/** The error of a broken connection, in words. */
 export function connectionError(host: string, error: unknown): PassingError | LastingError {
 	const { code, message, cause } = error as NodeJS.ErrnoException;
 	for (const each of [error, cause]) if (each instanceof LastingError) return each;
@@ -238,7 +247,8 @@ function refusal({ host }: URL, status: number, wait: number | undefined): Passi
 }
 
 /**
- * Retry-After, in milliseconds: seconds or a date, which counts from the host's own, since our clock may be wrong.
+ * The header Retry-After, in milliseconds. It is a number of seconds or a date. A date is compared with the host's own
+ * date, since our clock may be wrong.
  * https://www.rfc-editor.org/rfc/rfc9110#field.retry-after
  */
 function retryAfter(headers: Answer['headers']): number | undefined {
@@ -272,8 +282,9 @@ function isLoopback(url: URL): boolean {
 }
 
 /**
- * The hosts that whoever downloads has named, and where they are. A public host must not send us to this machine or its network,
- * by an address or by a name that leads there; a host that is itself there may, to others of its kind: a mirror of an organisation.
+ * The hosts that the user has named for a download, and the kinds of places they are in. A public host must not
+ * redirect to this machine or its network, neither by an address nor by a name that leads there. A host that is itself
+ * in such a place may redirect to others of its kind, e.g. a mirror of an organisation.
  */
 class NamedHosts {
 	readonly #names = new Set<string>();
@@ -285,7 +296,10 @@ class NamedHosts {
 		if (kind !== undefined) this.#kinds.add(kind);
 	}
 
-	/** @throws LastingError where nobody has named such a host. */
+	/**
+	 * Checks that a redirect may lead to a host.
+	 * @throws LastingError where the host is not public and nobody has named such a host.
+	 */
 	check(hostname: string, kind: AddressKind): void {
 		if (kind === 'public' || this.#names.has(hostname) || this.#kinds.has(kind)) return;
 		const place =
@@ -295,7 +309,10 @@ class NamedHosts {
 		);
 	}
 
-	/** Looks a name up as connections do, and refuses what `check` does: the addresses it gives are the ones connected to. */
+	/**
+	 * Looks a name up for a connection and refuses what `check` refuses. The connection uses the addresses that were
+	 * checked, so a second look-up cannot give others.
+	 */
 	readonly lookup: LookupFunction = (hostname, options, callback) => {
 		dns.lookup(hostname, { ...options, all: true }, (error, addresses) => {
 			if (error) return callback(error, []);
@@ -314,7 +331,10 @@ class NamedHosts {
 	};
 }
 
-/** The certificates the system trusts, beside Node's own, where Node can tell (22.15 and newer): as VS Code does. */
+/**
+ * The certificates that the system trusts, beside Node's own. VS Code trusts the same ones. Empty where Node cannot
+ * tell them (before 22.15).
+ */
 function authorities(): { ca?: string[] } {
 	const { getCACertificates } = tls as { getCACertificates?: (type: 'default' | 'system' | 'extra') => string[] };
 	if (!getCACertificates) return {};

@@ -1,21 +1,22 @@
-// Ollama keeps a model's GGUF as a nameless blob; a manifest in its registry's folders names it.
-// Format: https://github.com/ollama/ollama (server/manifest.go): manifests/HOST/NAMESPACE/MODEL/TAG → blobs/sha256-DIGEST.
+// Ollama keeps a model's GGUF as a blob without a name. A manifest in the folders of its registry names it.
+// Format: https://github.com/ollama/ollama (server/manifest.go): manifests/HOST/NAMESPACE/MODEL/TAG →
+// blobs/sha256-DIGEST.
 import { readdir, readFile, stat } from 'node:fs/promises';
 import path from 'node:path';
 
 interface OllamaModel {
-	/** As `ollama run` takes it: gpt-oss:20b, user/model:tag. */
+	/** The name that `ollama run` takes: gpt-oss:20b, user/model:tag. */
 	name: string;
 	file: string;
 }
 
-/** A manifest is some 1 KB of JSON. */
+/** The largest manifest that is read. Manifests are JSON of some 1 KB. */
 const MOST_MANIFEST_BYTES = 2 ** 20;
 const MODEL_LAYER = 'application/vnd.ollama.image.model';
-/** HOST/NAMESPACE/MODEL/TAG. */
+/** Names in a manifest's path: HOST/NAMESPACE/MODEL/TAG. */
 const MANIFEST_DEPTH = 4;
 
-/** The models in Ollama's folder, `mostModels` at most; none where it is not there. */
+/** The models in Ollama's folder, at most `mostModels`. None where the folder is not there. */
 export async function ollamaModels(folder: string, mostModels: number): Promise<OllamaModel[]> {
 	const models: OllamaModel[] = [];
 	const walk = async (below: string[]): Promise<void> => {
@@ -34,7 +35,7 @@ export async function ollamaModels(folder: string, mostModels: number): Promise<
 	return models;
 }
 
-/** The SHA-256 of a manifest's model layer; undefined where it is no manifest or has none. */
+/** The SHA-256 of a manifest's model layer. Undefined where the file is no manifest or has no such layer. */
 async function modelDigest(file: string): Promise<string | undefined> {
 	try {
 		if ((await stat(file)).size > MOST_MANIFEST_BYTES) return undefined;

@@ -1,5 +1,5 @@
-// What has arrived of a file that is being downloaded: the bytes, their hash so far, and in a file beside them what they are
-// part of.
+// The part of a file that a download has received: the bytes, their hash so far, and a second file that says what they
+// are part of.
 import { createHash, type Hash } from 'node:crypto';
 import { type FileHandle, open, rename, rm } from 'node:fs/promises';
 import path from 'node:path';
@@ -8,22 +8,22 @@ import { type Checksum, LastingError } from './network';
 import { entryAt, readSmallFile } from './small-file';
 import { hashFile, replaceFile } from './verified';
 
-/** What the file is that a part belongs to. */
+/** The file that a part belongs to. */
 export interface PartState {
 	url: string;
 	bytes: number;
 	checksum: Checksum;
-	/** The validator of the host that sends the bytes: its ETag, or Last-Modified where it has none. */
+	/** The validator that the host of the bytes gave: its ETag, or Last-Modified where it has none. */
 	tag?: string;
 }
 
-/** Much more than a state has. */
+/** The largest state that is read. A real one is much smaller. */
 const MOST_STATE_BYTES = 65_536;
 const COPY_BYTES = 2 * 2 ** 20;
 
 export class Part {
 	readonly path: string;
-	/** Bytes that are there and belong to `state`. */
+	/** Bytes that have arrived and belong to `state`. */
 	received = 0;
 	state: PartState | undefined;
 	#hash: Hash | undefined;
@@ -37,7 +37,10 @@ export class Part {
 		return `${this.path}.json`;
 	}
 
-	/** @throws LastingError where something that is no file has the name of one of a part's. */
+	/**
+	 * Checks the part's two file names.
+	 * @throws LastingError where something that is no file has one of these names.
+	 */
 	async checkPlace(): Promise<void> {
 		for (const file of [this.path, this.#statePath]) {
 			const stats = await entryAt(file);
@@ -45,13 +48,16 @@ export class Part {
 		}
 	}
 
-	/** Bytes that are on the disk; what is no file counts as none. */
+	/** Bytes of the part on the disk; 0 where its name is that of something else than a file. */
 	async size(): Promise<number> {
 		const stats = await entryAt(this.path).catch(() => undefined);
 		return stats?.isFile() ? stats.size : 0;
 	}
 
-	/** Takes up what an earlier run has left, if it is a part of what `fits` accepts; else it stays until `begin`. */
+	/**
+	 * Continues the part that an earlier run has left, if `fits` accepts its state. Otherwise the old part stays until
+	 * `begin`.
+	 */
 	async resume(
 		fits: (state: PartState) => PartState | undefined,
 		onRead: (bytes: number) => void,
@@ -66,7 +72,7 @@ export class Part {
 		this.received = await hashFile(this.path, this.#hash, size, onRead, signal);
 	}
 
-	/** Begins anew: what had the part's name is gone. */
+	/** Begins anew. An older part of this name is lost. */
 	async begin(state: PartState): Promise<void> {
 		await this.close();
 		await rm(this.#statePath, { force: true });
@@ -76,7 +82,7 @@ export class Part {
 		await this.describe(state);
 	}
 
-	/** What the part is of, for the next run. */
+	/** Writes down what the part belongs to, for the next run. */
 	async describe(state: PartState): Promise<void> {
 		const text = JSON.stringify(state);
 		if (this.state && JSON.stringify(this.state) === text) return;
@@ -84,7 +90,10 @@ export class Part {
 		this.state = state;
 	}
 
-	/** Adds the next bytes. @throws LastingError where the disk is full; what was there before stays. */
+	/**
+	 * Adds the next bytes.
+	 * @throws LastingError where the disk is full. The bytes that were there before stay.
+	 */
 	async append(chunk: Buffer): Promise<void> {
 		await inWords(this.path, async () => {
 			this.#handle ??= await open(this.path, 'a');
@@ -116,11 +125,11 @@ export class Part {
 		}
 	}
 
-	/** Takes another part's place, bytes and state. */
+	/** Takes another part's place, with its bytes and its state. */
 	async replace(other: Part): Promise<void> {
 		await this.close();
 		await other.close();
-		// A crash in between leaves bytes without a state, which count as nobody's.
+		// A crash in between leaves bytes without a state. Such bytes are never continued.
 		await rm(this.#statePath, { force: true });
 		await rename(this.path, other.path);
 		await rm(other.#statePath, { force: true });
@@ -129,13 +138,13 @@ export class Part {
 		await other.describe(this.state!);
 	}
 
-	/** Whether all of the file is there and is what it has to be. Ends the hash. */
+	/** Whether all of the file is there and has the right checksum. */
 	async verify(): Promise<boolean> {
 		await this.#handle?.sync();
 		return this.#hash!.copy().digest('hex') === this.state!.checksum.value;
 	}
 
-	/** Gives the bytes their own name. */
+	/** Gives the bytes the name of the whole file. */
 	async becomeFile(file: string): Promise<void> {
 		await this.close();
 		await rename(this.path, file);

@@ -1,10 +1,10 @@
-// Where programs keep models on this machine, from their documented environment variables and defaults.
+// Where programs keep models on this machine, according to their documented environment variables and defaults.
 import { readFileSync, statSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import type { ModelSource } from './listing';
 
-/** A folder to look into. */
+/** A folder to look for models in. */
 export interface Place {
 	source: ModelSource;
 	folder: string;
@@ -14,7 +14,7 @@ interface PlaceEnvironment {
 	platform: NodeJS.Platform;
 	home: string;
 	variables: Readonly<Record<string, string | undefined>>;
-	/** The text of a small file; undefined where there is none. */
+	/** The text of a small file. Undefined where there is none. */
 	read?: (file: string) => string | undefined;
 }
 
@@ -22,7 +22,10 @@ export function thisEnvironment(): PlaceEnvironment {
 	return { platform: process.platform, home: os.homedir(), variables: process.env, read: readSmall };
 }
 
-/** Where Hearth's own downloads go unless the user says otherwise: the same for every editor and the command line. */
+/**
+ * Where Hearth's own downloads go, unless the user chooses another folder. Every editor and the command line use the
+ * same one.
+ */
 export function defaultDownloadFolder({ platform, home, variables }: PlaceEnvironment): string {
 	const { join } = pathOf(platform);
 	if (platform === 'win32')
@@ -32,8 +35,8 @@ export function defaultDownloadFolder({ platform, home, variables }: PlaceEnviro
 }
 
 /**
- * The places other programs keep models in. Sources: huggingface_hub's environment variables, llama.cpp's `fs_get_cache_directory`,
- * LM Studio's and Ollama's documentation.
+ * The places where other programs keep models. Sources: huggingface_hub's environment variables, llama.cpp's
+ * `fs_get_cache_directory`, LM Studio's and Ollama's documentation.
  */
 export function modelPlaces(environment: PlaceEnvironment): Place[] {
 	const { platform, home, variables, read } = environment;
@@ -56,7 +59,7 @@ export function modelPlaces(environment: PlaceEnvironment): Place[] {
 		{ source: 'lm-studio', folder: join(lmStudio, 'models') },
 		{ source: 'lm-studio', folder: join(home, '.cache', 'lm-studio', 'models') },
 		{ source: 'ollama', folder: expand(variables['OLLAMA_MODELS'] || join(home, '.ollama', 'models'), environment) },
-		// Where its Linux service, a user of its own, keeps them.
+		// Ollama's Linux service runs as a user of its own and keeps its models there.
 		...(platform === 'linux' ? [{ source: 'ollama' as const, folder: '/usr/share/ollama/.ollama/models' }] : []),
 	];
 }
@@ -69,7 +72,7 @@ function pathOf(platform: NodeJS.Platform): path.PlatformPath {
 	return platform === 'win32' ? path.win32 : path.posix;
 }
 
-/** No path is as long. */
+/** Bytes of the longest file that is read. The file holds one path, and no path is as long. */
 const MOST_BYTES = 64 * 1024;
 
 function readSmall(file: string): string | undefined {

@@ -1,9 +1,12 @@
-// Small files that anyone may have put in their place: what is there is looked at before it is read.
+// Small files that anyone may have replaced by something else. What a path leads to is checked before it is read.
 import type { Stats } from 'node:fs';
 import { lstat } from 'node:fs/promises';
 import { openRegular } from '../files/input-file';
 
-/** What is at a path itself, links not followed; undefined where nothing is. @throws where it cannot be looked at. */
+/**
+ * What is at a path. Links are not followed. Undefined where nothing is there.
+ * @throws where it cannot be looked at.
+ */
 export async function entryAt(file: string): Promise<Stats | undefined> {
 	try {
 		return await lstat(file);
@@ -14,7 +17,7 @@ export async function entryAt(file: string): Promise<Stats | undefined> {
 }
 
 /**
- * The beginning of a regular file as text; undefined where there is none.
+ * The beginning of a regular file, as text. Undefined where there is no file.
  * @throws where it is something else or cannot be read.
  */
 export async function readSmallFile(file: string, mostBytes: number): Promise<string | undefined> {

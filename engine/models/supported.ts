@@ -1,16 +1,19 @@
-// Which models this version can run: what finding, the catalogue, `hearth info` and loading go by.
+// Which models this version can run. Finding models, the catalogue, `hearth info` and loading all ask this file.
 import type { GgufHeader, MetadataValue } from '../../native/index';
 import { matrixTypes } from '../gguf/tensor-types';
 import { quote } from '../quote';
 import { CONTROL_NAMES } from '../tokenizer/control-names';
 import { PRE_TOKENIZER_NAMES } from '../tokenizer/pre-tokenizer';
 
-/** What the native core is told of the vocabularies that can be read, to say of a header whether its model could be opened. */
+/**
+ * The vocabularies that this version can read. The native core needs them to say from a header whether its model could
+ * be opened.
+ */
 export const VOCABULARY_RULES = { preTokenizers: PRE_TOKENIZER_NAMES, controlNames: CONTROL_NAMES };
 
 /**
- * Architectures and the tensor types of their weight matrices. native/core/model.cpp (`kArchitectures`) has the last word when a
- * model is loaded; this says the same without loading one, and a test holds the two together.
+ * Architectures and the tensor types of their weight matrices. native/core/model.cpp (`kArchitectures`) decides when a
+ * model is loaded. This table says the same without loading a model, and a test compares the two.
  */
 export const SUPPORTED: Readonly<Record<string, readonly string[]>> = {
 	'gpt-oss': matrixTypes,
@@ -20,15 +23,15 @@ export const SUPPORTED: Readonly<Record<string, readonly string[]>> = {
 	qwen3moe: matrixTypes,
 };
 
-/** What a GGUF's header says about what it is. */
+/** What kind of model a GGUF's header describes. */
 interface ModelKind {
 	/** `general.architecture` */
 	architecture: string;
-	/** Types of its tensors of two and more dimensions. */
+	/** The types of its tensors that have two or more dimensions. */
 	matrixTypes: readonly string[];
 }
 
-/** What files hold that are no language models, by architecture. */
+/** Files that hold no language model, by architecture, and what they hold instead. */
 const OTHER_KINDS: Readonly<Record<string, string>> = {
 	clip: 'it is the vision part of a model, not a language model',
 	bert: 'it makes embeddings and does not write',
@@ -39,7 +42,7 @@ const OTHER_KINDS: Readonly<Record<string, string>> = {
 		'it has Ollama’s own layout of gpt-oss (architecture "gptoss"), which only Ollama reads; download gpt-oss as a GGUF of architecture "gpt-oss"',
 };
 
-/** Why this version cannot run such a model, as part of a sentence; undefined: it can. */
+/** Why this version cannot run such a model, as part of a sentence. Undefined where it can. */
 export function whyUnsupported({ architecture, matrixTypes }: ModelKind): string | undefined {
 	if (architecture === '') return 'it names no architecture';
 	const supported = Object.hasOwn(SUPPORTED, architecture) ? SUPPORTED[architecture] : undefined;
@@ -53,9 +56,10 @@ export function whyUnsupported({ architecture, matrixTypes }: ModelKind): string
 }
 
 /**
- * Why this version cannot run a file's model, as part of a sentence; undefined: it can. This is everything that loading checks but
- * for memory, and loading asks it, too: what the native core says of the header, with plainer words where there are some. A header
- * that was read without rules, or made by hand, is judged by its architecture and types alone.
+ * Why this version cannot run a file's model, as part of a sentence. Undefined where it can. This covers everything
+ * that loading checks except memory, and loading asks it, too: it gives the native core's refusal of the header, in
+ * plainer words where there are some. A header that was read without rules, or made by hand, is judged by its
+ * architecture and types alone.
  */
 export function whyNotRun(header: GgufHeader): string | undefined {
 	const { metadata, tensors, refusal } = header;
@@ -71,13 +75,13 @@ export function whyNotRun(header: GgufHeader): string | undefined {
 	return whyUnsupported({ architecture, matrixTypes }) ?? (refusal && withoutFile(refusal, header.path ?? ''));
 }
 
-/** An error's sentence about a file where the file is named beside it. */
+/** An error's sentence about a file, without the file's name: for places that show the name beside it. */
 export function withoutFile(message: string, file: string): string {
 	if (message.startsWith(`${file} `)) return `it ${message.slice(file.length + 1)}`;
 	return message.startsWith(`${file}: `) ? message.slice(file.length + 2) : message;
 }
 
-/** Metadata that should be text and may be anything. */
+/** A metadata value that should be text but may be anything. */
 export function text(value: MetadataValue | undefined): string {
 	return typeof value === 'string' ? value : '';
 }

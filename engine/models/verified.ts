@@ -1,5 +1,5 @@
-// What says of a file that its checksum was verified: a note beside it, which holds for as long as the file stays the same. A
-// file without one may be anything that has the right size.
+// Remembers that a file's checksum was verified, by a note beside the file. The note holds for as long as the file
+// stays the same. A file without a note may be anything of the right size.
 import type { Hash } from 'node:crypto';
 import { open, rename, rm, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
@@ -11,12 +11,12 @@ const MOST_BYTES = 4096;
 
 interface Note {
 	bytes: number;
-	/** Milliseconds since 1970, as the file system has it. */
+	/** When the file was modified, as the file system has it, in milliseconds since 1970. */
 	modified: number;
 	checksum: Checksum;
 }
 
-/** Remembers that a file was verified. Where that cannot be written it is only verified again. */
+/** Remembers that a file was verified. Where the note cannot be written, the file is only verified again later. */
 export async function noteVerified(file: string, checksum: Checksum): Promise<void> {
 	try {
 		const { size, mtimeMs } = await stat(file);
@@ -25,7 +25,7 @@ export async function noteVerified(file: string, checksum: Checksum): Promise<vo
 	} catch {}
 }
 
-/** What a file was found to be; undefined where it has not been verified or has changed since. */
+/** The checksum that a file was verified with. Undefined where it has not been verified or has changed since. */
 export async function verifiedChecksum(file: string): Promise<Checksum | undefined> {
 	try {
 		const { size, mtimeMs } = await stat(file);
@@ -36,7 +36,10 @@ export async function verifiedChecksum(file: string): Promise<Checksum | undefin
 	}
 }
 
-/** Adds the first bytes of a file to a hash, in pieces between which others have their turn. */
+/**
+ * Adds the first bytes of a file to a hash, in pieces. Other work of the process runs between the pieces.
+ * @returns how many bytes were read.
+ */
 export async function hashFile(
 	file: string,
 	hash: Hash,
@@ -62,11 +65,12 @@ export async function hashFile(
 	return read;
 }
 
-/** Writes a file whole or, on a full disk, leaves it as it was. */
+/** Writes a file whole. On a full disk it leaves the file as it was. */
 export async function replaceFile(file: string, text: string): Promise<void> {
 	const whole = `${file}.new`;
 	try {
-		// Only ever a new file: a link that waits under this name would lead elsewhere, and a pipe take for ever.
+		// The file is always made anew. A link of this name could lead elsewhere, and writing to a pipe could take for
+		// ever.
 		await rm(whole, { force: true });
 		await writeFile(whole, text, { flag: 'wx' });
 		await rename(whole, file);

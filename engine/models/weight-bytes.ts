@@ -1,17 +1,17 @@
-// How the bytes of a model's weights are shared out, for what a step reads at least.
+// The parts of a model's weights, in bytes. They tell how many bytes a step reads at least.
 import type { GgufHeader } from '../../native/index';
 
 export interface WeightBytes {
-	/** Of all experts, of which a token reads a few. */
+	/** Bytes of all experts together. A token reads only a few of them. */
 	expertBytes: number;
-	/** Of the output head, which only rows that are sampled read. */
+	/** Bytes of the output head. Only rows whose output is sampled read it. */
 	headBytes: number;
 }
 
 export function weightBytes(header: GgufHeader): WeightBytes {
 	return {
 		expertBytes: tensorBytes(header, /_exps\./),
-		// Where the file ties the two, the embedding is the head.
+		// A file with tied embeddings has no output matrix; the embedding is the head.
 		headBytes: tensorBytes(header, /^output\.weight$/) || tensorBytes(header, /^token_embd\.weight$/),
 	};
 }
