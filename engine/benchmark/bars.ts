@@ -1,12 +1,12 @@
-// What the engine must reach beside llama.cpp and the machine's ceilings, checked on a report. Ratios of one run: they hold
-// on any machine of the kind, whatever its mood.
+// The bars that the engine must reach beside llama.cpp and the machine's ceilings, checked on a report. Ratios within
+// one run hold on any machine of the kind, however fast it is at the moment.
 import type { BenchmarkReport } from './report';
 
 interface Bar {
 	what: string;
-	/** Undefined where the report does not hold it. */
+	/** Undefined where the report lacks the figure. */
 	value: (report: BenchmarkReport) => number | undefined;
-	/** The limit is the least, or the most, that will do. */
+	/** The least value that will do where `least` is set, otherwise the most. */
 	limit: number;
 	least: boolean;
 	unit: '×' | '%' | 's' | 'MB';
@@ -52,7 +52,7 @@ const BARS: readonly Bar[] = [
 	bar('decode at depth over none', true, 0.75, '×', ratio(/^tg\d+@d\d+ \/ d0$/)),
 ];
 
-/** Each bar that the report says something about. */
+/** All bars whose figure the report has. */
 export function checkBars(report: BenchmarkReport): CheckedBar[] {
 	return BARS.flatMap(({ value: read, ...rest }) => {
 		const value = read(report);

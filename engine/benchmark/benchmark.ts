@@ -1,5 +1,5 @@
-// The benchmark, shared by `hearth bench` and the editor: llama-bench's tests on a loaded model, and those of what an editor
-// needs beside them.
+// The benchmark, shared by `hearth bench` and the editor: llama-bench's tests on a loaded model, and further tests of
+// what an editor needs.
 import { setMaxListeners } from 'node:events';
 import os from 'node:os';
 import type { Ceilings } from '../../native/index';
@@ -18,16 +18,16 @@ interface BenchmarkRun {
 	model: Pick<OpenedModel, 'engine' | 'tokenizer' | 'loadMilliseconds' | 'cpuFeatures' | 'weights'>;
 	options: BenchmarkOptions;
 	signal: AbortSignal;
-	/** The model was opened just now and has run nothing: its first token belongs to the load. */
+	/** The model was opened just now and has run nothing. The time to its first token then belongs to the load. */
 	fresh?: boolean;
-	/** Called before each sample with the share done (0…1) and the test's name. */
+	/** Called before each sample with the share that is done (0…1) and the test's name. */
 	onProgress?: (fraction: number, test: string) => void;
 }
 
 /**
- * Runs all tests. Every token fed, of prompts and of "generated" text, is random and different in each stream and sample:
- * nothing comes from the cache, and experts are chosen as independently as in real use. A batch that feeds all its
- * streams the same token flatters. Only the code edit is real text.
+ * Runs all tests. Every token that is fed, of prompts and of "generated" text, is random and different in each stream
+ * and sample. So nothing comes from the cache, and experts are chosen as independently as in real use. A batch that
+ * feeds the same token to all its streams would flatter. Only the code edit is real text.
  * @throws an AbortError when the signal is aborted; Error where the engine's cache is too small for the tests.
  */
 export async function runBenchmark(run: BenchmarkRun): Promise<BenchmarkReport> {
@@ -38,7 +38,7 @@ export async function runBenchmark(run: BenchmarkRun): Promise<BenchmarkReport> 
 		? fitOptions(run.options, { contextTokens, cacheTokens: cacheUse.capacityTokens })
 		: run.options;
 	checkDemand(engine, options);
-	setMaxListeners(0, signal); // one a stream
+	setMaxListeners(0, signal); // each stream adds a listener
 	const results: BenchmarkResult[] = [];
 	const loading: [string, number][] = [['load', model.loadMilliseconds]];
 	if (run.fresh)
@@ -106,7 +106,9 @@ export async function runBenchmark(run: BenchmarkRun): Promise<BenchmarkReport> 
 	};
 }
 
-/** What the machine was seen to do at most: of two measurements the slower one tells only that something disturbed it. */
+/**
+ * The most that the machine was seen to do. Of two measurements, the slower one only tells that something disturbed it.
+ */
 export function bestCeilings(before: Ceilings, after: Ceilings): Ceilings {
 	const best = (name: 'readBytesPerSecond' | 'multiplyAddsPerSecond' | 'tileMultiplyAddsPerSecond') =>
 		Math.max(before[name] ?? 0, after[name] ?? 0);
@@ -131,7 +133,9 @@ function resultOf({ name, tokens, work }: Test, samples: Sample[], ceilings: Cei
 	};
 }
 
-/** What a speed is of the machine's ceilings; without a share where the machine has no such ceiling. */
+/**
+ * The shares of the machine's ceilings that a speed reaches. A share is absent where the machine has no such ceiling.
+ */
 export function sharesOf(
 	work: Work,
 	tokensPerSecond: number,
@@ -164,7 +168,7 @@ function checkDemand(engine: Engine, options: BenchmarkOptions): void {
 	}
 }
 
-/** Mean and sample standard deviation, as llama-bench gives them. */
+/** The mean and the sample standard deviation, as llama-bench gives them. */
 export function statistics(samples: number[]): Measured {
 	const mean = samples.reduce((sum, value) => sum + value, 0) / samples.length;
 	const squares = samples.reduce((sum, value) => sum + (value - mean) ** 2, 0);

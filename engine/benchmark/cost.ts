@@ -1,4 +1,5 @@
-// What a step must read and multiply at least, from the architecture: the roofline that speeds are held against.
+// The least that a step must read and multiply, computed from the architecture. It is the roofline that speeds are
+// compared with.
 import type { ModelInfo } from '../../native/index';
 import type { WeightBytes } from '../models/weight-bytes';
 import { MAX_CHUNK } from '../runtime/scheduler';
@@ -19,16 +20,19 @@ export interface ModelCost {
 		| 'bytesPerToken'
 	>;
 	weights: WeightBytes;
-	/** Bytes of K and V that one position takes in all layers. */
+	/** Bytes of the keys and values that one position takes in all layers. */
 	cacheBytesPerToken: number;
 }
 
-/** Experts of a layer that `rows` rows touch on average if each chooses independently: n·(1 − (1 − k/n)^rows). */
+/** Experts of a layer that `rows` rows touch on average if each row chooses independently: n·(1 − (1 − k/n)^rows). */
 export function expectedExperts(experts: number, used: number, rows: number): number {
 	return experts * (1 - (1 - used / experts) ** rows);
 }
 
-/** Bytes of weights that a step of `rows` rows reads, each weight once; `outputs`: whether any row's successor is sampled. */
+/**
+ * Bytes of weights that a step of `rows` rows reads, each weight once.
+ * @param outputs whether any row's successor is sampled.
+ */
 export function stepWeightBytes({ info, weights }: ModelCost, rows: number, outputs = true): number {
 	if (info.expertCount === 0) return info.bytesPerToken - (outputs ? 0 : weights.headBytes);
 	const share = (touched: number) => (weights.expertBytes * touched) / info.expertCount;
@@ -38,8 +42,8 @@ export function stepWeightBytes({ info, weights }: ModelCost, rows: number, outp
 }
 
 /**
- * Bytes of K and V that the row at `position` reads: all of them in full layers, the window in sliding ones (the even ones, where
- * the model has a window).
+ * Bytes of the keys and values that the row at `position` reads: all of them in full layers, those of the window in
+ * sliding layers. Where the model has a window, the even layers slide.
  */
 export function attentionBytes({ info, cacheBytesPerToken }: ModelCost, position: number): number {
 	const layer = cacheBytesPerToken / info.layers;
@@ -48,22 +52,22 @@ export function attentionBytes({ info, cacheBytesPerToken }: ModelCost, position
 	return layer * (full * seen + (info.layers - full) * Math.min(seen, info.slidingWindow));
 }
 
-/** Multiply-adds with weights for one row; attention over the cache is no int8 work and left out. */
+/** Multiply-adds with weights for one row. Attention over the cache is not int8 work, so it is left out. */
 export function multiplyAdds({ info }: ModelCost, output = true): number {
 	const { embeddingLength: width, headCount, headCountKv, headLength } = info;
 	const attention = 2 * width * headLength * (headCount + headCountKv);
-	// A dense feed-forward is one expert that needs no router.
+	// A dense feed-forward network counts as one expert that needs no router.
 	const feedForward = width * (info.expertCount + 3 * Math.max(1, info.expertUsedCount) * info.expertFeedForwardLength);
 	return info.layers * (attention + feedForward) + (output ? width * info.vocabularySize : 0);
 }
 
 export interface Work {
-	/** For each token of the test. */
+	/** Bytes that are read for each token of the test. */
 	bytesPerToken: number;
 	multiplyAddsPerToken: number;
 }
 
-/** Of `streams` sequences that decode `length` tokens each in common steps, from position `depth` on. */
+/** The work of `streams` sequences that decode `length` tokens each in common steps, from position `depth` on. */
 export function decodeWork(model: ModelCost, streams: number, length: number, depth = 0): Work {
 	let attention = 0;
 	for (let i = 0; i < length; i++) attention += attentionBytes(model, depth + i);
@@ -73,7 +77,10 @@ export function decodeWork(model: ModelCost, streams: number, length: number, de
 	};
 }
 
-/** Of a prompt read in the scheduler's largest chunks, whose last row alone is sampled. Each chunk reads the keys and values before it once. */
+/**
+ * The work of a prompt that is read in the scheduler's largest chunks. Only its last row is sampled. Each chunk reads
+ * the keys and values before it once.
+ */
 export function prefillWork(model: ModelCost, length: number): Work {
 	let bytes = 0;
 	for (let start = 0; start < length; start += MAX_CHUNK) {

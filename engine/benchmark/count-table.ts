@@ -1,4 +1,4 @@
-// The counts of `hearth count` as text.
+// The counts of `hearth bench --count` as text.
 import { table } from '../text-table';
 import type { CountReport, StepCounts } from './count';
 

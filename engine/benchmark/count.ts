@@ -1,5 +1,6 @@
-// What steps cost a GPU, counted instead of timed: launches, barriers and bytes, from the commands as the backend would encode them.
-// Nothing runs, so that a full-size model's counts need neither its weights nor a GPU worth measuring.
+// What steps cost a GPU, counted instead of timed: launches, barriers and bytes, taken from the commands that the
+// backend would encode. Nothing runs, so counting a full-size model needs neither its weights nor a GPU worth
+// measuring.
 import { mkdtemp, rm } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
@@ -20,13 +21,13 @@ import type { ModelShape } from '../synth/architecture';
 import { synthesize } from '../synth/synthesize';
 import { stepWeightBytes } from './cost';
 
-/** A step to count: so many sequences, each with that many rows behind that much context. */
+/** A step to count: `sequences` sequences, each with `rows` rows behind `context` tokens of context. */
 interface CountedStep {
 	name: string;
 	sequences: number;
 	rows: number;
 	context: number;
-	/** Tokens it decodes for each sequence, one after another; default 1. */
+	/** Tokens that the step decodes for each sequence, one after another. Default: 1. */
 	rounds?: number;
 }
 
@@ -39,33 +40,33 @@ const COUNTED_STEPS: readonly CountedStep[] = [
 	{ name: 'prefill 512', sequences: 1, rows: 512, context: 0 },
 ];
 
-/** Of a step of several rounds, what one costs on average. */
+/** What a step costs. For a step of several rounds, what one round costs on average. */
 export interface StepCounts extends CountedStep {
 	launches: number;
 	commandBuffers: number;
 	/** How often the GPU has nothing to do until the host has read a token and planned what follows. */
 	hostWaits: number;
 	barriers: number;
-	/** Of one layer, the largest of all. */
+	/** Launches and barriers of the layer that has the most. */
 	launchesPerLayer: number;
 	barriersPerLayer: number;
-	/** Bytes of weights, each once, of keys and values, and of intermediates read and written. */
+	/** Bytes of weights (each counted once), of keys and values, and of intermediates read and written. */
 	weightBytes: number;
 	cacheBytes: number;
 	activationBytes: number;
-	/** The weights that such a step must read at least. */
+	/** Bytes of weights that such a step must read at least. */
 	minimumBytes: number;
-	/** Everything but the keys and values, over the minimum. */
+	/** The bytes of weights and intermediates, over the minimum. */
 	ratio: number;
-	/** Bytes of weights that threadgroups ask for; what is more than `weightBytes` must come from the GPU's caches. */
+	/** Bytes of weights that threadgroups ask for. Those beyond `weightBytes` must come from the GPU's caches. */
 	askedBytes: number;
-	/** Memory held for intermediates. */
+	/** Bytes of memory held for intermediates. */
 	scratchBytes: number;
 }
 
 interface KernelCounts {
 	kernel: string;
-	/** In the steps counted, those that launch it. */
+	/** The counted steps that launch the kernel. */
 	steps: string[];
 	threads: number;
 	threadgroupBytes: number;
@@ -79,9 +80,9 @@ export interface CountReport {
 }
 
 /**
- * Counts the steps on a model file, whose weights are not read, for the GPU that is asked for; `auto` is the first one that can be
- * used.
- * @throws an error saying why where the GPU cannot be used.
+ * Counts the steps on a model file for the GPU that is asked for. `auto` is the first GPU that can be used. The file's
+ * weights are not read.
+ * @throws an error that says why the GPU cannot be used.
  */
 export async function countSteps(file: string, asked: BackendChoice = 'auto'): Promise<CountReport> {
 	const header = await readHeader(file);
@@ -125,8 +126,8 @@ export async function countSteps(file: string, asked: BackendChoice = 'auto'): P
 }
 
 /**
- * Threadgroup memory by kernel. It does not depend on a model's size but for the length of heads, and emulated devices know it of
- * kernels that have run only: so a small model of the same kind runs such steps.
+ * Threadgroup memory by kernel. It depends on the length of heads but on no other size of a model. Emulated devices
+ * know it only for kernels that have run, so a small model of the same kind runs such steps.
  */
 async function threadgroupMemory(
 	backend: DeviceId,
@@ -169,7 +170,10 @@ async function countOne(model: NativeModel, step: CountedStep): ReturnType<Nativ
 	}
 }
 
-/** The step as the scheduler would ask for it: outputs for each row that decodes or is verified, one for a prefill. */
+/**
+ * The step as the scheduler would ask for it: an output for each row that decodes or is verified, and one for a
+ * prefill.
+ */
 function batchOf({ sequences, rows, context, rounds = 1 }: CountedStep, blocks: number): StepBatch {
 	const count = sequences * rows;
 	const prefill = rows > 64;

@@ -1,6 +1,7 @@
-// A process of its own that measures llama.cpp (node-llama-cpp, where it is installed) with our benchmark's tests. One round:
-// load to the first token, a warm-up, then each test once.
-// usage: node llama-peer.js JSON   JSON: a PeerJob; none: only says whether llama.cpp is there. stdout: a PeerAnswer as JSON.
+// A process of its own that measures llama.cpp (node-llama-cpp, where it is installed) with our benchmark's tests. It
+// runs one round: load to the first token, a warm-up, then each test once.
+// usage: node llama-peer.js JSON
+// JSON is a PeerJob; without it, the process only says whether llama.cpp is there. stdout: a PeerAnswer as JSON.
 import type { Llama, LlamaContextSequence, Token } from 'node-llama-cpp';
 import { MemorySampler } from './memory-sampler';
 import type { PeerAnswer, PeerJob } from './peer';
@@ -54,7 +55,7 @@ async function measureOneStream(
 	for (const prompt of prompts) await watch.timed(`pp${prompt}`, () => feeder.prefill(sequence, prompt));
 	if (generate > 0) {
 		await sequence.clearHistory();
-		// Our benchmark decodes once unmeasured as well.
+		// Our benchmark decodes once without measuring, too.
 		await feeder.decode(sequence, generate);
 		await sequence.clearHistory();
 		await watch.timed(`tg${generate}`, () => feeder.decode(sequence, generate));
@@ -119,7 +120,7 @@ class Feeder {
 		for (let i = 0; i < length; i++) await this.#feed(sequence, [this.#random()]);
 	}
 
-	/** Feeds tokens and samples one token after the last, greedily. */
+	/** Feeds tokens and samples the token after the last one, greedily. */
 	#feed(sequence: LlamaContextSequence, tokens: Token[]): Promise<unknown> {
 		return sequence.controlledEvaluate(
 			tokens.map((token, i) =>

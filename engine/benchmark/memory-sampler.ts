@@ -2,7 +2,9 @@
 
 const INTERVAL_MILLISECONDS = 100;
 
-/** Samples this process's resident memory (mapped weights in use included) until stopped. */
+/**
+ * Samples this process's resident memory until stopped. Resident memory includes the mapped weights that are in use.
+ */
 export class MemorySampler {
 	readonly #timer: NodeJS.Timeout;
 	#peak = 0;

@@ -1,4 +1,4 @@
-// What a benchmark is asked to measure, and the cache it needs for that.
+// What a benchmark is to measure, and the cache that it needs for that.
 
 import { quote } from '../quote';
 import type { BenchmarkChoice, BenchmarkTest } from './report';
@@ -10,30 +10,33 @@ export const QUICK_TESTS: readonly BenchmarkTest[] = ['load', 'forward', 'pp', '
 
 export interface BenchmarkOptions {
 	tests: readonly BenchmarkTest[];
-	/** Prompt lengths of the prefill tests, tokens; the first is also that of the first-token tests. */
+	/** Prompt lengths of the prefill tests, in tokens. The first is also the length of the first-token tests. */
 	prompt: readonly number[];
 	/** Tokens of the decode tests. */
 	generate: number;
-	/** Streams of each batch test and tokens a stream. */
+	/** Streams of each batch test, and tokens of each stream. */
 	batch: readonly number[];
 	length: number;
-	/** Context lengths at which decoding is measured; compared with the first. */
+	/** Context lengths at which decoding is measured. Each is compared with the first. */
 	depth: readonly number[];
-	/** Samples a test. */
+	/** Samples of each test. */
 	repeat: number;
-	/** Measure with the weights in the faster layout. */
+	/** Whether to measure with the weights in the faster layout. */
 	repack: boolean;
-	/** Measure less where the loaded model's context or cache is too small for a test, instead of failing. */
+	/**
+	 * Whether to measure less where the loaded model's context or cache is too small for a test. Otherwise the benchmark
+	 * fails.
+	 */
 	fit: boolean;
 }
 
-/** llama-bench's defaults, and the founding paper's batch of 20 × 100. */
+/** llama-bench's defaults, and a batch of 20 streams of 100 tokens. */
 export const BENCHMARK_DEFAULTS: BenchmarkOptions = {
 	...{ tests: QUICK_TESTS, prompt: [512], generate: 128, batch: [20], length: 100, depth: [0, 16_384], repeat: 3 },
 	...{ repack: true, fit: false },
 };
 
-/** Sizes where everything is asked for. */
+/** The sizes for `all`. */
 export const ALL_DEFAULTS: BenchmarkOptions = {
 	...BENCHMARK_DEFAULTS,
 	...{ tests: BENCHMARK_TESTS, prompt: [512, 4096], batch: [1, 4, 8, 20], fit: true },
@@ -41,15 +44,15 @@ export const ALL_DEFAULTS: BenchmarkOptions = {
 
 /** Rows of a verify step: the pending token and the drafts behind it. */
 export const VERIFY_ROWS = 8;
-/** Such steps in a sample. */
+/** Verify steps in a sample. */
 export const VERIFY_STEPS = 12;
-/** What of a prompt is new in the warm first-token test. */
+/** Tokens of the prompt that are new in the warm first-token test. */
 export const WARM_SUFFIX = 32;
-/** Prompt and recording of the code edit, in tokens of any vocabulary there is, at most. */
+/** Tokens of the code edit's prompt and recording at most, whatever the vocabulary. */
 const EDIT_TOKENS = 3072;
 
 /**
- * The options a client asks for, defaults where it asks for none.
+ * The options that a client asks for, with defaults where it asks for none.
  * @throws Error naming a value that is no sensible count or test.
  */
 export function readBenchmarkOptions(given: { [name in keyof BenchmarkChoice]?: unknown }): BenchmarkOptions {
@@ -86,7 +89,7 @@ function readTests(given: unknown): readonly BenchmarkTest[] {
 	throw new Error(`the benchmark has no test ${quote(unknown)}; it has ${BENCHMARK_TESTS.join(', ')}`);
 }
 
-/** Positions the KV cache must hold for the tests, and one sequence at most. */
+/** Positions that the KV cache must hold for all tests together, and that one sequence needs at most. */
 export function benchmarkDemand(options: BenchmarkOptions): { contextTokens: number; cacheTokens: number } {
 	const asks = (test: BenchmarkTest, tokens: number) => (options.tests.includes(test) ? tokens : 0);
 	const stream = options.length + 1;
@@ -101,12 +104,15 @@ export function benchmarkDemand(options: BenchmarkOptions): { contextTokens: num
 			asks('edit', EDIT_TOKENS),
 			1,
 		) + 1;
-	// A stream's last block is rarely full: 64 is the largest block size in use anywhere.
+	// A stream's last block is rarely full. 64 positions are more than any block has.
 	const streams = asks('batch', Math.max(0, ...options.batch)) * (Math.ceil(stream / 64) + 1) * 64;
 	return { contextTokens, cacheTokens: Math.max(contextTokens, streams) };
 }
 
-/** Sizes that a loaded model's context and cache hold; what is too large for them is left out or halved until it fits. */
+/**
+ * The options that a loaded model's context and cache allow. A test that is too large is left out, or its size is
+ * halved until it fits.
+ */
 export function fitOptions(
 	options: BenchmarkOptions,
 	limits: { contextTokens: number; cacheTokens: number },

@@ -1,6 +1,6 @@
-// The benchmark beside llama.cpp: rounds of ours and of theirs in turn, so that a machine's changing moods meet both alike.
-// llama.cpp runs in a process of its own (llama-peer.ts): it keeps a repacked copy of the weights, and two engines with 12 GB
-// each would not fit side by side.
+// The benchmark beside llama.cpp. Rounds of ours and of llama.cpp's take turns, so that a machine whose speed changes
+// treats both alike. llama.cpp runs in a process of its own (llama-peer.ts): it keeps a repacked copy of the weights,
+// and two engines with 12 GB each would not fit side by side.
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import path from 'node:path';
@@ -12,7 +12,7 @@ import type { BenchmarkReport, BenchmarkResult } from './report';
 export interface PeerJob {
 	model: string;
 	threads: number;
-	/** It measures those of our tests that need no more than loading, prompts and plain decoding. */
+	/** llama.cpp runs those of our tests that need no more than loading, prompts and plain decoding. */
 	options: Pick<BenchmarkOptions, 'tests' | 'prompt' | 'generate' | 'batch' | 'length'>;
 }
 
@@ -23,12 +23,18 @@ export interface PeerAnswer {
 	memory: { peakBytes: number; averageBytes: number };
 }
 
-/** Says llama.cpp's version. @throws Error with what to do where it is not installed. */
+/**
+ * llama.cpp's version.
+ * @throws Error that says what to do where llama.cpp is not installed.
+ */
 export async function peerVersion(signal: AbortSignal): Promise<string> {
 	return (await runPeer([], signal)).version;
 }
 
-/** One round of llama.cpp. @throws an AbortError when the signal is aborted; Error with llama.cpp's message. */
+/**
+ * One round of llama.cpp.
+ * @throws an AbortError when the signal is aborted; Error with llama.cpp's message.
+ */
 export function peerRound(job: PeerJob, signal: AbortSignal): Promise<PeerAnswer> {
 	return runPeer([JSON.stringify(job)], signal);
 }
@@ -40,7 +46,7 @@ function runPeer(args: string[], signal: AbortSignal): Promise<PeerAnswer> {
 	].find(existsSync);
 	if (!script) throw new Error('dist/llama-peer.js is missing; run "npm run build"');
 	return new Promise((resolve, reject) => {
-		// An aborted round ends at once: llama.cpp gives no other way to stop a running evaluation.
+		// An aborted round is killed, since llama.cpp gives no other way to stop a running evaluation.
 		execFile(process.execPath, [script, ...args], { signal, killSignal: 'SIGKILL' }, (error, stdout, stderr) => {
 			if (!error) return resolve(JSON.parse(stdout) as PeerAnswer);
 			if (signal.aborted) return reject(error);
@@ -50,7 +56,7 @@ function runPeer(args: string[], signal: AbortSignal): Promise<PeerAnswer> {
 	});
 }
 
-/** One report of rounds of ours, each with the round of llama.cpp that followed it. */
+/** Merges our rounds, each with the round of llama.cpp that followed it, into one report. */
 export function mergeRounds(ours: readonly BenchmarkReport[], theirs: readonly PeerAnswer[]): BenchmarkReport {
 	const [first] = ours;
 	const [peer] = theirs;
@@ -63,7 +69,7 @@ export function mergeRounds(ours: readonly BenchmarkReport[], theirs: readonly P
 		const peerSamples = theirs.flatMap(({ rows }) =>
 			rows.filter((row) => row.test === test).map((row) => row.milliseconds),
 		);
-		// Tokens of a sample: the same for both.
+		// Tokens of a sample. Both engines have the same number.
 		const tokens =
 			result.tokensPerSecond && (result.tokensPerSecond.samples[0]! * result.milliseconds.samples[0]!) / 1000;
 		const row = (engine: BenchmarkResult['engine'], milliseconds: number[]): BenchmarkResult => ({
@@ -99,7 +105,10 @@ export function mergeRounds(ours: readonly BenchmarkReport[], theirs: readonly P
 	};
 }
 
-/** What stays of a test's rounds beside the times: each round's shares are of the ceilings measured in that round. */
+/**
+ * The means of what a test's rounds measured beside times. Each round's shares are of the ceilings that were measured
+ * in that round.
+ */
 function meanShares(ours: readonly BenchmarkReport[], test: string): Partial<BenchmarkResult> {
 	const shares: Partial<BenchmarkResult> = {};
 	for (const name of ['bytesPerToken', 'bandwidthShare', 'computeShare', 'acceptance'] as const) {

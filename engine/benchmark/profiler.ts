@@ -1,4 +1,4 @@
-// Times every step of a model by operation, between the engine and the native core, and writes what it saw as a table or
+// Times every step of a model by operation, between the engine and the native core, and gives the times as a table or
 // as a trace.
 import type { NativeCache, NativeModel, StepBatch, StepResult } from '../../native/index';
 import { oneRound } from '../runtime/rounds';
@@ -14,12 +14,15 @@ export interface ProfiledStep {
 	operations: Record<string, number>;
 }
 
-/** Passes everything on to `model`, keeping a record of each step. */
+/** Records each step of a model. */
 export class Profiler {
 	readonly steps: ProfiledStep[] = [];
 	readonly #origin = performance.now();
 
-	/** `model` with its steps recorded, a token each. One step must end before the next is asked for, as the engine does. */
+	/**
+	 * Gives `model` with its steps recorded. Each step then decodes one token for each sequence. One step must end before
+	 * the next is asked for, as the engine does it.
+	 */
 	instrument(model: NativeModel): NativeModel {
 		const step = async (cache: NativeCache, batch: StepBatch): Promise<StepResult> => {
 			const start = performance.now() - this.#origin;
@@ -44,11 +47,11 @@ export class Profiler {
 export interface OperationTime {
 	operation: string;
 	milliseconds: number;
-	/** Of all steps' time, 0…1. */
+	/** The part of all steps' time, 0…1. */
 	share: number;
 }
 
-/** Time by operation over some steps, the longest first; what lies outside all operations is `other`. */
+/** Time by operation over some steps, the longest first. Time outside of all operations is `other`. */
 export function operationTimes(steps: readonly ProfiledStep[]): OperationTime[] {
 	const total = steps.reduce((sum, { milliseconds }) => sum + milliseconds, 0);
 	const sums = new Map<string, number>();
@@ -66,7 +69,7 @@ export function operationTimes(steps: readonly ProfiledStep[]): OperationTime[] 
 interface TraceEvent {
 	name: string;
 	cat?: string;
-	/** X: a span; M: a name of a process or thread. */
+	/** X is a span; M is the name of a process or a thread. */
 	ph: 'X' | 'M';
 	/** Microseconds. */
 	ts?: number;
@@ -76,15 +79,16 @@ interface TraceEvent {
 	args: Record<string, string | number>;
 }
 
-/** Whether a file's text is a trace of ours. */
+/** Whether a file's text is a trace that this class has made. */
 export function isTrace(text: string): boolean {
 	const { traceEvents } = JSON.parse(text) as Partial<ReturnType<typeof traceOf>>;
 	return traceEvents?.[0]?.name === 'process_name' && traceEvents[0].args?.['name'] === 'hearth';
 }
 
 /**
- * The steps in the Trace Event Format (the JSON object form), for Perfetto or chrome://tracing: one span a step, and in it one
- * an operation. An operation's time is the sum over all layers, so these spans lie one after another, not as they took turns.
+ * The steps in the Trace Event Format (the JSON object form), for Perfetto or chrome://tracing: one span for each step,
+ * and in it one for each operation. An operation's time is the sum over all layers, so these spans lie one after
+ * another and do not show how operations took turns.
  */
 export function traceOf(steps: readonly ProfiledStep[]): { displayTimeUnit: 'ms'; traceEvents: TraceEvent[] } {
 	const place = { pid: 1, tid: 1 };
@@ -102,7 +106,7 @@ export function traceOf(steps: readonly ProfiledStep[]): { displayTimeUnit: 'ms'
 		const end = start + milliseconds;
 		let at = start;
 		for (const [operation, time] of Object.entries(operations)) {
-			// The core's clock and ours differ by microseconds: an operation must not reach beyond its step.
+			// The native core's clock and ours differ by microseconds, and an operation must not reach beyond its step.
 			const dur = Math.min(time, end - at);
 			traceEvents.push({
 				...{ name: operation, cat: 'operation', ph: 'X', ...place, args: { milliseconds: time } },

@@ -1,7 +1,7 @@
-// Figures of a report that are one result over another, and a report over an earlier one.
+// The figures of a report that compare one result with another, and the comparison of a report with an earlier one.
 import type { BenchmarkReport, BenchmarkResult } from './report';
 
-/** How many times as fast `result` is as `other`, a result of the same work: time over time. */
+/** How many times as fast `result` is as `other`, a result of the same work: one time over the other. */
 function timesAsFast(result: BenchmarkResult, other: BenchmarkResult): number {
 	return other.milliseconds.mean / result.milliseconds.mean;
 }
@@ -21,7 +21,7 @@ export function ratiosOf(results: readonly BenchmarkResult[]): Record<string, nu
 	}
 	const step = named('step1');
 	const verify = ours.find(({ test }) => test.startsWith('verify'));
-	// Samples of both are of the same number of steps.
+	// The samples of both tests have the same number of steps.
 	if (step && verify) ratios[`${verify.test} / step1`] = timesAsFast(step, verify);
 	const [plain, edit] = [named('edit-plain'), named('edit')];
 	if (plain && edit) ratios['edit / edit-plain'] = timesAsFast(edit, plain);
@@ -30,7 +30,7 @@ export function ratiosOf(results: readonly BenchmarkResult[]): Record<string, nu
 	return ratios;
 }
 
-/** How many times as fast each test is as in an earlier report; tests that only one has are left out. */
+/** How many times as fast each test is as in an earlier report. Tests that only one report has are left out. */
 export function compareReports(report: BenchmarkReport, earlier: BenchmarkReport): { test: string; ratio: number }[] {
 	return report.results.flatMap((result) => {
 		const other = earlier.results.find(({ test, engine }) => test === result.test && engine === result.engine);

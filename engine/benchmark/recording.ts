@@ -1,5 +1,5 @@
-// A recorded code edit: a file, what was asked, and the file as it was rewritten. Real text, so that what prompt lookup can
-// guess of it is what it can guess in real use, whatever model verifies the guesses.
+// A recorded code edit: a file, the request, and the file as it was rewritten. The text is real, so prompt lookup can
+// guess as much of it as in real use, whatever model verifies the guesses.
 
 const BEFORE = `// Keeps the most recently used values of a slow lookup.
 
@@ -64,7 +64,7 @@ export class LookupCache<Value> {
 }
 `;
 
-/** What the edit changed: old text and new, in the order of the file. Each old text stands in the file once. */
+/** The changes of the edit: old text and new text, in the order of the file. Each old text occurs in the file once. */
 const CHANGES: readonly [string, string][] = [
 	[
 		'	/** Milliseconds an entry stays valid. */\n	lifetime: number;',
@@ -81,7 +81,7 @@ const CHANGES: readonly [string, string][] = [
 	],
 ];
 
-/** `prompt`: the file and the request; `answer`: the whole file rewritten. */
+/** `prompt` is the file and the request; `answer` is the whole file, rewritten. */
 export const EDIT_RECORDING = {
 	prompt:
 		`File lookup-cache.ts:\n\`\`\`ts\n${BEFORE}\`\`\`\n\n` +

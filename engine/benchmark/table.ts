@@ -7,20 +7,20 @@ import { compareReports } from './ratios';
 import type { BenchmarkReport, BenchmarkResult } from './report';
 
 /**
- * A Markdown table `| test | t/s | ms | GB/s | % of bandwidth | % of int8 peak |` with mean ± standard deviation, below a few
- * lines on the machine and model; columns that no test fills are left out. With a peer also its speed, and ours over its.
- * With an earlier report the speed over that one's.
+ * The report as text: a few lines on the machine and the model, then a Markdown table `| test | t/s | ms | GB/s | % of
+ * bandwidth | % of int8 peak |` with mean ± standard deviation. Columns that no test fills are left out. With a peer,
+ * the table also has the peer's speed and ours over it. With an earlier report, it has the speed over that report's.
  */
 export function renderReport(report: BenchmarkReport, earlier?: BenchmarkReport): string {
 	return [...facts(report), '', ...body(report, earlier), ''].join('\n');
 }
 
-/** The same for an issue or a chat message: the facts are a list. */
+/** The same report for an issue or a chat message, with the facts as a list. */
 export function renderMarkdown(report: BenchmarkReport, earlier?: BenchmarkReport): string {
 	return [...facts(report).map((line) => `- ${line}`), '', ...body(report, earlier), ''].join('\n');
 }
 
-/** One line a bar, with `ok` or `short`. */
+/** One line for each bar, with `ok` or `short`. */
 export function renderBars(bars: readonly CheckedBar[]): string {
 	const rows = bars.map(({ what, value, limit, least, unit, ok }) => {
 		const digits = unit === '%' || unit === 'MB' ? 0 : 2;
@@ -56,12 +56,15 @@ function facts(report: BenchmarkReport): string[] {
 	];
 }
 
-/** What the peak is of that shares are held against; the CPU's in reports of earlier versions. */
+/**
+ * The arithmetic of the peak that shares are compared with. Reports of earlier versions do not name it; it is the CPU's
+ * then.
+ */
 function arithmeticOf({ machine }: BenchmarkReport): string {
 	return machine.arithmetic ?? 'int8';
 }
 
-/** What computed, in words; reports kept by earlier versions name no device. */
+/** The hardware that computed, in words. Reports of earlier versions name no device. */
 function computeOf({ backend, device, kernels, threads }: BenchmarkReport): string {
 	const gpu = gpuName(backend);
 	return gpu !== undefined ? `${gpu} on ${device ?? 'the GPU'}` : `${kernels} kernels, ${threads} threads`;

@@ -1,4 +1,4 @@
-// What each test of the benchmark feeds to the engine, and what a token of it costs at least.
+// What each test of the benchmark feeds to the engine, and the least that a token of it costs.
 import type { OpenedModel } from '../loading/open-model';
 import type { Engine } from '../runtime/engine';
 import type { GenerateOptions, GenerateResult } from '../runtime/request';
@@ -16,17 +16,17 @@ export interface Sample {
 export interface Test {
 	name: string;
 	tokens: number;
-	/** What a token costs at least, where that is known beforehand. */
+	/** The least that a token costs, where that is known beforehand. */
 	work?: Work;
-	/** Runs once before the first sample, untimed. */
+	/** Runs once before the first sample and is not timed. */
 	prepare?: () => Promise<unknown>;
 	sample: () => Promise<Sample>;
 }
 
-/** What the tests use of an opened model. */
+/** The parts of an opened model that the tests use. */
 type TestedModel = Pick<OpenedModel, 'engine' | 'tokenizer' | 'weights'>;
 
-/** The tests that were asked for, in the order they run in. */
+/** The tests that were asked for, in the order in which they run. */
 export function planTests(model: TestedModel, options: BenchmarkOptions, signal: AbortSignal): Test[] {
 	const { engine } = model;
 	const { generate, length } = options;
@@ -43,7 +43,7 @@ export function planTests(model: TestedModel, options: BenchmarkOptions, signal:
 	}
 	if (asked('pp')) {
 		options.prompt.forEach((prompt, index) => {
-			// As llama-bench does: what a prompt's first pass must read from the disk is the load's business.
+			// llama-bench warms up, too. Reading weights from the disk in a prompt's first pass belongs to the load.
 			const warmUp = () => prefill(engine, Math.min(prompt, 512), signal);
 			tests.push({
 				...{ name: `pp${prompt}`, tokens: prompt, work: prefillWork(cost, prompt) },
@@ -54,7 +54,8 @@ export function planTests(model: TestedModel, options: BenchmarkOptions, signal:
 	}
 	if (asked('tg')) {
 		const sample = () => decode(engine, 1, generate, signal);
-		// After the weights were repacked, each expert's first use costs half as much again: the system maps its new pages then.
+		// After the weights were repacked, the first use of each expert costs half as much again, because the system maps
+		// its new pages then.
 		tests.push({
 			name: `tg${generate}`,
 			tokens: generate,
@@ -80,7 +81,7 @@ export function planTests(model: TestedModel, options: BenchmarkOptions, signal:
 	return tests.filter(({ tokens }) => tokens > 0);
 }
 
-/** Decoding behind `depth` tokens of context, which are computed once and found in the cache by every sample. */
+/** Decoding behind `depth` tokens of context. The context is computed once, and every sample finds it in the cache. */
 function depthTest(engine: Engine, cost: ModelCost, depth: number, generate: number, signal: AbortSignal): Test {
 	const context = randomTokens(engine, depth + 1);
 	return {
@@ -90,7 +91,7 @@ function depthTest(engine: Engine, cost: ModelCost, depth: number, generate: num
 	};
 }
 
-/** Steps of one row, and of as many rows as a draft has that is always right. */
+/** Steps of one row, and steps of as many rows as drafts that are always right give. */
 function verifyTests(engine: Engine, cost: ModelCost, signal: AbortSignal): Test[] {
 	const rows = VERIFY_ROWS;
 	const tokens = rows * VERIFY_STEPS;
@@ -114,7 +115,7 @@ function verifyTests(engine: Engine, cost: ModelCost, signal: AbortSignal): Test
 	];
 }
 
-/** Knows what comes. */
+/** A source of drafts that knows which tokens come. */
 class Foresight implements DraftSource {
 	readonly #all: readonly number[];
 
@@ -130,8 +131,8 @@ class Foresight implements DraftSource {
 }
 
 /**
- * A replay of the recorded edit, plain and with the drafts the engine makes of its own accord. What the model itself would
- * write is replaced by the recording; it computes, and drafts are verified, as ever.
+ * A replay of the recorded edit, plain and with the drafts that the engine makes by itself. The recorded tokens replace
+ * those that the model would write. The model computes, and drafts are verified, as in real use.
  */
 function editTests({ engine, tokenizer }: TestedModel, cost: ModelCost, signal: AbortSignal): Test[] {
 	const prompt = [...tokenizer.encode(EDIT_RECORDING.prompt)];
@@ -148,7 +149,7 @@ function editTests({ engine, tokenizer }: TestedModel, cost: ModelCost, signal: 
 	];
 }
 
-/** To the first token behind a prompt that is new, and behind one of which all but the end is cached. */
+/** The time to the first token behind a new prompt, and behind a prompt of which all but the end is cached. */
 function firstTokenTests(engine: Engine, cost: ModelCost, length: number, signal: AbortSignal): Test[] {
 	const prefix = randomTokens(engine, length - WARM_SUFFIX);
 	const work = prefillWork(cost, length);
@@ -166,12 +167,12 @@ function firstTokenTests(engine: Engine, cost: ModelCost, length: number, signal
 	];
 }
 
-/** Prefills `length` random tokens and gives the next. */
+/** Prefills `length` random tokens and forces the next one. */
 export function prefill(engine: Engine, length: number, signal: AbortSignal): Promise<Sample> {
 	return feed(engine, { tokens: randomTokens(engine, length), forced: randomTokens(engine, 1), signal });
 }
 
-/** `streams` sequences of `length` decode steps each, all at once, from a prompt of one token. */
+/** Decodes `streams` sequences at once, `length` steps each, from a prompt of one token. */
 async function decode(engine: Engine, streams: number, length: number, signal: AbortSignal): Promise<Sample> {
 	const started = performance.now();
 	await Promise.all(
@@ -182,7 +183,7 @@ async function decode(engine: Engine, streams: number, length: number, signal: A
 	return { milliseconds: performance.now() - started };
 }
 
-/** A request whose continuation is given. */
+/** Runs a request whose continuation is given. */
 async function feed(
 	engine: Engine,
 	options: Omit<GenerateOptions, 'priority' | 'maxTokens'> & { forced: number[]; signal: AbortSignal },
