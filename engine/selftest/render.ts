@@ -1,4 +1,4 @@
-// The self-test's report as Markdown: for the terminal, an editor, and to attach to a bug.
+// The self-test's report as Markdown: for the terminal, for an editor, and to attach to a bug report.
 import type { KernelCheck } from '../../native/index';
 import { quote } from '../quote';
 import { table } from '../text-table';

@@ -1,25 +1,26 @@
-// What a self-test reports.
+// The report of a self-test.
 import type { DeviceId, KernelCheck } from '../../native/index';
 
-/** A whole model on one device: against the reference, or in other steps against itself. */
+/** A check of a whole model on one device: against the reference, or against itself in other steps. */
 export interface WholeModelCheck {
 	backend: DeviceId;
 	what: string;
 	/** Mean Kullback–Leibler divergence from the reference in nats, where that was measured. */
 	divergence?: number;
 	ok: boolean;
-	/** What is wrong, in words. */
+	/** What is wrong, in words. Absent where the check passed. */
 	problem?: string;
 }
 
-/** What the self-test says of a GPU. */
+/** The self-test's result for a GPU. */
 export interface GpuResult {
 	id: DeviceId;
-	/** What messages call it: Metal. */
+	/** The name that messages use, e.g. Metal. */
 	name: string;
 	/**
-	 * `ok`; `on-again`: it passed after an earlier one had not; `off`: it computes wrongly, and `auto` passes over it from now on;
-	 * `absent`: it cannot be used at all, for `reason`; `untested`.
+	 * `ok`: it passed; `on-again`: it passed after an earlier self-test had failed; `off`: it computes wrongly, and
+	 * `auto` passes over it from now on; `absent`: it cannot be used at all, for `reason`; `untested`: the self-test was
+	 * for another device.
 	 */
 	state: 'ok' | 'on-again' | 'off' | 'absent' | 'untested';
 	/** The GPU as its driver names it. */

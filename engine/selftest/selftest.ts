@@ -1,5 +1,5 @@
-// The self-test runs all kernels of this machine's devices against plain references, then whole small models, and on request the
-// user's own. It says plainly what is wrong, and turns a GPU that computes wrongly off for `auto`.
+// The self-test runs all kernels of this machine's devices against plain references, then whole small models, and on
+// request the user's own model. It says plainly what is wrong. It turns off for `auto` a GPU that computes wrongly.
 import { randomUUID } from 'node:crypto';
 import { rm } from 'node:fs/promises';
 import os from 'node:os';
@@ -13,20 +13,20 @@ import { readVerdict, turnOff, turnOn } from './verdict';
 import { checkModel, checkUserModel } from './whole-model';
 
 interface SelfTestOptions {
-	/** `auto`: all there is. */
+	/** `auto`: all devices. */
 	backend: BackendChoice;
-	/** Small shapes: seconds instead of a minute, but speeds that mean little. */
+	/** Small shapes. They take seconds instead of a minute, but the speeds mean little. */
 	quick: boolean;
-	/** Also compare the GPUs with the CPU on this model. */
+	/** A model on which the GPUs are also compared with the CPU. */
 	model?: string;
 	seed?: number;
 	signal?: AbortSignal;
-	/** Called with what is tested next. */
+	/** Called with the name of what is tested next. */
 	onProgress?: (what: string, checksDone: number) => void;
 	native?: Native;
 }
 
-/** gpt-oss's kind with experts, and the kind of the small models that complete code. */
+/** A model with experts of gpt-oss's kind, and a dense one of the kind that completes code. */
 const SMALL_MODELS: readonly [string, Partial<ModelShape>][] = [
 	['a small model', {}],
 	[
@@ -40,7 +40,7 @@ const SMALL_MODELS: readonly [string, Partial<ModelShape>][] = [
 
 /**
  * Runs the self-test and remembers its verdict on each GPU.
- * @throws an AbortError when the signal is aborted; then nothing is remembered.
+ * @throws an AbortError when the signal is aborted; nothing is remembered then.
  */
 export async function runSelfTest(options: SelfTestOptions): Promise<SelfTestReport> {
 	const { signal, seed = 1, quick } = options;
@@ -122,7 +122,7 @@ function labelOf({ id, name, hardware }: Device): Pick<GpuResult, 'id' | 'name' 
 	return { id, name, ...(hardware !== undefined && { device: hardware }) };
 }
 
-/** What the checks say about a GPU that was tested; this is remembered. */
+/** The verdict of the checks on a GPU that was tested. It is remembered. */
 function judge(gpu: Device, checks: readonly (KernelCheck | WholeModelCheck)[]): GpuResult {
 	const all = checks.filter(({ backend }) => backend === gpu.id);
 	const wrong = all.filter(({ ok }) => !ok);
@@ -140,12 +140,12 @@ function judge(gpu: Device, checks: readonly (KernelCheck | WholeModelCheck)[]):
 	return { ...labelOf(gpu), state: wasOff ? 'on-again' : 'ok' };
 }
 
-/** Checks that failed, in either list. */
+/** All checks that failed, of kernels and of models. */
 export function failures(report: SelfTestReport): (KernelCheck | WholeModelCheck)[] {
 	return [...report.kernels, ...report.models].filter(({ ok }) => !ok);
 }
 
-/** What was checked, each name once and only the first few. */
+/** The names of checks, each once, and only the first few. */
 export function namesOf(checks: readonly (KernelCheck | WholeModelCheck)[]): string {
 	const names = [...new Set(checks.map((check) => ('kernel' in check ? check.kernel : check.what)))];
 	return `${names.slice(0, 5).join(', ')}${names.length > 5 ? ', …' : ''}`;

@@ -1,4 +1,4 @@
-// What the last self-test found wrong with a GPU of this machine, kept on disk. `auto` then passes over that GPU.
+// The last self-test's verdict on a GPU of this machine, kept on disk. `auto` passes over a GPU that computed wrongly.
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
@@ -29,7 +29,10 @@ export function stateFolder(env: NodeJS.ProcessEnv = process.env, platform = pro
 const file = (id: DeviceId) => path.join(stateFolder(), `${id}-off.json`);
 const hardwareOf = ({ hardware, name }: Device) => hardware ?? name;
 
-/** The verdict on the device that holds for this version of Hearth and of the system; undefined: nothing is known against it. */
+/**
+ * The verdict on a device, if it holds for this version of Hearth and of the system. Undefined where nothing is known
+ * against the device.
+ */
 export function readVerdict(device: Device): Verdict | undefined {
 	let verdict: Partial<Verdict> | null;
 	try {

@@ -1,10 +1,11 @@
-// Whole models in the self-test: a device's logits beside the reference's, and the promise that how a step is cut changes no bit.
+// Whole models in the self-test. A device's logits are compared with the reference's. They must also stay the same, bit
+// for bit, when the same tokens are cut into other steps.
 import path from 'node:path';
 import type { Device, DeviceId, Native, NativeCache, NativeModel } from '../../native/index';
 import { displayName } from '../models/display-name';
 import type { WholeModelCheck } from './report';
 
-/** Beyond the sliding window, so that a fault in it shows. */
+/** Tokens of a run. They reach beyond the sliding window, so that a fault in the window shows. */
 const TOKENS = 150;
 /** Mean divergence from the F32 reference in nats. The CPU's int8 activations stay below 0.05 on such models (docs/performance-log.md). */
 const SMALL_MODEL_LIMIT = { cpu: 0.1, gpu: 0.01 };
@@ -12,7 +13,7 @@ const SMALL_MODEL_LIMIT = { cpu: 0.1, gpu: 0.01 };
 const USER_MODEL_LIMIT = 0.1;
 const USER_MODEL_TOKENS = 48;
 
-/** A small model on one device against the reference kernels, and in other cuts against itself. */
+/** Checks a small model on one device: against the reference kernels, and against itself in other cuts. */
 export async function checkModel(
 	native: Native,
 	file: string,
@@ -46,7 +47,7 @@ export async function checkModel(
 	}
 }
 
-/** A user's model on a GPU against the CPU. */
+/** Checks a user's model on a GPU against the CPU. */
 export async function checkUserModel(
 	native: Native,
 	file: string,
@@ -77,7 +78,7 @@ export async function checkUserModel(
 	}
 }
 
-/** Logits of the first `count` positions, `rows` tokens a step. */
+/** The logits of the first `count` positions, computed with `rows` tokens in each step: [count, vocabulary]. */
 async function run(
 	model: NativeModel,
 	tokens: readonly number[],
@@ -110,7 +111,10 @@ async function run(
 	return logits;
 }
 
-/** Mean Kullback–Leibler divergence of `other` from `reference` over positions, in nats; Infinity where something is no number. */
+/**
+ * Mean Kullback–Leibler divergence of `other` from `reference` over all positions, in nats. Infinity where a logit is
+ * no number.
+ */
 function meanDivergence(reference: Float32Array, other: Float32Array, vocabulary: number): number {
 	const rows = reference.length / vocabulary;
 	let total = 0;
@@ -143,7 +147,7 @@ function sameness(backend: DeviceId, what: string, one: Float32Array, other: Flo
 	return { backend, what, ok: different === 0, ...(different > 0 && { problem }) };
 }
 
-/** A GPU that fails is as wrong as one that miscalculates. */
+/** A failed check. A device that fails is as wrong as one that miscalculates. */
 function failed(backend: DeviceId, what: string, error: unknown): WholeModelCheck {
 	return { backend, what, ok: false, problem: (error as Error).message };
 }
