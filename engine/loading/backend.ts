@@ -1,15 +1,16 @@
-// Which device a model is opened on: what was asked for, unless a self-test has found a GPU to compute wrongly here.
+// Chooses the device that a model is opened on. It is the one that was asked for, unless a self-test has found that a
+// GPU computes wrongly on this machine.
 import type { BackendChoice, CacheType, Device } from '../../native/index';
 import { quote } from '../quote';
 import { readVerdict } from '../selftest/verdict';
 
 export interface Backend {
 	backend: BackendChoice;
-	/** Why it is not the one asked for. */
+	/** Why the device is not the one that was asked for. */
 	note?: string;
 }
 
-/** What to ask of the native core, and why where that differs from `asked`. */
+/** The backend to ask the native core for, and why it differs from `asked` where it does. */
 export function chooseBackend(
 	asked: BackendChoice,
 	devices: readonly Device[],

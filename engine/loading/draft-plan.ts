@@ -1,4 +1,4 @@
-// What is to guess ahead for a model, decided from the two headers before anything is opened.
+// Plans what drafts for a model, from the headers of the model and of its draft, before anything is opened.
 import type { GgufHeader } from '../../native/index';
 import { displayName } from '../models/display-name';
 import { isDraftHead, needOfDraft } from '../models/draft-need';
@@ -10,17 +10,18 @@ import type { MemoryAllowance } from './memory-check';
 
 export interface DraftPlan {
 	head?: { file: string; name: string };
-	/** The file of a model of its own, or a file that cannot be read: opening it then says why. */
+	/** The file of a draft model. It may be a file that cannot be read; opening it then says why. */
 	model?: string;
-	/** What the draft will take of the memory, where memory is watched. */
+	/** The memory that the draft will take, where memory is watched. */
 	need?: MemoryNeed;
-	/** Why nothing will guess ahead. */
+	/** Why nothing will draft. */
 	problem?: string;
 }
 
 /**
- * @param file the draft that was asked for.
- * @param targetNeed what the model itself takes; absent where memory is not watched or its header does not tell.
+ * @param file the draft that was asked for: a draft head or a draft model.
+ * @param targetNeed the memory that the model itself takes. Absent where memory is not watched, or where its header
+ * does not tell.
  */
 export async function planDraft(
 	file: string,

@@ -1,4 +1,4 @@
-// Whether a model may take the memory that it needs, told from its header before anything else of it is read.
+// Checks whether a model may take the memory that it needs. Its header tells, before anything else of the file is read.
 import type { GgufHeader } from '../../native/index';
 import type { MachineMemory } from '../machine/memory';
 import { describeModel } from '../models/describe';
@@ -12,7 +12,7 @@ import {
 	needWith,
 } from '../models/memory-need';
 
-/** The memory that a model may take, and the settings it is to be opened with. */
+/** The memory that a model may take, and the settings that it is to be opened with. */
 export interface MemoryAllowance {
 	settings: MemorySettings;
 	limit: Exclude<MemoryLimit, 'none'>;
@@ -20,8 +20,8 @@ export interface MemoryAllowance {
 }
 
 /**
- * What a model takes of the memory; undefined where its header does not tell.
- * @throws NotEnoughMemoryError where that is more than it may take.
+ * The memory that a model takes. Undefined where its header does not tell.
+ * @throws NotEnoughMemoryError where that is more than the model may take.
  */
 export function checkedNeed(
 	file: string,

@@ -1,4 +1,4 @@
-// Opens a model file: native weights, tokenizer and the engine that runs them, with what guesses ahead for the model.
+// Opens a model file: the native weights, the tokenizer, the engine that runs them, and what drafts for the model.
 import {
 	type BackendChoice,
 	type GgufHeader,
@@ -26,44 +26,52 @@ import { type DraftPlan, planDraft } from './draft-plan';
 import { checkedNeed, type MemoryAllowance } from './memory-check';
 
 export interface OpenOptions extends Omit<EngineOptions, 'contextTokens' | 'backendNote' | 'reopen'> {
-	/** Positions one request may span, or how to tell once the tokenizer is there. */
+	/** Positions that one request may span, or a function that gives them once the tokenizer is there. */
 	contextTokens?: number | ((opened: { tokenizer: Tokenizer; family: ModelFamily }) => number);
-	/** 0 or absent: one a physical core. */
+	/** 0 or absent: one thread for each physical core. */
 	threads?: number;
 	kernels?: KernelSet;
-	/** Default `auto`; where that is not the CPU and the CPU computes all the same, `onBackendNote` is told why. */
+	/**
+	 * Default: `auto`. `onBackendNote` is called with the reason where a GPU was asked for and the CPU computes all the
+	 * same.
+	 */
 	backend?: BackendChoice;
-	/** On a GPU, read prompts with its matrix units. Faster, but tokens may then depend on how a prompt was cut into steps. */
+	/**
+	 * On a GPU, read prompts with its matrix units. That is faster, but tokens may then depend on how a prompt was cut
+	 * into steps.
+	 */
 	matrixUnits?: boolean;
 	rope?: RopeMode;
-	/** Refuses a model that takes more, before anything of it is read. Absent: it may take anything. */
+	/**
+	 * A model that takes more memory than this is refused before anything of it is read. Absent: it may take any amount.
+	 */
 	memory?: MemoryAllowance;
-	/** A draft head of this model, or a smaller one, that guesses ahead for it. Where it cannot, the model works without. */
+	/** A draft head or a smaller model that drafts for this one. Where it cannot, the model works without it. */
 	draftModelPath?: string;
-	/** Puts something between the engine and the native model, e.g. to time its steps. */
+	/** Wraps the native model for the engine, e.g. to time its steps. */
 	instrument?: (model: NativeModel) => NativeModel;
 }
 
-/** A model ready to work. */
+/** An opened model, ready to work. */
 export interface OpenedModel {
 	engine: Engine;
 	tokenizer: Tokenizer;
 	family: ModelFamily;
 	loadMilliseconds: number;
 	weights: WeightBytes;
-	/** What this processor offers the kernels, for reports. */
+	/** Features of this processor that the kernels use, for reports. */
 	cpuFeatures: string[];
-	/** Name of the model or head that guesses ahead for it, or why the one asked for does not. */
+	/** The name of the draft model or head that drafts for this model, and why the one that was asked for does not. */
 	draft?: string;
 	draftProblem?: string;
-	/** What it takes of the memory, with the settings it was opened with; absent where the header does not tell. */
+	/** The memory that the model takes with its settings. Absent where the header does not tell. */
 	need?: MemoryNeed;
 }
 
 /**
- * Opens a GGUF of an architecture the native core knows.
+ * Opens a GGUF of an architecture that the native core knows.
  * @throws a one-line error naming the file where it cannot be read, is no GGUF of a supported kind, or memory is short;
- * NotEnoughMemoryError where it would take more than `options.memory` allows.
+ * NotEnoughMemoryError where the model would take more than `options.memory` allows.
  */
 export async function openModel(file: string, options: OpenOptions = {}): Promise<OpenedModel> {
 	const started = performance.now();
@@ -120,7 +128,7 @@ export async function openModel(file: string, options: OpenOptions = {}): Promis
 	}
 }
 
-/** Opens the weights, with the draft head if that fits; `problem` says why it does not. */
+/** Opens the weights, with the draft head if it fits the model. `problem` says why it does not. */
 async function openNative(
 	file: string,
 	options: ModelOptions,
@@ -131,7 +139,7 @@ async function openNative(
 	try {
 		return { model: await native.openModel(file, { ...options, draftHead }) };
 	} catch (error) {
-		// Where the model itself is at fault, this says so.
+		// If the model itself is at fault, this second attempt reports that.
 		return { model: await native.openModel(file, options), problem: (error as Error).message };
 	}
 }
@@ -146,14 +154,20 @@ async function openTokenizer(file: string, header: GgufHeader, { info }: NativeM
 	return tokenizer;
 }
 
-/** The name of what drafts for a model, or why nothing does. `source`: a model of its own; absent: a head. */
+/**
+ * What drafts for a model, or why nothing does. `source` is a draft model; a draft head has a name but no source, since
+ * the native model contains it.
+ */
 interface Drafting {
 	source?: ModelDraft;
 	name?: string;
 	problem?: string;
 }
 
-/** Carries a plan out: a head is open with its model already, a model of its own is opened now. Never rejects. */
+/**
+ * Carries a plan out. A draft head is open already, together with its model; a draft model is opened now. Never
+ * rejects.
+ */
 async function openDraft(
 	{ problem, head, model }: DraftPlan,
 	target: Vocabulary,
@@ -165,10 +179,10 @@ async function openDraft(
 	return model === undefined ? {} : openDraftModel(model, target, { ...options, turns: onBehalfOf(turns) });
 }
 
-/** Opens a model that guesses ahead for another one. Never rejects: without it the other one works as well. */
+/** Opens a model that drafts for another one. Never rejects, because the other model works without it, too. */
 async function openDraftModel(file: string, target: Vocabulary, options: OpenOptions): Promise<Drafting> {
 	const { draftModelPath: _itself, instrument: _others, memory: _checked, ...shared } = options;
-	// What becomes of the draft model, e.g. of its file, is told only by its drafts' failing.
+	// Clients hear of a fault of the draft model, e.g. in its file, only when its drafts fail.
 	const { onBackendNote: _note, onLost: _loss, ...rest } = shared;
 	try {
 		const { engine, tokenizer } = await openModel(file, { ...rest, speculation: false });
