@@ -1,4 +1,5 @@
-// `hearth bench MODEL`: load time, first forward, prefill, decode, batches, speculation and memory, beside llama.cpp if wanted.
+// `hearth bench MODEL`: measures load time, first forward pass, prefill, decode, batches, speculation and memory, and
+// llama.cpp beside them if wanted.
 import { createReadStream } from 'node:fs';
 import { mkdtemp, readFile, rm, stat } from 'node:fs/promises';
 import os from 'node:os';
@@ -108,7 +109,7 @@ export async function bench(args: string[]): Promise<void> {
 			...benchmarkDemand(options),
 			maxRunning: Math.max(1, ...options.batch),
 			maxWaiting: Math.max(1, ...options.batch),
-			// Nobody else waits for a step here.
+			// No other request waits for a step here.
 			latencyBudget: Number.POSITIVE_INFINITY,
 			repack: options.repack,
 			...(values.draft !== undefined && { draftModelPath: values.draft }),
@@ -152,7 +153,10 @@ export async function bench(args: string[]): Promise<void> {
 	}
 }
 
-/** Without a model: a file of gpt-oss-20b's shape with nothing but a header, gone afterwards. */
+/**
+ * Counts the steps of a model. Without a model, it counts those of a temporary file that has gpt-oss-20b's shape and
+ * only a header.
+ */
 async function count(given: string | undefined, values: Values): Promise<void> {
 	const { choices } = SETTINGS.backend;
 	const backend = choiceOption('backend', values.backend, choices);
@@ -216,7 +220,10 @@ async function readReport(file: string): Promise<BenchmarkReport> {
 
 const isReportText = (text: string) => isReport(JSON.parse(text));
 
-/** Reads the file once, so that loading is measured with it in the system's cache; not where it would not fit there. */
+/**
+ * Reads the file once, so that loading is measured with the file in the system's cache. A file that would not fit there
+ * is not read.
+ */
 async function warmFile(file: string, signal: AbortSignal): Promise<void> {
 	if ((await stat(file)).size > os.totalmem() * 0.8) return;
 	showProgress(0, 'reading the file');

@@ -1,9 +1,9 @@
-// What every `hearth` command shares: argument parsing with a help text, errors of one line, output that survives a
-// closed pipe, and Ctrl-C as an AbortSignal.
+// The parts that all `hearth` commands share: argument parsing with a help text, errors of one line, output that
+// survives a closed pipe, and Ctrl-C as an AbortSignal.
 import { type ParseArgsConfig, parseArgs } from 'node:util';
 import { messageOf, quote } from '../quote';
 
-/** A mistake in how a command was called. Printed as one line with a pointer to `--help`; exit code 1. */
+/** A mistake in how a command was called. It is printed as one line with a pointer to `--help`; the exit code is 1. */
 export class UsageError extends Error {
 	override name = 'UsageError';
 }
@@ -18,14 +18,14 @@ export class HelpRequested extends Error {
 	}
 }
 
-/** Thrown when the user pressed Ctrl-C; exit code 130 as shells expect. */
+/** Thrown when the user pressed Ctrl-C. The exit code is then 130, as shells expect. */
 export class InterruptedError extends Error {
 	constructor() {
 		super('interrupted');
 	}
 }
 
-/** Standard output cannot be written to; `code` EPIPE: nobody reads it any more. */
+/** Standard output cannot be written to. `code` is EPIPE where nobody reads it any more. */
 export class OutputError extends Error {
 	readonly code: string | undefined;
 
@@ -39,8 +39,8 @@ type Options = NonNullable<ParseArgsConfig['options']>;
 type Parsed<O extends Options> = ReturnType<typeof parseArgs<{ options: O; allowPositionals: true; strict: true }>>;
 
 /**
- * Parses `args` strictly. `--help` (`-h`) is understood by every command.
- * @param positionals names of the positional arguments, used in the messages; all but those in brackets are required.
+ * Parses `args` strictly. Every command understands `--help` (`-h`).
+ * @param positionals names of the positional arguments, for messages. All are required but those in brackets.
  * @throws HelpRequested, or UsageError on an unknown option, a missing value or a wrong number of positionals.
  */
 export function parseCommandLine<const O extends Options>(
@@ -54,7 +54,7 @@ export function parseCommandLine<const O extends Options>(
 	try {
 		parsed = parseArgs({ args, options, allowPositionals: true, strict: true });
 	} catch (error) {
-		// Node adds advice about `--` in further sentences; the first one names the option.
+		// Node adds advice about `--` in further sentences. The first sentence names the option.
 		throw new UsageError(messageOf(error).split(/\.(?:\s|$)/)[0] ?? 'invalid arguments');
 	}
 	const missing = positionals[parsed.positionals.length];
@@ -138,7 +138,7 @@ export async function readStandardInput(): Promise<Buffer> {
 }
 
 /**
- * Writes to standard output and waits where the reader is slower than we are.
+ * Writes to standard output. Waits where the reader is slower than this process.
  * @throws OutputError
  */
 export function writeOutput(data: string | Uint8Array): Promise<void> {
@@ -155,7 +155,8 @@ export function writeJson(value: unknown): Promise<void> {
 }
 
 /**
- * Runs `work` with a signal that Ctrl-C (or SIGTERM) aborts, so that it can end cleanly; a second Ctrl-C kills.
+ * Runs `work` with a signal that Ctrl-C (or SIGTERM) aborts, so that it can end cleanly. A second Ctrl-C kills the
+ * process.
  * @throws InterruptedError if the signal was aborted, once `work` has ended.
  */
 export async function withInterrupt<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {

@@ -1,4 +1,4 @@
-// `hearth convert FOLDER OUT.gguf`: a Hugging Face folder as one GGUF file.
+// `hearth convert FOLDER OUT.gguf`: converts a Hugging Face folder to one GGUF file.
 import { convertFolder } from '../convert/convert';
 import { readOrigin } from '../convert/origin';
 import { WEIGHT_CHOICES } from '../convert/plan';

@@ -1,4 +1,5 @@
-// The options of the commands that run the engine's step loop: what makes it faster, each to be switched off for measuring.
+// The options of the commands that run the engine's step loop. Each option is about something that makes it faster, and
+// can turn that off for measuring.
 import type { OpenedModel } from '../loading/open-model';
 
 export const ENGINE_OPTIONS = {
@@ -24,7 +25,10 @@ export function engineOptions(values: {
 	};
 }
 
-/** Closes the model and throws where the draft that was asked for does not fit it: a command should not go on without. */
+/**
+ * Closes the model and throws where the draft that was asked for does not fit the model. A command should not go on
+ * without it.
+ */
 export async function requireDraft({ engine, draftProblem }: OpenedModel): Promise<void> {
 	if (draftProblem === undefined) return;
 	await engine.close();

@@ -1,4 +1,4 @@
-// `hearth fetch NAME`: downloads a model of the catalogue, or continues to.
+// `hearth fetch NAME`: downloads a model of the catalogue, or continues its download.
 import path from 'node:path';
 import { catalogueEntry, totalBytes } from '../models/catalogue';
 import type { DownloadProgress } from '../models/download';
@@ -16,7 +16,7 @@ command continues, also after a crash. Goes through the proxy that HTTPS_PROXY n
   --json           print { "path", "bytes" }
 `;
 
-/** How often the line on the terminal changes, in milliseconds. */
+/** Milliseconds between changes of the line on the terminal. */
 const SHOWN_EVERY = 200;
 
 export async function fetchModel(args: string[]): Promise<void> {
@@ -45,7 +45,10 @@ export async function fetchModel(args: string[]): Promise<void> {
 	await (values.json ? writeJson({ path: file, bytes }) : writeOutput(`${file}\n`));
 }
 
-/** Keeps one line on a terminal up to date; without an argument ends it. Elsewhere only waits are told. */
+/**
+ * Keeps one line on a terminal up to date; a call without an argument ends the line. Where standard error is no
+ * terminal, only waits are reported.
+ */
 function progressLine(): (progress?: DownloadProgress) => void {
 	let shownAt = 0;
 	let told: string | undefined;

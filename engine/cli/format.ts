@@ -1,6 +1,6 @@
 // Numbers as people read them.
 
-/** 20.9 B, 350 M… as model sizes are given. */
+/** A count as model sizes are given: 20.9 B, 350 M… */
 export function formatCount(count: number): string {
 	if (count >= 1e9) return `${(count / 1e9).toFixed(2)} B`;
 	if (count >= 1e6) return `${(count / 1e6).toFixed(1)} M`;

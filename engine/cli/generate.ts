@@ -76,7 +76,8 @@ export async function generate(args: string[]): Promise<void> {
 	const { reasoningEffort: efforts } = SETTINGS.chat;
 	const reasoningEffort = choiceOption('reasoning', values.reasoning, efforts.choices) ?? efforts.default;
 	const maxTokens = integerOption('max-tokens', values['max-tokens'], 1) ?? 256;
-	// Less than the setting may be: a single run needs no room for a chat's answer or for a completion's excerpts.
+	// This may be less than the setting allows: a single run needs no room for a chat's answer or for a completion's
+	// excerpts.
 	const contextTokens = integerOption('context', values.context, 2);
 	const temperature = numberOption('temperature', values.temperature, 0, 100);
 	const topP = numberOption('top-p', values['top-p'], 0, 1);
@@ -176,7 +177,7 @@ interface Sink {
 	readonly closed: AbortSignal;
 }
 
-/** Writes without waiting, remembers the first error: the generation is stopped by it, `finish` throws it. */
+/** Writes without waiting. The first error stops the generation, and `finish` throws it. */
 class Output {
 	readonly #controller = new AbortController();
 	#pending: Promise<void> = Promise.resolve();
@@ -275,7 +276,7 @@ export class ChatSink implements Sink {
 		};
 	}
 
-	/** What is said goes to standard output, reasoning to standard error; a blank line parts them. */
+	/** Writes the answer to standard output and the reasoning to standard error. A blank line separates them. */
 	#show(channel: Channel, text: string): void {
 		if (this.#silent) return;
 		const before = this.#shown;

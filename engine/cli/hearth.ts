@@ -1,4 +1,4 @@
-// The `hearth` command line. Results go to standard output (JSON with --json), messages to standard error; any error is
+// The `hearth` command line. Results go to standard output (JSON with --json), messages to standard error. Any error is
 // one line and exit code 1.
 import { CONVERT_CHILD } from '../convert/child-name';
 import { messageOf, quote } from '../quote';
@@ -10,7 +10,7 @@ interface Command {
 	run(args: string[]): Promise<void>;
 }
 
-// Imported on use: `hearth --help` should not load a tokenizer or the addon.
+// Each command is imported on use: `hearth --help` should not load a tokenizer or the addon.
 const COMMANDS: Record<string, Command> = {
 	info: {
 		summary: 'architecture, sizes, tensors and tokenizer of a model file',
@@ -78,7 +78,7 @@ ${Object.entries(COMMANDS)
 "hearth COMMAND --help" explains a command; "hearth --version" prints the version.
 `;
 
-/** Runs one command line. Returns the exit code; never throws. */
+/** Runs one command line and returns the exit code. Never throws. */
 export async function main(argv: string[]): Promise<number> {
 	const [name, ...args] = argv;
 	const label = name !== undefined && Object.hasOwn(COMMANDS, name) ? `hearth ${name}` : 'hearth';
@@ -87,7 +87,7 @@ export async function main(argv: string[]): Promise<number> {
 		return Number(process.exitCode ?? 0);
 	} catch (error) {
 		if (error instanceof InterruptedError) return 130;
-		// The reader of our output (head, less) has seen enough: not an error of ours.
+		// The reader of our output (head, less) has seen enough, which is no error.
 		if (error instanceof OutputError && error.code === 'EPIPE') return 0;
 		const hint = error instanceof UsageError ? ` (see "${label} --help")` : '';
 		process.stderr.write(`${label}: ${messageOf(error)}${hint}\n`);
@@ -113,8 +113,8 @@ async function run(name: string | undefined, args: string[]): Promise<void> {
 	}
 }
 
-// What cannot be written, the pipe being closed or the disk full, is told to whoever wrote it: a result's writer ends its command
-// by it, and a message that cannot be shown harms nobody.
+// A write fails where the pipe is closed or the disk is full. Whoever wrote it gets the error, too: for a result, that
+// ends the command; for a message, it harms nobody. So the event needs no handler of its own.
 for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {});
 
 void main(process.argv.slice(2)).then((code) => {

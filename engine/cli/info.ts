@@ -1,4 +1,4 @@
-// `hearth info MODEL`: what a model file holds, without loading its weights.
+// `hearth info MODEL`: shows what a model file holds, without loading its weights.
 import { type DeviceId, type GgufHeader, loadNative } from '../../native/index';
 import { chatText, familyOf } from '../families/choose';
 import { tableLength } from '../gguf/metadata';
@@ -39,16 +39,21 @@ interface Summary {
 	hyperparameters: Record<string, string | number | boolean>;
 	tensorCount: number;
 	tensorTypes: { type: string; count: number; bytes: number }[];
-	/** Why this version cannot run it; absent: it can. */
+	/** Why this version cannot run the model. Absent where it can. */
 	problem: string | undefined;
-	/** How it is prompted in a chat, and why not by a template in its file, or why it cannot chat. */
+	/**
+	 * How the model is prompted in a chat. It also says why the template in its file is not used, or why it cannot chat.
+	 */
 	chat: string;
-	/** What is wrong in it and does not matter, a sentence each. */
+	/** Faults of the file that do not matter, a sentence each. */
 	notes: string[];
 	/** Absent where the file does not say its sizes. */
 	memory: (MemoryNeed & { fit: Fit; availableBytes: number }) | undefined;
 	tokenizer: { model: string; pre: string; tokens: number; merges: number };
-	/** What `--backend auto` means on this machine: the GPU's name, or the processor's kernels and, where it could be otherwise, why. */
+	/**
+	 * What `--backend auto` means on this machine: the GPU's name, or the processor's kernels. `note` says why the CPU
+	 * computes where a GPU could be expected.
+	 */
 	backend: { name: DeviceId; device?: string; kernels?: string; note?: string };
 }
 

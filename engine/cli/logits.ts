@@ -1,4 +1,4 @@
-// `hearth logits MODEL`: the logits of every position of a token sequence, for comparing engines.
+// `hearth logits MODEL`: writes the logits of every position of a token sequence, for comparing engines.
 import { stat } from 'node:fs/promises';
 import { type CacheType, loadNative, type NativeCache, type NativeModel } from '../../native/index';
 import { type OutputTarget, PartialFile } from '../files/output-file';
@@ -59,7 +59,7 @@ export async function logits(args: string[]): Promise<void> {
 		if (tokens.length > info.contextLength) {
 			throw new Error(`${tokens.length} tokens are more than the model's context of ${info.contextLength}`);
 		}
-		// Rows of this vocabulary are what an earlier run has written.
+		// A file that consists of whole rows of this vocabulary counts as one that an earlier run has written.
 		const isOurs = async (out: string) => (await stat(out)).size % (4 * info.vocabularySize) === 0;
 		const place = await outputOption(values.out, values.overwrite, isOurs);
 		cache = createCache(model, tokens.length, cacheType);
@@ -90,7 +90,7 @@ function createCache(model: NativeModel, positions: number, type?: CacheType): N
 	return model.createCache({ blocks, ...options });
 }
 
-/** Runs the tokens `rowsPerStep` at a time and appends each step's rows to the file: memory holds one step. */
+/** Runs `rowsPerStep` tokens at a time and appends the rows of each step to the file, so memory holds only one step. */
 async function writeLogits(
 	model: NativeModel,
 	cache: NativeCache,
@@ -115,7 +115,7 @@ async function writeLogits(
 				});
 				milliseconds += result.milliseconds;
 				const data = result.logits!;
-				// All platforms Node runs on here are little-endian, as the format wants.
+				// All platforms that Hearth runs on are little-endian, as the format wants.
 				await file.handle.write(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
 			}
 			return milliseconds;

@@ -25,13 +25,16 @@ export const CACHE_OPTIONS = { 'cache-type': { type: 'string' } } as const;
 export const CACHE_OPTIONS_HELP = `  --cache-type T   KV cache: f16; q8_0, half the memory; f32, for the reference kernels
                    (default: f32 with those, f16 with all others)`;
 
-/** @throws UsageError on a bad value. */
+/**
+ * The options for opening a model.
+ * @throws UsageError on a bad value.
+ */
 export function modelOptions(
 	values: {
 		[name in Exclude<keyof (typeof MODEL_OPTIONS & typeof CACHE_OPTIONS), 'matrix-units'>]?: string | undefined;
 	} & { 'matrix-units'?: boolean | undefined },
 ): OpenOptions {
-	// The setting's 0 stands for the physical cores; on the command line leaving the option out does.
+	// In the settings, 0 threads stands for the physical cores. On the command line, leaving the option out does.
 	const [, mostThreads] = SETTINGS.threads.accepts;
 	const threads = integerOption('threads', values.threads, 1, mostThreads);
 	const kernels = choiceOption('kernels', values.kernels, SETTINGS.kernels.choices);

@@ -1,4 +1,4 @@
-// `hearth models`: the models on this machine, and those that can be fetched.
+// `hearth models`: lists the models on this machine and those that can be fetched.
 import path from 'node:path';
 import { machineMemory } from '../machine/memory';
 import { ModelFinder } from '../models/find';
@@ -56,7 +56,7 @@ function render({ found, catalogue, memory, downloadFolder, freeDiskBytes }: Mod
 	].join('\n');
 }
 
-/** Rows as columns, left-aligned. */
+/** Rows as text in left-aligned columns. */
 function columns(rows: string[][]): string[] {
 	const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)));
 	return rows.map((row) =>

@@ -1,21 +1,21 @@
-// Files that a command writes under a name of the user's: what Hearth made before is replaced, what others made only with
-// `--overwrite`, and what is no file never.
+// Files that a command writes under a name that the user gives. A file that Hearth made before is replaced. A file that
+// others made is replaced only with `--overwrite`. What is no file is never replaced.
 import { readFile, stat } from 'node:fs/promises';
 import { type OutputTarget, outputTarget, PartialFile, refuseForeign } from '../files/output-file';
 import { messageOf } from '../quote';
 
 export const OVERWRITE_OPTION = { overwrite: { type: 'boolean' } } as const;
-/** For a command whose help calls the file so. */
+/** The option's help, for a command whose help calls the file by this name. */
 export const overwriteHelp = (name: string) => `\
   --overwrite      replace ${name} even if it is a file that Hearth did not make`;
 
-/** No report of ours is as long. */
+/** Bytes of a report at most. None of ours is as long. */
 const MOST_BYTES = 256 * 2 ** 20;
 
 /**
- * Looks at the place of a file before the work for it begins.
- * @param isOurs whether the file that is there is one that this command has made, by its path.
- * @throws where it must not be replaced.
+ * Checks the place of a file before the work for it begins.
+ * @param isOurs whether this command has made the file that is there, by its path.
+ * @throws where the file must not be replaced.
  */
 export async function outputOption(
 	file: string,
@@ -27,7 +27,7 @@ export async function outputOption(
 	return target;
 }
 
-/** As `outputOption`, for a report that takes minutes: also says at once where nothing can be written. */
+/** Does what `outputOption` does, for a report that takes minutes: also fails at once where nothing can be written. */
 export async function reportOption(
 	file: string,
 	overwrite: boolean | undefined,

@@ -1,4 +1,4 @@
-// `hearth profile MODEL`: where the time of prefill and decode steps goes, as a table and as a trace file.
+// `hearth profile MODEL`: shows where the time of prefill and decode steps goes, as a table and as a trace file.
 import { setMaxListeners } from 'node:events';
 import {
 	isTrace,
@@ -59,12 +59,12 @@ export async function profile(args: string[]): Promise<void> {
 	const place = values.out === undefined ? undefined : await reportOption(values.out, values.overwrite, isTrace);
 	const profiler = new Profiler();
 	await withInterrupt(async (signal) => {
-		setMaxListeners(0, signal); // one a stream
+		setMaxListeners(0, signal); // each stream adds a listener
 		const stream = prompt + generate + 1;
 		const { engine } = await openModel(positionals[0]!, {
 			...modelOptions(values),
 			contextTokens: stream,
-			// A stream's last block is rarely full: 64 is the largest block size in use anywhere.
+			// A stream's last block is rarely full. 64 positions are more than any block has.
 			cacheTokens: batch * (Math.ceil(stream / 64) + 1) * 64,
 			...{ maxRunning: batch, maxWaiting: batch, latencyBudget: Number.POSITIVE_INFINITY },
 			repack: !values['no-repack'],
@@ -83,7 +83,7 @@ export async function profile(args: string[]): Promise<void> {
 					),
 				);
 			await engine.finishRepacking();
-			// What the first pass must read from the disk is no operation's time.
+			// The first pass must read weights from the disk, and that time belongs to no operation.
 			await run(1, Math.min(prompt, 64), 1);
 			profiler.steps.length = 0;
 			await run(batch, prompt, generate);
@@ -92,7 +92,7 @@ export async function profile(args: string[]): Promise<void> {
 		}
 	});
 	const { steps } = profiler;
-	// A decode step has one row a sequence; a prompt of one token is decoded.
+	// A decode step has one row for each sequence. A prompt of one token counts as decoded.
 	const isDecode = ({ rows, sequences }: ProfiledStep) => rows === sequences;
 	const phases = [
 		phaseOf(

@@ -1,4 +1,4 @@
-// One line on a terminal that says how far a file is written; nothing where standard error is no terminal.
+// A line on a terminal that says how far a file is written. Nothing is shown where standard error is no terminal.
 import type { WriteProgress } from '../gguf/writer';
 
 /** Shows `WriteOptions.onProgress` on standard error. */

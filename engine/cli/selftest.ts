@@ -1,4 +1,5 @@
-// `hearth selftest`: every kernel of this machine against plain references, with its speed; a report to attach to a bug.
+// `hearth selftest`: tests every kernel of this machine against plain references and measures its speed. The report can
+// be attached to a bug report.
 import { loadNative } from '../../native/index';
 import { writeOutputFile } from '../files/output-file';
 import { checkReadable } from '../models/header';

@@ -1,4 +1,4 @@
-// `hearth serve`: the language server for editors, over standard input and output or a socket.
+// `hearth serve`: runs the language server for editors, over standard input and output or over a socket.
 import os from 'node:os';
 import path from 'node:path';
 import { endOnUnhandledErrors, serveSocket, serveStreams } from '../server/server';
@@ -33,11 +33,13 @@ const OPTIONS = {
 	model: { type: 'string' },
 	'completion-model': { type: 'string' },
 	context: { type: 'string' },
-	// What language clients add to every server's arguments.
+	// Language clients add this option to every server's arguments.
 	clientProcessId: { type: 'string' },
 } as const;
 
-/** How long running work may take to end when the process is told to, in milliseconds; then it ends all the same. */
+/**
+ * Milliseconds that running work may take to end when the process is told to end. Then the process ends all the same.
+ */
 const SHUTDOWN_GRACE = 2_000;
 
 export async function serve(args: string[]): Promise<void> {
@@ -88,13 +90,13 @@ function absolute(file: string | undefined): string {
 }
 
 /**
- * The editor's own processes come first where the processor is short. Called before the native threads are made: on Linux a
- * thread has the priority of the one that made it.
+ * Lowers this process's priority, so that the editor's own processes come first where the processor is busy. This must
+ * come before the native threads are made: on Linux a thread has the priority of the thread that made it.
  */
 function yieldToTheEditor(): void {
 	try {
 		os.setPriority(os.constants.priority.PRIORITY_BELOW_NORMAL);
 	} catch {
-		// Some sandboxes forbid it, and it is a courtesy only.
+		// Some sandboxes forbid a lower priority. It is only a courtesy.
 	}
 }

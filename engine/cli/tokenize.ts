@@ -1,4 +1,4 @@
-// `hearth tokenize` and `hearth detokenize`: text ↔ token ids with a model's own vocabulary.
+// `hearth tokenize` and `hearth detokenize`: turn text into token ids and back, with a model's own vocabulary.
 import { readHeader } from '../models/header';
 import { Tokenizer } from '../tokenizer/tokenizer';
 import { parseCommandLine, parseTokenIds, readStandardInput, UsageError, writeJson, writeOutput } from './command';
@@ -38,7 +38,7 @@ export async function detokenize(args: string[]): Promise<void> {
 	else await writeOutput(bytes);
 }
 
-/** Ids as plain numbers, or as `tokenize --json` writes them. */
+/** Reads ids that are plain numbers, or that `tokenize --json` has written. */
 function readIds(input: string): number[] {
 	if (input === '') return [];
 	if (!/^[[{]/.test(input)) return parseTokenIds('standard input', input);
