@@ -1,7 +1,7 @@
-// The KV cache's blocks and who holds them: a block is free, leased by running sequences, cached by the prefix tree, or
-// both of the latter.
+// The KV cache's blocks and their holders. A block is free, leased by running sequences, cached by the prefix tree, or
+// both leased and cached.
 
-/** Reference counts of `blockCount` cache blocks. Holds no K/V itself: those are the native cache's. */
+/** Reference counts of `blockCount` cache blocks. The pool holds no keys and values; the native cache does. */
 export class BlockPool {
 	readonly blockCount: number;
 	readonly #leases: Uint32Array;

@@ -8,7 +8,7 @@ import { StepArbiter, type StepTurns } from './step-arbiter';
 import { StepLoop, type StepLoopOptions } from './step-loop';
 
 export interface EngineOptions extends StepLoopOptions, LossOptions {
-	/** Its place among the models of this process, which run one step at a time; default: it is alone. */
+	/** The model's place among the models of this process, which run one step at a time. Default: the model is alone. */
 	turns?: StepTurns;
 }
 
@@ -19,7 +19,10 @@ export class Engine {
 	readonly #requests: LiveRequests;
 	readonly #loop: StepLoop;
 
-	/** Takes the model over: `close` closes it. Throws if the memory for its cache cannot be had. */
+	/**
+	 * Takes the model over: `close` closes it.
+	 * @throws if the memory for its cache cannot be had; the model then still belongs to the caller.
+	 */
 	constructor(model: NativeModel, options: EngineOptions = {}) {
 		const turns = options.turns ?? new StepArbiter().join();
 		this.#requests = new LiveRequests(turns, options);
@@ -27,7 +30,7 @@ export class Engine {
 		this.contextTokens = this.#loop.running.scheduler.contextTokens;
 	}
 
-	/** The model and the backend it is on now. */
+	/** The model, and the backend that it is on now. */
 	get info(): ModelInfo {
 		return this.#loop.running.info;
 	}
@@ -107,20 +110,26 @@ export class Engine {
 		});
 	}
 
-	/** Drops what is cached for these tokens alone, e.g. of a conversation the user deleted; at the next step's start. */
+	/**
+	 * Drops what is cached for these tokens alone, e.g. for a conversation that the user deleted. This happens at the
+	 * start of the next step.
+	 */
 	forget(tokens: ArrayLike<number>): void {
 		if (!this.#requests.closed) this.#loop.forget(tokens);
 	}
 
 	/**
-	 * Moves all weights into the faster layout now instead of when idle; benchmarks measure the state users come to.
-	 * @returns false where the machine's memory does not allow it, or there is no such layout.
+	 * Moves all weights into the faster layout now instead of when idle, for benchmarks: users soon come to that state.
+	 * @returns false where the machine's memory does not allow it, or where there is no such layout.
 	 */
 	async finishRepacking(): Promise<boolean> {
 		return (await this.#loop.running.repacker?.finish()) ?? false;
 	}
 
-	/** What the hardware that computes can do at most; see `NativeModel.measureCeilings`. Best asked for while nothing else runs. */
+	/**
+	 * The most that the hardware which computes can do; see `NativeModel.measureCeilings`. It is best measured while
+	 * nothing else runs.
+	 */
 	measureCeilings(): Promise<Ceilings> {
 		return this.#loop.running.model.measureCeilings();
 	}

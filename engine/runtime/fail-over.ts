@@ -9,7 +9,7 @@ import type { StepEntry, StepPlan } from './scheduler';
 export interface FailOverOptions {
 	/** Opens the model again, on the CPU, once the GPU has failed; requests go on there from what they have. */
 	reopen?: () => Promise<NativeModel>;
-	/** Is told why the CPU computes in the GPU's place, each time that comes about. */
+	/** Called with the reason each time that the CPU takes over from the GPU. */
 	onBackendNote?: (note: string) => void;
 }
 

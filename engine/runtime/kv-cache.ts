@@ -1,5 +1,6 @@
-// Which K/V lives where: sequences lease blocks, computed blocks enter a prefix tree shared by all, and whatever nobody
-// runs on is evicted least recently used. A request that begins like anything cached starts after the shared tokens.
+// Where the keys and values of each sequence are kept. Sequences lease blocks. Computed blocks enter a prefix tree that
+// all sequences share. Blocks that no running sequence leases are evicted, the least recently used first. A request
+// that begins like anything cached starts after the shared tokens.
 import { BlockPool } from './block-pool';
 import { type PrefixMatch, type PrefixNode, PrefixTree } from './prefix-tree';
 
@@ -21,8 +22,8 @@ interface KvCacheOptions {
 }
 
 /**
- * Policy of the KV cache. All calls must come between steps: blocks change hands at once, so none may be in use by a
- * running step.
+ * The policy of the KV cache. All calls must come between steps: blocks change hands at once, so a running step must
+ * not use them.
  */
 export class KvCache {
 	readonly blockTokens: number;
@@ -40,7 +41,7 @@ export class KvCache {
 		return this.#pool.blockCount;
 	}
 
-	/** Blocks a new lease could get: the free ones and those only the tree holds. */
+	/** Blocks that a new lease could get: the free ones and those that only the tree holds. */
 	get availableBlocks(): number {
 		return this.#pool.blockCount - this.#pool.leasedBlocks;
 	}
@@ -55,8 +56,8 @@ export class KvCache {
 	}
 
 	/**
-	 * Leases blocks for all of `tokens`, sharing the longest cached prefix. A block that matches in part is shared by
-	 * copying its matching positions. The last token is never taken from the cache: its logits are wanted.
+	 * Leases blocks for all of `tokens`, and shares the longest cached prefix. Of a block that matches in part, the
+	 * matching positions are copied. The last token is never taken from the cache, because its logits are wanted.
 	 * @returns undefined, with nothing changed, if there are not enough blocks.
 	 */
 	acquire(tokens: ArrayLike<number>): Lease | undefined {
@@ -107,8 +108,8 @@ export class KvCache {
 	}
 
 	/**
-	 * Records that a step computed the K/V of `tokens[lease.length, length)`, and shares the blocks it filled. Positions a
-	 * step wrote beyond `length` (rejected drafts) count for nothing and are overwritten later.
+	 * Records that a step computed the keys and values of `tokens[lease.length, length)`, and shares the blocks that it
+	 * filled. Positions that a step wrote beyond `length` (rejected drafts) do not count and are overwritten later.
 	 */
 	commit(lease: Lease, tokens: ArrayLike<number>, length: number): void {
 		lease.length = length;
@@ -119,7 +120,7 @@ export class KvCache {
 			const own = lease.blocks[index]!;
 			const same = this.#tree.match(parent, tokens, start, start + this.blockTokens);
 			if (same?.length === this.blockTokens) {
-				// Another sequence computed the same block meanwhile: keep one copy. Both hold the same bits.
+				// Another sequence has computed the same block meanwhile, with the same bits. Only one copy is kept.
 				this.#pool.lease(same.node.block);
 				lease.blocks[index] = same.node.block;
 				this.#pool.release(own);
@@ -130,7 +131,7 @@ export class KvCache {
 		}
 	}
 
-	/** Gives a lease up. What it computed stays cached until evicted. */
+	/** Gives a lease up. The positions that it computed stay cached until they are evicted. */
 	release(lease: Lease, tokens: ArrayLike<number>): void {
 		const start = lease.path.length * this.blockTokens;
 		if (lease.length > start) {
@@ -146,7 +147,9 @@ export class KvCache {
 		lease.length = 0;
 	}
 
-	/** Drops what is cached for this token sequence alone: neither shared with longer ones nor in use. */
+	/**
+	 * Drops what is cached for this token sequence alone: the blocks that no longer sequence shares and no lease uses.
+	 */
 	forget(tokens: ArrayLike<number>): void {
 		const path: PrefixNode[] = [];
 		for (let start = 0; start < tokens.length; ) {

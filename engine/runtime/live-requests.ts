@@ -26,7 +26,10 @@ export interface LiveRequest extends Sequence {
 }
 
 export interface LossOptions {
-	/** The model's file has changed on the disk: every request has failed with this error, as all later ones will; close the engine. */
+	/**
+	 * Called when the model's file has changed on the disk. Every request has failed with this error, and all later ones
+	 * will. The engine is to be closed.
+	 */
 	onLost?: (error: Error) => void;
 }
 

@@ -3,10 +3,13 @@
 
 export interface PrefixNode {
 	readonly block: number;
-	/** The tokens whose K/V the block holds, at most the block's size. */
+	/** The tokens whose keys and values the block holds; at most as many as a block has positions. */
 	readonly tokens: Int32Array;
 	readonly parent: PrefixNode | undefined;
-	/** By first token; several where the rest differs (edits in mid-file). */
+	/**
+	 * Children by their first token. Several children begin with the same token where the rest differs, e.g. after edits
+	 * in the middle of a file.
+	 */
 	readonly children: Map<number, PrefixNode[]>;
 }
 
@@ -16,12 +19,15 @@ export interface PrefixMatch {
 	length: number;
 }
 
-/** Prefix tree with its nodes in least-recently-used order. Knows nothing of leases: the caller says what may go. */
+/**
+ * A prefix tree that keeps its nodes in least-recently-used order. The tree knows nothing of leases: the caller says
+ * which nodes may go.
+ */
 export class PrefixTree {
 	readonly #roots = new Map<number, PrefixNode[]>();
 	/**
-	 * All nodes, least recently used first. A node is touched before its parent, so among nodes nobody uses a leaf always
-	 * comes before its ancestors and eviction from the front never meets a node that still has children.
+	 * All nodes, least recently used first. A node is touched before its parent. So among unused nodes a leaf always
+	 * comes before its ancestors, and eviction from the front never meets a node that still has children.
 	 */
 	readonly #order = new Set<PrefixNode>();
 
@@ -48,8 +54,8 @@ export class PrefixTree {
 	}
 
 	/**
-	 * Adds a block under `parent` as most recently used and removes the leaves whose tokens are a true prefix of its own:
-	 * whatever they could serve, the new node serves.
+	 * Adds a block under `parent` as the most recently used one. Removes the leaves whose tokens are a true prefix of the
+	 * new node's: the new node serves whatever they could serve.
 	 * @returns the new node and the blocks of the removed leaves.
 	 */
 	insert(

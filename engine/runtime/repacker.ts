@@ -1,12 +1,12 @@
-// Moves weights into the kernels' faster layout while nobody waits: layer by layer and then the output matrix, stopping for every
-// request. Since both layouts give the same bits, no one can tell when a layer has moved.
+// Moves weights into the kernels' faster layout while nobody waits: layer by layer, and then the output matrix. It
+// stops for every request. Both layouts give the same bits, so no output shows when a layer has moved.
 import type { NativeModel } from '../../native/index';
 import type { MachineMemory } from '../machine/memory';
 import { machineMemory } from '../machine/memory';
 
-/** Quiet time before something moves: between keystrokes of someone who types, nothing starts. */
+/** Milliseconds of quiet before something moves. Nothing starts between the keystrokes of someone who types. */
 const QUIET_MILLISECONDS = 1500;
-/** What must stay available to everything else on the machine once all has moved. */
+/** Memory that must stay available to everything else on the machine once all weights have moved. */
 const LEAST_LEFT_BYTES = 4 * 2 ** 30;
 const LEAST_LEFT_SHARE = 0.25;
 
@@ -34,8 +34,8 @@ export class Repacker {
 	#paused = false;
 
 	/**
-	 * @param quiet whether no other model of this process computes either.
-	 * @param onFailure told why nothing moves any more, though it should.
+	 * @param quiet whether the other models of this process are idle, too.
+	 * @param onFailure is called with the reason why nothing moves any more, though it should.
 	 */
 	constructor(
 		model: NativeModel,
@@ -55,7 +55,7 @@ export class Repacker {
 		return total(this.#parts.slice(0, this.#next));
 	}
 
-	/** The engine has nothing to do: begin after a quiet moment. */
+	/** The engine has nothing to do. Moving begins after a quiet moment. */
 	idle(): void {
 		if (this.#stopped || this.#timer || this.#next >= this.#parts.length) return;
 		this.#timer = setTimeout(() => {
@@ -69,14 +69,20 @@ export class Repacker {
 		this.#timer.unref();
 	}
 
-	/** A request has come: the part at hand is finished (a fraction of a second), and no other begins until the engine is idle again. */
+	/**
+	 * A request has come. The part at hand is finished, which takes a fraction of a second. No other part begins until
+	 * the engine is idle again.
+	 */
 	busy(): void {
 		clearTimeout(this.#timer);
 		this.#timer = undefined;
 		this.#paused = true;
 	}
 
-	/** Moves everything that is left, now; for benchmarks. Resolves with false where memory does not allow it, or nothing can move. */
+	/**
+	 * Moves all remaining weights now, for benchmarks. Resolves with false where memory does not allow it, or where
+	 * nothing can move.
+	 */
 	async finish(): Promise<boolean> {
 		this.busy();
 		await this.#running;
@@ -101,7 +107,8 @@ export class Repacker {
 				await this.#model.repack(this.#next);
 				this.#next++;
 			} catch (error) {
-				// There was no memory after all: what has not moved stays in the file, where it works as well. Or the file has changed.
+				// Either there was no memory after all, and the weights that have not moved work in the file as well; or the
+				// file has changed.
 				this.#giveUp();
 				this.#onFailure(error);
 			}

@@ -1,5 +1,5 @@
-// What a request to the engine may ask for. Checked before it joins the others: one caller's mistake must not fail the step
-// that all of them share.
+// Checks what a request asks of the engine before it joins the others. A mistake of one caller must not fail the step
+// that all requests share.
 import type { Sampling } from '../../native/index';
 import { object, oneOf, realNumber, type Schema, wholeNumber } from '../schema';
 import type { GenerateOptions } from './request';
@@ -28,7 +28,7 @@ export function checkRequest(options: GenerateOptions, vocabularySize: number): 
 	if (drafts !== undefined) check(MAX_TOKENS, drafts.length, 'drafts.length');
 	checkTokens(tokens, vocabularySize);
 	if (forced !== undefined) checkTokens(forced, vocabularySize);
-	// Ids beyond the vocabulary stop nothing, which is no mistake: files name such ends.
+	// Stop ids beyond the vocabulary stop nothing. They are no mistake, because model files name such ends.
 	for (const id of stopIds ?? []) check(STOP_ID, id, 'a stop id');
 }
 

@@ -1,4 +1,4 @@
-// What a caller asks of an engine, and what it gets.
+// What a caller asks of an engine, and what the caller gets.
 import type { Sampling } from '../../native/index';
 import type { DraftSource } from '../speculation/draft-source';
 import type { Priority } from './scheduler';
@@ -13,47 +13,50 @@ export interface GenerateOptions {
 	/** The whole prompt. */
 	tokens: ArrayLike<number>;
 	priority: Priority;
-	/** Absent: greedy. */
+	/** Absent: the most likely token is taken (greedy). */
 	sampling?: Sampling;
-	/** Tokens to generate at most; 0 only fills the cache. */
+	/** Tokens to generate at most. 0 only fills the cache. */
 	maxTokens: number;
-	/** Generation ends before these; the one that ended it is `stopToken` of the result. */
+	/** Tokens before which generation ends. The one that ended it is `stopToken` of the result. */
 	stopIds?: ReadonlySet<number>;
-	/** Constrains the first tokens, for as long as it returns one. */
+	/** Picks the first tokens, for as long as it returns one. */
 	choose?: TokenChooser;
 	/**
-	 * Taken one after another in place of what the model says, drafts being verified against them: benchmarks feed random
-	 * tokens, so that experts differ, and recordings, so that drafts are as good as they would be in real use.
+	 * Tokens that are taken one after another in place of those that the model chooses. Drafts are verified against them.
+	 * Benchmarks use this: they feed random tokens, so that experts differ, and recordings, so that drafts are as good as
+	 * they would be in real use.
 	 */
 	forced?: ArrayLike<number>;
-	/** Where this request's drafts come from, `length` of them a step whether or not that pays: for benchmarks. */
+	/**
+	 * The source of this request's drafts, of which each step gets `length`, whether or not that pays: for benchmarks.
+	 */
 	drafts?: { source: DraftSource; length: number };
-	/** false: no drafts for this request; benchmarks of plain decoding. */
+	/** false: no drafts for this request, for benchmarks of plain decoding. */
 	speculation?: boolean;
 	signal?: AbortSignal;
-	/** Called for each token but the stop token; returning 'stop' ends the generation after this one. */
+	/** Called for each token but the stop token. If it returns 'stop', the generation ends after this token. */
 	onToken?: (token: number) => 'stop' | undefined;
 }
 
 export interface GenerateResult {
-	/** What was generated, without the stop token. */
+	/** The tokens that were generated, without the stop token. */
 	tokens: number[];
 	/** `context`: the context is full. */
 	stopReason: 'stop' | 'length' | 'context' | 'canceled';
 	stopToken?: number;
 	promptTokens: number;
-	/** Of the prompt, how many were found in the cache. */
+	/** How many tokens of the prompt were found in the cache. */
 	cachedTokens: number;
-	/** Tokens guessed and verified beside others, and how many of them were right. */
+	/** Tokens that were drafted and verified beside others, and how many of them were right. */
 	drafts: { proposed: number; accepted: number };
 	timings: {
-		/** From the call to the first generated token; without one, to the end. */
+		/** Milliseconds from the call to the first generated token; without such a token, to the end. */
 		firstTokenMilliseconds: number;
 		milliseconds: number;
-		/** Of the tokens after the first; 0 if there are none. */
+		/** The speed of the tokens after the first; 0 if there are none. */
 		decodeTokensPerSecond: number;
 	};
 }
 
-/** GREEDY is what completions use: the most likely token, always. */
+/** The sampling of completions: always the most likely token. */
 export const GREEDY: Sampling = { temperature: 0, topK: 0, topP: 1, minP: 0, seed: 0 };

@@ -10,7 +10,7 @@ import { Scheduler } from './scheduler';
 import type { StepTurns } from './step-arbiter';
 
 export interface RunningModelOptions {
-	/** Positions one request may span; at most, and by default, what the model was made for. */
+	/** Positions that one request may span: at most, and by default, the positions that the model was made for. */
 	contextTokens?: number;
 	/** Positions the KV cache holds for all requests together; default: `contextTokens`. Rounded up to whole blocks. */
 	cacheTokens?: number;
@@ -27,7 +27,7 @@ export interface RunningModelOptions {
 interface RunningModelSetup {
 	options: RunningModelOptions;
 	turns: StepTurns;
-	/** Told why weights do not move into the faster layout any more, though they should. */
+	/** Called with the reason why weights do not move into the faster layout any more, though they should. */
 	onRepackingFailure: (error: unknown) => void;
 }
 

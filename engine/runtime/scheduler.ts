@@ -26,7 +26,7 @@ export interface StepEntry<S extends Sequence> {
 	/** Positions [start, end) run in this step. */
 	start: number;
 	end: number;
-	/** The last row's successor is to be sampled. */
+	/** Whether the successor of the last row is to be sampled. */
 	output: boolean;
 	/** Guesses at positions end, end + 1, … that run behind the last row to be verified; see `reserveDrafts`. */
 	drafts: number[];
@@ -71,7 +71,7 @@ const FIRST_CHUNK = 128;
 /** Prefill rows a less urgent class may take of a step in which a more urgent sequence runs. */
 const BACKGROUND_SHARE = 1 / 4;
 
-/** A benchmark measures throughput: its steps may take this many times the latency budget while it is alone. */
+/** A benchmark measures throughput. While it is alone, its steps may take this many times the latency budget. */
 const BENCHMARK_PATIENCE = 8;
 
 interface Entry<S extends Sequence> {
@@ -93,7 +93,7 @@ export class Scheduler<S extends Sequence> {
 	#running: Entry<S>[] = [];
 	#waiting: Entry<S>[] = [];
 	#arrivals = 0;
-	/** The chunk size the last plan used up; a plan with fewer rows says nothing about what more would cost. */
+	/** The chunk that the last plan used up. A plan with fewer rows does not tell how long a full chunk takes. */
 	#saturated: AdaptiveChunk | undefined;
 
 	constructor(options: SchedulerOptions) {
@@ -204,7 +204,7 @@ export class Scheduler<S extends Sequence> {
 		return rows;
 	}
 
-	/** Gets every decoding sequence the block its next token needs, at the cost of less urgent ones. */
+	/** Leases to every decoding sequence the block that its next token needs, at the cost of less urgent sequences. */
 	#growDecoding(): void {
 		for (const entry of [...this.#running]) {
 			while (entry.lease && !this.#cache.grow(entry.lease, entry.sequence.tokens.length)) {
@@ -224,7 +224,7 @@ export class Scheduler<S extends Sequence> {
 				this.#preempt(last);
 			}
 			const lease = this.#acquire(entry);
-			// Nobody overtakes: a long prompt would otherwise wait forever behind short ones.
+			// No sequence overtakes another: a long prompt would otherwise wait for ever behind short ones.
 			if (!lease) return;
 			this.#waiting.shift();
 			entry.lease = lease;
@@ -256,7 +256,7 @@ export class Scheduler<S extends Sequence> {
 	}
 }
 
-/** Prefill rows a step, steered so that a step that fills them takes about `budget` milliseconds. */
+/** The prefill rows of a step, adjusted so that a step that fills them takes about `budget` milliseconds. */
 class AdaptiveChunk {
 	readonly #budget: number;
 	#rows: number;
@@ -297,7 +297,10 @@ function insertByUrgency<S extends Sequence>(list: Entry<S>[], entry: Entry<S>):
 	list.splice(index === -1 ? list.length : index, 0, entry);
 }
 
-/** Splits `rows` among `demands`: equal shares, and what one does not need goes to the others (max-min fairness). */
+/**
+ * Splits `rows` among `demands`: all get equal shares, and rows that one demand does not need go to the others (max-min
+ * fairness).
+ */
 function fairShares(demands: number[], rows: number): number[] {
 	const shares = demands.map(() => 0);
 	let left = Math.min(

@@ -1,6 +1,6 @@
 // Tokens a second over the last seconds of work, for the status bar.
 
-/** Work older than this many milliseconds of computing counts no more. */
+/** Milliseconds of computing that are averaged. Older work does not count. */
 const WINDOW = 5_000;
 
 interface Step {
@@ -9,7 +9,7 @@ interface Step {
 	milliseconds: number;
 }
 
-/** Measures by time spent computing, so idle time between requests does not lower the figures. */
+/** Measures speed by the time spent computing, so idle time between requests does not lower the figures. */
 export class SpeedMeter {
 	#steps: Step[] = [];
 	#milliseconds = 0;
@@ -21,7 +21,7 @@ export class SpeedMeter {
 			this.#milliseconds -= this.#steps.shift()!.milliseconds;
 	}
 
-	/** A mixed step counts as prefill: its decode rows ride along. */
+	/** A mixed step counts as prefill, because its decode rows add little to its time. */
 	read(): { prefill: number; decode: number } | undefined {
 		if (this.#steps.length === 0) return undefined;
 		const prefill = this.#steps.filter((step) => step.prefillRows > 0);

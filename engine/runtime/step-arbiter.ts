@@ -15,7 +15,9 @@ export interface StepTurns {
 	 * more urgent is about to ask for one, `end` is called: the running step must not go on for longer than it has to.
 	 */
 	run<T>(step: () => Promise<T>, end?: () => void): Promise<T>;
-	/** The model is closing: steps that still wait here start at once, without a turn, and find out that it closes. */
+	/**
+	 * The model is closing. Its steps that still wait start at once, without a turn, and find out that the model closes.
+	 */
 	leave(): void;
 }
 
@@ -24,13 +26,13 @@ interface Waiting {
 	start: (hasTurn: boolean) => void;
 }
 
-/** Pure policy, without a clock. */
+/** Decides which step runs next. The policy is pure: it uses no clock. */
 export class StepArbiter {
 	readonly #places = new Set<Place>();
 	/** In order of arrival. */
 	#waiting: Waiting[] = [];
 	#running = false;
-	/** The running step, if it can be ended early and was not yet. */
+	/** The running step, if it can be ended early and has not been ended. */
 	#endable: { place: Place; end: () => void } | undefined;
 
 	/** A place for one more model. */
@@ -131,7 +133,10 @@ class Place implements StepTurns {
 
 const rank = ({ urgency }: Place) => urgency ?? Number.POSITIVE_INFINITY;
 
-/** The place of a model that drafts for another one: it computes in the middle of the other one's steps, with that one's urgency. */
+/**
+ * The place of a model that drafts for another one. It computes in the middle of the other model's steps, with the
+ * other model's urgency.
+ */
 export function onBehalfOf(turns: StepTurns): StepTurns {
 	return {
 		urgency: undefined,

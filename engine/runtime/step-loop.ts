@@ -31,7 +31,10 @@ export class StepLoop {
 	/** Pending while the loop has something to run. */
 	#work: Promise<void> | undefined;
 
-	/** Takes the model over: `close` closes it. Throws if the memory for its cache cannot be had. */
+	/**
+	 * Takes the model over: `close` closes it.
+	 * @throws if the memory for its cache cannot be had.
+	 */
 	constructor(model: NativeModel, requests: LiveRequests, turns: StepTurns, options: StepLoopOptions) {
 		this.#requests = requests;
 		this.#turns = turns;
@@ -56,7 +59,9 @@ export class StepLoop {
 		this.#work ??= this.#run();
 	}
 
-	/** Ends a run of several rounds after the token it is at: a request that came or went does not wait for more. */
+	/**
+	 * Ends a run of several rounds after its current token: a request that came or went does not wait for more rounds.
+	 */
 	endRun(): void {
 		if (this.#work) this.#running.model.endRuns();
 	}
@@ -139,7 +144,10 @@ export class StepLoop {
 		return rounds > 1 && !this.#requests.someArrived ? scheduler.reserveRounds(plan, rounds) : 1;
 	}
 
-	/** What runs a step once its turn has come, and hands out the tokens of all rounds but the last as they finish. */
+	/**
+	 * A function that runs a step once its turn has come. It hands out the tokens of all rounds but the last as they
+	 * finish.
+	 */
 	#stepOf(plan: StepPlan<LiveRequest>, batch: StepBatch, delivery: Delivery): () => Promise<StepResult> {
 		const running = this.#running;
 		const { model, nativeCache } = running;
@@ -182,7 +190,10 @@ export class StepLoop {
 		return true;
 	}
 
-	/** Fails the requests that a failed step is the fault of; @returns what is to run alone. */
+	/**
+	 * Fails the requests that caused a step to fail.
+	 * @returns the plans that are to run alone.
+	 */
 	#contain(
 		plan: StepPlan<LiveRequest> | undefined,
 		left: StepPlan<LiveRequest>[],
