@@ -1,4 +1,4 @@
-// What steps cost a GPU, counted instead of timed: launches, barriers and bytes, taken from the commands that the
+// Counts what steps cost a GPU, instead of timing them: launches, barriers and bytes, taken from the commands that the
 // backend would encode. Nothing runs, so counting a full-size model needs neither its weights nor a GPU worth
 // measuring.
 import { mkdtemp, rm } from 'node:fs/promises';

@@ -1,4 +1,4 @@
-// What a benchmark is asked for and what it reports. A saved report can be read back.
+// The request and the report of a benchmark. A saved report can be read back.
 import type { DeviceId } from '../../native/index';
 
 /** The tests of a benchmark; see `BenchmarkResult.test`. */

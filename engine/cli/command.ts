@@ -8,7 +8,7 @@ export class UsageError extends Error {
 	override name = 'UsageError';
 }
 
-/** Thrown by `parseCommandLine` when `--help` was asked for; the command line prints `text` and exits with 0. */
+/** Thrown by `parseCommandLine` when `--help` was asked for. The command line prints `text` and exits with 0. */
 export class HelpRequested extends Error {
 	readonly text: string;
 

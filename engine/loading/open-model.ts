@@ -155,8 +155,8 @@ async function openTokenizer(file: string, header: GgufHeader, { info }: NativeM
 }
 
 /**
- * What drafts for a model, or why nothing does. `source` is a draft model; a draft head has a name but no source, since
- * the native model contains it.
+ * The draft model or head of a model, or the reason why there is none. `source` is a draft model. A draft head has a
+ * name but no source, since the native model contains it.
  */
 interface Drafting {
 	source?: ModelDraft;

@@ -81,7 +81,7 @@ export function fileName(url: string): string {
 	return name;
 }
 
-/** What users see of a catalogue's model, except where it is on the disk. */
+/** Describes a catalogue's model for users, except where the model is on the disk. */
 export function describeEntry(entry: CatalogueEntry, settings: MemorySettings, memory: MachineMemory): CatalogueModel {
 	const { id, name, summary, license, page, uses, sizes } = entry;
 	const fileBytes = totalBytes(entry);

@@ -117,7 +117,7 @@ function partOf(file: string): Part {
 	return new Part(`${file}.part`);
 }
 
-/** The part beside the part: it holds an answer that may take the old part's place. */
+/** The second part, beside the first: it holds an answer that may take the first one's place. */
 function freshOf(file: string): Part {
 	return new Part(`${file}.part.new`);
 }
@@ -213,7 +213,8 @@ class Download {
 	}
 
 	/**
-	 * Makes one connection. True when the file is whole; false where the next connection has to ask for something else.
+	 * Makes one connection. True when the file is whole. False where the next connection has to ask for another range of
+	 * the file.
 	 */
 	async #attempt(): Promise<boolean> {
 		const part = this.#part;
@@ -420,7 +421,7 @@ class Download {
 		if (received < end) throw new EarlyEnd(this.#host, received, end);
 	}
 
-	/** Verifies the part and gives it its name. */
+	/** Verifies the part and gives it the file's name. */
 	async #finish(): Promise<true> {
 		if (!(await this.#part.verify())) {
 			const error = this.#damaged(this.#part.state!, '; it was deleted, download it again');

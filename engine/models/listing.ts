@@ -10,7 +10,7 @@ export type ModelSource = 'hearth' | 'huggingface' | 'llama.cpp' | 'lm-studio' |
 
 /** A model file on this machine. */
 export interface FoundModel {
-	/** The file; of a split model, the first part. */
+	/** Path of the file. For a split model, it is the path of the first part. */
 	path: string;
 	name: string;
 	source: ModelSource;
@@ -26,7 +26,10 @@ export interface FoundModel {
 	problem?: string;
 	/** Faults of the file that do not matter, a sentence each. */
 	notes?: string[];
-	/** The memory it takes with the context and cache type of the settings. Absent where the file does not say enough. */
+	/**
+	 * The memory that the model takes with the context and cache type of the settings. Absent where the file does not say
+	 * enough.
+	 */
 	memory?: MemoryNeed;
 	fit?: Fit;
 }

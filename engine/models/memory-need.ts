@@ -46,7 +46,7 @@ export interface ModelSizes {
 	headsKv: number;
 	keyLength: number;
 	valueLength: number;
-	/** Length of the feed-forward network's inner vector; of one expert's, where there are experts. */
+	/** Length of the feed-forward network's inner vector. In a model with experts, it is the length of one expert's. */
 	feedForward: number;
 	experts: number;
 	expertsUsed: number;

@@ -53,9 +53,9 @@ export interface Answer {
 	headers: Record<string, string | string[] | undefined>;
 	body: AsyncIterable<Buffer> & { destroy(): unknown };
 	/**
-	 * What the first host said of the file itself, before it redirected the request. Hugging Face sends X-Linked-ETag and
-	 * X-Linked-Size, the SHA-256 and the size of a file in Git LFS. For small files its ETag is Git's name of the blob.
-	 * Source: huggingface_hub, `file_download.py`.
+	 * The checksum and size that the first host stated, before it redirected the request. Hugging Face sends
+	 * X-Linked-ETag and X-Linked-Size, the SHA-256 and the size of a file in Git LFS. For small files its ETag is Git's
+	 * name of the blob. Source: huggingface_hub, `file_download.py`.
 	 */
 	stated: { checksum?: Checksum; bytes?: number };
 }

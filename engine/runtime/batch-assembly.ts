@@ -5,7 +5,8 @@ import { GREEDY } from './request';
 import type { StepPlan } from './scheduler';
 
 /**
- * @param rounds tokens the step decodes for each of its sequences; more than 1 only where every entry decodes, without drafts.
+ * @param rounds tokens that the step decodes for each of its sequences. More than 1 is allowed only where every entry
+ * decodes without drafts.
  */
 export function assembleBatch(plan: StepPlan<LiveRequest>, rounds: number): StepBatch {
 	const tokens: number[] = [];

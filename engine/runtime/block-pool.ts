@@ -27,7 +27,7 @@ export class BlockPool {
 		return this.#leasedBlocks;
 	}
 
-	/** Takes a free block with one lease on it; undefined if there is none. */
+	/** Takes a free block with one lease on it. Undefined if there is none. */
 	take(): number | undefined {
 		const block = this.#free.pop();
 		if (block !== undefined) this.lease(block);

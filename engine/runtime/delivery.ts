@@ -1,4 +1,5 @@
-// Hands the tokens of one step out to its requests, round by round: picks each token, verifies drafts and applies the stop rules.
+// Hands the tokens of one step to its requests, round by round. For each token it verifies drafts and applies the stop
+// rules.
 import type { StepBatch, StepResult } from '../../native/index';
 import { learnFromDrafts } from './drafting';
 import type { LiveRequest, LiveRequests } from './live-requests';
@@ -6,7 +7,7 @@ import { checkTokens } from './request-check';
 import type { RunningModel } from './running-model';
 import type { StepEntry, StepPlan } from './scheduler';
 
-/** What one round of a step has computed. */
+/** The results of one round of a step. */
 interface Round {
 	/** The model's own choices, [outputs]. */
 	tokens: Int32Array;
@@ -54,7 +55,8 @@ export class Delivery {
 			}
 			const index = output;
 			output += 1 + entry.drafts.length;
-			// A later round computes the token that the round before has chosen. It counts as computed only if that token was taken.
+			// A later round computes the token that the round before has chosen. It counts as computed only if that token was
+			// taken.
 			if (round.number > 0 && entry.end < request.tokens.length) entry.end++;
 			if (request.settled) continue;
 			if (round.number > 0) this.#extraTokens++;

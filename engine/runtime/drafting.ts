@@ -1,4 +1,5 @@
-// Speculation in decode steps: which source drafts for which sequence, and how many tokens. Speed depends on it, tokens do not.
+// Speculation in decode steps: chooses which source drafts for which sequence, and how many tokens. Speed depends on
+// the choice, tokens do not.
 import type { StepBatch } from '../../native/index';
 import { ALIKE, DraftCost, DraftRecord } from '../speculation/draft-length';
 import type { DraftGround, DraftRequest, DraftSource } from '../speculation/draft-source';
@@ -13,11 +14,11 @@ export interface DraftingOptions {
 	/** Verify drafted tokens beside the next one where that pays. Changes speed, never a token. Default true. */
 	speculation?: boolean;
 	/**
-	 * Where drafts come from; the engine closes them. Default: lookup in each sequence's own text, and the draft head, where the
-	 * model was opened with one.
+	 * The sources of drafts, which the engine closes. Default: lookup in each sequence's own text, and the draft head
+	 * where the model was opened with one.
 	 */
 	draftSources?: readonly DraftSource[];
-	/** A source of drafts failed: it is not asked again, and generation goes on without. */
+	/** Called when a source of drafts has failed. The source is not asked again, and generation goes on without it. */
 	onDraftFailure?: (error: Error) => void;
 }
 
@@ -33,7 +34,7 @@ export class Drafting {
 	readonly enabled: boolean;
 	readonly #requests: LiveRequests;
 	readonly #onFailure: ((error: Error) => void) | undefined;
-	/** What drafting costs, by source. */
+	/** The cost of drafting, by source. */
 	readonly #sources: Map<DraftSource, DraftCost>;
 
 	constructor(running: RunningModel, requests: LiveRequests, options: DraftingOptions) {
@@ -45,8 +46,8 @@ export class Drafting {
 	}
 
 	/**
-	 * Lets the sequences of a pure decode step guess ahead, as far as the extra rows and the guessing pay for themselves. The source
-	 * that promises a sequence the most is asked first; where it has no idea, the next one is.
+	 * Drafts for the sequences of a pure decode step, as far as the extra rows and the drafting pay for themselves. The
+	 * source that promises a sequence the most is asked first. Where that source has no draft, the next one is asked.
 	 */
 	async addTo(plan: StepPlan<LiveRequest>, running: RunningModel): Promise<void> {
 		let open = plan.entries.filter(
@@ -155,7 +156,8 @@ export class Drafting {
 	}
 
 	#drop(source: DraftSource, error: Error): void {
-		// A head reads its weights from the model's own files. A smaller model that drafts has a file of its own, and tells of it itself.
+		// A draft head reads its weights from the model's own files. A draft model has a file of its own, and its engine
+		// reports changes of that file.
 		if (source instanceof HeadDrafts && this.#requests.failIfFileChanged(error)) return;
 		if (this.#sources.delete(source)) source.close?.();
 		this.#onFailure?.(error);
@@ -169,7 +171,8 @@ export function learnFromDrafts(entry: StepEntry<LiveRequest>, right: number): v
 }
 
 function defaultSources({ model, nativeCache, info, setup }: RunningModel): DraftSource[] {
-	// A model with a draft head never moves to another device: no GPU runs heads. The head's cache therefore stays the engine's.
+	// A model with a draft head never moves to another device, because no GPU runs heads. So the head's cache stays the
+	// engine's.
 	return [new PromptLookup(), ...(info.draftHead ? [new HeadDrafts(model, nativeCache, setup.turns)] : [])];
 }
 

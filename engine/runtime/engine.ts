@@ -1,5 +1,5 @@
-// The engine's public face: one model, any number of callers. A caller hands in all tokens of its prompt and gets tokens
-// back; caching, batching and chunking happen behind it and never change a token.
+// The engine's public interface: one model for any number of callers. A caller gives all tokens of its prompt and gets
+// tokens back. Caching, batching and chunking happen inside and never change a token.
 import type { Ceilings, ModelInfo, NativeModel } from '../../native/index';
 import { type LiveRequest, LiveRequests, type LossOptions } from './live-requests';
 import type { GenerateOptions, GenerateResult } from './request';
@@ -53,7 +53,7 @@ export class Engine {
 		return Math.round((this.cacheBytes * usedTokens) / Math.max(1, capacityTokens)) + repacked;
 	}
 
-	/** Tokens a second over the last seconds of work; undefined before any. */
+	/** Tokens a second over the last seconds of work. Undefined before any work. */
 	get speed(): { prefill: number; decode: number } | undefined {
 		return this.#loop.speed.read();
 	}

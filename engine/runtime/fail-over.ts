@@ -1,4 +1,5 @@
-// What becomes of requests after a step has failed: who fails, who runs again alone, and whether the model goes on on another device.
+// Decides after a failed step which requests fail, which run again alone, and whether the model goes on on another
+// device.
 import { DEVICE_FAILED, type NativeModel } from '../../native/index';
 import { gpuName } from '../units';
 import { EngineClosedError } from './errors';
@@ -7,13 +8,15 @@ import { RunningModel } from './running-model';
 import type { StepEntry, StepPlan } from './scheduler';
 
 export interface FailOverOptions {
-	/** Opens the model again, on the CPU, once the GPU has failed; requests go on there from what they have. */
+	/**
+	 * Opens the model again on the CPU after the GPU has failed. Requests continue there from the tokens that they have.
+	 */
 	reopen?: () => Promise<NativeModel>;
 	/** Called with the reason each time that the CPU takes over from the GPU. */
 	onBackendNote?: (note: string) => void;
 }
 
-/** What becomes of the requests of a step that failed. */
+/** The outcome for the requests of a step that failed. */
 interface Containment {
 	/** These fail with the step's error. */
 	failed: LiveRequest[];
@@ -24,8 +27,8 @@ interface Containment {
 }
 
 /**
- * Finds whose fault a failed step is. A sequence is failed only where it failed alone and without drafts; where the error does not
- * concern a sequence, all of them are.
+ * Finds out which sequence is at fault for a failed step. A sequence fails only where it was alone in the step and had
+ * no drafts. All sequences fail where the error does not concern a sequence.
  * @param left plans that were to run after this one, each for one sequence alone.
  * @param handedOut rounds whose tokens the requests have already.
  */
@@ -43,7 +46,7 @@ export function contain(
 	if (entries.length === 1 && entries[0]!.drafts.length === 0) {
 		return { failed: [entries[0]!.sequence], alone: left, keepsComputed: false };
 	}
-	// The step that goes on behind what was handed out shows who is at fault.
+	// The next step goes on behind the tokens that were handed out. It will show which sequence is at fault.
 	if (handedOut > 0) return { failed: [], alone: left, keepsComputed: true };
 	return { failed: [], alone: entries.map((entry) => planOf({ ...entry, drafts: [] })), keepsComputed: false };
 }
@@ -55,8 +58,8 @@ export function isDeviceFailure(error: unknown): error is Error {
 /**
  * Opens a model on another device, with a new cache and a new scheduler.
  * @param failed the model on the device that failed; it stays open.
- * @param failure is told, in its message, why the model could not be opened.
- * @returns undefined where it could not.
+ * @param failure the error of the failed step. Where the model cannot be opened, the reason is added to its message.
+ * @returns undefined where the model cannot be opened.
  */
 export async function openOnOtherDevice(
 	failed: RunningModel,
@@ -80,7 +83,7 @@ export async function openOnOtherDevice(
 	}
 }
 
-/** Whether an error is one of the engine, the model or the device, rather than one of a sequence. */
+/** Whether an error concerns the engine, the model or the device, rather than a single sequence. */
 function concernsAll(error: unknown): boolean {
 	const { code } = error as NodeJS.ErrnoException;
 	return error instanceof EngineClosedError || (typeof code === 'string' && code.startsWith('HEARTH_'));

@@ -166,8 +166,8 @@ export class KvCache {
 	}
 
 	/**
-	 * Grows a new lease and copies the positions that match in part. The block they are copied from is leased meanwhile, so that
-	 * making room does not evict it; that can be the one block too many.
+	 * Grows a new lease and copies the positions that match in part. The block that they are copied from is leased
+	 * meanwhile, so that making room does not evict it. That block can be the one block too many.
 	 */
 	#copyPartial(lease: Lease, { node, length }: PrefixMatch, positions: number): boolean {
 		this.#pool.lease(node.block);

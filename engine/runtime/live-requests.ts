@@ -1,5 +1,5 @@
-// The requests an engine works on: each one lives from the call of `generate` until it is settled. This file owns which requests
-// live, which came or ended since the last step, and why no request is taken any more.
+// The requests that an engine works on. A request lives from the call of `generate` until it is settled. This file
+// knows which requests live, which came or ended since the last step, and why no more requests are taken.
 import { FILE_CHANGED } from '../../native/index';
 import type { DraftRecord } from '../speculation/draft-length';
 import type { DraftSource } from '../speculation/draft-source';
@@ -44,7 +44,10 @@ export class LiveRequests {
 	/** Why nothing can be computed any more. */
 	#lost: Error | undefined;
 
-	/** @param turns the model's place among those that run one step at a time; it is told how urgent the requests are. */
+	/**
+	 * @param turns the model's place among those that run one step at a time. It always knows how urgent the requests
+	 * are.
+	 */
 	constructor(turns: StepTurns, options: LossOptions) {
 		this.#turns = turns;
 		this.#options = options;
@@ -118,7 +121,10 @@ export class LiveRequests {
 		for (const request of [...this.#live]) this.fail(request, error);
 	}
 
-	/** Fails all requests where an error says that the model's file has changed; @returns whether it says so. */
+	/**
+	 * Fails all requests where an error says that the model's file has changed.
+	 * @returns whether the error says so.
+	 */
 	failIfFileChanged(error: unknown): boolean {
 		if ((error as NodeJS.ErrnoException | undefined)?.code !== FILE_CHANGED) return false;
 		const first = this.#lost === undefined;
@@ -128,7 +134,7 @@ export class LiveRequests {
 		return true;
 	}
 
-	/** Fails all requests; none is taken from now on. */
+	/** Fails all requests. No more requests are taken from now on. */
 	close(): void {
 		this.#closed = true;
 		for (const request of [...this.#live]) this.fail(request, new EngineClosedError());

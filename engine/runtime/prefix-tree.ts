@@ -1,9 +1,9 @@
-// A tree over tokens whose nodes are cache blocks: the path from the root to a node spells the tokens before and in it.
-// Only nodes of full blocks have children; a sequence's unfilled last block is kept as a leaf.
+// A tree over tokens whose nodes are cache blocks. The path from the root to a node has all tokens up to the end of the
+// node's block. Only nodes of full blocks have children. A sequence's unfilled last block is kept as a leaf.
 
 export interface PrefixNode {
 	readonly block: number;
-	/** The tokens whose keys and values the block holds; at most as many as a block has positions. */
+	/** The tokens whose keys and values the block holds, at most as many as a block has positions. */
 	readonly tokens: Int32Array;
 	readonly parent: PrefixNode | undefined;
 	/**

@@ -107,8 +107,8 @@ export class Repacker {
 				await this.#model.repack(this.#next);
 				this.#next++;
 			} catch (error) {
-				// Either there was no memory after all, and the weights that have not moved work in the file as well; or the
-				// file has changed.
+				// Either there was not enough memory after all, or the file has changed. Without memory, the weights that have
+				// not moved work in the file as well.
 				this.#giveUp();
 				this.#onFailure(error);
 			}

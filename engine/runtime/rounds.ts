@@ -1,18 +1,25 @@
-// How many rounds a decode step runs by itself. In each round every sequence of the step goes on by one token. Between two rounds
-// the native core does not wait for JavaScript, nor a GPU for its host. Whatever comes or goes ends the step after the round under
-// way, so a long step costs at most one token that nobody wants.
+// How many rounds a decode step runs by itself. In each round every sequence of the step goes on by one token. Between
+// two rounds the native core does not wait for JavaScript, and a GPU does not wait for its host. A request that comes
+// or ends stops the step after its current round, so a long step costs at most one token that nobody wants.
 
 import type { StepBatch } from '../../native/index';
 import type { LiveRequest } from './live-requests';
 import type { StepEntry, StepPlan } from './scheduler';
 
-/** Milliseconds a step may go on for. A reader or a request would not notice a wait of that length, should nothing end the step. */
+/**
+ * Milliseconds that a step may go on for. A reader or a request would not notice a wait of that length, even if nothing
+ * ended the step.
+ */
 const PATIENCE = 50;
-/** More rounds gain little: all that they save is the time between two steps, and that is a small part of 8 rounds already. */
+/**
+ * The most rounds of a step. More would gain little: rounds save only the time between two steps, and that is a small
+ * part of 8 rounds already.
+ */
 const MAX_ROUNDS = 8;
 
 /**
- * @param milliseconds what a round takes; undefined while that is not measured yet.
+ * The number of rounds that fit into the time of a step.
+ * @param milliseconds the time of a round. Undefined while it has not been measured.
  * @param limit the most tokens that are wanted.
  */
 export function roundsWithin(milliseconds: number | undefined, limit: number): number {

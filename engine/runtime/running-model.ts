@@ -1,5 +1,5 @@
-// A model on one device, with everything that belongs to that pair: cache, scheduler, measured costs, repacker. Where the device
-// fails, all of it is replaced as one.
+// A model on one device, with everything that belongs to that pair: cache, scheduler, measured costs, repacker. Where
+// the device fails, all of these are replaced together.
 import type { CacheType, ModelInfo, NativeCache, NativeModel } from '../../native/index';
 import { machineMemory } from '../machine/memory';
 import { StepCost } from '../speculation/draft-length';
@@ -12,18 +12,20 @@ import type { StepTurns } from './step-arbiter';
 export interface RunningModelOptions {
 	/** Positions that one request may span: at most, and by default, the positions that the model was made for. */
 	contextTokens?: number;
-	/** Positions the KV cache holds for all requests together; default: `contextTokens`. Rounded up to whole blocks. */
+	/**
+	 * Positions that the KV cache holds for all requests together, rounded up to whole blocks. Default: `contextTokens`.
+	 */
 	cacheTokens?: number;
 	cacheType?: CacheType;
 	maxRunning?: number;
 	maxWaiting?: number;
-	/** Milliseconds a step should take at most; Infinity where no one waits for anything but throughput. */
+	/** Milliseconds that a step should take at most. Infinity where only throughput matters. */
 	latencyBudget?: number;
 	/** Move weights into a faster layout while idle, where memory allows. Changes speed, never a token. Default true. */
 	repack?: boolean;
 }
 
-/** What a model keeps when it moves to another device. */
+/** The parts that a model keeps when it moves to another device. */
 interface RunningModelSetup {
 	options: RunningModelOptions;
 	turns: StepTurns;
@@ -72,7 +74,7 @@ export class RunningModel {
 		}
 	}
 
-	/** Frees the model once the repacker has stopped; no step may run any more. */
+	/** Frees the model once the repacker has stopped. No step may run any more. */
 	async close(): Promise<void> {
 		await this.repacker?.stop();
 		this.nativeCache.close();
@@ -82,7 +84,7 @@ export class RunningModel {
 
 function createCache(model: NativeModel, cacheTokens: number, type: CacheType | undefined): NativeCache {
 	const options = type && { type };
-	// The native core chooses the block size; a cache of one block tells it.
+	// The native core chooses the block size. A cache of one block tells it.
 	const probe = model.createCache({ blocks: 1, ...options });
 	const { blockTokens } = probe;
 	probe.close();

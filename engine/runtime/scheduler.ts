@@ -1,5 +1,5 @@
-// Continuous batching: which rows of which sequences the next step runs. Pure policy: it knows the cache's bookkeeping
-// but neither a model nor a clock, so tests drive it with simulated step times.
+// Continuous batching: decides which rows of which sequences the next step runs. The policy is pure: it knows the
+// cache's bookkeeping but neither a model nor a clock, so tests drive it with simulated step times.
 import type { DraftGround, DraftSource } from '../speculation/draft-source';
 import { ContextOverflowError, OverloadedError } from './errors';
 import type { KvCache, Lease } from './kv-cache';
@@ -56,7 +56,7 @@ export interface SchedulerOptions {
 	maxRunning?: number;
 	/** Sequences that may wait; default 256. */
 	maxWaiting?: number;
-	/** How long a step should take at most, in milliseconds; default 500. Infinity: prefill in the largest chunks. */
+	/** Milliseconds that a step should take at most; default 500. Infinity: prefill in the largest chunks. */
 	latencyBudget?: number;
 }
 
@@ -81,7 +81,9 @@ interface Entry<S extends Sequence> {
 	lease: Lease | undefined;
 }
 
-/** Decides the steps. Call `plan`, run it, then `complete`; submit and remove only between steps. */
+/**
+ * Decides the steps. Call `plan`, run the step, then call `complete`. Call `submit` and `remove` only between steps.
+ */
 export class Scheduler<S extends Sequence> {
 	readonly contextTokens: number;
 	readonly #cache: KvCache;
@@ -120,7 +122,7 @@ export class Scheduler<S extends Sequence> {
 		insertByUrgency(this.#waiting, { sequence, rank, arrival: this.#arrivals++, lease: undefined });
 	}
 
-	/** Takes a finished or cancelled sequence out. Its computed tokens stay cached for whoever begins alike. */
+	/** Takes a finished or cancelled sequence out. Its computed tokens stay cached for sequences that begin alike. */
 	remove(sequence: S): void {
 		const entry = this.#running.find((candidate) => candidate.sequence === sequence);
 		if (entry?.lease) this.#cache.release(entry.lease, sequence.tokens);
@@ -143,7 +145,7 @@ export class Scheduler<S extends Sequence> {
 		const chunk = patient ? this.#patientChunk : this.#chunk;
 		let left = chunk.rows;
 		for (let rank = best; rank < PRIORITIES.length; rank++) {
-			// Warm-ups only use what would be idle.
+			// Warm-ups only use rows that would be idle.
 			if (PRIORITIES[rank] === 'warmup' && rank !== best) break;
 			const group = this.#running.filter((entry) => entry.rank === rank && !isDecoding(entry));
 			for (const entry of group) this.#cache.advance(entry.lease!, entry.sequence.tokens, prefillLimit(entry));

@@ -1,18 +1,21 @@
-// Orders the steps of several models, so that they do not fight for the cores: one step runs at a time, the most urgent first.
-// While a completion runs in one model, steps for chat in another wait even between the completion's steps.
+// Orders the steps of several models, so that they do not compete for the cores: one step runs at a time, the most
+// urgent first. While a completion runs in one model, steps for chat in another model wait even between the
+// completion's steps.
 
 /** One model's place in the order. */
 export interface StepTurns {
 	/**
-	 * The rank of the model's most urgent unfinished request, 0 being the most urgent of all; undefined while the model has none.
-	 * A place that has requests must go on asking for steps until it has none: less urgent places wait for it.
+	 * The rank of the model's most urgent unfinished request; 0 is the most urgent of all. Undefined while the model has
+	 * no request. A place with requests must go on asking for steps until it has none, because less urgent places wait
+	 * for it.
 	 */
 	urgency: number | undefined;
 	/** Whether no model has anything to do. */
 	readonly idle: boolean;
 	/**
-	 * Runs a step when its turn has come, and resolves or rejects as it does. Where another model's step as urgent waits, or something
-	 * more urgent is about to ask for one, `end` is called: the running step must not go on for longer than it has to.
+	 * Runs a step when its turn has come, and resolves or rejects as the step does. `end` is called when the running step
+	 * should not go on for longer than it has to: another model's step that is as urgent waits, or a more urgent place is
+	 * about to ask for one.
 	 */
 	run<T>(step: () => Promise<T>, end?: () => void): Promise<T>;
 	/**
@@ -29,7 +32,7 @@ interface Waiting {
 /** Decides which step runs next. The policy is pure: it uses no clock. */
 export class StepArbiter {
 	readonly #places = new Set<Place>();
-	/** In order of arrival. */
+	/** Steps that wait, in order of arrival. */
 	#waiting: Waiting[] = [];
 	#running = false;
 	/** The running step, if it can be ended early and has not been ended. */
@@ -76,8 +79,8 @@ export class StepArbiter {
 	}
 
 	/**
-	 * Starts the most urgent step that waits, unless a more urgent place is about to ask for one. Where a step runs, ends it early
-	 * if one of these is to come first.
+	 * Starts the most urgent waiting step, unless a more urgent place is about to ask for one. Where a step runs, it is
+	 * ended early if one of these is to come first.
 	 */
 	next(): void {
 		const most = Math.min(...[...this.#places].map(rank));

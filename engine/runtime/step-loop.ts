@@ -1,5 +1,5 @@
-// The step loop: plans a step, assembles its batch, runs it when its turn has come, hands its tokens out, and begins anew until
-// nothing is left to run. It calls everything else of this folder; nothing calls back into it but the engine.
+// The step loop: plans a step, assembles its batch, runs it when its turn has come, hands its tokens out, and begins
+// anew until nothing is left to run. This file calls everything else of this folder. Only the engine calls this file.
 import type { NativeModel, StepBatch, StepResult } from '../../native/index';
 import { assembleBatch } from './batch-assembly';
 import { Delivery } from './delivery';
@@ -52,7 +52,7 @@ export class StepLoop {
 		return this.#running;
 	}
 
-	/** A request has arrived: it joins the next step, and the running one does not go on for longer than it has to. */
+	/** A request has arrived. It joins the next step, and the running step does not go on for longer than it has to. */
 	wake(): void {
 		this.endRun();
 		this.#running.repacker?.busy();
@@ -66,13 +66,13 @@ export class StepLoop {
 		if (this.#work) this.#running.model.endRuns();
 	}
 
-	/** Drops what is cached for these tokens alone; at the next step's start, or now if no step runs. */
+	/** Drops what is cached for these tokens alone. This happens at the next step's start, or now if no step runs. */
 	forget(tokens: ArrayLike<number>): void {
 		this.#forgotten.push(tokens);
 		if (!this.#work) this.#applyChanges();
 	}
 
-	/** Frees the model once the running step has ended; the requests must be closed. */
+	/** Frees the model once the running step has ended. The requests must be closed. */
 	async close(): Promise<void> {
 		this.endRun();
 		this.#turns.leave();
@@ -163,7 +163,7 @@ export class StepLoop {
 		};
 	}
 
-	/** Learns from a step that has run. */
+	/** Learns the cost of a step that has run. */
 	#record(plan: StepPlan<LiveRequest>, batch: StepBatch, { milliseconds }: StepResult, delivery: Delivery): void {
 		const { scheduler, stepCost } = this.#running;
 		scheduler.complete(plan, milliseconds);
@@ -172,9 +172,10 @@ export class StepLoop {
 	}
 
 	/**
-	 * Moves to another device where the one that computes has failed. What requests have generated is kept; their prompts are
-	 * computed again.
-	 * @returns false where there is no other device, or the model cannot be opened on it: requests then fail with the error.
+	 * Moves to another device after the current one has failed. The tokens that requests have generated are kept; their
+	 * prompts are computed again.
+	 * @returns false where there is no other device, or where the model cannot be opened on it. Requests then fail with
+	 * the error.
 	 */
 	async #goOnElsewhere(failure: Error): Promise<boolean> {
 		const { reopen, onBackendNote } = this.#options;

@@ -17,7 +17,9 @@ export interface Verdict {
 	createdAt: string;
 }
 
-/** The folder for what Hearth remembers about this machine; `HEARTH_STATE` names another. */
+/**
+ * The folder for what Hearth remembers about this machine. The environment variable `HEARTH_STATE` names another one.
+ */
 export function stateFolder(env: NodeJS.ProcessEnv = process.env, platform = process.platform): string {
 	if (env['HEARTH_STATE']) return env['HEARTH_STATE'];
 	const home = os.homedir();

@@ -7,9 +7,12 @@ import type { WholeModelCheck } from './report';
 
 /** Tokens of a run. They reach beyond the sliding window, so that a fault in the window shows. */
 const TOKENS = 150;
-/** Mean divergence from the F32 reference in nats. The CPU's int8 activations stay below 0.05 on such models (docs/performance-log.md). */
+/**
+ * Mean divergence from the F32 reference at most, in nats. The CPU's int8 activations stay below 0.05 on such models
+ * (docs/performance-log.md).
+ */
 const SMALL_MODEL_LIMIT = { cpu: 0.1, gpu: 0.01 };
-/** How far a GPU may be from the CPU on a user's model. Most of it is the CPU's own rounding. */
+/** Mean divergence of a GPU from the CPU on a user's model at most, in nats. Most of it is the CPU's own rounding. */
 const USER_MODEL_LIMIT = 0.1;
 const USER_MODEL_TOKENS = 48;
 

@@ -1,4 +1,4 @@
-// How much work it is to parse a JSON text. Strings cost next to nothing; values and nesting do.
+// Checks how much work parsing a JSON text is. Strings cost next to nothing; values and nesting do.
 
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;

@@ -93,7 +93,10 @@ export class BoundedMessageReader extends AbstractMessageReader implements Messa
 		this.#bytes = bytes;
 	}
 
-	/** Hands over the next message if all of it has arrived, and returns in the next turn for the one after it. */
+	/**
+	 * Hands over the next message if all of it has arrived. The one after it is handed over in the event loop's next
+	 * turn.
+	 */
 	#next(): void {
 		this.#turn = undefined;
 		if (this.#ended) return;

@@ -4,7 +4,10 @@ import net from 'node:net';
 import path from 'node:path';
 import { withStartLock } from './start-lock';
 
-/** `sun_path` holds 104 bytes on macOS and 108 on Linux, the closing zero included; longer ones would be cut silently. */
+/**
+ * Bytes of a path at most. `sun_path` holds 104 bytes on macOS and 108 on Linux, the closing zero included; a longer
+ * path would be cut silently.
+ */
 const MAX_PATH_BYTES = 103;
 
 /** The owner may read and write the socket file; nobody else may do anything with it. */

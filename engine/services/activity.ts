@@ -1,6 +1,6 @@
 // How many requests of each kind run or wait, for the status and for the clock that unloads idle models.
 
-/** What requests are counted as. */
+/** The kinds by which requests are counted. */
 export type ActivityKind = 'completion' | 'chat' | 'benchmark';
 
 export class Activity {

@@ -1,4 +1,4 @@
-// Unloads models that nobody has used for a while; the next request loads them again.
+// Unloads models that nobody has used for a while. The next request for a model loads it again.
 import type { Activity } from './activity';
 import type { Models } from './models';
 

@@ -18,7 +18,7 @@ export interface ModelSummary {
 	parameterCount: number;
 	contextLength: number;
 	backend: DeviceId;
-	/** The GPU's name; absent: the CPU computes. */
+	/** The GPU's name. Absent where the CPU computes. */
 	device?: string;
 	/** Why the CPU computes where a GPU was asked for or could be expected. */
 	backendNote?: string;

@@ -1,4 +1,4 @@
-// Which model does what. One model chats; it completes, too, unless another model is chosen for completions.
+// The model of each role. One model chats. That model also completes, unless another one is chosen for completions.
 import { completionWindow } from '../models/memory-need';
 import type { EngineSettings, ModelRole } from '../settings';
 

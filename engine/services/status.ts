@@ -45,7 +45,7 @@ export interface EngineStatus {
 	lastCompletion?: CompletionReport;
 }
 
-/** What the engine is doing now. */
+/** The engine's status at this moment. */
 export function statusOf(models: Models, activity: Activity, downloads: DownloadStatus[]): EngineStatus {
 	const { chat, completion } = models.hosts;
 	const engines = models.loaded.map(({ engine }) => engine);
