@@ -11,7 +11,7 @@ import { expectedTokens, FakeModel, type FakeModelOptions } from '../support/fak
 
 const metal: Device = { id: 'metal', kind: 'gpu', name: 'Metal', hardware: 'Apple M4', onThisSystem: true };
 const cpu: Device = { id: 'cpu', kind: 'cpu', name: 'CPU', onThisSystem: true };
-/** A GPU to come: nothing in the engine knows it but by this list. */
+/** A GPU of the future. The engine knows it only from this list of devices. */
 const vulkan = { id: 'vulkan', kind: 'gpu', name: 'Vulkan', hardware: 'Arc', onThisSystem: true } as unknown as Device;
 
 describe('the choice', () => {
@@ -88,7 +88,7 @@ describe('the choice', () => {
 describe('a GPU that fails while it works', () => {
 	const deviceError = () => Object.assign(new Error('out of GPU memory'), { code: DEVICE_FAILED });
 
-	/** An engine on a toy GPU that fails at its `failAt`th step, in the given round of it. */
+	/** An engine on a toy GPU that fails at its `failAt`th step, in the given round of that step. */
 	function setUp(failAt: number, options: EngineOptions = {}, failRound = 0) {
 		const gpu: FakeModelOptions = {
 			onStep: (_, round) => {
@@ -132,7 +132,7 @@ describe('a GPU that fails while it works', () => {
 		expect(failing.batches.length).toBe(failAt);
 		expect(notes).toEqual([expect.stringMatching(/^the CPU computes from here on: .*out of GPU memory$/)]);
 		expect(engine.info.backendNote).toBe(notes[0]);
-		// Later requests find the CPU's cache.
+		// Later requests find what is cached on the CPU.
 		const rows = cpu.rowsRun;
 		const again = await engine.generate({ tokens: prompts[0]!, priority: 'chat', maxTokens: 2 });
 		expect(again.tokens).toEqual(expectedTokens(prompts[0]!, 2));

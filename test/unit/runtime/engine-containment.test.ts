@@ -1,4 +1,4 @@
-// What goes wrong for one request is that request's alone.
+// A fault of one request does not harm other requests.
 import { describe, expect, test } from 'vitest';
 import { Engine, type EngineOptions } from '../../../engine/runtime/engine';
 import type { GenerateOptions } from '../../../engine/runtime/request';
@@ -48,7 +48,7 @@ test.each<[string, Partial<GenerateOptions>, string]>([
 	expect((await others[1]!).tokens).toEqual(expectedTokens([4, 5, 6], 8));
 });
 
-/** Steps fail that have a sequence for which `guilty` holds, its tokens being those of the step. */
+/** Steps fail that have a sequence for which `guilty` holds. `tokens` are the sequence's tokens in the step. */
 function failing(guilty: (tokens: number[], batch: StepBatch) => boolean, code?: string): (batch: StepBatch) => void {
 	return (batch) => {
 		for (let sequence = 0; sequence < batch.blockTables.length; sequence++) {
@@ -77,7 +77,7 @@ describe('a step that fails', () => {
 
 	test('in the middle of decoding, too', async () => {
 		const bad = expectedTokens([7, 8], 8)[4]!;
-		// Steps this slow have one round each.
+		// Steps as slow as these have one round each.
 		const { generate } = setUp({ cost: () => 1000, onStep: failing((tokens) => tokens.includes(bad)) });
 		const [one, two] = await Promise.allSettled([generate([1, 2, 3], { maxTokens: 24 }), generate([7, 8])]);
 		expect(one).toMatchObject({ status: 'fulfilled', value: { tokens: expectedTokens([1, 2, 3], 24) } });

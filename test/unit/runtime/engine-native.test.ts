@@ -1,4 +1,5 @@
-// The engine on the real addon: whatever runs beside a request, whatever is cached, its tokens are those it gets alone.
+// The engine on the real addon. Whatever runs beside a request, and whatever is cached, the request gets the tokens
+// that it gets alone.
 import { mkdtempSync, rmSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
@@ -31,7 +32,7 @@ interface Job {
 	sampling: Sampling;
 }
 
-/** What a job gets from an engine that runs nothing else and has nothing cached. */
+/** The tokens that a job gets from an engine that runs nothing else and has nothing cached. */
 async function expected({ prompt, count, sampling }: Job): Promise<number[]> {
 	const result = await alone.engine.generate({ tokens: prompt, priority: 'chat', maxTokens: count, sampling });
 	alone.engine.forget([...prompt, ...result.tokens]);
@@ -90,7 +91,7 @@ describe('Engine on the native addon', () => {
 					const wanted = i % 7 === 6 ? tokens.slice(0, results[i]!.length) : tokens;
 					expect(results[i]).toEqual(wanted);
 				}
-				// How many were there in time depends on the machine; the last ones are there for certain.
+				// How many tokens were cached in time depends on the machine. The last prompt's tokens are cached for certain.
 				const { prompt } = jobs.at(-1)!;
 				await crowded.engine.generate({ tokens: prompt, priority: 'chat', maxTokens: 0 });
 				const again = await crowded.engine.generate({ tokens: prompt, priority: 'chat', maxTokens: 1 });
@@ -111,7 +112,7 @@ describe('Engine on the native addon', () => {
 		}));
 		const answers: number[][] = [];
 		for (const job of jobs) answers.push(await expected(job));
-		// Knows every answer and spoils about one token in five.
+		// This source knows every answer and spoils about one token in five.
 		const oracle: DraftSource = {
 			propose: async (requests) =>
 				requests.map(({ sequence, limit }) => {
@@ -123,7 +124,7 @@ describe('Engine on the native addon', () => {
 					);
 				}),
 		};
-		// Rows of a draft cost nothing, as far as the engine can tell.
+		// To the engine, rows of a draft seem to cost nothing.
 		const instrument = claimingSpeed([], 20);
 		const drafting = await openModel(file, {
 			...{ contextTokens: 512, cacheTokens: 4096 },
@@ -140,7 +141,7 @@ describe('Engine on the native addon', () => {
 			for (const [i, job] of jobs.entries()) expect(await run(job, 'chat')).toEqual(answers[i]);
 			expect(total.accepted).toBeGreaterThan(50);
 			expect(total.proposed).toBeGreaterThan(total.accepted);
-			// Again, two at a time, over what is cached by now.
+			// All jobs run again, two at a time, with what is cached by now.
 			for (let i = 0; i < jobs.length; i += 2) {
 				const pair = await Promise.all([run(jobs[i]!, 'completion'), run(jobs[i + 1]!, 'chat')]);
 				expect(pair).toEqual([answers[i], answers[i + 1]]);

@@ -157,9 +157,9 @@ describe('Engine', () => {
 	});
 
 	describe('several tokens a step', () => {
-		/** Rounds of the steps that decoded nothing but one row a sequence. */
+		/** The rounds of each step. */
 		const roundsOf = (model: FakeModel) => model.batches.map((batch) => batch.rounds ?? 1);
-		/** Waits for a certain round of a certain step, which then stays under way until it is let go. */
+		/** Waits for a certain round of a certain step. That round then stays under way until it is released. */
 		const holdAt = (step: number, round: number) => {
 			let steps = 0;
 			let reached = () => {};
@@ -176,7 +176,7 @@ describe('Engine', () => {
 		};
 
 		test.each([
-			[10, [1, 1, 5, 5, 5, 3]], // the prompt, a token that is measured, then 50 ms at a time
+			[10, [1, 1, 5, 5, 5, 3]], // the prompt, a token to measure, then 50 ms at a time
 			[3, [1, 1, 8, 8, 2]],
 			[26, Array.from({ length: 20 }, () => 1)],
 		])('as many as a step of %i ms a token may go on for', async (milliseconds, expected) => {
@@ -249,7 +249,7 @@ describe('Engine', () => {
 			release();
 			expect((await completion).tokens).toEqual(expectedTokens(range(50, 60), 3));
 			expect((await long).tokens).toEqual(expectedTokens(range(0, 10), 30));
-			// Two of 8 rounds, then the step that has the completion's prompt.
+			// The step ends after two of its 8 rounds. The next one has the completion's prompt.
 			expect(model.batches[2]!.rounds).toBe(8);
 			expect(model.batches[3]!.tokens.length).toBe(11);
 			expect(model.batches[3]!.positions[0]).toBe(13);
@@ -287,7 +287,7 @@ describe('Engine', () => {
 			const expected = expectedTokens(prompt, 30);
 			const known = (tokens: readonly number[]) => tokens.length - prompt.length;
 			const source: DraftSource = {
-				// Has an idea from the 6th token on.
+				// The source has drafts from the 6th token on.
 				ground: ({ tokens }) => (known(tokens) >= 6 ? { kind: 0, prior: 0.9 } : undefined),
 				propose: (requests) =>
 					requests.map(({ sequence, limit }) => expected.slice(known(sequence.tokens)).slice(0, limit)),
@@ -297,7 +297,7 @@ describe('Engine', () => {
 			expect(tokens).toEqual(expected);
 			expect(drafts.accepted).toBeGreaterThan(10);
 			expect(model.batches[2]!.rounds).toBe(8);
-			// 2 tokens before it and 4 until drafts pay, the last of which it has not computed.
+			// 2 tokens come before the run and 4 before drafts pay. The last of these has not been computed yet.
 			expect(model.batches[3]!.positions[0]).toBe(prompt.length + 5);
 			expect(model.batches[3]!.tokens.length).toBeGreaterThan(1);
 		});

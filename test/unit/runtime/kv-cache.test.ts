@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { KvCache, type Lease } from '../../../engine/runtime/kv-cache';
 import { seededRandom } from '../support/fake-native';
 
-/** A cache whose "K/V" are the tokens themselves, so that every lease's content can be checked. */
+/** A cache whose keys and values are the tokens themselves, so that every lease's content can be checked. */
 function makeCache(blockCount: number, blockTokens: number) {
 	const cells = Array.from({ length: blockCount }, () => new Array<number>(blockTokens).fill(-1));
 	const cache = new KvCache({
@@ -83,7 +83,7 @@ describe('KvCache', () => {
 		run(a);
 		run(b);
 		run(c);
-		run(a.concat(1)); // makes `a` recent; needs one more block, taken from b's end
+		run(a.concat(1)); // `a` is recent now; one more block is needed, and it comes from the end of `b`
 		expect(run(b)).toBe(4);
 		const held = cache.acquire(range(300, 316))!;
 		expect(cache.acquire(range(400, 412))).toBeUndefined();
@@ -184,7 +184,7 @@ describe('KvCache', () => {
 		for (const { lease, tokens } of live) cache.release(lease, tokens);
 		expect(refused).toBeGreaterThan(0);
 		expect(cache.availableBlocks).toBe(24);
-		// Nothing is lost: one sequence can have all of it.
+		// No block is lost: one sequence can have all of them.
 		expect(cache.acquire(Array.from({ length: 96 }, () => 7))?.blocks.length).toBe(24);
 	});
 });

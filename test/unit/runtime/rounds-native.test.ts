@@ -1,4 +1,5 @@
-// Several tokens a step on the CPU: the bits of as many steps, told one by one, and ended where they are to end.
+// Steps of several tokens on the CPU. They give the same bits as as many steps of one token, report each round, and end
+// where they are told to.
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { openModel } from '../../../engine/loading/open-model';
 import { loadNative, type NativeModel } from '../../../native/index';
@@ -16,7 +17,7 @@ const nothing = () => sequences.map(() => []);
 beforeAll(async () => {
 	file = await makeModel(folder, 'rounds', { layers: 2 });
 	model = await loadNative().openModel(file, { threads: 2, backend: 'cpu' });
-	// Ends in the middle of a block, at the end of one, and at the beginning.
+	// The prompts end in the middle of a block, close to the end of one, and at the beginning of one.
 	sequences = [27, 126, 1].map((length, i) => ({
 		prompt: randomTokens(length, model.info.vocabularySize, 20 + i),
 		sampling: { temperature: i === 0 ? 0 : 1, topK: 0, topP: 0.9, minP: 0, seed: i },

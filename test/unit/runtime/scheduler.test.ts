@@ -13,7 +13,7 @@ interface Job extends Sequence {
 	doneAt?: number;
 }
 
-/** Runs a scheduler on a simulated clock: a step costs what `cost` says and every output is a fresh token. */
+/** Runs a scheduler on a simulated clock. A step takes the time that `cost` gives, and every output is a new token. */
 class Simulation {
 	now = 0;
 	readonly scheduler: Scheduler<Job>;
@@ -42,7 +42,7 @@ class Simulation {
 		return job;
 	}
 
-	/** One step; false if there was nothing to run. */
+	/** Runs one step. False if there was nothing to run. */
 	step(wanted = 1): boolean {
 		const plan = this.scheduler.plan();
 		if (!plan) return false;
@@ -107,7 +107,7 @@ describe('Scheduler', () => {
 		expect(simulation.steps[before]!.rows.get('completion')).toBe(60);
 		expect(simulation.steps.length - before).toBe(8);
 		expect(chat.firstTokenAt).toBeUndefined();
-		// The chat went on meanwhile, at a reduced rate.
+		// The chat went on meanwhile at a reduced rate.
 		expect(simulation.steps.at(-1)!.rows.get('chat')).toBeGreaterThan(0);
 		expect(simulation.steps.at(-1)!.rows.get('chat')).toBeLessThan(simulation.steps[before - 1]!.rows.get('chat')!);
 	});
@@ -249,7 +249,8 @@ describe('Scheduler', () => {
 	});
 
 	test("rounds take free and cached blocks, and nobody else's", () => {
-		// 8 blocks of 16: the first sequence fills 6 of them and then shares what is left with the second.
+		// There are 8 blocks of 16 positions. The first sequence fills 6 of them, and the two sequences then share the
+		// others.
 		const simulation = new Simulation(linear, { blocks: 8, contextTokens: 128 });
 		const cached = simulation.job('cached', 'chat', 30, 1);
 		simulation.runUntil(() => cached.doneAt !== undefined);
@@ -258,7 +259,7 @@ describe('Scheduler', () => {
 		simulation.step(8);
 		const before = simulation.cache.usedBlocks;
 		expect(before).toBe(8);
-		// The first is 3 tokens before the end of its block, the second 1.
+		// The first sequence is 3 tokens before the end of its block, the second one is 1 token before it.
 		simulation.step(8);
 		expect(simulation.steps.at(-1)!.rounds).toBe(4);
 		expect([...simulation.steps.at(-1)!.rows.keys()]).toEqual(['first', 'second']);

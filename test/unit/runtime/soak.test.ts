@@ -1,5 +1,5 @@
-// Days of use in a minute: thousands of small requests through the language server to the real addon, after which nothing
-// may be left of them.
+// Days of use in a minute: thousands of small requests go through the language server to the real addon, and nothing of
+// them may be left afterwards.
 import { getEventListeners } from 'node:events';
 import v8 from 'node:v8';
 import vm from 'node:vm';
@@ -15,7 +15,7 @@ import { seededRandom } from '../support/fake-native';
 import { streamPair } from '../support/lsp-client';
 
 const REQUESTS = 10_000;
-/** Come first: after these, every cache with a limit of its own has reached it. */
+/** Requests that come before the counting begins. After these, every cache that has a limit has reached it. */
 const WARM_UP = 4_000;
 /** Requests under way at the same time. */
 const WORKERS = 8;
@@ -23,8 +23,9 @@ const WORKERS = 8;
 const ROUND = 500;
 const CONTEXT = 1024;
 /**
- * What the requests may add. A listener left behind by each completion and chat adds 5 MB to JavaScript's heap, of which a
- * collection leaves some 2 MB more or less. The whole process's memory also holds what allocators keep for reuse.
+ * Bytes that the requests may add. A listener left behind by each completion and chat would add 5 MB to JavaScript's
+ * heap, of which a collection leaves some 2 MB more or less. The whole process's memory also holds memory that
+ * allocators keep for reuse.
  */
 const HEAP_GROWTH = 4e6;
 const RESIDENT_GROWTH = 48e6;
@@ -41,7 +42,7 @@ const folder = temporaryFolder();
 v8.setFlagsFromString('--expose-gc');
 const collectGarbage = vm.runInNewContext('gc') as () => void;
 
-/** Memory in bytes, once what is collectable has been collected. */
+/** Memory in bytes, after a garbage collection. */
 async function memory(): Promise<{ heap: number; resident: number }> {
 	const heaps: number[] = [];
 	for (let i = 0; i < 10; i++) {
@@ -80,7 +81,7 @@ test(`${REQUESTS} mixed requests leave nothing behind`, async () => {
 	const { engine } = model!;
 	const { vocabularySize } = engine.info;
 	const lookup = new PromptLookup();
-	/** Lives as long as the process, as an editor window's does. */
+	/** A signal that lives as long as the process, as an editor window's does. */
 	const lifetime = new AbortController();
 	const counts = { shown: 0, answered: 0, canceled: 0, cachedTokens: 0, accepted: 0, generated: 0 };
 
@@ -96,7 +97,7 @@ test(`${REQUESTS} mixed requests leave nothing behind`, async () => {
 		let timeline: number[] = [];
 
 		const complete = async (cancel: boolean): Promise<void> => {
-			// Lines are typed above the text, and the document is closed before it grows without end.
+			// Lines are typed above the text. The document is closed before it grows too long.
 			const typed = ' return value;'.slice(column % 14, (column % 14) + 1 + below(4));
 			await client.insert(uri, 0, column, typed);
 			column += typed.length;
@@ -141,7 +142,7 @@ test(`${REQUESTS} mixed requests leave nothing behind`, async () => {
 			conversation++;
 		};
 		const generate = async (cancel: boolean): Promise<void> => {
-			// Goes on from the last one, from a part of it, or from nothing.
+			// The prompt goes on from all of the last timeline, from a part of it, or from nothing.
 			const kept = random() < 0.2 ? 0 : below(timeline.length + 1);
 			const tokens = timeline.slice(0, Math.min(kept, 300));
 			for (let more = 1 + below(40); more > 0; more--) tokens.push(2 + below(vocabularySize - 2));
@@ -152,7 +153,7 @@ test(`${REQUESTS} mixed requests leave nothing behind`, async () => {
 				priority: (['completion', 'chat', 'benchmark', 'warmup'] as const)[below(4)]!,
 				maxTokens: below(30),
 				sampling: { temperature: below(2), topK: 0, topP: 0.95, minP: 0, seed: below(1000) },
-				// Whether drafts pay is a matter of the machine's mood; here there are some in any case.
+				// Whether drafts pay depends on the machine. This source makes some in any case.
 				...(random() < 0.5 && { drafts: { source: lookup, length: 4 } }),
 				signal: cancel ? own.signal : lifetime.signal,
 			});
@@ -174,8 +175,9 @@ test(`${REQUESTS} mixed requests leave nothing behind`, async () => {
 		await client.connection.sendNotification('textDocument/didClose', { textDocument: { uri } });
 	};
 	/**
-	 * Two requests that fill the cache drive out all the rest; what then remains when they are forgotten, nobody can free. They begin
-	 * with tokens that no other request begins with: a block shared in part would stay, and one of theirs would go for it.
+	 * Checks that no block is lost. Two requests fill the cache and drive out everything else. If blocks remain in use
+	 * after both are forgotten, nobody can free them. The requests begin with tokens with which no other request begins:
+	 * otherwise a block that is shared in part would stay, and one of these requests' own would go in its place.
 	 */
 	const expectNoBlockLost = async (): Promise<void> => {
 		const { capacityTokens } = engine.cacheUse;
@@ -189,7 +191,7 @@ test(`${REQUESTS} mixed requests leave nothing behind`, async () => {
 	};
 	let workers = 0;
 	const run = async (requests: number): Promise<void> => {
-		// In rounds: many lost blocks would let the engine wait for ever before anyone counts them.
+		// Requests run in rounds, because with many lost blocks the engine might wait for ever before anyone counts them.
 		for (let done = 0; done < requests; done += ROUND) {
 			let left = ROUND;
 			const next = () => left-- > 0;

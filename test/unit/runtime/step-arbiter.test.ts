@@ -78,7 +78,7 @@ describe('StepArbiter', () => {
 		const idle = warmup.run(async () => {});
 		other.urgency = 1;
 		await settle();
-		expect(ended).toBe(0); // nobody waits but what is less urgent
+		expect(ended).toBe(0); // only a less urgent step waits
 		const equal = other.run(async () => {});
 		const second = other.run(async () => {});
 		expect(ended).toBe(1);
@@ -90,7 +90,7 @@ describe('StepArbiter', () => {
 		completion.urgency = 0;
 		expect(ended).toBe(2);
 		await finish();
-		// It is the completion's turn now; a step that begins while somebody waits is ended as it begins.
+		// It is the completion's turn now. A step that begins while another one waits is ended as soon as it begins.
 		const ahead = long();
 		other.urgency = 1;
 		const beside = other.run(async () => {});
