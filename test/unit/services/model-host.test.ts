@@ -91,7 +91,7 @@ test('one whose file another has taken the place of is opened again where it is 
 		expect(second).not.toBe(first);
 		expect(models.map(({ native }) => native.closed)).toEqual([true, false]);
 		expect(await host.load(settings(file))).toBe(second);
-		// Also on the way back from another one, and not where it is only gone.
+		// A replaced file also counts after a change to another model and back. A file that is only gone does not.
 		writeFileSync(`${file}.new`, 'three');
 		renameSync(`${file}.new`, file);
 		const [other, back] = [host.load(settings('/b.gguf')), host.load(settings(file))];
@@ -161,7 +161,7 @@ test('one whose file has changed is unloaded with the reason, even while another
 	await host.load(settings('/a.gguf'));
 	expect(models[0]!.native.closed).toBe(true);
 	expect(host.state).toMatchObject({ state: 'ready', model: { engine: models[1]!.engine } });
-	// What the first one says later is of no interest.
+	// A later error of the first model does not matter.
 	lose[0]!(new Error('again'));
 	expect(host.state.state).toBe('ready');
 	const failing = host.load(settings('/broken.gguf'));

@@ -21,7 +21,7 @@ test('completions do not wake an idle model that chats', async () => {
 	await models.hosts.chat.load({ ...DEFAULT_SETTINGS, modelPath: '/chat.gguf' });
 	await models.hosts.completion.load({ ...DEFAULT_SETTINGS, modelPath: '/code.gguf' });
 	const sleep = async (host: ModelHost) => {
-		// Warming up goes first.
+		// A model that warms up does not sleep.
 		while (host.model?.engine.busy) await new Promise((resolve) => setTimeout(resolve, 5));
 		await host.sleep();
 		expect(host.state.state).toBe('unloaded');
@@ -29,7 +29,7 @@ test('completions do not wake an idle model that chats', async () => {
 	await sleep(models.hosts.chat);
 	expect(await models.modelFor('completion')).toBe(models.hosts.completion.model);
 	expect(opened).toEqual(['/chat.gguf', '/code.gguf']);
-	// Idle itself, it is woken alone, and two who ask at once share that.
+	// A sleeping model for completions is woken alone. Two that ask for it at once share one load.
 	await sleep(models.hosts.completion);
 	const [one, two] = await Promise.all([models.modelFor('completion'), models.modelFor('completion')]);
 	expect(one).toBe(two);

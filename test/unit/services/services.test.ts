@@ -1,4 +1,4 @@
-// The engine's services as any face of it calls them: no connection, no protocol.
+// The engine's services, called without any connection or protocol.
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { readBenchmarkOptions } from '../../../engine/benchmark/options';
 import type { ChatDelta } from '../../../engine/chat/messages';
@@ -29,7 +29,10 @@ const settings = (modelPath: string, more: Partial<EngineSettings> = {}): Engine
 	...more,
 });
 
-/** Services whose files' names say what is in them: `chat`, `huge`, `broken`; all others complete `TARGET`. */
+/**
+ * Services with toy models. A file's name says what is in it: `chat`, `huge` or `broken`. All other files complete
+ * `TARGET`.
+ */
 function start(fixedModel = false, onStep?: () => Promise<void>) {
 	const opened: string[] = [];
 	const models: FakeOpenedModel[] = [];
@@ -59,7 +62,7 @@ const SHORTAGE = {
 /** Waits as long as a busy machine may need. */
 const eventually = (check: () => void) => vi.waitFor(check, { timeout: 10_000, interval: 5 });
 
-/** Holds work up until it is told to go on. */
+/** Holds work until it is told to go on. */
 function gate() {
 	let open = () => {};
 	const opened = new Promise<void>((resolve) => {
@@ -81,7 +84,7 @@ describe('completion', () => {
 		const { models, activity } = start(false, async () => {
 			counted.push(activity.counts.completion);
 		}).services;
-		// The model that completes is another one, so nothing is warmed up.
+		// Another model completes, so this one is not warmed up.
 		await models.hosts.chat.load(settings('/code.gguf', { completionModelPath: '/other.gguf' }));
 		const completion = new CompletionService(models, activity);
 		expect(completion.lastReport).toBeUndefined();
@@ -163,7 +166,7 @@ describe('chat', () => {
 		const before = await cached();
 		services.chat.forget('one');
 		services.chat.forget('unknown');
-		// What all conversations begin with stays.
+		// The beginning that all conversations share stays cached.
 		expect(before - (await cached())).toBeGreaterThan(100);
 	});
 
@@ -179,7 +182,7 @@ test('one benchmark runs at a time, of a model that is there', async () => {
 	const options = readBenchmarkOptions({ prompt: 20, generate: 2, batch: 1, length: 1, repeat: 1 });
 	const run = () => services.benchmark.run(options, NEVER, () => {});
 	await expect(run()).rejects.toBeInstanceOf(NoModelError);
-	// No other work: the model that completes is another one, so nothing is warmed up.
+	// There is no other work: another model completes, so this one is not warmed up.
 	await services.models.hosts.chat.load(settings('/a.gguf', { completionModelPath: '/b.gguf' }));
 	const running = run();
 	await eventually(() => expect(services.status.current.state).toBe('busy'));

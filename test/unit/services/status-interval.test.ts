@@ -1,4 +1,4 @@
-// Status notifications are spaced by a clock that nobody sets.
+// Status notifications are spaced by a clock that nobody can set.
 import { afterEach, expect, test, vi } from 'vitest';
 import type { EngineStatus } from '../../../engine/protocol';
 import { Services } from '../../../engine/services/services';
