@@ -1,4 +1,4 @@
-// Many changes at once give what one after the other gives.
+// Many changes at once give the text that the same changes give one after the other.
 import { describe, expect, test, vi } from 'vitest';
 import { TextDocument, type TextDocumentContentChangeEvent } from 'vscode-languageserver-textdocument';
 import { updateDocument } from '../../../engine/server/document-changes';

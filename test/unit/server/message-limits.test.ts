@@ -1,4 +1,5 @@
-// Clients that send too much, or never read: bounded memory, a clear error, and nobody else notices.
+// Clients that send too much, or that never read: memory stays bounded, the error is clear, and other clients do not
+// notice.
 import { mkdtempSync, rmSync } from 'node:fs';
 import net from 'node:net';
 import os from 'node:os';
@@ -164,7 +165,7 @@ describe('writing', () => {
 		for (let i = 0; i < 200; i++) void writer.write(message);
 		await new Promise((resolve) => setImmediate(resolve));
 		expect(counts).toEqual({ stuck: 1, drained: 0 });
-		// It is as one that has gone.
+		// The client now counts as one that has gone.
 		await writer.write(message);
 	});
 
@@ -258,7 +259,7 @@ describe('on a socket', needs(unix), () => {
 		const count = 20_000;
 		for (let id = 0; id < count; id++) socket.write(framed({ jsonrpc: '2.0', id, method: 'hearth/status' }));
 		for (let i = 0; i < 50; i++) expect((await other.status()).state).toBe('no-model');
-		// Far from all of it has been taken: it waits at the client.
+		// By far not all of the requests have been read. The rest waits at the client.
 		expect(socket.writableLength).toBeGreaterThan(0);
 		let answered = 0;
 		const all = new Promise<void>((resolve) => {
@@ -277,7 +278,7 @@ describe('on a socket', needs(unix), () => {
 		await client.connection.sendNotification('workspace/didChangeConfiguration', {
 			settings: { hearth: { modelPath: '/a.gguf' } },
 		});
-		// Loading waits for the test.
+		// The model does not load until the test lets it.
 		const errors: { code: number; message: string }[] = [];
 		const loads = Array.from({ length: MAX_OPEN_REQUESTS + 50 }, () =>
 			client.connection.sendRequest('hearth/loadModel', { path: '/a.gguf' }).catch((error) => errors.push(error)),

@@ -1,4 +1,5 @@
-// What a client sees of models beyond loading them: the list, downloads, a shortage of memory, a model that sleeps when idle.
+// What a client sees of models beyond loading them: the list, downloads, too little memory, and a model that sleeps
+// when idle.
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
@@ -90,7 +91,7 @@ describe('a model that is too much for the machine', () => {
 });
 
 describe('an idle model', () => {
-	/** Two hundredths of a second. */
+	/** Settings that unload an idle model after two hundredths of a second. */
 	const SOON = { unloadAfterMinutes: 0.02 / 60 };
 	const asleep = ({ state }: { state: string }) => state === 'unloaded';
 
@@ -101,7 +102,7 @@ describe('an idle model', () => {
 		expect(status).toMatchObject({ model: { name: 'fake' }, memory: { mappedBytes: 0, cacheBytes: 0 } });
 		expect(models[0]!.native.closed).toBe(true);
 		const chat = { conversationId: 'one', messages: [{ role: 'user', content: 'Hi' }], temperature: 0 };
-		// Two at once wake it once.
+		// Two requests at once wake the model only once.
 		const replies = await Promise.all([1, 2].map(() => client.connection.sendRequest('hearth/chat', chat)));
 		for (const reply of replies) expect(reply).toMatchObject({ content: 'Hello.' });
 		expect(opened.length).toBe(2);
@@ -175,7 +176,7 @@ describe('downloads', () => {
 		const { client } = start();
 		await client.initialize();
 		expect(await send(client, 'downloadSize')).toEqual({ fileBytes: model.length });
-		// Slow enough that no machine misses the middle of it.
+		// The download is so slow that no machine misses the middle of it.
 		server.bytesPerSecond = 200_000;
 		expect(await send(client, 'startDownload')).toMatchObject({ name: 'M', state: 'connecting' });
 		await client.until((status) => (of(status)?.receivedBytes ?? 0) > 0 && of(status)!.bytesPerSecond > 0);
@@ -201,7 +202,7 @@ describe('downloads', () => {
 			(await send<ModelList>(client, 'listModels', { folders: [], downloadFolder: folder })).catalogue[0];
 		expect(await listed()).toMatchObject({ path: done.path });
 		expect(await listed()).not.toHaveProperty('unverified');
-		// The same size and other bytes: it has to be verified before it counts.
+		// The file now has the same size and other bytes. It has to be verified before it counts.
 		writeFileSync(done.path!, Buffer.alloc(model.length, 'other'));
 		expect(await listed()).toMatchObject({ path: done.path, unverified: true, partialBytes: model.length });
 		await send(client, 'startDownload');

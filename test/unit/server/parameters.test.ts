@@ -15,7 +15,7 @@ const logged = () => log.mock.calls.map(([line]) => String(line)).join('');
 const URI = 'file:///work/src/add.js';
 const RANGE = { start: { line: 0, character: 0 }, end: { line: 0, character: 1 } };
 
-/** Good parameters of every request and notification that has any, with every field there is. */
+/** Good parameters for every request and notification that has parameters, with all fields that they may have. */
 const GOOD: Record<string, object> = {
 	'hearth/chat': {
 		conversationId: 'c',
@@ -189,7 +189,7 @@ test('the parameters of each request of the protocol are checked, and there are 
 	);
 	expect(methods.length).toBeGreaterThan(8);
 	expect(Object.keys(GOOD)).toEqual(expect.arrayContaining(methods));
-	// Of a request whose parameters nothing checks, any list would do.
+	// A request whose parameters were not checked would accept any list.
 	for (const method of methods) expect(parameterProblem(method, [])).toContain('must be an object, not a list');
 });
 
@@ -205,7 +205,7 @@ test('a request with wrong parameters is an error of its own; a notification is 
 		contentChanges: [{ text: 'gone' }, { range: { start: { line: 0, character: 1.5 }, end: RANGE.end }, text: 'x' }],
 	});
 	await client.connection.sendNotification('$/cancelRequest');
-	// The document is as it was: nothing of a wrong change is taken.
+	// The document is unchanged: no part of a wrong change is applied.
 	await client.insert(URI, 0, 13, 'x');
 	expect((await client.status()).state).toBe('ready');
 	expect(logged()).toMatch(/a notification was left out: textDocument\/didChange: contentChanges\[1\]\.range\.start\./);
@@ -257,7 +257,7 @@ const BAD = [
 	{ a: 1 },
 ];
 
-/** Parameters with one place replaced by something else, taken out, or put into a list. */
+/** Changes one place of the parameters: it is replaced by something else, taken out, or put into a list. */
 function mutate(random: () => number, value: unknown): unknown {
 	const pick = <T>(from: readonly T[]) => from[Math.floor(random() * from.length)]!;
 	if (typeof value !== 'object' || value === null || random() < 0.15) return random() < 0.1 ? [value] : pick(BAD);
@@ -278,7 +278,7 @@ test('whatever a client sends, others get their answers and it gets its own', as
 		});
 	const random = seededRandom(9);
 	const known = new Set([INVALID_PARAMS, -32001, -32002, -32003, -32004, -32005, -32007]);
-	// What would load, convert, measure or test for a while is refused here or not sent.
+	// Requests that would load, measure or test something for a while. They are sent only with wrong parameters.
 	const slow = new Set(['hearth/selfTest', 'hearth/loadModel', 'hearth/benchmark']);
 	for (let round = 0; round < 60; round++) {
 		const answered = other();
@@ -300,7 +300,7 @@ test('whatever a client sends, others get their answers and it gets its own', as
 		}
 		await Promise.all(sent);
 		expect((await answered).content).toBe('Hello');
-		// A good change of the settings puts the model back, whatever went before.
+		// A good change of the settings among those sent puts the model back, whatever went before it.
 		expect(['ready', 'busy']).toContain((await client.status()).state);
 	}
 	expect(logged()).not.toMatch(/TypeError|ReferenceError/);

@@ -11,7 +11,7 @@ afterEach(() => log.mockClear());
 type Params = { text: string; workDoneToken?: string };
 const Ask = new RequestType<Params, string, void>('test/ask');
 
-/** Requests over a connection that keeps what is sent; `call` is the client's call. */
+/** Requests over a connection that keeps the messages that are sent. `call` acts as the client. */
 function setUp() {
 	const gone = new AbortController();
 	const sent: unknown[][] = [];

@@ -13,12 +13,12 @@ const B = 'file:///work/b.js';
 let end: (() => Promise<unknown>) | undefined;
 afterEach(() => end?.());
 
-/** A model that fills in the middle, with `middle` for the whole prompt before it. */
+/** A model that fills in the middle. `middle` gives its text for the whole prompt before it. */
 async function start(middle: Script, completion: Partial<EngineSettings['completion']> = {}) {
 	const { tokens } = harmony;
 	const special = { prefix: tokens.start, suffix: tokens.end, middle: tokens.message };
 	const fill = new FillCompletion(tokenizer, { ...special, repository: undefined, file: tokens.channel });
-	// What is taken back for token healing, the model has to write again.
+	// The model has to write again the text that token healing takes off the prompt.
 	let healed = '';
 	const format: CompletionFormat = {
 		...{ name: fill.name, takesRelated: fill.takesRelated, shared: fill.shared },
@@ -62,7 +62,7 @@ async function start(middle: Script, completion: Partial<EngineSettings['complet
 	return { client, completeText, prompts: () => prompts };
 }
 
-/** Names the function that the prompt's other file has. */
+/** Writes the name of the function in the prompt's other file. */
 const namesOther: Script = (prompt) => `${/function (\w+)/.exec(prompt)?.[1] ?? 'nothing'}();`;
 
 describe('related files', () => {
@@ -124,7 +124,7 @@ describe('formatting options', () => {
 	test.each([
 		[{ tabSize: 3, insertSpaces: true }, '\n   one();\n}'],
 		[{ tabSize: 8, insertSpaces: false }, '\n\tone();\n}'],
-		// What is no such thing counts as nothing: the file's lines tell.
+		// Values that make no sense are ignored; the file's own lines decide.
 		[{ tabSize: 'x', insertSpaces: true }, '\n  one();\n}'],
 		[{ tabSize: 0, insertSpaces: true }, '\n  one();\n}'],
 		[{ tabSize: 2.5, insertSpaces: true }, '\n  one();\n}'],

@@ -12,7 +12,7 @@ const URI = 'file:///work/src/add.js';
 const ONE_LINE = { ...DEFAULT_SETTINGS.completion, multiline: 'never' } as const;
 const TARGET = 'function add(first, second) {\n    return first + second;\n}\n';
 
-/** Everything logged; the log is standard error. */
+/** All lines of the log, which goes to standard error. */
 const log = vi.spyOn(process.stderr, 'write').mockImplementation(() => true);
 const logged = () => log.mock.calls.map(([line]) => String(line)).join('');
 
@@ -27,7 +27,7 @@ function start(
 		script?: Parameters<typeof fakeOpenedModel>[0];
 		model?: Parameters<typeof fakeOpenedModel>[1];
 		own?: string;
-		/** Models open when this resolves. */
+		/** Models do not open before this resolves. */
 		opening?: Promise<void>;
 	} = {},
 ) {
@@ -203,7 +203,7 @@ describe('a session', () => {
 
 	test('streams a chat and can stop it', async () => {
 		const text = `<|channel|>analysis<|message|>Hm.<|end|><|start|>assistant<|channel|>final<|message|>${'word '.repeat(900)}`;
-		// The answer waits in its middle until it has been stopped: no machine misses it.
+		// The answer waits in its middle until it has been stopped, so the test works on a machine of any speed.
 		const gate = holdAt(300);
 		const model = { onStep: gate.onStep, speculation: false };
 		const { client } = start({ own: '/a.gguf', script: answers(text), model });
@@ -323,7 +323,7 @@ function chatParams(content: string): object {
 	return { conversationId: 'one', messages: [{ role: 'user', content }], temperature: 0 };
 }
 
-/** Steps of a millisecond; the `count`th and all later ones wait until opened. */
+/** Steps that take a millisecond. The `count`th step and all later ones wait for `open`. */
 function holdAt(count: number): { onStep: () => Promise<void>; open: () => void } {
 	let open = () => {};
 	const opened = new Promise<void>((resolve) => {

@@ -73,7 +73,7 @@ describe('the socket path', () => {
 	});
 });
 
-// Sockets with file permissions: Windows has named pipes instead.
+// Sockets are files with permissions here. Windows has named pipes instead.
 describe('the socket', needs(unix), () => {
 	test('two clients share one model, and either may go', async () => {
 		const file = path.join(directory, 'private', 'engine.sock');
@@ -204,7 +204,8 @@ describe('the socket', needs(unix), () => {
 
 	test('a file that a killed engine left behind is replaced', async () => {
 		const file = path.join(directory, 'engine.sock');
-		// A server whose handle is gone without unlinking, as after kill -9: bind under another name and move it.
+		// The socket file is bound under another name and then moved, so closing the server does not remove it, just as
+		// kill -9 does not.
 		const stale = net.createServer();
 		await new Promise<void>((resolve) => stale.listen(`${file}.0`, resolve));
 		const { renameSync } = await import('node:fs');

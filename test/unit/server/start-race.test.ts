@@ -1,4 +1,4 @@
-// Engines that start at once, and ones that are killed while they do: exactly one listens in the end.
+// Engines that start at once, and engines that are killed while they start: in the end, exactly one listens.
 import { type ChildProcess, spawn } from 'node:child_process';
 import {
 	chmodSync,
@@ -28,7 +28,8 @@ beforeAll(async () => {
 	script = path.join(mkdtempSync(path.join(os.tmpdir(), 'hearth-listen-')), 'listen.js');
 	await build({
 		stdin: {
-			// Says what became of it, and listens until its standard input ends; or kills itself at the nth call of the file system.
+			// The process says whether it listens, and listens until its standard input ends. With `killAt`, it kills itself
+			// at that call of the file system.
 			contents: `
 				const fs = require('node:fs');
 				const [, , socketPath, killAt] = process.argv;
@@ -81,7 +82,7 @@ async function ended(child: ChildProcess): Promise<void> {
 	if (child.exitCode === null && child.signalCode === null) await new Promise((resolve) => child.once('exit', resolve));
 }
 
-/** A socket file that nobody listens on, as kill -9 leaves it. */
+/** Leaves a socket file that nobody listens on, as kill -9 does. */
 async function stale(socketPath: string): Promise<void> {
 	const server = net.createServer();
 	await new Promise<void>((resolve) => server.listen(`${socketPath}.0`, resolve));
@@ -89,7 +90,7 @@ async function stale(socketPath: string): Promise<void> {
 	await new Promise((resolve) => server.close(resolve));
 }
 
-/** The process that listens there. */
+/** The id of the process that listens on a socket. */
 function listener(socketPath: string): Promise<number> {
 	return new Promise((resolve, reject) => {
 		let said = '';
@@ -113,7 +114,7 @@ describe('engines that start at once', needs(unix), () => {
 		expect(winners.length).toBe(1);
 		expect(new Set(said)).toEqual(new Set(['listening', `another engine is already listening on ${socketPath}`]));
 		expect(await listener(socketPath)).toBe(winners[0]!.child.pid);
-		// What they did it with is no more than one link.
+		// One link of the lock is all that stays.
 		expect(readdirSync(directory).filter((name) => name !== 'engine.sock')).toHaveLength(1);
 	});
 

@@ -15,7 +15,7 @@ const completion: EngineSettings['completion'] = { ...DEFAULT_SETTINGS.completio
 let end: (() => Promise<unknown>) | undefined;
 afterEach(() => end?.());
 
-/** Models by file name: what each was opened with, and whether it is open. */
+/** A session with toy models, which are kept by file name. `opened` has the options that each was opened with. */
 function start(opening: Record<string, Promise<void>> = {}) {
 	const models = new Map<string, FakeOpenedModel>();
 	const opened: { file: string; contextTokens: unknown; cacheTokens: unknown; draftModelPath: unknown }[] = [];
@@ -57,7 +57,7 @@ test('one model chats, another completes, and the status shows both', async () =
 	expect(kinds('/chat.gguf')).toBeGreaterThan(0);
 	expect(kinds('/code.gguf')).toBeGreaterThan(0);
 
-	// One budget: the one that completes has room for two windows, the other one needs none for them.
+	// The model that completes has room for two completion windows. The model that chats has no room for any.
 	const window = 1024 + 256 + 512 + 96 + 512;
 	expect(opened.sort((a, b) => a.file.localeCompare(b.file))).toMatchObject([
 		{ file: '/chat.gguf', contextTokens: 8192, cacheTokens: 8192 },
@@ -79,7 +79,7 @@ test('a model for completions comes and goes without a reload of the other', asy
 	await client.until((status) => status.completionModel !== undefined);
 	await configure({ modelPath: '/chat-code.gguf', completionModelPath: '', completion });
 	await client.until((status) => status.completionModel === undefined);
-	// The status tells before the last step has ended.
+	// The status changes before the model's last step has ended.
 	await client.until(() => models.get('/code.gguf')!.native.closed);
 	expect(models.get('/chat-code.gguf')!.native.closed).toBe(false);
 	expect(opened.map(({ file }) => file)).toEqual(['/chat-code.gguf', '/code.gguf']);
@@ -114,7 +114,7 @@ test('a model is loaded for the role it is asked for', async () => {
 	expect([...models.values()].map(({ native }) => native.closed)).toEqual([true, true]);
 });
 
-/** A file's opening that waits until it is let go on. */
+/** Holds the opening of a file until `open` is called. */
 function held(file: string): { opening: Record<string, Promise<void>>; open: () => void } {
 	let open = () => {};
 	const opening = {
@@ -148,7 +148,7 @@ test('chat does not wait for the model that completes, nor completions for the o
 	await client.until(({ model }) => model !== undefined);
 	expect((await chat()).content).toBe('Hello');
 	await client.open(URI, 'function add(\n');
-	// The one that chats completes meanwhile.
+	// The model that chats completes meanwhile.
 	expect(await client.complete(URI, 0, 13)).toBeDefined();
 	expect(await client.status()).toMatchObject({ state: 'loading', loading: ['completion'] });
 	open();
