@@ -1,5 +1,6 @@
-// "Can it run?" has one answer. Every refusal there is, as a file: what is said of it beforehand is what loading says. The refusals
-// are those in the sources: a new one without a case here fails. And what is said to run is loaded.
+// "Can it run?" has one answer. For every refusal there is a file, and what is said of the file beforehand is what
+// loading says. The refusals are read from the sources, so a new one without a case here fails. A file that is said to
+// run is loaded.
 import { copyFileSync, mkdirSync, readdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
@@ -27,7 +28,7 @@ function write(name: string, edit?: Edit, change?: Partial<ModelShape>): Promise
 	return writeSmall(folder, name, edit, change);
 }
 
-/** Bytes of a field replaced, in a file given enough room for whatever they claim. */
+/** Replaces the bytes of a header's field, and makes the file long enough for whatever the field claims. */
 function patch(file: string, owner: string, role: string, hex: string): void {
 	const bytes = readFileSync(file);
 	const field = headerFields(bytes).find((each) => each.owner === owner && each.role === role);
@@ -77,7 +78,7 @@ const WITHDRAWN = {
 	IQ4_NL_8_8: 38,
 };
 
-/** What is made, and a word of what is said. */
+/** How the file is made, and some words of what is said of it. */
 const cases: Record<
 	string,
 	{ edit?: Edit; make?: (name: string) => Promise<string>; says: string; of?: Partial<ModelShape> }
@@ -304,7 +305,10 @@ const cases: Record<
 	},
 };
 
-/** What is said of a file beforehand (of one whose header cannot be read, by the reader), and what loading says; undefined: nothing. */
+/**
+ * What is said of a file beforehand, and what loading says. Undefined: nothing. For a file whose header cannot be read,
+ * the reader's error counts.
+ */
 async function answers(file: string) {
 	const header = await readHeader(file).catch((error: Error) => error);
 	const problem = header instanceof Error ? header.message : describeModel(header).problem;
@@ -329,7 +333,7 @@ describe('what cannot run', () => {
 			expect(refusal).toBe(header.refusal);
 			said.push(header.refusal);
 		}
-		// The list says it, too, without the file's name.
+		// The list of models says the same, without the file's name.
 		const alone = path.join(folder, name.replaceAll(/\W+/g, '_'));
 		mkdirSync(alone);
 		copyFileSync(file, path.join(alone, 'a.gguf'));
@@ -337,7 +341,7 @@ describe('what cannot run', () => {
 		const memory = { totalBytes: 64e9, availableBytes: 32e9 };
 		const [found] = await new ModelFinder().find({ places, settings: DEFAULT_SETTINGS, memory });
 		expect(found?.problem).toBe(problem);
-		// The tokenizer itself says what the core says of the vocabulary.
+		// The tokenizer says the same of the vocabulary as the native core.
 		if (!header.refusal || !/tokenizer/.test(says + header.refusal)) return;
 		const own = (() => {
 			try {
@@ -352,7 +356,7 @@ describe('what cannot run', () => {
 
 	it('has a case for every refusal in the sources', () => {
 		const of = (file: string) => readFileSync(path.join(root, file), 'utf8');
-		// A draft head is opened beside its model, which goes on without it.
+		// The refusals of draft heads do not count. A draft head is opened beside its model, which works without it.
 		const model = of('native/core/model.cpp').replace(
 			/\nModel::Model\(const std::string& path, const Model& target\)[\s\S]*?\n}\n/,
 			'',
@@ -370,12 +374,12 @@ describe('what cannot run', () => {
 			...thrown.map((text) => text.replaceAll(/\$\{[^}]*\}/g, '\0')),
 		];
 		const notAboutFiles = [
-			/^token id/, // of a caller
+			/^token id/, // about a caller's mistake
 			/has no special token/,
 			/has \0 numbers; at most 4096/, // only draft heads have such arrays
 			/must be an array of whole numbers/,
 			/must be true or false/,
-			/draft head for another model/, // said in other words
+			/draft head for another model/, // the header's answer uses other words
 		];
 		const missing = formats.filter((format) => {
 			const pattern = format

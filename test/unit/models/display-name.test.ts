@@ -5,14 +5,14 @@ const SMOL = 'Smollm2 135M 8k Lc100K Mix1 Ep2';
 const blob = `/blobs/sha256-${'0123456789abcdef'.repeat(4)}`;
 
 test.each([
-	// What the file is called says more than what a training run was called.
+	// The file's name says more than the training run's name.
 	['/m/SmolLM2-135M-Instruct-Q8_0.gguf', SMOL, 'SmolLM2-135M-Instruct-Q8_0'],
 	['/m/gpt-oss-20b-mxfp4.GGUF', 'Gpt Oss 20b', 'gpt-oss-20b-mxfp4'],
 	['/m/gpt-oss-120b-mxfp4-00001-of-00003.gguf', 'Gpt Oss 120b', 'gpt-oss-120b-mxfp4'],
 	['/m/big.gguf', '', 'big'],
 	['/m/Qwen3 4B.gguf', 'Qwen3 4B', 'Qwen3 4B'],
 	['/m/модель.gguf', 'x', 'модель'],
-	// A file whose name says nothing.
+	// The file's name tells nothing.
 	[blob, SMOL, 'Smollm2 135M'],
 	[blob, 'Gpt Oss 20b', 'Gpt Oss 20b'],
 	[blob, 'Qwen3 4B Thinking 2507', 'Qwen3 4B Thinking 2507'],
@@ -29,7 +29,7 @@ test.each([
 	['/m/unsloth.Q4_K_M.gguf', 'Qwen3 4B', 'Qwen3 4B'],
 	['/m/0b1f2c3d-1111-2222-3333-444455556666.gguf', 'Qwen3 4B', 'Qwen3 4B'],
 	['/m/123.gguf', 'Qwen3 4B', 'Qwen3 4B'],
-	// And no name of its own.
+	// The file has no name of its own either.
 	['/m/model.gguf', '', 'model'],
 	['/m/model.gguf', ' \n', 'model'],
 	['/m/123.gguf', undefined, '123'],

@@ -1,4 +1,4 @@
-// Downloads from a local host that does everything wrong that hosts do.
+// Downloads from a local host that makes every mistake that hosts make.
 import { execFileSync, spawn } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import dns from 'node:dns';
@@ -62,13 +62,13 @@ function fetchIt(options: Partial<DownloadOptions> = {}): Promise<void> {
 	});
 }
 
-/** Everything of the download, and nothing of it left over. */
+/** The whole file is there, and no other file of the download is left. */
 function expectWhole(): void {
 	expect(readFileSync(file).equals(DATA)).toBe(true);
 	for (const end of ['.part', '.part.json', '.lock']) expect(existsSync(file + end), end).toBe(false);
 }
 
-/** Where each request wanted to begin. */
+/** The byte at which each request wanted to begin. */
 const starts = () => server.requests.map(({ range }) => Number(/^bytes=(\d+)-$/.exec(range ?? '')?.[1] ?? 0));
 const ranges = () => server.requests.map(({ range }) => range);
 const waited = () => new Set(states.filter(({ state }) => state === 'waiting').map(({ message }) => message));
@@ -115,7 +115,7 @@ describe('what breaks off is continued', () => {
 		server.misbehave.push(drops(server, 1_000_000), drops(server, 500_000), (request) => request.socket.destroy());
 		await fetchIt();
 		expectWhole();
-		// What was on the way when a connection broke may be lost, but no more.
+		// The bytes that were on the way when a connection broke may be lost, but no more.
 		const [whole, first = 0, second = 0, third] = starts();
 		expect(whole).toBe(0);
 		expect(first).toBeGreaterThan(500_000);
@@ -166,7 +166,7 @@ describe('what breaks off is continued', () => {
 	});
 
 	test('after its process was killed', async () => {
-		// Half of the file, and then silence: it is at work for as long as it lives.
+		// The host sends half of the file and then nothing, so the process is at work until it is killed.
 		server.misbehave.push((_request, response) => {
 			response.writeHead(200, { etag: server.tag, 'content-length': String(DATA.length) });
 			response.write(DATA.subarray(0, DATA.length >> 1));
@@ -203,7 +203,7 @@ describe('what breaks off is continued', () => {
 
 describe('an answer in the file’s place', () => {
 	const PAGE = Buffer.from('<!DOCTYPE html><title>Sign in</title>');
-	/** A part of a million bytes, as a broken connection leaves it. */
+	/** Leaves a part of a million bytes, as a broken connection does. */
 	async function leavePart(): Promise<Buffer> {
 		server.misbehave.push(drops(server, 1_000_000), answers(404));
 		await expect(fetchIt()).rejects.toThrow('404');
@@ -264,7 +264,7 @@ describe('an answer in the file’s place', () => {
 	])('%s leaves what had arrived, which is continued', async (_what, answer) => {
 		const part = await leavePart();
 		const bad: Misbehave = (request, response, served) => answer(request, response, served);
-		// Whatever it is asked, as a proxy does.
+		// The answer is always the same, as from a proxy.
 		server.misbehave.push(...Array.from({ length: 30 }, () => bad));
 		await expect(fetchIt()).rejects.toThrow(/^[^\n]+$/);
 		expect(readFileSync(`${file}.part`).equals(part)).toBe(true);
@@ -337,7 +337,7 @@ describe('an answer in the file’s place', () => {
 			},
 			(request, response) => {
 				const first = Number(/\d+/.exec(request.headers.range ?? '')?.[0]);
-				// Another version, by its date: what has arrived is not part of it.
+				// The date says that this is another version, so the bytes that have arrived are no part of it.
 				response.writeHead(206, { 'last-modified': 'Sun, 29 Nov 2026 17:00:00 GMT', ...range(first, DATA.length - 1) });
 				response.end(Buffer.alloc(DATA.length - first, 'x'));
 			},
@@ -641,7 +641,7 @@ describe('redirects', () => {
 		await download({ url: server.url, file, waits: WAITS });
 		expectWhole();
 		expect(server.requests.map(({ url }) => url)).toEqual(['/model.gguf', '/elsewhere']);
-		// A content network’s address may allow no HEAD: what the first host says is enough.
+		// A content network’s address may not allow HEAD. The size that the first host states is enough.
 		server.misbehave.push(answers(302, { ...linked, location: '/elsewhere' }));
 		expect(await remoteSize(server.url, {})).toBe(DATA.length);
 		expect(server.requests.length).toBe(3);
@@ -660,7 +660,7 @@ describe('redirects', () => {
 	});
 
 	describe('from elsewhere to this machine or its network', () => {
-		/** An encrypted public host behind a proxy, whatever its name, as far as anyone can tell. */
+		/** A host that seems to be public and encrypted. It is reached through a proxy, whatever its name is. */
 		async function elsewhere(location: string, noProxy: string[] = []) {
 			let asked = 0;
 			const secure = https.createServer(CERTIFICATE, (_request, response) => {
@@ -903,7 +903,7 @@ describe('this machine', () => {
 });
 
 describe('a proxy', () => {
-	/** Notes what it is asked for and refuses it, or connects to where `target` says. */
+	/** A proxy that notes its requests. It refuses them, or connects to the port `target`. */
 	async function startProxy(target?: number) {
 		const asked: { url: string; authorization: string | undefined }[] = [];
 		const proxy = http.createServer();

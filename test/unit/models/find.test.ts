@@ -1,4 +1,4 @@
-// Models on this machine: where programs keep them, what their headers say, and everything that can be in the way.
+// Models on this machine: where programs keep them, what their headers say, and what can be wrong with them.
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, readFileSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
@@ -24,7 +24,7 @@ function find(places: Place[], memory = PLENTY) {
 	return new ModelFinder().find({ places, settings: DEFAULT_SETTINGS, memory });
 }
 
-/** A folder of this name with links to the model, by their paths in it. */
+/** Makes a folder of this name with links to the model, at these paths in the folder. */
 function folderOf(name: string, files: Record<string, string | Buffer | { to: string }>): string {
 	const root = path.join(folder, name);
 	for (const [file, content] of Object.entries(files)) {
@@ -199,7 +199,7 @@ describe('what this version can run', () => {
 		expect(describeModel(await readHeader(model)).problem).toBeUndefined();
 		const opened = await loadNative().openModel(model);
 		opened.close();
-		// What the core says it runs is what the table says.
+		// The native core's refusal names the same architectures as the table.
 		const strange = path.join(folder, 'strange.gguf');
 		writeFileSync(strange, readFileSync(model, 'latin1').replace('gpt-oss', 'gpt-xyz'), 'latin1');
 		const refusal = await loadNative()

@@ -1,4 +1,4 @@
-// Locks that are none, that nobody can read, and whose owners are gone or only seem to be.
+// Locks that are no locks, that nobody can read, or whose owners are gone or only seem to be gone.
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import {

@@ -1,4 +1,5 @@
-// What a model needs, what the machine has, and what happens when the one is more than the other.
+// The memory that a model needs, the memory that the machine has, and what happens when a model needs more than there
+// is.
 import { describe, expect, test } from 'vitest';
 import { openModel } from '../../../engine/loading/open-model';
 import { availableOfVmStat, linuxMemory } from '../../../engine/machine/memory';
@@ -209,7 +210,7 @@ describe('the catalogue', () => {
 			expect(license).toBeTruthy();
 			expect(need!.totalBytes).toBeGreaterThan(fileBytes!);
 		}
-		// A revision that is pinned cannot change under its checksum.
+		// The bytes of a pinned revision cannot change, so its checksum stays right.
 		for (const { files } of catalogue()) {
 			for (const { url, sha256, bytes } of files) {
 				if (sha256 === undefined) expect(bytes).toBeUndefined();

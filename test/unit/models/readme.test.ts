@@ -1,4 +1,4 @@
-// What README.md says that Hearth runs, held against the one answer to "can it run?".
+// README.md's list of models that Hearth runs, compared with the one answer to "can it run?".
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
@@ -12,7 +12,7 @@ import { set, writeSmall } from '../../support/small-gguf';
 
 const folder = temporaryFolder();
 const readme = readFileSync(path.resolve(import.meta.dirname, '..', '..', '..', 'README.md'), 'utf8');
-/** Its section on models, a sentence an item. */
+/** The sentences of README.md's section on models. */
 const sentences = readme
 	.split(/^## /m)
 	.find((section) => section.startsWith('Models\n'))!
@@ -20,7 +20,10 @@ const sentences = readme
 const backticked = (text: string) => [...text.matchAll(/`([^`]+)`/g)].map(([, name]) => name!);
 const ofRuns = sentences.find((sentence) => sentence.includes('Hearth runs GGUF files'))!;
 
-/** Families of models as their published GGUFs are: architecture, `tokenizer.ggml.model` and `tokenizer.ggml.pre`. */
+/**
+ * Families of models with the values of their published GGUFs: architecture, `tokenizer.ggml.model` and
+ * `tokenizer.ggml.pre`.
+ */
 const FAMILIES: Record<string, [architecture: string, model: string, pre: string]> = {
 	'gpt-oss': ['gpt-oss', 'gpt2', 'gpt-4o'],
 	'Qwen2.5-Coder': ['qwen2', 'gpt2', 'qwen2'],
