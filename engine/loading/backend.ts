@@ -1,5 +1,5 @@
 // Chooses the device that a model is opened on. It is the one that was asked for, unless a self-test has found that a
-// GPU computes wrongly on this machine.
+// GPU computes wrongly on this machine, or unless only the CPU has the cache's type.
 import type { BackendChoice, CacheType, Device } from '../../native/index';
 import { quote } from '../quote';
 import { readVerdict } from '../selftest/verdict';

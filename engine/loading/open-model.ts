@@ -32,7 +32,7 @@ export interface OpenOptions extends Omit<EngineOptions, 'contextTokens' | 'back
 	threads?: number;
 	kernels?: KernelSet;
 	/**
-	 * Default: `auto`. `onBackendNote` is called with the reason where a GPU was asked for and the CPU computes all the
+	 * Default: `auto`. `onBackendNote` is called with the reason where this is not `cpu` and the CPU computes all the
 	 * same.
 	 */
 	backend?: BackendChoice;

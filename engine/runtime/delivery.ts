@@ -13,7 +13,7 @@ interface Round {
 	tokens: Int32Array;
 	/** [outputs, vocabulary], where a request asks for them. */
 	logits: Float32Array | undefined;
-	/** Counts from 0. */
+	/** The round's number, counted from 0. */
 	number: number;
 }
 
@@ -81,7 +81,7 @@ export class Delivery {
 		}
 	}
 
-	/** The token that the caller's own rule picks. What goes wrong in that rule fails its request alone. */
+	/** The token that the caller's own rule picks. An error in that rule fails only its own request. */
 	#choose(request: LiveRequest, { logits }: Round, output: number): number | undefined {
 		const row = logits?.subarray(output * this.#vocabularySize, (output + 1) * this.#vocabularySize);
 		try {
@@ -95,10 +95,10 @@ export class Delivery {
 	}
 
 	/**
-	 * Takes the model's own tokens for as long as the draft before each had guessed it, and the first token that was guessed wrong.
-	 * What came after a wrong guess was computed from that guess and is thrown away. The outcome is that of plain decoding, sampled
-	 * tokens included, because each position draws its own random number (Leviathan et al. 2023, arXiv 2211.17192, for drafts that
-	 * are certain of themselves).
+	 * Takes the model's own tokens for as long as the draft before each was right, and the model's own token in place of
+	 * the first wrong draft. Rows behind a wrong draft were computed from that draft, so their tokens are dropped. The
+	 * outcome is that of plain decoding, sampled tokens included, because each position draws its own random number
+	 * (Leviathan et al. 2023, arXiv 2211.17192, for drafts that are certain of themselves).
 	 */
 	#verify(entry: StepEntry<LiveRequest>, { tokens }: Round, first: number): void {
 		const { sequence: request, drafts } = entry;

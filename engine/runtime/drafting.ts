@@ -75,7 +75,7 @@ export class Drafting {
 		}
 	}
 
-	/** Whether drafts would pay by now for a sequence that is being decoded without. */
+	/** Whether drafts would pay by now for a sequence that is being decoded without drafts. */
 	wouldPay(plan: StepPlan<LiveRequest>, running: RunningModel): boolean {
 		return plan.entries.some(
 			(entry) =>
@@ -106,7 +106,7 @@ export class Drafting {
 		for (const source of this.#sources.keys()) source.close?.();
 	}
 
-	/** The source that promises a sequence the most after `round` others had no idea. */
+	/** The source that promises a sequence the most, apart from the `round` sources that had no draft for it. */
 	#chooseSource(
 		plan: StepPlan<LiveRequest>,
 		{ sequence: request }: StepEntry<LiveRequest>,

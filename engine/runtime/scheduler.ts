@@ -28,9 +28,9 @@ export interface StepEntry<S extends Sequence> {
 	end: number;
 	/** Whether the successor of the last row is to be sampled. */
 	output: boolean;
-	/** Guesses at positions end, end + 1, … that run behind the last row to be verified; see `reserveDrafts`. */
+	/** Drafts for positions end, end + 1, … that run behind the last row to be verified; see `reserveDrafts`. */
 	drafts: number[];
-	/** The source that guessed the drafts, and what it founded them on. */
+	/** The source of the drafts, and what the source based them on. */
 	draftSource?: DraftSource;
 	draftGround?: DraftGround | undefined;
 }
@@ -68,7 +68,7 @@ export const MAX_CHUNK = 512;
 const MIN_CHUNK = 64;
 const FIRST_CHUNK = 128;
 
-/** Prefill rows a less urgent class may take of a step in which a more urgent sequence runs. */
+/** Prefill rows that a less urgent class may take of a step in which a more urgent sequence runs. */
 const BACKGROUND_SHARE = 1 / 4;
 
 /** A benchmark measures throughput. While it is alone, its steps may take this many times the latency budget. */
@@ -249,7 +249,10 @@ export class Scheduler<S extends Sequence> {
 		return undefined;
 	}
 
-	/** Sends a running sequence back to wait. Its tokens are kept, and what is still cached then is not computed again. */
+	/**
+	 * Sends a running sequence back to wait. Its tokens are kept. The positions that are still cached when it starts
+	 * again are not computed again.
+	 */
 	#preempt(entry: Entry<S>): void {
 		this.#cache.release(entry.lease!, entry.sequence.tokens);
 		entry.lease = undefined;
@@ -272,7 +275,7 @@ class AdaptiveChunk {
 		return this.#rows;
 	}
 
-	/** Learns from a step that held as many prefill rows as it might. */
+	/** Learns from a step that held as many prefill rows as it was allowed. */
 	observe(milliseconds: number): void {
 		const factor = Math.min(2, Math.max(0.5, this.#budget / Math.max(milliseconds, 1e-3)));
 		this.#rows = Math.min(MAX_CHUNK, Math.max(MIN_CHUNK, Math.round(this.#rows * factor)));

@@ -80,7 +80,7 @@ function bind(socketPath: string, onConnection: (socket: net.Socket) => void): P
 	return new Promise((resolve, reject) => {
 		const server = net.createServer(onConnection);
 		server.once('error', reject);
-		// `listen` makes the socket file before it returns, so the umask holds for that file only.
+		// `server.listen` makes the socket file before it returns, so the umask holds for that file only.
 		const umask = process.umask(PRIVATE_FILE_UMASK);
 		try {
 			server.listen(socketPath, () => {

@@ -29,8 +29,7 @@ export class IdleUnloader {
 		clearTimeout(this.#timer);
 		if (this.#minutes === 0 || this.#closed || this.#models.loaded.length === 0 || this.#activity.busy) return;
 		this.#timer = setTimeout(() => {
-			// `Activity` does not count all work: warming up, for one, is not a request. Models stay loaded while such work
-			// runs.
+			// `Activity` does not count all work, such as warming up. Models stay loaded while such work runs.
 			if (this.#models.loaded.some(({ engine }) => engine.busy)) this.restart();
 			else for (const host of Object.values(this.#models.hosts)) void host.sleep();
 		}, this.#minutes * 60_000);

@@ -277,7 +277,7 @@ export class ModelHost {
 			rope: settings.rope,
 			speculation: settings.speculation,
 			repack: settings.repackWeights,
-			// f16 is the default of every backend. The reference kernels are the exception: they always keep f32.
+			// f16 is every backend's own default, except that the reference kernels keep f32.
 			...(settings.cacheType === 'q8_0' && settings.kernels !== 'reference' && { cacheType: settings.cacheType }),
 			contextTokens,
 			cacheTokens: cacheTokens(settings),
