@@ -75,19 +75,22 @@ export interface VsCodeOptions {
 }
 
 export class VsCode {
-	/** Requests to any host but the server itself. */
-	private readonly foreign: Request[] = [];
+	readonly folder: string;
+	readonly workspace: string;
 	/** Errors of the page and its frames, as the browser's console shows them. */
 	readonly consoleErrors: string[] = [];
+	readonly #run: Run;
+	readonly #context: BrowserContext;
+	/** Requests to any host but the server itself. */
+	readonly #foreign: Request[] = [];
+	#closed: Promise<{ pid: number; command: string }[]> | undefined;
 
-	private closed: Promise<{ pid: number; command: string }[]> | undefined;
-
-	private constructor(
-		readonly folder: string,
-		readonly workspace: string,
-		private readonly run: Run,
-		private readonly context: BrowserContext,
-	) {}
+	private constructor(folder: string, workspace: string, run: Run, context: BrowserContext) {
+		this.folder = folder;
+		this.workspace = workspace;
+		this.#run = run;
+		this.#context = context;
+	}
 
 	/** Starts VS Code with the extension installed; `name` names its folder under test/output/. */
 	static async start(name: string, options: VsCodeOptions): Promise<VsCode> {
@@ -139,7 +142,7 @@ export class VsCode {
 			const vscode = new VsCode(folder, workspace, run, context);
 			context.on('request', (request) => {
 				const { protocol, origin } = new URL(request.url());
-				if (/^(https?|wss?):$/.test(protocol) && origin !== run.address) vscode.foreign.push(request);
+				if (/^(https?|wss?):$/.test(protocol) && origin !== run.address) vscode.#foreign.push(request);
 			});
 			context.on('console', (message) => {
 				const text = message.text();
@@ -157,9 +160,9 @@ export class VsCode {
 
 	/** Opens a window on the workspace and waits until it can be used. */
 	async openWindow(): Promise<Window> {
-		const blank = this.context.pages().find((page) => page.url() === 'about:blank');
-		const page = blank ?? (await this.context.newPage());
-		await page.goto(`${this.run.address}/?folder=${encodeURIComponent(this.workspace)}`);
+		const blank = this.#context.pages().find((page) => page.url() === 'about:blank');
+		const page = blank ?? (await this.#context.newPage());
+		await page.goto(`${this.#run.address}/?folder=${encodeURIComponent(this.workspace)}`);
 		await page.locator('.monaco-workbench').waitFor();
 		await page.locator('.explorer-folders-view .monaco-list-row').first().waitFor();
 		return new Window(page);
@@ -168,7 +171,7 @@ export class VsCode {
 	/** Addresses on other hosts that were asked for. A webview's own files only look so: its service worker serves them. */
 	async outsideRequests(): Promise<string[]> {
 		const outside: string[] = [];
-		for (const request of this.foreign) {
+		for (const request of this.#foreign) {
 			if (!(await request.response())?.fromServiceWorker()) outside.push(request.url());
 		}
 		return outside;
@@ -176,14 +179,14 @@ export class VsCode {
 
 	/** Keeps a picture of every window in test/output/. */
 	async screenshotWindows(name: string): Promise<void> {
-		for (const [index, page] of this.context.pages().entries()) {
+		for (const [index, page] of this.#context.pages().entries()) {
 			await page.screenshot({ path: path.join(output, `${name}-${index}.png`) });
 		}
 	}
 
 	/** Process ids of the living engines. */
 	engines(): number[] {
-		return processesOf(this.run.marker)
+		return processesOf(this.#run.marker)
 			.filter(({ command }) => /hearth\.js\s.*\bserve\b/.test(command))
 			.map(({ pid }) => pid);
 	}
@@ -204,16 +207,18 @@ export class VsCode {
 
 	/** Closes the browser, ends the server and waits until every process has gone; returns those that stayed. */
 	close(): Promise<{ pid: number; command: string }[]> {
-		this.closed ??= this.context.close().then(() => this.run.stop(HANG_MILLISECONDS));
-		return this.closed;
+		this.#closed ??= this.#context.close().then(() => this.#run.stop(HANG_MILLISECONDS));
+		return this.#closed;
 	}
 }
 
 export class Window {
+	readonly page: Page;
 	/** The suggestion shown at the cursor. */
 	readonly ghostText: Locator;
 
-	constructor(readonly page: Page) {
+	constructor(page: Page) {
+		this.page = page;
 		this.ghostText = page.locator(GHOST_TEXT);
 	}
 
@@ -230,7 +235,7 @@ export class Window {
 	/** Opens a file of the workspace with the cursor at its end. */
 	async openFile(file: string): Promise<void> {
 		const name = path.basename(file);
-		await this.choose('Control+P', name, name);
+		await this.#choose('Control+P', name, name);
 		await this.page.locator('.tab.active', { hasText: name }).waitFor();
 		await this.page.locator('.editor-instance .monaco-editor.focused').waitFor();
 		await this.page.keyboard.press('Control+End');
@@ -340,17 +345,17 @@ export class Window {
 	 * it is opened again, until the command has been chosen.
 	 */
 	async runCommand(title: string): Promise<void> {
-		await this.choose('F1', `>${title}`, title);
+		await this.#choose('F1', `>${title}`, title);
 	}
 
 	/** Opens the quick input by a key, types, and takes the row that reads `row`; again, if something closes it. */
-	private async choose(key: string, text: string, row: string): Promise<void> {
+	async #choose(key: string, text: string, row: string): Promise<void> {
 		const giveUp = performance.now() + HANG_MILLISECONDS;
 		for (;;) {
 			try {
 				await this.page.keyboard.press(key);
-				await this.quickInputBox.waitFor({ timeout: ATTEMPT_MILLISECONDS });
-				await this.quickInputBox.fill(text, { timeout: ATTEMPT_MILLISECONDS });
+				await this.#quickInputBox.waitFor({ timeout: ATTEMPT_MILLISECONDS });
+				await this.#quickInputBox.fill(text, { timeout: ATTEMPT_MILLISECONDS });
 				const rows = this.page.locator('.quick-input-list .monaco-list-row');
 				const exact = rows.filter({ has: this.page.getByText(row, { exact: true }) });
 				await exact.first().click({ timeout: ATTEMPT_MILLISECONDS });
@@ -361,7 +366,7 @@ export class Window {
 		}
 	}
 
-	private get quickInputBox(): Locator {
+	get #quickInputBox(): Locator {
 		return this.page.locator('.quick-input-widget:visible input').first();
 	}
 
@@ -369,8 +374,8 @@ export class Window {
 	async enterModelPath(file: string): Promise<void> {
 		await this.page.locator('.quick-input-list .monaco-list-row', { hasText: 'Enter a path' }).click();
 		await this.page.locator('.quick-input-widget', { hasText: 'Path of the model' }).waitFor();
-		await this.quickInputBox.fill(file);
-		await this.quickInputBox.press('Enter');
+		await this.#quickInputBox.fill(file);
+		await this.#quickInputBox.press('Enter');
 	}
 
 	/** Drags the side bar's edge to `x` pixels from the left. */

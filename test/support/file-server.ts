@@ -14,6 +14,7 @@ export interface Served {
 }
 
 export class FileServer {
+	file: Buffer;
 	readonly requests: Served[] = [];
 	/** Answers the next requests, one each; after that the file is served as it should be. */
 	readonly misbehave: Misbehave[] = [];
@@ -24,7 +25,8 @@ export class FileServer {
 	statesChecksum = true;
 	readonly #server: http.Server;
 
-	private constructor(public file: Buffer) {
+	private constructor(file: Buffer) {
+		this.file = file;
 		this.#server = http.createServer((request, response) => {
 			this.requests.push({
 				...{ method: request.method ?? '', url: request.url ?? '', headers: request.headers },

@@ -10,14 +10,14 @@ export interface Decoding {
 
 /** Sequences that stand behind their prompts, each in blocks of its own that lie in no order. */
 export class Decoder {
+	readonly model: NativeModel;
+	readonly sequences: readonly Decoding[];
 	readonly #cache: NativeCache;
 	readonly #tables: Int32Array[];
 
-	private constructor(
-		readonly model: NativeModel,
-		readonly sequences: readonly Decoding[],
-		ahead: number,
-	) {
+	private constructor(model: NativeModel, sequences: readonly Decoding[], ahead: number) {
+		this.model = model;
+		this.sequences = sequences;
 		let next = 0;
 		this.#tables = sequences.map(({ prompt }) =>
 			Int32Array.from({ length: Math.ceil((prompt.length + ahead) / 32) }, () => next++).reverse(),

@@ -16,11 +16,13 @@ const SPACE = 0x20;
 class Words implements Encoder {
 	/** `<unknown>` stands for any number of bytes. */
 	readonly longestToken = Number.POSITIVE_INFINITY;
+	readonly #vocabulary: Vocabulary;
+	readonly #unknown: number;
 
-	constructor(
-		private readonly vocabulary: Vocabulary,
-		private readonly unknown: number,
-	) {}
+	constructor(vocabulary: Vocabulary, unknown: number) {
+		this.#vocabulary = vocabulary;
+		this.#unknown = unknown;
+	}
 
 	/** The space before the text may be a word of its own. */
 	mostTokens(bytes: number): number {
@@ -33,8 +35,8 @@ class Words implements Encoder {
 		for (let start = 0; start < spaced.length; ) {
 			const next = spaced.indexOf(SPACE, start + 1);
 			const end = next < 0 ? spaced.length : next;
-			const id = this.vocabulary.index.find(spaced, start, end);
-			ids[written++] = id < 0 ? this.unknown : id;
+			const id = this.#vocabulary.index.find(spaced, start, end);
+			ids[written++] = id < 0 ? this.#unknown : id;
 			pace.left -= end - start;
 			start = end;
 			if (pace.left > 0) continue;

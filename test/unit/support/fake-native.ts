@@ -25,16 +25,17 @@ export interface FakeModelOptions {
 const EMPTY = -1;
 
 class FakeCache implements NativeCache {
+	readonly blockCount: number;
+	readonly blockTokens: number;
 	readonly bytes: number;
 	readonly cells: Int32Array;
 	/** Blocks a running step uses. */
 	readonly inUse = new Set<number>();
 	closed = false;
 
-	constructor(
-		readonly blockCount: number,
-		readonly blockTokens: number,
-	) {
+	constructor(blockCount: number, blockTokens: number) {
+		this.blockCount = blockCount;
+		this.blockTokens = blockTokens;
 		this.cells = new Int32Array(blockCount * blockTokens).fill(EMPTY);
 		this.bytes = this.cells.byteLength;
 	}

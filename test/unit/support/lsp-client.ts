@@ -10,15 +10,14 @@ import type { EngineSettings, EngineStatus } from '../../../engine/protocol';
 
 export class TestClient {
 	readonly connection: MessageConnection;
+	readonly output: NodeJS.WritableStream;
 	readonly statuses: EngineStatus[] = [];
 	/** Methods of the server's own requests. */
 	readonly requested: string[] = [];
 	#version = 1;
 
-	constructor(
-		input: NodeJS.ReadableStream,
-		readonly output: NodeJS.WritableStream,
-	) {
+	constructor(input: NodeJS.ReadableStream, output: NodeJS.WritableStream) {
+		this.output = output;
 		this.connection = createMessageConnection(new StreamMessageReader(input), new StreamMessageWriter(output));
 		this.connection.onNotification((method: string, params: unknown) => {
 			if (method === 'hearth/didChangeStatus') this.statuses.push(params as EngineStatus);
