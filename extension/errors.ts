@@ -1,8 +1,10 @@
-// Turns whatever a request to the engine failed with into one sentence and the actions that help.
+// Turns the failure of a request to the engine into one sentence and the actions that help.
 import { ErrorCode } from '../engine/protocol';
 import type { ErrorAction, ShownError } from '../webview/messages';
 
-/** JSON-RPC's code for requests that were pending when the connection went away, and for a connection that is not there. */
+/**
+ * JSON-RPC's code for a request that was pending when the connection went away, and for a request without a connection.
+ */
 const PENDING_RESPONSE_REJECTED = -32097;
 const CONNECTION_INACTIVE = -32096;
 
@@ -33,7 +35,7 @@ export function describeError(error: unknown): ShownError {
 	}
 }
 
-/** The engine's messages are parts of sentences, as a command line prints them. */
+/** Makes a sentence of an engine's message. The engine writes parts of sentences, as a command line prints them. */
 function sentence(message: string): string {
 	const text = message.trim();
 	return text.charAt(0).toUpperCase() + text.slice(1) + (/[.!?…]$/.test(text) ? '' : '.');

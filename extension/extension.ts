@@ -1,4 +1,5 @@
-// The extension's entry: makes the parts, attaches them to the one engine, and lets go of it at the end.
+// The entry point of the extension: it makes the parts, attaches them to the one engine and lets go of the engine at
+// the end.
 import * as vscode from 'vscode';
 import { Benchmarks } from './benchmark/benchmark';
 import { ChatView } from './chat/chatView';
@@ -33,7 +34,7 @@ export function activate(context: vscode.ExtensionContext): void {
 			vscode.commands.executeCommand('workbench.action.openSettings', '@ext:hearth.hearth'),
 		),
 	);
-	// Without a model there is nothing for an engine to do: it is started when one is chosen.
+	// Without a model the engine has nothing to do, so it is started when the user chooses one.
 	if (owner.settings.modelPath === '') void models.promptWithoutModel();
 	else owner.start().catch(() => {});
 	void models.offerUnfinishedDownload();

@@ -1,10 +1,10 @@
-// The settings of the editor: those that only the extension knows, and with them all that package.json contributes. No VS Code in
-// here. The settings that the engine knows are in engine/settings.ts.
+// The editor's settings: those that only the extension knows, and with them all that package.json contributes.
+// engine/settings.ts has the settings that the engine knows. This file does not use VS Code.
 import { type AnySetting, choice, filePath, filePaths, flag, flags, integer } from '../engine/setting-kinds';
 import { NAMED_SETTINGS } from '../engine/settings';
 import type { ReasoningDisplay } from '../webview/messages';
 
-/** By their names below `hearth.`. */
+/** The settings by their names below `hearth.`. */
 export const EDITOR_SETTINGS = {
 	modelFolders: filePaths({
 		description:
@@ -102,19 +102,22 @@ export const EDITOR_SETTINGS = {
 export type EditorSettingName = keyof typeof EDITOR_SETTINGS;
 export type EditorSetting<N extends EditorSettingName> = (typeof EDITOR_SETTINGS)[N]['default'];
 
-/** Reads one setting below `hearth.`; undefined where it has no value. */
+/** Reads one setting by its name below `hearth.`. Returns undefined when the setting has no value. */
 export type SettingReader = (name: string) => unknown;
 
 export function editorSetting<N extends EditorSettingName>(read: SettingReader, name: N): EditorSetting<N> {
 	return EDITOR_SETTINGS[name].nearest(read(name)) as EditorSetting<N>;
 }
 
-/** What a setting of the engine is called in the editor, below `hearth.`. */
+/** The name, below `hearth.`, that a setting of the engine has in the editor. */
 export function editorName(name: string): string {
 	return name.replace(/^completion\./, 'completions.');
 }
 
-/** The sections of the settings editor, each with its settings by their names below `hearth.`, in the order that users see. */
+/**
+ * The sections of the settings editor in the order that users see. Each has its settings by their names below
+ * `hearth.`.
+ */
 export function settingSections(): { title: string; settings: (readonly [name: string, setting: AnySetting])[] }[] {
 	const all = [
 		...NAMED_SETTINGS.map(([name, setting]) => [editorName(name), setting] as const),

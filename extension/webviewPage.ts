@@ -1,5 +1,5 @@
-// The document every webview page is loaded in: no content but what the bundled script builds, and a policy that allows
-// nothing but that script, its style sheet and font. No VS Code in here.
+// The document that every webview page is loaded in. It has no content but what the bundled script builds, and its
+// policy allows nothing but that script, its style sheet and its font. This file does not use VS Code.
 import { randomBytes } from 'node:crypto';
 
 interface PageOptions {
@@ -22,7 +22,7 @@ export function webviewPage(options: PageOptions): string {
 		`script-src 'nonce-${options.nonce}'`,
 		`font-src ${options.cspSource}`,
 		`img-src ${options.cspSource} data:`,
-		// These two are not under `default-src`.
+		// `default-src` does not cover these two.
 		"base-uri 'none'",
 		"form-action 'none'",
 	].join('; ');

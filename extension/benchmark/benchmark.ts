@@ -1,4 +1,4 @@
-// "Run Benchmark" and the report page it opens.
+// The command "Run Benchmark" and the report page that it opens.
 import { randomUUID } from 'node:crypto';
 import path from 'node:path';
 import * as vscode from 'vscode';
@@ -72,7 +72,7 @@ export class Benchmarks implements vscode.Disposable {
 		if (choice) this.#engine.log.show();
 	}
 
-	/** Undefined when the user cancelled. */
+	/** Resolves to undefined when the user cancelled. */
 	async #measure(
 		progress: vscode.Progress<{ message?: string; increment?: number }>,
 		cancellation: vscode.CancellationToken,

@@ -1,4 +1,5 @@
-// Saved benchmark reports: one JSON file each in a folder, so that users can keep, compare and attach them. No VS Code here.
+// Saves benchmark reports, each as a JSON file in one folder, so that users can keep, compare and attach them. This
+// file does not use VS Code.
 import { mkdir, readdir, readFile, rename, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import type { BenchmarkReport } from '../../engine/protocol';
@@ -11,7 +12,7 @@ export class ReportStore {
 		this.directory = directory;
 	}
 
-	/** Saves a report. Returns its id: the file's name without its extension, ordered by time. */
+	/** Saves a report and returns its id. The id is the name of the file without its extension; ids sort by time. */
 	async save(report: BenchmarkReport): Promise<string> {
 		await mkdir(this.directory, { recursive: true });
 		const time = new Date(report.createdAt);
@@ -24,7 +25,7 @@ export class ReportStore {
 		return id;
 	}
 
-	/** All readable reports, the latest first. A file that is damaged or of another shape is left out. */
+	/** Returns all readable reports, the latest first. A damaged file or a file of another shape is left out. */
 	async list(): Promise<SavedRun[]> {
 		const names = await readdir(this.directory).catch(() => []);
 		const ids = names
@@ -40,12 +41,12 @@ export class ReportStore {
 		return runs;
 	}
 
-	/** Where the report with this id is saved. */
+	/** Returns the path of the report with this id. */
 	fileOf(id: string): string {
 		return path.join(this.directory, `${id}.json`);
 	}
 
-	/** Undefined when there is no such report, or none that can be read. */
+	/** Resolves to undefined when there is no such report or when it cannot be read. */
 	async load(id: string): Promise<BenchmarkReport | undefined> {
 		if (path.basename(id) !== id) return undefined;
 		try {

@@ -1,4 +1,4 @@
-// What the user can attach to a chat message: the active file, the selection, open editors, files of the workspace.
+// What the user can attach to a chat message: the active file, the selection, open editors and files of the workspace.
 import { randomUUID } from 'node:crypto';
 import * as vscode from 'vscode';
 import type { ChatSnapshot } from '../../webview/messages';
@@ -8,7 +8,10 @@ import type { AttachedText } from './conversation';
 /** A larger file would not fit the context of any model that runs here. */
 const MAX_CHARACTERS = 400_000;
 
-/** The last text editor that was active: clicking into the chat takes the focus away from it, not its meaning. */
+/**
+ * Remembers the last text editor that was active. A click into the chat takes the focus away from that editor, but the
+ * user still means it.
+ */
 export class EditorMemory implements vscode.Disposable {
 	readonly #changed = new vscode.EventEmitter<void>();
 	readonly #subscriptions: vscode.Disposable[];
@@ -43,7 +46,7 @@ export class EditorMemory implements vscode.Disposable {
 	}
 }
 
-/** What one click would attach: the selection where there is one, else the file. */
+/** What one click would attach: the selection if there is one, else the file. */
 export function suggestionOf(editor: vscode.TextEditor | undefined): ChatSnapshot['suggestion'] {
 	if (!editor) return undefined;
 	return editor.selection.isEmpty
@@ -51,13 +54,19 @@ export function suggestionOf(editor: vscode.TextEditor | undefined): ChatSnapsho
 		: { kind: 'selection', label: labelOf(editor.document, editor.selection) };
 }
 
-/** The selection with its lines named. @throws Error when nothing is selected */
+/**
+ * Attaches the selection and names its lines.
+ * @throws Error when nothing is selected
+ */
 export function attachSelection(editor: vscode.TextEditor): AttachedText {
 	if (editor.selection.isEmpty) throw new Error('Select some text first.');
 	return attach(editor.document, editor.selection);
 }
 
-/** @throws Error naming the limit when the document is too long */
+/**
+ * Attaches a whole document.
+ * @throws Error that names the limit when the document is too long
+ */
 export function attachDocument(document: vscode.TextDocument): AttachedText {
 	return attach(document);
 }

@@ -1,5 +1,5 @@
-// The chat in the side bar: holds the conversation, talks to the engine, and tells the page what to show. The page may come
-// and go (hidden, moved, reloaded) while an answer streams; the state is here.
+// The chat in the side bar. It holds the conversation, talks to the engine and tells the page what to show. The page
+// may come and go (hidden, moved, reloaded) while an answer streams, so all state is here.
 import { randomUUID } from 'node:crypto';
 import * as vscode from 'vscode';
 import { type ChatDelta, ChatProgress, ChatRequest, ForgetChatRequest } from '../../engine/protocol';
@@ -15,7 +15,10 @@ import { openLink } from './openLink';
 
 const CHAT_VIEW = 'hearth.chat';
 
-/** Deltas are passed on at most this often: a page cannot show more than a frame, and every message has its price. */
+/**
+ * Deltas are passed on at most this often. The page cannot show more than one state a frame, and each message has a
+ * cost.
+ */
 const DELTA_MILLISECONDS = 33;
 /** How often an answer that is still streaming is saved. */
 const SAVE_MILLISECONDS = 3_000;
@@ -30,7 +33,7 @@ const ACTION_COMMANDS: Record<Exclude<ErrorAction, 'retry'>, string> = {
 
 interface Answering {
 	cancellation: vscode.CancellationTokenSource;
-	/** Passes on what has arrived since the page was last told. */
+	/** Passes on what has arrived since the last message to the page. */
 	flush: () => void;
 }
 
@@ -43,7 +46,7 @@ export class ChatView implements vscode.WebviewViewProvider, vscode.Disposable {
 	#conversation: Conversation;
 	#answering: Answering | undefined;
 	#view: vscode.WebviewView | undefined;
-	/** The page listens: it has said `ready` since it was loaded. */
+	/** Whether the page listens: it has said `ready` since it was loaded. */
 	#listening = false;
 	#focusWhenReady = false;
 
@@ -94,7 +97,7 @@ export class ChatView implements vscode.WebviewViewProvider, vscode.Disposable {
 		if (this.#listening) this.#postFocus();
 	}
 
-	/** Puts the conversation away and opens an empty one. */
+	/** Puts the current conversation away and opens an empty one. */
 	async newChat(): Promise<void> {
 		await this.#switchTo(undefined);
 		await this.focus();
@@ -168,7 +171,7 @@ export class ChatView implements vscode.WebviewViewProvider, vscode.Disposable {
 		await this.#answer(answer.id);
 	}
 
-	/** Streams the answer with this id into the conversation and to the page, to its end, its stop or its failure. */
+	/** Streams the answer with this id into the conversation and to the page until it ends, is stopped or fails. */
 	async #answer(id: string): Promise<void> {
 		const conversation = this.#conversation;
 		let added: AnswerTexts | undefined;
@@ -264,7 +267,7 @@ export class ChatView implements vscode.WebviewViewProvider, vscode.Disposable {
 			await vscode.window.showTextDocument(document);
 			return;
 		}
-		// Through the editor, as one undoable step, at every cursor and over every selection.
+		// The editor makes the change itself: it is one undoable step and reaches every cursor and every selection.
 		await editor.edit((edit) => {
 			for (const selection of editor.selections) edit.replace(selection, text);
 		});
@@ -311,7 +314,7 @@ export class ChatView implements vscode.WebviewViewProvider, vscode.Disposable {
 		pick.show();
 	}
 
-	/** @param next - undefined: a new conversation */
+	/** @param next - the conversation to open; undefined opens a new one */
 	async #switchTo(next: Conversation | undefined): Promise<void> {
 		const previous = this.#conversation;
 		if (!next && previous.isEmpty) return;
@@ -323,7 +326,10 @@ export class ChatView implements vscode.WebviewViewProvider, vscode.Disposable {
 		this.#postSnapshot();
 	}
 
-	/** Frees the engine's cache of a conversation that is put away; opened again, it is read anew. */
+	/**
+	 * Frees the engine's cache of a conversation that is put away. The engine reads the conversation anew when it is
+	 * opened again.
+	 */
 	#forget(conversationId: string): void {
 		const { state } = this.#engine.view;
 		if (state !== 'ready' && state !== 'busy') return;
@@ -347,7 +353,7 @@ export class ChatView implements vscode.WebviewViewProvider, vscode.Disposable {
 	}
 
 	#postSnapshot(): void {
-		// What the snapshot holds already must not be appended to it afterwards.
+		// The snapshot holds these pieces already, so they must not be appended to it afterwards.
 		this.#answering?.flush();
 		const suggestion = suggestionOf(this.#editors.editor);
 		const snapshot: ChatSnapshot = {

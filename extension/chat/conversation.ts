@@ -1,5 +1,5 @@
-// One chat conversation and how it changes: what was asked, what was answered, what is sent to the engine next.
-// No VS Code in here.
+// One chat conversation and how it changes: what was asked, what was answered and what is sent to the engine next. This
+// file does not use VS Code.
 import { randomUUID } from 'node:crypto';
 import type { ChatContext, ChatDelta, ChatMessage, ChatParams, ChatResult } from '../../engine/protocol';
 import type { AnswerTexts, AssistantEntry, Attachment, ChatEntry, ShownError, UserEntry } from '../../webview/messages';
@@ -14,7 +14,7 @@ export interface SavedConversation {
 	id: string;
 	createdAt: number;
 	entries: ChatEntry[];
-	/** By attachment id. */
+	/** The attached texts by attachment id. */
 	texts: Record<string, string>;
 }
 
@@ -37,7 +37,7 @@ export class Conversation {
 		return this.#entries;
 	}
 
-	/** The entries as the page is to show them at `now` (milliseconds). */
+	/** The entries as the page shows them at the time `now` (milliseconds). */
 	shown(now: number): ChatEntry[] {
 		const startedAt = this.#reasoningStartedAt;
 		return this.#entries.map((entry) =>
@@ -54,7 +54,7 @@ export class Conversation {
 		return this.#entries.length === 0;
 	}
 
-	/** The first question, short: how a list of conversations names this one. */
+	/** The first question, shortened. The list of conversations shows it as the name of this one. */
 	get title(): string {
 		const first = this.#entries.find((entry) => entry.role === 'user');
 		const line = first?.content.trim().split('\n')[0] ?? 'New chat';
@@ -66,7 +66,7 @@ export class Conversation {
 		return this.#pending.map(withoutText);
 	}
 
-	/** Attaches to the next message; the same place attached again replaces what was there. */
+	/** Attaches a text to the next message. It replaces an earlier attachment of the same place. */
 	attach(attachment: AttachedText): void {
 		this.#pending = [...this.#pending.filter((other) => other.label !== attachment.label), attachment];
 	}
@@ -76,9 +76,9 @@ export class Conversation {
 	}
 
 	/**
-	 * Adds the user's message with what is attached, and an empty answer to it.
-	 * @param replaces - id of an earlier user message that this one stands for; it and everything after it go, and its
-	 *   attachments stay with the new one
+	 * Adds the user's message with its attachments, and an empty answer to it.
+	 * @param replaces - id of an earlier user message that the new one replaces. That message and everything after it go;
+	 *   its attachments move to the new message.
 	 */
 	ask(content: string, replaces?: string): { user: UserEntry; answer: AssistantEntry } {
 		const index = this.#entries.findIndex((entry) => entry.id === replaces && entry.role === 'user');
@@ -97,14 +97,16 @@ export class Conversation {
 		return { user, answer: this.#startAnswer() };
 	}
 
-	/** Drops the last answer and starts another to the same question; undefined when there is no question. */
+	/** Drops the last answer and starts another one to the same question. Returns undefined when there is no question. */
 	askAgain(): AssistantEntry | undefined {
 		const last = this.#entries.at(-1);
 		if (last?.role === 'assistant') this.#entries = this.#entries.slice(0, -1);
 		return this.#entries.at(-1)?.role === 'user' ? this.#startAnswer() : undefined;
 	}
 
-	/** The request for the answer being streamed: the conversation up to the question, with what is attached to each message. */
+	/**
+	 * The request for the answer that streams: the conversation up to the question, with the attachments of each message.
+	 */
 	params(): Pick<ChatParams, 'conversationId' | 'messages'> {
 		const messages: ChatMessage[] = [];
 		for (const entry of this.#entries) {
@@ -119,7 +121,7 @@ export class Conversation {
 		return { conversationId: this.id, messages };
 	}
 
-	/** Takes in a streamed piece. Returns what the page has to append. */
+	/** Takes in a streamed piece and returns what the page has to append. */
 	append(id: string, { channel, text }: ChatDelta, now: number): AnswerTexts | undefined {
 		const entry = this.#streaming(id);
 		if (!entry) return undefined;
@@ -164,7 +166,7 @@ export class Conversation {
 		return entry;
 	}
 
-	/** Ends the answer where it stands: the user stopped it, or it failed with `error`. */
+	/** Ends the answer early: the user stopped it, or it failed with `error`. */
 	interrupt(id: string, now: number, error?: ShownError): AssistantEntry | undefined {
 		const entry = this.#streaming(id);
 		if (!entry) return undefined;
@@ -218,10 +220,10 @@ export class Conversation {
 	}
 }
 
-/** An entry as it comes back. What an older version saved may lack what has been added since. */
+/** An entry as it was saved. An entry of an older version may lack fields that have been added since. */
 function restored(entry: ChatEntry): ChatEntry {
 	if (entry.role === 'user') return { ...entry, attachments: entry.attachments ?? [] };
-	// An answer that was streaming when the window went away will not go on.
+	// The answer was still streaming when its window went away, and nothing will continue it.
 	return entry.state === 'streaming' ? { ...entry, state: 'stopped' } : entry;
 }
 

@@ -1,4 +1,5 @@
-// Keeps the workspace's conversations between sessions. No VS Code in here: it stores through the narrow face of a Memento.
+// Keeps the conversations of the workspace between sessions. This file does not use VS Code: it stores through two
+// methods of a Memento.
 import { Conversation, type SavedConversation } from './conversation';
 
 export interface KeyValueStore {
@@ -16,17 +17,17 @@ export class ConversationStore {
 		this.#store = store;
 	}
 
-	/** The conversation that was open last; a new one where there is none. */
+	/** The conversation that was open last, or a new one when there is none. */
 	latest(): Conversation {
 		return new Conversation(this.#saved()[0]);
 	}
 
-	/** All conversations but empty ones, the latest first. */
+	/** All conversations that are not empty, the latest first. */
 	list(): Conversation[] {
 		return this.#saved().map((saved) => new Conversation(saved));
 	}
 
-	/** Saves it where it stands in the list; a conversation not in the list yet becomes the latest. */
+	/** Saves the conversation at its place in the list. A conversation that is not in the list yet becomes the latest. */
 	async save(conversation: Conversation): Promise<void> {
 		const saved = this.#saved();
 		const index = saved.findIndex(({ id }) => id === conversation.id);
@@ -34,13 +35,13 @@ export class ConversationStore {
 		await this.#write(saved.with(index, copyOf(conversation)));
 	}
 
-	/** Saves it as the latest: the one that is open when the window comes back. */
+	/** Saves the conversation as the latest. The latest conversation is open when the window comes back. */
 	async open(conversation: Conversation): Promise<void> {
 		const others = this.#saved().filter(({ id, entries }) => id !== conversation.id && entries.length > 0);
 		await this.#write([copyOf(conversation), ...others].slice(0, MAX_CONVERSATIONS));
 	}
 
-	/** Removes it from the list for good. */
+	/** Removes a conversation from the list for good. */
 	async remove(id: string): Promise<void> {
 		await this.#write(this.#saved().filter((saved) => saved.id !== id));
 	}

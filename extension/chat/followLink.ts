@@ -1,23 +1,27 @@
-// What a click on a link of an answer does. No VS Code in here: it acts through the narrow face of `LinkHost`.
+// What a click on a link in an answer does. This file does not use VS Code: it acts through the small interface
+// `LinkHost`.
 import { candidatesOf, type FileCandidate, readLink } from './links';
 
-/** Of an address in a message to the user. */
+/** Characters of an address that a message to the user shows. */
 const MAX_SHOWN = 120;
 
 interface LinkHost {
-	/** The workspace's, by the paths of their URIs. */
+	/** The folders of the workspace, by the paths of their URIs. */
 	readonly folders: readonly { name: string; path: string }[];
-	/** Undefined: there is nothing that could be opened. */
+	/** Resolves to undefined when there is nothing at this place that could be opened. */
 	typeOf(place: FileCandidate): Promise<'file' | 'folder' | undefined>;
 	openFile(place: FileCandidate): Promise<void>;
 	showFolder(place: FileCandidate): Promise<void>;
 	openExternal(address: string): Promise<void>;
-	/** Whether the user wants what the question says. */
+	/** Asks the question and resolves to whether the user agrees. */
 	confirm(question: string): Promise<boolean>;
 	warn(message: string): void;
 }
 
-/** Rejects with what the host does only: what a link says cannot fail, and what cannot be opened is said. */
+/**
+ * Follows a link. A bad link never makes this reject: the user is told what cannot be opened. Only an error of the host
+ * rejects.
+ */
 export async function followLink(href: string, host: LinkHost): Promise<void> {
 	const target = readLink(href);
 	if (target.kind === 'external') return host.openExternal(target.href);

@@ -1,19 +1,21 @@
-// What a link in a model's answer leads to. The model's text is untrusted: only web and mail addresses and files are opened, all
-// by the user's click. No VS Code in here.
+// What a link in a model's answer leads to. The model's text is untrusted: only web addresses, mail addresses and files
+// are opened, and only when the user clicks. This file does not use VS Code.
 
 type LinkTarget =
 	| { kind: 'external'; href: string }
-	/** Readings of a path, the likeliest first: `src/a.ts:12` may be the name of a file after all. */
+	/**
+	 * Readings of a path, the likeliest first. There are several because `src/a.ts:12` may also be the name of a file.
+	 */
 	| { kind: 'file'; readings: FileReading[] }
-	/** A place in the answer itself. */
+	/** The link leads to a place in the answer itself. */
 	| { kind: 'nothing' }
-	/** `command:`, `vscode:`, a network share… */
+	/** `command:`, `vscode:`, a network share and the like are not opened. */
 	| { kind: 'refused' };
 
 export interface FileReading {
-	/** With `/` between its parts; absolute as `/a` or `C:/a`. */
+	/** The parts are separated by `/`. An absolute path is `/a` or `C:/a`. */
 	path: string;
-	/** From 1. */
+	/** Lines count from 1. */
 	line?: number;
 	column?: number;
 	endLine?: number;
@@ -21,9 +23,9 @@ export interface FileReading {
 
 /** A place where a reading may be found. */
 export interface FileCandidate extends Omit<FileReading, 'path'> {
-	/** Path of a URI: absolute, `/C:/a` on Windows. */
+	/** Path of a URI. It is absolute: `/a`, or `/C:/a` on Windows. */
 	path: string;
-	/** The workspace's folder it is in, as an index; absent: it is in none. */
+	/** Index of the workspace folder that holds the place. Absent when no workspace folder holds it. */
 	folder?: number;
 }
 
@@ -31,11 +33,11 @@ export interface FileCandidate extends Omit<FileReading, 'path'> {
 const LINE_SUFFIX = /(?::L?(\d+)(?:[:,](\d+))?(?:-L?(\d+)(?:[:,]\d+)?)?|\((\d+)(?:,\s*(\d+))?\))$/;
 /** `#L12`, `#L12-L20`, `#L12C5`, `#12`, `#L12,5`. */
 const LINE_FRAGMENT = /^L?(\d+)(?:[C,:](\d+))?(?:-L?(\d+)(?:[C,:]\d+)?)?$/i;
-/** Addresses that `:12` does not make a file of. */
+/** These are schemes even when digits follow the colon: `tel:12` is no line of a file, while `a.ts:12` is one. */
 const SCHEMES = /^(?:command|vscode[\w-]*|javascript|vbscript|data|blob|about|https?|ftp|mailto|ssh|git|tel):/i;
 const DRIVE = /^[a-z]:\//i;
 
-/** Reads the address of a link as Markdown has it: white space and the like may be percent-encoded. */
+/** Reads the address of a link as Markdown writes it: white space and other characters may be percent-encoded. */
 export function readLink(href: string): LinkTarget {
 	const address = href.trim();
 	if (address === '' || address.startsWith('#')) return { kind: 'nothing' };
@@ -48,7 +50,10 @@ export function readLink(href: string): LinkTarget {
 	return fileTarget([decoded(address), address]);
 }
 
-/** Where a reading may be, the likeliest first. @param folders of the workspace, as paths of their URIs */
+/**
+ * The places where a reading may be found, the likeliest first.
+ * @param folders - workspace folders, by the paths of their URIs
+ */
 export function candidatesOf(
 	{ path, ...place }: FileReading,
 	folders: readonly { name: string; path: string }[],
@@ -57,9 +62,9 @@ export function candidatesOf(
 	if (DRIVE.test(path)) paths.push(normalize(`/${path}`));
 	else {
 		if (path.startsWith('/')) paths.push(normalize(path));
-		// Models write `/src/a.ts` for a file of the workspace, too.
+		// Models also write `/src/a.ts` for a file of the workspace.
 		for (const folder of folders) paths.push(normalize(`${folder.path}/${path}`));
-		// With several folders, VS Code names a file by its folder first.
+		// In a workspace with several folders, VS Code writes the folder's name before the path of a file.
 		const relative = path.replace(/^\/+/, '');
 		for (const { name, path: root } of folders) {
 			if (relative.startsWith(`${name}/`)) paths.push(normalize(`${root}/${relative.slice(name.length + 1)}`));
@@ -74,7 +79,7 @@ export function candidatesOf(
 function readFileUri(address: string): LinkTarget {
 	if (!URL.canParse(address)) return { kind: 'refused' };
 	const { host, pathname, hash } = new URL(address);
-	// On another machine: looking there would already tell it who asks.
+	// The file is on another machine. A look at it would already tell that machine who asks.
 	if ((host !== '' && host !== 'localhost') || pathname.startsWith('//')) return { kind: 'refused' };
 	return fileTarget([decoded(pathname).replace(/^\/(?=[a-z]:)/i, '') + hash]);
 }
@@ -109,7 +114,7 @@ function readingsOf(path: string): FileReading[] {
 }
 
 function placeOf(line?: string, column?: string, endLine?: string): Omit<FileReading, 'path'> {
-	// Beyond its end the editor shows a file's last line; more digits are no number of one.
+	// No file has as many lines as this limit. The editor shows the last line of a file for every line beyond its end.
 	const number = (digits: string) => Math.min(Math.max(1, Number(digits)), 1e9);
 	return {
 		...(line !== undefined && { line: number(line) }),
@@ -118,7 +123,7 @@ function placeOf(line?: string, column?: string, endLine?: string): Omit<FileRea
 	};
 }
 
-/** `command:x` has one; `C:/a` and `a.ts:12` have none. */
+/** Whether an address starts with a scheme: `command:x` does; `C:/a` and `a.ts:12` do not. */
 function hasScheme(address: string): boolean {
 	if (SCHEMES.test(address)) return true;
 	return /^[a-z][a-z0-9+.-]*:/i.test(address) && !DRIVE.test(address) && !/^[^/:]*:L?\d+(?:\D+\d+)*$/i.test(address);
@@ -143,7 +148,7 @@ function normalize(path: string): string {
 }
 
 function isWithin(path: string, folder: string): boolean {
-	// Windows does not tell cases apart.
+	// Windows does not distinguish upper and lower case.
 	const [a, b] = /^\/[a-z]:/i.test(folder) ? [path.toLowerCase(), folder.toLowerCase()] : [path, folder];
 	const root = b.replace(/\/+$/, '');
 	return a === root || a.startsWith(`${root}/`);

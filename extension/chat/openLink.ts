@@ -5,7 +5,7 @@ import type { FileCandidate } from './links';
 
 export async function openLink(href: string): Promise<void> {
 	const folders = vscode.workspace.workspaceFolders ?? [];
-	/** On the machine that the workspace is on. */
+	/** The URI of a place, on the machine that has the workspace. */
 	const uriOf = ({ path, folder }: FileCandidate) =>
 		folders[folder ?? 0]?.uri.with({ path, query: '', fragment: '' }) ?? vscode.Uri.file(path);
 	await followLink(href, {
@@ -21,7 +21,7 @@ export async function openLink(href: string): Promise<void> {
 		},
 		async openFile(place) {
 			const selection = rangeOf(place);
-			// Other than a text editor this also opens pictures and the like.
+			// Unlike a text editor, this command also opens pictures and other formats.
 			await vscode.commands.executeCommand('vscode.open', uriOf(place), { ...(selection && { selection }) });
 		},
 		async showFolder(place) {
@@ -31,7 +31,7 @@ export async function openLink(href: string): Promise<void> {
 			);
 		},
 		async openExternal(address) {
-			// VS Code asks before it opens a domain that is not trusted.
+			// VS Code asks the user before it opens a domain that is not trusted.
 			await vscode.env.openExternal(vscode.Uri.parse(address));
 		},
 		async confirm(question) {
@@ -44,7 +44,7 @@ export async function openLink(href: string): Promise<void> {
 	});
 }
 
-/** A line, or lines to the end of the last. */
+/** The position of a line, or the range from a line to the end of the last line. */
 function rangeOf({ line, column = 1, endLine }: FileCandidate): vscode.Range | undefined {
 	if (line === undefined) return undefined;
 	const start = new vscode.Position(line - 1, column - 1);

@@ -1,4 +1,4 @@
-// Inline completions on the editor's side: whether to ask, when to ask, and what became of it.
+// Inline completions on the editor's side: whether to ask the engine, when to ask it, and what became of its answers.
 import * as vscode from 'vscode';
 import type { Middleware } from 'vscode-languageclient/node';
 import { setting } from '../configuration';
@@ -32,7 +32,7 @@ export class Completions implements vscode.Disposable {
 	#accepted = 0;
 	#lastError: string | undefined;
 
-	/** Fires when enablement or the counts have changed. */
+	/** Fires when completions are turned on or off and when the counts change. */
 	readonly onDidChange = this.#changed.event;
 
 	constructor() {
@@ -56,7 +56,10 @@ export class Completions implements vscode.Disposable {
 		];
 	}
 
-	/** Lets the command "Why No Suggestion?" look at the engine, which itself is made with this object's {@link provide}. */
+	/**
+	 * Lets the command "Why No Suggestion?" look at the engine. The engine cannot be passed to the constructor because it
+	 * is itself made with {@link provide} of this object.
+	 */
 	attach(engine: EngineConnection): void {
 		this.#subscriptions.push(
 			vscode.commands.registerCommand('hearth.whyNoSuggestion', () => this.#explain(engine)),
@@ -70,22 +73,23 @@ export class Completions implements vscode.Disposable {
 		return setting('completions.enabled');
 	}
 
-	/** Suggestions given to the editor and accepted by the user since this window opened. */
+	/** How many suggestions the editor got and how many the user accepted since this window opened. */
 	get counts(): { shown: number; accepted: number } {
 		return { shown: this.#shown, accepted: this.#accepted };
 	}
 
-	/** Whether completions are on for this document's language; without a document, whether they are on at all. */
+	/** Whether completions are on for the language of this document. Without a document: whether they are on at all. */
 	enabledFor(document: vscode.TextDocument | undefined): boolean {
 		if (!this.enabled) return false;
 		return document ? languageEnabled(setting('completions.languages', document), document.languageId) : true;
 	}
 
-	/** The language client's middleware: decides before any request leaves the editor. */
+	/** Middleware of the language client. It decides before any request leaves the editor. */
 	readonly provide: Provide = async (document, position, context, token, next) => {
 		if (!this.#canAsk || !this.enabledFor(document)) return undefined;
-		// Asked for by a command, it comes at once; while typing, VS Code's own wait is enough: a run that typing makes useless is
-		// cancelled within a step, and what it read is in the cache.
+		// A completion asked for by a command comes at once. While the user types, VS Code's own delay is enough: the
+		// engine cancels a request that further typing makes useless within one step, and the prompt that it has read stays
+		// in the cache.
 		if (context.triggerKind === vscode.InlineCompletionTriggerKind.Automatic) {
 			await pause(setting('completions.delay', document), token);
 		}
@@ -102,7 +106,7 @@ export class Completions implements vscode.Disposable {
 			for (const item of items) item.command = { command: ACCEPTED_COMMAND, title: '' };
 			return items;
 		} catch (error) {
-			// Failures are logged by the client; a message at every keystroke would help nobody.
+			// The client logs failures. A message at every keystroke would help nobody.
 			if (!token.isCancellationRequested && !(error instanceof vscode.CancellationError)) {
 				this.#lastError = error instanceof Error ? error.message : String(error);
 			}
@@ -112,7 +116,7 @@ export class Completions implements vscode.Disposable {
 		}
 	};
 
-	/** The language client's middleware: tells the engine how the editor indents. */
+	/** Middleware of the language client. It tells the engine how the editor indents. */
 	readonly send: Send = (type, parameters, token, next) =>
 		next(type, withFormatting(typeof type === 'string' ? type : type.method, parameters, editorsFormatting), token);
 
@@ -181,7 +185,7 @@ function configuration(): vscode.WorkspaceConfiguration {
 	return vscode.workspace.getConfiguration('hearth.completions');
 }
 
-/** Where a changed value takes effect: a workspace that sets it would hide a change of the user's settings. */
+/** Where a change takes effect. A value in the workspace's settings would hide a change of the user's settings. */
 function targetOf(key: string): vscode.ConfigurationTarget {
 	return configuration().inspect(key)?.workspaceValue === undefined
 		? vscode.ConfigurationTarget.Global

@@ -1,4 +1,5 @@
-// Answers "Why no suggestion?": the first thing in the chain from editor to model that explains it. No VS Code in here.
+// Answers "Why no suggestion?": it finds the first link of the chain from editor to model that explains the silence.
+// This file does not use VS Code.
 import type { CompletionReport } from '../../engine/protocol';
 import type { EngineView } from '../../webview/messages';
 
@@ -10,9 +11,9 @@ export interface CompletionFacts {
 	enabled: boolean;
 	languageEnabled: boolean;
 	engine: EngineView;
-	/** A request of this window has not been answered yet. */
+	/** Whether a request of this window has not been answered yet. */
 	pending: boolean;
-	/** How this window's last request ended where the engine does not know it. */
+	/** How the last request of this window failed, for failures that the engine does not know of. */
 	lastError?: string;
 }
 
@@ -54,7 +55,7 @@ export function explainCompletion(facts: CompletionFacts): Explanation {
 		case 'restarting':
 			return { text: 'The engine is starting; suggestions come when it is ready.' };
 		case 'loading':
-			// The one that chats may be loading while another one completes.
+			// The chat model may still load while another model completes.
 			if (engine.status?.completionModel ?? engine.status?.model) break;
 			return { text: 'The model is still loading; suggestions come when it is ready.' };
 		case 'failed':

@@ -1,4 +1,4 @@
-// What the engine is told of how the editor indents. No VS Code in here.
+// Tells the engine how the editor indents. This file does not use VS Code.
 
 const INLINE_COMPLETION = 'textDocument/inlineCompletion';
 
@@ -10,8 +10,8 @@ export interface EditorFormatting {
 }
 
 /**
- * The parameters of a request, with the formatting options of the editor that shows its document where it asks for an inline
- * completion. Their numbers and flags are known once VS Code has resolved `auto`.
+ * Adds the editor's formatting options to the parameters of a request for an inline completion. The editor is the one
+ * that shows the document of the request. Its options are numbers and flags once VS Code has resolved `auto`.
  */
 export function withFormatting<P>(method: string, parameters: P, editors: () => readonly EditorFormatting[]): P {
 	if (method !== INLINE_COMPLETION) return parameters;

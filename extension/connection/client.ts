@@ -1,4 +1,5 @@
-// The language client of one connection. It reports through its log only: what the user is told is the engine owner's choice.
+// The language client of one connection. It reports only through its log: EngineConnection decides what the user is
+// told.
 import type { Socket } from 'node:net';
 import { type InitializeParams, LanguageClient, type LanguageClientOptions } from 'vscode-languageclient/node';
 
@@ -19,7 +20,9 @@ export class HearthClient extends LanguageClient {
 		super.info(message, data, false);
 	}
 
-	/** No process id: a language server ends with its parent process, but this one serves every window. */
+	/**
+	 * Leaves out the process id. A language server ends with the process of this id, but our engine serves every window.
+	 */
 	protected override fillInitializeParams(params: InitializeParams): void {
 		super.fillInitializeParams(params);
 		params.processId = null;

@@ -8,13 +8,16 @@ interface Launch {
 	command: string;
 	args: string[];
 	env: NodeJS.ProcessEnv;
-	/** Never a workspace: the engine outlives the window and would keep the folder in use. */
+	/** Must not be a workspace folder: the engine outlives the window and would keep that folder in use. */
 	cwd: string;
 }
 
 export interface Connected {
 	socket: net.Socket;
-	/** The process this window launched, if it had to; the engine connected to may still be another window's. */
+	/**
+	 * The process that this window launched, if it launched one. The connected engine may still be the process of another
+	 * window.
+	 */
 	child: ChildProcess | undefined;
 }
 
@@ -22,16 +25,18 @@ export interface Connected {
 export class LaunchError extends Error {}
 
 const POLL_MILLISECONDS = 40;
-/** After our engine has ended by itself: how long the one it lost the race against may take to listen. */
+/**
+ * Our engine may end because another window's engine got the socket first. That engine then has this long to listen.
+ */
 const RACE_GRACE_MILLISECONDS = 3_000;
-/** Listening comes before any model is loaded, so a process that does not listen by then never will. */
+/** The engine listens before it loads a model. A process that does not listen by then never will. */
 const LISTEN_LIMIT_MILLISECONDS = 30_000;
-/** A log beyond this is started anew with the next engine. */
+/** When the log is larger than this, the next engine starts a new one. */
 const MAX_LOG_BYTES = 4 * 2 ** 20;
 
 /**
- * Connects to the engine at `endpoint`, launching it when nobody answers there. When two windows launch at once, one
- * engine gets the socket, the other ends, and both windows are connected to the first.
+ * Connects to the engine at `endpoint` and launches one when nobody answers there. When two windows launch at once, one
+ * engine gets the socket and the other engine ends; both windows are then connected to the first.
  * @throws LaunchError when no engine can be reached
  */
 export async function connectOrLaunch(endpoint: Endpoint, launch: Launch): Promise<Connected> {
@@ -65,15 +70,16 @@ export async function connectOrLaunch(endpoint: Endpoint, launch: Launch): Promi
 	}
 }
 
-/** The environment for running the editor's own executable as plain Node.js. */
+/** The environment in which the editor's own executable runs as plain Node.js. */
 export function nodeEnvironment(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
 	const { NODE_OPTIONS: _options, VSCODE_INSPECTOR_OPTIONS: _inspector, ...rest } = env;
 	return { ...rest, ELECTRON_RUN_AS_NODE: '1' };
 }
 
 /**
- * Arguments of Node.js that let a debugger attach to the engine. A developer sets `HEARTH_ENGINE_INSPECT` to a port where the
- * editor is started (.vscode/launch.json does); without a port there, or with anything that is none, no debugger can attach.
+ * Arguments of Node.js that let a debugger attach to the engine. A developer sets `HEARTH_ENGINE_INSPECT` to a port in
+ * the environment of the editor (.vscode/launch.json does). When the variable is absent or holds no port, no debugger
+ * can attach.
  */
 export function inspectArguments(env: NodeJS.ProcessEnv): string[] {
 	const { HEARTH_ENGINE_INSPECT: port = '' } = env;
@@ -81,7 +87,7 @@ export function inspectArguments(env: NodeJS.ProcessEnv): string[] {
 }
 
 function spawnDetached(endpoint: Endpoint, launch: Launch): ChildProcess {
-	// Standard error goes to a file, not to a pipe: the engine may outlive this window, and a pipe would break then.
+	// Standard error goes to a file and not to a pipe: the engine may outlive this window, and then the pipe would break.
 	const log = openSync(endpoint.log, logFlags(endpoint.log), 0o600);
 	try {
 		const child = spawn(launch.command, launch.args, {
@@ -103,7 +109,7 @@ function logFlags(file: string): 'a' | 'w' {
 	return size > MAX_LOG_BYTES ? 'w' : 'a';
 }
 
-/** A socket where somebody listens; undefined where nobody does. */
+/** Resolves to a connected socket, or to undefined when nobody listens there. */
 function tryConnect(socketPath: string): Promise<net.Socket | undefined> {
 	return new Promise((resolve, reject) => {
 		const socket = net.connect(socketPath);

@@ -1,13 +1,13 @@
-// Where this user's engine listens: a private directory with a short socket path (a named pipe on Windows), the same for
-// every window that runs the same build.
+// Where this user's engine listens: a private directory with a short socket path (on Windows a named pipe). It is the
+// same for every window that runs the same build.
 import { createHash } from 'node:crypto';
 import { lstatSync, mkdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 
 export interface Endpoint {
-	/** Private to the user; holds the socket (not on Windows) and the log. */
+	/** Only this user can open it. It holds the log and, except on Windows, the socket. */
 	directory: string;
-	/** Path of the Unix socket or name of the pipe. */
+	/** Path of the Unix socket, or name of the pipe. */
 	socket: string;
 	/** File that receives the engine's standard error; every window can follow it. */
 	log: string;
@@ -15,15 +15,15 @@ export interface Endpoint {
 
 export interface EndpointEnvironment {
 	platform: NodeJS.Platform;
-	/** `$XDG_RUNTIME_DIR`, where there is one. */
+	/** `$XDG_RUNTIME_DIR`, if it is set. */
 	runtimeDirectory: string | undefined;
 	temporaryDirectory: string;
-	/** For where others have taken the names in the temporary directory. */
+	/** The last resort, for when other users have taken the names in the temporary directory. */
 	homeDirectory?: string;
 	/** Absent on Windows. */
 	userId: number | undefined;
 	userName: string;
-	/** Names the build, see {@link buildId}. */
+	/** Name of the build, see {@link buildId}. */
 	build: string;
 }
 
@@ -31,8 +31,8 @@ export interface EndpointEnvironment {
 const MAX_SOCKET_PATH_BYTES = 103;
 
 /**
- * All places the engine may listen, in the order to try them. The list depends only on the environment, so that every
- * window of a user arrives at the same one.
+ * All places where the engine may listen, in the order to try them. The list depends only on the environment, so that
+ * all windows of a user arrive at the same place.
  */
 export function endpointCandidates(env: EndpointEnvironment): Endpoint[] {
 	if (env.platform === 'win32') {
@@ -63,16 +63,16 @@ export function endpointCandidates(env: EndpointEnvironment): Endpoint[] {
 }
 
 /**
- * Names a build by version and content, so that an updated extension starts its own engine instead of talking to the old
- * one, while windows of different editors with the same build share one.
+ * Names a build by its version and content. An updated extension thus starts its own engine instead of talking to the
+ * old one, while windows of different editors with the same build share one engine.
  */
 export function buildId(version: string, engineFile: string): string {
 	return `${version}-${createHash('sha256').update(readFileSync(engineFile)).digest('hex').slice(0, 8)}`;
 }
 
 /**
- * Makes the first candidate's directory that can be made private and returns that candidate.
- * @throws Error naming what is wrong with each place when none can be used
+ * Tries the candidates in order. Returns the first one whose directory can be made private, and makes that directory.
+ * @throws Error that names what is wrong with each place when none can be used
  */
 export function prepareEndpoint(candidates: Endpoint[], userId: number | undefined): Endpoint {
 	const refusals: string[] = [];
@@ -90,7 +90,7 @@ export function prepareEndpoint(candidates: Endpoint[], userId: number | undefin
 	);
 }
 
-/** Creates `directory` for this user alone, or checks that an existing one is: another user could have put it there first. */
+/** Creates `directory` for this user alone, or checks an existing one: another user could have put it there first. */
 function makePrivateDirectory(directory: string, userId: number | undefined): void {
 	try {
 		mkdirSync(directory, { recursive: true, mode: 0o700 });

@@ -1,5 +1,5 @@
-// Owns the connection to the user's engine: finds or launches the process, keeps a language client on it, brings it back
-// after a crash, and passes its status on. Everything else in the extension attaches to this one Disposable.
+// Owns the connection to the user's engine: it finds or launches the process, keeps a language client on it, brings it
+// back after a crash and passes its status on. Everything else in the extension attaches to this one Disposable.
 import { statSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import { homedir, tmpdir, userInfo } from 'node:os';
@@ -31,18 +31,21 @@ import { LogFollower } from './logFollower';
 import { RestartPolicy } from './restartPolicy';
 import { engineSettings, networkSettings } from './settings';
 
-/** How long the engine waits for another window after its last one has gone: a window's reload takes a few seconds. */
+/**
+ * How long the engine waits for another window after its last window has gone. The reload of a window takes a few
+ * seconds.
+ */
 const LINGER_SECONDS = 5;
-/** How long an engine asked to end may take before it is ended by force. */
+/** How long an engine may take to end when asked. After that it is ended by force. */
 const TERMINATE_GRACE_MILLISECONDS = 3_000;
 
 interface Session {
 	client: HearthClient;
 	socket: Socket;
 	follower: LogFollower;
-	/** Settles when the connection has gone. */
+	/** Resolves when the connection has gone. */
 	closed: Promise<void>;
-	/** Of the engine; known once it has told its status. */
+	/** Process id of the engine. Known once the engine has told its status. */
 	processId?: number;
 }
 
@@ -54,12 +57,12 @@ export class EngineConnection implements vscode.Disposable {
 	readonly #subscriptions: vscode.Disposable[] = [];
 	readonly #changed = new vscode.EventEmitter<EngineView>();
 	#view: EngineView = { state: 'off' };
-	/** The connection there is or that is being made. */
+	/** The connection that exists or that is being made. */
 	#session: Promise<Session> | undefined;
-	/** The session whose end would be a crash. */
+	/** The session whose end would count as a crash. */
 	#current: Session | undefined;
 	#disposed = false;
-	/** Several settings are being changed as one. */
+	/** Whether several settings are being changed as one: the engine is told only at the end. */
 	#held = false;
 
 	/** Fires whenever {@link view} has changed. */
@@ -87,13 +90,13 @@ export class EngineConnection implements vscode.Disposable {
 		return engineSettings((key) => configuration.get(key), homedir());
 	}
 
-	/** How the user's VS Code reaches the network, for downloads. */
+	/** How the user's VS Code reaches the network. Downloads follow it. */
 	get network(): NetworkSettings {
 		const http = vscode.workspace.getConfiguration('http');
 		return networkSettings((key) => http.get(key));
 	}
 
-	/** Changes settings of the user, by their keys below `hearth.`; the engine is told when all are in place. */
+	/** Changes settings of the user, by their keys below `hearth.`. The engine is told once all of them are in place. */
 	async changeSettings(changes: Record<string, unknown>): Promise<void> {
 		const configuration = vscode.workspace.getConfiguration('hearth');
 		this.#held = true;
@@ -107,13 +110,16 @@ export class EngineConnection implements vscode.Disposable {
 		await this.#sendSettings();
 	}
 
-	/** Starts the engine unless it runs or is on its way. Rejects with the reason when it cannot be had. */
+	/**
+	 * Starts the engine unless it runs or is on its way.
+	 * @throws Error with the reason when the engine cannot be started
+	 */
 	async start(): Promise<void> {
 		await this.#ensureSession();
 	}
 
 	/**
-	 * Resolves once the engine neither starts nor loads a model, or the model of one role.
+	 * Resolves once the engine neither starts nor loads a model. With `role`, only the model of that role counts.
 	 * @throws vscode.CancellationError
 	 */
 	async settled(cancellation: vscode.CancellationToken, role?: ModelRole): Promise<void> {
@@ -132,7 +138,7 @@ export class EngineConnection implements vscode.Disposable {
 		}
 	}
 
-	/** Sends a request, starting the engine where needed. */
+	/** Sends a request and starts the engine first if it does not run. */
 	async request<P, R>(type: RequestType<P, R, void>, params: P, token?: vscode.CancellationToken): Promise<R> {
 		const { client } = await this.#ensureSession();
 		return client.sendRequest<R>(type.method, params, token);
@@ -160,7 +166,7 @@ export class EngineConnection implements vscode.Disposable {
 		}
 	}
 
-	/** Ends the engine for every window and starts a new one; the other windows reconnect by themselves. */
+	/** Ends the engine for every window and starts a new one. The other windows reconnect by themselves. */
 	async restart(): Promise<void> {
 		this.#policy.reset();
 		this.log.info('Restarting the engine.');
@@ -172,7 +178,7 @@ export class EngineConnection implements vscode.Disposable {
 		await this.start();
 	}
 
-	/** Tells the engine that this window has gone; it ends by itself when it was the last one. */
+	/** Tells the engine that this window has gone. The engine ends by itself after its last window. */
 	async disconnect(): Promise<void> {
 		this.#disposed = true;
 		const session = await this.#session?.catch(() => undefined);
@@ -191,7 +197,7 @@ export class EngineConnection implements vscode.Disposable {
 		if (!this.#session) {
 			if (this.#view.state === 'failed') this.#policy.reset();
 			this.#session = this.#openWithRetries();
-			// Callers get the rejection; those who only wanted a start must not see it as unhandled.
+			// Callers get the rejection. Whoever only wanted a start must not cause an unhandled rejection.
 			this.#session.catch(() => {});
 		}
 		return this.#session;
@@ -259,7 +265,7 @@ export class EngineConnection implements vscode.Disposable {
 		}
 	}
 
-	/** The connection has gone: an engine that crashed, was killed, or was restarted by another window. */
+	/** The connection has gone: the engine crashed, was killed, or was restarted by another window. */
 	async #closed(session: Session): Promise<void> {
 		const expected = this.#disposed || session !== this.#current;
 		if (!expected) this.#current = undefined;
@@ -274,7 +280,7 @@ export class EngineConnection implements vscode.Disposable {
 		this.#session = reopened;
 	}
 
-	/** Waits as the restart policy says; false when the engine stays down, which the user is then told. */
+	/** Waits as long as the restart policy says. Resolves to false when the engine stays down; the user is then told. */
 	async #backOff(message: string): Promise<boolean> {
 		if (this.#disposed) return false;
 		const decision = this.#policy.crashed(performance.now());
@@ -331,7 +337,8 @@ export class EngineConnection implements vscode.Disposable {
 			initializationFailedHandler: () => false,
 			middleware: {
 				...this.#middleware,
-				// What the engine does not take would cost the connection; it does not complete in what it does not know.
+				// The engine closes the connection when a message is too large. It never completes in a document that it does
+				// not know.
 				didOpen: async (document, next) => {
 					if (fitsMessage(document.getText())) await next(document);
 					else this.log.warn(`${document.uri.fsPath} is too large for completions.`);
@@ -378,11 +385,11 @@ export class EngineConnection implements vscode.Disposable {
 	}
 }
 
-/** Whether what is asked for may be there soon. */
+/** Whether the model that is asked for may be there soon. */
 function isUnsettled({ state, status }: EngineView, role: ModelRole | undefined): boolean {
 	if (state === 'starting' || state === 'restarting') return true;
 	if (state !== 'loading') return false;
-	// Without a model of its own, a role's work is done by the one that is loading.
+	// A role without a model of its own uses the model that is loading.
 	const there = role === 'chat' ? status?.model : status?.completionModel;
 	return role === undefined || !there || (status?.loading ?? [role]).includes(role);
 }
@@ -391,6 +398,6 @@ function signal(processId: number, name: 'SIGTERM' | 'SIGKILL'): void {
 	try {
 		process.kill(processId, name);
 	} catch {
-		// It has ended already.
+		// The process has ended already.
 	}
 }

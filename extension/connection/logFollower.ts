@@ -22,7 +22,7 @@ export class LogFollower {
 		this.#timer.unref();
 	}
 
-	/** Reads what was written since; resolves when all of it has been passed on. */
+	/** Reads what was written since the last read. Resolves when all of it has been passed on. */
 	flush(): Promise<void> {
 		this.#reading ??= this.#read()
 			.catch(() => {})

@@ -1,7 +1,8 @@
-// Decides whether and when a crashed engine is started again: exponential backoff, capped by crashes within a time span.
+// Decides whether and when a crashed engine is started again: with a growing delay, and only a limited number of times
+// within a time span.
 
 interface RestartLimits {
-	/** Crashes within `spanMilliseconds` after which it stays down until the user asks. */
+	/** After this many crashes within `spanMilliseconds` the engine stays down until the user asks for it. */
 	crashes: number;
 	spanMilliseconds: number;
 	firstDelayMilliseconds: number;
@@ -10,7 +11,7 @@ interface RestartLimits {
 
 type RestartDecision = { action: 'restart'; delayMilliseconds: number } | { action: 'give-up'; crashes: number };
 
-/** As VS Code itself counts for language servers: five crashes in three minutes. */
+/** VS Code uses the same limits for language servers: five crashes in three minutes. */
 const DEFAULT_LIMITS: RestartLimits = {
 	crashes: 5,
 	spanMilliseconds: 3 * 60_000,
@@ -23,13 +24,16 @@ export class RestartPolicy {
 	readonly #random: () => number;
 	#crashTimes: number[] = [];
 
-	/** @param random - spreads the windows that lost the same engine, so that rarely two start one at once */
+	/** @param random - spreads the restarts of windows that lost the same engine, so that two seldom start one at once */
 	constructor(limits: RestartLimits = DEFAULT_LIMITS, random: () => number = Math.random) {
 		this.#limits = limits;
 		this.#random = random;
 	}
 
-	/** Records a crash at `now` (milliseconds of a clock that is never set) and says what to do about it. */
+	/**
+	 * Records a crash and says what to do about it.
+	 * @param now - milliseconds of a monotonic clock
+	 */
 	crashed(now: number): RestartDecision {
 		this.#crashTimes = this.#crashTimes.filter((time) => now - time < this.#limits.spanMilliseconds);
 		this.#crashTimes.push(now);
@@ -40,7 +44,7 @@ export class RestartPolicy {
 		return { action: 'restart', delayMilliseconds: Math.min(backoff * spread, this.#limits.maxDelayMilliseconds) };
 	}
 
-	/** Forgets past crashes: the user asked for a fresh start. */
+	/** Forgets past crashes, because the user asked for a fresh start. */
 	reset(): void {
 		this.#crashTimes = [];
 	}

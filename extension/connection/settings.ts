@@ -1,12 +1,12 @@
-// Maps the editor's `hearth.*` settings to what the engine is sent.
+// Maps the editor's `hearth.*` settings to the settings that the engine is sent.
 import type { NetworkSettings } from '../../engine/protocol';
 import { type EngineSettings, makeSettings } from '../../engine/settings';
 import { editorName, editorSetting, type SettingReader } from '../settings';
 
 /**
- * The engine's settings as the user has them. A value of the wrong type or outside its range (settings files are edited
- * by hand) is replaced by the nearest allowed one.
- * @param homeDirectory - stands for a leading `~` of a path
+ * The engine's settings as the user has them. Users edit settings files by hand, so a value may have the wrong type or
+ * be out of range; the nearest allowed value then replaces it.
+ * @param homeDirectory - replaces a leading `~` of a path
  */
 export function engineSettings(read: SettingReader, homeDirectory: string): EngineSettings {
 	return makeSettings((setting, name) => {
@@ -15,7 +15,7 @@ export function engineSettings(read: SettingReader, homeDirectory: string): Engi
 	});
 }
 
-/** Folders to look for models in, and where downloads go; absent: the engine's default. */
+/** The folders to look for models in, and the folder for downloads. What is absent takes the engine's default. */
 export function modelFolders(
 	read: SettingReader,
 	homeDirectory: string,
@@ -27,7 +27,10 @@ export function modelFolders(
 	};
 }
 
-/** VS Code's own `http.*` settings as a download follows them. Without a proxy there, the environment's holds, as in VS Code. */
+/**
+ * VS Code's own `http.*` settings as a download follows them. As in VS Code, the proxy of the environment holds when no
+ * proxy is set there.
+ */
 export function networkSettings(read: SettingReader): NetworkSettings {
 	const off = read('proxySupport') === 'off';
 	const proxy = text(read('proxy'));

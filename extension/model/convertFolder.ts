@@ -1,4 +1,4 @@
-// Converting a Hugging Face folder to a model file, with progress and a way to cancel.
+// Converts a Hugging Face folder to a model file, with progress and a way to cancel.
 import { randomUUID } from 'node:crypto';
 import path from 'node:path';
 import * as vscode from 'vscode';
@@ -11,7 +11,7 @@ import {
 import { ConvertModelRequest, type ConvertModelResult } from '../../engine/protocol';
 import type { EngineConnection } from '../connection/engineConnection';
 
-/** Lets the user choose a folder; undefined where none was. */
+/** Lets the user choose a folder. Resolves to undefined when the user chose none. */
 export async function chooseFolder(): Promise<string | undefined> {
 	const [uri] =
 		(await vscode.window.showOpenDialog({
@@ -24,8 +24,9 @@ export async function chooseFolder(): Promise<string | undefined> {
 }
 
 /**
- * The model file made of `folder`, which is converted where that has not been done before. Undefined when the user cancelled.
- * @throws what the engine says cannot be converted.
+ * Resolves to the model file made of `folder`. The folder is converted unless that was done before. Resolves to
+ * undefined when the user cancelled.
+ * @throws what the engine says when the folder cannot be converted
  */
 export async function convertFolder(engine: EngineConnection, folder: string): Promise<ConvertModelResult | undefined> {
 	return vscode.window.withProgress(

@@ -1,5 +1,5 @@
-// Downloads as the user sees them: asked for once, shown with their progress, paused, resumed and offered again after a
-// restart. The engine does the work, so that every window sees the same one.
+// Downloads as the user sees them: asked for once, shown with their progress, paused, resumed, and offered again after
+// a restart. The engine downloads, so that every window sees the same download.
 
 import { homedir } from 'node:os';
 import * as vscode from 'vscode';
@@ -18,7 +18,7 @@ import { describeError } from '../errors';
 import { downloadText, isActive, percentDone } from '../status/statusText';
 import { downloadTerms } from './modelItems';
 
-/** The download that was begun and neither finished nor given up: offered again when VS Code starts. */
+/** Key of the download that was begun and neither finished nor given up. It is offered again when VS Code starts. */
 const UNFINISHED_KEY = 'hearth.unfinishedDownload';
 
 interface Unfinished {
@@ -31,10 +31,10 @@ export class Downloads implements vscode.Disposable {
 	readonly #engine: EngineConnection;
 	readonly #finished: (path: string, model: DownloadStatus) => Promise<void>;
 	readonly #subscriptions: vscode.Disposable[];
-	/** Those whose progress this window shows. */
+	/** Ids of the downloads whose progress this window shows. */
 	readonly #followed = new Set<string>();
 
-	/** @param finished called in the window that shows the download, with where the model is. */
+	/** @param finished - called with the path of the model, in the window that shows the download */
 	constructor(
 		context: vscode.ExtensionContext,
 		engine: EngineConnection,
@@ -55,7 +55,7 @@ export class Downloads implements vscode.Disposable {
 		for (const subscription of this.#subscriptions) subscription.dispose();
 	}
 
-	/** Asks whether to download a model, with all that speaks for and against it, and does so. */
+	/** Asks whether to download a model, shows what speaks for and against it, and downloads it if the user agrees. */
 	async offer(model: CatalogueModel, list: ModelList): Promise<void> {
 		try {
 			const fileBytes = model.fileBytes ?? (await this.#askForSize(model));
@@ -77,7 +77,7 @@ export class Downloads implements vscode.Disposable {
 		}
 	}
 
-	/** After a restart: asks whether the download that had not finished goes on. */
+	/** After a restart: asks whether to continue the download that had not finished. */
 	async offerUnfinished(): Promise<void> {
 		const unfinished = this.#context.globalState.get<Unfinished>(UNFINISHED_KEY);
 		if (!unfinished) return;
@@ -104,7 +104,7 @@ export class Downloads implements vscode.Disposable {
 		return fileBytes;
 	}
 
-	/** Starts a download or goes on with it, and shows how it goes until it ends in one way or another. */
+	/** Starts or continues a download and shows its progress until it ends in one way or another. */
 	async #run(id: string, name: string): Promise<void> {
 		if (this.#followed.has(id)) return;
 		this.#followed.add(id);
@@ -123,7 +123,7 @@ export class Downloads implements vscode.Disposable {
 		if (ended) await this.#tellEnd(ended);
 	}
 
-	/** Resolves with the status that is the last one. Cancelling pauses. */
+	/** Resolves with the last status of the download. A cancellation pauses the download. */
 	async #follow(
 		id: string,
 		progress: vscode.Progress<{ message?: string; increment?: number }>,
@@ -152,7 +152,7 @@ export class Downloads implements vscode.Disposable {
 					} else if (state === 'failed') {
 						finish(() => reject(new Error('the engine stopped; the download goes on when it runs again')));
 					} else if (status && status.processId !== processId) {
-						// Another engine, after a crash or a restart: it continues where the last one was.
+						// This is another engine, after a crash or a restart. It continues where the last engine stopped.
 						({ processId } = status);
 						start().catch((error) => finish(() => reject(error)));
 					}

@@ -1,4 +1,4 @@
-// What "Select Model…" shows of each model. No VS Code in here.
+// What "Select Model…" shows of each model. This file does not use VS Code.
 import type {
 	CatalogueModel,
 	FoundModel,
@@ -26,7 +26,7 @@ const SOURCES: Record<ModelSource, string> = {
 };
 const USES = { chat: 'chat', completion: 'completions', draft: 'draft' };
 
-/** Those that can be run first, and of these the ones that fit. */
+/** Sorts models that can be run before the others, and among them those that fit the memory first. */
 export function byUsefulness(a: FoundModel, b: FoundModel): number {
 	const rank = ({ problem, fit }: FoundModel) =>
 		problem !== undefined ? 3 : fit === 'too-large' ? 2 : fit === 'tight' ? 1 : 0;
@@ -71,7 +71,7 @@ export function offeredRow(model: CatalogueModel, memory: MachineMemory): ModelR
 	};
 }
 
-/** What the user agrees to before anything is fetched. */
+/** What the user agrees to before anything is downloaded. */
 export function downloadTerms(
 	{ name, license, host, page, fit, memory: need, partialBytes = 0 }: CatalogueModel,
 	fileBytes: number,
@@ -91,7 +91,7 @@ export function downloadTerms(
 	};
 }
 
-/** What can be done about a model that is too much for the machine. */
+/** One thing that the user can do about a model that needs too much memory. */
 interface MemoryChoice {
 	label: string;
 	load?: {
@@ -147,7 +147,7 @@ function listed(parts: (string | undefined)[]): string {
 	return parts.filter((part) => part !== undefined && part !== '').join(' · ');
 }
 
-/** 20.9 B, 350 M: as model sizes are given. */
+/** A count in the way that sizes of models are given: 20.9 B, 350 M. */
 function formatCount(count: number): string {
 	return count >= 1e9 ? `${(count / 1e9).toFixed(1)} B` : `${Math.round(count / 1e6)} M`;
 }

@@ -1,7 +1,7 @@
-// What a model is to do where there is one already. No VS Code in here.
+// What a newly chosen model is to do when there is a model already. This file does not use VS Code.
 import type { ModelRole } from '../../engine/protocol';
 
-/** The paths of models in the user's settings, by their keys. */
+/** The paths of models in the user's settings, by the keys of the settings. */
 export interface ModelPaths {
 	modelPath: string;
 	completionModelPath: string;
@@ -11,12 +11,12 @@ export interface ModelPaths {
 export interface RoleChoice {
 	label: string;
 	detail: string;
-	/** What is loaded to check the file; absent: it is checked when it is used. */
+	/** The role in which the file is loaded to check it. When absent, the file is checked when it is used. */
 	role?: ModelRole;
 	changes: Partial<ModelPaths>;
 }
 
-/** What `file` can be chosen for; a first model does all, which needs no question. */
+/** The roles that `file` can be chosen for. The first model takes all roles, so there is nothing to ask. */
 export function roleChoices(file: string, current: ModelPaths, nameOf: (file: string) => string): RoleChoice[] {
 	const both: RoleChoice = {
 		label: 'Chat and completions',
@@ -49,7 +49,7 @@ export function roleChoices(file: string, current: ModelPaths, nameOf: (file: st
 	];
 }
 
-/** What a file of the settings is there for: loading it again changes none of them. */
+/** The role that a file has in the settings. Loading the file again changes no setting. */
 export function roleInSettings(file: string, { completionModelPath }: ModelPaths): RoleChoice {
 	return { label: '', detail: '', role: file === completionModelPath ? 'completion' : 'chat', changes: {} };
 }

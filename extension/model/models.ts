@@ -1,4 +1,5 @@
-// Choosing a model: the command, the check by loading it, and the one message shown when there is none.
+// Lets the user choose a model: the command, the check by loading it, and the one message that is shown when there is
+// no model.
 import { existsSync, statSync } from 'node:fs';
 import { homedir } from 'node:os';
 import path from 'node:path';
@@ -28,7 +29,10 @@ const RECENT_KEY = 'hearth.recentModels';
 const NO_PROMPT_KEY = 'hearth.noModelPromptDisabled';
 const WALKTHROUGH = 'hearth.hearth#hearth.start';
 
-/** A row of the list. `choose` resolves with the file to load; without one, it has done what there was to do. */
+/**
+ * A row of the list. `choose` resolves with the file to load. It resolves without one when it has already done all
+ * there was to do.
+ */
 interface ModelItem extends vscode.QuickPickItem {
 	choose?: () => Promise<string | undefined> | string;
 }
@@ -51,7 +55,7 @@ export class Models implements vscode.Disposable {
 	readonly #downloads: Downloads;
 	readonly #subscriptions: vscode.Disposable[];
 	#reportedError: string | undefined;
-	/** A model is being tried: its failure is told there. */
+	/** Whether a model is being tried. Whoever tries it reports its failure. */
 	#trying = false;
 
 	constructor(context: vscode.ExtensionContext, engine: EngineConnection) {
@@ -71,19 +75,19 @@ export class Models implements vscode.Disposable {
 				);
 				const shortage = view.status?.shortage;
 				if (view.state === 'error') this.#report(view.message ?? 'The engine reported an error.', shortage);
-				// The model of the settings could not be loaded, and the one in use was kept.
+				// The model of the settings could not be loaded, and the engine kept the model in use.
 				else if (view.state === 'ready' && view.message !== undefined) this.#report(view.message, shortage);
 				else if (view.state === 'ready') this.#reportedError = undefined;
 			}),
 		];
 	}
 
-	/** After a restart: what was begun goes on where the user wants it to. */
+	/** After a restart: continues the download that was begun if the user wants that. */
 	offerUnfinishedDownload(): Promise<void> {
 		return this.#downloads.offerUnfinished();
 	}
 
-	/** Says once per window, until the user asks it not to, that a model has to be chosen. */
+	/** Says once per window that a model has to be chosen, until the user asks not to be told again. */
 	async promptWithoutModel(): Promise<void> {
 		if (this.#engine.settings.modelPath !== '' || this.#context.globalState.get<boolean>(NO_PROMPT_KEY)) return;
 		const choice = await vscode.window.showInformationMessage(
@@ -101,7 +105,7 @@ export class Models implements vscode.Disposable {
 		for (const subscription of this.#subscriptions) subscription.dispose();
 	}
 
-	/** The list: what can be chosen at once is there at once, what the engine finds comes in beside it. */
+	/** Shows the list. Entries that are known at once appear at once; what the engine finds is added when it arrives. */
 	async #select({ onlyDownloads = false } = {}): Promise<void> {
 		const picker = vscode.window.createQuickPick<ModelItem>();
 		picker.title = onlyDownloads ? 'Download a model' : 'Select a model';
@@ -147,7 +151,9 @@ export class Models implements vscode.Disposable {
 		);
 	}
 
-	/** What was there from the first keeps its place: a list that moves under the mouse is clicked where nobody meant to. */
+	/**
+	 * All rows. The first rows keep their places: if the list moved under the mouse, the user would click the wrong row.
+	 */
 	#allItems(list: ModelList): ModelItem[] {
 		const found = [...list.found].sort(byUsefulness);
 		const offered = this.#offeredItems(list);
@@ -171,7 +177,7 @@ export class Models implements vscode.Disposable {
 		};
 	}
 
-	/** What can be downloaded and is not here yet. */
+	/** Models that can be downloaded and are not here yet. */
 	#offeredItems(list: ModelList): ModelItem[] {
 		return list.catalogue
 			.filter(({ path: there, unverified }) => there === undefined || unverified)
@@ -185,7 +191,7 @@ export class Models implements vscode.Disposable {
 			}));
 	}
 
-	/** Files chosen before that are not among those found. */
+	/** Files chosen before that the engine did not find by itself. */
 	#recentItems(found: FoundModel[]): ModelItem[] {
 		const current = this.#engine.settings.modelPath;
 		const recent = this.#recent.filter((file) => existsSync(file) && !found.some((model) => model.path === file));
@@ -200,7 +206,7 @@ export class Models implements vscode.Disposable {
 		];
 	}
 
-	/** A model has arrived: the first one is taken into use, any other only if that is wanted. */
+	/** A model has arrived. The first model is taken into use; any other model only if the user wants it. */
 	async #downloaded(file: string, name: string): Promise<void> {
 		if (this.#engine.settings.modelPath === '') return this.#use(file);
 		const choice = await vscode.window.showInformationMessage(`${name} is complete and verified.`, 'Use Model');
@@ -212,8 +218,8 @@ export class Models implements vscode.Disposable {
 	}
 
 	/**
-	 * Loads the model, which checks it, and keeps it in the settings when it can be used. What there is no memory for now is
-	 * loaded only if the user wants it all the same.
+	 * Loads the model, which checks it, and keeps it in the settings when it can be used. When there is not enough memory
+	 * now, the model is loaded only if the user wants it all the same.
 	 */
 	async #use(
 		file: string,
@@ -250,7 +256,7 @@ export class Models implements vscode.Disposable {
 				`${model.name} is ready (${formatBytes(model.fileBytes)}, loaded in ${(model.loadMilliseconds / 1000).toFixed(1)} s).`,
 			);
 		} catch (error) {
-			// The engine's status says the same in a moment.
+			// The engine's status will carry the same error in a moment; the user must not be told twice.
 			this.#reportedError = error instanceof Error ? error.message : String(error);
 			shortage = shortageOf(error);
 			const { message } = describeError(error);
@@ -261,7 +267,7 @@ export class Models implements vscode.Disposable {
 		if (shortage) await this.#askForMemory(shortage, { modal: true, choice: chosen });
 	}
 
-	/** Lets the user choose what to do about a model that is too much for the machine. */
+	/** Lets the user choose what to do about a model that needs too much memory. */
 	async #askForMemory(
 		shortage: MemoryShortage,
 		{ modal, choice: chosen }: { modal: boolean; choice?: RoleChoice },
@@ -278,13 +284,16 @@ export class Models implements vscode.Disposable {
 		else if (choice) await this.#select();
 	}
 
-	/** Lets a draft head guess ahead for the model in use, which is loaded again for it. */
+	/** Lets a draft head draft for the model in use. The engine loads that model again for it. */
 	async #useDraft(file: string): Promise<void> {
 		await this.#engine.changeSettings({ draftModelPath: file });
 		void vscode.window.showInformationMessage(`${path.basename(file)} guesses ahead for your model from now on.`);
 	}
 
-	/** A Hugging Face folder as a model file; undefined where the user cancelled or was told why it is none. */
+	/**
+	 * Makes a model file of a Hugging Face folder. Resolves to undefined when the user cancelled or was told why it
+	 * cannot be made.
+	 */
 	async #convert(folder: string): Promise<ConvertModelResult | undefined> {
 		try {
 			return await convertFolder(this.#engine, folder);
@@ -295,7 +304,9 @@ export class Models implements vscode.Disposable {
 		}
 	}
 
-	/** Tells of a model that could not be loaded at start or after a change of settings; of each error once. */
+	/**
+	 * Tells the user that a model could not be loaded, at start or after a change of settings. It tells each error once.
+	 */
 	#report(message: string, shortage?: MemoryShortage): void {
 		if (this.#trying || message === this.#reportedError) return;
 		this.#reportedError = message;
@@ -313,13 +324,13 @@ function separator(label: string): ModelItem {
 	return { label, kind: vscode.QuickPickItemKind.Separator };
 }
 
-/** What an error of the engine says of the memory; undefined where it is another one. */
+/** What an error of the engine says about memory. Undefined when the error is about something else. */
 function shortageOf(error: unknown): MemoryShortage | undefined {
 	const { code, data } = error as { code?: unknown; data?: MemoryShortage };
 	return code === ErrorCode.notEnoughMemory ? data : undefined;
 }
 
-/** Asks what a model is for, where there is another one already. */
+/** Asks what a model is for, if there is another model already. */
 async function askRole(file: string, current: ModelPaths): Promise<RoleChoice | undefined> {
 	const choices = roleChoices(file, current, (other) => path.basename(other));
 	if (choices.length === 1) return choices[0];

@@ -1,14 +1,14 @@
-// The models chosen before, latest first. No VS Code in here.
+// The models chosen before, the latest first. This file does not use VS Code.
 const MAX_RECENT = 10;
 
-/** The list with `file` at its head. */
+/** Returns the list with `file` at its head. */
 export function addRecent(recent: readonly string[], file: string): string[] {
 	return [file, ...recent.filter((other) => other !== file)].slice(0, MAX_RECENT);
 }
 
 /**
- * What a user typed or pasted as a path: quotes of a shell or a file manager's "copy as path", a `file:` address and a
- * leading `~` are understood.
+ * Reads what a user typed or pasted as a path. It understands the quotes of a shell or of a file manager's "copy as
+ * path", a `file:` address and a leading `~`.
  */
 export function cleanPath(typed: string, homeDirectory: string): string {
 	let text = typed.trim();
@@ -18,14 +18,14 @@ export function cleanPath(typed: string, homeDirectory: string): string {
 	return text === '~' || text.startsWith('~/') || text.startsWith('~\\') ? homeDirectory + text.slice(1) : text;
 }
 
-/** Works for addresses of any system, which `fileURLToPath` of Node's only does for its own. */
+/** The path of a `file:` address of any system. `fileURLToPath` of Node.js handles only addresses of its own system. */
 function pathOf({ hostname, pathname }: URL): string {
-	// A Windows share; Windows takes slashes too.
+	// A host means a Windows share. Windows accepts slashes, too.
 	const host = hostname === '' ? '' : `//${hostname}`;
 	return host + decoded(pathname).replace(/^\/([A-Za-z]:)/, '$1');
 }
 
-/** Percent signs that escape nothing are themselves. */
+/** Decodes percent escapes. A percent sign that escapes nothing stays as it is. */
 function decoded(text: string): string {
 	try {
 		return decodeURIComponent(text);

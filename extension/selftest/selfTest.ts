@@ -1,5 +1,5 @@
-// "Self-Test": runs the engine's self-test with progress, shows its verdict and the report, which can be copied or saved to be
-// attached to a bug.
+// "Self-Test": runs the engine's self-test with progress and shows its verdict and its report. The user can copy the
+// report, or save it to attach it to a bug.
 import { randomUUID } from 'node:crypto';
 import { homedir } from 'node:os';
 import * as vscode from 'vscode';
@@ -13,7 +13,7 @@ import { SelfTestRequest, type SelfTestResult } from '../../engine/protocol';
 import type { EngineConnection } from '../connection/engineConnection';
 import { describeError } from '../errors';
 
-/** The report's document: VS Code shows it as any Markdown, and has nothing of it to save. */
+/** Address of the report's document. VS Code shows the document like any Markdown and never asks to save it. */
 const REPORT = vscode.Uri.parse('hearth-selftest:/Hearth Self-Test.md');
 
 export class SelfTest implements vscode.Disposable {
@@ -54,13 +54,13 @@ export class SelfTest implements vscode.Disposable {
 		} catch (error) {
 			void this.#sayWhyNot(error);
 		} finally {
-			// What follows waits for answers that may never come.
+			// The messages below wait for answers that may never come, so the test counts as ended here.
 			this.#running = false;
 		}
 		if (result) await this.#show(result);
 	}
 
-	/** Undefined when the user cancelled. */
+	/** Resolves to undefined when the user cancelled. */
 	async #test(
 		progress: vscode.Progress<{ message?: string }>,
 		cancellation: vscode.CancellationToken,
@@ -87,7 +87,7 @@ export class SelfTest implements vscode.Disposable {
 		try {
 			await vscode.commands.executeCommand('markdown.showPreview', REPORT);
 		} catch {
-			// VS Code's own Markdown extension is turned off.
+			// This fails when VS Code's own Markdown extension is turned off.
 			await vscode.window.showTextDocument(REPORT);
 		}
 		const show = passed ? vscode.window.showInformationMessage : vscode.window.showErrorMessage;

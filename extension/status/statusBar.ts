@@ -1,4 +1,4 @@
-// The status bar item and its menu: model, state and speed at a glance, every command one click away.
+// The status bar item and its menu: they show model, state and speed at a glance and offer every command.
 import * as vscode from 'vscode';
 import type { Completions } from '../completion/completions';
 import type { EngineConnection } from '../connection/engineConnection';

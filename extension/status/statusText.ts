@@ -1,24 +1,26 @@
-// What the status bar says about the engine. No VS Code in here.
+// What the status bar says about the engine. This file does not use VS Code.
 import type { DownloadStatus, EngineStatus, ModelSummary } from '../../engine/protocol';
 import { formatBytes, formatRate, gpuName } from '../../engine/units';
 import type { EngineView } from '../../webview/messages';
 
 const MAX_NAME = 24;
-/** The end of a file's name that says how its weights are kept: the tooltip has it. */
+/** The end of a file's name that says how its weights are quantised. It is left out, because the tooltip has it. */
 const QUANTISATION = /[-_. ](?:i?q\d\w*|tq\d\w*|mxfp4\w*|bf16|f16|f32)$/i;
 
 interface StatusText {
-	/** With `$(icon)` references. */
+	/** May contain `$(icon)` references. */
 	text: string;
-	/** The state in words, for screen readers and the tooltip's first line. */
+	/** The state in words, for screen readers and for the first line of the tooltip. */
 	summary: string;
-	/** What the user has to act on is coloured. */
+	/** The status bar colours what the user has to act on. */
 	severity: 'none' | 'warning' | 'error';
 }
 
 interface StatusFacts {
 	engine: EngineView;
-	/** On for the active editor's language, or globally where there is none. */
+	/**
+	 * Whether completions are on for the language of the active editor. Without an editor: whether they are on at all.
+	 */
 	completionsEnabled: boolean;
 }
 
@@ -36,17 +38,17 @@ export function statusText(facts: StatusFacts): StatusText {
 	};
 }
 
-/** Whether bytes are coming, or waited for. */
+/** Whether the download receives bytes or waits for them. */
 export function isActive({ state }: DownloadStatus): boolean {
 	return state !== 'paused' && state !== 'failed' && state !== 'done';
 }
 
-/** Whole percent; undefined where the size is not known yet. */
+/** Whole percent. Undefined while the size is not known. */
 export function percentDone({ receivedBytes, totalBytes }: DownloadStatus): number | undefined {
 	return totalBytes ? Math.floor((100 * receivedBytes) / totalBytes) : undefined;
 }
 
-/** How far a download is, as a notification shows it: 43 % of 12.1 GB, 45 MB/s, 3 min left. */
+/** The progress of a download as a notification shows it, for example: 43 % of 12.1 GB, 45 MB/s, 3 min left. */
 export function downloadText(status: DownloadStatus): string {
 	const { state, receivedBytes, totalBytes, bytesPerSecond, error } = status;
 	const done = totalBytes
@@ -126,7 +128,7 @@ function stateText({ engine, completionsEnabled }: StatusFacts): StatusText {
 	}
 }
 
-/** With two models one may be there while the other one loads. */
+/** What the status bar says while a model loads. With two models, the other one may already be loaded. */
 function loadingText(status: EngineStatus | undefined): string {
 	const { completionModel, model, loading = [] } = status ?? {};
 	if (loading.length > 1 || !(completionModel ?? model)) return 'Loading the model';
@@ -134,7 +136,7 @@ function loadingText(status: EngineStatus | undefined): string {
 	return model && loading[0] === 'completion' ? 'Loading the model that completes; chat is ready' : 'Loading the model';
 }
 
-/** The tooltip's facts as label and value. */
+/** The facts of the tooltip as pairs of label and value. */
 export function statusDetails(status: EngineStatus): [string, string][] {
 	const details: [string, string][] = [];
 	const { model, completionModel, memory, cache, speed: rate, lastCompletion } = status;
@@ -185,14 +187,14 @@ function describe({ name, ownName, architecture, fileBytes }: ModelSummary): str
 	return `${name} (${named}${architecture}, ${formatBytes(fileBytes)})`;
 }
 
-/** Both models where there are two: the one that completes works more often, the one that chats is the larger. */
+/** The names of both models when there are two: the completion model works more often, and the chat model is larger. */
 function namesOf(status: EngineStatus | undefined): string {
 	const { model, completionModel } = status ?? {};
 	const names = [completionModel, model].flatMap((given) => (given ? [given.name.replace(QUANTISATION, '')] : []));
 	return names.length > 0 ? names.join(' + ') : 'Hearth';
 }
 
-/** The status bar is everybody's: a file's long name must not push the others out. */
+/** Shortens a name. All extensions share the status bar, so a file's long name must not push the others out. */
 function shorten(name: string): string {
 	return name.length > MAX_NAME ? `${name.slice(0, MAX_NAME - 1).trimEnd()}…` : name;
 }
