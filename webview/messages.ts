@@ -1,7 +1,8 @@
-// What the webview pages and the extension host say to each other. Types only: each side imports them, neither the other.
+// The messages between the webview pages and the extension host. This file has only types: both sides import it, and
+// neither side imports the other.
 import type { BenchmarkReport, EngineState, EngineStatus, ReasoningEffort } from '../engine/protocol';
 
-/** A command the host offers beside an error or in an empty state. */
+/** A command that the host offers beside an error or in an empty state. */
 export type ErrorAction = 'select-model' | 'show-log' | 'restart-engine' | 'new-chat' | 'open-settings' | 'retry';
 
 export interface ShownError {
@@ -9,17 +10,19 @@ export interface ShownError {
 	actions: ErrorAction[];
 }
 
-/** The engine as the user sees it: the process's state where there is no engine to ask, else the engine's own. */
+/**
+ * The engine as the user sees it: the engine's own state, or the state of its process while there is no engine to ask.
+ */
 export interface EngineView {
 	state: EngineState | 'off' | 'starting' | 'restarting' | 'failed';
-	/** One line for the states that need one. */
+	/** One line of text, for the states that need one. */
 	message?: string;
 	status?: EngineStatus;
 }
 
 export interface Attachment {
 	id: string;
-	/** e.g. `src/app.ts:10-24` */
+	/** For example `src/app.ts:10-24`. */
 	label: string;
 	languageId: string;
 }
@@ -31,9 +34,9 @@ interface ChatStats {
 	promptTokens: number;
 	cachedTokens: number;
 	generatedTokens: number;
-	/** Positions the conversation may span. */
+	/** The most positions that the conversation may take. */
 	contextTokens: number;
-	/** Earlier messages the model no longer saw, since all would not fit. */
+	/** Number of earlier messages that the model did not see, because not all of them fitted. */
 	droppedMessages?: number;
 }
 
@@ -47,7 +50,7 @@ export interface UserEntry {
 /** What an answer consists of. */
 export interface AnswerTexts {
 	reasoning: string;
-	/** Said to the user before the answer; absent: nothing. */
+	/** What the model said to the user before the answer. Absent when it said nothing. */
 	preamble?: string;
 	content: string;
 }
@@ -55,13 +58,13 @@ export interface AnswerTexts {
 export interface AssistantEntry extends AnswerTexts {
 	role: 'assistant';
 	id: string;
-	/** Absent while it still reasons, and when it never did. */
+	/** How long the model reasoned. Absent while it still reasons, and when it never did. */
 	reasoningMilliseconds?: number;
-	/** How long it had been reasoning when this was sent; only while it reasons. */
+	/** How long the model had been reasoning when this was sent. Present only while it reasons. */
 	thinkingMilliseconds?: number;
 	state: 'streaming' | 'done' | 'stopped' | 'length' | 'error';
 	error?: ShownError;
-	/** Of an answer that ended without any text: why, and what to do. */
+	/** Why an answer ended without any text, and what the user can do. */
 	notice?: ShownError;
 	stats?: ChatStats;
 }
@@ -70,7 +73,7 @@ export type ChatEntry = UserEntry | AssistantEntry;
 
 export type ReasoningDisplay = 'collapsed' | 'expanded' | 'hidden';
 
-/** Everything the chat page shows; sent whole when the page opens or the conversation changes as a whole. */
+/** Everything the chat page shows. It is sent as a whole when the page opens and when the conversation is replaced. */
 export interface ChatSnapshot {
 	entries: ChatEntry[];
 	attachments: Attachment[];
@@ -83,9 +86,9 @@ export interface ChatSnapshot {
 
 export type HostToChat =
 	| { type: 'snapshot'; snapshot: ChatSnapshot }
-	/** Adds the entry, or replaces the one with its id. */
+	/** Adds the entry, or replaces the entry with the same id. */
 	| { type: 'entry'; entry: ChatEntry }
-	/** Appends to the assistant's entry. */
+	/** Appends to the assistant's entry with this id. */
 	| ({ type: 'delta'; id: string } & AnswerTexts)
 	| { type: 'engine'; engine: EngineView }
 	| { type: 'attachments'; attachments: Attachment[]; suggestion?: ChatSnapshot['suggestion'] }
@@ -95,7 +98,7 @@ export type HostToChat =
 
 export type ChatToHost =
 	| { type: 'ready' }
-	/** `replaces`: the user entry that this edited text stands for; it and all after it go. */
+	/** `replaces` is the user entry that this edited text replaces. That entry and all entries after it go. */
 	| { type: 'send'; text: string; replaces?: string }
 	| { type: 'stop' }
 	| { type: 'regenerate' }
@@ -107,7 +110,7 @@ export type ChatToHost =
 	| { type: 'detach'; id: string }
 	| { type: 'reasoning-effort'; effort: ReasoningEffort };
 
-/** One saved run, as the list of runs to compare with shows it. */
+/** One saved run, as the list of comparable runs shows it. */
 export interface SavedRun {
 	id: string;
 	createdAt: string;
@@ -117,7 +120,7 @@ export interface SavedRun {
 
 export type HostToBenchmark =
 	| { type: 'report'; report: BenchmarkReport; id: string; earlier: SavedRun[] }
-	/** The report asked for by `compare`; absent when comparison was turned off. */
+	/** The report that `compare` asked for. Absent when comparison was turned off. */
 	| { type: 'baseline'; id: string; report?: BenchmarkReport }
 	| { type: 'copied'; ok: boolean };
 

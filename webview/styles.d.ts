@@ -1,2 +1,2 @@
-// Style sheets are imported for their effect: the bundler puts them beside the page's script.
+// Importing a style sheet is enough to use it: the bundler puts it beside the page's script.
 declare module '*.css';

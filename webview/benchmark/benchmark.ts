@@ -1,7 +1,8 @@
 // The benchmark's report page.
 //
 // What tests may rely on:
-//   #report  data-id      #results tbody tr[data-test]  .speed  .time  .bandwidth  .compute  .against      .chart .bar.this-run, .bar.baseline
+//   #report  data-id      #results tbody tr[data-test]  .speed  .time  .bandwidth  .compute  .against
+//   .chart .bar.this-run, .bar.baseline
 //   #compare (select)     #copy-markdown  #copy-json  #run-again  #open-file
 import type { BenchmarkReport } from '../../engine/protocol';
 import type { BenchmarkToHost, HostToBenchmark, SavedRun } from '../messages';
@@ -11,7 +12,7 @@ import './benchmark.css';
 import { speedChart } from './chart';
 import { arithmeticOf, hasShares, meanText, ratioText, reportFacts, reportMarkdown, reportRows } from './report';
 
-/** A change below this is within what repeated runs differ by. */
+/** Repeated runs differ by up to this share, so a smaller change is not shown as one. */
 const NOTABLE_CHANGE = 0.03;
 
 const host = connectHost<BenchmarkToHost, HostToBenchmark>();

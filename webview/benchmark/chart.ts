@@ -1,4 +1,4 @@
-// A bar chart of tokens a second, one group of bars a test, as SVG in the theme's colours.
+// A bar chart of tokens a second as SVG in the theme's colours. Each test has one group of bars.
 import { meanText, type ReportRow } from './report';
 
 const WIDTH = 680;
@@ -7,7 +7,7 @@ const VALUE_WIDTH = 160;
 const BAR_HEIGHT = 18;
 const GROUP_GAP = 12;
 
-/** Bars of all rows that have a speed; undefined when none has. */
+/** Draws the bars of all rows that have a speed. Returns undefined when no row has one. */
 export function speedChart(rows: ReportRow[]): SVGSVGElement | undefined {
 	const shown = rows.filter((row) => row.tokensPerSecond);
 	if (shown.length === 0) return undefined;

@@ -1,23 +1,26 @@
-// What the report page shows of a benchmark: rows, their change against another run, and the same as Markdown. No DOM here.
+// What the report page shows of a benchmark: its rows, their change against another run, and the same as Markdown. This
+// file does not use the DOM.
 import type { BenchmarkReport, BenchmarkResult } from '../../engine/protocol';
 import { formatBytes, gpuName } from '../../engine/units';
 
 export interface ReportRow {
-	/** llama-bench's short name, e.g. `pp512`; with the engine's name where it is not ours. */
+	/** llama-bench's short name, for example `pp512`. A row of another engine also has that engine's name. */
 	test: string;
-	/** What it measures, in words. */
+	/** What the test measures, in words. */
 	description: string;
 	tokensPerSecond?: { mean: number; stddev: number };
 	milliseconds: { mean: number; stddev: number };
-	/** Of the machine's measured ceilings, e.g. `89.1 %`; where the report has them. */
+	/** Share of the machine's measured ceiling, for example `89.1 %`. Absent when the report has none. */
 	bandwidth?: string;
 	compute?: string;
-	/** Speed relative to the baseline's: above 1 is faster. */
+	/** Speed divided by the baseline's speed; above 1 is faster. */
 	ratio?: number;
 	baseline?: { tokensPerSecond?: number; milliseconds: number };
 }
 
-/** One row a result, in the report's order; tests that the baseline has too carry the comparison. */
+/**
+ * Makes one row of each result, in the report's order. A row whose test the baseline also has carries the comparison.
+ */
 export function reportRows(report: BenchmarkReport, baseline?: BenchmarkReport): ReportRow[] {
 	return report.results.map((result) => {
 		const row: ReportRow = {
@@ -42,7 +45,10 @@ export function reportRows(report: BenchmarkReport, baseline?: BenchmarkReport):
 	});
 }
 
-/** `pp512` → `Read a prompt of 512 tokens`; a test not known by name is described by its name. */
+/**
+ * Describes a test by its name: `pp512` → `Read a prompt of 512 tokens`. An unknown test is described by its name
+ * alone.
+ */
 export function describeTest(test: string): string {
 	if (test === 'load') return 'Load the model';
 	if (test === 'forward') return 'First forward pass';
@@ -65,7 +71,7 @@ export function describeTest(test: string): string {
 	return test;
 }
 
-/** Facts about the run as label and value. */
+/** The facts about the run as pairs of label and value. */
 export function reportFacts(report: BenchmarkReport): [string, string][] {
 	const { machine, model, memory } = report;
 	const gpu = gpuName(report.backend);
@@ -97,12 +103,14 @@ export function reportFacts(report: BenchmarkReport): [string, string][] {
 	return facts;
 }
 
-/** With a tile unit there are two peaks of int8: what shares are of, and the tiles'. */
+/**
+ * A processor with a tile unit has two int8 peaks. Shares refer to the peak of the vector unit; this text names both.
+ */
 function byTiles({ tileMultiplyAddsPerSecond: tiles }: BenchmarkReport['machine']): string {
 	return tiles ? ` by vectors (what shares are of), ${(tiles / 1e9).toFixed(0)} G by tiles` : '';
 }
 
-/** The report for an issue or a chat message. */
+/** The report as Markdown, for an issue or a chat message. */
 export function reportMarkdown(report: BenchmarkReport, baseline?: BenchmarkReport): string {
 	const rows = reportRows(report, baseline);
 	const compared = rows.some((row) => row.baseline);
@@ -125,12 +133,15 @@ export function reportMarkdown(report: BenchmarkReport, baseline?: BenchmarkRepo
 	return `${lines.join('\n')}\n`;
 }
 
-/** What the peak is of that shares are held against; the CPU's in reports of earlier versions. */
+/**
+ * The kind of arithmetic whose peak the shares refer to. Reports of earlier versions do not name it; they measured int8
+ * on the CPU.
+ */
 export function arithmeticOf({ machine }: BenchmarkReport): string {
 	return machine.arithmetic ?? 'int8';
 }
 
-/** Whether any row tells what part of the machine's ceilings it reached. */
+/** Whether any row tells its share of the machine's ceilings. */
 export function hasShares(rows: readonly ReportRow[]): boolean {
 	return rows.some((row) => row.bandwidth !== undefined);
 }

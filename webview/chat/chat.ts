@@ -37,7 +37,7 @@ import {
 	type UserMessageView,
 } from './messageView';
 
-/** What is below the visible part may be this much for the view to keep following a growing answer. */
+/** The view follows a growing answer as long as no more than this much of it is below the visible part. */
 const FOLLOW_PIXELS = 48;
 
 const host = connectHost<ChatToHost, HostToChat, { draft: string }>();
@@ -169,7 +169,7 @@ function addView(entry: ChatEntry): void {
 	messages.append(view.root);
 }
 
-/** What depends on the conversation as a whole. */
+/** Shows what depends on the conversation as a whole. */
 function showConversation(): void {
 	const generating = entries.some((entry) => entry.role === 'assistant' && entry.state === 'streaming');
 	app.setAttribute('data-generating', String(generating));
@@ -261,7 +261,7 @@ messages.addEventListener('click', (event) => {
 	const link = event.target instanceof Element ? event.target.closest('a') : null;
 	if (!link) return;
 	event.preventDefault();
-	// VS Code would open it as well, and would take `src/a.ts` for a page beside this one.
+	// Otherwise VS Code would open the link as well, and would take `src/a.ts` for a page beside this one.
 	event.stopPropagation();
 	const href = link.getAttribute('href');
 	if (href !== null) host.post({ type: 'open-link', href });

@@ -1,4 +1,5 @@
-// Where the user writes: the prompt, what is attached to it, how hard the model shall think, and how full the context is.
+// Where the user writes. It has the prompt, its attachments, the reasoning effort and a meter of how full the context
+// is.
 import type { ReasoningEffort } from '../../engine/protocol';
 import type { Attachment, ChatSnapshot, UserEntry } from '../messages';
 import { element, icon, iconButton } from '../shared/dom';
@@ -10,7 +11,7 @@ interface ComposerEvents {
 	attach(what: 'suggestion' | 'pick'): void;
 	detach(id: string): void;
 	effort(effort: ReasoningEffort): void;
-	/** The text not sent yet has changed. */
+	/** The text that is not sent yet has changed. */
 	draft(text: string): void;
 }
 
@@ -83,7 +84,7 @@ export class Composer {
 		this.#prompt.focus();
 	}
 
-	/** Escape anywhere on the page: leaves editing, else stops the answer. */
+	/** Handles Escape anywhere on the page: it leaves editing, or else stops the answer. */
 	escape(): void {
 		if (this.#replaces) this.#endEditing();
 		else if (this.#generating) this.#events.stop();
@@ -112,7 +113,7 @@ export class Composer {
 		this.#changed();
 	}
 
-	/** Whether the model has such a thing; until one is known the choice is not offered. */
+	/** Says whether the model has a reasoning effort. The choice is hidden until a model is known. */
 	setTakesEffort(takes: boolean): void {
 		this.#effort.hidden = !takes;
 	}
@@ -147,7 +148,9 @@ export class Composer {
 		this.#chips.append(element('li', { class: 'chip suggestion' }, add));
 	}
 
-	/** @param used - positions of the conversation in the context after its last answer; undefined: not known yet */
+	/**
+	 * @param used - positions that the conversation took in the context after its last answer; undefined: not known yet
+	 */
 	setContext(used: number | undefined, total: number): void {
 		this.#meter.hidden = used === undefined;
 		if (used === undefined) return;
@@ -165,7 +168,7 @@ export class Composer {
 	}
 
 	#keydown(event: KeyboardEvent): void {
-		// While an input method composes, Enter belongs to it.
+		// While an input method composes a character, Enter belongs to the input method.
 		if (event.key !== 'Enter' || event.shiftKey || event.isComposing) return;
 		event.preventDefault();
 		this.#submit();

@@ -5,7 +5,7 @@ interface EngineNotice {
 	/** Absent when there is nothing to say. */
 	text?: string;
 	actions: ErrorAction[];
-	/** It will pass by itself. */
+	/** Whether the state will pass by itself. */
 	busy: boolean;
 }
 
@@ -23,7 +23,7 @@ export function engineNotice(view: EngineView): EngineNotice {
 		case 'restarting':
 			return { text: 'The engine stopped and is being started again…', actions: ['show-log'], busy: true };
 		case 'loading':
-			// The one that completes may be loading while this one is there.
+			// The completion model may still load while the chat model is there.
 			if (view.status?.model && view.status.loading?.includes('chat') === false) return { actions: [], busy: false };
 			return { text: 'Loading the model…', actions: [], busy: true };
 		case 'failed':

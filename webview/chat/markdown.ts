@@ -1,10 +1,11 @@
-// Markdown of model output to HTML. HTML in the source stays text, pictures become links (a picture would tell its server
-// that the answer was read), and whatever comes out still goes through the sanitiser in sanitize.ts.
+// Turns the Markdown of model output into HTML. HTML in the source stays text. Pictures become links, because loading a
+// picture would tell its server that the answer was read. Whatever comes out still goes through the sanitiser in
+// sanitize.ts.
 import hljs from 'highlight.js/lib/common';
 import MarkdownIt from 'markdown-it';
 import { keepFormulas } from './math';
 
-/** Longer code is shown without colours: highlighting it would make the page stumble. */
+/** Longer code is shown without colours, because highlighting it would make the page stumble. */
 const MAX_HIGHLIGHTED_CHARACTERS = 60_000;
 
 const markdown = new MarkdownIt({
@@ -12,13 +13,13 @@ const markdown = new MarkdownIt({
 	linkify: true,
 	highlight: (code, language) => highlightCode(code, language),
 });
-// Without a scheme, `main.rs`, `app.py` and `README.md` would all be addresses.
+// Otherwise `main.rs`, `app.py` and `README.md` would all become web addresses.
 markdown.linkify.set({ fuzzyLink: false, fuzzyEmail: false });
 
 keepFormulas(markdown);
 markdown.renderer.rules['formula'] = (tokens, index) =>
 	`<p class="formula">${markdown.utils.escapeHtml(tokens[index]?.content ?? '')}</p>\n`;
-// Links to files are the host's to judge.
+// The extension host decides about links to files, so they are let through here.
 const validLink = markdown.validateLink;
 markdown.validateLink = (address) => /^\s*file:/i.test(address) || validLink(address);
 
@@ -39,7 +40,7 @@ markdown.renderer.rules['image'] = (tokens, index) => {
 	const label = token?.content || source;
 	return `<a href="${markdown.utils.escapeHtml(source)}">${markdown.utils.escapeHtml(label)}</a>`;
 };
-// The page's policy forbids inline styles, which is how markdown-it aligns table cells.
+// markdown-it aligns table cells by inline styles, and the page's policy forbids those.
 for (const rule of ['th_open', 'td_open'] as const) {
 	markdown.renderer.rules[rule] = (tokens, index, options, _env, renderer) => {
 		const token = tokens[index];
@@ -53,18 +54,18 @@ for (const rule of ['th_open', 'td_open'] as const) {
 }
 
 interface RenderOptions {
-	/** Leaves code uncoloured: for a block that is still growing. */
+	/** Leaves code uncoloured. It is for a block that is still growing. */
 	plainCode?: boolean;
 }
 
-/** HTML of `source`, not yet sanitised. */
+/** Returns the HTML of `source`. It is not sanitised yet. */
 export function renderMarkdown(source: string, options: RenderOptions = {}): string {
 	return markdown.render(source, { ...options });
 }
 
 /**
- * How many characters at the start of `source` are blocks that no text appended to it can change: everything before the
- * last top-level block of its complete lines. (The last line may still turn out to be anything.)
+ * Returns how many characters at the start of `source` no appended text can change. The last line may still become
+ * anything, and the last top-level block of the complete lines may still grow. Everything before that block is stable.
  */
 export function stableLength(source: string): number {
 	const complete = source.slice(0, source.lastIndexOf('\n') + 1);
@@ -75,7 +76,7 @@ export function stableLength(source: string): number {
 	return starts.length < 2 || lastLine === undefined ? 0 : offsetOfLine(complete, lastLine);
 }
 
-/** Whether links anywhere in `source` may be defined elsewhere in it, so that its blocks cannot be rendered one by one. */
+/** Whether `source` may define links for other blocks. Its blocks can then not be rendered one by one. */
 export function hasLinkDefinitions(source: string): boolean {
 	return /^ {0,3}\[[^\]\n]+\]:/m.test(source);
 }

@@ -1,18 +1,18 @@
-// Shows markdown that grows. Finished blocks are rendered once and left alone; with each frame only the last block is
-// rendered again, so that a long answer stays as smooth as a short one and selections in it survive.
+// Shows Markdown that grows. Finished blocks are rendered once and then left alone. Each frame renders only the last
+// block again, so that a long answer stays as smooth as a short one and selections in it survive.
 import { hasLinkDefinitions, renderMarkdown, stableLength } from './markdown';
 import { sanitize } from './sanitize';
 
-/** A growing code block beyond this is coloured only once it is complete. */
+/** A growing code block that is longer than this is coloured only once it is complete. */
 const MAX_LIVE_HIGHLIGHT = 6_000;
 
 export class MarkdownView {
 	readonly root: HTMLElement;
-	/** Called with each finished piece before it is shown, e.g. to give code blocks their buttons. */
+	/** Called with each finished piece before it is shown, for example to give code blocks their buttons. */
 	readonly #decorate: (piece: DocumentFragment, finished: boolean) => void;
 	readonly #tail = document.createElement('div');
 	#source = '';
-	/** Characters of `#source` whose blocks are in the page for good. */
+	/** Characters of `#source` whose blocks will not change in the page any more. */
 	#stable = 0;
 	#frame = 0;
 
@@ -27,7 +27,7 @@ export class MarkdownView {
 		return this.#source;
 	}
 
-	/** Adds text; it is shown with the next frame, after which `shown` is called. */
+	/** Adds text. The next frame shows it, and `shown` is called after that. */
 	append(text: string, shown: () => void): void {
 		this.#source += text.replaceAll('\r', '');
 		if (this.#frame) return;

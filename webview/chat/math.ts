@@ -1,12 +1,13 @@
-// Formulas in Markdown, as models write them: `\( \)`, `\[ \]`, `$$ $$`, `$ $`. There is nothing here that sets them, so they are
-// shown as they were written: for Markdown alone a backslash before a bracket would be an escape, and `_` and `*` emphasis.
+// Formulas in Markdown, as models write them: `\( \)`, `\[ \]`, `$$ $$`, `$ $`. The page cannot typeset formulas, so it
+// shows them as they were written. Plain Markdown would take the backslash before a bracket for an escape, and `_` and
+// `*` for emphasis.
 import type MarkdownIt from 'markdown-it';
 
 type Markdown = InstanceType<typeof MarkdownIt>;
 type InlineRule = Parameters<Markdown['inline']['ruler']['before']>[2];
 type BlockRule = Parameters<Markdown['block']['ruler']['before']>[2];
 
-/** Characters that an inline formula may have: every opener looks this far for its closer. */
+/** The most characters of an inline formula. Every opener looks this far for its closer. */
 const MAX_INLINE = 2000;
 
 const CLOSERS = new Map([
@@ -32,7 +33,7 @@ const inlineFormula: InlineRule = (state, silent) => {
 	return true;
 };
 
-/** Of the formula that a text begins with; 0: it begins with none. */
+/** Length of the formula that a text begins with; 0 when it begins with none. */
 function formulaLength(text: string, before: string): number {
 	const opener = text.slice(0, 2);
 	const closer = CLOSERS.get(opener);
@@ -40,14 +41,16 @@ function formulaLength(text: string, before: string): number {
 		const end = text.indexOf(closer, 2);
 		return end > 2 ? end + 2 : 0;
 	}
-	// A single dollar is money more often: as in Pandoc it is closed on its line, next to no white space, and before no digit.
+	// A single dollar is usually money. As in Pandoc, a formula in single dollars ends on its line, has no white space
+	// beside a dollar on the inside, and no digit behind it.
 	if (!text.startsWith('$') || /[\w$\\]/.test(before)) return 0;
 	return /^\$(?!\s)[^$\n`]*[^\s$`\\]\$(?![\w$])/.exec(text)?.[0].length ?? 0;
 }
 
 /**
- * A formula of its own lines, from a line that is an opener, or begins with one and ends with its closer, up to the line that ends
- * with the closer, or to a blank line: an answer that still grows must not turn into something else with its next line.
+ * A formula on lines of its own. Its first line is only an opener, or begins with an opener and ends with the closer.
+ * It ends at the line that ends with the closer, or at a blank line. While an answer grows, the next line must not turn
+ * the formula into something else.
  */
 const blockFormula: BlockRule = (state, startLine, endLine, silent) => {
 	if (state.sCount[startLine]! - state.blkIndent >= 4) return false;

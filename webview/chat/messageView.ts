@@ -1,5 +1,5 @@
-// One message of the conversation on the page: the user's with what was attached, the model's with its reasoning, answer,
-// figures and errors.
+// One message of the conversation on the page. The user's message has its attachments. The model's message has its
+// reasoning, answer, figures and errors.
 
 import { formatRate } from '../../engine/units';
 import type {
@@ -36,7 +36,9 @@ export const ACTION_LABELS: Record<ErrorAction, string> = {
 
 interface MessageView {
 	readonly root: HTMLElement;
-	/** Marks the message as the last of its kind, which can be edited or regenerated. */
+	/**
+	 * Marks the message as the last of its kind. The last question can be edited, and the last answer can be regenerated.
+	 */
 	setLast(last: boolean): void;
 	dispose(): void;
 }
@@ -122,7 +124,7 @@ export class AssistantMessageView implements MessageView {
 		this.update(entry);
 	}
 
-	/** Shows the entry's state, and its whole text once it has ended. */
+	/** Shows the entry's state. Once the entry has ended, it also shows the whole text. */
 	update(entry: AssistantEntry): void {
 		this.#entry = entry;
 		this.root.setAttribute('data-state', entry.state);
@@ -241,12 +243,12 @@ export function createMessageView(
 	return entry.role === 'user' ? new UserMessageView(entry, events) : new AssistantMessageView(entry, display, events);
 }
 
-/** Which of the two is seen is the style sheet's choice. */
+/** Two icons; the style sheet decides which of them is visible. */
 function chevrons(): HTMLElement[] {
 	return [icon('chevron-right chevron when-closed'), icon('chevron-down chevron when-open')];
 }
 
-/** Gives every code block its language and, once it is complete, its buttons. */
+/** Gives every code block the name of its language and, once the block is complete, its buttons. */
 function decorateCode(piece: DocumentFragment, finished: boolean, events: MessageEvents): void {
 	for (const pre of piece.querySelectorAll('pre')) {
 		const code = pre.querySelector('code');

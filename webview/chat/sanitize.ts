@@ -1,4 +1,5 @@
-// The last gate before model output becomes part of the page: only the elements and attributes that markdown needs.
+// The last gate before model output becomes part of the page. It lets through only the elements and attributes that
+// Markdown needs.
 import DOMPurify from 'dompurify';
 
 const TAGS = [
@@ -7,8 +8,8 @@ const TAGS = [
 ];
 
 /**
- * Addresses of the web, of mail and of files: `src/a.ts`, `a.ts:12`, `file:///a`, `C:\\a`. The host decides what it opens; here
- * nothing may pass that a browser would run, or that leads to another machine unseen.
+ * Addresses of the web, of mail and of files: `src/a.ts`, `a.ts:12`, `file:///a`, `C:\\a`. The extension host decides
+ * which of them it opens. This gate stops what a browser would run and what would lead to another machine unseen.
  */
 const ALLOWED_ADDRESS = new RegExp(
 	[
@@ -23,7 +24,7 @@ const ALLOWED_ADDRESS = new RegExp(
 	'i',
 );
 
-/** A fragment with the allowed part of `html`. */
+/** Returns a fragment with the allowed part of `html`. */
 export function sanitize(html: string): DocumentFragment {
 	return DOMPurify.sanitize(html, {
 		ALLOWED_TAGS: TAGS,

@@ -1,8 +1,11 @@
-// Builds elements. Text goes in as text nodes, so nothing given here can become markup.
+// Builds elements. Text becomes text nodes, so nothing given here can become markup.
 
 type Child = Node | string | undefined | false;
 
-/** An element with attributes (`true`: present without a value; `undefined` and `false`: absent) and children. */
+/**
+ * Makes an element with children and attributes. `true` sets an attribute without a value; `undefined` and `false`
+ * leave it out.
+ */
 export function element<Tag extends keyof HTMLElementTagNameMap>(
 	tag: Tag,
 	attributes: Record<string, string | number | boolean | undefined> = {},
@@ -17,12 +20,12 @@ export function element<Tag extends keyof HTMLElementTagNameMap>(
 	return node;
 }
 
-/** An icon of VS Code's own font; decoration only, so that screen readers pass over it. */
+/** An icon of VS Code's own font. It is decoration only, so screen readers pass over it. */
 export function icon(name: string): HTMLElement {
 	return element('span', { class: `codicon codicon-${name}`, 'aria-hidden': 'true' });
 }
 
-/** A button with an icon and a name for tooltip and screen readers. */
+/** A button with an icon. Its label is the tooltip, and screen readers read it. */
 export function iconButton(name: string, label: string, onClick: () => void, attributes = {}): HTMLButtonElement {
 	const button = element(
 		'button',
@@ -39,7 +42,7 @@ export function textButton(label: string, onClick: () => void, attributes = {}):
 	return button;
 }
 
-/** Shows for a moment that what the button does was done. */
+/** Shows for a moment that the button's action was done. */
 export function confirmOn(button: HTMLButtonElement): void {
 	const symbol = button.querySelector('.codicon');
 	if (!symbol || button.hasAttribute('data-done')) return;

@@ -11,12 +11,12 @@ declare function acquireVsCodeApi(): VsCodeApi;
 export interface Host<ToHost, FromHost, State> {
 	post(message: ToHost): void;
 	onMessage(listener: (message: FromHost) => void): void;
-	/** What the page kept for itself over hiding and reloading. */
+	/** What the page kept for itself. It survives hiding and reloading the page. */
 	readonly state: State | undefined;
 	keep(state: State): void;
 }
 
-/** Connects to the host. May be called once in a page's life: VS Code hands its interface out only once. */
+/** Connects to the host. A page may call this only once: VS Code hands out its interface only once. */
 export function connectHost<ToHost, FromHost, State = never>(): Host<ToHost, FromHost, State> {
 	const api = acquireVsCodeApi();
 	return {
