@@ -1,5 +1,5 @@
-// Checks the project's bars within about a minute, on four layers of gpt-oss-20b's full width and llama.cpp in turn. Machines
-// are noisy, so a missed bar is a warning; with --strict it is an error.
+// Checks the project's performance bars within about a minute, on four layers of gpt-oss-20b's full width, in turn with
+// llama.cpp. Machines are noisy, so a missed bar is a warning; with --strict it is an error.
 // usage: npm run bench:quick [-- --strict] [-- further options of `hearth bench`]
 import { spawnSync } from 'node:child_process';
 import path from 'node:path';

@@ -1,6 +1,7 @@
-// Measures speculation on real text with a real model, by kind of text: how many guessed tokens are right, how many tokens a step
-// gives, and how much faster that is than without, on and off in turn.
-// usage: npm run bench:speculation [-- MODEL.gguf [further options of `hearth generate`]]   default: SmolLM2-135M-Instruct
+// Measures speculation with a real model on real text, by kind of text: how many drafted tokens are right, how many
+// tokens a step gives, and how much faster that is than without drafts. Runs with and without drafts take turns.
+// usage: npm run bench:speculation [-- MODEL.gguf [further options of `hearth generate`]]
+//   MODEL.gguf   default: SmolLM2-135M-Instruct
 import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
@@ -13,7 +14,7 @@ const model = given ?? (await realModel());
 if (!model) process.exit(1);
 
 const read = (file) => readFileSync(path.join(root, file), 'utf8');
-/** A file up to its n-th line. */
+/** The first n lines of a file. */
 const upTo = (file, lines) => read(file).split('\n').slice(0, lines).join('\n');
 const edit = (file, wish) => `${wish} Write the whole file.\n\n\`\`\`\n${read(file)}\n\`\`\``;
 

@@ -1,5 +1,7 @@
-// Builds everything into dist/: the native addon, the extension, the command line with the engine, the webview pages.
-// usage: node scripts/build.mjs [--watch] [--production] [--skip-native] [--out FOLDER]   --out: all but the addon goes there
+// Builds everything into dist/: the native addon, the extension, the command line with the engine, and the webview
+// pages.
+// usage: node scripts/build.mjs [--watch] [--production] [--skip-native] [--out FOLDER]
+//   --out   everything but the addon goes to this folder
 import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -36,14 +38,14 @@ const bundles = [
 		outfile: 'dist/hearth.js',
 		external: ['*/o200k-ranks.js'],
 	},
-	// The process that `hearth bench --peer llama.cpp` measures; node-llama-cpp is nobody's dependency but the tests'.
+	// `hearth bench --peer llama.cpp` measures this process. Only the tests depend on node-llama-cpp.
 	{
 		...node,
 		entryPoints: ['engine/benchmark/llama-peer.ts'],
 		outfile: 'dist/llama-peer.js',
 		external: ['node-llama-cpp'],
 	},
-	// 2 MB that only `hearth synth` reads: a file of its own, so that no other start-up parses it.
+	// Only `hearth synth` reads these 2 MB. They are a file of their own, so that no other start has to parse them.
 	{
 		...node,
 		entryPoints: ['engine/synth/o200k-ranks.ts'],
@@ -64,7 +66,7 @@ const bundles = [
 		...(outfile ? { outfile: placed(outfile) } : { outdir: placed(outdir) }),
 	}));
 
-/** A path below dist/ in the folder that was asked for. */
+/** Moves a path below dist/ into the folder that `--out` names. */
 function placed(file) {
 	return path.resolve(root, options.out, path.relative('dist', file));
 }

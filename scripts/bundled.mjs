@@ -1,11 +1,11 @@
-// Modules of the engine for scripts, which run without the build.
+// Loads the engine's modules for scripts, which run without the build.
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { buildSync } from 'esbuild';
 
 const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 
-/** What the TypeScript file (from the project's root) exports. */
+/** Resolves to the exports of a TypeScript file. The path starts at the project's root. */
 export async function bundled(file) {
 	const options = { bundle: true, write: false, format: 'esm', entryPoints: [path.join(root, file)] };
 	const { text } = buildSync(options).outputFiles[0];

@@ -1,9 +1,9 @@
-// The folder for downloads that outlive a clone, and installing into it: whole or not at all.
+// The folder for downloads that outlive a clone. An install into it is complete or does not happen at all.
 import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 
-/** Where downloads that outlive a clone are kept; `HEARTH_CACHE` overrides. */
+/** The folder where downloads that outlive a clone are kept. `HEARTH_CACHE` overrides it. */
 export function cacheFolder() {
 	if (process.env.HEARTH_CACHE) return path.resolve(process.env.HEARTH_CACHE);
 	const base = {
@@ -14,8 +14,9 @@ export function cacheFolder() {
 }
 
 /**
- * Makes `folder` by calling `fill` with an empty folder beside it that is renamed into place when whole, so that an install
- * that was cut short is never taken for done, and two at once do no harm. What `fill` throws is thrown, and nothing is left.
+ * Makes `folder`: `fill` fills an empty folder beside it, which is renamed into place once it is complete. An
+ * interrupted install is thus never taken for a complete one, and two installs at once do no harm. When `fill` throws,
+ * nothing is left and the error is passed on.
  */
 export async function installOnce(folder, fill) {
 	if (existsSync(folder)) return;
@@ -41,7 +42,7 @@ function renameIntoPlace(from, to) {
 	}
 }
 
-/** Partial installs of processes that were killed. */
+/** Removes the partial installs of processes that were killed. */
 function removeAbandoned(parent) {
 	for (const name of readdirSync(parent)) {
 		const pid = Number(/\.partial-(\d+)$/.exec(name)?.[1]);

@@ -1,12 +1,12 @@
-// Runs the workbench that setup-vscode.mjs installed: VS Code served to a browser on this machine, with its own
-// settings, extensions and sockets in one folder, and with no marketplace and no telemetry.
+// Runs the workbench that setup-vscode.mjs installed: VS Code served to a browser on this machine. Its settings,
+// extensions and sockets are in one folder, and it has no marketplace and no telemetry.
 import { spawn } from 'node:child_process';
 import { closeSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { endProcesses, newMarker } from './processes.mjs';
 
-/** Settings that keep the workbench quiet: nothing asked of the network, no tips, no first-run pages. */
+/** Settings that keep the workbench quiet: it asks nothing of the network and shows no tips and no first-run pages. */
 export const quietSettings = {
 	'telemetry.telemetryLevel': 'off',
 	'security.workspace.trust.enabled': false,
@@ -20,7 +20,7 @@ export const quietSettings = {
 	'extensions.autoUpdate': false,
 	'extensions.autoCheckUpdates': false,
 	'extensions.ignoreRecommendations': true,
-	// Copilot's views; other extensions' inline completions are not affected.
+	// This hides Copilot's views. Inline completions of other extensions are not affected.
 	'chat.disableAIFeatures': true,
 	'chat.commandCenter.enabled': false,
 	'git.openRepositoryInParentFolders': 'never',
@@ -30,8 +30,8 @@ export const quietSettings = {
 };
 
 /**
- * Writes the settings of the user whose data is in `folder`. Ours are written for the machine too: settings of scope
- * `machine` are read only from there where VS Code runs in a browser.
+ * Writes the settings of the user whose data is in `folder`. Hearth's settings are also written for the machine: VS
+ * Code in a browser reads settings of scope `machine` only from there.
  */
 export function writeUserSettings(folder, settings) {
 	const ours = Object.fromEntries(Object.entries(settings).filter(([key]) => key.startsWith('hearth.')));
@@ -44,7 +44,7 @@ export function writeUserSettings(folder, settings) {
 
 function commonArguments(folder) {
 	const config = path.join(folder, 'config.yaml');
-	writeFileSync(config, 'auth: none\n'); // else it writes one with a password into the user's own configuration
+	writeFileSync(config, 'auth: none\n'); // else code-server writes a file with a password into the user's own folder
 	return [
 		'--config',
 		config,
@@ -58,11 +58,12 @@ function commonArguments(folder) {
 function environment(variables) {
 	const env = {
 		...process.env,
-		EXTENSIONS_GALLERY: '{"serviceUrl":""}', // it would ask open-vsx.org
+		EXTENSIONS_GALLERY: '{"serviceUrl":""}', // without this, it would ask open-vsx.org
 		...variables,
 	};
 	for (const name of Object.keys(env)) {
-		// code-server obeys PORT, and takes VSCODE_* of a terminal in VS Code as its own.
+		// code-server obeys PORT. In a terminal of VS Code, it would also take that window's VSCODE_* variables for its
+		// own.
 		if (name === 'PORT' || name.startsWith('VSCODE_') || name.startsWith('npm_')) delete env[name];
 	}
 	return env;
@@ -89,14 +90,14 @@ export async function installExtension(workbench, folder, vsix, variables = {}) 
 }
 
 /**
- * Starts the server on 127.0.0.1 and resolves when it answers, to `{ address, marker, logFile, ended, stop }`.
- * `port` 0 takes a free one. `ended` resolves when the server has ended, however it came. `stop` ends every process of
- * the run and resolves to those that did not end by themselves within `graceMilliseconds`.
+ * Starts the server on 127.0.0.1. Resolves when it answers, to `{ address, marker, logFile, ended, stop }`. `port` 0
+ * takes a free port. `ended` resolves when the server has ended for whatever reason. `stop` ends every process of the
+ * run and resolves to those that did not end by themselves within `graceMilliseconds`.
  */
 export async function startCodeServer(workbench, { folder, port = 0, variables = {} }) {
 	mkdirSync(folder, { recursive: true });
 	const marker = newMarker();
-	// Unix sockets: a path must stay below 108 bytes, and the default would leave them in /tmp.
+	// The path of a Unix socket must stay below 108 bytes, and by default the sockets would stay behind in /tmp.
 	const sockets = mkdtempSync(path.join(os.platform() === 'darwin' ? '/tmp' : os.tmpdir(), 'hearth-'));
 	const logFile = path.join(folder, 'server.log');
 	const log = openSync(logFile, 'w');
@@ -133,7 +134,7 @@ export async function startCodeServer(workbench, { folder, port = 0, variables =
 		try {
 			process.kill(-server.pid, 'SIGTERM'); // the whole process group
 		} catch {
-			// It has ended.
+			// The server has ended already.
 		}
 		const left = await endProcesses(marker, graceMilliseconds);
 		rmSync(sockets, { recursive: true, force: true });

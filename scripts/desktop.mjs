@@ -1,15 +1,15 @@
-// Runs the desktop's VS Code on the extension in this folder, with data of its own: the user's windows, settings and
-// extensions are left alone, and the instance can be ended as a whole.
+// Runs the desktop's VS Code on the extension in this folder. The instance has data of its own, so that the user's
+// windows, settings and extensions are left alone and the instance can be ended as a whole.
 import { spawn } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { endProcesses, newMarker } from './processes.mjs';
 import { which } from './system.mjs';
 
-/** The desktop's `code` command, or undefined where there is none or nothing to show a window on. */
+/** The desktop's `code` command. Undefined when there is no such command or no desktop to show a window on. */
 export function findDesktopCode(env = process.env) {
 	if (process.platform === 'linux' && !env.DISPLAY && !env.WAYLAND_DISPLAY) return undefined;
-	// In a terminal of a remote window `code` is another program, one that only talks to that window.
+	// In a terminal of a remote window, `code` is another program that only talks to that window.
 	if (env.VSCODE_IPC_HOOK_CLI) return undefined;
 	const inApplication = '/Applications/Visual Studio Code.app/Contents/Resources/app/bin/code';
 	return [
@@ -18,7 +18,7 @@ export function findDesktopCode(env = process.env) {
 	].find((file) => file && existsSync(file));
 }
 
-/** Opens `workspace` with the extension in `extension`; resolves to `{ ended, stop }` as `startCodeServer` does. */
+/** Opens `workspace` with the extension in `extension`. Resolves to `{ ended, stop }` as `startCodeServer` does. */
 export function startDesktop(code, { folder, extension, workspace }) {
 	const marker = newMarker();
 	const userData = path.join(folder, 'user-data');
@@ -30,7 +30,7 @@ export function startDesktop(code, { folder, extension, workspace }) {
 		`--user-data-dir=${userData}`,
 		`--extensions-dir=${path.join(folder, 'extensions')}`,
 		`--extensionDevelopmentPath=${extension}`,
-		...(process.getuid?.() === 0 ? ['--no-sandbox'] : []), // it refuses to run as root otherwise
+		...(process.getuid?.() === 0 ? ['--no-sandbox'] : []), // otherwise VS Code refuses to run as root
 		workspace,
 	];
 	const windows = process.platform === 'win32';
@@ -45,9 +45,9 @@ export function startDesktop(code, { folder, extension, workspace }) {
 	});
 	const stop = async (graceMilliseconds = 10_000) => {
 		try {
-			process.kill(Number(readFileSync(path.join(userData, 'code.lock'), 'utf8')), 'SIGTERM'); // its main process
+			process.kill(Number(readFileSync(path.join(userData, 'code.lock'), 'utf8')), 'SIGTERM'); // VS Code's main process
 		} catch {
-			// It has ended, or had not begun.
+			// The process has ended, or had not started yet.
 		}
 		child.kill();
 		return endProcesses(marker, graceMilliseconds);

@@ -6,7 +6,7 @@ import path from 'node:path';
 const root = path.join(import.meta.dirname, '..');
 const check = process.argv.includes('--check');
 
-// These texts are wrong, or include a file twice, on purpose: a formatter would undo that.
+// These files are wrong on purpose or include a file twice on purpose. A formatter would undo that.
 const oddOnPurpose = /^native\/test\/metal\/seeded\/(invalid|includes)\//;
 
 const listed = ['ls-files', '--cached', '--others', '--exclude-standard', '--', 'native'];

@@ -1,5 +1,5 @@
-// Runs a program in this process's group and ends the whole group when whoever started it is gone, however it went: the
-// pipe on standard input closes then.
+// Runs a program in this process's group. When the process that started the guard is gone, for whatever reason, the
+// pipe on standard input closes, and the guard ends the whole group.
 // usage: node scripts/guard.mjs PROGRAM ARGUMENTS…   (as the leader of a process group)
 import { spawn } from 'node:child_process';
 
@@ -10,5 +10,5 @@ child.once('error', (error) => {
 	process.exit(1);
 });
 child.once('exit', (code) => process.exit(code ?? 1));
-process.on('SIGTERM', () => {}); // the child gets it too, and its end is ours
+process.on('SIGTERM', () => {}); // the child also gets the signal, and the guard ends with it
 process.stdin.once('close', () => process.kill(-process.pid, 'SIGTERM')).resume();

@@ -1,5 +1,6 @@
-// Python's Jinja2, the judge of our interpreter of chat templates: fetched once by pip into the cache folder. And the chat templates
-// that models are published with, which llama.cpp's source in node-llama-cpp has; nothing of them is in the repository.
+// Gets Python's Jinja2, which the tests compare our interpreter of chat templates with. Pip fetches it once into the
+// cache folder. This file also reads published chat templates from llama.cpp's source in node-llama-cpp; none of them
+// is in the repository.
 // usage: node scripts/jinja2.mjs   records anew what the tests in test/unit/jinja expect
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -15,8 +16,8 @@ const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 const TESTS = path.join(root, 'test', 'unit', 'jinja');
 
 /**
- * Resolves to a function that renders [template, variables] pairs, null where a template raises; to undefined, having said why in
- * one line, where Jinja2 cannot be had.
+ * Resolves to a function that renders [template, variables] pairs; its result is null where a template raises an error.
+ * When Jinja2 cannot be installed, it logs the reason in one line and resolves to undefined.
  */
 export async function jinja2(log = console.error) {
 	const folder = path.join(cacheFolder(), 'jinja2', PACKAGES.join('-').replaceAll('==', '-'));
@@ -41,7 +42,7 @@ export async function jinja2(log = console.error) {
 	}
 }
 
-/** The published templates by file name. */
+/** Returns the published templates by file name. */
 export function publishedTemplates() {
 	const bundle = path.join(root, 'node_modules', 'node-llama-cpp', 'llama', 'gitRelease.bundle');
 	const folder = mkdtempSync(path.join(os.tmpdir(), 'hearth-templates-'));
@@ -60,7 +61,7 @@ export function publishedTemplates() {
 	}
 }
 
-/** What a test keeps of a text that it must not contain. */
+/** A hash of a text. A test compares it where the repository must not contain the text. */
 export function digest(text) {
 	return text === null ? null : createHash('sha256').update(text).digest('hex').slice(0, 16);
 }

@@ -1,6 +1,6 @@
-// Checks the workflows in .github/workflows with actionlint, a Go program, which Go compiles once into the cache folder. Go's checksum
-// database vouches for its source.
-// usage: node scripts/lint-workflows.mjs   without Go: says so and checks nothing
+// Checks the workflows in .github/workflows with actionlint, a Go program. Go compiles it once into the cache folder
+// and verifies its source by the Go checksum database.
+// usage: node scripts/lint-workflows.mjs   without Go it says so and checks nothing
 import { execFileSync, spawnSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import path from 'node:path';
@@ -12,7 +12,10 @@ const VERSION = '1.7.12';
 const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 const suffix = process.platform === 'win32' ? '.exe' : '';
 
-/** Installs actionlint unless it is there; returns the path of its program. Throws one line where it cannot be had. */
+/**
+ * Installs actionlint unless it is there, and returns the path of its program. Throws an error of one line when it
+ * cannot be installed.
+ */
 export async function setupActionlint(log = console.error) {
 	const folder = path.join(cacheFolder(), 'actionlint', `${VERSION}-${process.platform}-${process.arch}`);
 	await installOnce(folder, (partial) => {
@@ -35,8 +38,8 @@ export async function setupActionlint(log = console.error) {
 }
 
 /**
- * Resolves to what is wrong with workflow files, a line a fault: '' where nothing is. Other linters that actionlint would call if they
- * were installed are left out, so that every machine says the same.
+ * Resolves to the faults of workflow files, one a line; '' when there is none. actionlint also calls other linters that
+ * happen to be installed. They are left out, so that every machine reports the same.
  */
 export async function lintWorkflows(files, log = console.error) {
 	const args = ['-no-color', '-oneline', '-shellcheck=', '-pyflakes=', ...files];
@@ -45,7 +48,7 @@ export async function lintWorkflows(files, log = console.error) {
 	return stdout;
 }
 
-/** The repository's own. */
+/** Paths of the repository's own workflows. */
 export function workflows() {
 	const folder = path.join(root, '.github', 'workflows');
 	return readdirSync(folder).map((name) => path.join(folder, name));

@@ -1,4 +1,5 @@
-// The models that `npm start` and the end-to-end tests use: made on the spot by `hearth synth`, nothing downloaded.
+// The models that `npm start` and the end-to-end tests use. `hearth synth` makes them on the spot, so nothing is
+// downloaded.
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync } from 'node:fs';
@@ -8,8 +9,8 @@ import { fileURLToPath } from 'node:url';
 const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 
 /**
- * Makes the model that `hearth synth --preset` makes with these arguments unless it is there, and returns its path. It is
- * kept with this clone's packages.
+ * Runs `hearth synth --preset` with these arguments unless its model is there, and returns the model's path. The model
+ * is kept with this clone's packages.
  */
 export function madeModel(preset, ...args) {
 	const folder = path.join(root, 'node_modules', '.cache', 'hearth', sourceHash());
@@ -30,7 +31,7 @@ export function madeModel(preset, ...args) {
 	return file;
 }
 
-/** Of the code that makes it: a change of that makes another model. */
+/** Hash of the code that makes the model. When that code changes, the model is made anew. */
 function sourceHash() {
 	const hash = createHash('sha256');
 	for (const folder of ['engine/synth', 'engine/gguf']) {

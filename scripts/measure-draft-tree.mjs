@@ -1,6 +1,7 @@
-// Would a tree of drafts beat a chain? Both look up what to guess in the text itself, as prompt lookup does; the tree also guesses
-// what the best match that goes on differently says. Each gets the lengths that are best for it in hindsight, by how long the match
-// is, so that no policy favours one. The texts are real and written as by a model that knows them; a step's price is a table.
+// Compares a tree of drafts with a chain. Both look up drafts in the text itself, as prompt lookup does. The tree also
+// drafts what the best match with a different next token says. Each kind of match gets the draft length that is best in
+// hindsight, so that no policy favours either. The texts are real; a model that knows them is assumed to write them.
+// The prices of steps come from a table.
 // usage: node scripts/measure-draft-tree.mjs
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
@@ -17,7 +18,7 @@ const KINDS = [3, 4, 6, 10, 16, 32];
 const LENGTHS = [0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32];
 const BRANCHES = [0, 1, 2, 4, 8];
 
-/** Price of a step of n rows ÷ that of one. */
+/** Price of a step of n rows divided by the price of a step of one row. */
 const PRICES = {
 	'gpt-oss-20b, bytes alone': (rows) => 0.51 + 0.49 * 8 * (1 - 0.875 ** rows),
 	'SmolLM2 on two AVX2 cores': (rows) => 1 + 0.16 * (rows - 1), // 94 tok/s alone, 580 in a prompt
@@ -41,7 +42,10 @@ const TEXTS = {
 	prose: ['README.md', 'docs/architecture.md', 'docs/language-server.md'].map(halves),
 };
 
-/** At each place of the answer: how far the best match's guess is right, and the best other one's. */
+/**
+ * For each position of the answer: how many tokens of the best match's draft are right, and how many of the best other
+ * draft.
+ */
 function guesses([prompt, answer]) {
 	const before = encode(prompt);
 	const tokens = [...before, ...encode(answer)];
@@ -70,13 +74,19 @@ function guesses([prompt, answer]) {
 	return places;
 }
 
-/** Tokens by which a step at a place goes on, and its rows, with a chain of `length` and a branch of `branch`. */
+/**
+ * The tokens that a step gains at a position, and its rows, with a chain of `length` tokens and a branch of `branch`
+ * tokens.
+ */
 function step({ main, other }, { length, branch }) {
 	const branched = other === undefined ? 0 : branch;
 	return { tokens: 1 + Math.max(Math.min(main, length), Math.min(other ?? 0, branched)), rows: 1 + length + branched };
 }
 
-/** Tokens a unit of price with the best lengths for each kind of match, found by turns of walking and choosing. */
+/**
+ * Tokens per unit of price, with the best lengths for each kind of match. It finds them by alternating two steps: it
+ * writes the texts with the current lengths, then chooses better lengths.
+ */
 function best(texts, price, branches) {
 	const choices = KINDS.map(() => ({ length: 0, branch: 0 }));
 	const none = { length: 0, branch: 0 };

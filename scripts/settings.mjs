@@ -1,5 +1,6 @@
-// Writes what is said of settings elsewhere from their tables, engine/settings.ts and extension/settings.ts: package.json's part
-// and the tables of README.md and docs/language-server.md. `--check` only names the files that are out of date and fails.
+// Writes all that is said of settings elsewhere from the tables in engine/settings.ts and extension/settings.ts: a part
+// of package.json and the tables of README.md and docs/language-server.md. `--check` only names the files that are out
+// of date and fails.
 import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -7,9 +8,9 @@ import { build } from 'esbuild';
 
 const root = path.join(import.meta.dirname, '..');
 
-/** The files that depend on the tables, each with a function from its text to what it should be. */
+/** The files that depend on the tables. Each has a function from the file's text to what the text should be. */
 export async function dependents() {
-	// A platform of no kind: the tables must not need a module of Node or of VS Code.
+	// The platform `neutral` knows no module of Node.js or of VS Code: the tables must not need one.
 	const { outputFiles } = await build({
 		stdin: { contents: `export * from './engine/settings';\nexport * from './extension/settings';`, resolveDir: root },
 		...{ bundle: true, write: false, format: 'esm', platform: 'neutral', logLevel: 'silent' },
@@ -64,7 +65,7 @@ function shownDefault(setting) {
 	return `\`${JSON.stringify(setting.default)}\``;
 }
 
-/** A document with another table between its two marks. */
+/** Returns a document with the table between its two marks replaced. */
 function betweenMarks(text, table) {
 	const marks = ['<!-- settings: `npm run format` writes this table -->\n\n', '\n\n<!-- end of settings -->'];
 	const [before, rest] = halves(text, marks[0]);

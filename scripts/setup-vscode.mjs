@@ -1,5 +1,6 @@
-// A real VS Code workbench from npm alone: code-server (VS Code served to a browser) and the Node it wants. It is
-// installed once into a cache folder named by its versions, so that a second run and other clones find it there.
+// Installs a real VS Code workbench from npm alone: code-server (VS Code served to a browser) and the version of
+// Node.js that it needs. The cache folder's name has their versions, so that a second run and other clones find the
+// same install.
 // usage: node scripts/setup-vscode.mjs   prints the folder
 import { spawn } from 'node:child_process';
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
@@ -44,8 +45,8 @@ export async function setupVscode(log = console.error) {
 		writeFileSync(path.join(partial, 'package.json'), '{ "private": true }\n');
 		const packages = [`code-server@${CODE_SERVER}`, ...(ownNode ? [`${nodePackage}@${NODE}`] : [])];
 		await npmInstall(partial, packages);
-		// VS Code's own modules and its built-in extensions' come in two further trees that code-server's install
-		// script would fill; that script also downloads and compiles what is not needed here.
+		// The modules of VS Code and of its built-in extensions are in two further trees, which code-server's install
+		// script would fill. That script also downloads and compiles what is not needed here.
 		const vscode = path.join(partial, 'node_modules', 'code-server', 'lib', 'vscode');
 		await npmInstall(vscode);
 		await npmInstall(path.join(vscode, 'extensions'));
@@ -55,20 +56,20 @@ export async function setupVscode(log = console.error) {
 	return workbench;
 }
 
-/** Installs packages by npm into a folder, without running what they bring along. */
+/** Installs npm packages into a folder without running their install scripts. */
 export async function npmInstall(folder, packages = []) {
 	const args = ['install', '--ignore-scripts', '--omit=dev', '--no-audit', '--no-fund', '--no-save', ...packages];
-	// Under `npm run`, the npm that runs us is named in the environment.
+	// Under `npm run`, the environment names the npm that runs this script.
 	const npm = process.env.npm_execpath;
 	const [command, first] = npm?.endsWith('.js') ? [process.execPath, [npm]] : ['npm', []];
-	// `npm run` also hands its own project's settings down; they are not meant for this one.
+	// `npm run` also passes on the settings of its own project. They are not meant for this one.
 	const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('npm_')));
 	await run(command, [...first, ...args], { cwd: folder, env });
 }
 
 /**
- * Compiles two addons of VS Code: the one that writes log files, without which every output channel stays empty, and
- * the one that ends an extension host whose server was killed. By hand, because node-gyp would want Python.
+ * Compiles two addons of VS Code. One writes log files; without it every output channel stays empty. The other ends an
+ * extension host whose server was killed. They are compiled here because node-gyp would need Python.
  */
 async function compileAddons(modules, nodeHeaders) {
 	const spdlog = path.join(modules, '@vscode', 'spdlog');
@@ -94,7 +95,7 @@ async function compileAddon(folder, name, args) {
 	);
 }
 
-/** Runs a program to its end; one that fails throws with all it said. */
+/** Runs a program to its end. When the program fails, it throws all of the program's output. */
 async function run(command, args, options) {
 	const child = spawn(command, args, { ...options, stdio: ['ignore', 'pipe', 'pipe'] });
 	let output = '';

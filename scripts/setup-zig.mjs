@@ -1,5 +1,5 @@
-// Zig, whose `zig c++` is clang with the headers and libraries of every platform: what the addon is cross-compiled with. It
-// comes from PyPI by pip, checked against the hashes below, and is installed once into the cache folder.
+// Installs Zig, which cross-compiles the addon: `zig c++` is clang with the headers and libraries of every platform.
+// Pip fetches it from PyPI once into the cache folder and checks it against the hashes below.
 // usage: node scripts/setup-zig.mjs   prints the path of the program
 import { execFileSync } from 'node:child_process';
 import { existsSync, writeFileSync } from 'node:fs';
@@ -9,7 +9,7 @@ import { cacheFolder, installOnce } from './cache.mjs';
 import { ensureSystem, findPip } from './system.mjs';
 
 const VERSION = '0.17.1';
-/** SHA-256 of the version's files on PyPI, one a platform (`uv pip compile --generate-hashes` lists them). */
+/** SHA-256 of this version's files on PyPI, one for each platform. `uv pip compile --generate-hashes` lists them. */
 const HASHES = [
 	'09953b6af7f64168b915180a42774f520f92d86ef6331b28e33915c7e1f0bb23',
 	'27a8da5f8eaa0e76ebbc7c2594130ed4646c1101ada2ce0aa86fe580c74154b9',
@@ -25,13 +25,16 @@ const HASHES = [
 	'ea6cc5d87b033cf0aedfbc8f9549a908cae6c50ac31f1698188fa48a74524b54',
 ];
 
-/** The program where it is installed already, or undefined. `HEARTH_ZIG` names another. */
+/** The path of an installed Zig, or undefined. `HEARTH_ZIG` overrides it. */
 export function findZig() {
 	const program = process.env.HEARTH_ZIG ?? programIn(zigFolder());
 	return existsSync(program) ? program : undefined;
 }
 
-/** Installs Zig unless it is there; returns the path of its program. Throws one line where it cannot be had. */
+/**
+ * Installs Zig unless it is there, and returns the path of its program. Throws an error of one line when it cannot be
+ * installed.
+ */
 export async function setupZig(log = console.error) {
 	const found = findZig();
 	if (found) return found;
@@ -59,7 +62,7 @@ export async function setupZig(log = console.error) {
 	return programIn(folder);
 }
 
-/** Where Zig keeps what it has compiled: the C and C++ libraries of each platform take it a minute. */
+/** The folder where Zig keeps what it has compiled. The C and C++ libraries of each platform take it a minute. */
 export function zigCache() {
 	return path.join(cacheFolder(), 'zig', `cache-${VERSION}`);
 }

@@ -1,14 +1,14 @@
-// Which tests were skipped, and why: what `npm test` prints before its last line.
+// Tells which tests were skipped and why. `npm test` prints this before its last line.
 
 /**
- * What a skipped test lacks. `cure`: what to install; where there is none, nothing makes the test run on this machine.
+ * What a skipped test lacks. `cure` names what to install. Without a cure, nothing makes the test run on this machine.
  * @typedef {{ reason: string, cure?: string }} Unmet
  */
 
 /**
- * Counts the skipped tests in reports of vitest's JSON reporter by their reasons, the most frequent first. `curable`: the reasons that
- * something could be done about, which are a fault in CI. A test without a reason is one of these: it was skipped in another way than by
- * `needs` of test/support/needs.ts.
+ * Counts the skipped tests in reports of vitest's JSON reporter by their reasons, the most frequent reason first.
+ * `curable` has the reasons with a cure; in CI they are a fault. A test without a reason counts as curable: it was
+ * skipped in another way than by `needs` of test/support/needs.ts.
  * @param {{ testResults: { assertionResults: { status: string, meta?: { unmet?: Unmet } }[] }[] }[]} reports
  * @returns {{ count: number, reasons: string[], curable: string[] }}
  */

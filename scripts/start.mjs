@@ -1,4 +1,4 @@
-// Opens the extension in a real VS Code, with everything it needs made or installed first.
+// Opens the extension in a real VS Code. First it makes or installs all that this needs.
 // usage: npm start -- [MODEL.gguf] [--port N] [--no-open] [--browser]
 import { spawn } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, rmSync } from 'node:fs';
@@ -53,11 +53,11 @@ async function main() {
 	const parent = process.ppid;
 	const asked = new Promise((resolve) => {
 		for (const signal of signals) process.on(signal, () => resolve('asked'));
-		// `npm` that is ended by a signal ends the shell between us, which does not pass it on.
+		// When a signal ends `npm`, npm ends the shell between it and this process. The shell does not pass the signal on.
 		setInterval(() => process.ppid !== parent && resolve('asked'), 500);
 	});
 	const why = await Promise.race([asked, run.ended]);
-	// A window that goes away leaves the engine waiting for the next one; here no next one comes.
+	// When a window goes away, the engine waits for the next one. Here no next one comes.
 	await run.stop(1_500);
 	if (why !== 'asked' && !code) throw new Error(`the server ended by itself; its last words are in ${run.logFile}`);
 }
@@ -85,7 +85,10 @@ async function openBrowser(given, port, open) {
 	return run;
 }
 
-/** A real model, however small, shows what Hearth does; without PyPI one made on the spot shows the editor's side. */
+/**
+ * A real model shows what Hearth does, however small the model is. Without PyPI, a made model still shows the editor's
+ * side.
+ */
 async function defaultModel() {
 	const real = await realModel();
 	if (real) return real;
@@ -102,7 +105,7 @@ async function runScript(announcement, script, ...args) {
 	if (code !== 0) throw new Error(`${announcement} failed; see the messages above`);
 }
 
-/** A copy of the sample that one may type in; what was typed before is kept. */
+/** A copy of the sample that the user may change. It keeps what was typed before. */
 function sampleWorkspace() {
 	const workspace = path.join(cache, 'sample');
 	if (!existsSync(workspace)) {

@@ -1,10 +1,10 @@
-// What the set-up needs from the system and npm does not carry: a C++ compiler, a Chromium, a font, pip. Installs what is
-// missing on Debian and Ubuntu as root, and names it in one line everywhere else.
+// Finds what the set-up needs from the system and npm does not carry: a C++ compiler, a Chromium, a font, pip and more.
+// On Debian and Ubuntu as root it installs what is missing; everywhere else it names that in one line.
 import { spawnSync } from 'node:child_process';
 import { existsSync, readdirSync } from 'node:fs';
 import path from 'node:path';
 
-/** Where Debian keeps the libraries of Arm Linux. */
+/** The folder where Debian keeps the libraries of Arm Linux. */
 export const ARM_ROOT = '/usr/aarch64-linux-gnu';
 
 const NEEDS = {
@@ -31,7 +31,7 @@ const NEEDS = {
 		debian: ['fonts-dejavu-core'],
 		otherwise: { linux: 'a font (for example: sudo apt-get install fonts-dejavu-core)' },
 	},
-	// For tests of the Metal kernels, which it compiles for the CPU and checks.
+	// The tests of the Metal kernels compile these for the CPU with clang.
 	clang: {
 		found: () => Boolean(which('clang++-19') && which('ld.lld-19') && which('llvm-symbolizer-19')) && hasSanitizers(),
 		debian: ['clang-19', 'lld-19', 'llvm-19', 'libclang-rt-19-dev'],
@@ -39,7 +39,7 @@ const NEEDS = {
 			linux: 'clang 19 with its sanitizers (sudo apt-get install clang-19 lld-19 llvm-19 libclang-rt-19-dev)',
 		},
 	},
-	// For Zig, which compiles for other platforms and comes from PyPI.
+	// Pip fetches Zig, which compiles for other platforms.
 	pip: {
 		found: () => findPip() !== undefined,
 		debian: ['python3-pip'],
@@ -49,7 +49,8 @@ const NEEDS = {
 			linux: 'Python 3 with pip (for example: sudo apt-get install python3-pip)',
 		},
 	},
-	// For tests of what ships for Arm Linux on other machines: an emulator, and the libraries a program expects there.
+	// Tests of the Arm Linux build need these on other machines: an emulator, and the libraries that a program expects
+	// there.
 	arm: {
 		found: () => Boolean(which('qemu-aarch64-static')) && existsSync(`${ARM_ROOT}/lib/libstdc++.so.6`),
 		debian: ['qemu-user-static', 'libc6-arm64-cross', 'libstdc++6-arm64-cross'],
@@ -80,7 +81,7 @@ export function which(command) {
 	return undefined;
 }
 
-/** The full path of an installed Chromium or Chrome, or undefined. `HEARTH_BROWSER` overrides. */
+/** The full path of an installed Chromium or Chrome, or undefined. `HEARTH_BROWSER` overrides it. */
 export function findBrowser() {
 	const candidates = {
 		darwin: [
@@ -101,8 +102,8 @@ export function findBrowser() {
 }
 
 /**
- * Makes sure that `needs` (keys of NEEDS) are there. Throws with one line naming all that is missing where they cannot
- * be installed from here.
+ * Makes sure that `needs` (keys of NEEDS) are there. When some of them cannot be installed from here, it throws one
+ * line that names all that is missing.
  */
 export function ensureSystem(needs, log = console.error) {
 	const missing = needs.filter((need) => !NEEDS[need].found());

@@ -1,6 +1,7 @@
-// `npm test`: builds, lints, and runs the unit, parity and end-to-end tests, all of them even where one part fails. Before the last
-// line, which is "N passed, N failed", it says how many tests were skipped and why. Processes left behind count as a failure; with
-// CI=true a test that was skipped for want of something that can be installed does, too.
+// `npm test`: builds, lints, and runs the unit, parity and end-to-end tests. A part runs even when another part fails.
+// Before the last line, which is "N passed, N failed", it says how many tests were skipped and why. A process left
+// behind counts as a failure. With CI=true, so does a test that was skipped for want of something that can be
+// installed.
 // usage: npm test [-- PART…]   PART: lint, format, types, unit, e2e (default: all of them)
 import { spawn } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
@@ -34,7 +35,7 @@ if (unknown !== undefined) {
 }
 const parts = asked.length > 0 ? allParts.filter(({ name }) => asked.includes(name)) : allParts;
 
-/** Runs a command with our output and resolves to whether it succeeded. */
+/** Runs a command whose output is shown, and resolves to whether it succeeded. */
 async function run(command) {
 	const child = spawn(command[0], command.slice(1), {
 		cwd: root,
@@ -63,7 +64,7 @@ if (!(await run([node, path.join(root, 'scripts', 'build.mjs')]))) {
 	count('build', 0, 1, startedAt);
 } else {
 	count('build', 1, 0, startedAt);
-	// Once, before the tests that need it ask for it at the same time.
+	// The model is fetched once here, before several tests ask for it at the same time.
 	if (parts.some((part) => part.vitest)) await realModel();
 	for (const part of parts) {
 		startedAt = performance.now();
@@ -76,7 +77,7 @@ if (!(await run([node, path.join(root, 'scripts', 'build.mjs')]))) {
 			const report = JSON.parse(readFileSync(results, 'utf8'));
 			reports.push(report);
 			const { numPassedTests, numFailedTests } = report;
-			// A file that does not load fails the run without failing a test.
+			// A test file that does not load fails the run, although no test in it fails.
 			count(part.name, numPassedTests, ok ? 0 : Math.max(numFailedTests, 1), startedAt);
 		} else {
 			count(part.name, ok ? 1 : 0, ok ? 0 : 1, startedAt);
