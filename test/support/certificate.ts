@@ -1,4 +1,5 @@
-// A self-signed certificate of localhost and models.example with its key, known to everybody: for servers in tests only.
+// A self-signed certificate of localhost and models.example with its key. The key is public, so only servers in tests
+// may use it.
 export const CERTIFICATE = {
 	key: `-----BEGIN PRIVATE KEY-----
 MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg/gQf5Qy3TaTSaLId

@@ -1,4 +1,4 @@
-// Child process: changes a model's file at a moment of its use, and reports what came of it.
+// Child process: changes a model's file at a given moment of its use and reports what came of that.
 // usage: change-file FILE OTHER HEAD SCRATCH   stdin: JSON [moment, change][]   stdout: a JSON ChangeOutcome a line
 import {
 	appendFileSync,
@@ -20,7 +20,7 @@ import { messageOf } from './message-of';
 
 const [file, other, head, scratch] = process.argv.slice(2) as [string, string, string, string];
 
-/** How a file changes; of the last three, what was mapped knows nothing. */
+/** The ways in which a file changes. The mapping of the old file does not see the last three. */
 export const changes = {
 	empty: (at: string) => truncateSync(at, 0),
 	page: (at: string) => truncateSync(at, 4096),
@@ -44,12 +44,15 @@ export const moments = ['idle', 'busy', 'waiting', 'repacking', 'repacked', 'dra
 export type Moment = (typeof moments)[number];
 
 export interface ChangeOutcome {
-	/** Of the requests that ran or came next; null: it was answered. */
+	/** Errors of the requests that ran or came next. null: the request was answered. */
 	errors: (string | null)[];
-	/** The host's state afterwards, and why there is no model. */
+	/** The state of the host afterwards, and why there is no model. */
 	state: string;
 	reason: string | null;
-	/** Whether the same file, put back, answers as before; and another model meanwhile. */
+	/**
+	 * `again`: whether the same file, put back, answers as before. `meanwhile`: whether another model answers before
+	 * that.
+	 */
 	again: boolean;
 	meanwhile: boolean;
 }
@@ -84,7 +87,7 @@ async function attempt(moment: Moment, change: Change, bystander: Engine, expect
 		errors.push(await reading);
 	} else if (moment === 'loading') {
 		const loading = messageOf(() => host.load(settings, 'none'));
-		// While the file is read: at a time of its own each time.
+		// The file is being read. Each try waits for another moment of the reading.
 		for (let turn = 0; turn < 3; turn++) await new Promise((resolve) => setImmediate(resolve));
 		act();
 		errors.push(await loading);

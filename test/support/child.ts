@@ -1,5 +1,5 @@
-// Scripts in a process of their own, for what could take the test runner with it (a crash) or what the runner's own memory,
-// threads and files would blur.
+// Runs scripts in a process of their own. They could crash the test runner, or the runner's own memory, threads and
+// files would blur what they measure.
 import { execFile } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
 import os from 'node:os';
@@ -9,12 +9,15 @@ import { build } from 'esbuild';
 export interface ChildResult {
 	stdout: string;
 	stderr: string;
-	/** null where a signal ended it. */
+	/** null when a signal ended the process. */
 	code: number | null;
 	signal: NodeJS.Signals | null;
 }
 
-/** Runs a TypeScript file of this folder with `--expose-gc`; `input` becomes its standard input. Never rejects for how it ends. */
+/**
+ * Runs a TypeScript file of this folder with `--expose-gc`. `input` becomes its standard input. It never rejects,
+ * however the process ends.
+ */
 export async function runChild(
 	script: string,
 	args: string[],

@@ -1,8 +1,8 @@
-// The command line as one file, as the build makes it, but in a test's own folder.
+// Bundles the command line into one file as the build does, but into a test's own folder.
 import path from 'node:path';
 import { build } from 'esbuild';
 
-/** Bundles `hearth` into the folder. Returns the file's path. */
+/** Bundles `hearth` into the folder and resolves to the path of the file. */
 export async function bundleCli(folder: string): Promise<string> {
 	const outfile = path.join(folder, 'hearth.js');
 	await build({

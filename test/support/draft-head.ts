@@ -1,5 +1,5 @@
-// Small EAGLE-3 draft heads and the plain computation they are compared with: one layer in loops and doubles, as the paper's
-// code and vLLM's `llama_eagle3.py` have it.
+// Small EAGLE-3 draft heads and the plain computation that they are compared with. It computes one layer in loops and
+// doubles, as the paper's code and vLLM's `llama_eagle3.py` do.
 import { convertFolder } from '../../engine/convert/convert';
 import { exactNumbers, f32, type TensorData, writeFolder } from './hugging-face';
 import { attend, feedForward, heads, multiply, type PlainWeights, rmsNorm, rotate } from './plain-transformer';
@@ -12,13 +12,13 @@ export interface HeadShape {
 	feedForward: number;
 	targetEmbedding: number;
 	vocabulary: number;
-	/** Fewer than `vocabulary`: with a map of ids. */
+	/** When smaller than `vocabulary`, the head has a map from draft ids to the target's ids. */
 	draftVocabulary: number;
 	ownEmbedding: boolean;
 	ownOutput: boolean;
 	normBeforeResidual: boolean;
 	normBeforeFc: boolean;
-	/** `midlayer`: the original layout; `layers.0`: speculators'. */
+	/** `midlayer` is the original layout; `layers.0` is the layout of the library speculators. */
 	layerName: 'midlayer' | 'layers.0';
 	layers: readonly [number, number, number];
 }
@@ -29,7 +29,7 @@ const BASE = 10_000;
 export interface Head {
 	shape: HeadShape;
 	weights: PlainWeights;
-	/** The target's token of each draft token. */
+	/** The target's token id of each draft token. */
 	ids: number[];
 }
 
@@ -55,14 +55,14 @@ export function randomHead(shape: HeadShape, seed: number): Head {
 	add(`${at}.mlp.down_proj.weight`, e * shape.feedForward, 0.25);
 	if (shape.ownEmbedding) add('embed_tokens.weight', shape.vocabulary * e, 1);
 	if (shape.ownOutput) add('lm_head.weight', shape.draftVocabulary * e, 0.25);
-	// Every third token, then the rest: ascending, but not the identity.
+	// Every third token: the order is ascending but not the identity.
 	const ids = Array.from({ length: shape.draftVocabulary }, (_, i) =>
 		shape.draftVocabulary === shape.vocabulary ? i : (i * 3 + 1) % shape.vocabulary,
 	);
 	return { shape, weights, ids };
 }
 
-/** The head's folder: tensors, and config.json as speculators write it. */
+/** The files of the head's folder: tensors, and config.json as the library speculators writes it. */
 export function headFolder({ shape, weights, ids }: Head): { tensors: Record<string, TensorData>; config: object } {
 	const { embedding: e, vocabulary, draftVocabulary } = shape;
 	const columns = (name: string): number =>
@@ -104,7 +104,10 @@ export function headFolder({ shape, weights, ids }: Head): { tensors: Record<str
 	return { tensors, config };
 }
 
-/** A random head for the model in the file `target`, of its width, as a GGUF in `folder`; it shares the model's embedding. */
+/**
+ * Writes a random head as a GGUF into `folder`. It fits the width of the model in the file `target` and shares that
+ * model's embedding.
+ */
 export async function makeDraftHead(
 	folder: string,
 	target: string,
@@ -125,17 +128,17 @@ export async function makeDraftHead(
 }
 
 export interface PlainDraft {
-	/** Target token ids. */
+	/** Drafted tokens, as ids of the target. */
 	tokens: number[];
-	/** The normed state each was chosen from. */
+	/** The normed state that each token was chosen from. */
 	states: number[][];
 }
 
 /**
- * A greedy chain of `limit` drafts behind `tokens`.
- * @param features [tokens − 1][3 × targetEmbedding], the target's hidden states of all positions but the last.
- * @param shared the target's embedding and output, for heads without their own.
- * @param forced tokens to go on with in place of the head's own, for fitting.
+ * Computes a greedy chain of `limit` drafts behind `tokens`.
+ * @param features - [tokens − 1][3 × targetEmbedding], the target's hidden states of all positions but the last
+ * @param shared - the target's embedding and output, for heads without their own
+ * @param forced - tokens to go on with in place of the head's own, for fitting
  */
 export function plainDraft(
 	{ shape, weights, ids }: Head,

@@ -1,4 +1,4 @@
-// A local host of files that can misbehave in every way a real one can, for the tests of downloads.
+// A local host of files for the tests of downloads. It can misbehave in every way that a real host can.
 import { createHash } from 'node:crypto';
 import http, { type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -16,12 +16,12 @@ export interface Served {
 export class FileServer {
 	file: Buffer;
 	readonly requests: Served[] = [];
-	/** Answers the next requests, one each; after that the file is served as it should be. */
+	/** Each entry answers one of the next requests. After them the file is served as it should be. */
 	readonly misbehave: Misbehave[] = [];
-	/** Bytes a second; undefined: as fast as it goes. */
+	/** Bytes a second. undefined: without a limit. */
 	bytesPerSecond: number | undefined;
 	ignoresRanges = false;
-	/** State a checksum in the ETag, as Hugging Face does. */
+	/** Whether the ETag states a checksum, as Hugging Face's does. */
 	statesChecksum = true;
 	readonly #server: http.Server;
 
@@ -57,7 +57,7 @@ export class FileServer {
 		return `"${this.statesChecksum ? this.sha256 : 'v1'}"`;
 	}
 
-	/** Serves the file as a good host does: ranges, If-Range, ETag. */
+	/** Serves the file as a good host does, with ranges, If-Range and ETag. */
 	async serve(request: IncomingMessage, response: ServerResponse, body = this.file): Promise<void> {
 		const range = /^bytes=(\d+)-$/.exec(request.headers.range ?? '')?.[1];
 		const same = request.headers['if-range'] === undefined || request.headers['if-range'] === this.tag;

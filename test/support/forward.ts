@@ -1,21 +1,21 @@
-// Token sequences through the native core, in whatever pieces a test wants.
+// Runs token sequences through the native core in pieces that the test chooses.
 import type { CacheType, NativeCache, NativeModel } from '../../native/index';
 
 export interface ForwardOptions {
-	/** Rows of a step; default 512. */
+	/** The most rows of a step; default 512. */
 	chunk?: number;
 	/** Positions whose logits are wanted, ascending; default: all. */
 	positions?: readonly number[];
-	/** The sequence's blocks; default 0, 1, 2… */
+	/** The blocks of the sequence; default 0, 1, 2… */
 	blockTable?: Int32Array;
-	/** A cache to use, which is left open; default: one of its own. */
+	/** A cache to use, which stays open; default: a new cache that is closed afterwards. */
 	cache?: NativeCache;
-	/** Tokens before this position are taken to be in the cache already. */
+	/** Tokens before this position are assumed to be in the cache already. */
 	start?: number;
 	cacheType?: CacheType;
 }
 
-/** `tokens` as one sequence. Returns [positions × vocabulary] logits. */
+/** Computes `tokens` as one sequence. Returns [positions × vocabulary] logits. */
 export async function forward(
 	model: NativeModel,
 	tokens: ArrayLike<number>,

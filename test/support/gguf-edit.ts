@@ -1,7 +1,7 @@
-// Metadata of a GGUF replaced by values of any type, those that our writer would never write included.
+// Replaces metadata of a GGUF by values of any type, even by values that our writer would never write.
 import { headerFields } from './gguf-fields';
 
-/** GGUF's value types by their number; `array` is of one of the others. */
+/** GGUF's value types and their numbers. The elements of an `array` have one of the other types. */
 export const scalarTypes = {
 	...{ u8: 0, i8: 1, u16: 2, i16: 3, u32: 4, i32: 5, f32: 6, bool: 7, string: 8 },
 	...{ u64: 10, i64: 11, f64: 12 },
@@ -10,7 +10,7 @@ export type ScalarType = keyof typeof scalarTypes;
 const ARRAY = 9;
 const ALIGNMENT = 32;
 
-/** A metadata value as it lies in a file: its type's number, then its bytes. */
+/** A metadata value as it lies in a file: the number of its type, then its bytes. */
 export type RawValue = Buffer;
 
 function bytesOf(type: ScalarType, value: number | string): Buffer {
@@ -43,7 +43,7 @@ export function arrayOf(type: ScalarType, values: readonly (number | string)[]):
 	return Buffer.concat([u32(ARRAY), u32(scalarTypes[type]), bytesOf('u64', values.length), ...elements]);
 }
 
-/** The file with these metadata values put in place of its own, or added; `null` takes a key out. */
+/** Returns the file with these metadata values replaced or added. `null` removes a key. */
 export function withMetadata(file: Buffer, changes: Readonly<Record<string, RawValue | null>>): Buffer {
 	const fields = headerFields(file);
 	const last = fields.at(-1)!;

@@ -1,10 +1,11 @@
-// Where each field of a GGUF header lies: a second, plain reader of the format, for tests that damage one field at a time.
+// Finds where each field of a GGUF header lies. It is a second, plain reader of the format, for tests that damage one
+// field at a time.
 // Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 
 export interface Field {
-	/** What an error about this field should name: the metadata key, the tensor, or a part of the fixed header. */
+	/** What an error about this field should name: a metadata key, a tensor, or a part of the fixed header. */
 	owner: string;
-	/** magic, version, count, key length, value type, string length, dimension 0… */
+	/** The kind of field: magic, version, count, key length, value type, string length, dimension 0… */
 	role: string;
 	offset: number;
 	bytes: number;
@@ -14,7 +15,7 @@ const SCALAR_BYTES = [1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8];
 const STRING = 8;
 const ARRAY = 9;
 
-/** All fields of the header, in file order; of arrays the first, middle and last elements only. */
+/** All fields of the header in file order. An array contributes only its first, middle and last elements. */
 export function headerFields(file: Buffer): Field[] {
 	const fields: Field[] = [];
 	let at = 0;

@@ -12,7 +12,7 @@ export interface TensorData {
 }
 export type Tensors = Record<string, TensorData>;
 
-/** A safetensors file's bytes; `header` replaces what the tensors would give. */
+/** The bytes of a safetensors file. `header` replaces the header that the tensors would give. */
 export function safetensors(tensors: Tensors, header?: unknown): Uint8Array {
 	let end = 0;
 	const entries = Object.entries(tensors).map(([name, { dtype, shape, bytes }]) => {
@@ -28,7 +28,10 @@ export function safetensors(tensors: Tensors, header?: unknown): Uint8Array {
 	return Buffer.concat([prefix, json, ...Object.values(tensors).map(({ bytes }) => bytes)]);
 }
 
-/** Writes `<parent>/<name>` with the tensors dealt out to `shards` files, and JSON files. Returns the folder. */
+/**
+ * Writes `<parent>/<name>` with the JSON files and with the tensors distributed over `shards` files. Returns the
+ * folder.
+ */
 export function writeFolder(
 	parent: string,
 	name: string,
@@ -63,14 +66,14 @@ export const f32 = (values: Float32Array, shape: number[]): TensorData => ({
 	...{ dtype: 'F32', shape, bytes: new Uint8Array(values.buffer, values.byteOffset, values.byteLength) },
 });
 
-/** bfloat16 by truncation: give it numbers that are bfloat16 already where nothing may be lost. */
+/** Converts to bfloat16 by truncation. The conversion is exact only for numbers that are bfloat16 already. */
 export function bf16(values: Float32Array, shape: number[]): TensorData {
 	const words = new Uint32Array(values.buffer, values.byteOffset, values.length);
 	const halves = Uint16Array.from(words, (word) => word >>> 16);
 	return { dtype: 'BF16', shape, bytes: new Uint8Array(halves.buffer) };
 }
 
-/** Seeded numbers that bfloat16 and binary16 hold exactly: 7 bits of mantissa, about ±`size`. */
+/** Seeded numbers that bfloat16 and binary16 hold exactly: they have 7 bits of mantissa and are about ±`size`. */
 export function exactNumbers(count: number, size: number, seed: number): Float32Array {
 	let state = (seed % 2147483646) + 1;
 	return Float32Array.from({ length: count }, () => {
@@ -83,7 +86,7 @@ const textDecoder = new TextDecoder();
 export const strings = ({ bytes, offsets }: StringTable): string[] =>
 	Array.from({ length: offsets.length - 1 }, (_, i) => textDecoder.decode(bytes.subarray(offsets[i], offsets[i + 1])));
 
-/** Patterns as published in tokenizer.json files of each kind. */
+/** The patterns that published tokenizer.json files of each kind have. */
 export const splitPatterns = {
 	'gpt-4o':
 		"[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]*[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]+[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+",
@@ -93,7 +96,7 @@ export const splitPatterns = {
 		"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+",
 } as const;
 
-/** tokenizer.json of a vocabulary; what is not normal is an added token. */
+/** The tokenizer.json of a vocabulary. Tokens of other types than normal become added tokens. */
 export function tokenizerJson(
 	vocabulary: VocabularyTables,
 	pre: keyof typeof splitPatterns,

@@ -1,6 +1,7 @@
-// Greedy continuations by llama.cpp, in a process of its own. usage: node llama-generate.mjs JOBS
-// JOBS: JSON [{ model, text or tokens, count }]. Prints JSON [{ prompt, generated, name }]: the prompt's ids (of a text as
-// llama.cpp tokenizes it) and the ids that follow, an end-of-generation token included.
+// Continues texts greedily by llama.cpp in a process of its own.
+// usage: node llama-generate.mjs JOBS   JOBS: JSON [{ model, text or tokens, count }]
+// It prints JSON [{ prompt, generated, name }]. `prompt` has the prompt's ids (of a text: as llama.cpp tokenizes it),
+// and `generated` the ids that follow, with an end-of-generation token if there is one.
 import { getLlama, LlamaLogLevel } from 'node-llama-cpp';
 
 const llama = await getLlama({ gpu: false, build: 'never', maxThreads: 2, logLevel: LlamaLogLevel.error });

@@ -1,6 +1,6 @@
-// What went wrong, for child processes that report it.
+// The message of a failure, for child processes that report it.
 
-/** The message that a piece of work is rejected with; null where it is not. */
+/** Resolves to the message that a piece of work rejects with, or to null when it does not reject. */
 export async function messageOf(work: () => Promise<unknown>): Promise<string | null> {
 	try {
 		await work();

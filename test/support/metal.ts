@@ -1,12 +1,13 @@
-// Metal kernels on machines that have no Metal: clang 19, installed where that is possible (as root).
+// Compiles Metal kernels on machines that have no Metal. It uses clang 19, which is installed where that is possible
+// (as root).
 import { execFile } from 'node:child_process';
 import { ensureSystem } from '../../scripts/system.mjs';
 import { installed, linux, type Need } from './needs';
 
-/** Clang with its sanitizers. macOS and Windows do without: what it would test there is the same text. */
+/** Clang with its sanitizers. Tests on macOS and Windows do without it: it would test the same kernel texts there. */
 export const clang: Need = linux.met ? await installed('no clang 19', () => ensureSystem(['clang'])) : linux;
 
-/** What a test program printed, both streams, and whether it ended well. */
+/** Resolves to what a test program printed on both streams, and whether it succeeded. */
 export function runProgram(program: string, args: string[]): Promise<{ ok: boolean; output: string }> {
 	const env = { ...process.env, ASAN_OPTIONS: 'detect_leaks=0' };
 	return new Promise((resolve) => {

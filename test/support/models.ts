@@ -1,4 +1,4 @@
-// Synthetic gpt-oss models for tests, made on the spot in a folder that goes when the test file ends.
+// Synthetic gpt-oss models for tests. They are made on the spot in a folder that is removed when the test file ends.
 import { mkdtempSync, rmSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
@@ -6,14 +6,14 @@ import { afterAll } from 'vitest';
 import type { ModelShape } from '../../engine/synth/architecture';
 import { synthesize } from '../../engine/synth/synthesize';
 
-/** An empty folder, removed with all it holds after the tests of the calling file. */
+/** Makes an empty folder. It is removed with its contents after the tests of the calling file. */
 export function temporaryFolder(): string {
 	const folder = mkdtempSync(path.join(os.tmpdir(), 'hearth-test-'));
 	afterAll(() => rmSync(folder, { recursive: true, force: true }));
 	return folder;
 }
 
-/** Writes `<folder>/<name>.gguf`: the `tiny` preset with some of its sizes replaced. Returns its path. */
+/** Writes `<folder>/<name>.gguf`, which is the `tiny` preset with some of its sizes replaced. Resolves to its path. */
 export async function makeModel(
 	folder: string,
 	name: string,
@@ -26,9 +26,9 @@ export async function makeModel(
 }
 
 /**
- * Shapes that between them take every path that a size can take: 8, 32 and 128 experts; 1, 4 and 8 query heads a key/value
- * head; head lengths 32, 64 and 128; widths that are multiples of 32 but not of 64; all types of attention weights; windows
- * other than gpt-oss's.
+ * Shapes that together take every path that depends on a size: 8, 32 and 128 experts; 1, 4 and 8 query heads a
+ * key/value head; head lengths 32, 64 and 128; widths that are multiples of 32 but not of 64; all types of attention
+ * weights; windows other than gpt-oss's.
  */
 export const shapes = {
 	'32 experts, Q8_0': {
@@ -53,7 +53,10 @@ export const shapes = {
 	},
 } as const satisfies Record<string, Partial<ModelShape>>;
 
-/** Models beside the gpt-oss ones of `shapes`: each architecture, tensor type, RoPE scaling, tied and untied, with small and large groups of heads. */
+/**
+ * What most of the following models have in common. They cover what `shapes` lacks: each other architecture, each
+ * tensor type, each RoPE scaling, tied and untied embeddings, and small and large groups of heads.
+ */
 const usual = { layers: 3, embedding: 256, feedForward: 256, heads: 4, headsKv: 2, headLength: 64 } as const;
 export const otherShapes = {
 	'llama, F32': {

@@ -1,12 +1,12 @@
-// What a test needs and a machine may lack. A test or a suite has `needs(…)` as its options: where a need is not met it is skipped,
-// and `npm test` says at its end how many were, and why.
+// What a test needs and a machine may lack. A test or a suite has `needs(…)` as its options. It is skipped when a need
+// is not met, and `npm test` says at its end how many tests were skipped and why.
 import { existsSync } from 'node:fs';
 import type { TestContext, TestOptions } from 'vitest';
 import { loadNative } from '../../native/index';
 import { INSTRUCTION_SETS } from '../../native/targets.mjs';
 import type { Unmet } from '../../scripts/skipped.mjs';
 
-/** `cure`: what would have to be installed. A need without one cannot be met on this machine. */
+/** `cure` names what would have to be installed. An unmet need without a cure cannot be met on this machine. */
 export interface Need extends Unmet {
 	met: boolean;
 }
@@ -18,7 +18,9 @@ declare module 'vitest' {
 	}
 }
 
-/** Options of a test, or of a suite and so of all tests in it. The first need that is not met is the reason told. */
+/**
+ * Options of a test, or of a suite and thus of all its tests. The reason of the skip is the first need that is not met.
+ */
 export function needs(...all: Need[]): TestOptions {
 	const unmet = all.find(({ met }) => !met);
 	return unmet ? { skip: true, meta: { unmet: unmetOf(unmet) } } : {};
@@ -30,7 +32,10 @@ export function skipNow({ task, skip }: TestContext, reason: string): void {
 	skip(reason);
 }
 
-/** A need that is met by installing something, which is tried at once. `reason`: what to say where that fails. */
+/**
+ * A need that is met by installing something. The installation is tried at once; `reason` says what to report when it
+ * fails.
+ */
 export async function installed(reason: string, install: () => unknown): Promise<Need> {
 	try {
 		await install();
@@ -48,11 +53,11 @@ function unmetOf({ reason, cure }: Need): Unmet {
 
 export const unix: Need = { met: process.platform !== 'win32', reason: 'not for Windows' };
 export const linux: Need = { met: process.platform === 'linux', reason: 'for Linux only' };
-/** Root may read and write anything. */
+/** Root may read and write any file, so tests of permissions cannot run as root. */
 export const notRoot: Need = { met: process.getuid?.() !== 0, reason: 'not for root' };
 export const fullDevice: Need = { met: existsSync('/dev/full'), reason: 'no /dev/full' };
 
-/** The kernel sets of this architecture, but for the reference; this processor may lack some. */
+/** The kernel sets of this architecture except the reference. This processor may lack some of them. */
 export const kernelSets: string[] = [
 	...Object.keys(INSTRUCTION_SETS[process.arch as keyof typeof INSTRUCTION_SETS] ?? {}).map((file) =>
 		file.replace('.cpp', ''),
@@ -60,7 +65,7 @@ export const kernelSets: string[] = [
 	'portable',
 ];
 
-/** A processor that runs the kernels of this set. */
+/** The need for a processor that runs the kernels of this set. */
 export function kernels(set: string): Need {
 	return {
 		met: loadNative()

@@ -1,24 +1,24 @@
-// Child process: opens damaged variants of a model file, one after another, and reports what came of each.
+// Child process: opens damaged variants of a model file one after another and reports what came of each.
 // usage: open-damaged FILE SCRATCH REPEAT   stdin: JSON Damage[]   stdout: a JSON Outcome a line, then one JSON Usage
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { loadNative } from '../../native/index';
 import { messageOf } from './message-of';
 
-/** A variant of the file: cut to a length or filled up to it with zeros, then these bytes replaced. */
+/** A variant of the file. It is cut to a length, or filled up to it with zeros; then these bytes are replaced. */
 export interface Damage {
 	patches: { offset: number; hex: string }[];
 	length?: number;
 }
 
 export interface Outcome {
-	/** Message of the rejection, or null where the header was accepted. */
+	/** Message of the rejection, or null when the header was accepted. */
 	header: string | null;
-	/** The same for opening the model, and for a step of it. */
+	/** The same for opening the model and for a step of it. */
 	model: string | null;
 	step: string | null;
 }
 
-/** What this process holds after the first round of all variants, and after all rounds. */
+/** What this process holds after the first round over all variants, and after the last round. */
 export interface Usage {
 	first: Held;
 	last: Held;
@@ -27,7 +27,7 @@ export interface Held {
 	residentBytes: number;
 	files: number;
 	threads: number;
-	/** Mappings of the damaged file that are still there. */
+	/** Mappings of the damaged file that still exist. */
 	mappings: number;
 }
 

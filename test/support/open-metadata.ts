@@ -1,5 +1,7 @@
-// Child process: opens variants of a model whose metadata were replaced, by the addon and as the engine does, and reports each.
-// usage: open-metadata FILE SCRATCH [TARGET]   with TARGET as a draft head of that model   stdin: JSON MetadataCase[]   stdout: a JSON MetadataOutcome a line
+// Child process: opens variants of a model whose metadata were replaced, by the addon alone and as the engine does. It
+// reports what came of each.
+// usage: open-metadata FILE SCRATCH [TARGET]   stdin: JSON MetadataCase[]   stdout: a JSON MetadataOutcome a line
+// With TARGET, each variant is opened as a draft head of that model.
 import { readFileSync, writeFileSync } from 'node:fs';
 import { openModel } from '../../engine/loading/open-model';
 import { describeModel } from '../../engine/models/describe';
@@ -7,17 +9,17 @@ import { loadNative } from '../../native/index';
 import { withMetadata } from './gguf-edit';
 import { messageOf } from './message-of';
 
-/** Values by key, in hexadecimal as they lie in a file; null: without the key. */
+/** Values by key, in hexadecimal as they lie in a file. null removes the key. */
 export type MetadataCase = Record<string, string | null>;
 
-/** What each way to the file says; null: it is accepted. */
+/** What each way of using the file says. null: the file was accepted. */
 export interface MetadataOutcome {
 	header: string | null;
-	/** What is said of it without opening it. */
+	/** What describing the file without opening it says. */
 	description: string | null;
-	/** Opening, asking what it is, and a step. */
+	/** What opening the model, reading its facts and running a step say. */
 	model: string | null;
-	/** All that the engine does before it answers. */
+	/** What the engine says, with all that it does before it answers. */
 	engine: string | null;
 }
 

@@ -1,4 +1,5 @@
-// Child process, run with native/test/preload/few_threads.cpp: opens a model where the system starts but so many threads more.
+// Child process: opens a model while the system starts only a limited number of further threads. It runs with
+// native/test/preload/few_threads.cpp.
 // usage: open-with-few-threads FILE MOST   stdout: JSON ThreadOutcome[], for 0 to MOST threads
 import { readdirSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
@@ -6,12 +7,12 @@ import { loadNative } from '../../native/index';
 import { forward, randomTokens } from './forward';
 
 export interface ThreadOutcome {
-	/** Why the model could not be opened; null: it was. */
+	/** Why the model could not be opened. null: it was opened. */
 	error: string | null;
-	/** Of its pool, and what a step of it computed. */
+	/** Threads of the model's pool, and the logits that a step computed. */
 	threads: number;
 	logits: number[];
-	/** Threads of the process that were not there before. */
+	/** Threads of the process that did not exist before. */
 	left: number;
 }
 
@@ -19,12 +20,12 @@ const [file, most] = process.argv.slice(2) as [string, string];
 const WANTED = 4;
 const running = () => readdirSync('/proc/self/task').length;
 
-/** Lets the system start so many more than there are, the main one not counted. */
+/** Lets the system start only `more` threads beyond those that run. The main thread does not count. */
 function limitThreads(more: number): void {
 	process.env['HEARTH_TEST_THREADS'] = String(running() - 1 + more);
 }
 
-/** Why the self-test fails where no thread can be started. */
+/** Resolves to the reason why the self-test fails when no thread can be started. */
 async function selfTestWithoutThreads(): Promise<string | null> {
 	limitThreads(0);
 	try {
@@ -57,7 +58,7 @@ async function attempt(limit: number | undefined): Promise<ThreadOutcome> {
 }
 
 async function main(): Promise<void> {
-	// Node's own pool of threads starts with its first work.
+	// Node.js starts its own pool of threads with its first work. They must run before threads are counted.
 	await readFile(file);
 	await attempt(undefined);
 	const outcomes: ThreadOutcome[] = [];

@@ -1,5 +1,5 @@
-// llama, qwen2, qwen3 and qwen3moe as Hugging Face's transformers computes them (`modeling_llama.py` and its like), in plain loops and
-// doubles, from tensors by their names there. What a converted file is compared with.
+// llama, qwen2, qwen3 and qwen3moe as Hugging Face's transformers computes them (`modeling_llama.py` and its like), in
+// plain loops and doubles. It takes the tensors by their names there. Converted files are compared with it.
 
 export interface PlainConfig {
 	layers: number;
@@ -10,11 +10,11 @@ export interface PlainConfig {
 	feedForward: number;
 	vocabulary: number;
 	epsilon: number;
-	/** Angle a position, by i of D/2. */
+	/** Angle a position in radians, for each i below D/2. */
 	frequencies: readonly number[];
-	/** Experts of a token, where a layer has experts. */
+	/** Experts that a token uses, in models with experts. */
 	expertsUsed?: number;
-	/** Factor of cos and sin: YaRN's. */
+	/** YaRN's factor of cos and sin. */
 	concentration?: number;
 }
 
@@ -34,7 +34,7 @@ export function multiply(weight: Float32Array, x: readonly number[], bias?: Floa
 	});
 }
 
-/** Pairs (i, i + D/2). */
+/** Rotates the pairs (i, i + D/2) of a head by the angles of a position. */
 export function rotate(
 	head: readonly number[],
 	position: number,
@@ -48,7 +48,7 @@ export function rotate(
 	});
 }
 
-/** Softmax attention of one query over keys, and their values. */
+/** Softmax attention of one query over all keys and their values. */
 export function attend(query: readonly number[], keys: readonly number[][], values: readonly number[][]): number[] {
 	const scores = keys.map((key) => key.reduce((sum, k, i) => sum + k * query[i]!, 0) / Math.sqrt(query.length));
 	const largest = Math.max(...scores);
@@ -69,7 +69,10 @@ export function feedForward(x: readonly number[], gate: Float32Array, up: Float3
 	);
 }
 
-/** The softmax over all experts, its `used` largest, and their share of one (`norm_topk_prob`). */
+/**
+ * The `used` experts with the largest share of the softmax over all experts. Their weights are scaled to a sum of 1
+ * (`norm_topk_prob`).
+ */
 function chosenExperts(scores: readonly number[], used: number): { expert: number; weight: number }[] {
 	const largest = Math.max(...scores);
 	const all = scores.map((score, expert) => ({ expert, weight: Math.exp(score - largest) }));
@@ -78,7 +81,9 @@ function chosenExperts(scores: readonly number[], used: number): { expert: numbe
 	return best.map(({ expert, weight }) => ({ expert, weight: weight / total }));
 }
 
-/** `logits` of every position, [tokens][vocabulary]; `inputs` of every layer, [layers][tokens][embedding]. */
+/**
+ * Computes `logits` of every position, [tokens][vocabulary], and `inputs` of every layer, [layers][tokens][embedding].
+ */
 export function plainForward(
 	config: PlainConfig,
 	weights: PlainWeights,

@@ -1,10 +1,10 @@
-// The small real model of the tests (see scripts/real-model.mjs): SmolLM2-135M-Instruct, where it can be had.
+// The small real model of the tests, SmolLM2-135M-Instruct, if it can be fetched (see scripts/real-model.mjs).
 import { realModel } from '../../scripts/real-model.mjs';
 import type { Need } from './needs';
 
 let lastLine = '';
 
-/** Its path; undefined where it cannot be had. */
+/** The path of the model. undefined when it cannot be fetched. */
 export const smollm2: string | undefined = await realModel((line: string) => {
 	lastLine = line;
 	console.warn(line);

@@ -1,4 +1,4 @@
-// Decoding several sequences natively, a token a step or several rounds in one.
+// Decodes several sequences in the native core, with one round or several rounds a step.
 import type { NativeCache, NativeModel, Sampling, StepBatch, StepResult } from '../../native/index';
 import { forward } from './forward';
 
@@ -8,7 +8,7 @@ export interface Decoding {
 	stopIds?: readonly number[];
 }
 
-/** Sequences that stand behind their prompts, each in blocks of its own that lie in no order. */
+/** Sequences whose prompts are in the cache but for the last token. Each has its own blocks, which are in no order. */
 export class Decoder {
 	readonly model: NativeModel;
 	readonly sequences: readonly Decoding[];
@@ -25,7 +25,7 @@ export class Decoder {
 		this.#cache = model.createCache({ blocks: next });
 	}
 
-	/** `ahead`: positions behind the prompts that there is room for. */
+	/** @param ahead - positions behind the prompts that the cache has room for */
 	static async at(model: NativeModel, sequences: readonly Decoding[], ahead: number): Promise<Decoder> {
 		const decoder = new Decoder(model, sequences, ahead);
 		for (const [i, { prompt }] of sequences.entries()) {
@@ -35,7 +35,9 @@ export class Decoder {
 		return decoder;
 	}
 
-	/** The next rounds behind the prompts and what each sequence got since; `forced` as in StepBatch. */
+	/**
+	 * Runs the next rounds. `since` has the tokens that each sequence got after its prompt. `forced` is as in StepBatch.
+	 */
 	step(
 		since: readonly (readonly number[])[],
 		rounds: number,
@@ -57,7 +59,10 @@ export class Decoder {
 		return this.model.step(this.#cache, batch, onRound);
 	}
 
-	/** `count` tokens of each sequence, in steps of `rounds`; and what the steps told of their rounds. */
+	/**
+	 * Decodes `count` tokens of each sequence in steps of `rounds` rounds. `told` counts the rounds that `onRound`
+	 * reported.
+	 */
 	async decode(
 		count: number,
 		rounds: number,
@@ -86,8 +91,8 @@ export class Decoder {
 }
 
 /**
- * For `openModel`: a model whose rounds claim to take so long each, whatever their rows and this machine: the engine's choices do not
- * depend on it. `rounds` gets what each step was asked for.
+ * Wraps a model for `openModel`. Each round claims to take `milliseconds`, whatever its rows and this machine, so that
+ * the engine's choices do not depend on the machine. `rounds` collects how many rounds each step was asked for.
  */
 export function claimingSpeed(rounds: number[] = [], milliseconds = 1): (model: NativeModel) => NativeModel {
 	return (model) =>

@@ -1,6 +1,7 @@
-// The files of an extension's package, by their paths in the repository; `.vscodeignore` lets through these and no others.
+// The files of the extension's package, by their paths in the repository. `.vscodeignore` lets through these and no
+// others.
 
-/** Sorted. The hash in the name of the icons' font, which changes with its contents, is `*`. */
+/** Sorted. The name of the icons' font has a hash that changes with its contents; `*` stands for that hash. */
 export const shippedFiles: string[] = [
 	...['CHANGELOG.md', 'LICENSE', 'README.md', 'package.json'],
 	...['dist/extension.js', 'dist/hearth.js', 'dist/hearth.js.LEGAL.txt', 'dist/llama-peer.js', 'dist/o200k-ranks.js'],
@@ -11,7 +12,10 @@ export const shippedFiles: string[] = [
 	...['media/walkthrough/completion.svg', 'media/walkthrough/model.md'],
 ].sort();
 
-/** Names from the repository or from a package, which calls three of them otherwise, in the form and order of `shippedFiles`. */
+/**
+ * Brings names from the repository or from a package into the form and order of `shippedFiles`. A package has other
+ * names for three of them.
+ */
 export function asShipped(names: string[]): string[] {
 	const renamed: Record<string, string> = {
 		...{ 'readme.md': 'README.md', 'changelog.md': 'CHANGELOG.md', 'LICENSE.txt': 'LICENSE' },

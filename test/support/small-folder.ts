@@ -1,4 +1,4 @@
-// A Hugging Face folder of a few kilobytes that converts, to change one thing of.
+// A Hugging Face folder of a few kilobytes that converts. Tests change one thing of it.
 import { rmSync } from 'node:fs';
 import { demoCorpus } from '../../engine/synth/demo-text';
 import { trainedVocabulary } from '../../engine/synth/vocabulary';
@@ -8,7 +8,7 @@ export const smallVocabulary = trainedVocabulary(demoCorpus, 100);
 export const smallVocabularySize = smallVocabulary.tokenTypes.length;
 
 const [embedding, feedForward] = [32, 32];
-/** config.json of a llama of one layer. */
+/** The config.json of a llama with one layer. */
 export const smallConfig = {
 	...{ num_hidden_layers: 1, hidden_size: embedding, num_attention_heads: 2, num_key_value_heads: 2 },
 	...{
@@ -26,7 +26,7 @@ const at = 'model.layers.0';
 const projections = ['q_proj', 'k_proj', 'v_proj', 'o_proj'].map((name) => `self_attn.${name}`);
 const feedForwards = ['gate_proj', 'up_proj', 'down_proj'].map((name) => `mlp.${name}`);
 
-/** Its weights: with `norms` those that Qwen 3 has, with `biases` those that Qwen 2 has. */
+/** The weights of the model. `norms` adds those that only Qwen 3 has, and `biases` adds those that only Qwen 2 has. */
 export function smallTensors({ norms = false, biases = false } = {}): Tensors {
 	return {
 		...{ 'model.embed_tokens.weight': square(smallVocabularySize), 'model.norm.weight': vector() },
@@ -38,7 +38,7 @@ export function smallTensors({ norms = false, biases = false } = {}): Tensors {
 }
 
 export type TokenizerJson = ReturnType<typeof smallTokenizer>;
-/** tokenizer.json with Llama 3's way of splitting. */
+/** A tokenizer.json that splits text as Llama 3 does. */
 export function smallTokenizer() {
 	return tokenizerJson(smallVocabulary, 'llama-bpe') as {
 		added_tokens: Record<string, unknown>[];
@@ -48,7 +48,7 @@ export function smallTokenizer() {
 	} & Record<string, unknown>;
 }
 
-/** Writes the folder anew; `files` come beside or in place of its own. Returns its path. */
+/** Writes the folder anew and returns its path. `files` are added, or replace the folder's own files. */
 export function smallFolder(
 	parent: string,
 	name: string,

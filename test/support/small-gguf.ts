@@ -1,4 +1,4 @@
-// Small models without weights but zeros, changed in one thing: for tests of what is read of a header.
+// Small models whose weights are all zero, for tests of what is read of a header. Each test changes one thing.
 import path from 'node:path';
 import type { TensorType } from '../../engine/gguf/tensor-types';
 import { type GgufValue, writeGguf } from '../../engine/gguf/writer';
@@ -6,7 +6,7 @@ import { type ModelShape, metadataOf, planTensors } from '../../engine/synth/arc
 import { trainedVocabulary } from '../../engine/synth/vocabulary';
 
 export const vocabulary = trainedVocabulary('the cat sat on the mat. '.repeat(3), 20);
-/** Tokens of its vocabulary, rows of its output matrix. */
+/** Tokens of the vocabulary, which is also the number of rows of the output matrix. */
 export const vocabularySize = vocabulary.tokenTypes.length;
 
 const shape: ModelShape = {
@@ -28,7 +28,7 @@ export function set(key: string, value: GgufValue): Edit {
 	};
 }
 
-/** Writes `<folder>/<name>.gguf`. Returns its path. */
+/** Writes `<folder>/<name>.gguf` and resolves to its path. */
 export async function writeSmall(
 	folder: string,
 	name: string,

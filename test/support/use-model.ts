@@ -6,21 +6,21 @@ import { loadNative } from '../../native/index';
 export type Stage = 'start' | 'loaded' | 'used' | 'repacked' | 'closed' | 'again';
 
 export interface Held {
-	/** Resident memory that is this process's own, and that of mapped files. */
+	/** Resident memory of this process alone. The next field counts the memory of mapped files. */
 	ownBytes: number;
 	mappedBytes: number;
 	threads: number;
 	files: number;
-	/** Mappings of the model. */
+	/** Mappings of the model's file. */
 	mappings: number;
 }
 
 const [file] = process.argv.slice(2) as [string];
 const native = loadNative();
 
-/** Linux's own books (man 5 proc). */
+/** Reads what Linux itself counts (man 5 proc). */
 async function held(): Promise<Held> {
-	// Closing ends threads and frees on other threads; a moment and a collection let that settle.
+	// Closing ends threads and frees memory on other threads. A moment and a garbage collection let that settle.
 	for (let i = 0; i < 3; i++) {
 		globalThis.gc?.();
 		await new Promise((resolve) => setTimeout(resolve, 20));
@@ -38,7 +38,7 @@ async function held(): Promise<Held> {
 
 async function main(): Promise<void> {
 	const stages: Partial<Record<Stage, Held>> = {};
-	// What Node and the addon take once is none of a model's business.
+	// Node.js and the addon take some memory once. No model is responsible for it.
 	(await native.openModel(file, { threads: 3 })).close();
 	stages.start = await held();
 	const use = async (stage?: Stage) => {

@@ -1,7 +1,10 @@
-// Reads a ZIP file, such as a VSIX, whole: names and contents.
+// Reads a whole ZIP file, such as a VSIX: its names and their contents.
 import { inflateRawSync } from 'node:zlib';
 
-/** PKWARE's APPNOTE: the central directory and what it points to. No ZIP64. @throws Error where it is no ZIP file */
+/**
+ * Reads the central directory and what it points to, as PKWARE's APPNOTE describes them. It does not read ZIP64.
+ * @throws Error when the bytes are no ZIP file
+ */
 export function readZip(bytes: Buffer): Map<string, Buffer> {
 	const end = bytes.lastIndexOf('PK\x05\x06', undefined, 'latin1');
 	if (end < 0) throw new Error('no ZIP file');
