@@ -1,5 +1,6 @@
-// One attack for each door of the engine: what a client sends, and what lies on the disk and comes over the network. Each call
-// is one try; whether it fails or succeeds does not matter, only that the engine and its other clients live on.
+// One attack for each door of the engine: what a client sends, what lies on the disk and what comes over the network.
+// Each call is one try. It does not matter whether the try fails or succeeds, only that the engine and its other
+// clients live on.
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, readFileSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
 import http from 'node:http';
@@ -13,26 +14,26 @@ import { type Chance, mutateGguf, mutateJson } from './mutate';
 
 export interface Ground {
 	engine: EngineProcess;
-	/** Empty at first. */
+	/** A folder that is empty at first. */
 	folder: string;
-	/** A model that works. */
+	/** The bytes of a model that works. */
 	model: Buffer;
-	/** Files of a Hugging Face folder that converts, by name. */
+	/** The files, by name, of a Hugging Face folder that converts. */
 	convertible: Record<string, Buffer>;
 	/** The role whose model attacks may replace. */
 	role: ModelRole;
 	/** The file that HEARTH_CATALOGUE names. */
 	catalogue: string;
 	host: Host;
-	/** Settings of the attacking clients. */
+	/** The settings of the attacking clients. */
 	settings: object;
-	/** What is waited for at this moment, to name what hangs. */
+	/** What is being waited for at this moment. It names what hangs. */
 	waiting: Set<string>;
 }
 
 export type Attack = (ground: Ground, chance: Chance) => Promise<void>;
 
-/** Sends a request and waits for its answer, but for some, on which the client hangs up. */
+/** Sends a request and waits for its answer. Now and then the client hangs up instead of waiting. */
 async function ask(
 	{ waiting }: Ground,
 	client: TestClient,
@@ -53,7 +54,7 @@ async function withClient(ground: Ground, work: (client: TestClient) => Promise<
 	try {
 		await work(client);
 	} catch {
-		// Refused, or hung up on: as it should be.
+		// The request was refused or the client hung up. Both are as they should be.
 	} finally {
 		socket.destroy();
 	}
@@ -62,7 +63,7 @@ async function withClient(ground: Ground, work: (client: TestClient) => Promise<
 const URI = 'file:///work/a.js';
 const TEXT = 'function add(a, b) {\n\treturn a + b;\n}\n\nconst sum = add(1, \n';
 
-/** Requests and notifications with parameters that work; the attack damages them. */
+/** Requests and notifications whose parameters work. The attack damages them. */
 function messages({ folder, role }: Ground): [method: string, params: object, isRequest: boolean][] {
 	const textDocument = { uri: URI };
 	const position = { line: 4, character: 19 };
@@ -122,8 +123,8 @@ function messages({ folder, role }: Ground): [method: string, params: object, is
 		['hearth/convertModel', { path: path.join(folder, 'nowhere'), workDoneToken: 'w' }, true],
 		['hearth/downloadSize', { id: 'broken', network: { proxy: '', noProxy: ['*'] } }, true],
 		['hearth/stopDownload', { id: 'broken', discard: true, folder: path.join(folder, 'downloads') }, true],
-		// No benchmark: it takes all threads for seconds, as whoever asks for it wants.
-		// Models stay as they are: a client that may choose others could end the conversation of everyone on purpose.
+		// There is no benchmark: it takes all threads for seconds, which is what its caller wants.
+		// The models stay as they are: a client that may choose others could end everyone's conversation on purpose.
 		['workspace/didChangeConfiguration', { settings: { hearth: { completion: { maxTokens: 8 }, chat: {} } } }, false],
 		['$/cancelRequest', { id: 1 }, false],
 		['$/setTrace', { value: 'verbose' }, false],
@@ -132,21 +133,21 @@ function messages({ folder, role }: Ground): [method: string, params: object, is
 	];
 }
 
-/** Wrong parameters of everything a client can send. */
+/** Sends wrong parameters of everything that a client can send. */
 const parameters: Attack = (ground, chance) =>
 	withClient(ground, async (client) => {
 		await client.open(URI, TEXT);
 		for (let i = 0; i < 40; i++) {
 			const [method, params, isRequest] = chance.of(messages(ground));
 			const damaged = chance.holds(0.8) ? mutateJson(params, chance) : params;
-			// JSON-RPC itself forbids other parameters; the framing attack sends them.
+			// JSON-RPC itself forbids other kinds of parameters. The framing attack sends those.
 			const sent = typeof damaged === 'object' && damaged !== null ? damaged : { value: damaged };
 			if (isRequest) await ask(ground, client, method, sent, chance);
 			else await client.connection.sendNotification(method, sent);
 		}
 	});
 
-/** Damaged initialize requests. */
+/** Sends damaged initialize requests. */
 const handshakes: Attack = async (ground, chance) => {
 	const socket = await ground.engine.connect();
 	const params = {
@@ -162,7 +163,7 @@ const handshakes: Attack = async (ground, chance) => {
 	socket.destroy();
 };
 
-/** Bytes that are no messages. */
+/** Sends bytes that are no messages. */
 const framing: Attack = async (ground, chance) => {
 	const socket = await ground.engine.connect();
 	const body = '{"jsonrpc":"2.0","id":1,"method":"hearth/status","params":{}}';
@@ -211,13 +212,13 @@ const TEMPLATES = [
 	'{{ bos_token }}{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}',
 ];
 
-/** An array whose elements the file does not hold, only their type's number and their count. */
+/** An array that has only the number of its type and its count. The file does not hold its elements. */
 function hollow(type: number, count: number): RawValue {
 	const [array, elements] = [9, type].map((number) => scalar('u32', number).subarray(4));
 	return Buffer.concat([array!, elements!, scalar('u64', count).subarray(4)]);
 }
 
-/** Arrays that a few bytes claim, over a hole as long as they would be. */
+/** Writes a file whose few bytes claim large arrays. A hole in the file is as long as those arrays would be. */
 function sparse(ground: Ground, file: string, chance: Chance): void {
 	const { u8, i8, bool, f32, string } = scalarTypes;
 	const type = chance.of([u8, i8, bool, f32, string]);
@@ -262,7 +263,7 @@ function modelFile(ground: Ground, file: string, chance: Chance): void {
 	writeFileSync(file, mutateGguf(ground.model, chance));
 }
 
-/** Damaged, hostile and hollow model files: listed, loaded, asked, and changed under the engine's feet. */
+/** Lists, loads and asks damaged, hostile and hollow model files, and changes them while the engine uses them. */
 const files: Attack = async (ground, chance) => {
 	const folder = path.join(ground.folder, 'files');
 	rmSync(folder, { recursive: true, force: true });
@@ -310,7 +311,7 @@ async function useModel(ground: Ground, client: TestClient, chance: Chance): Pro
 	await ask(ground, client, 'hearth/chat', { conversationId: 'attack', messages, maxTokens: 4, seed: 1 }, chance);
 }
 
-/** Hugging Face folders with damaged files, links, pipes and devices. */
+/** Converts Hugging Face folders with damaged files, links, pipes and devices. */
 const folders: Attack = async (ground, chance) => {
 	const folder = path.join(ground.folder, 'convert', 'Model');
 	rmSync(path.dirname(folder), { recursive: true, force: true });
@@ -323,7 +324,7 @@ const folders: Attack = async (ground, chance) => {
 		const name = chance.of([...names, 'chat_template.jinja', 'generation_config.json', 'tokenizer_config.json']);
 		const file = path.join(folder, name);
 		const kind = chance.below(6);
-		// Nothing may be written through what an earlier turn has left there.
+		// An earlier turn may have left a link here. Nothing may be written through it.
 		rmSync(file, { force: true, recursive: true });
 		if (kind === 0 && name.endsWith('.json') && names.includes(name)) {
 			const value = JSON.parse(ground.convertible[name]!.toString());
@@ -344,7 +345,7 @@ const folders: Attack = async (ground, chance) => {
 	await withClient(ground, async (client) => {
 		await ask(ground, client, 'hearth/convertModel', { path: folder, workDoneToken: 'w' }, chance);
 	});
-	// Whatever came of it: what Hearth did not make stays.
+	// Whatever came of the conversion, files that Hearth did not make must stay.
 	if (readFileSync(outside, 'utf8') !== 'nobody else reads this')
 		throw new Error('a file behind a link was written to');
 	const kept = readFileSync(target, { encoding: 'utf8', flag: 'a+' });
@@ -418,7 +419,7 @@ export class Host {
 	}
 }
 
-/** Catalogues, downloads, and what lies where they go. */
+/** Attacks catalogues, downloads, and the files that lie where downloads go. */
 const downloads: Attack = async (ground, chance) => {
 	const folder = path.join(ground.folder, 'downloads');
 	if (chance.holds(0.2)) rmSync(folder, { recursive: true, force: true });

@@ -1,6 +1,8 @@
-// All doors of the engine at once: while attacks drive each of them with mutated input (files, folders, templates, catalogues, a
-// host's answers, locks, messages, parameters), another client's answers stay right, and nothing ends or blocks the engine.
-// A minute; HEARTH_DOORS_SECONDS=600 for ten, HEARTH_DOORS_SEED for another order than the usual one.
+// Tests all doors of the engine at once. Attacks drive each of them with mutated input: files, folders, templates,
+// catalogues, a host's answers, locks, messages and parameters. Meanwhile another client's answers stay right, and
+// nothing ends or blocks the engine.
+// It takes a minute. HEARTH_DOORS_SECONDS=600 makes it ten minutes, and HEARTH_DOORS_SEED sets another order of
+// attacks.
 import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { expect, test } from 'vitest';
@@ -17,18 +19,21 @@ import { Chance } from './mutate';
 
 const SECONDS = Number(process.env['HEARTH_DOORS_SECONDS'] ?? 60);
 const SEED = Number(process.env['HEARTH_DOORS_SEED'] ?? 9);
-/** For as long may one client's work keep the others waiting, in milliseconds. */
+/** The longest time in milliseconds that one client's work may keep the others waiting. */
 const MOST_BLOCKED = 250;
-/** A machine that stands still counts as computing; it does so once, and what blocks the engine does so whenever it is tried. */
+/**
+ * A standstill of the machine counts as computing here. It happens once or twice, while a real fault blocks the engine
+ * whenever it is tried.
+ */
 const MOST_STANDSTILLS = 2;
 const LONGEST_STANDSTILL = 1000;
-/** What is unanswered for so long after the attacks have ended, in seconds, hangs. */
+/** A request that is unanswered this many seconds after the attacks have ended counts as hanging. */
 const GRACE = 120;
 
 const root = path.resolve(import.meta.dirname, '..', '..', '..');
 const folder = temporaryFolder();
 
-/** A folder that converts: one layer of a qwen2. */
+/** A folder that converts: a qwen2 with one layer. */
 function convertible(): Record<string, Buffer> {
 	const vocabulary = trainedVocabulary(demoCorpus, 50);
 	const tokens = vocabulary.tokenTypes.length;
@@ -79,7 +84,7 @@ function convertible(): Record<string, Buffer> {
 const COMPLETIONS = { maxTokens: 6, multiline: 'auto', prefixTokens: 96, relatedTokens: 0, suffixTokens: 32 };
 const CHAT = { maxTokens: 8, temperature: null, topP: null, instructions: '', reasoningEffort: 'low' };
 
-/** What the client under attack asks, again and again: an answer and its status, or a suggestion and its status. */
+/** The requests that the client under attack repeats: an answer and its status, or a suggestion and its status. */
 async function question(client: TestClient, role: ModelRole, round: number): Promise<unknown> {
 	if (role === 'chat') {
 		const { content, reasoning } = await client.connection.sendRequest<ChatResult>('hearth/chat', {
@@ -120,7 +125,7 @@ for (const role of ['chat', 'completion'] as const) {
 			await client.connection.sendRequest('hearth/loadModel', { path: model, role });
 			await client.open('file:///work/victim.js', 'const a = 1;\nconst b \n');
 			const expected = await question(client, role, 0);
-			// Compared as text: what JSON cannot tell apart may differ.
+			// The answers are compared as JSON text, so a difference that JSON does not show does not matter.
 			const text = JSON.stringify(expected);
 
 			const end = performance.now() + (SECONDS * 1000) / 2;
@@ -142,7 +147,8 @@ for (const role of ['chat', 'completion'] as const) {
 					try {
 						await attacks[name]!(scene, own);
 					} catch (error) {
-						// The engine works on the same files: that one is there again, or gone, spoils a try and is no fault.
+						// The engine works on the same files. When a file is there again or gone, the try is spoilt, but that is no
+						// fault.
 						const { code } = error as NodeJS.ErrnoException;
 						if (engine.ended === undefined && code === undefined) failures.push(`${name}: ${(error as Error).stack}`);
 					}
@@ -170,7 +176,7 @@ for (const role of ['chat', 'completion'] as const) {
 			expect(await Promise.race([all.then(() => []), hung])).toEqual([]);
 			expect(engine.ended).toBeUndefined();
 			expect(failures, `${JSON.stringify(counts)}\n${engine.log.slice(-2000)}`).toEqual([]);
-			// It still does all it is for.
+			// The engine still does everything that it is for.
 			expect(JSON.stringify(await question(client, role, -1))).toBe(text);
 			const long = engine.stretches.filter(({ blocked }) => blocked > MOST_BLOCKED);
 			const tooLong = long.filter(({ blocked }) => blocked > LONGEST_STANDSTILL);

@@ -1,11 +1,15 @@
-// The engine as users have it, a process of its own, with a monitor of its event loop and a home of its own.
+// The engine as users have it, in a process of its own. It has a home folder of its own, and a monitor of its event
+// loop.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import net from 'node:net';
 import path from 'node:path';
 import { TestClient } from '../support/lsp-client';
 
-/** A time in which the engine's event loop did not turn, in milliseconds; `computed`: of it, computing and not asleep. */
+/**
+ * A time in which the engine's event loop did not turn. `blocked`: its length in milliseconds. `computed`: the part of
+ * it in which the thread computed and did not sleep.
+ */
 export interface Stretch {
 	blocked: number;
 	computed: number;
@@ -50,7 +54,7 @@ export class EngineProcess {
 		});
 	}
 
-	/** Why it is no longer there, with the end of its log; undefined while it lives. */
+	/** Why the process is gone, with the end of its log. undefined while it lives. */
 	get ended(): string | undefined {
 		const { exitCode, signalCode } = this.#child;
 		if (exitCode === null && signalCode === null) return undefined;
@@ -61,7 +65,10 @@ export class EngineProcess {
 		return this.#log;
 	}
 
-	/** Waits until the engine listens. @throws where it ends before. */
+	/**
+	 * Waits until the engine listens.
+	 * @throws Error when the engine ends before that
+	 */
 	async connect(): Promise<net.Socket> {
 		for (;;) {
 			if (this.ended !== undefined) throw new Error(this.ended);
@@ -75,11 +82,11 @@ export class EngineProcess {
 		}
 	}
 
-	/** A client that has shaken hands. */
+	/** Resolves to a client that has done the handshake. */
 	async client(settings: object = {}): Promise<{ client: TestClient; socket: net.Socket }> {
 		const socket = await this.connect();
 		const client = new TestClient(socket, socket);
-		// What waits for an answer must not wait for ever where the engine has gone.
+		// A request that waits for its answer must not wait for ever when the engine has gone.
 		client.connection.onClose(() => client.connection.dispose());
 		client.connection.onError(() => {});
 		await client.initialize(settings);
@@ -90,7 +97,10 @@ export class EngineProcess {
 		return existsSync(this.#monitor) ? JSON.parse(readFileSync(this.#monitor, 'utf8')) : [];
 	}
 
-	/** Tells it to end and waits until it has. One that hangs is killed; what hung has been told by then. */
+	/**
+	 * Tells the engine to end and waits until it has. An engine that hangs is killed; the test has reported the hang by
+	 * then.
+	 */
 	async stop(): Promise<void> {
 		if (this.ended !== undefined) return;
 		const gone = new Promise((resolve) => this.#child.once('exit', resolve));

@@ -1,11 +1,12 @@
-// Loaded into the engine's process before it: measures for how long its event loop does not turn. Time that the main thread
-// was ready to run and another process had the processor does not count, so a busy machine changes nothing.
+// Node.js loads this file into the engine's process before the engine. It measures for how long the event loop does not
+// turn. It does not count the time in which the main thread was ready to run and another process had the processor, so
+// a busy machine changes nothing.
 const { readFileSync, writeFileSync } = require('node:fs');
 
 const file = process.env.HEARTH_MONITOR;
 const stretches = [];
 
-/** Milliseconds this thread has computed, and has waited for a processor. */
+/** Milliseconds that this thread has computed, and milliseconds that it has waited for a processor. */
 function used() {
 	const [computed, waited] = readFileSync(`/proc/self/task/${process.pid}/schedstat`, 'latin1').split(' ');
 	return { computed: Number(computed) / 1e6, waited: Number(waited) / 1e6, at: performance.now() };

@@ -1,8 +1,8 @@
-// Seeded damage: to JSON values and to the bytes of GGUF files.
+// Seeded damage to JSON values and to the bytes of GGUF files.
 import { headerFields } from '../../support/gguf-fields';
 import { seededRandom } from '../support/fake-native';
 
-/** Choices of a seed, in the order they are asked for. */
+/** Random choices of a seed. They depend only on the seed and on the order in which they are asked for. */
 export class Chance {
 	readonly #random: () => number;
 
@@ -23,13 +23,13 @@ export class Chance {
 		return choices[this.below(choices.length)]!;
 	}
 
-	/** A generator of its own, for something that runs beside. */
+	/** Makes a generator of its own for an attack that runs in parallel. */
 	fork(): Chance {
 		return new Chance(this.below(2 ** 31));
 	}
 }
 
-/** Values that code which trusts its input trips over. */
+/** Values that break code which trusts its input. */
 const TELLING: readonly unknown[] = [
 	...[null, true, false, 0, -0, -1, 1, 1.5, -5, 401, 2 ** 31, 2 ** 32 - 1, 2 ** 53, -(2 ** 63), 1e300, 1.5e300],
 	...['', 'x', '-1', 'NaN', '\0', '\n', '\u2028', '\ud800', '../..', '/dev/zero', '/dev/full', '/proc/self/mem'],
@@ -44,10 +44,10 @@ function nested(depth: number): unknown {
 	return value;
 }
 
-/** One of them, as a copy: what mutates a value may mutate it further. */
+/** One of these values as a copy, because the mutation of a value may mutate it further. */
 const telling = (chance: Chance): unknown => structuredClone(chance.of(TELLING));
 
-/** A copy with up to three places replaced, removed, doubled or added. */
+/** Returns a copy with up to three places replaced, removed, doubled or added. */
 export function mutateJson<T>(value: T, chance: Chance): unknown {
 	let copy: unknown = structuredClone(value);
 	for (let changes = 1 + chance.below(3); changes > 0; changes--) copy = mutateOnce(copy, chance);
@@ -97,7 +97,7 @@ const TELLING_NUMBERS = [
 	(1n << 64n) - 1n,
 ];
 
-/** A GGUF with some fields of its header damaged, or cut, or filled up. */
+/** Returns a GGUF that is cut, or filled up, or has damaged fields in its header. */
 export function mutateGguf(file: Buffer, chance: Chance): Buffer {
 	const fields = headerFields(file);
 	let bytes = Buffer.from(file);

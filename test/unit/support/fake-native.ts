@@ -1,5 +1,6 @@
-// A deterministic toy in the native addon's place. It stores tokens where a K/V cache would store keys and values, and
-// its next token is a function of exactly what it finds there: a wrong block, position or copy shows as a wrong token.
+// A deterministic toy in place of the native addon. It stores tokens where a K/V cache would store keys and values, and
+// computes its next token from exactly what it finds there. A wrong block, position or copy thus shows as a wrong
+// token.
 import type {
 	ModelInfo,
 	NativeCache,
@@ -14,11 +15,11 @@ export interface FakeModelOptions {
 	vocabularySize?: number;
 	contextLength?: number;
 	blockTokens?: number;
-	/** The next token after `tokens`; default: a hash of them. */
+	/** Returns the next token after `tokens`; default: a hash of them. */
 	next?: (tokens: number[]) => number;
-	/** Milliseconds a round of a step claims to have taken; default 1. */
+	/** Milliseconds that a round of a step claims to take; default 1. */
 	cost?: (rows: number) => number;
-	/** Awaited while a round of a step "runs"; may throw to make the step fail. */
+	/** Awaited while a round of a step "runs". It may throw to make the step fail. */
 	onStep?: (batch: StepBatch, round: number) => Promise<void> | void;
 }
 
@@ -29,7 +30,7 @@ class FakeCache implements NativeCache {
 	readonly blockTokens: number;
 	readonly bytes: number;
 	readonly cells: Int32Array;
-	/** Blocks a running step uses. */
+	/** Blocks that a running step uses. */
 	readonly inUse = new Set<number>();
 	closed = false;
 
@@ -61,7 +62,7 @@ export class FakeModel implements NativeModel {
 	readonly #options: FakeModelOptions;
 	#running = false;
 	#profiled = 0;
-	/** Steps asked for, and how many of them end after the round they are at. */
+	/** Steps asked for so far, and how many of them end after the round that they are at. */
 	#asked = 0;
 	#ended = 0;
 
@@ -172,7 +173,7 @@ export class FakeModel implements NativeModel {
 		return Promise.resolve({ readBytesPerSecond: 1e6, multiplyAddsPerSecond: 1e9, arithmetic: 'int8' as const });
 	}
 
-	/** As the native one: what passed since the last call. */
+	/** Returns what passed since the last call, as the native addon does. */
 	takeProfile(): Record<string, number> {
 		const steps = this.batches.length - this.#profiled;
 		this.#profiled = this.batches.length;
@@ -187,7 +188,7 @@ export class FakeModel implements NativeModel {
 	#compute(cache: FakeCache, batch: StepBatch): StepResult {
 		const rows = batch.tokens.length;
 		this.rowsRun += rows;
-		// All writes first, as every layer does: then a later row of the step reads what an earlier one wrote.
+		// All rows are written first, as every layer does. A later row of the step then reads what an earlier row wrote.
 		for (let row = 0; row < rows; row++) {
 			if (row > 0 && batch.sequences[row] === batch.sequences[row - 1]) {
 				if (batch.positions[row] !== batch.positions[row - 1]! + 1)
@@ -239,7 +240,7 @@ export function hashTokens(tokens: readonly number[]): number {
 	return (hash ^ (hash >>> 15)) >>> 0;
 }
 
-/** What the toy generates greedily after a prompt, computed without any cache. */
+/** The tokens that the toy generates greedily after a prompt, computed without any cache. */
 export function expectedTokens(prompt: readonly number[], count: number, vocabularySize = 1000): number[] {
 	const tokens = [...prompt];
 	for (let i = 0; i < count; i++) tokens.push(hashTokens(tokens) % vocabularySize);

@@ -1,4 +1,4 @@
-// A whole model without weights: a small real tokenizer, Harmony, and the engine over the toy native model, which here
+// A whole model without weights: a small real tokenizer, Harmony, and the engine over the toy native model. The toy
 // writes what a script says.
 
 import type { ModelFamily } from '../../../engine/families/family';
@@ -28,8 +28,8 @@ const family: ModelFamily = {
 };
 
 /**
- * What the model writes after a text: all of it up to now, prompt included, special tokens by name. Special tokens in the
- * answer are written the same way.
+ * Says what the model writes. It gets the whole text up to now, with the prompt and with special tokens by name, and
+ * returns the continuation. Special tokens in the continuation are written by name, too.
  */
 export type Script = (text: string) => string;
 
@@ -37,7 +37,7 @@ export interface FakeOpenedModel extends OpenedModel {
 	native: FakeModel;
 }
 
-/** @param chat another format than Harmony, of the same vocabulary */
+/** @param chat - another format than Harmony; it must have the same vocabulary */
 export function fakeOpenedModel(
 	script: Script,
 	options: FakeModelOptions & EngineOptions = {},
@@ -56,12 +56,15 @@ export function fakeOpenedModel(
 	};
 }
 
-/** The text of tokens, special ones by name. */
+/** The text of tokens, with special tokens by name. */
 export function decodeText(tokens: ArrayLike<number>): string {
 	return new TextDecoder('utf-8', { ignoreBOM: true }).decode(tokenizer.decode(tokens));
 }
 
-/** Writes `target` into the answer that a prompt has opened, and ends it; ends at once where the answer is another text. */
+/**
+ * Writes `target` into the answer that a prompt has opened and then ends the answer. It ends at once when the answer
+ * has another text.
+ */
 export function completes(target: string): Script {
 	return (text) => {
 		const body = text.slice(text.lastIndexOf('<|message|>') + '<|message|>'.length);
@@ -69,7 +72,7 @@ export function completes(target: string): Script {
 	};
 }
 
-/** Answers every chat turn with `answer`, channel headers and all. */
+/** Answers every chat turn with `answer`, which includes channel headers. */
 export function answers(answer: string): Script {
 	return (text) => {
 		const turn = text.lastIndexOf('<|start|>user');
@@ -78,7 +81,7 @@ export function answers(answer: string): Script {
 	};
 }
 
-/** Tokens of a text, special ones by name. */
+/** The tokens of a text that has special tokens by name. */
 export function encodeWithSpecials(text: string): number[] {
 	return text
 		.split(/(<\|[a-z]+\|>)/)

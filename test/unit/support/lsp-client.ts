@@ -1,4 +1,4 @@
-// A language client for tests: any pair of streams, all notifications kept.
+// A language client for tests. It works over any pair of streams and keeps all notifications.
 import { PassThrough } from 'node:stream';
 import {
 	createMessageConnection,
@@ -12,7 +12,7 @@ export class TestClient {
 	readonly connection: MessageConnection;
 	readonly output: NodeJS.WritableStream;
 	readonly statuses: EngineStatus[] = [];
-	/** Methods of the server's own requests. */
+	/** Methods of the requests that the server sent. */
 	readonly requested: string[] = [];
 	#version = 1;
 
@@ -29,7 +29,7 @@ export class TestClient {
 		this.connection.listen();
 	}
 
-	/** The handshake, as an editor does it. */
+	/** Does the handshake as an editor does it. */
 	async initialize(settings: Partial<EngineSettings> = {}): Promise<unknown> {
 		const result = await this.connection.sendRequest('initialize', {
 			processId: null,
@@ -46,7 +46,7 @@ export class TestClient {
 		return this.connection.sendRequest('hearth/status');
 	}
 
-	/** Waits until a status holds. */
+	/** Waits until a status meets the condition. */
 	async until(condition: (status: EngineStatus) => boolean): Promise<EngineStatus> {
 		for (;;) {
 			const status = await this.status();
@@ -61,7 +61,7 @@ export class TestClient {
 		});
 	}
 
-	/** Inserts text by an incremental change. */
+	/** Inserts text by an incremental change of a document. */
 	async insert(uri: string, line: number, character: number, text: string): Promise<void> {
 		const position = { line, character };
 		await this.connection.sendNotification('textDocument/didChange', {
@@ -79,7 +79,7 @@ export class TestClient {
 	}
 }
 
-/** Two streams, each end's output being the other's input. */
+/** Makes two streams; the output of each end is the input of the other. */
 export function streamPair(): { client: TestClient; input: PassThrough; output: PassThrough } {
 	const input = new PassThrough();
 	const output = new PassThrough();
