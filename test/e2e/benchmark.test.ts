@@ -1,4 +1,4 @@
-// The benchmark, from the palette to its report.
+// The benchmark, from the command palette to its report.
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
 import { recordMilliseconds, stepsOf, VsCode, type Window } from './workbench';
 

@@ -1,4 +1,5 @@
-// The chat in the side bar: an answer streams in, code goes to the editor and the clipboard, Stop stops.
+// The chat in the side bar: an answer streams in, code goes to the editor and to the clipboard, and Stop stops an
+// answer.
 import type { FrameLocator } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
 import { HANG_MILLISECONDS, recordMilliseconds, stepsOf, VsCode, type Window } from './workbench';
@@ -17,7 +18,10 @@ describe('chat', () => {
 		return chat.locator('.message.assistant[data-last]');
 	}
 
-	/** A conversation that opens takes the focus, and a command typed before that would lose it. */
+	/**
+	 * Opens a new chat and waits for it. A conversation takes the focus when it opens, which would disturb a command
+	 * typed before.
+	 */
 	async function newChat(): Promise<void> {
 		await window.runCommand('Hearth: New Chat');
 		await chat.locator('#empty').waitFor();
@@ -87,7 +91,8 @@ describe('chat', () => {
 	});
 
 	test('Stop stops, and what came until then stays', async () => {
-		// The demo model's answers are over too soon; random weights ramble until someone stops them.
+		// The answers of the demo model end too soon to be stopped. A model of random weights rambles until someone stops
+		// it.
 		await window.runCommand('Hearth: Select Model…');
 		await window.enterModelPath(inject('hearth').ramblingModel);
 		await window.page.locator('.quick-input-list .monaco-list-row', { hasText: 'Chat and completions' }).click();

@@ -1,4 +1,5 @@
-// A model from the catalogue: agreed to, downloaded with progress from a host on this machine, paused, resumed, verified, loaded.
+// A model of the catalogue: the user agrees to it, it is downloaded with progress from a host on this machine, paused,
+// resumed, verified and loaded.
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
@@ -25,7 +26,7 @@ describe('a download', () => {
 		writeFileSync(catalogue, JSON.stringify({ models: [entry] }));
 		vscode = await VsCode.start('download', {
 			files: { 'math.ts': '// Sums.\n' },
-			// A tenth of a minute.
+			// 0.1 minutes are six seconds.
 			settings: { 'hearth.unloadAfterMinutes': 0.1 },
 			variables: { HEARTH_CATALOGUE: catalogue },
 		});
@@ -55,7 +56,7 @@ describe('a download', () => {
 	});
 
 	test('shows its progress in a notification and in the status bar', async () => {
-		// Half of the file, and then silence until the test goes on.
+		// The host sends half of the file and then nothing until the test goes on.
 		server.misbehave.push((_request, response) => {
 			response.writeHead(200, { etag: server.tag, 'content-length': String(model.length) });
 			response.write(model.subarray(0, model.length >> 1));

@@ -1,4 +1,5 @@
-// The first minutes: what the package holds, the message when no model is set, a file that is no model, the demo model.
+// The first minutes: what the package holds, the message when no model is set, a file that is no model, and the demo
+// model.
 import { readdirSync } from 'node:fs';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
@@ -61,7 +62,7 @@ describe('first run', () => {
 
 	test('nothing was asked of other hosts, and no page reported an error', async () => {
 		expect(await vscode.outsideRequests()).toEqual([]);
-		// VS Code writes error notifications to the console too, and one was wanted.
+		// VS Code writes error notifications to the console, too. This test provoked one of them.
 		const unexpected = vscode.consoleErrors.filter((error) => !error.includes('is not a GGUF file'));
 		expect(unexpected).toEqual([]);
 	});

@@ -1,4 +1,5 @@
-// The self-test, from the palette to its report, on a machine without Metal: the CPU's kernels are checked all the same.
+// The self-test, from the command palette to its report, on a machine without Metal. The CPU's kernels are checked all
+// the same.
 import { existsSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { loadNative } from '../../native/index';
@@ -12,7 +13,7 @@ describe('self-test', () => {
 		.kernels.filter((set) => set !== 'reference');
 
 	beforeAll(async () => {
-		// Without a model: the self-test makes a small one.
+		// No model is set: the self-test makes a small one.
 		vscode = await VsCode.start('selftest', { files: { 'a.txt': '' } });
 		window = await vscode.openWindow();
 		await window.toast('Hearth needs a model file');

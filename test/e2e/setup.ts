@@ -1,4 +1,5 @@
-// Once for all end-to-end tests: the workbench from npm, the packaged extension installed in it, and the demo model.
+// Prepares once what all end-to-end tests need: the workbench from npm, the packaged extension installed in it, and the
+// demo model.
 import { mkdirSync, rmSync, statSync } from 'node:fs';
 import path from 'node:path';
 import type { TestProject } from 'vitest/node';
@@ -12,14 +13,14 @@ declare module 'vitest' {
 	interface ProvidedContext {
 		hearth: {
 			workbench: Awaited<ReturnType<typeof setupVscode>>;
-			/** A folder to copy: VS Code's data with the extension installed and nothing else. */
+			/** A folder to copy. It has VS Code's data with the extension installed and nothing else. */
 			installed: string;
-			/** Knows a few functions and conversations by heart. */
+			/** Path of a model that knows a few functions and conversations by heart. */
 			model: string;
-			/** Of random weights: says nonsense and never ends. */
+			/** Path of a model of random weights. It says nonsense and never ends. */
 			ramblingModel: string;
 			vsixBytes: number;
-			/** Renew the README's pictures: `npm run test:e2e -- --update`. */
+			/** Whether to renew the README's pictures: `npm run test:e2e -- --update`. */
 			updateImages: boolean;
 		};
 	}

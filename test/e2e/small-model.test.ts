@@ -1,12 +1,12 @@
-// A real model, if a small one: its ghost text, how long that takes to appear once the text before the cursor is in the cache,
-// its chat and its benchmark. The README's pictures are taken here, because the demo model of the other tests recites what it
-// was made to know, at a speed that no model of use has.
+// A small real model: its ghost text, how soon that appears once the text before the cursor is in the cache, its chat
+// and its benchmark. The README's pictures are taken here. The demo model of the other tests would not be honest in
+// them: it recites what it was made to know, at a speed that no useful model has.
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { needs } from '../support/needs';
 import { smollm2, smollm2Model } from '../support/real-model';
 import { recordMilliseconds, stepsOf, VsCode, type Window } from './workbench';
 
-/** Lines that SmolLM2 has something to add to, as typed up to the cursor. */
+/** Lines that SmolLM2 has something to add to, as a user types them up to the cursor. */
 const LINES = [
 	'export const secondsPerHour = 60 * ',
 	'export let count: number = ',
@@ -92,7 +92,7 @@ describe('SmolLM2-135M-Instruct', needs(smollm2Model), () => {
 		await window.runCommand('Hearth: Run Benchmark');
 		const report = await window.webview('table');
 		await report.locator('svg').first().waitFor();
-		await window.press('Control+B'); // the side bar has nothing to say here
+		await window.press('Control+B'); // closes the side bar, which shows nothing of interest here
 		await window.page.locator('.part.sidebar').waitFor({ state: 'hidden' });
 		await window.screenshot('benchmark', { forReadme: true });
 	});

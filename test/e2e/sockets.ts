@@ -1,7 +1,7 @@
-// What a process is connected to, as the kernel tells it (Linux).
+// Lists what a process is connected to, as Linux reports it.
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 
-/** Internet sockets (TCP and UDP, listening ones too) that a process has open; Unix sockets are not among them. */
+/** Internet sockets (TCP and UDP) that a process has open. Listening sockets are among them; Unix sockets are not. */
 export function internetSockets(pid: number): string[] {
 	const rows = ['tcp', 'tcp6', 'udp', 'udp6'].flatMap((protocol) =>
 		readFileSync(`/proc/${pid}/net/${protocol}`, 'utf8')

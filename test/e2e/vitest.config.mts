@@ -1,7 +1,8 @@
-// The end-to-end tests: the packaged extension in a real VS Code in a real browser. `npm run test:e2e`.
+// Configures the end-to-end tests: the packaged extension in a real VS Code in a real browser. `npm run test:e2e` runs
+// them.
 import { defineConfig } from 'vitest/config';
 
-// Nothing here is decided by time: every wait is on a condition. These only end a run that hangs.
+// No result here depends on time: every wait is for a condition. These limits only end a run that hangs.
 const HANG_MILLISECONDS = 20 * 60_000;
 
 export default defineConfig({
@@ -13,7 +14,7 @@ export default defineConfig({
 		hookTimeout: HANG_MILLISECONDS,
 		teardownTimeout: 60_000,
 		pool: 'forks',
-		// One VS Code at a time, its tests in their order: each step starts from the screen the last one left.
+		// One VS Code runs at a time, and its tests run in order: each step starts from the screen that the last step left.
 		fileParallelism: false,
 		sequence: { concurrent: false },
 		reporters: ['verbose'],

@@ -1,5 +1,5 @@
-// The webview pages as built, alone in a browser under the very policy they get in VS Code, with a host that the test
-// plays: what a model may write, how an answer grows, keyboard and screen-reader use.
+// Tests the built webview pages alone in a browser, under the same content security policy as in VS Code. The test
+// plays the host. It checks what a model may write, how an answer grows, and use by keyboard and screen reader.
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { type Browser, chromium, type Page } from 'playwright-core';
@@ -21,7 +21,7 @@ const assets = path.resolve(import.meta.dirname, '../../dist/webview');
 
 let browser: Browser;
 let page: Page;
-/** Requests that left the page for anywhere but its own files. */
+/** Requests of the page for anything but its own files. */
 let outside: string[];
 /** Errors and policy violations, as the browser's console shows them. */
 let errors: string[];
@@ -80,7 +80,7 @@ async function open(name: 'chat' | 'benchmark'): Promise<void> {
 const say = (message: HostToChat | HostToBenchmark) => page.evaluate((data) => window.postMessage(data, '*'), message);
 const sent = () => page.evaluate(() => (window as unknown as { sent: { type: string }[] }).sent);
 const lastSent = async () => (await sent()).at(-1);
-/** Two frames: what was asked of the next one has been drawn. */
+/** Resolves after two frames: what was to be drawn in the next frame has then been drawn. */
 const drawn = () =>
 	page.evaluate(() => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve))));
 
@@ -274,7 +274,7 @@ describe('an answer that grows', () => {
 		for (let at = 0; at < TEXT.length; at += 97) {
 			await say({ type: 'delta', id: 'a', reasoning: '', content: TEXT.slice(at, at + 97) });
 			await drawn();
-			// A mark on each finished block shows whether it is still the same element later.
+			// A mark on each finished block later shows whether the block is still the same element.
 			kept = await page.locator('.body.markdown').evaluate((body) => {
 				const blocks = [...body.children].filter((child) => !child.classList.contains('tail'));
 				for (const block of blocks) Object.assign(block, { seen: true });
@@ -398,7 +398,7 @@ describe('the reasoning effort', () => {
 		await effort.waitFor();
 		await effort.selectOption('high');
 		expect(await lastSent()).toEqual({ type: 'reasoning-effort', effort: 'high' });
-		// While the engine starts again nothing is known of another model.
+		// While the engine starts again, it is not known whether there is another model.
 		await say({ type: 'engine', engine: { state: 'restarting' } });
 		await drawn();
 		expect(await effort.isVisible()).toBe(true);

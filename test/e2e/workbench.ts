@@ -1,5 +1,5 @@
-// A real VS Code with the packaged extension, driven in Chromium: `VsCode` is the server, its browser and its processes;
-// `Window` is one VS Code window and speaks of what a user sees and does. Every wait is on a condition.
+// A real VS Code with the packaged extension, driven in Chromium. `VsCode` is the server, its browser and its
+// processes. `Window` is one VS Code window; its methods are what a user sees and does. Every wait is for a condition.
 import { copyFileSync, cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import {
@@ -19,22 +19,25 @@ import { skipNow } from '../support/needs';
 const root = path.resolve(import.meta.dirname, '../..');
 const output = path.join(root, 'test', 'output');
 
-/** Ends a wait that hangs; no outcome depends on it. */
+/** Ends a wait that hangs. No result of a test depends on this limit. */
 export const HANG_MILLISECONDS = 10 * 60_000;
 
-/** One try of something that is tried again until it works. */
+/** The limit of one try of something that is tried until it works. */
 const ATTEMPT_MILLISECONDS = 10_000;
 
-/** Parts of a suggestion. Not `.suggest-preview-text`: it has no height, so it never counts as visible. */
+/**
+ * The parts of a suggestion. `.suggest-preview-text` is not among them: it has no height, so it never counts as
+ * visible.
+ */
 const GHOST_TEXT = ['.ghost-text-decoration', '.ghost-text-decoration-preview', '.ghost-text']
 	.map((name) => `.editor-instance .monaco-editor ${name}`)
 	.join(', ');
 
-/** Colours of the windows; pictures of other than the usual ones have their name. */
+/** The colour theme of the windows. A picture in another theme has that theme in its name. */
 const USUAL_THEME = 'Default Dark Modern';
 const theme = process.env['HEARTH_E2E_THEME'] || USUAL_THEME;
 
-/** What makes typing and screenshots the same every time. */
+/** Settings that make typing and screenshots the same every time. */
 const steadySettings = {
 	'workbench.colorTheme': theme,
 	'files.autoSave': 'off',
@@ -54,12 +57,13 @@ const steadySettings = {
 /** Errors that this VS Code reports without any extension's doing. */
 const knownErrors = [
 	/^Failed to load resource: the server responded with a status of 404/,
-	/authentication provider 'github'/, // the built-in Copilot's
-	// A window that is closed or reloaded.
+	/authentication provider 'github'/, // VS Code's own Copilot reports this
+	// These come from a window that is closed or reloaded.
 	/Long running operations during shutdown are unsupported in the web/,
-	/Unable to read file '[^']+' \(Canceled: Canceled\)/, // read anew after a save, as the file's watcher tells
+	/Unable to read file '[^']+' \(Canceled: Canceled\)/, // VS Code reads a file again after a save
 	/IndexedDB database '[^']+' is closed/,
-	// VS Code's own limit on an extension host that is short of processor time; we take no part in saving.
+	// VS Code limits how long a save may take when the extension host is short of processor time. Hearth takes no part in
+	// saving.
 	/Aborted onWillSaveTextDocument-event after \d+ms/,
 ];
 
@@ -68,9 +72,9 @@ type Run = Awaited<ReturnType<typeof startCodeServer>>;
 export interface VsCodeOptions {
 	/** Files of the workspace by path. */
 	files: Record<string, string>;
-	/** User settings on top of the quiet ones. */
+	/** User settings that come on top of the quiet ones. */
 	settings?: Record<string, unknown>;
-	/** Environment variables of the server and all it starts. */
+	/** Environment variables of the server and of all that it starts. */
 	variables?: Record<string, string>;
 }
 
@@ -81,7 +85,7 @@ export class VsCode {
 	readonly consoleErrors: string[] = [];
 	readonly #run: Run;
 	readonly #context: BrowserContext;
-	/** Requests to any host but the server itself. */
+	/** Requests to any other host than the server. */
 	readonly #foreign: Request[] = [];
 	#closed: Promise<{ pid: number; command: string }[]> | undefined;
 
@@ -92,7 +96,7 @@ export class VsCode {
 		this.#context = context;
 	}
 
-	/** Starts VS Code with the extension installed; `name` names its folder under test/output/. */
+	/** Starts VS Code with the extension installed. `name` is the name of its folder below test/output/. */
 	static async start(name: string, options: VsCodeOptions): Promise<VsCode> {
 		const { workbench, installed } = inject('hearth');
 		const folder = path.join(output, name);
@@ -158,7 +162,7 @@ export class VsCode {
 		}
 	}
 
-	/** Opens a window on the workspace and waits until it can be used. */
+	/** Opens a window on the workspace and waits until the window can be used. */
 	async openWindow(): Promise<Window> {
 		const blank = this.#context.pages().find((page) => page.url() === 'about:blank');
 		const page = blank ?? (await this.#context.newPage());
@@ -168,7 +172,10 @@ export class VsCode {
 		return new Window(page);
 	}
 
-	/** Addresses on other hosts that were asked for. A webview's own files only look so: its service worker serves them. */
+	/**
+	 * Addresses on other hosts that the pages asked for. A webview's own files only look like that; its service worker
+	 * serves them.
+	 */
 	async outsideRequests(): Promise<string[]> {
 		const outside: string[] = [];
 		for (const request of this.#foreign) {
@@ -184,14 +191,14 @@ export class VsCode {
 		}
 	}
 
-	/** Process ids of the living engines. */
+	/** Process ids of the engines that run. */
 	engines(): number[] {
 		return processesOf(this.#run.marker)
 			.filter(({ command }) => /hearth\.js\s.*\bserve\b/.test(command))
 			.map(({ pid }) => pid);
 	}
 
-	/** Waits until exactly one engine lives and it is not `other`; returns its process id. */
+	/** Waits until exactly one engine runs and its process is not `other`. Resolves to its process id. */
 	async engineOtherThan(other: number): Promise<number> {
 		for (;;) {
 			const engines = this.engines();
@@ -200,12 +207,14 @@ export class VsCode {
 		}
 	}
 
-	/** The text of a file of the workspace as it is on disk. */
+	/** The text of a workspace file as it is on the disk. */
 	read(file: string): string {
 		return readFileSync(path.join(this.workspace, file), 'utf8');
 	}
 
-	/** Closes the browser, ends the server and waits until every process has gone; returns those that stayed. */
+	/**
+	 * Closes the browser, ends the server and waits until every process has gone. Resolves to the processes that stayed.
+	 */
 	close(): Promise<{ pid: number; command: string }[]> {
 		this.#closed ??= this.#context.close().then(() => this.#run.stop(HANG_MILLISECONDS));
 		return this.#closed;
@@ -214,7 +223,7 @@ export class VsCode {
 
 export class Window {
 	readonly page: Page;
-	/** The suggestion shown at the cursor. */
+	/** The suggestion at the cursor. */
 	readonly ghostText: Locator;
 
 	constructor(page: Page) {
@@ -222,17 +231,17 @@ export class Window {
 		this.ghostText = page.locator(GHOST_TEXT);
 	}
 
-	/** Waits until our status bar item says `summary` (what a screen reader reads). */
+	/** Waits until Hearth's status bar item says `summary`, which is what a screen reader reads. */
 	async status(summary: string): Promise<void> {
 		await this.page.locator(`.statusbar-item [aria-label*="Hearth: "][aria-label*="${summary}"]`).first().waitFor();
 	}
 
-	/** Waits until the model is loaded and the engine idle. */
+	/** Waits until the model is loaded and the engine is idle. */
 	async ready(): Promise<void> {
 		await this.status(', ready');
 	}
 
-	/** Opens a file of the workspace with the cursor at its end. */
+	/** Opens a workspace file and puts the cursor at its end. */
 	async openFile(file: string): Promise<void> {
 		const name = path.basename(file);
 		await this.#choose('Control+P', name, name);
@@ -241,13 +250,13 @@ export class Window {
 		await this.page.keyboard.press('Control+End');
 	}
 
-	/** Puts the focus back into the editor, the cursor where it was. */
+	/** Puts the focus back into the editor. The cursor stays where it was. */
 	async focusEditor(): Promise<void> {
 		await this.page.keyboard.press('Control+1');
 		await this.page.locator('.editor-instance .monaco-editor.focused').waitFor();
 	}
 
-	/** Types as a person does, key by key, into what has the focus. */
+	/** Types key by key, as a person does, into whatever has the focus. */
 	async type(text: string): Promise<void> {
 		await this.page.keyboard.type(text, { delay: 20 });
 	}
@@ -256,7 +265,7 @@ export class Window {
 		await this.page.keyboard.press(key);
 	}
 
-	/** Waits for ghost text and returns it, line by line as it is on the screen. */
+	/** Waits for ghost text and resolves to it, line by line as it is on the screen. */
 	async waitForGhostText(): Promise<string> {
 		await this.ghostText.first().waitFor({ state: 'visible' });
 		const pieces = await this.ghostText.evaluateAll((elements) =>
@@ -276,8 +285,8 @@ export class Window {
 	}
 
 	/**
-	 * Asks for ghost text by the command and returns it. The editor drops what it asked for when the focus moves, as it may while
-	 * the palette closes on a busy machine: then it is asked again, as a person would.
+	 * Asks for ghost text by the command and resolves to it. The editor drops a request when the focus moves, which may
+	 * happen while the palette closes on a busy machine. The command is then run again, as a person would do.
 	 */
 	async askForGhostText(): Promise<string> {
 		const giveUp = performance.now() + HANG_MILLISECONDS;
@@ -293,8 +302,9 @@ export class Window {
 	}
 
 	/**
-	 * Milliseconds from the last key to the first frame with ghost text, by the page's own clock: what a test's round trips to
-	 * the browser take is not in it. Called before the keys are pressed; the result waits for the ghost text.
+	 * Measures the milliseconds from the last key to the first frame with ghost text. It uses the page's own clock, so
+	 * that the round trips between test and browser do not count. Call it before the keys are pressed; the function that
+	 * it resolves to waits for the ghost text.
 	 */
 	async timeGhostText(): Promise<() => Promise<number>> {
 		const timer = await this.page.evaluateHandle((selector) => {
@@ -333,7 +343,7 @@ export class Window {
 		await this.ghostText.first().waitFor({ state: 'detached' });
 	}
 
-	/** Saves the active file, wherever the focus is. */
+	/** Saves the active file, whatever has the focus. */
 	async save(): Promise<void> {
 		await this.page.locator('.tab.active').click();
 		await this.page.keyboard.press('Control+S');
@@ -341,14 +351,17 @@ export class Window {
 	}
 
 	/**
-	 * Runs a command by its title in the palette. A page that takes the focus late (a new chat does) closes the palette: then
-	 * it is opened again, until the command has been chosen.
+	 * Runs a command by its title in the palette. A page that takes the focus late (a new chat does) closes the palette.
+	 * The palette is then opened again until the command has been chosen.
 	 */
 	async runCommand(title: string): Promise<void> {
 		await this.#choose('F1', `>${title}`, title);
 	}
 
-	/** Opens the quick input by a key, types, and takes the row that reads `row`; again, if something closes it. */
+	/**
+	 * Opens the quick input by a key, types a text and chooses the row that reads `row`. It starts again when something
+	 * closes the quick input.
+	 */
 	async #choose(key: string, text: string, row: string): Promise<void> {
 		const giveUp = performance.now() + HANG_MILLISECONDS;
 		for (;;) {
@@ -370,7 +383,7 @@ export class Window {
 		return this.page.locator('.quick-input-widget:visible input').first();
 	}
 
-	/** Chooses a model by its path, from the open list of "Select Model…". */
+	/** Chooses a model by its path in the open list of "Select Model…". */
 	async enterModelPath(file: string): Promise<void> {
 		await this.page.locator('.quick-input-list .monaco-list-row', { hasText: 'Enter a path' }).click();
 		await this.page.locator('.quick-input-widget', { hasText: 'Path of the model' }).waitFor();
@@ -378,7 +391,7 @@ export class Window {
 		await this.#quickInputBox.press('Enter');
 	}
 
-	/** Drags the side bar's edge to `x` pixels from the left. */
+	/** Drags the edge of the side bar to `x` pixels from the left. */
 	async widenSideBar(x: number): Promise<void> {
 		const box = await this.page.locator('.part.sidebar').boundingBox();
 		if (!box) throw new Error('the side bar is closed');
@@ -389,7 +402,7 @@ export class Window {
 		await this.page.mouse.up();
 	}
 
-	/** Waits for a notification whose text matches, faded in. */
+	/** Waits until a notification whose text matches has faded in. */
 	async toast(text: string | RegExp): Promise<Locator> {
 		const toast = this.page
 			.locator('.notifications-toasts .notification-toast.notification-fade-in-done .notification-list-item')
@@ -399,7 +412,10 @@ export class Window {
 		return toast;
 	}
 
-	/** A notification whose text matches, in the list of all: messages without an answer go there after a while. */
+	/**
+	 * Finds a notification whose text matches in the list of all. A notification that nobody answers moves there after a
+	 * while.
+	 */
 	async listedNotification(text: string | RegExp): Promise<Locator> {
 		await this.runCommand('Notifications: Show Notifications');
 		const item = this.page
@@ -410,7 +426,7 @@ export class Window {
 		return item;
 	}
 
-	/** The page inside a webview of the extension, or of another one: the page that has `selector`. */
+	/** The page inside the webview, of Hearth or another extension, that has `selector`. */
 	async webview(selector: string, extension = 'hearth.hearth'): Promise<FrameLocator> {
 		const frames = this.page.locator(`iframe.webview.ready[src*="extensionId=${extension}&"]`);
 		for (;;) {
@@ -422,7 +438,10 @@ export class Window {
 		}
 	}
 
-	/** Keeps a picture of the window in test/output/; the README's are renewed when asked for. */
+	/**
+	 * Keeps a picture of the window in test/output/. A picture for the README is also renewed there when the run was
+	 * asked to.
+	 */
 	async screenshot(name: string, options: { forReadme?: boolean } = {}): Promise<void> {
 		const usual = theme === USUAL_THEME;
 		const file = path.join(output, usual ? `${name}.png` : `${name} (${theme}).png`);
@@ -442,8 +461,8 @@ export function recordMilliseconds(name: string, milliseconds: number): void {
 }
 
 /**
- * For tests that are the steps of one story: the first that fails leaves pictures of all windows, and the rest are
- * skipped.
+ * For tests that are the steps of one story. When a step fails, it leaves pictures of all windows and the later steps
+ * are skipped.
  */
 export function stepsOf(vscode: () => VsCode | undefined): void {
 	let begun = false;
