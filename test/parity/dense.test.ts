@@ -1,5 +1,5 @@
-// Parity of the dense architectures, of qwen3moe and of every tensor type: our fast kernels and llama.cpp, each against the F32
-// reference, as parity.test.ts does for gpt-oss.
+// Parity of the dense architectures, of qwen3moe and of every tensor type. Our fast kernels and llama.cpp are each
+// compared with the F32 reference, as parity.test.ts does for gpt-oss.
 import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -15,7 +15,9 @@ const folder = temporaryFolder();
 const native = loadNative();
 const names = Object.keys(otherShapes) as (keyof typeof otherShapes)[];
 
-/** Within a cache block, and beyond the 128 positions that RoPE's scalings extend. */
+/**
+ * The short prompts fit one cache block. The long one goes beyond the 128 positions after which RoPE's scalings matter.
+ */
 function promptsFor(vocabulary: number): Prompt[] {
 	const prompt = (length: number, seed: number): Prompt => ({
 		tokens: randomTokens(length, vocabulary, seed),
@@ -26,7 +28,10 @@ function promptsFor(vocabulary: number): Prompt[] {
 
 const results = new Map<string, { hearth: PositionDistance[]; llama: PositionDistance[] }>();
 
-/** The default, but for gpt-oss, where llama.cpp differs from the publisher in rounding YaRN's correction range. */
+/**
+ * RoPE as the model's publisher computes it. Only for gpt-oss does llama.cpp differ: it rounds the correction range of
+ * YaRN otherwise.
+ */
 const ropeOf = (name: string): RopeMode => (name.startsWith('gpt-oss') ? 'llamacpp' : 'reference');
 
 async function measure(name: keyof typeof otherShapes): Promise<void> {
@@ -49,7 +54,10 @@ async function measure(name: keyof typeof otherShapes): Promise<void> {
 
 /** A divergence below this is rounding of the comparison itself. */
 const FLOOR = 1e-9;
-/** Above what rounding makes of F32 weights (1e-8), and far below what another correction range makes (3e-5 and more). */
+/**
+ * This is above what rounding makes of F32 weights (1e-8) and far below what another correction range makes (3e-5 and
+ * more).
+ */
 const CLOSE = 1e-6;
 const typical = (list: PositionDistance[]) => Math.exp(mean(list.map(({ kl }) => Math.log(Math.max(FLOOR, kl)))));
 const agreement = (list: PositionDistance[]) => mean(list.map(({ sameTop }) => Number(sameTop)));
@@ -73,7 +81,7 @@ afterAll(() => {
 });
 
 describe.each(names)('%s', (name) => {
-	// A fault of the reference would take llama.cpp far from it, to 0.1 nats and more; rounding makes up to 0.001.
+	// A fault of the reference would put llama.cpp at 0.1 nats and more. Rounding makes at most 0.001.
 	test('llama.cpp and Hearth are close to the reference', () => {
 		for (const list of Object.values(results.get(name)!)) {
 			expect(typical(list)).toBeLessThan(0.004);
@@ -81,15 +89,16 @@ describe.each(names)('%s', (name) => {
 		}
 	});
 
-	// Ratios here are 1.04 and less; K-quants, whose activations llama.cpp rounds in blocks of 256 and we of 32, come to half.
+	// The ratios are 1.04 and less here. With K-quants they are about half, because llama.cpp rounds activations in
+	// blocks of 256 and we round them in blocks of 32.
 	test('Hearth is no farther from it than llama.cpp', () => {
 		const { hearth, llama } = results.get(name)!;
 		expect(typical(hearth) / typical(llama)).toBeLessThan(1.25);
 	});
 });
 
-// YaRN as real models have it: the range whose frequencies are mixed begins and ends between two dimensions, so that rounding it or
-// not tells even where the context is far from full.
+// YaRN as real models have it: the range of mixed frequencies begins and ends between two dimensions. Whether its ends
+// are rounded thus shows even where the context is far from full.
 describe('YaRN over an original context of 32768', () => {
 	const positions = [400, 599];
 	const long = { layers: 3, embedding: 256, feedForward: 256, heads: 4, headsKv: 2, headLength: 64 } as const;
@@ -121,7 +130,7 @@ describe('YaRN over an original context of 32768', () => {
 		return { vocabulary, tokens, logits };
 	}
 
-	/** Of ours from llama.cpp, at each position. */
+	/** The divergence of our logits from llama.cpp's, at each position. */
 	async function divergence(file: string, kernels: KernelSet, rope?: RopeMode): Promise<number[]> {
 		const { vocabulary, tokens, logits } = await logitsOf(file, kernels, rope);
 		const [llama] = await llamaLogits(file, [{ tokens, positions }], vocabulary, 1);

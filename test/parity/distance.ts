@@ -1,6 +1,6 @@
-// How far one engine's predictions are from another's, over many positions.
+// Measures how far one engine's predictions are from another's, over many positions.
 
-/** log softmax of row `row` of [rows × vocabulary] logits. */
+/** The log softmax of row `row` of [rows × vocabulary] logits. */
 export function logProbabilities(logits: Float32Array, row: number, vocabulary: number): Float64Array {
 	const values = Float64Array.from(logits.subarray(row * vocabulary, (row + 1) * vocabulary));
 	const largest = values.reduce((a, b) => Math.max(a, b), -Infinity);
@@ -10,7 +10,10 @@ export function logProbabilities(logits: Float32Array, row: number, vocabulary: 
 	return values.map((value) => value - shift);
 }
 
-/** One position: Kullback–Leibler divergence of `other` from `reference` in nats, and whether both put the same token first. */
+/**
+ * The distance at one position: the Kullback–Leibler divergence of `other` from `reference` in nats, and whether both
+ * rate the same token highest.
+ */
 export interface PositionDistance {
 	kl: number;
 	sameTop: boolean;
@@ -37,7 +40,7 @@ function top(values: Float64Array): number {
 
 export const mean = (values: readonly number[]) => values.reduce((a, b) => a + b, 0) / values.length;
 
-/** Standard error of the mean of independent values. */
+/** The standard error of the mean of independent values. */
 export function standardError(values: readonly number[]): number {
 	const center = mean(values);
 	return Math.sqrt(values.reduce((sum, value) => sum + (value - center) ** 2, 0) / (values.length - 1) / values.length);

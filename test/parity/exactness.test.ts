@@ -1,6 +1,6 @@
-// One sequence, one result: whatever the instruction set, the number of threads, the rows that share a step, the place in the
-// cache or the part of it that was cached before, the logits are equal bit for bit (native/cpu/kernels.h, "Contract of
-// determinism"). Schedulers, prefix caches and speculation rest on this.
+// One sequence has one result. The logits are equal bit for bit whatever the instruction set, the number of threads,
+// the rows that share a step, the place in the cache and the part that was cached before (native/cpu/kernels.h,
+// "Contract of determinism"). Schedulers, prefix caches and speculation rely on this.
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { ModelShape } from '../../engine/synth/architecture';
 import { loadNative, type NativeModel } from '../../native/index';
@@ -11,7 +11,7 @@ import { distances, mean } from './distance';
 const folder = temporaryFolder();
 const native = loadNative();
 const kernels = native.cpuInfo().kernels;
-/** Of the other architectures, each once, with tensor types that differ in how kernels read them. */
+/** One model of each other architecture. Their tensor types differ in how the kernels read them. */
 const shapes: Record<string, Partial<ModelShape>> = {
 	...gptOssShapes,
 	...Object.fromEntries(
@@ -22,7 +22,7 @@ const shapes: Record<string, Partial<ModelShape>> = {
 };
 
 const bits = (logits: Float32Array) => Buffer.from(logits.buffer, logits.byteOffset, logits.byteLength);
-/** Equal bit for bit; says where not, and by how much. */
+/** Checks that two arrays are equal bit for bit. A failure says where they differ and by how much. */
 function expectSame(actual: Float32Array, expected: Float32Array): void {
 	if (bits(actual).equals(bits(expected))) return;
 	const at = actual.findIndex((value, i) => !Object.is(value, expected[i]));
@@ -53,7 +53,7 @@ describe.each(Object.entries(shapes))('%s', (name, shape) => {
 		const vocabulary = model.info.vocabularySize;
 		const result = distances(await forward(reference, tokens), expected, vocabulary);
 		reference.close();
-		// Rounding of activations to int8 makes 0.0004 (no router ties) to 0.04 nats in parity.test.ts; a uniform guess
+		// In parity.test.ts, rounding activations to int8 makes 0.0004 (without router ties) to 0.04 nats. A uniform guess
 		// would be off by more than 1.
 		expect(mean(result.map((d) => d.kl))).toBeLessThan(0.1);
 		expect(mean(result.map((d) => Number(d.sameTop)))).toBeGreaterThan(0.75);
@@ -152,7 +152,7 @@ describe.each(Object.entries(shapes))('%s', (name, shape) => {
 
 	test('a cached prefix, its last block copied for each continuation', async () => {
 		const vocabulary = model.info.vocabularySize;
-		const prefix = 77; // ends inside block 2
+		const prefix = 77; // this ends inside block 2
 		const cache = model.createCache({ blocks: 16 });
 		await forward(model, tokens.subarray(0, prefix), { cache, positions: [] });
 		const continuations = [
@@ -166,7 +166,7 @@ describe.each(Object.entries(shapes))('%s', (name, shape) => {
 			const rest = await forward(model, continuation, { cache, blockTable, start: prefix });
 			expectSame(rest, (await forward(model, continuation)).subarray(prefix * vocabulary));
 		}
-		// The shared blocks are as they were.
+		// The shared blocks have not changed.
 		expectSame(
 			await forward(model, tokens, { cache, blockTable: Int32Array.from([0, 1, 2, 13, 14]), start: prefix }),
 			expected.subarray(prefix * vocabulary),
@@ -185,8 +185,9 @@ describe.each(Object.entries(shapes))('%s', (name, shape) => {
 			const vocabulary = model.info.vocabularySize;
 			const kl = distances(expected, quantised, vocabulary).map((d) => d.kl);
 			expect(bits(quantised).equals(bits(expected))).toBe(false);
-			// Three models of each shape: medians of 0.0005 to 0.022, means of 0.0006 to 0.073, which router ties make. Rounding of
-			// activations takes the F16 cache's logits as far from the reference's (0.0004 to 0.044).
+			// Three models of each shape have medians of 0.0005 to 0.022 and means of 0.0006 to 0.073; router ties make the
+			// large ones. Rounding activations takes the logits of the F16 cache as far from the reference's (0.0004 to
+			// 0.044).
 			expect(kl.toSorted((a, b) => a - b)[length / 2]).toBeLessThan(0.02);
 			expect(mean(kl)).toBeLessThan(0.1);
 		});
@@ -245,7 +246,7 @@ describe.each(Object.entries(shapes))('%s', (name, shape) => {
 	});
 });
 
-// Attention is cut at every 1,024 keys, and one row's chunks may be shared out to threads.
+// Attention is cut into chunks of 1,024 keys, and the chunks of one row may go to several threads.
 test('contexts beyond one chunk of keys', async () => {
 	const file = await makeModel(folder, 'long', { ...gptOssShapes['wide window, Q8_0'], experts: 4, expertsUsed: 2 });
 	const one = await native.openModel(file, { threads: 1 });

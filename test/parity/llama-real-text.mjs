@@ -1,11 +1,13 @@
-// llama.cpp over real text, in a process of its own. usage: node llama-real-text.mjs MODEL JOBS OUT, both JSON.
-// JOBS: { chunks: [[ids]], prompts: [[ids]], length }; OUT: { losses: [sum of −ln p by chunk], continuations: [[ids]] }.
+// Runs llama.cpp over real text in a process of its own.
+// usage: node llama-real-text.mjs MODEL JOBS OUT   both files are JSON
+// JOBS: { chunks: [[ids]], prompts: [[ids]], length }; OUT: { losses: [sum of −ln p by chunk], continuations: [[ids]]
+// }.
 import { readFileSync, writeFileSync } from 'node:fs';
 import { getLlama, LlamaLogLevel } from 'node-llama-cpp';
 
 const [modelPath, jobFile, outFile] = process.argv.slice(2);
 const { chunks, prompts, length } = JSON.parse(readFileSync(jobFile, 'utf8'));
-// One thread: on a machine that is busy its threads wait for each other more than they compute.
+// llama.cpp gets one thread. On a busy machine its threads wait for each other longer than they compute.
 const llama = await getLlama({ gpu: false, build: 'never', maxThreads: 1, logLevel: LlamaLogLevel.error });
 const model = await llama.loadModel({ modelPath, gpuLayers: 0 });
 const contextSize = Math.max(...chunks.map((ids) => ids.length), ...prompts.map((ids) => ids.length + length)) + 64;

@@ -1,5 +1,5 @@
-// llama.cpp's tokenizer in a process of its own. usage: node llama-tokenizer.mjs MODEL TEXTS OUT, both JSON: the
-// texts, and their ids. Special tokens in the texts count as text.
+// Runs llama.cpp's tokenizer in a process of its own. Special tokens in the texts count as text.
+// usage: node llama-tokenizer.mjs MODEL TEXTS OUT   both files are JSON: the texts, and their ids
 import { readFileSync, writeFileSync } from 'node:fs';
 import { getLlama, LlamaLogLevel } from 'node-llama-cpp';
 

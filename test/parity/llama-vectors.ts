@@ -1,5 +1,5 @@
-// llama.cpp's published vocabulary test vectors (ggml-org/llama.cpp, MIT: `models/ggml-vocab-*.gguf.inp` and `.out`): the texts that
-// its own tokenizer test uses, and the ids it expects of them.
+// llama.cpp's published vocabulary test vectors (ggml-org/llama.cpp, MIT: `models/ggml-vocab-*.gguf.inp` and `.out`).
+// They are the texts that its own tokenizer test uses, and the ids that it expects of them.
 
 export const texts: readonly string[] = [
 	'ied 4 ½ months',
@@ -47,7 +47,7 @@ export const texts: readonly string[] = [
 	"\n \n\n \n\n\n \t \t\t \t\n  \n   \n    \n     \n🚀 (normal) 😶\u200d🌫\ufe0f (multiple emojis concatenated) ✅ 🦙🦙 3 33 333 3333 33333 333333 3333333 33333333 3.3 3..3 3...3 កាន់តែពិសេសអាច😁 ?我想在apple工作1314151天～ ------======= нещо на Български ''''''```````\"\"\"\"......!!!!!!?????? I've been 'told he's there, 'RE you sure? 'M not sure I'll make it, 'D you like some tea? We'Ve a'lL",
 ];
 
-/** The ids of `texts`, GPT-2's. */
+/** The ids of `texts` in GPT-2's vocabulary. */
 export const gpt2Ids: readonly (readonly number[])[] = [
 	[798, 604, 25208, 1933],
 	[37, 9116, 71, 11751],
@@ -119,7 +119,7 @@ export const gpt2Ids: readonly (readonly number[])[] = [
 	],
 ];
 
-/** The ids of `texts`, SmolLM's. */
+/** The ids of `texts` in SmolLM's vocabulary. */
 export const smollmIds: readonly (readonly number[])[] = [
 	[885, 216, 36, 216, 16738, 2704],
 	[54, 46991, 16863],

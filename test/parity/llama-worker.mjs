@@ -1,5 +1,6 @@
-// llama.cpp in a process of its own: its memory, its threads and its manner of exit stay out of the tests.
-// usage: node llama-worker.mjs MODEL JOBS OUT THREADS   JOBS: JSON [{ tokens, positions }]; OUT: their logits as float32, in order.
+// Runs llama.cpp in a process of its own. Its memory, its threads and the way it exits thus stay out of the tests.
+// usage: node llama-worker.mjs MODEL JOBS OUT THREADS   JOBS: JSON [{ tokens, positions }]; OUT: their logits as
+// float32, in order.
 import { openSync, readFileSync, writeSync } from 'node:fs';
 import { getLlama, LlamaLogLevel } from 'node-llama-cpp';
 

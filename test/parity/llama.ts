@@ -1,4 +1,4 @@
-// The peer's side of a comparison: logits from llama.cpp (node-llama-cpp, an npm package with prebuilt binaries).
+// Gets the logits of llama.cpp for comparisons (node-llama-cpp, an npm package with prebuilt binaries).
 import { execFile } from 'node:child_process';
 import { readFile, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
@@ -6,13 +6,13 @@ import { promisify } from 'node:util';
 
 export interface Prompt {
 	tokens: Int32Array;
-	/** Positions whose logits are compared, ascending. */
+	/** The positions whose logits are compared, ascending. */
 	positions: number[];
 }
 
 /**
- * Logits of every prompt's positions, [positions × vocabulary] each. With one thread nothing waits for a core that another
- * process has, which is most of the time of small models.
+ * Resolves to the logits of every prompt's positions, [positions × vocabulary] each. With one thread, llama.cpp never
+ * waits for a core that another process uses. With several, small models spend most of their time on that.
  */
 export async function llamaLogits(
 	model: string,

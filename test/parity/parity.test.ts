@@ -1,13 +1,12 @@
-// Model parity: our fast kernels and llama.cpp, each against the F32 reference, on models of several shapes.
-//
-// Both engines round: activations to int8 or 16 bits before products, keys and values to F16 in the cache. How far that
-// takes each from the reference (every weight and activation F32, sums in double) is the measure: Kullback–Leibler divergence
-// of the next token's distribution, and whether the most likely token is the same. llama.cpp is the judge of what gpt-oss is
-// (the reference can be wrong too), and its distance is the yardstick of how much rounding is normal.
-//
-// Random weights make many near-ties in the router and in the head; at a tie rounding decides, for both engines alike. The
-// positions of a prompt and the prompts of a model share their ties, so the unit of the statistics is a model: there are several
-// of each shape, and the error of a mean comes from how the models differ.
+// Model parity: our fast kernels and llama.cpp are each compared with the F32 reference, on models of several shapes.
+// | Both engines round: they round activations to int8 or 16 bits before products, and keys and values to F16 in the
+// cache. The reference has every weight and activation in F32 and sums in double. The measures are how far rounding
+// takes each engine from the reference: the Kullback–Leibler divergence of the next token's distribution, and whether
+// the most likely token is the same. The reference can be wrong, too. llama.cpp therefore decides what gpt-oss is, and
+// its distance from the reference shows how much rounding is normal.
+// | Random weights make many near-ties in the router and in the head. Rounding decides a tie, for both engines alike.
+// The positions of a prompt and the prompts of a model share their ties, so one model is one sample of the statistics.
+// There are several models of each shape, and the error of a mean comes from how the models differ.
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { loadNative, type RopeMode } from '../../native/index';
 import { forward, randomTokens } from '../support/forward';
@@ -21,10 +20,10 @@ const native = loadNative();
 const every = (from: number, to: number, step = 1) =>
 	Array.from({ length: Math.ceil((to - from) / step) }, (_, i) => from + i * step);
 
-/** Within a cache block; beyond the window of 128; beyond the 4,096 positions that YaRN extends. */
+/** 5 positions fit a cache block, 200 go beyond the window of 128, and 5,000 go beyond the 4,096 that YaRN extends. */
 const lengths = [5, 200, 5000] as const;
 
-/** The prompts of one model. The long one costs most, so only the first model of a shape gets it. */
+/** The prompts of one model. The longest prompt costs most, so only the first model of a shape gets it. */
 function promptsFor(seed: number, vocabulary: number): Prompt[] {
 	const prompt = (length: number, number: number, positions: number[]): Prompt => ({
 		tokens: randomTokens(length, vocabulary, 1000 * seed + number),
@@ -38,7 +37,7 @@ function promptsFor(seed: number, vocabulary: number): Prompt[] {
 }
 const seeds = [1, 2, 3, 4];
 
-/** One model's prompts of one length. */
+/** The results of one model's prompts of one length. */
 interface Unit {
 	shape: string;
 	seed: number;
@@ -48,7 +47,10 @@ interface Unit {
 }
 const units: Unit[] = [];
 
-/** The fast kernels with OpenAI's rounding of YaRN, against the reference with llama.cpp's, over 5,000 tokens. */
+/**
+ * The fast kernels with OpenAI's rounding of YaRN, compared with the reference with llama.cpp's rounding, over 5,000
+ * tokens.
+ */
 let otherRope: PositionDistance[];
 
 async function logitsOf(file: string, kernels: 'auto' | 'reference', rope: RopeMode, prompts: Prompt[]) {
@@ -89,7 +91,7 @@ async function measure(shape: keyof typeof shapes, seed: number): Promise<void> 
 /** A divergence below this is rounding of the comparison itself. */
 const FLOOR = 1e-9;
 const logOf = (kl: number) => Math.log(Math.max(FLOOR, kl));
-/** log(ours / llama.cpp's): of the typical (geometric mean) divergence, and of the mean one. */
+/** The log of our divergence divided by llama.cpp's: `typicalRatio` of the geometric mean, `meanRatio` of the mean. */
 const typicalRatio = ({ hearth, llama }: Unit) => mean(hearth.map((d, i) => logOf(d.kl) - logOf(llama[i]!.kl)));
 const meanRatio = ({ hearth, llama }: Unit) =>
 	logOf(mean(hearth.map((d) => d.kl))) - logOf(mean(llama.map((d) => d.kl)));
@@ -125,8 +127,8 @@ describe('against llama.cpp and the F32 reference', () => {
 		console.table(table);
 	});
 
-	// The mean over the models of equal engines is 0 with its standard error; chance passes 3 of those once in 270 (Student's t,
-	// 19 degrees of freedom).
+	// For equal engines, the mean over the models is 0 within its standard error. Chance exceeds 3 standard errors once
+	// in 270 runs (Student's t, 19 degrees of freedom).
 	test.each([
 		['typical divergence', typicalRatio],
 		['mean divergence', meanRatio],
@@ -146,8 +148,9 @@ describe('against llama.cpp and the F32 reference', () => {
 		expect(mean(otherRope.map((d) => d.kl))).toBeGreaterThan(3 * mean(same.llama.map((d) => d.kl)));
 	});
 
-	// A fault of one shape only would drown in the rest. Ratios of one shape's random models differ by about ±15 % (standard
-	// deviation), so 4 models by ±8 %, and the single one of 5,000 tokens by ±15 %: 1.6 is three deviations of the latter.
+	// The mean over all shapes would hide a fault of one shape. The ratios of one shape's random models have a standard
+	// deviation of about 15 %. That makes 8 % for the mean of 4 models, and 15 % for the single model with 5,000 tokens;
+	// 1.6 is three deviations of the latter.
 	describe.each(Object.keys(shapes))('%s', (shape) => {
 		test.each(lengths)('%i tokens', (length) => {
 			const chosen = units.filter((unit) => unit.shape === shape && unit.length === length);

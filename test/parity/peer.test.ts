@@ -1,4 +1,4 @@
-// `hearth bench --peer llama.cpp`: the process that measures llama.cpp, on a small model.
+// `hearth bench --peer llama.cpp`: the process that measures llama.cpp runs on a small model.
 import { beforeAll, expect, test } from 'vitest';
 import { QUICK_TESTS } from '../../engine/benchmark/options';
 import { peerRound, peerVersion } from '../../engine/benchmark/peer';

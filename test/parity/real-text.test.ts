@@ -1,5 +1,6 @@
-// A real model on real text, against llama.cpp: perplexity over code and prose of this repository, and greedy continuations. With
-// HEARTH_PERPLEXITY=all over more than 20,000 tokens, which takes llama.cpp five minutes of processor time; else over a fifth.
+// A real model on real text, compared with llama.cpp: perplexity over code and prose of this repository, and greedy
+// continuations. It reads a fifth of the text. HEARTH_PERPLEXITY=all reads all of it, more than 20,000 tokens;
+// llama.cpp then takes five minutes of processor time.
 import { execFile } from 'node:child_process';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
@@ -18,7 +19,7 @@ import { smollm2, smollm2Model } from '../support/real-model';
 const root = path.resolve(import.meta.dirname, '..', '..');
 const folder = temporaryFolder();
 
-/** Tokens of a chunk, each computed from nothing before it. */
+/** Tokens of a chunk. Each chunk is computed from nothing before it. */
 const CHUNK = 1024;
 const TEXTS = {
 	code: [
@@ -39,7 +40,7 @@ const TEXTS = {
 	],
 };
 const ALL = process.env['HEARTH_PERPLEXITY'] === 'all';
-/** Chunks of each kind. */
+/** The number of chunks of each kind of text. */
 const CHUNKS = ALL ? { code: 12, prose: 9 } : { code: 2, prose: 2 };
 const PROMPTS = [
 	'function add(a: number, b: number): number {\n\treturn',
@@ -112,9 +113,9 @@ describe('SmolLM2-135M-Instruct', needs(smollm2Model), () => {
 		expect(drafted.drafts.proposed).toBeGreaterThan(0);
 	});
 
-	// Choices depend on the processor, llama.cpp's and ours: activations are rounded differently with AMX than with AVX2. Where ours is
-	// another one, the F32 reference judges: it may rate ours lower by what rounding does to the difference of two logits, which
-	// the row itself tells, and rounding must be small.
+	// The choices depend on the processor, for llama.cpp as for us: AMX rounds activations differently than AVX2. Where
+	// our choice is another one, the F32 reference judges. It may rate our choice lower by no more than rounding can
+	// change the difference of two logits. The row itself tells how large rounding is, and it must be small.
 	it('chooses as llama.cpp does along its continuations, or a token that is about as likely', async () => {
 		const reference = await loadNative().openModel(smollm2!, { threads: 2, kernels: 'reference' });
 		const vocabulary = model.info.vocabularySize;
@@ -140,7 +141,10 @@ describe('SmolLM2-135M-Instruct', needs(smollm2Model), () => {
 	});
 });
 
-/** Standard deviation of the differences of two rows' values; what all of them have in common makes no difference to a choice. */
+/**
+ * The standard deviation of the differences of two rows' values. A difference that all values share does not count,
+ * since it changes no choice.
+ */
 function deviation(a: Float32Array, b: Float32Array): number {
 	let [sum, squares] = [0, 0];
 	for (let i = 0; i < a.length; i++) {
@@ -155,7 +159,7 @@ function argmax(row: Float32Array): number {
 	return row.reduce((best, value, i) => (value > row[best]! ? i : best), 0);
 }
 
-/** The sum of −ln p of each token but the first. */
+/** Resolves to the sum of −ln p of all tokens but the first. */
 async function lossOf(model: NativeModel, ids: readonly number[]): Promise<number> {
 	const vocabulary = model.info.vocabularySize;
 	const cache = model.createCache({ blocks: Math.ceil(ids.length / 32) });

@@ -1,5 +1,5 @@
-// The tokenizers against llama.cpp: its published test vectors, and its own tokenizer on real text, on the real SmolLM2 file and
-// on made vocabularies with each pre-tokenizer.
+// Compares the tokenizers with llama.cpp's: on its published test vectors, and with its own tokenizer on real text. The
+// vocabularies are those of the real SmolLM2 file and made ones with each pre-tokenizer.
 import { spawnSync } from 'node:child_process';
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
@@ -36,7 +36,7 @@ function llamaIds(model: string, given: readonly string[]): number[][] {
 	return JSON.parse(readFileSync(outFile, 'utf8')) as number[][];
 }
 
-/** A file with nothing but a vocabulary. */
+/** Writes a file that has nothing but a vocabulary. */
 async function vocabularyFile(name: string, pre: string, vocabulary: VocabularyTables): Promise<string> {
 	const file = path.join(folder, `${name}.gguf`);
 	const metadata = new Map<string, GgufValue>([
@@ -53,7 +53,7 @@ async function vocabularyFile(name: string, pre: string, vocabulary: VocabularyT
 	return file;
 }
 
-/** Fails with the text around the first difference rather than with all ids. */
+/** Compares the ids of a text. A failure shows the text around the first difference rather than all ids. */
 function expectSame(tokenizer: Tokenizer, text: string, theirs: readonly number[]): void {
 	const ours = tokenizer.encode(text);
 	const at = theirs.findIndex((id, i) => ours[i] !== id);
@@ -107,7 +107,7 @@ describe("llama.cpp's tokenizer", () => {
 		const vocabulary = trainedVocabulary(corpus, 1500);
 		const file = await vocabularyFile(pre, pre, vocabulary);
 		const tokenizer = Tokenizer.fromGguf(await readHeader(file));
-		// llama.cpp makes some of Harmony's special tokens user-defined, which it finds in text.
+		// llama.cpp makes some of Harmony's special tokens user-defined, and finds user-defined tokens in text.
 		const given = realTexts().map((text) => text.replaceAll('<|', '<¦'));
 		const theirs = llamaIds(file, given);
 		for (const [i, text] of given.entries()) expectSame(tokenizer, text, theirs[i]!);
@@ -135,7 +135,7 @@ describe("llama.cpp's tokenizer", () => {
 			'this.#',
 		];
 		const tokenTypes = Int32Array.of(...made.tokenTypes, ...added.map(() => TokenType.userDefined));
-		// Tokens of the merges under this type come from merges alone.
+		// Tokens that merges make stay tokens of merges alone under this type.
 		for (const id of [300, 400, 500]) tokenTypes[id] = TokenType.userDefined;
 		const changed = { ...made, tokens: stringTable([...names, ...added]), tokenTypes };
 		const file = await vocabularyFile(`user-defined-${pre}`, pre, changed);
@@ -156,7 +156,8 @@ describe("llama.cpp's tokenizer", () => {
 		const id = texts.findIndex((each) => Buffer.from(each).toString() === 'ĠParis');
 		const typed = Buffer.from(original);
 		typed.writeInt32LE(TokenType.userDefined, find('tokenizer.ggml.token_type', 'element').offset + 4 * id);
-		// The same with the text as user-defined tokens have it. It is a byte shorter, and the model's name a byte longer for it.
+		// This file also spells the token as user-defined tokens are spelled. The text is one byte shorter, so the model's
+		// name gets one byte more.
 		const at =
 			find('tokenizer.ggml.tokens', 'element').offset -
 			8 +
