@@ -38,7 +38,7 @@ describe.each(Object.entries(shapes))('%s', (name, shape) => {
 	let model: NativeModel;
 	let tokens: Int32Array;
 	let expected: Float32Array;
-	const length = 150; // rounds of 16 and 32 rows, a ragged end, and a window that ends inside
+	const length = 150; // no multiple of the tiles of 16 and 32 rows; some windows end inside
 
 	beforeAll(async () => {
 		file = await makeModel(folder, name.replaceAll(/\W+/g, '-'), shape);
