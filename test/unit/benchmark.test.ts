@@ -32,7 +32,7 @@ const options: BenchmarkOptions = {
 	...{ prompt: [40], generate: 6, batch: [5], length: 8, repeat: 2 },
 };
 
-// The toy vocabulary is so small that random tokens can begin like cached ones.
+// The toy's vocabulary is so small that random tokens may begin like cached ones.
 beforeEach(() => {
 	vi.spyOn(Math, 'random').mockImplementation(seededRandom(1));
 });
@@ -51,7 +51,7 @@ describe('runBenchmark', () => {
 		const { model, signal } = setUp();
 		await runBenchmark({ model, options, signal });
 		const batches = model.native.batches;
-		expect(model.native.rowsRun).toBe(2 * (1 + 40 + 6 + 5 * 8) + 40 + 6); // and warm-ups before prompts and decoding
+		expect(model.native.rowsRun).toBe(2 * (1 + 40 + 6 + 5 * 8) + 40 + 6); // 40 and 6 more are warm-ups
 		const wide = batches.filter((batch) => batch.blockTables.length === 5);
 		expect(wide.reduce((sum, { rounds = 1 }) => sum + rounds, 0)).toBe(2 * 8);
 		for (const { tokens, forced = [] } of wide) {
@@ -133,7 +133,7 @@ const toyReport: Omit<BenchmarkReport, 'results' | 'memory'> = {
 	threads: 2,
 };
 
-/** A round of ours: loading takes `load`, a prompt of 512 tokens `prompt` milliseconds. */
+/** A report of Hearth: loading takes `load` milliseconds, and a prompt of 512 tokens takes `prompt` milliseconds. */
 const round = (load: number, prompt: number, memory: number): BenchmarkReport => ({
 	...toyReport,
 	results: [
@@ -312,7 +312,7 @@ describe('everything', () => {
 	};
 
 	test('runs every test, and its steps have the rows they claim', async () => {
-		// Rows have a price, as they do anywhere: drafts would otherwise be as long as they may be.
+		// Rows cost time, as they do anywhere. Otherwise drafts would be as long as they may be.
 		const { model, signal } = setUp({ cost: (rows) => 10 + 3 * rows });
 		const report = await runBenchmark({ model, options: all, signal, fresh: true });
 		expect(report.results.map(({ test }) => test)).toEqual([
@@ -322,14 +322,14 @@ describe('everything', () => {
 		expect(model.native.batches.filter(({ outputs }) => outputs.length === 8).length).toBeGreaterThanOrEqual(12);
 		const named = (test: string) => report.results.find((result) => result.test === test)!;
 		expect(named('verify8').acceptance).toBe(1);
-		// The file is in the prompt, so lookup guesses most of it.
+		// The prompt holds the file, so lookup drafts most of the edited file.
 		expect(named('edit').acceptance).toBeGreaterThan(0.5);
 		expect(named('edit-plain').acceptance).toBeUndefined();
 		expect(Object.keys(report.ratios!)).toEqual([
 			...['tg6@d200 / d0', 'verify8 / step1', 'edit / edit-plain', 'first-token-warm / cold'],
 		]);
 		expect(report.machine).toMatchObject({ readBytesPerSecond: 1e6, multiplyAddsPerSecond: 1e9 });
-		// The toy's weights have no faster layout.
+		// The weights of the toy have no faster layout.
 		expect(report.repacked).toBe(false);
 		expect(renderReport(report)).toMatch(/^model: .*, weights as in the file$/m);
 		const decode = named('tg6');
@@ -375,7 +375,7 @@ describe('the recorded edit', () => {
 	});
 });
 
-/** A report of ours and the other's `[test, ms]`. */
+/** A report of Hearth and the other engine, from pairs `[test, ms]`. */
 const reportOf = (ours: [string, number][], theirs: [string, number][] = []): BenchmarkReport => {
 	const rows = (engine: BenchmarkResult['engine'], list: [string, number][]) =>
 		list.map(([test, time]): BenchmarkResult => ({ test, engine, milliseconds: statistics([time]) }));

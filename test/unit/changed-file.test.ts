@@ -1,5 +1,6 @@
-// A model's file that is cut, overwritten or replaced while the model is in use: requests fail by name, the model is unloaded with the
-// reason, everything else goes on, and the file put back works again.
+// A model's file is cut, overwritten or replaced while the model is in use. Requests then fail with an error that names
+// the file, the model is unloaded with the reason, everything else goes on, and the file works again once it is put
+// back.
 import path from 'node:path';
 import { expect, test } from 'vitest';
 import { loadNative } from '../../native/index';
@@ -12,11 +13,11 @@ import { needs, unix } from '../support/needs';
 const folder = temporaryFolder();
 const scratch = path.join(folder, 'changed.gguf');
 
-/** What was mapped stays as it was. */
+/** After these changes the mapped file stays as it was. */
 const HARMLESS: Change[] = ['replaced', 'recreated', 'deleted'];
 const CHANGED = `the model file changed while in use: ${scratch} was `;
 
-// Windows lets nobody cut a file that is mapped, nor replace it.
+// Windows lets nobody cut or replace a file that is mapped.
 test('each change at each moment', needs(unix), async () => {
 	const shape = { layers: 4, embedding: 64, feedForward: 64, heads: 4, headsKv: 2, headLength: 32, experts: 8 };
 	const file = await makeModel(folder, 'model', shape);
@@ -39,12 +40,13 @@ test('each change at each moment', needs(unix), async () => {
 		const [moment, change] = cases[i]! as [Moment, Change];
 		const context = `${change} while ${moment}: ${JSON.stringify(outcomes[i])}`;
 		expect(meanwhile, context).toBe(true);
-		// A file that was whole when it was loaded stays in use when another takes its place.
+		// A file that was whole when it was loaded stays in use when another file takes its place.
 		if (moment !== 'loading' || state === 'error') expect(again, context).toBe(true);
 		if (moment === 'header' || moment === 'loading') {
-			// The change may have come before or after: refused with the file's name, or noticed by the first step.
+			// The change may have come before or after the read. The file was then refused by name, or the first step noticed
+			// the change.
 			for (const error of errors) if (error !== null) expect(error, context).toContain(scratch);
-			// What was appended before it was opened is nobody's.
+			// Bytes that were appended before the file was opened do no harm: no tensor has them.
 			const whole = [...HARMLESS, 'appended'].includes(change);
 			if (moment === 'loading' && !whole) expect(state, context).toBe('error');
 			continue;
@@ -53,7 +55,7 @@ test('each change at each moment', needs(unix), async () => {
 			expect(errors.every((error) => error === null) && state === 'ready', context).toBe(true);
 			continue;
 		}
-		// Where the model was unloaded at once, while nobody waited, no request was made.
+		// When the model was unloaded at once while nobody waited, no request was made.
 		for (const error of errors) expect(error, context).toContain(CHANGED);
 		if (moment !== 'repacking') expect(errors.length, context).toBeGreaterThan(0);
 		expect(state, context).toBe('error');

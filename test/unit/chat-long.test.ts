@@ -1,4 +1,5 @@
-// Conversations longer than the context: which turns are left out, how much work that is, and who waits meanwhile.
+// Conversations that are longer than the context: which turns are left out, how much work that takes, and who waits
+// meanwhile.
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { withAttachments } from '../../engine/chat/attachments';
 import { Chat } from '../../engine/chat/chat';
@@ -20,7 +21,9 @@ afterEach(() => vi.restoreAllMocks());
 const NEVER = new AbortController().signal;
 const CORPUS = 'what does the function return and why is the value not in the list of names\n'.repeat(5);
 
-/** All bytes, and the words of the corpus as they grow out of each other. */
+/**
+ * The vocabulary has all bytes and the beginnings of the corpus's words, so that each word grows out of a shorter one.
+ */
 const WORDS = CORPUS.split(/(?= )/).flatMap((word) => Array.from(word, (_letter, i) => word.slice(0, i + 1)));
 const RANKS = [
 	...Array.from(byteToCodePoint, (_, byte) => [byte]),
@@ -56,7 +59,7 @@ const FORMATS: [string, { format: ChatFormat; tokenizer: Tokenizer }][] = [
 	],
 ];
 
-/** The same random numbers each time. */
+/** Random numbers that are the same in each run. */
 function random(seed: number): (below: number) => number {
 	let state = seed;
 	return (below) => {
@@ -78,7 +81,7 @@ const promptOf = (turns: readonly ChatTurn[]) => ({
 	...{ currentDate: '2026-03-09', reasoningEffort: 'medium' as const, instructions: 'Be brief.', turns },
 });
 
-/** The rule itself, turn by turn. */
+/** The rule itself, applied turn by turn. */
 function oneByOne(format: ChatFormat, turns: readonly ChatTurn[], from: number, limit: number, refill: number) {
 	let dropped = from;
 	let prompt = format.encode(promptOf(turns));
@@ -200,17 +203,17 @@ describe.each(FORMATS)('%s', (_name, { format, tokenizer }) => {
 			expect(work.turns - before.turns).toBeLessThanOrEqual(8 * limit);
 			expect(work.characters - before.characters).toBeLessThanOrEqual(8 * 6 * limit);
 		}
-		// Where all of a prompt is one text, its tokens change with each word of it.
+		// In a prompt that is one text, each further word may change the tokens of the whole.
 		const apart = (await format.parts(promptOf(all.slice(-3)))).length > 1;
 		if (apart) expect(work.characters).toBeLessThanOrEqual(3 * characters(all) + 10_000);
-		// Whatever has long been dropped costs nothing.
+		// Turns that were dropped long ago cost nothing.
 		if (count === 20_000) expect(work.characters).toBeLessThan(characters(all) / 10);
 		expect(work.renders).toBeLessThan(20 + 20 * 2);
 	});
 });
 
 describe('while a long conversation is read', () => {
-	/** Time that passes whenever it is looked at, so that a pause is due as often as there may be one. */
+	/** A clock that advances whenever it is read, so that a pause is due as often as possible. */
 	const hurry = () => {
 		let now = 0;
 		vi.spyOn(performance, 'now').mockImplementation(() => {
@@ -294,7 +297,7 @@ describe('Chat', () => {
 		let encoded = 0;
 		const original = Tokenizer.prototype.encodeInSteps;
 		vi.spyOn(Tokenizer.prototype, 'encodeInSteps').mockImplementation(function (this: Tokenizer, text, step) {
-			// What the toy model does to write its answer is not ours.
+			// The toy model also encodes to write its answer. That does not count.
 			if (Number.isFinite(step)) encoded += text.length;
 			return original.call(this, text, step);
 		});
@@ -304,7 +307,7 @@ describe('Chat', () => {
 	test('that is stopped while it reads says nothing and is no error', async () => {
 		const { chat, model } = setUp();
 		const stop = new AbortController();
-		// Encoding that comes to no end.
+		// Encoding never ends here.
 		model.tokenizer.encodeInSteps = function* () {
 			for (;;) yield undefined;
 		};

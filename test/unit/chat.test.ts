@@ -40,7 +40,7 @@ function setUp(answer = REASONED, options: Parameters<typeof fakeOpenedModel>[1]
 const user = (content: string) => ({ role: 'user', content }) as const;
 const assistant = (content: string) => ({ role: 'assistant', content }) as const;
 
-/** Everything the model was given, as text: the tokens of all steps in order. */
+/** Everything that the model was given as text: the tokens of all steps in order. */
 const given = (model: ReturnType<typeof fakeOpenedModel>) =>
 	model.native.batches.map((batch) => decodeText(batch.tokens)).join('');
 
@@ -217,7 +217,7 @@ describe('Chat', () => {
 		expect(dropped[0]).toBe(0);
 		expect(dropped.at(-1)).toBeGreaterThan(0);
 		expect(dropped.every((count) => count % 2 === 0)).toBe(true);
-		// Turns are dropped several at a time: most turns still start from the cache.
+		// Turns are dropped several at a time, so most turns still start from the cache.
 		expect(new Set(dropped).size).toBeLessThan(7);
 		expect(cached.filter((share) => share > 0.6).length).toBeGreaterThan(7);
 		expect(Math.max(...model.native.batches.flatMap((batch) => [...batch.positions]))).toBeLessThan(800);
@@ -279,7 +279,7 @@ describe('Chat', () => {
 });
 
 describe('a conversation whose turns do not alternate', () => {
-	/** As Mistral's and Gemma's templates insist on it; the latter takes no system message either. */
+	/** A template as strict as Mistral's and Gemma's. Gemma's takes no system message either. */
 	const strict = (system: boolean) => `{%- if messages[0]['role'] == 'system' -%}
 	${system ? "{%- set first = 1 -%}[S]{{ messages[0]['content'] }}[/S]" : "{{- raise_exception('System role not supported') -}}"}
 {%- else -%}{%- set first = 0 -%}{%- endif -%}
@@ -343,7 +343,7 @@ describe('a conversation whose turns do not alternate', () => {
 		expect(await seen([user('a'), user('b')], { context: [file('c.ts', 'C')] })).toBe(
 			`[user]a\n\n${fence('c.ts', 'C')}b[assistant]`,
 		);
-		// A question of nothing but an attachment is one.
+		// A question may be nothing but an attachment.
 		expect(await seen([{ ...one, content: '' }, assistant('A'), user('b')])).toBe(
 			`[user]${fence('a.ts', 'A')}[assistant]A[user]b[assistant]`,
 		);
@@ -354,14 +354,14 @@ describe('a conversation whose turns do not alternate', () => {
 		const turns: ChatParams['messages'] = [];
 		for (let i = 0; i < 14; i++) {
 			turns.push(user(`question ${i} ${'and so on '.repeat(4)}`));
-			if (i % 3 === 0) continue; // stopped before its first word
+			if (i % 3 === 0) continue; // this answer was stopped before its first word
 			const { content, usage } = await ask(turns, { maxTokens: 200 });
 			expect(content).toBe('Hello!');
 			if (usage.droppedMessages) expect(turns[usage.droppedMessages]?.role).toBe('user');
 			turns.push(assistant(content));
 		}
 		expect(given(model)).toContain('question 13');
-		// A message in the middle of a turn was the first one kept, before the answer between them was taken back.
+		// The message kept first is in the middle of a turn, because the answer between the messages was taken back.
 		const shorter = turnsOf([user('a'), assistant('A'), user('b'), user('c')], new Map());
 		const from = (message: number) => shorter.slice(turnsBefore(shorter, message)).map((turn) => turn.text());
 		expect([3, 1].map(from)).toEqual([['b\n\nc'], ['b\n\nc']]);

@@ -1,4 +1,5 @@
-// Output that cannot be written: a full disk (/dev/full is one), a reader that has gone, one that never reads.
+// Output that cannot be written: to a full disk (/dev/full is one), to a reader that has gone, and to one that never
+// reads.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, mkdtempSync, openSync, rmSync } from 'node:fs';
 import net from 'node:net';
@@ -23,7 +24,10 @@ beforeAll(async () => {
 
 afterAll(() => rmSync(directory, { recursive: true, force: true }));
 
-/** Of each stream: read, closed by its reader at once, or a device that is always full. */
+/**
+ * What happens to a stream: it is read, its reader closes it at once, it is a device that is always full, or nobody
+ * reads it.
+ */
 type Where = 'read' | 'closed' | 'full' | 'unread';
 
 function start(args: string[], stdout: Where = 'read', stderr: Where = 'read'): ChildProcess {
@@ -121,7 +125,7 @@ describe("the engine's log", needs(fullDevice), () => {
 				const connection = await connect(socket, ended);
 				const client = new TestClient(connection, connection);
 				await client.initialize();
-				// Each is a line of the log, far more in all than a pipe holds.
+				// Each of these messages makes a line of the log. All lines together are far more than a pipe holds.
 				for (let i = 0; i < 2000; i++) {
 					await client.connection.sendNotification('textDocument/didOpen', { wrong: i });
 					await client.connection.sendNotification('$/setTrace', { value: 'x'.repeat(1000) });

@@ -1,4 +1,5 @@
-// The command line as its users call it: its own process, a tiny model made by itself, the real native addon.
+// The command line as its users call it: in its own process, with a tiny model made by itself and the real native
+// addon.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import {
@@ -462,11 +463,12 @@ describe('hearth serve', () => {
 		const client = new TestClient(child.stdout!, child.stdin!);
 		await client.initialize();
 		await client.until(({ state }) => state === 'ready');
-		// Whoever runs the tests may have lowered both further, and at any time.
+		// Whoever runs the tests may have lowered both priorities further, at any time.
 		const { PRIORITY_BELOW_NORMAL: lowered } = os.constants.priority;
 		expect(os.getPriority(child.pid)).toBeGreaterThanOrEqual(lowered);
 		if (process.platform === 'linux') {
-			// Here each thread has its own; those that were there before JavaScript ran are the garbage collector's.
+			// On Linux each thread has its own priority. Threads that started before JavaScript ran are the garbage
+			// collector's.
 			const threads = readdirSync(`/proc/${child.pid}/task`).map((id) => os.getPriority(Number(id)));
 			expect(threads.filter((priority) => priority >= lowered).length).toBeGreaterThanOrEqual(1 + 2);
 		}
@@ -527,7 +529,7 @@ describe('models', () => {
 			...{ matrixTypes: ['Q8_0'], license: 'MIT', files: [{ url: server.url, sha256: server.sha256 }] },
 		};
 		writeFileSync(catalogue, JSON.stringify({ models: [entry] }));
-		// No programs keep models here.
+		// No other program keeps models in these folders.
 		vi.stubEnv('HOME', directory)
 			.stubEnv('XDG_DATA_HOME', '')
 			.stubEnv('XDG_CACHE_HOME', '')
@@ -549,7 +551,8 @@ describe('models', () => {
 			const { stdout } = await run(['models', '--folder', to]);
 			expect(stdout).toMatch(/^tiny gpt-oss with random weights +folder +gpt-oss /m);
 			expect(stdout).toMatch(/^small +MIT +chat/m);
-			// A lock that is none is named at once; one whose owner may live is waited for until somebody has had enough.
+			// A lock file that is no lock is named at once. For a lock whose owner may live, the command waits until it is
+			// stopped.
 			const lock = path.join(directory, 'locked', 'model.gguf.lock');
 			mkdirSync(lock, { recursive: true });
 			expect(await run(['fetch', 'small', '--to', path.dirname(lock)])).toMatchObject({
@@ -564,7 +567,7 @@ describe('models', () => {
 			const waiting = start(['fetch', 'small', '--to', path.dirname(lock)]);
 			await once(waiting.stderr!, 'data');
 			waiting.kill('SIGTERM');
-			// By its own decision, or before it came to look at the lock.
+			// It ends by its own decision with 130, or by the signal when it had not come to look at the lock yet.
 			expect([130, null]).toContain((await once(waiting, 'exit'))[0]);
 			expect(existsSync(path.join(directory, 'locked', 'model.gguf'))).toBe(false);
 			expect(await run(['fetch', 'other'])).toMatchObject({

@@ -1,5 +1,5 @@
-// Conversion of Hugging Face folders: round trips against files made directly, dense models against the published computation
-// with llama.cpp as the judge of the GGUF, and folders that must be refused.
+// Conversion of Hugging Face folders. Round trips are compared with files made directly. Dense models are compared with
+// the published computation, and llama.cpp judges the GGUF. Some folders must be refused.
 import {
 	existsSync,
 	mkdirSync,
@@ -45,7 +45,7 @@ const native = loadNative();
 const vocabulary = trainedVocabulary(demoCorpus, 100);
 const vocabularySize = vocabulary.tokenTypes.length;
 
-/** Bytes of a GGUF's tensors by name. */
+/** The bytes of a GGUF's tensors by name. */
 async function tensorsOf(file: string): Promise<Map<string, { type: string; shape: number[]; bytes: Buffer }>> {
 	const { tensors } = await native.readGguf(file);
 	const bytes = readFileSync(file);
@@ -57,7 +57,7 @@ async function tensorsOf(file: string): Promise<Map<string, { type: string; shap
 	);
 }
 
-/** What a GGUF's tokenizer was made from. */
+/** The parts of a GGUF that its tokenizer is made from. */
 const vocabularyOf = (header: GgufHeader) => ({
 	tokens: requireStrings(header, 'tokenizer.ggml.tokens'),
 	tokenTypes: header.metadata.get('tokenizer.ggml.token_type') as Int32Array,
@@ -78,7 +78,7 @@ async function logitsOf(
 	}
 }
 
-// gpt-oss: the folder is made from a GGUF by undoing, element by element, what the converter should do.
+// The folder is made from a GGUF by undoing, element by element, what the converter should do.
 describe('gpt-oss', () => {
 	const shape = {
 		layers: 2,
@@ -315,12 +315,12 @@ describe('gpt-oss', () => {
 			...{ type: 'BF16', shape: [embedding, feedForward, experts] },
 		});
 		const tokens = randomTokens(20, 300, 7);
-		// The reference computes with dequantised weights, which are the same numbers here.
+		// The reference computes with dequantised weights. Both files give the same numbers here.
 		expect(await logitsOf(file, tokens, 'reference')).toEqual(await logitsOf(direct, tokens, 'reference'));
 	});
 });
 
-// Dense models: the folder's tensors through the published computation, and the converted file through llama.cpp.
+// The folder's tensors go through the published computation, and the converted file goes through llama.cpp.
 describe('dense models', () => {
 	const sizes = {
 		layers: 2,
@@ -532,7 +532,7 @@ describe('dense models', () => {
 		const tokens = randomTokens(20, config.vocab_size, 3);
 		expect(await logitsOf(file, tokens)).toEqual(await logitsOf(direct, tokens));
 
-		// What the architecture does not do is refused, and so is a folder that lacks an expert.
+		// Folders that ask for what the architecture does not do are refused, and so is a folder that lacks an expert.
 		for (const [change, message] of [
 			[{ norm_topk_prob: false }, 'norm_topk_prob is "false", which is not supported'],
 			[{ decoder_sparse_step: 2 }, 'decoder_sparse_step is "2", which is not supported'],
@@ -604,7 +604,7 @@ describe('numbers', () => {
 			decodeFloats('F16', bytes, 34 * block, 1, scale);
 			const value = scale[0]! * view.getInt8(34 * block + 2 + (i % 32));
 			const largest = Math.max(...values.slice(32 * block, 32 * block + 32).map(Math.abs));
-			// Half a step, and the rounding of the scale to 11 bits.
+			// The error is at most half a step, and what rounding the scale to 11 bits adds.
 			expect(Math.abs(value - values[i]!)).toBeLessThanOrEqual((largest / 127) * 0.5 + largest * 2 ** -11);
 		}
 	});

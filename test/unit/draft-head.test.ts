@@ -1,4 +1,5 @@
-// EAGLE-3 draft heads: the native forward pass against plain loops, and the engine with a head against the engine without.
+// EAGLE-3 draft heads. The native forward pass is compared with plain loops, and the engine with a head is compared
+// with the engine without one.
 import { statSync } from 'node:fs';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -25,7 +26,7 @@ const native = loadNative();
 const vocabulary = trainedVocabulary(demoCorpus, 40);
 const size = vocabulary.tokenTypes.length;
 
-// The target: a small llama whose hidden states the plain loops give, too.
+// The target is a small llama. The plain loops compute its hidden states, too.
 const [embedding, layerCount] = [64, 6];
 const frequencies = Array.from({ length: 8 }, (_, i) => 10_000 ** (-i / 8));
 const targetConfig: PlainConfig = {
@@ -98,7 +99,7 @@ const shapes: Record<string, HeadShape> = {
 	},
 };
 
-/** The head as a GGUF. */
+/** Converts the head to a GGUF. */
 async function convertHead(head: Head, name: string): Promise<string> {
 	const { tensors, config } = headFolder(head);
 	const from = writeFolder(folder, name, tensors, { 'config.json': config });
@@ -114,7 +115,9 @@ function featuresOf(tokens: readonly number[], upTo: number): number[][] {
 
 const shared = () => ({ embedding: target['model.embed_tokens.weight']!, output: target['lm_head.weight']! });
 
-/** One sequence's first `upTo` tokens through the target, in steps of `chunk` rows; then drafts behind token `upTo`. */
+/**
+ * Runs the first `upTo` tokens of one sequence through the target in steps of `chunk` rows, then drafts behind them.
+ */
 async function nativeDraft(
 	model: NativeModel,
 	tokens: readonly number[],
@@ -125,7 +128,7 @@ async function nativeDraft(
 ): Promise<number[]> {
 	const blockCount = Math.ceil((tokens.length + limit) / 32);
 	const cache = model.createCache({ blocks: blockCount });
-	// Blocks in reverse, so that one taken for another shows.
+	// The blocks are in reverse order, so that a mistaken block shows.
 	const blocks = Int32Array.from({ length: blockCount }, (_, i) => blockCount - 1 - i);
 	for (let first = 0; first < upTo; first += chunk) {
 		const rows = Math.min(chunk, upTo - first);
@@ -157,13 +160,13 @@ describe.each(Object.entries(shapes))('%s', (title, shape) => {
 			const model = await native.openModel(targetFile, { kernels, threads: 2, draftHead: file });
 			expect(model.info.draftHead).toMatchObject({ path: file, vocabularySize: shape.draftVocabulary });
 			let [same, all] = [0, 0];
-			// A first token, a block's border, more than a block; in steps of every size.
+			// The lengths are a first token, the border of a block and more than two blocks. The steps have every size.
 			for (const [i, upTo] of [1, 2, 31, 32, 33, 70].entries()) {
 				const tokens = [...randomTokens(upTo + 1, size, 10 * i + 7)];
 				const wanted = plainDraft(head, featuresOf(tokens, upTo), tokens, 4, shared()).tokens;
 				const drafts = await nativeDraft(model, tokens, upTo, 4, [100, 1, 5][i % 3]!);
 				expect(drafts.length).toBe(4);
-				// After a first different guess the chains have nothing to do with each other.
+				// After the first different draft, the two chains have nothing to do with each other.
 				const agreed = drafts.findIndex((token, n) => token !== wanted[n]);
 				same += agreed < 0 ? 4 : agreed;
 				all += agreed < 0 ? 4 : agreed + 1;
@@ -220,7 +223,8 @@ describe('the engine with a head', () => {
 		const { engine } = await openEngine();
 		plain = [];
 		for (const prompt of prompts) plain.push(await generate(engine, prompt, COUNT));
-		// A head that has learned by heart how the first prompts go on: its output is fitted to what leaves its layer there.
+		// This head has learned by heart how the first prompts go on: its output is fitted to the states that leave its
+		// layer there.
 		const head = randomHead({ ...shapes['wider than its target, all its own']!, embedding: 128 }, 3);
 		const states: number[] = [];
 		const classes: number[] = [];
@@ -263,7 +267,7 @@ describe('the engine with a head', () => {
 				runs.map(({ tokens }) => tokens),
 				round,
 			).toEqual(plain.map(({ tokens }) => tokens));
-			// Of the last prompt nothing was learned. In a cached prompt few rows of the head are missing.
+			// The head has learned nothing of the last prompt. In a cached prompt, few rows of the head are missing.
 			expect(total.accepted, round).toBeGreaterThan(40);
 		}
 	});
@@ -316,10 +320,13 @@ describe('the engine with a head', () => {
 		accepted: runs.reduce((total, { drafts }) => total + drafts.accepted, 0),
 	});
 
-	/** An engine whose drafts come from the head alone; with `drafts`, LENGTH a step whether or not that pays. */
+	/**
+	 * Opens an engine whose drafts come from the head alone. With `drafts`, each step drafts LENGTH tokens whether or not
+	 * that pays.
+	 */
 	async function openHeadOnly(draftHead: string, cacheTokens = 2048) {
 		const model = await native.openModel(targetFile, { threads: 2, draftHead });
-		// The engine makes its cache with `createCache`; the source needs the same one.
+		// The engine makes its cache with `createCache`, and the source needs that same cache.
 		const caches: ReturnType<NativeModel['createCache']>[] = [];
 		const seen = new Proxy(model, {
 			get: (of, name) => {
@@ -415,7 +422,7 @@ describe('a model opened with a draft', () => {
 
 		const both = await open(32e9);
 		const { cacheBytes, weightBytes, scratchBytes, totalBytes, draftBytes } = both.need!;
-		// The head's keys and values lie beside the target's.
+		// The head's keys and values count together with the target's.
 		expect(cacheBytes).toBe(both.engine.cacheBytes);
 		expect(cacheBytes).toBeGreaterThan(alone.cacheBytes);
 		expect(weightBytes).toBe(alone.weightBytes + statSync(draftModelPath).size);
@@ -456,7 +463,8 @@ describe('a head that does not fit', () => {
 		expect(await refused(folderOf('h4', {}, ({ d2t: _, ...all }) => all))).toMatch('lacks the tensor d2t');
 		const wild = { dtype: 'I64', shape: [head.ids.length], bytes: new Uint8Array(8 * head.ids.length).fill(0x11) };
 		expect(await refused(folderOf('h5', {}, (all) => ({ ...all, d2t: wild })))).toMatch('d2t maps draft token 0 to');
-		// Without a target it has neither tokenizer nor layers, and Hearth takes both from the model it is opened with.
+		// Without a target, the file has neither tokenizer nor layers. Hearth then takes both from the model that the head
+		// is opened with.
 		expect(await refused(folderOf('h6', { eagle_aux_hidden_state_layer_ids: null }))).toBe('converted');
 	});
 
@@ -476,7 +484,7 @@ describe('a head that does not fit', () => {
 		const model = await native.openModel(targetFile, { threads: 1, draftHead });
 		const cache = model.createCache({ blocks: 2 });
 		const request = { sequence: 0, position: 1, token: 1, limit: 2, blocks: Int32Array.of(0) };
-		// Nothing is known of the sequence yet.
+		// The head knows nothing of this sequence yet.
 		expect(await model.draft(cache, [request])).toEqual([new Int32Array(0)]);
 		const step = {
 			tokens: Int32Array.of(1),

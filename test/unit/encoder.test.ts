@@ -1,5 +1,5 @@
-// A made-up encoder of another kind than byte-level BPE, to hold the interface to what it says: it works through the tokenizer, token
-// healing and text from tokens, and none of them knows of it.
+// A made-up encoder of another kind than byte-level BPE. It shows that the interface holds what it promises: this
+// encoder works through the tokenizer, token healing and text from tokens, although none of them knows it.
 import { describe, expect, it } from 'vitest';
 import { TextTokens } from '../../engine/chat/text-tokens';
 import { TokenPrefixIndex } from '../../engine/completion/token-healing';
@@ -12,7 +12,10 @@ import { TokenKind, Vocabulary } from '../../engine/tokenizer/vocabulary';
 
 const SPACE = 0x20;
 
-/** Splits at spaces only. Each word has a space before it, as SentencePiece has it, and is a token or, if there is none, `<unknown>`. */
+/**
+ * Splits at spaces only. Each word has a space before it, as in SentencePiece. A word is a token or, if there is no
+ * such token, `<unknown>`.
+ */
 class Words implements Encoder {
 	/** `<unknown>` stands for any number of bytes. */
 	readonly longestToken = Number.POSITIVE_INFINITY;
@@ -24,7 +27,7 @@ class Words implements Encoder {
 		this.#unknown = unknown;
 	}
 
-	/** The space before the text may be a word of its own. */
+	/** The space that is put before the text may be a word of its own. */
 	mostTokens(bytes: number): number {
 		return bytes + 1;
 	}

@@ -82,7 +82,7 @@ describe('endpoint', () => {
 			userId: undefined,
 			userName: 'Ann Ä.',
 		});
-		// The pipe is the user's wherever their files are.
+		// A pipe has no folder. Its name depends on the user and not on where the user's files are.
 		expect(spaced?.socket).toBe(endpoint?.socket);
 		expect(spaced?.log).toBe(
 			`C:\\Users\\Ann Ä\\AppData\\Local\\Temp\\${endpoint?.socket.slice(9, 28)}\\0.1.0-abcdef01.log`,
@@ -168,7 +168,7 @@ describe('restart policy', () => {
 });
 
 describe('connecting', () => {
-	/** Stands for the engine: listens unless somebody does, says its process id to whoever connects. */
+	/** Stands for the engine. It listens unless somebody else does, and tells its process id to whoever connects. */
 	const ENGINE = `
 		const net = require('node:net');
 		const socket = process.argv[2];
@@ -266,7 +266,7 @@ describe('connecting', () => {
 		for (const port of ['', '0', '65536', '0.0.0.0:9230', '9230 --eval=1', 'yes'])
 			expect(inspectArguments({ HEARTH_ENGINE_INSPECT: port })).toEqual([]);
 		expect(inspectArguments({})).toEqual([]);
-		// Any free port here: other tests may have a debugger of their own.
+		// The port is any free one here, because other tests may have a debugger of their own.
 		const inspected = [argument!.replace('9230', '0'), script, endpoint.socket];
 		const { socket } = await connectOrLaunch(endpoint, launch(inspected));
 		sockets.push(socket);

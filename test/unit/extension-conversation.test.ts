@@ -28,7 +28,7 @@ function asked(...questions: string[]): Conversation {
 	return conversation;
 }
 
-/** What the request says is attached to each message of the user. */
+/** The names of what the request attaches to each message of the user. */
 const attachedIn = (conversation: Conversation) =>
 	conversation.params().messages.flatMap(({ role, context = [] }) => (role === 'user' ? [context] : []));
 
@@ -217,7 +217,7 @@ describe('conversation', () => {
 		const texts = (given: Conversation) => attachedIn(given).map((context) => context.map(({ text }) => text));
 		expect(texts(new Conversation(saved))).toEqual([['A'], [], ['B']]);
 		expect(new Conversation(saved).params()).toEqual(conversation.params());
-		// A text that was lost, and an entry from before there were attachments.
+		// One attachment has lost its text, and one entry is from before there were attachments.
 		expect(texts(new Conversation({ ...saved, texts: { b: 'B' } }))).toEqual([[], [], ['B']]);
 		const old = saved.entries.map((entry) => ({ ...entry, attachments: undefined }) as unknown as UserEntry);
 		expect(texts(new Conversation({ ...saved, entries: old }))).toEqual([[], [], []]);

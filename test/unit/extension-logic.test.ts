@@ -26,7 +26,7 @@ import { createNonce, webviewPage } from '../../extension/webviewPage';
 
 const manifest = JSON.parse(readFileSync(path.resolve(import.meta.dirname, '../../package.json'), 'utf8'));
 
-/** `hearth.*` defaults as VS Code would hand them out. */
+/** The defaults of `hearth.*` as VS Code would hand them out. */
 const defaults: Record<string, unknown> = Object.fromEntries(
 	manifest.contributes.configuration.flatMap((section: { properties: Record<string, { default: unknown }> }) =>
 		Object.entries(section.properties).map(([key, { default: value }]) => [key.replace(/^hearth\./, ''), value]),

@@ -10,7 +10,7 @@ import type { GgufHeader, MetadataValue } from '../../native/index';
 
 const BYTES = Array.from(byteToCodePoint, (_, byte) => [byte]);
 
-/** A vocabulary of single bytes and these specials, with more metadata. */
+/** Makes a vocabulary of single bytes and these special tokens, with further metadata. */
 function setUp(specials: string[], metadata: Record<string, MetadataValue> = {}, pre = 'qwen2') {
 	const all = ['<|startoftext|>', '<|endoftext|>', ...specials];
 	const header: GgufHeader = vocabularyHeader(rankedVocabulary(BYTES, all), pre);
@@ -71,7 +71,7 @@ describe('native formats', () => {
 	});
 });
 
-/** SmolLM2's own. */
+/** The template that SmolLM2 is published with. */
 const SMOLLM2 =
 	"{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}{{ '<|im_start|>system\nYou are helpful<|im_end|>\n' }}{% endif %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}";
 
@@ -201,7 +201,7 @@ describe('a template that looks at the messages', () => {
 		expect(text(chat.encode(prompt(content)))).toBe(expected);
 	});
 
-	/** What could make a special token of a text, with a text that it would make it of. */
+	/** Ways to turn an ordinary text into a special token, each with the text that it is made of. */
 	const makers: [string, (name: string) => string][] = [
 		['{{ m.content }}', (name) => name],
 		['{{ m.content | trim }}', (name) => ` ${name}\n`],

@@ -1,4 +1,5 @@
-// Files that are no model, or a damaged one: a clear line that names the file and the field, no crash, nothing left behind.
+// Files that are no model or a damaged one. Each gives a clear line that names the file and the field; nothing crashes,
+// and nothing is left behind.
 import { execFileSync } from 'node:child_process';
 import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
@@ -62,7 +63,7 @@ async function openAll(damages: Damage[], repeat = 1, source = file): Promise<{ 
 	return { outcomes, usage: JSON.parse(lines.at(-1)!) as Usage };
 }
 
-/** A rejection is one line of readable text that begins with what is wrong with which file. */
+/** Checks that a rejection is one line of readable text that begins with the file and its fault. */
 function expectClear(message: string, context: string): void {
 	expect(message, context).toContain(scratch);
 	// biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what must not be there
@@ -83,7 +84,7 @@ describe('each field of the header', () => {
 			if (header === null) return expect.fail(`accepted: ${context}`);
 			expect(model, context).toBe(header);
 			expectClear(header, context);
-			// Before its name is read, an entry cannot be named.
+			// An entry cannot be named before its name is read.
 			const readable = field.owner !== 'header' && !/^(key|name)/.test(field.role);
 			const counted = /claims \d+ (tensors|metadata entries), more than it can hold/.test(header);
 			if (readable && !counted) expect(header, context).toContain(field.owner);
@@ -119,7 +120,7 @@ describe('each field of the header', () => {
 		expect(rejected).toBeGreaterThan(fields.length / 3);
 	});
 
-	// Fields whose damage cannot be mistaken for anything else: the message must name them.
+	// The damage of these fields cannot be mistaken for anything else, so the message must name them.
 	test.each<[owner: string, role: string, hex: string, message: RegExp]>([
 		['header', 'magic', '47474d4c', /is not a GGUF file/],
 		['header', 'version', '01000000', /GGUF version 1; versions 2 and 3 are supported/],
@@ -196,8 +197,8 @@ describe('models that are not for us', () => {
 	test('each tensor missing, or of another shape: named', async () => {
 		const names = fields.filter((field) => field.role === 'name');
 		expect(names).toHaveLength(22);
-		// A tensor under another name is a missing one. The embedding's rows are the vocabulary, which only the output matrix
-		// can contradict: it gets wrong columns.
+		// A tensor under another name counts as missing. The embedding's rows are the vocabulary, and only the output
+		// matrix can contradict them, so the embedding gets wrong columns instead.
 		const renamed = names.map(({ offset }) => ({ patches: [{ offset, hex: Buffer.from('X').toString('hex') }] }));
 		const reshaped = names.map(({ owner }) => {
 			const dimensions = fields.filter((field) => field.owner === owner && /^dimension \d/.test(field.role));
@@ -215,7 +216,8 @@ describe('models that are not for us', () => {
 
 	test('each tensor of a type without kernels: named', async () => {
 		const types = fields.filter((field) => field.role === 'type');
-		// I8 has one byte an element: no row is too short for it. The file gets longer, for the tensors at its end.
+		// I8 has one byte an element, so no row is too short for it. The file gets longer so that the tensors at its end
+		// fit.
 		const damages = types.map(({ offset }) => ({
 			patches: [{ offset, hex: '18000000' }],
 			length: 2 * original.length,
@@ -309,7 +311,7 @@ describe('other architectures and tensor types', () => {
 			else expect(model).toContain(`${scratch} lacks the tensor ${owner}`);
 		}
 		for (const { model, step } of outcomes.slice(-noise.length)) {
-			// RoPE's divisors are checked when the file is opened: noise there is damage.
+			// RoPE's divisors are checked when the file is opened. Noise there counts as damage.
 			if (name === 'llama') expect(model).toMatch(/rope_freqs\.weight/);
 			else expect([model, step]).toEqual([null, null]);
 		}
@@ -384,7 +386,7 @@ describe('random damage', () => {
 		const damages = Array.from({ length: 3000 }, (_, seed): Damage => {
 			const next = random(seed + 1);
 			const patches = Array.from({ length: 1 + next(4) }, () => {
-				// Half of the hits go to a field's start: most bytes of a header are names and tokens.
+				// Half of the hits go to the start of a field, because most bytes of a header are names and tokens.
 				const offset = next(2) ? fields[next(fields.length)]!.offset : next(headerBytes);
 				return { offset, hex: next(3) ? interesting[next(interesting.length)]! : randomHex(next, 1 + next(8)) };
 			});
@@ -420,11 +422,11 @@ describe('random damage', () => {
 				{ patches: [{ offset: field.offset, hex: 'ff'.repeat(field.bytes) }] },
 			]);
 		const { usage } = await openAll(damages, Math.ceil(2000 / damages.length) + 1);
-		// Fewer is no leak: what Node itself keeps open comes and goes.
+		// Fewer open files are no leak: the files that Node.js itself keeps open come and go.
 		expect(usage.last.files).toBeLessThanOrEqual(usage.first.files);
 		expect(usage.last.mappings).toBe(0);
 		expect(usage.last.threads).toBeLessThanOrEqual(usage.first.threads);
-		// One header takes about 300 kB parsed: 2,000 kept would be 600 MB.
+		// A parsed header takes about 300 kB. If 2,000 of them were kept, they would take 600 MB.
 		expect(usage.last.residentBytes - usage.first.residentBytes).toBeLessThan(32e6);
 	});
 });

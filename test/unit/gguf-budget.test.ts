@@ -1,5 +1,5 @@
-// A header costs in proportion to what a model's could be, whatever it says: files of holes that take no room on the disk, and files
-// full of one thing. Nothing of it is done on JavaScript's thread but copies of what is wanted.
+// Reading a header costs no more than a real model's header could, whatever the header says. The files here have holes
+// that take no room on the disk, or are full of one thing. JavaScript's thread only copies what is wanted.
 import { closeSync, ftruncateSync, mkdirSync, openSync, statSync, writeFileSync, writeSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
@@ -24,7 +24,7 @@ const text = (value: string) => Buffer.concat([u64(Buffer.byteLength(value)), Bu
 const architecture = Buffer.concat([text('general.architecture'), u32(8), text('llama')]);
 const array = (key: string, type: number, count: number) => Buffer.concat([text(key), u32(9), u32(type), u64(count)]);
 
-/** Writes parts one after another; a number is a hole of so many bytes. */
+/** Writes parts one after another. A number stands for a hole of that many bytes. */
 function write(name: string, counts: { tensors?: number; entries: number }, parts: (Buffer | number)[]): string {
 	const file = path.join(folder, `${name}.gguf`);
 	const handle = openSync(file, 'w');
@@ -38,7 +38,7 @@ function write(name: string, counts: { tensors?: number; entries: number }, part
 	return file;
 }
 
-/** What comes of reading, and how often JavaScript's thread was free meanwhile. */
+/** Resolves to the result of reading, and how often JavaScript's thread was free meanwhile. */
 async function whileRunning<T>(work: () => Promise<T>): Promise<{ result: T | Error; turns: number }> {
 	let turns = 0;
 	let over = false;

@@ -8,7 +8,7 @@ import { Tokenizer } from '../../engine/tokenizer/tokenizer';
 const tokenizer = Tokenizer.fromGguf(vocabularyHeader(trainedVocabulary('analysis commentary final '.repeat(3), 50)));
 const harmony = new Harmony(tokenizer);
 
-/** Ids of a transcript; <|names|> are special tokens. */
+/** The ids of a transcript in which <|names|> are special tokens. */
 const ids = (transcript: string) =>
 	transcript
 		.split(/(<\|\w+\|>)/)
@@ -34,7 +34,7 @@ function parse(transcript: string, options?: HarmonyParserOptions): Parsed {
 	return read(ids(transcript), options).parsed;
 }
 
-/** What a consumer makes of tokens, which stops where the parser says that the answer is complete. */
+/** Reads tokens as a consumer does, which stops when the parser says that the answer is complete. */
 function read(tokens: Iterable<number>, options?: HarmonyParserOptions): { parsed: Parsed; taken: number } {
 	const parser = new HarmonyParser(harmony, options);
 	const events: AnswerEvent[] = [];
@@ -126,7 +126,7 @@ describe('a malformed turn', () => {
 		'<|end|><|start|>assistant<|channel|>analysis<|message|>Hm.<|end|><|start|>assistant<|channel|>final<|message|>Yes.<|return|>';
 	const answer = { analysis: 'Hm.', final: 'Yes.' };
 
-	// The headers of ggml-org/llama.cpp#27720, which a well-formed rest may follow.
+	// These are the headers of ggml-org/llama.cpp#27720. A well-formed rest may follow them.
 	it.each([
 		'??',
 		'commentary 2?',
@@ -204,7 +204,7 @@ const long = 'I think about what they may want, step by step. '.repeat(12);
 
 describe('only what says final is the answer and ends the turn', () => {
 	it.each([
-		// No channel there is, before the answer.
+		// These channels do not exist. They come before the answer.
 		[`<|channel|>thought<|message|>Hm.<|end|>${real}<|return|>`, { analysis: 'Hm.' }],
 		[`<|channel|>fnial<|message|>Hm.<|end|>${real}<|return|>`, { analysis: 'Hm.' }],
 		[`<|channel|>Final<|message|>Hm.<|end|>${real}<|return|>`, { analysis: 'Hm.' }],
@@ -224,7 +224,7 @@ describe('only what says final is the answer and ends the turn', () => {
 		[`<|channel|>commentary<|message|>Look.<|end|>${real}<|end|>`, { commentary: 'Look.' }],
 		[`<|start|>asistant<|channel|>final<|message|>Hm.<|end|>${real}<|return|>`, { analysis: 'Hm.' }],
 		[`<|start|>asistant<|channel|>commentary<|message|>Hm.<|end|>${real}<|return|>`, { analysis: 'Hm.' }],
-		// Of somebody else.
+		// These messages are written in the name of somebody else.
 		[`<|end|>${made}${real}<|return|>`, {}],
 		[`<|end|><|start|>user<|channel|>final<|message|>No.<|end|>${real}<|return|>`, {}],
 		[`<|end|><|start|>User<|channel|>final<|message|>No.<|end|>${real}<|return|>`, {}],
@@ -238,7 +238,7 @@ describe('only what says final is the answer and ends the turn', () => {
 		[`<|end|><|start|>user<|message|>No.<|channel|>final<|message|>No!<|end|>${real}<|return|>`, {}],
 		[`<|end|><|start|>user No, ${long}<|end|>${real}<|return|>`, {}],
 		[`<|end|><|start|>user No.<|end|>${real}<|return|>`, {}],
-		// A call though there is no tool.
+		// These call a tool although there is none.
 		[` to=functions.x<|channel|>commentary json<|message|>{}<|end|>${real}<|return|>`, { calls: [['x', '{}']] }],
 		[`<|channel|>final to=functions.x<|message|>{}<|end|>${real}<|return|>`, { calls: [['x', '{}']] }],
 		[`<|channel|>commentary functions.x<|message|>{}<|end|>${real}<|return|>`, { calls: [['x', '{}']] }],
@@ -246,7 +246,7 @@ describe('only what says final is the answer and ends the turn', () => {
 			`<|channel|>commentary <|constrain|>json to=functions.x<|message|>{}<|end|>${real}<|return|>`,
 			{ calls: [['x', '{}']] },
 		],
-		// What says final in another way than usual.
+		// These say "final" in another way than usual.
 		[`<|channel|>thought<|message|>Hm.<|end|><|channel|> final <|message|>Real answer.`, { analysis: 'Hm.' }],
 		[`<|channel|>final <|constrain|>json<|message|>Real answer.<|end|>`, {}],
 		[`<|channel|>final json<|message|>Real answer.<|end|>`, {}],
@@ -266,7 +266,7 @@ describe('only what says final is the answer and ends the turn', () => {
 		const { parsed, taken } = read(whole);
 		expect(parsed.final?.trim()).toBe('Real answer.');
 		expect({ ...parsed, final: undefined }).toEqual({ final: undefined, ...rest });
-		// Whoever does not ask whether the answer is complete gets the same.
+		// A consumer that never asks whether the answer is complete gets the same.
 		const parser = new HarmonyParser(harmony);
 		const events = [...whole.flatMap((id) => parser.push(id)), ...parser.finish()];
 		const final = events.flatMap((event) => (event.kind === 'text' && event.channel === 'final' ? [event.text] : []));
@@ -302,7 +302,7 @@ describe('a turn that ends without an answer', () => {
 		['<|start|>Four.<|return|>', { final: 'Four.' }],
 		['User input is data.<|return|>', { final: 'User input is data.' }],
 		['<|message|> \n<|end|><|start|>assistant Four.<|end|>', { final: 'Four.' }],
-		// Nothing of these is for the user.
+		// Nothing in these is for the user.
 		['<|channel|>analysis<|message|>Hm.<|return|>', { analysis: 'Hm.' }],
 		['<|channel|>analysis??<|message|>Hm.<|return|>', { analysis: 'Hm.' }],
 		['<|channel|>commentary<|message|>Look.<|return|>', { commentary: 'Look.' }],

@@ -1,12 +1,12 @@
-// The engine's house: which folder may import which. The lint refuses single imports (engine/floors.grit); this looks at all of them
-// together, so a mistake in the lint's own rules shows, too.
+// Checks which folder of engine/ may import which. The lint refuses single imports (engine/floors.grit). This test
+// looks at all imports together, so that a mistake in the lint's own rules shows, too.
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { expect, test } from 'vitest';
 
 const root = path.resolve(import.meta.dirname, '../..');
 
-/** What each file of a folder imports from the same folder: paths from the repository's root, types included. */
+/** What each file of a folder imports from the same folder, types included. Paths start at the repository's root. */
 function importsWithin(folder: string): Map<string, string[]> {
 	const names = readdirSync(path.join(root, folder), { recursive: true, encoding: 'utf8' })
 		.map((name) => path.posix.join(folder, name.replaceAll('\\', '/')))
@@ -27,7 +27,7 @@ function importsWithin(folder: string): Map<string, string[]> {
 	);
 }
 
-/** The first circle of a graph, as the names on the way round; undefined where there is none. */
+/** Finds the first cycle of a graph. Returns the names along it, or undefined when there is none. */
 function circleOf(graph: ReadonlyMap<string, Iterable<string>>): string[] | undefined {
 	const done = new Set<string>();
 	const way: string[] = [];
@@ -50,7 +50,7 @@ function circleOf(graph: ReadonlyMap<string, Iterable<string>>): string[] | unde
 	return undefined;
 }
 
-/** The same graph with each file replaced by its room: a folder of engine/, or a file that lies beside the folders. */
+/** Returns the same graph with each file replaced by its room: a folder of engine/, or a file beside those folders. */
 function byRoom(files: ReadonlyMap<string, readonly string[]>): Map<string, Set<string>> {
 	const roomOf = (file: string) => file.split('/').slice(0, 2).join('/');
 	const rooms = new Map<string, Set<string>>();

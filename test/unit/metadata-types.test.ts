@@ -1,4 +1,5 @@
-// Metadata of every type under every key that is read: a clear line or a model that works, and never the end of the process.
+// Metadata of every type under every key that is read. Each gives a clear line or a model that works, and never ends
+// the process.
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
@@ -17,7 +18,9 @@ const small: Partial<ModelShape> = {
 	...{ heads: 2, headsKv: 1, headLength: 16 },
 };
 
-/** The keys that the native core reads of an architecture, and those that anything reads: as their sources name them. */
+/**
+ * The keys that the native core reads of an architecture, and the keys that anything reads, as the sources name them.
+ */
 function keysRead(): { ofArchitecture: string[]; ofDraftHead: string[]; general: string[] } {
 	const core = ['model.cpp', 'gguf.cpp'].map((file) => readFileSync(path.join(root, 'native', 'core', file), 'utf8'));
 	const scripts = readdirSync(path.join(root, 'engine'), { recursive: true, encoding: 'utf8' })
@@ -53,7 +56,7 @@ const numbers: Partial<Record<ScalarType, (number | string)[]>> = {
 	...{ f64: [Number.NaN, Number.NEGATIVE_INFINITY, 1e300, 0.5] },
 };
 
-/** One of each type and of each telling value, and arrays of each type, empty and not. */
+/** One value of each type and each telling number, and arrays of each type, empty and not. */
 const values: [string, RawValue][] = (Object.keys(scalarTypes) as ScalarType[]).flatMap((type) => [
 	...numbers[type]!.map((value): [string, RawValue] => {
 		const whole = typeof value === 'string' && type !== 'string' ? BigInt(value) : value;
@@ -74,7 +77,7 @@ async function openEach(file: string, cases: MetadataCase[], target?: string): P
 	return lines.map((line) => JSON.parse(line) as MetadataOutcome);
 }
 
-/** No words of the machinery; of the addon, one line about the file. */
+/** Checks that a message has no words of the machinery. A message of the addon must be one line about the file. */
 function expectClear(message: string | null, context: string, ofAddon = true): void {
 	if (message === null) return;
 	expect(message, context).not.toMatch(/std::|bad_alloc|undefined|\[object|is not a function|Cannot read/);
@@ -92,7 +95,7 @@ describe.each(['gpt-oss', 'llama', 'qwen3'] as const)('%s', (architecture) => {
 		const wide = { ...small, embedding: 64, feedForward: 64, headLength: 32 };
 		file = await makeModel(folder, architecture, { ...wide, architecture, ropeScaling: 'yarn' });
 		const { ofArchitecture, general } = keysRead();
-		// What is read of every file is tried with one architecture.
+		// Keys that are read of every file are tried with one architecture only.
 		const keys = [
 			...ofArchitecture.map((key) => `${architecture}.${key}`),
 			...(architecture === 'gpt-oss' ? general : ['general.name']),
@@ -115,7 +118,7 @@ describe.each(['gpt-oss', 'llama', 'qwen3'] as const)('%s', (architecture) => {
 			expectClear(description, name);
 			expectClear(model, name);
 			expectClear(engine, name, false);
-			// What the addon refuses, the engine cannot run.
+			// When the addon refuses a file, the engine cannot run it.
 			if (model !== null) expect(engine, name).not.toBeNull();
 		}
 		expect(outcomes.some(({ model }) => model === null)).toBe(true);
@@ -143,7 +146,7 @@ test('a draft head: every type of value under every key', async () => {
 		const [name] = cases[i]!;
 		expectClear(header, name);
 		expectClear(model, name);
-		// The model works without what was to draft for it.
+		// The model works without the head that was to draft for it.
 		expect(engine, name).toBeNull();
 	}
 	expect(outcomes.some(({ model }) => model === null)).toBe(true);

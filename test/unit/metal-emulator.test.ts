@@ -1,5 +1,5 @@
-// The tools that test Metal without a Mac are themselves tested: every deliberate mistake in a kernel, in MSL and in host code is
-// caught, and correct ones raise no alarm (native/test/metal/README.md).
+// Tests the tools that test Metal without a Mac. They catch every deliberate mistake in a kernel, in MSL and in host
+// code, and correct code raises no alarm (native/test/metal/README.md).
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
@@ -19,7 +19,7 @@ const invalid = path.join(seeded, 'invalid');
 type Mode = 'plain' | 'race' | 'asan' | 'msan';
 const modes: Mode[] = ['plain', 'race', 'asan', 'msan'];
 
-/** Of each kernel of mistakes.metal, the modes that must catch it and with what. */
+/** For each kernel of mistakes.metal: the modes that must catch it, and what they must report. */
 const mistakes: Record<string, Partial<Record<Mode, string>>> = {
 	bug_no_barrier: { plain: 'another result', race: 'uninitialised threadgroup memory' },
 	bug_wrong_flag: { race: 'read of data written without a barrier' },
@@ -40,7 +40,7 @@ const mistakes: Record<string, Partial<Record<Mode, string>>> = {
 	bug_shuffle_xor_inactive: { plain: 'reads from an inactive or out-of-range lane' },
 	bug_shuffle_inactive: { plain: 'reads from an inactive or out-of-range lane' },
 };
-/** Of each mistake in host code, what must be said of it (and the mode, where not every one notices). */
+/** For each mistake in host code: what must be reported, and the mode where not every mode notices it. */
 const hostMistakes: Record<string, { mode?: Mode; message: string }> = {
 	host_bug_buffer_not_bound: { message: 'kernel add_f32: buffer 1 is not bound' },
 	host_bug_offset_past_the_end: { message: 'a buffer offset past the end' },
@@ -85,7 +85,7 @@ describe('kernels and host code', needs(clang), () => {
 	});
 
 	test.each(modes.filter((mode) => mode !== 'msan'))('correct host code raises no alarm in mode %s', async (mode) => {
-		// A process each: some change what the fake system has.
+		// Each test has a process of its own, because some of them change what the fake system has.
 		for (const name of await list('seeded_host_tests', false))
 			expect(await run(mode, 'seeded_host_tests', name)).toMatchObject({ ok: true });
 	});

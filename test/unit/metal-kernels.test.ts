@@ -1,5 +1,5 @@
-// Every Metal kernel of the addon against plain references (native/test/metal/kernels), on the CPU: in every order of lanes, under
-// the memory checker, and under the address and memory sanitizers.
+// Compares every Metal kernel of the addon with plain references (native/test/metal/kernels) on the CPU: in every order
+// of lanes, under the memory checker, and under the address and memory sanitizers.
 import path from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { buildMetalTests, metalModes } from '../../native/build-metal.mjs';

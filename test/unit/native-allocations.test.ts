@@ -1,4 +1,5 @@
-// Memory that runs out at any moment of the native core's work: an error for what was under way, and never the end of the process.
+// Memory runs out at any moment of the native core's work. The work under way then fails with an error, and the process
+// never ends.
 import { execFile } from 'node:child_process';
 import path from 'node:path';
 import { promisify } from 'node:util';
@@ -20,7 +21,8 @@ describe('allocations that fail while a model is opened, computes, drafts and re
 	const small = { layers: 4, embedding: 64, feedForward: 64, heads: 4, headsKv: 2, headLength: 32 } as const;
 	const experts = { ...small, experts: 4, expertsUsed: 2 };
 
-	// The reference makes memory for each row of each product; of the others each allocation has its turn.
+	// The reference kernels allocate for each row of each product, so only some of their allocations fail. With the other
+	// kernels each allocation fails once.
 	test.each([
 		['gpt-oss', 'auto', 1500],
 		['gpt-oss', 'portable', 300],

@@ -1,4 +1,5 @@
-// The folders of native/ stand on one another: an #include goes to a folder's own files or down to a folder it stands on.
+// The folders of native/ stand on one another. An #include names a file of the same folder or of a folder on a lower
+// floor.
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { expect, test } from 'vitest';
@@ -6,8 +7,8 @@ import { expect, test } from 'vitest';
 const native = path.resolve(import.meta.dirname, '..', '..', 'native');
 
 /**
- * What each folder's files may include beside their own. A folder is named below those that it may include. So a cycle cannot be
- * written down here, and a backend is seen by nothing but the addon.
+ * What the files of each folder may include besides their own folder's files. A folder is listed below those that it
+ * may include. A cycle thus cannot be written down here, and only the addon sees a backend.
  */
 const FLOORS: [folder: string, mayInclude: string[]][] = [
 	['core', []],
@@ -19,12 +20,12 @@ const FLOORS: [folder: string, mayInclude: string[]][] = [
 ];
 
 interface Source {
-	/** Below native/, with slashes. */
+	/** The path below native/, with slashes. */
 	file: string;
 	text: string;
 }
 
-/** `FILE includes FILE` for each #include "…" that leaves a folder for one that it does not stand on. */
+/** Lists `FILE includes FILE` for each #include "…" that names a file of a folder that is not allowed. */
 function wrongIncludes(sources: readonly Source[]): string[] {
 	const floors = new Map(FLOORS);
 	return sources.flatMap(({ file, text }) => {

@@ -1,5 +1,5 @@
-// The CPU kernels one by one (native/test/test_kernels.cpp) and whole models across instruction sets, on this machine and on an
-// emulated Arm; the header parser under the sanitizers.
+// Tests the CPU kernels one by one (native/test/test_kernels.cpp), whole models across instruction sets on this machine
+// and on an emulated Arm, and the header parser under the sanitizers.
 import { execFile } from 'node:child_process';
 import path from 'node:path';
 import { promisify } from 'node:util';
@@ -15,7 +15,7 @@ const root = path.resolve(import.meta.dirname, '..', '..');
 const programs = path.join(root, 'dist', 'native');
 const folder = temporaryFolder();
 
-/** Lines `<kernel set> <hash>` of hash_logits. */
+/** Parses the lines `<kernel set> <hash>` of hash_logits. */
 function hashes(stdout: string): Map<string, string> {
 	return new Map(
 		stdout
@@ -37,7 +37,8 @@ for (const set of kernelSets) {
 	});
 }
 
-// A linker keeps one of the functions that several files have, and would give an old processor one with newer instructions.
+// When several files have the same function, a linker keeps one of them. It could give an old processor the one with
+// newer instructions.
 test('nothing compiled for an instruction set can replace another file’s', needs(linux), async () => {
 	const names = Object.keys(INSTRUCTION_SETS[process.arch as keyof typeof INSTRUCTION_SETS]);
 	const { objects } = await buildNative();
@@ -92,7 +93,7 @@ describe.each(Object.keys(shapes) as (keyof typeof shapes)[])('a whole model, %s
 	);
 });
 
-// Windows compilers have no undefined-behaviour sanitizer to link.
+// Compilers on Windows have no sanitizer of undefined behaviour to link.
 test('50,000 damaged headers under the address and undefined-behaviour sanitizers', needs(unix), async () => {
 	const file = await makeModel(folder, 'fuzz', {
 		...{ layers: 1, embedding: 32, feedForward: 32, experts: 2, expertsUsed: 1 },

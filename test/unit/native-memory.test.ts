@@ -1,4 +1,5 @@
-// What a model takes from the machine, and that it gives it back: weights are mapped and not copied, threads end, files close.
+// A model takes memory, threads and files from the machine and gives them back: weights are mapped and not copied,
+// threads end, files close.
 import { statSync } from 'node:fs';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { runChild } from '../support/child';
@@ -9,7 +10,7 @@ import type { Held, Stage } from '../support/use-model';
 const folder = temporaryFolder();
 const MB = 2 ** 20;
 
-// The books read here are Linux's.
+// These tests read what Linux counts.
 describe('a model of 100 MB and more', needs(linux), () => {
 	let stages: Record<Stage, Held>;
 	let fileBytes: number;
@@ -37,16 +38,16 @@ describe('a model of 100 MB and more', needs(linux), () => {
 
 	test('use touches the mapped weights and copies none', () => {
 		const { start, used } = stages;
-		// 256 random rows choose every expert: all weights are read.
+		// 256 random rows choose every expert, so all weights are read.
 		expect(used.mappedBytes - start.mappedBytes).toBeGreaterThan(0.8 * fileBytes);
-		// Activations of 256 rows (some MB) and the cache; a copy of the weights would be 100 MB.
+		// The rest is activations of 256 rows (some MB) and the cache. A copy of the weights would take 100 MB.
 		expect(used.ownBytes - start.ownBytes).toBeLessThan(0.3 * fileBytes);
 	});
 
 	test('weights in the faster layout take the place of those in the file', () => {
 		const { start, used, repacked } = stages;
 		const total = (held: Held) => held.ownBytes + held.mappedBytes - start.ownBytes - start.mappedBytes;
-		// Kernel sets with one layout only move nothing.
+		// Kernel sets that have only one layout move nothing.
 		expect(total(repacked) - total(used)).toBeLessThan(0.1 * fileBytes);
 	});
 
@@ -61,7 +62,7 @@ describe('a model of 100 MB and more', needs(linux), () => {
 
 	test('ten more times take no more', () => {
 		const { closed, again } = stages;
-		// Allocators keep some of what was freed; the scratch of a step, kept ten times, would be far more.
+		// Allocators keep some of what was freed. If a step's scratch were kept ten times, it would be far more.
 		expect(again.ownBytes - closed.ownBytes).toBeLessThan(
 			Math.max(32 * MB, 3 * (stages.used.ownBytes - stages.loaded.ownBytes)),
 		);

@@ -1,6 +1,6 @@
-// The Metal backend as users run it, on emulated Metal: the whole addon with its kernels, the host code and the engine. Logits
-// beside the reference's, the same bits however a step is cut, tokens that depend on nothing but prompt and seed, and the way
-// back to the CPU.
+// The Metal backend as users run it, but on emulated Metal: the whole addon with its kernels, the host code and the
+// engine. The logits are compared with the reference's. They have the same bits however a step is cut, tokens depend on
+// nothing but prompt and seed, and the engine can fall back to the CPU.
 import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
@@ -28,7 +28,7 @@ const root = path.resolve(import.meta.dirname, '..', '..');
 const addon = path.join(root, 'dist', 'native', 'metal', 'hearth.node');
 const folder = temporaryFolder();
 const greedy: Sampling = { temperature: 0, topK: 0, topP: 1, minP: 0, seed: 0 };
-/** Of the dense shapes those that between them have every architecture, RoPE scaling and kind of block. */
+/** Dense shapes that together have every architecture, RoPE scaling and kind of block. */
 const dense: (keyof typeof otherShapes)[] = [
 	...(['llama, F32', 'llama with Llama 3 scaling, F16, tied', 'llama, Q8_0 and Q4_1, tied'] as const),
 	...(['qwen2 with YaRN, Q5_0, tied', 'qwen2, Q4_K and Q6_K', 'qwen3, Q5_K, tied', 'qwen3moe, Q4_1 and Q4_K'] as const),
@@ -69,7 +69,7 @@ describe('Metal, emulated', needs(clang), () => {
 	};
 
 	describe.each(Object.keys(models))('%s', (name) => {
-		const length = 141; // past the window, and a ragged end for tiles of 8, 32 and 128
+		const length = 141; // goes past the window, and has a ragged end for tiles of 8, 32 and 128
 		let file: string;
 		let model: NativeModel;
 		let tokens: Int32Array;
@@ -92,7 +92,7 @@ describe('Metal, emulated', needs(clang), () => {
 			const reference = await native.openModel(file, { kernels: 'reference', threads: 2 });
 			const result = distances(await forward(reference, tokens), whole, vocabulary);
 			reference.close();
-			// F16 keys and values, and now and then experts that all but tie; a uniform guess would be off by more than 1.
+			// Keys and values are F16, and now and then experts all but tie. A uniform guess would be off by more than 1.
 			expect(mean(result.map(({ kl }) => kl))).toBeLessThan(2e-3);
 			expect(mean(result.map(({ sameTop }) => Number(sameTop)))).toBeGreaterThan(0.95);
 		});
@@ -105,11 +105,11 @@ describe('Metal, emulated', needs(clang), () => {
 		test('ragged batches, drafts to verify and shuffled blocks change no bit', async () => {
 			const cache = model.createCache({ blocks: 16 });
 			const tables = [Int32Array.of(9, 2, 14, 5, 0), Int32Array.of(1, 8, 3), Int32Array.of(7, 4)];
-			// Three sequences behind 130, 64 and 0 positions of the same text.
+			// Three sequences stand behind 130, 64 and 0 positions of the same text.
 			await forward(model, tokens.subarray(0, 130), { cache, blockTable: tables[0]!, positions: [] });
 			await forward(model, tokens.subarray(0, 64), { cache, blockTable: tables[1]!, positions: [] });
 			const parts: [number, number][] = [
-				[130, 11], // a decode row with 10 drafts behind it
+				[130, 11], // this is a decode row with 10 drafts behind it
 				[64, 1],
 				[0, 3],
 			];
@@ -126,7 +126,7 @@ describe('Metal, emulated', needs(clang), () => {
 				expectSame(rows(result.logits!, at, count), rows(whole, first, count));
 				at += count;
 			}
-			// The token chosen on the GPU is the likeliest, the lowest of equals.
+			// The token that the GPU chose is the likeliest; of several equals it is the lowest.
 			for (let row = 0; row < 15; row++) {
 				const logits = rows(result.logits!, row, 1);
 				expect(result.tokens[row]).toBe(logits.indexOf(logits.reduce((a, b) => Math.max(a, b))));
@@ -138,7 +138,7 @@ describe('Metal, emulated', needs(clang), () => {
 			const other = await native.openModel(file, { backend: 'metal', threads: 1, matrixUnits: true });
 			const result = distances(whole, await forward(other, tokens), vocabulary);
 			other.close();
-			// The order of sums is the hardware's: close, not equal.
+			// The hardware decides the order of sums, so the logits are close but not equal.
 			expect(mean(result.map(({ kl }) => kl))).toBeLessThan(2e-3);
 		});
 
@@ -156,7 +156,7 @@ describe('Metal, emulated', needs(clang), () => {
 		});
 	});
 
-	// A cache of 8 bits turns near ties between experts around, so all of them are used.
+	// A cache of 8 bits may swap experts that nearly tie. All experts are used here, so that this cannot matter.
 	const withSinks = { ...shapes['32 experts, Q8_0'], experts: 4 } as const;
 	test.each([
 		['heads with norms', otherShapes['qwen3, Q5_K, tied']],
@@ -207,7 +207,7 @@ describe('Metal, emulated', needs(clang), () => {
 		model.close();
 		const withHead = native.openModel(file, { backend: 'metal', draftHead: 'head.gguf' });
 		await expect(withHead).rejects.toThrow('head.gguf: the metal kernels run no draft heads');
-		// A head of 24 dimensions of which 16 turn.
+		// This head has 24 dimensions, and RoPE turns 16 of them.
 		const bytes = await readFile(file);
 		const key = 'llama.rope.dimension_count';
 		bytes.writeUInt32LE(16, bytes.indexOf(key) + key.length + 4);
@@ -250,7 +250,7 @@ describe('Metal, emulated', needs(clang), () => {
 		test.each([0, 1])('batches, prefix reuse and speculation change no token (temperature %i)', async (temperature) => {
 			const { vocabularySize } = plain.engine.info;
 			const base = [...randomTokens(70, vocabularySize, 9)];
-			// Text that repeats itself, so that drafts are found.
+			// The texts repeat themselves, so that drafts are found.
 			const prompts = [
 				base,
 				[...base, ...base.slice(0, 40)],
@@ -271,7 +271,7 @@ describe('Metal, emulated', needs(clang), () => {
 						prompts.map((tokens, i) =>
 							crowded.engine.generate({
 								...{ tokens, priority: 'chat', maxTokens: 16, sampling: sampling(i) },
-								// Right and wrong guesses, so that verifying and truncating happen for certain.
+								// Drafts are right and wrong by design, so that verification and truncation are certain to happen.
 								drafts: {
 									source: { propose: (asked) => asked.map(({ limit }) => alone[i]!.slice(4, 4 + limit)) },
 									length: 3,
@@ -296,7 +296,8 @@ describe('Metal, emulated', needs(clang), () => {
 
 			beforeAll(async () => {
 				model = await open(file);
-				// Ends in the middle of a block; at the end of one, of a chunk of keys and beyond the window; and at the beginning.
+				// The sequences end in the middle of a block; at the end of a block and of a chunk of keys, beyond the window;
+				// and at the beginning.
 				sequences = [27, 126, 1].map((length, i) => ({
 					prompt: randomTokens(length, model.info.vocabularySize, 20 + i),
 					sampling: { ...greedy, temperature: i === 0 ? 0 : 1, topP: 0.9, seed: i },
@@ -382,10 +383,11 @@ describe('Metal, emulated', needs(clang), () => {
 					});
 					lengths.push(tokens.length);
 					expect(tokens.length).toBeGreaterThanOrEqual(after);
-					// The round that was encoded ahead sees on the GPU that it is not wanted: the fake runs it as late as possible.
+					// The round that was encoded ahead finds out on the GPU that it is not wanted. The fake device runs it as
+					// late as possible.
 					if (tokens.length < 7) expect(tokens.length).toBe(told);
 					expect([...tokens]).toEqual(expected.slice(0, tokens.length));
-					// What was computed beyond is overwritten, as after drafts that were wrong.
+					// What was computed beyond is overwritten, as after wrong drafts.
 					const rest = await decoder.step([expected.slice(0, after)], 7 - after);
 					expect([...rest.tokens]).toEqual(expected.slice(after));
 				}
@@ -431,7 +433,7 @@ describe('Metal, emulated', needs(clang), () => {
 					]);
 					expect(first.tokens).toEqual(plainly.tokens[0]);
 					expect(cancelled.tokens).toEqual(plainly.tokens[2]!.slice(0, 4));
-					// What both left in the cache is that of their tokens.
+					// Both leave the keys and values of their tokens in the cache, and nothing else.
 					const again = await engine.generate({
 						...options(2),
 						tokens: [...sequences[2]!.prompt, ...cancelled.tokens],
@@ -465,7 +467,8 @@ describe('Metal, emulated', needs(clang), () => {
 		expect(model).toMatchObject({ layers: 24 });
 		expect(model.bytesPerToken / 1e9).toBeCloseTo(2.575, 2);
 		expect(step('decode')).toMatchObject({ launchesPerLayer: 8, launches: 2 + 24 * 8 + 3 + 2, commandBuffers: 3 });
-		// What each of 8 tokens costs that the GPU goes through by itself: the first of them begins with a short command buffer.
+		// These are the costs of each of 8 tokens that the GPU goes through by itself. The first token begins with a short
+		// command buffer.
 		const several = step('decode, 8 in one step');
 		expect(several).toMatchObject({ launchesPerLayer: 8, commandBuffers: (3 + 7 * 2) / 8, hostWaits: 1 / 8 });
 		expect(several.launches).toBe(1 + 24 * 8 + 3 + several.commandBuffers);
@@ -474,7 +477,8 @@ describe('Metal, emulated', needs(clang), () => {
 		expect(step('decode').ratio).toBeLessThanOrEqual(1.02);
 		expect(step('20 streams').minimumBytes / 1e9).toBeCloseTo(10.8, 1);
 		expect(step('20 streams').ratio).toBeLessThanOrEqual(1.05);
-		// Nothing of a decode step is asked for twice; of 20 streams only the routers, which stay in caches.
+		// A decode step asks for no byte twice. With 20 streams only the routers are read again, and they stay in the GPU's
+		// caches.
 		expect(step('decode').askedBytes).toBe(step('decode').weightBytes);
 		expect(step('20 streams').askedBytes / step('20 streams').weightBytes).toBeLessThan(1.02);
 		for (const { threadgroupBytes } of kernels) expect(threadgroupBytes).toBeLessThanOrEqual(32_768);
@@ -483,7 +487,7 @@ describe('Metal, emulated', needs(clang), () => {
 
 	test("a small dense model's shape, counted: the same bars", async () => {
 		const file = path.join(folder, '1.5b.gguf');
-		// Qwen2.5-Coder-1.5B's sizes.
+		// These are the sizes of Qwen2.5-Coder-1.5B.
 		const shape: Partial<ModelShape> = {
 			...{
 				architecture: 'qwen2',
@@ -520,7 +524,7 @@ describe('Metal, emulated', needs(clang), () => {
 			expected = (await run([], 'cpu')).stdout;
 		});
 
-		/** Runs `hearth` on fake Metal with these settings. */
+		/** Runs `hearth` on the fake Metal device with these settings. */
 		function command(fake: string[], args: string[]): Promise<{ code: number | null; stdout: string; stderr: string }> {
 			const env = { ...process.env, HEARTH_NATIVE: addon, HEARTH_FAKE_METAL: fake.join(',') };
 			const child = spawn(process.execPath, [hearth, ...args], { env });
@@ -545,7 +549,7 @@ describe('Metal, emulated', needs(clang), () => {
 			expect(await run([], 'auto')).toMatchObject({ code: 0, stderr: '' });
 		});
 
-		// With fewer threads a threadgroup than any chip has today, the tokens stay.
+		// The tokens stay the same even with fewer threads a threadgroup than any chip has today.
 		test('the same tokens whatever the size of threadgroups and buffers, and the order of lanes', async () => {
 			const { stdout } = await run([], 'metal');
 			for (const fake of [
@@ -587,7 +591,8 @@ describe('Metal, emulated', needs(clang), () => {
 			const { code, stdout } = await command(['gpu-seconds=0.25'], args);
 			expect(code).toBe(0);
 			const report: BenchmarkReport = JSON.parse(stdout);
-			// A quarter of a second, says the fake, for all of the file as the GPU sees it, and for 64 turns of 16 on 64 x 256 threads.
+			// The fake device reports a quarter of a second for all of the file as the GPU sees it, and for 64 turns of 16 on
+			// 64 x 256 threads.
 			const { readBytesPerSecond, multiplyAddsPerSecond, arithmetic } = report.machine;
 			expect(readBytesPerSecond! / 4).toBeGreaterThanOrEqual(report.model.fileBytes);
 			expect(readBytesPerSecond! / 4).toBeLessThan(report.model.fileBytes + 65536);
@@ -597,19 +602,19 @@ describe('Metal, emulated', needs(clang), () => {
 			expect(bandwidthShare).toBeCloseTo((tokensPerSecond!.mean * bytesPerToken!) / readBytesPerSecond!, 6);
 			expect(computeShare).toBeGreaterThan(0);
 			expect(renderReport(report)).toMatch(/^ceilings of the GPU: reads .*, 0 G float multiply-adds\/s$/m);
-			// Where the CPU takes over in the middle, figures and ceilings would be of two kinds.
-			// Far from the ceilings, which are measured before and after.
+			// If the CPU took over in the middle, figures and ceilings would be of two kinds. The failure here comes far from
+			// the ceilings, which are measured before and after.
 			const longer = args.map((arg) => (arg === '3' ? '40' : arg));
 			const failing = await command(['gpu-seconds=0.25', 'failing-command-buffer=50'], longer);
 			expect(failing.code).toBe(1);
 			expect(failing.stderr).toMatch(/two kinds: the CPU computes from here on: .*the GPU failed/);
 		});
 
-		// seeded/wrong.metal has these kernels: valid, without a race, and wrong.
+		// seeded/wrong.metal has these kernels: they are valid and have no race, but their results are wrong.
 		describe('the self-test', () => {
 			const selftest = (fake: string[], ...options: string[]) =>
 				command(fake, ['selftest', '--backend', 'metal', '--quick', ...options]);
-			/** The report's lines about what is wrong. */
+			/** The lines of the report that say what is wrong. */
 			const wrongLines = (report: string) => /\n## Wrong\n\n((?:- .*\n)+)/.exec(report)?.[1]?.trimEnd().split('\n');
 
 			test('names a wrong kernel and turns Metal off; --turn-on turns it on', async () => {
@@ -617,7 +622,8 @@ describe('Metal, emulated', needs(clang), () => {
 				expect(code).toBe(1);
 				expect(stderr).toMatch(/^hearth selftest: \d+ checks failed/);
 				expect(stdout).toMatch(/\d+ of \d+ checks FAILED \(norm, .*Metal is turned off/);
-				// Of all kernels only this one, of this one only the case that is wrong; and models that it makes wrong.
+				// Of all kernels the report names only this one, with only the case that is wrong. It also names models that
+				// come out wrong because of it.
 				const lines = wrongLines(stdout)!;
 				const inModels = lines.filter((line) => line.startsWith('- metal, '));
 				expect(lines.filter((line) => !inModels.includes(line))).toEqual([
@@ -628,7 +634,7 @@ describe('Metal, emulated', needs(clang), () => {
 				expect(inModels.join('\n')).toMatch(/model.*: its logits diverge/);
 				expect(stdout).toMatch(/\| norm +\| +3 rows, gathered \| WRONG \|/);
 
-				// From here on the CPU computes, and says why.
+				// From here on the CPU computes and says why.
 				const off = await run([], 'auto');
 				expect(off).toMatchObject({ code: 0, stdout: expected });
 				expect(off.stderr).toMatch(/^hearth: the CPU computes, not Metal: the self-test of [\d-]+ found .*\(norm, /);
@@ -663,12 +669,12 @@ describe('Metal, emulated', needs(clang), () => {
 				const family = (kernel: string) => kernel.replace(/_[cd]\d+$/, '');
 				const tested = new Set(report.kernels.flatMap(({ kernel }) => kernel.split(', ')).map(family));
 				const shipped = metalSources().flatMap(({ text }) => [...text.matchAll(/\bkernel void (\w+)/g)]);
-				// latch_stop, the word that ends a step, computes nothing.
+				// latch_stop only sets the word that ends a step. It computes nothing that could be compared.
 				expect(tested).toEqual(new Set(shipped.map(([, name]) => name!).filter((name) => name !== 'latch_stop')));
 			});
 
 			test('a GPU that fails is named, too, under a kernel or a model', async () => {
-				// Each kernel is a command buffer here; then come the models.
+				// Each kernel is a command buffer here. The models come after the kernels.
 				const { code, stdout } = await selftest(['failing-command-buffer=5'], '--json');
 				expect(code).toBe(1);
 				const { kernels, models, gpus } = JSON.parse(stdout) as SelfTestReport;

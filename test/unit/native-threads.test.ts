@@ -1,4 +1,5 @@
-// The system's limit on threads, met at any moment of opening a model: fewer threads or a clear error, and nothing left behind.
+// A system's limit on threads, reached at any moment of opening a model. Fewer threads or a clear error is the result,
+// and nothing is left behind.
 import { execFile } from 'node:child_process';
 import path from 'node:path';
 import { promisify } from 'node:util';
@@ -11,7 +12,7 @@ import type { ThreadOutcome } from '../support/open-with-few-threads';
 const folder = temporaryFolder();
 const native = path.resolve(import.meta.dirname, '..', '..', 'native');
 
-// LD_PRELOAD is the loader's of Linux.
+// Only Linux's loader has LD_PRELOAD.
 test('a limit on threads at each thread that opening starts', needs(linux), async () => {
 	const library = path.join(folder, 'few_threads.so');
 	const source = path.join(native, 'test', 'preload', 'few_threads.cpp');
@@ -36,7 +37,7 @@ test('a limit on threads at each thread that opening starts', needs(linux), asyn
 		expect(threads, `limit ${limit}`).toBeGreaterThanOrEqual(1);
 		expect(logits, `limit ${limit}`).toEqual(unlimited.logits);
 	}
-	// Where the pool comes off badly it leaves a thread for what runs the steps.
+	// When the pool gets too few threads, it leaves one for the thread that runs the steps.
 	const working = outcomes.filter(({ error }) => error === null);
 	expect(working.filter(({ threads }) => threads < 4).length).toBeGreaterThan(0);
 });

@@ -1,5 +1,5 @@
-// The kernels one by one, and steps of each architecture and tensor type, under clang's sanitizer of undefined behaviour: the first
-// operation that has none ends the program.
+// Runs the kernels one by one, and steps of each architecture and tensor type, under clang's sanitizer of undefined
+// behaviour. The first undefined operation ends the program.
 import { execFile } from 'node:child_process';
 import path from 'node:path';
 import { promisify } from 'node:util';
@@ -13,10 +13,10 @@ const run = promisify(execFile);
 const programs = path.resolve(import.meta.dirname, '..', '..', 'dist', 'native', 'undefined');
 const folder = temporaryFolder();
 const models = { ...shapes, ...otherShapes };
-/** Those whose files are compiled with the sanitizer (native/targets.mjs). */
+/** The kernel sets whose files are compiled with the sanitizer (native/targets.mjs). */
 const sanitized = kernelSets.filter((set) => ['portable', 'avx2', 'neon'].includes(set));
 
-// Clang is the one that the tests of Metal need.
+// The tests of Metal need the same clang.
 describe('no undefined behaviour', needs(clang), () => {
 	beforeAll(async () => {
 		await buildNative({ undefinedBehaviour: true });

@@ -1,4 +1,4 @@
-// Messages are one line, whatever the text they quote.
+// Each message is one line, whatever text it quotes.
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { afterEach, describe, expect, test, vi } from 'vitest';
@@ -16,7 +16,10 @@ import { needs, unix } from '../support/needs';
 
 afterEach(() => vi.unstubAllEnvs());
 
-/** What does not belong into a line of text: line breaks of any kind, escape sequences, direction marks, half characters. */
+/**
+ * What does not belong into a line of text: line breaks of any kind, escape sequences, direction marks and half
+ * characters.
+ */
 const UNSEEN = /[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Zl}\p{Zp}]/u;
 const EVIL = 'a\nb\r\nc\u0085d\u2028e\u001b[31mf\u202eg\ud800h\0i\u007f"\\';
 
@@ -37,7 +40,7 @@ describe('a text in a message', () => {
 		expect(quote('\n\t')).toBe('"\\n\\t"');
 		expect(quote('\u202e\u2028')).toBe('"\\u{202e}\\u{2028}"');
 		expect(quote('x'.repeat(1e6)).length).toBeLessThan(130);
-		// A pair is not cut in two without a trace.
+		// A surrogate pair is never cut in two without a trace.
 		for (let i = 115; i < 125; i++) expect(quote(`${'x'.repeat(i)}🙂🙂🙂🙂`)).not.toMatch(UNSEEN);
 	});
 
@@ -63,7 +66,7 @@ describe('one line has the error about', () => {
 	const text = [0x0a, ...Array.from({ length: 0x5f }, (_, i) => 0x20 + i)];
 	test.each(text)('a vocabulary without byte %d', (missing) => {
 		const tokens = Array.from(byteToCodePoint, (_, byte) => [byte]);
-		// In its place two of another one, so that all ids stay the same.
+		// Two bytes of another value take its place, so that all ids stay the same.
 		tokens[missing] = [0xff, 0xff];
 		const message = messageFrom(() => Tokenizer.fromGguf(vocabularyHeader(rankedVocabulary(tokens, ['<|end|>']))));
 		expect(message).toContain(`lacks the token of byte ${missing} (`);
@@ -135,7 +138,7 @@ describe('one line has the error about', () => {
 
 test('nothing is put between quotation marks by hand', () => {
 	const root = path.resolve(import.meta.dirname, '../../engine');
-	// Names of our own.
+	// In these files the quoted names are our own and not from outside.
 	const own = new Map([
 		['benchmark/options.ts', 'name'],
 		['cli/hearth.ts', 'label'],

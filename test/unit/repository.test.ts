@@ -1,4 +1,4 @@
-// The repository's own rules: layers that the lint keeps apart, and documents that name everything they should.
+// The repository's own rules: the lint keeps layers apart, and documents name everything that they should.
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -24,7 +24,7 @@ interface Manifest {
 }
 
 const manifest = JSON.parse(read('package.json')) as Manifest;
-/** [importing file, what it imports] */
+/** Pairs of an importing file and what it imports. */
 const forbidden: [string, string][] = [
 	['engine/server/a.ts', 'vscode'],
 	['native/a.ts', 'vscode'],
@@ -130,7 +130,7 @@ describe('the lint keeps the layers apart and functions short', () => {
 		expect([...tooLong]).toEqual(['engine/81-lines.ts']));
 });
 
-// npm leaves packages of other platforms out of the lock file where its registry does not carry them, and then `npm ci`
+// npm leaves packages for other platforms out of the lock file when its registry does not carry them. `npm ci` then
 // fails for everybody.
 test('package-lock.json has every optional dependency of every package', () => {
 	const { packages } = JSON.parse(read('package-lock.json')) as {
@@ -141,7 +141,7 @@ test('package-lock.json has every optional dependency of every package', () => {
 	expect(wanted.filter((name) => !names.has(name))).toEqual([]);
 });
 
-// Clocks are set, by hours and while something runs: how long it takes is measured by one that is not.
+// Somebody may set the clock by hours while something runs. Durations are therefore measured with a monotonic clock.
 test('only what means a date asks for the time of day', () => {
 	const dates = new Map([
 		['engine/models/network.ts', 'of Retry-After, where the host does not say what time it is there'],
@@ -173,20 +173,20 @@ test('only what means a date asks for the time of day', () => {
 describe('docs/language-server.md', () => {
 	const withoutComments = (file: string): string => read(file).replace(/\/\*\*[\s\S]*?\*\//g, '');
 	const protocol = withoutComments('engine/protocol.ts');
-	/** The engine's folders have the types of what a message says of their work. */
+	/** Types of what a message says about a folder's work are in that folder of the engine. */
 	const sources = readdirSync(path.join(root, 'engine'), { recursive: true, encoding: 'utf8' })
 		.filter((name) => name.endsWith('.ts'))
 		.map((name) => withoutComments(path.join('engine', name)))
 		.join('\n');
 	const document = read('docs/language-server.md');
-	/** Method, and the type of its parameters as it is written; a request without parameters has none. */
+	/** Each message's method and the type of its parameters as it is written. A request without parameters has none. */
 	const messages = [
 		...protocol.matchAll(/new (?:Request|Notification)Type0?<([^(]*)>\(\s*'(hearth\/\w+)',?\s*\)/g),
 	].map(([, types, method]) => [method!, types!] as const);
 	const rows = new Map(
 		[...document.matchAll(/^\| `(hearth\/\w+)` \|([^|]*)\|/gm)].map(([, name, cell]) => [name, cell]),
 	);
-	/** The fields of a type by its name, of what it extends, too; or of one that is written out. */
+	/** The fields of a type that is named or written out. Fields of the types that it extends are among them. */
 	const fieldsOf = (type: string): string[] => {
 		const name = /^\w+/.exec(type)?.[0];
 		const names = (text: string) => [...text.matchAll(/(?:^\t|[{;] ?)(\w+)\??: /gm)].map(([, field]) => field!);
@@ -222,7 +222,7 @@ describe('docs/language-server.md', () => {
 	});
 });
 
-// `vsce package`, run in the repository: of all that lies there, built and not, it takes what ships.
+// `vsce package` runs in the repository. Of all files there, built or not, it takes only what ships.
 test('.vscodeignore lets through what ships and nothing else', async () => {
 	const folder = mkdtempSync(path.join(tmpdir(), 'hearth-vsce-'));
 	const sources = spawnSync('git', ['ls-files'], { cwd: root, encoding: 'utf8' }).stdout.trim().split('\n');
@@ -319,9 +319,9 @@ describe('documents', () => {
 	});
 });
 
-// `npm test` tells why a test was skipped only where the test says what it needs (test/support/needs.ts).
+// `npm test` can tell why a test was skipped only when the test says what it needs (test/support/needs.ts).
 test('no test is skipped without a reason', () => {
-	// This file and skipped.test.ts have samples of what they are about.
+	// These files have samples of what they test.
 	const exempt = ['support/needs.ts', 'unit/repository.test.ts', 'unit/skipped.test.ts'];
 	const bare = /\.(?:skipIf|runIf|skip|only|todo)\b|\bskip\(/;
 	const files = (readdirSync(path.join(root, 'test'), { recursive: true }) as string[])

@@ -1,4 +1,5 @@
-// The scripts behind `npm start` and the end-to-end tests: no process is left, the desktop's VS Code is found and ended.
+// The scripts behind `npm start` and the end-to-end tests: no process is left, and the desktop's VS Code is found and
+// ended.
 import { spawn } from 'node:child_process';
 import { chmodSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -47,7 +48,7 @@ describe('processes of a run', needs(unix), () => {
 });
 
 describe("the desktop's VS Code", needs(unix), () => {
-	/** Does as `code --wait` does: leaves its main process's id in the user data and waits for that process. */
+	/** Does what `code --wait` does: it leaves its main process's id in the user data and waits for that process. */
 	const code = `#!/bin/sh
 printf '%s\\n' "$@" > "$(dirname "$0")/arguments"
 for argument in "$@"; do case $argument in --user-data-dir=*) data=\${argument#*=};; esac; done
@@ -70,7 +71,7 @@ wait
 		expect(given).toContain(`--user-data-dir=${path.join(data, 'user-data')}`);
 		const main = Number(readFileSync(lock, 'utf8'));
 		expect(() => process.kill(main, 0)).not.toThrow();
-		expect(await run.stop(HOUR)).toEqual([]); // nothing of the run lives, and nothing had to be asked twice
+		expect(await run.stop(HOUR)).toEqual([]); // no process of the run lives, and none had to be asked twice
 		await run.ended;
 	});
 
@@ -81,7 +82,7 @@ wait
 });
 
 describe('what is kept for the next time', () => {
-	/** Calls `body` with variables of the environment set. */
+	/** Calls `body` with these variables set in the environment. */
 	async function withEnvironment(variables: Record<string, string>, body: () => Promise<void> | void): Promise<void> {
 		const before = { ...process.env };
 		try {

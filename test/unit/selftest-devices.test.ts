@@ -1,4 +1,5 @@
-// The list of devices: the engine's words for those that there are, and a self-test on a machine with a GPU that does not exist yet.
+// The list of devices: how the engine names the existing devices, and a self-test on a machine with a GPU that does not
+// exist yet.
 import path from 'node:path';
 import { expect, test } from 'vitest';
 import { isSelfTest, renderSelfTest, selfTestSummary } from '../../engine/selftest/render';
@@ -56,7 +57,7 @@ test('a second GPU is tested, judged and reported under its own name', async () 
 			});
 		},
 	};
-	// The CPU's kernels stand in for the GPU's, so whole models differ from the reference by more than a GPU may.
+	// The CPU's kernels stand in for the GPU's. Whole models therefore differ from the reference by more than a GPU may.
 	const off = await runSelfTest({ backend: 'auto', quick: true, native });
 	expect(new Set(off.models.map(({ backend }) => backend))).toEqual(new Set(['cpu', 'vulkan']));
 	expect(off.gpus).toEqual([

@@ -1,4 +1,4 @@
-// The tables of settings agree with themselves, and what is said of settings elsewhere agrees with them.
+// The tables of settings agree with themselves, and everything that is said of settings elsewhere agrees with them.
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, test } from 'vitest';
@@ -14,7 +14,7 @@ const root = path.resolve(import.meta.dirname, '../..');
 const all = settingSections().flatMap(({ settings }) => settings);
 const files = await dependents();
 
-/** What people write into settings files. */
+/** Values that people write into settings files. */
 const WRITTEN = [
 	undefined,
 	null,
@@ -66,7 +66,7 @@ test('the engine takes whatever the editor sends, also of what was written by ha
 	expect(engineSettings(() => 1e9, '/home/ann').contextTokens).toBe(most);
 	for (const written of WRITTEN) {
 		const sent = engineSettings(() => written, '/home/ann');
-		// A base that nothing sent is like: what the engine does not take would show.
+		// The base differs from anything that is sent, so a value that the engine does not take would show.
 		const base = makeSettings(() => undefined as never);
 		expect(readSettings(JSON.parse(JSON.stringify(sent)), base), String(written)).toEqual(sent);
 	}
@@ -114,7 +114,7 @@ describe.each([...files])('%s', (file, update) => {
 	});
 
 	test('is put right where it says something else', () => {
-		// Only settings are named so in these files.
+		// In these files only settings are named like this.
 		const wrong = text
 			.replaceAll('contextTokens` |', 'contextTokens` | `1` |')
 			.replace('"default": 8192', '"default": 1');

@@ -1,6 +1,7 @@
-// What ships for other platforms than this one: addons compiled by Zig and the packages they go into, read byte by byte, and
-// those for Arm Linux and for this machine run as well.
-// HEARTH_TARGETS: the platforms to check (default: the two that most users have besides this one), or `all`.
+// What ships for other platforms than this one: addons compiled by Zig, and the packages that they go into, read byte
+// by byte. Those for Arm Linux and for this machine also run.
+// HEARTH_TARGETS names the platforms to check, or `all`. Its default is the two platforms, besides this one, that most
+// users have.
 import { execFile } from 'node:child_process';
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -34,12 +35,12 @@ const nodeApi = (() => {
 })();
 const isNodeApi = (name: string): boolean => nodeApi.has(name);
 
-/** Whether HEARTH_TARGETS, or its default, names a platform. */
+/** The need that HEARTH_TARGETS, or its default, names a platform. */
 const asksFor = (target: string): Need => ({
 	met: targets.includes(target),
 	reason: `HEARTH_TARGETS without ${target}`,
 });
-/** Of each target: the addon, and the package's files and size. */
+/** The addon of each target. The next map has each package's files and size. */
 const addons = new Map<string, Buffer>();
 const packages = new Map<string, { name: string; bytes: number; files: Map<string, Buffer> }>();
 
@@ -53,7 +54,7 @@ beforeAll(async () => {
 	}
 });
 
-/** What is true of an addon on any platform. */
+/** Checks what is true of an addon on any platform. */
 function expectAddon(library: Library, target: string): void {
 	expect(`${library.platform}-${library.arch}`).toBe(target.replace('alpine', 'linux'));
 	expect(library.exports).toContain('napi_register_module_v1');
@@ -70,7 +71,8 @@ describe.each(only('darwin'))('the addon for %s', needs(zig), (target) => {
 		expect(fromProgram.length).toBeGreaterThan(20);
 		expect(fromProgram.filter((name) => !isNodeApi(name))).toEqual([]);
 		expect(addon.imports.filter(({ name, from }) => from !== undefined && isNodeApi(name))).toEqual([]);
-		// C++ lets a program replace its operators new and delete, and so they stay visible; the linker adds two of its own.
+		// C++ lets a program replace the operators new and delete, so they stay visible. The linker adds two symbols of its
+		// own.
 		const others = addon.exports.filter((name) => !/^(_Z(n[wa]|d[la])|_mh_|__dso_handle)/.test(name));
 		expect(others).toHaveLength(2);
 	});
@@ -80,7 +82,7 @@ describe.each(only('darwin'))('the addon for %s', needs(zig), (target) => {
 		expect(readMachO(addons.get(target)!).build).toEqual({ platform: MACOS, minimum: '13.0' });
 	});
 
-	// Apple silicon runs no code whose pages have not the hashes that were signed; Intel asks for no signature.
+	// Apple silicon runs no code whose pages lack the signed hashes. Intel Macs ask for no signature.
 	if (target !== 'darwin-arm64') return;
 	test('is signed ad hoc, and every page has the hash signed', () => {
 		const bytes = addons.get(target)!;
@@ -118,10 +120,10 @@ describe.each(only('alpine'))('the addon for %s', needs(zig), (target) => {
 		const addon = readElf(addons.get(target)!);
 		expectAddon(addon, target);
 		expect(addon.exports).toHaveLength(2);
-		// Whatever begins with "libc." is to the loader of musl the loader itself.
+		// musl's loader takes any library whose name begins with "libc." for itself.
 		expect(addon.libraries).toEqual(['libc.so']);
 		expect(addon.runPaths).toEqual([]);
-		// Symbols of glibc have versions, those of musl have none.
+		// Symbols of glibc have versions; symbols of musl have none.
 		expect([...addon.versions]).toEqual([]);
 		const musl = readFileSync(path.join(path.dirname(await setupZig()), 'lib', 'libc', 'musl', 'libc.S'), 'utf8');
 		const symbols = new Set(Array.from(musl.matchAll(/^(?:\.globl|\.weak|WEAK\w+) (\w+)$/gm), ([, name]) => name));
@@ -131,7 +133,7 @@ describe.each(only('alpine'))('the addon for %s', needs(zig), (target) => {
 	});
 });
 
-/** What runs programs for Alpine on this machine. They are linked statically, and so any Linux kernel runs them. */
+/** What runs programs for Alpine on this machine. They are linked statically, so any Linux kernel runs them. */
 function alpineRunner(target: string): { need: Need; command: string[]; sets: string[] } {
 	if (target === `alpine-${process.arch}`) return { need: linux, command: [], sets: kernelSets };
 	const emulated = target === 'alpine-arm64';
@@ -179,14 +181,14 @@ describe.each(only('win32'))('the addon for %s', needs(zig), (target) => {
 		const addon = readPe(bytes);
 		expectAddon(addon, target);
 		expect(addon.exports).toHaveLength(2);
-		// The universal C runtime, in Windows since 10.
+		// The api-ms-win libraries are the universal C runtime, which is part of Windows since version 10.
 		const system = /^(KERNEL32|ntdll|api-ms-win-[\w-]+)\.dll$/i;
 		expect(addon.libraries.filter((name) => !system.test(name))).toEqual([]);
 		expect(addon.imports.filter(({ name }) => isNodeApi(name))).toEqual([]);
 		for (const name of nodeApi) expect(bytes.includes(`${name}\0`), name).toBe(true);
 	});
 
-	// A call by the plain name links as well, and ends the program that loads the addon.
+	// A call by the plain name also links, but it ends the program that loads the addon.
 	test('calls Node-API through its import table', () => {
 		const objects = path.join(root, 'dist', 'native', target, 'objects');
 		const callers = readdirSync(objects).filter(
@@ -220,7 +222,7 @@ describe.each(targets)('the package for %s', needs(zig), (target) => {
 	});
 });
 
-/** Unpacks a package; returns the path of its command line. */
+/** Unpacks a package and returns the path of its command line. */
 function unpack(target: string): string {
 	const to = path.join(folder, target);
 	for (const [name, content] of packages.get(target)!.files) {
@@ -230,14 +232,14 @@ function unpack(target: string): string {
 	return path.join(to, 'extension', 'dist', 'hearth.js');
 }
 
-/** Runs a package's command line; it finds its own addon, unless another is named. */
+/** Runs a package's command line. It finds its own addon unless another one is named. */
 async function hearth(node: string[], cli: string, args: string[], addon?: string): Promise<string> {
 	const { HEARTH_NATIVE, ...env } = process.env;
 	const [command, ...first] = [...node, cli, ...args];
 	return (await run(command!, first, { env: addon ? { ...env, HEARTH_NATIVE: addon } : env })).stdout;
 }
 
-/** The bits of the logits of 150 tokens, some at a time. */
+/** The bits of the logits of 150 tokens, computed in several steps. */
 async function bits(node: string[], cli: string, model: string, kernels: string, addon?: string): Promise<Buffer> {
 	const out = path.join(folder, 'logits');
 	const tokens = Array.from({ length: 150 }, (_, i) => (i * 37) % 600).join();
@@ -254,7 +256,10 @@ const ownAddon = path.join(root, 'dist', 'native', 'hearth.node');
 
 const ownAlpine = `alpine-${process.arch}`;
 
-/** Packages whose Node runs here although this machine's is another: how to run it, and the kernels that its processor has. */
+/**
+ * Packages whose Node.js runs here although it is built for another platform: how to run it, and which kernels its
+ * processor has.
+ */
 const foreign = [
 	{
 		target: 'linux-arm64',

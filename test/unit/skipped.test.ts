@@ -1,4 +1,5 @@
-// A test that does not run says why (test/support/needs.ts), and what was skipped is counted by its reasons (scripts/skipped.mjs).
+// A test that does not run says why (test/support/needs.ts), and skipped tests are counted by their reasons
+// (scripts/skipped.mjs).
 import { execFileSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';

@@ -1,4 +1,5 @@
-// Ids of special tokens that name none: files with them are in use, and run. What was ignored is said.
+// Ids of special tokens that name no token. Files with such ids are in use, so they run, and the user is told what was
+// ignored.
 import { execFileSync } from 'node:child_process';
 import { describe, expect, it } from 'vitest';
 import { familyOf } from '../../engine/families/choose';

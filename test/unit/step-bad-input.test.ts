@@ -1,4 +1,5 @@
-// Steps that ask for what cannot be: refused with a reason before the cache is touched, and the model goes on working.
+// Steps that ask for something impossible. They are refused with a reason before the cache is touched, and the model
+// goes on working.
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { loadNative, type NativeCache, type NativeModel, type StepBatch } from '../../native/index';
 import { forward, randomTokens } from '../support/forward';
@@ -28,10 +29,10 @@ const good = (): StepBatch => ({
 	blockTables: [ints(0), ints(1)],
 	outputs: ints(1, 2),
 });
-/** Also a batch that breaks the types, as plain JavaScript could. */
+/** Runs a changed batch, which may also break the types, as plain JavaScript could. */
 const step = async (change: Record<string, unknown>) => model.step(cache, { ...good(), ...change } as StepBatch);
 
-/** A row for each of two sequences, and what is near the end of the context. */
+/** `single` has a row for each of two sequences. In `late`, the first row is near the end of the context. */
 const single = { tokens: ints(1, 2), positions: ints(0, 0), sequences: ints(0, 1), outputs: ints(0, 1) };
 const late = { ...single, positions: ints(98, 0), blockTables: [ints(0, 2, 3, 3), ints(1)] };
 
@@ -152,7 +153,7 @@ test.each([
 	[{ blocks: 2 ** 24 }, /no memory for a KV cache of \d+ MB; choose a smaller context/],
 ])('createCache(%o)', (options, message) => {
 	const big = 'blocks' in options && options.blocks === 2 ** 24;
-	// 2^24 blocks of this model are 400 GB; where the system promises even that, there is nothing to refuse.
+	// 2^24 blocks of this model take 400 GB. When the system promises even that, there is nothing to refuse.
 	try {
 		model.createCache(options as { blocks: number }).close();
 		if (!big) expect.fail('accepted');

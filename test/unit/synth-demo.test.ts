@@ -50,14 +50,14 @@ async function generate(prompt: Int32Array, count = 400): Promise<number[]> {
 const day = { currentDate: '2026-09-30', reasoningEffort: 'medium' } as const;
 
 /**
- * Gives the model a snippet's first tokens, up to where it differs from all others, after some other text.
- * @returns what it should write, and what it wrote.
+ * Gives the model the first tokens of a snippet after some other text, up to where the snippet differs from all others.
+ * @returns what the model should write, and what it wrote
  */
 async function complete(code: string, before = ''): Promise<{ expected: string; actual: string }> {
 	const { tokenizer } = harmony;
 	const turns: Turn[] = [{ role: 'user', content: 'File: x.ts' }];
 	const opened = harmony.encode({ ...day, instructions: 'Complete code.', turns, answer: before });
-	// Cut between tokens: what a cursor within one needs is the completer's business.
+	// The snippet is cut between tokens. The completer handles a cursor within a token.
 	const ids = tokenizer.encode(code);
 	let shown = 0;
 	for (let length = 0; length < secondLineEnd(code); shown++)

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { fitLinear } from '../../engine/synth/linear-fit';
 
-/** Samples of random signs: nearly orthogonal, so that any assignment of classes can be learned. */
+/** Samples of random signs. They are nearly orthogonal, so any assignment of classes can be learned. */
 function problem(samples: number, width: number, classCount: number) {
 	let state = 1;
 	const next = () => {

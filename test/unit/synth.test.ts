@@ -32,7 +32,7 @@ describe('a preset', () => {
 		expect(shapeOf('blk.23.ffn_gate_inp.weight')).toEqual([2880, 32]);
 		expect(shapeOf('blk.23.ffn_down_exps.weight')).toEqual([2880, 2880, 32]);
 		expect(shapeOf('blk.23.ffn_down_exps.bias')).toEqual([2880, 32]);
-		// The published file has 12,109,566,560 bytes; the rest is its header.
+		// The published file has 12,109,566,560 bytes. What is not tensors is its header.
 		const bytes = plans.reduce((sum, plan) => sum + tensorBytes(plan), 0);
 		expect(12_109_566_560 - bytes).toBeGreaterThan(12e6);
 		expect(12_109_566_560 - bytes).toBeLessThan(14e6);
@@ -101,7 +101,7 @@ describe('the weights', () => {
 				experts.push(nibbles[byte & 15]! * scale, nibbles[byte >> 4]! * scale);
 			}
 		}
-		// The block exponent is a whole number, so within a factor of 1.5.
+		// The exponent of a block is a whole number, so the result is only within a factor of 1.5.
 		expect(rms(experts) * Math.sqrt(96)).toBeGreaterThan(0.66);
 		expect(rms(experts) * Math.sqrt(96)).toBeLessThan(1.9);
 	});
@@ -139,7 +139,8 @@ describe('sizes', () => {
 
 describe('llama.cpp', () => {
 	it('loads the models and tokenizes as we do', async () => {
-		// Without `<|end|>` and the like: llama.cpp makes special tokens of them even where it is asked for plain text.
+		// The text has no `<|end|>` and the like: llama.cpp makes special tokens of them even when it is asked for plain
+		// text.
 		const text = 'export function add(a: number, b: number) {\n\treturn a + b; // 12345 <|>\n}\n';
 		const models: string[] = [];
 		const make = async (name: string, options: Parameters<typeof synthesize>[1]) => {

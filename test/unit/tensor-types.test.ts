@@ -1,4 +1,4 @@
-// The one table of tensor types (native/core/tensor_type_table.h) and what stands beside it in TypeScript.
+// Compares the one table of tensor types (native/core/tensor_type_table.h) with what stands beside it in TypeScript.
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
@@ -9,7 +9,7 @@ import { otherShapes, shapes } from '../support/models';
 
 const table = readFileSync(path.resolve(import.meta.dirname, '../../native/core/tensor_type_table.h'), 'utf8');
 
-/** The rows of a list of the table. */
+/** The rows of one list of the table. */
 function rowsOf(list: string) {
 	const text = new RegExp(`#define ${list}\\(ROW\\) *((?:.*\\\\\\n)*.*)`).exec(table)![1]!;
 	return [...text.matchAll(/ROW\((\w+), +(\d+), +(\d+), +(\d+), +(-?\d+), +(-?\d+)\)/g)].map(([, name, ...numbers]) => {

@@ -26,7 +26,8 @@ describe.each([
 ])('the hand-written scanner of %s', (name, patternOf) => {
 	const scan = (text: string) => cut(preTokenizerOf(name), text);
 	const split = (text: string) => text.match(patternOf) ?? [];
-	// One or two of each class: upper, title, lower, modifier, other letter, mark, number, spaces, newlines, symbols.
+	// The alphabet has one or two of each class: upper, title, lower, modifier, other letter, mark, number, spaces,
+	// newlines, symbols.
 	const alphabet = [..."Aʼ'ǅbʰ中\u0301\u04881½ \t\u3000\ufeff\u0085\n\r/+-_🙂𝕳𐐷s𐐀"];
 
 	it('equals the pattern on all strings of up to three of these characters', () => {

@@ -25,7 +25,7 @@ beforeAll(async () => {
 const reference = (text: string) => referenceEncode(text, { disallowedSpecial: new Set() });
 const utf8 = (bytes: Uint8Array) => new TextDecoder('utf-8', { ignoreBOM: true }).decode(bytes);
 
-/** Fails with the text around the first difference rather than with megabytes of ids. */
+/** Compares the ids of a text. A failure shows the text around the first difference rather than megabytes of ids. */
 function expectSameIds(text: string): void {
 	const ours = tokenizer.encode(text);
 	const theirs = reference(text);
@@ -37,7 +37,7 @@ function expectSameIds(text: string): void {
 	}
 }
 
-/** Numbers from 0 to 2^32, the same every time. */
+/** Numbers from 0 to 2^32 that are the same in each run. */
 function* numbers(): Generator<number, never> {
 	for (let state = 1; ; ) {
 		state = (state + 0x6d2b79f5) | 0;
@@ -80,7 +80,7 @@ describe('o200k', () => {
 		let bytes = 0;
 		for (const file of files('node_modules', /\.(?:[cm]?[jt]s|json|md|css|html|ya?ml|h|c|cc|py)$/)) {
 			const text = readFileSync(file, 'utf8').slice(0, 200_000);
-			// gpt-tokenizer cannot find tokens that begin with U+FEFF: its decoder drops it as a byte order mark.
+			// gpt-tokenizer cannot find tokens that begin with U+FEFF, because its decoder drops it as a byte order mark.
 			if (text.includes('\ufeff')) continue;
 			expectSameIds(text);
 			bytes += text.length;
@@ -91,8 +91,8 @@ describe('o200k', () => {
 
 	it('gives the ids of gpt-tokenizer on random characters', () => {
 		const random = numbers();
-		// U+0085 is missing: gpt-tokenizer takes JavaScript's \s for tiktoken's.
-		// Letters of each case, marks, numbers, spaces, symbols: the classes that the pre-tokenizer tells apart.
+		// The alphabet has letters of each case, marks, numbers, spaces and symbols: the classes that the pre-tokenizer
+		// tells apart. U+0085 is missing, because gpt-tokenizer uses JavaScript's \s in place of tiktoken's.
 		const alphabet = [..."aAzZ09 \t\n\r'’sSdDlLrReEvVmMtT/._-+({é́ßÉǅʰªªあ中ש١½Ⅷ\u00a0\u3000\u2028🙂𝕳𐐷😀"];
 		for (let round = 0; round < 3000; round++) {
 			const length = 1 + (random.next().value % 40);
@@ -100,7 +100,7 @@ describe('o200k', () => {
 		}
 		for (let round = 0; round < 300; round++) {
 			const units = Array.from({ length: 200 }, () => random.next().value % 0x10000).filter((unit) => unit !== 0xfeff);
-			expectSameIds(String.fromCharCode(...units)); // with lone surrogates
+			expectSameIds(String.fromCharCode(...units)); // this text has lone surrogates
 		}
 	});
 
@@ -121,7 +121,7 @@ describe('o200k', () => {
 	});
 
 	it('knows the tokens that begin with a byte order mark', () => {
-		// Ranks of openai's o200k_base.tiktoken.
+		// These are ranks of openai's o200k_base.tiktoken.
 		expect([...tokenizer.encode('\ufeff')]).toEqual([5574]);
 		expect([...tokenizer.encode('\ufeffusing')]).toEqual([9251]);
 		expect([...tokenizer.encode('\ufeff//')]).toEqual([76234]);
@@ -165,7 +165,7 @@ describe('o200k', () => {
 		setImmediate(count);
 		const same = await Tokenizer.fromGgufInTurns(vocabularyHeader(vocabulary));
 		reading = false;
-		// 201,088 tokens and 446,189 merges.
+		// The vocabulary has 201,088 tokens and 446,189 merges.
 		expect(turns).toBeGreaterThan(100);
 		expect(same.encode(scripts)).toEqual(tokenizer.encode(scripts));
 		const damaged = vocabularyHeader({ ...vocabulary, merges: stringTable(['a']) });
@@ -190,7 +190,7 @@ describe('o200k', () => {
 		}
 		expect(text + decoder.end()).toBe(scripts);
 
-		// 🙂 cut after its first token.
+		// The emoji is cut after its first token.
 		const [first, ...rest] = tokenizer.encode('\u{1f9ff}');
 		expect(rest.length).toBeGreaterThan(0);
 		expect(decoder.push(first!)).toBe('');
@@ -221,7 +221,7 @@ describe('a small vocabulary', () => {
 	});
 
 	it('applies merges by their line where the lines do not follow the tokens', () => {
-		// Lines: "b c" before "a b", though the token "ab" has the lower id.
+		// The line "b c" comes before "a b", though the token "ab" has the lower id.
 		const bytes = trainedVocabulary('', 0);
 		const names = Array.from({ length: 256 }, (_, i) =>
 			bytes.tokens.bytes.slice(bytes.tokens.offsets[i], bytes.tokens.offsets[i + 1]),

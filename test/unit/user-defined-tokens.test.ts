@@ -1,5 +1,6 @@
-// What a token is has three sides that do not follow from one another: whether text becomes it, whether it is shown, and whether a
-// text ends with it. User-defined tokens come from text and are shown; marks of a conversation never come from a user's text.
+// Three properties of a token do not follow from one another: whether text becomes it, whether it is shown, and whether
+// a text ends with it. User-defined tokens come from text and are shown. Marks of a conversation never come from a
+// user's text.
 import { describe, expect, it } from 'vitest';
 import { TokenPrefixIndex } from '../../engine/completion/token-healing';
 import { familyOf } from '../../engine/families/choose';
@@ -16,7 +17,7 @@ import type { MetadataValue } from '../../native/index';
 const BYTES = Array.from(byteToCodePoint, (_, byte) => [byte]);
 const { normal, control, userDefined, unknown, unused, byte } = TokenType;
 
-/** A vocabulary of single bytes and, behind them from id 258 on, these tokens of these types. */
+/** Makes a vocabulary of single bytes and, from id 258 on, these tokens of these types. */
 function setUp(tokens: Record<string, number>, metadata: Record<string, MetadataValue> = {}, pre = 'qwen2') {
 	const names = ['<|startoftext|>', '<|endoftext|>', ...Object.keys(tokens)];
 	const vocabulary = rankedVocabulary(BYTES, names);
@@ -29,7 +30,7 @@ function setUp(tokens: Record<string, number>, metadata: Record<string, Metadata
 	for (const [key, value] of Object.entries(metadata)) header.metadata.set(key, value);
 	const tokenizer = Tokenizer.fromGguf(header);
 	const shown = (ids: ArrayLike<number>) => new TextDecoder().decode(tokenizer.decode(ids));
-	/** Text by its tokens: a user-defined one in brackets. */
+	/** Shows a text by its tokens: user-defined tokens are in brackets. */
 	const cut = (text: string) =>
 		Buffer.concat(
 			[...tokenizer.encode(text)].map((id) => (id < 256 ? Buffer.of(id) : Buffer.from(`[${shown([id])}]`))),
@@ -64,7 +65,7 @@ describe('a user-defined token', () => {
 		expect([...setUp(tokens).family().endOfText]).toEqual([257]);
 		const { family, tokenizer } = setUp(tokens, { 'tokenizer.ggml.eot_token_id': 259 });
 		expect(new Set(family().endOfText)).toEqual(new Set([257, 259]));
-		// What ends turns is a mark: no text becomes it.
+		// A token that ends turns is a mark, so no text becomes it.
 		expect(tokenizer.vocabulary.isSpecial(259)).toBe(true);
 		expect(tokenizer.vocabulary.comesFromText(259)).toBe(false);
 		expect([...tokenizer.encode('</s>')]).toEqual([...Buffer.from('</s>')]);
@@ -81,7 +82,7 @@ describe('a user-defined token', () => {
 	});
 
 	it('separates the text around it for the pre-tokenizer, as the end of a text does', () => {
-		// GPT-2's leaves a space to the word behind it; before a token there is no word.
+		// GPT-2's pre-tokenizer leaves a space to the word behind it. Before a token there is no such word.
 		const { tokenizer } = setUp({ X: userDefined });
 		expect([...tokenizer.encode('a  Xb')]).toEqual([97, 32, 32, 258, 98]);
 	});
@@ -96,16 +97,16 @@ describe('a user-defined token', () => {
 		const { tokenizer, shown } = setUp({ ĠParis: userDefined, Ċ: userDefined, 'ä½ł': userDefined });
 		expect([258, 259, 260].map((id) => shown([id]))).toEqual([' Paris', '\n', '你']);
 		expect(tokenizer.vocabulary.isSpecial(258)).toBe(false);
-		// Only merges make those: llama.cpp does not find them either.
+		// Only merges make these tokens. llama.cpp does not find them in text either.
 		expect([...tokenizer.encode(' Paris')]).toEqual([...Buffer.from(' Paris')]);
-		// A byte without another token is that byte, whatever it looks like.
+		// A byte that has no other token is that byte, whatever it looks like.
 		const carriageReturn = setUp({});
 		const types = carriageReturn.header.metadata.get('tokenizer.ggml.token_type') as Int32Array;
 		for (const id of [0x0d, 0x8a]) types[id] = userDefined;
 		const again = Tokenizer.fromGguf(carriageReturn.header);
 		expect([...again.encode('a\r\nĊ')]).toEqual([97, 13, 10, 0xc4, 0x8a]);
 		expect(again.decode([13])).toEqual(Uint8Array.of(13));
-		// Letters that happen to be in the alphabet are letters.
+		// Letters that happen to be in the byte alphabet still count as letters.
 		expect(setUp({ čaj: userDefined, ağ: userDefined, é: userDefined }).cut('čaj ağ é')).toBe('[čaj] [ağ] [é]');
 	});
 });
@@ -141,7 +142,7 @@ describe('a token that is no text', () => {
 			const { cut } = setUp({ '<x>': userDefined }, { [`tokenizer.ggml.${kind}_token_id`]: 258 });
 			expect(cut('a<x>b'), kind).toBe('a<x>b');
 		}
-		// Also where a piece that is a token is taken whole.
+		// The rule also holds where a whole piece is a token.
 		const whole = (metadata: Record<string, number>) => setUp({ EOS: userDefined }, metadata, 'llama-bpe').cut('EOS');
 		expect(whole({})).toBe('[EOS]');
 		expect(whole({ 'tokenizer.ggml.eos_token_id': 258 })).toBe('EOS');
@@ -180,7 +181,7 @@ describe('a conversation', () => {
 		expect(marks('<end_of_turn>\n<start_of_turn>model\n')).toBe(3);
 		expect(marks('<start_of_turn>')).toBe(3);
 		expect([...tokenizer.encode('<start_of_turn>')]).toEqual([...Buffer.from('<start_of_turn>')]);
-		// Text that a template writes, too, stays what it is.
+		// Text that a template writes also stays what it is.
 		expect([...tokenizer.encode('x a')]).toEqual([120, 260]);
 	});
 
@@ -267,7 +268,7 @@ describe('token healing', () => {
 	])('takes the beginning of a user-defined token back: %j', (text, head, piece) => {
 		const long = setUp({ '<tool_call>': userDefined, ab: userDefined, abc: userDefined });
 		const split = splitForHealing(text, long.tokenizer);
-		// Pieces of many tokens stay, and in this vocabulary a byte is one.
+		// A piece of many tokens is not taken back. In this vocabulary each byte is a token.
 		if (long.tokenizer.count(piece) > 4) expect(split).toEqual({ head: text, piece: '' });
 		else expect(split).toEqual({ head, piece });
 	});
@@ -292,7 +293,7 @@ describe('token healing', () => {
 		const types = spaced.tokenTypes.slice();
 		types.fill(userDefined, 259);
 		const tokenizer = Tokenizer.fromGguf(vocabularyHeader({ ...spaced, tokenTypes: types }, 'qwen2'));
-		// The space before "!" is a piece with it, unless "!?ab" is a token: then both spaces are one.
+		// The space before "!" is one piece with it. When "!?ab" is a token, both spaces are one piece.
 		expect([...tokenizer.encode('b  !?a')]).toEqual([98, 32, 32, 33, 63, 97]);
 		expect([...tokenizer.encode('b  !?ab')]).toEqual([98, 256, 259]);
 		expect(splitForHealing('b  !?a', tokenizer)).toEqual({ head: 'b ', piece: ' !?a' });
@@ -311,7 +312,7 @@ describe('token healing', () => {
 });
 
 describe('finding tokens', () => {
-	/** llama.cpp's way: for each token, the longest first, in every stretch of text that is left. */
+	/** Finds tokens as llama.cpp does: each token, the longest first, in every stretch of text that is left. */
 	function plainly(names: string[], text: string): string[] {
 		const order = names.map((_, id) => id).sort((a, b) => names[b]!.length - names[a]!.length || a - b);
 		let parts: (string | number)[] = [text];

@@ -52,7 +52,7 @@ describe('markdown', () => {
 });
 
 describe('formulas', () => {
-	/** What is read on the page. */
+	/** The text that a reader sees on the page. */
 	const text = (source: string) =>
 		renderMarkdown(source)
 			.replace(/<[^>]*>/g, '')
