@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <cstring>
 #include <memory>
+#include <numeric>
 #include <vector>
 
 #include "../core/dequantize.h"
@@ -44,106 +45,172 @@ uint16_t to_half(float value) {
   return half;
 }
 
-/// A quantised matrix times `columns` rows of activations, in groups of 16 weight rows as the backend cuts it.
-Case quantised(TensorType type, bool packed, int rows, int blocks, int columns, Random& random) {
-  const Unit unit = unit_of(type);
-  blocks = (blocks + unit.blocks - 1) / unit.blocks * unit.blocks;
-  const size_t row_bytes = unit.bytes * static_cast<size_t>(blocks / unit.blocks);
-  auto weights = std::make_shared<std::vector<uint8_t>>(row_bytes * static_cast<size_t>(rows));
-  for (uint8_t& byte : *weights) byte = static_cast<uint8_t>(random.bits());
-  for (size_t i = 0; i < weights->size(); i += unit.bytes) {
-    if (type == TensorType::MXFP4) (*weights)[i] = static_cast<uint8_t>(random.integer(115, 125));
-    for (const int half : {type_traits(type).scale_at, type_traits(type).minimum_at})
-      if (half >= 0) (*weights)[i + static_cast<size_t>(half) + 1] = static_cast<uint8_t>(random.integer(0x10, 0x24));
-  }
-  const int k = blocks * kBlock;
-  std::vector<float> x(static_cast<size_t>(columns * k));
-  random.fill(x);
-  std::vector<int8_t> q(x.size());
-  std::vector<float> scales(static_cast<size_t>(columns * blocks));
-  std::vector<int32_t> sums(scales.size());
-  std::vector<int32_t> order(static_cast<size_t>(columns));
-  const Kernels& plain = *portable_kernels();
-  for (int c = 0; c < columns; c++) {
-    const auto at = static_cast<size_t>(c);
-    order[at] = c;
-    plain.quantize_row(&x[at * static_cast<size_t>(k)], k, &q[at * static_cast<size_t>(k)],
-                       &scales[at * static_cast<size_t>(blocks)], &sums[at * static_cast<size_t>(blocks)]);
-  }
+/// The shape of a product as reports have it: the matrix, and the rows of activations.
+std::string product_shape(int rows, int k, int columns) {
+  return text("%d x %d, %d row%s", rows, k, columns, columns == 1 ? "" : "s");
+}
 
-  Case out{std::string(type_traits(type).name) + (packed ? " products, packed" : " products"),
-           text("%d x %d, %d row%s", rows, k, columns, columns == 1 ? "" : "s"),
-           2e-6 * std::sqrt(blocks),
-           static_cast<double>(weights->size()),
-           2.0 * rows * k * columns,
-           nullptr,
-           nullptr,
-           {},
-           {}};
-  const Matrix matrix{type, weights->data(), rows, k, row_bytes};
-  std::vector<std::vector<float>> values(static_cast<size_t>(rows), std::vector<float>(static_cast<size_t>(k)));
-  for (int r = 0; r < rows; r++) dequantize_row(matrix, r, values[static_cast<size_t>(r)].data());
-  for (int c = 0; c < columns; c++)
+/// A quantised matrix with random weights, and rows of activations quantised as the kernels take them.
+struct QuantInput {
+  TensorType type;
+  int rows, blocks, columns;
+  size_t row_bytes;
+  std::vector<uint8_t> weights;  ///< [rows][row_bytes]
+  std::vector<int8_t> q;         ///< [columns][k()]
+  std::vector<float> scales;     ///< [columns][blocks]
+  std::vector<int32_t> sums;     ///< [columns][blocks]
+
+  int k() const { return blocks * kBlock; }
+};
+
+/// Random blocks whose scales are of a usual size.
+std::vector<uint8_t> random_weights(TensorType type, size_t bytes, Random& random) {
+  std::vector<uint8_t> weights(bytes);
+  for (uint8_t& byte : weights) byte = static_cast<uint8_t>(random.bits());
+  for (size_t i = 0; i < bytes; i += unit_of(type).bytes) {
+    if (type == TensorType::MXFP4) weights[i] = static_cast<uint8_t>(random.integer(115, 125));
+    for (const int half : {type_traits(type).scale_at, type_traits(type).minimum_at})
+      if (half >= 0) weights[i + static_cast<size_t>(half) + 1] = static_cast<uint8_t>(random.integer(0x10, 0x24));
+  }
+  return weights;
+}
+
+/// `blocks` is rounded up to whole units of the type.
+QuantInput quant_input(TensorType type, int rows, int blocks, int columns, Random& random) {
+  const Unit unit = unit_of(type);
+  const int units = (blocks + unit.blocks - 1) / unit.blocks;
+  blocks = units * unit.blocks;
+  const size_t row_bytes = unit.bytes * static_cast<size_t>(units);
+  QuantInput out{type,    rows,      blocks,
+                 columns, row_bytes, random_weights(type, row_bytes * static_cast<size_t>(rows), random),
+                 {},      {},        {}};
+  const auto k = static_cast<size_t>(out.k()), row_blocks = static_cast<size_t>(blocks);
+  std::vector<float> x(static_cast<size_t>(columns) * k);
+  random.fill(x);
+  out.q.resize(x.size());
+  out.scales.resize(static_cast<size_t>(columns) * row_blocks);
+  out.sums.resize(out.scales.size());
+  for (size_t c = 0; c < static_cast<size_t>(columns); c++)
+    portable_kernels()->quantize_row(&x[c * k], out.k(), &out.q[c * k], &out.scales[c * row_blocks],
+                                     &out.sums[c * row_blocks]);
+  return out;
+}
+
+/// Computes the products of a QuantInput in double precision, as the case's wanted values.
+void expect_products(const QuantInput& in, Case& out) {
+  const int k = in.k();
+  const Matrix matrix{in.type, in.weights.data(), in.rows, k, in.row_bytes};
+  std::vector<std::vector<float>> values(static_cast<size_t>(in.rows), std::vector<float>(static_cast<size_t>(k)));
+  for (int r = 0; r < in.rows; r++) dequantize_row(matrix, r, values[static_cast<size_t>(r)].data());
+  for (int c = 0; c < in.columns; c++)
     for (const std::vector<float>& row : values) {
       double sum = 0, magnitude = 0;
       for (int i = 0; i < k; i++) {
         const auto at = static_cast<size_t>(c * k + i);
         const double term =
-            static_cast<double>(row[static_cast<size_t>(i)]) * q[at] * static_cast<double>(scales[at / kBlock]);
+            static_cast<double>(row[static_cast<size_t>(i)]) * in.q[at] * static_cast<double>(in.scales[at / kBlock]);
         sum += term;
         magnitude += std::fabs(term);
       }
       out.wanted.push_back(sum);
       out.scale.push_back(magnitude);
     }
-  struct Memory {
-    std::vector<uint8_t> bytes;
-    uint8_t* aligned = nullptr;
-    const Kernels* owner = nullptr;
-    uint8_t* get(size_t size) {
-      bytes.resize(size + 64);
-      return aligned = bytes.data() + (64 - reinterpret_cast<uintptr_t>(bytes.data()) % 64) % 64;
+}
+
+/// Memory that begins with a cache line.
+class AlignedBytes {
+ public:
+  /// Makes it at least `size` bytes. What it held is lost.
+  void resize(size_t size) {
+    bytes_.resize(size + 64);
+    data_ = bytes_.data() + (64 - reinterpret_cast<uintptr_t>(bytes_.data()) % 64) % 64;
+  }
+  uint8_t* data() const { return data_; }
+
+ private:
+  std::vector<uint8_t> bytes_;
+  uint8_t* data_ = nullptr;
+};
+
+/// Runs the products of a QuantInput in groups of 16 weight rows, as the backend cuts them.
+class QuantRun {
+ public:
+  QuantRun(QuantInput in, bool packed)
+      : in_(std::move(in)),
+        packed_(packed),
+        group_bytes_(packed ? packed_group_bytes(in_.type, in_.blocks) : in_.row_bytes * kGroupRows) {
+    scratch_.resize(scratch_bytes(in_.blocks));
+  }
+
+  void operator()(const Kernels& kernels, std::vector<float>& y) {
+    // A set packs once, so that only its products are timed.
+    if (owner_ != &kernels) {
+      if (packed_) pack_weights(kernels);
+      pack_tiles(kernels);
+      owner_ = &kernels;
     }
-  };
-  auto scratch = std::make_shared<Memory>(), repacked = std::make_shared<Memory>(), tiles = std::make_shared<Memory>();
-  const int groups = (rows + kGroupRows - 1) / kGroupRows;
-  out.present = [packed, type](const Kernels& kernels) {
-    return !packed || packed_layout(kernels, type).pack != nullptr;
-  };
-  out.run = [=](const Kernels& kernels, std::vector<float>& y) {
-    const auto rows_of = [&](int g) { return std::min(kGroupRows, rows - g * kGroupRows); };
-    const size_t group_bytes = packed ? packed_group_bytes(type, blocks) : row_bytes * kGroupRows;
-    if (packed && repacked->owner != &kernels) {
-      uint8_t* to = repacked->get(group_bytes * static_cast<size_t>(groups));
-      for (int g = 0; g < groups; g++)
-        packed_layout(kernels, type)
-            .pack(weights->data() + static_cast<size_t>(g * kGroupRows) * row_bytes, row_bytes, rows_of(g), blocks,
-                  to + static_cast<size_t>(g) * group_bytes);
-      repacked->owner = &kernels;
-    }
-    const uint8_t* from = packed ? repacked->aligned : weights->data();
-    if (tiles->owner != &kernels) {
-      uint8_t* to = tiles->get(tile_bytes(columns, blocks));
-      for (int first = 0; first < columns; first += kTileRows)
-        kernels.pack_tile(q.data(), scales.data(), sums.data(), k, &order[static_cast<size_t>(first)],
-                          std::min(kTileRows, columns - first), to + tile_bytes(first, blocks));
-      tiles->owner = &kernels;
-    }
-    if (!scratch->aligned) scratch->get(scratch_bytes(blocks));
-    const auto group = [&](int first, int count) {
-      return QuantGroup{from + static_cast<size_t>(first) * group_bytes,
-                        packed ? group_bytes : row_bytes,
-                        count,
-                        blocks,
-                        tiles->aligned,
-                        columns,
-                        y.data() + first * kGroupRows,
-                        static_cast<size_t>(rows),
-                        weights->data() + weights->size(),
-                        scratch->aligned};
-    };
-    if (packed) return packed_layout(kernels, type).group(group(0, rows));
-    for (int g = 0; g < groups; g++) quant_group(kernels, type)(group(g, rows_of(g)));
+    if (packed_) return packed_layout(kernels, in_.type).group(group(y, 0, in_.rows));
+    for (int g = 0; g < groups(); g++) quant_group(kernels, in_.type)(group(y, g, rows_of(g)));
+  }
+
+ private:
+  int groups() const { return (in_.rows + kGroupRows - 1) / kGroupRows; }
+  int rows_of(int group) const { return std::min(kGroupRows, in_.rows - group * kGroupRows); }
+
+  void pack_weights(const Kernels& kernels) {
+    repacked_.resize(group_bytes_ * static_cast<size_t>(groups()));
+    for (int g = 0; g < groups(); g++)
+      packed_layout(kernels, in_.type)
+          .pack(in_.weights.data() + static_cast<size_t>(g * kGroupRows) * in_.row_bytes, in_.row_bytes, rows_of(g),
+                in_.blocks, repacked_.data() + static_cast<size_t>(g) * group_bytes_);
+  }
+
+  void pack_tiles(const Kernels& kernels) {
+    std::vector<int32_t> order(static_cast<size_t>(in_.columns));
+    std::iota(order.begin(), order.end(), 0);
+    tiles_.resize(tile_bytes(in_.columns, in_.blocks));
+    for (int first = 0; first < in_.columns; first += kTileRows)
+      kernels.pack_tile(in_.q.data(), in_.scales.data(), in_.sums.data(), in_.k(), &order[static_cast<size_t>(first)],
+                        std::min(kTileRows, in_.columns - first), tiles_.data() + tile_bytes(first, in_.blocks));
+  }
+
+  /// `rows` rows from group number `first` on.
+  QuantGroup group(std::vector<float>& y, int first, int rows) const {
+    const uint8_t* from = packed_ ? repacked_.data() : in_.weights.data();
+    return {from + static_cast<size_t>(first) * group_bytes_,
+            packed_ ? group_bytes_ : in_.row_bytes,
+            rows,
+            in_.blocks,
+            tiles_.data(),
+            in_.columns,
+            y.data() + first * kGroupRows,
+            static_cast<size_t>(in_.rows),
+            in_.weights.data() + in_.weights.size(),
+            scratch_.data()};
+  }
+
+  QuantInput in_;
+  bool packed_;
+  size_t group_bytes_;
+  const Kernels* owner_ = nullptr;  ///< the set that packed repacked_ and tiles_
+  AlignedBytes repacked_, tiles_, scratch_;
+};
+
+/// A quantised matrix times `columns` rows of activations, in the file's layout or in the kernels' own.
+Case quantised(TensorType type, bool packed, int rows, int blocks, int columns, Random& random) {
+  QuantInput in = quant_input(type, rows, blocks, columns, random);
+  Case out{std::string(type_traits(type).name) + (packed ? " products, packed" : " products"),
+           product_shape(rows, in.k(), columns),
+           2e-6 * std::sqrt(in.blocks),
+           static_cast<double>(in.weights.size()),
+           2.0 * rows * in.k() * columns,
+           [packed, type](const Kernels& kernels) { return !packed || packed_layout(kernels, type).pack != nullptr; },
+           nullptr,
+           {},
+           {}};
+  expect_products(in, out);
+  out.run = [run = std::make_shared<QuantRun>(std::move(in), packed)](const Kernels& kernels, std::vector<float>& y) {
+    (*run)(kernels, y);
   };
   return out;
 }
@@ -167,7 +234,7 @@ Case floats(TensorType type, int rows, int k, int columns, Random& random) {
   std::string name = type_traits(type).name;
   for (char& letter : name) letter = static_cast<char>(std::tolower(letter));
   Case out{"group_" + name,
-           text("%d x %d, %d row%s", rows, k, columns, columns == 1 ? "" : "s"),
+           product_shape(rows, k, columns),
            2e-6 * std::sqrt(k / 16.0),
            static_cast<double>(weights->size()),
            2.0 * rows * k * columns,
@@ -262,100 +329,124 @@ Case axpy(int n, Random& random) {
   return out;
 }
 
-/// Eight heads of one KV head over `keys` keys, F16 or Q8_0, with and without a window.
-Case attention(bool q8_0, int keys, int window, Random& random) {
-  constexpr int kHeads = 8, kLength = 64, kRows = 3;
-  const int blocks = (keys + kCacheBlock - 1) / kCacheBlock, groups = cache_scales(kLength);
+/// Query rows of the heads that share one KV head, and a cache that they attend to.
+struct AttentionInput {
+  static constexpr int kHeads = 8, kLength = 64, kRows = 3;
+
+  bool q8_0;
+  int length;  ///< keys in the cache; the rows of queries are the last of them
+  int window;  ///< 0: none
+  std::vector<uint8_t> keys, values;
+  std::vector<const uint8_t*> key_blocks, value_blocks;
+  std::vector<double> exact_keys, exact_values;  ///< [position][kLength]: what the cache holds
+  std::vector<float> q;                          ///< [kRows][kHeads][kLength]
+
+  int position(int row) const { return length - kRows + row; }
+  /// The first key that the row at `position` sees.
+  int first_key(int position) const { return window > 0 ? std::max(0, position - window + 1) : 0; }
+};
+
+/// Stores a random element in a block of the cache, at element number `at` with scale number `scale_at`. Gives its exact value.
+double store_random(bool q8_0, uint8_t* block, int at, int scale_at, Random& random) {
+  if (!q8_0) {
+    const uint16_t half = to_half(random.uniform());
+    std::memcpy(block + at * 2, &half, 2);
+    return half_to_float(half);
+  }
+  const auto value = static_cast<int8_t>(random.integer(-127, 127));
+  const uint16_t scale = to_half(1.0f / 127);
+  block[at] = static_cast<uint8_t>(value);
+  std::memcpy(block + kCacheBlock * AttentionInput::kLength + scale_at * 2, &scale, 2);
+  return static_cast<double>(value) * half_to_float(scale);
+}
+
+AttentionInput attention_input(bool q8_0, int length, int window, Random& random) {
+  constexpr int kLength = AttentionInput::kLength;
+  const int blocks = (length + kCacheBlock - 1) / kCacheBlock, groups = cache_scales(kLength);
   const size_t bytes = q8_0 ? q8_0_cache_bytes(kLength) : static_cast<size_t>(kCacheBlock * kLength) * 2;
-  struct Cache {
-    std::vector<uint8_t> keys, values;
-    std::vector<const uint8_t*> key_blocks, value_blocks;
-    std::vector<float> q, out, max, sum;
-  };
-  auto cache = std::make_shared<Cache>();
-  cache->keys.resize(bytes * static_cast<size_t>(blocks));
-  cache->values.resize(cache->keys.size());
-  std::vector<double> k(static_cast<size_t>(blocks * kCacheBlock * kLength)), v(k.size());
-  const auto store = [&](uint8_t* block, size_t at, size_t scale_at, double& to) {
-    if (!q8_0) {
-      const uint16_t half = to_half(random.uniform());
-      std::memcpy(block + at * 2, &half, 2);
-      to = half_to_float(half);
-      return;
-    }
-    const auto value = static_cast<int8_t>(random.integer(-127, 127));
-    const uint16_t scale = to_half(1.0f / 127);
-    block[at] = static_cast<uint8_t>(value);
-    std::memcpy(block + static_cast<size_t>(kCacheBlock * kLength) + scale_at * 2, &scale, 2);
-    to = static_cast<double>(value) * half_to_float(scale);
-  };
+  AttentionInput in{q8_0, length, window, {}, {}, {}, {}, {}, {}, {}};
+  in.keys.resize(bytes * static_cast<size_t>(blocks));
+  in.values.resize(in.keys.size());
+  for (size_t b = 0; b < static_cast<size_t>(blocks); b++) {
+    in.key_blocks.push_back(&in.keys[b * bytes]);
+    in.value_blocks.push_back(&in.values[b * bytes]);
+  }
   for (int j = 0; j < blocks * kCacheBlock; j++)
     for (int d = 0; d < kLength; d++) {
-      const size_t block = static_cast<size_t>(j / kCacheBlock) * bytes, at = static_cast<size_t>(j * kLength + d);
+      const size_t block = static_cast<size_t>(j / kCacheBlock) * bytes;
       const int slot = j % kCacheBlock, group = d / kCacheScaled;
-      store(&cache->keys[block], static_cast<size_t>(d * kCacheBlock + slot),
-            static_cast<size_t>(group * kCacheBlock + slot), k[at]);
-      store(&cache->values[block], static_cast<size_t>(slot * kLength + d), static_cast<size_t>(slot * groups + group),
-            v[at]);
+      in.exact_keys.push_back(
+          store_random(q8_0, &in.keys[block], d * kCacheBlock + slot, group * kCacheBlock + slot, random));
+      in.exact_values.push_back(
+          store_random(q8_0, &in.values[block], slot * kLength + d, slot * groups + group, random));
     }
-  for (int b = 0; b < blocks; b++) {
-    cache->key_blocks.push_back(&cache->keys[static_cast<size_t>(b) * bytes]);
-    cache->value_blocks.push_back(&cache->values[static_cast<size_t>(b) * bytes]);
+  in.q.resize(AttentionInput::kRows * AttentionInput::kHeads * kLength);
+  random.fill(in.q, 2);
+  return in;
+}
+
+/// Computes one head of one row in double precision and appends it to the case's wanted values.
+void expect_head(const AttentionInput& in, int row, int head, Case& out) {
+  constexpr int kLength = AttentionInput::kLength;
+  const int position = in.position(row), begin = in.first_key(position);
+  const float* q = &in.q[static_cast<size_t>((row * AttentionInput::kHeads + head) * kLength)];
+  std::vector<double> score;
+  double top = -INFINITY, total = 0;
+  for (int j = begin; j <= position; j++) {
+    double s = 0;
+    for (int d = 0; d < kLength; d++)
+      s += static_cast<double>(q[d]) * in.exact_keys[static_cast<size_t>(j * kLength + d)];
+    score.push_back(s / 8);
+    top = std::max(top, score.back());
   }
-  cache->q.resize(kRows * kHeads * kLength);
-  random.fill(cache->q, 2);
-  cache->max.resize(kRows * kHeads);
-  cache->sum.resize(kRows * kHeads);
-  const int first = keys - kRows;
+  for (double& s : score) total += s = std::exp(s - top);
+  for (int d = 0; d < kLength; d++) {
+    double sum = 0;
+    for (int j = begin; j <= position; j++)
+      sum += score[static_cast<size_t>(j - begin)] * in.exact_values[static_cast<size_t>(j * kLength + d)];
+    out.wanted.push_back(sum / total);
+    out.scale.push_back(1);
+  }
+}
+
+/// Eight heads of one KV head over `keys` keys, F16 or Q8_0, with and without a window.
+Case attention(bool q8_0, int keys, int window, Random& random) {
+  using Input = AttentionInput;
+  // The input holds addresses of its own memory, so it is shared and never copied.
+  const auto in = std::make_shared<const Input>(attention_input(q8_0, keys, window, random));
+  const int seen = window > 0 ? std::min(keys, window) : keys;
+  const size_t bytes = in->keys.size() / in->key_blocks.size();
   Case out{q8_0 ? "attend_q8_0" : "attend",
-           text("%d rows of %d heads, %d keys, window %d", kRows, kHeads, keys, window),
+           text("%d rows of %d heads, %d keys, window %d", Input::kRows, Input::kHeads, keys, window),
            1e-5,
-           2.0 * static_cast<double>(bytes) * (window > 0 ? std::min(keys, window) : keys) / kCacheBlock,
-           4.0 * kRows * kHeads * kLength * (window > 0 ? std::min(keys, window) : keys),
+           2.0 * static_cast<double>(bytes) * seen / kCacheBlock,
+           4.0 * Input::kRows * Input::kHeads * Input::kLength * seen,
            [](const Kernels&) { return true; },
            nullptr,
            {},
            {}};
-  for (int r = 0; r < kRows; r++)
-    for (int h = 0; h < kHeads; h++) {
-      const int position = first + r, begin = window > 0 ? std::max(0, position - window + 1) : 0;
-      std::vector<double> score;
-      double top = -INFINITY, total = 0;
-      for (int j = begin; j <= position; j++) {
-        double s = 0;
-        for (int d = 0; d < kLength; d++)
-          s += static_cast<double>(cache->q[static_cast<size_t>((r * kHeads + h) * kLength + d)]) *
-               k[static_cast<size_t>(j * kLength + d)];
-        score.push_back(s / 8);
-        top = std::max(top, score.back());
-      }
-      for (double& s : score) total += s = std::exp(s - top);
-      for (int d = 0; d < kLength; d++) {
-        double sum = 0;
-        for (int j = begin; j <= position; j++)
-          sum += score[static_cast<size_t>(j - begin)] * v[static_cast<size_t>(j * kLength + d)];
-        out.wanted.push_back(sum / total);
-        out.scale.push_back(1);
-      }
-    }
-  out.run = [=](const Kernels& kernels, std::vector<float>& y) {
-    AttendChunk chunk{cache->q.data(),
-                      kHeads * kLength,
-                      kRows,
-                      kHeads,
-                      kLength,
-                      0.125f,
-                      first,
-                      window,
-                      0,
-                      keys,
-                      cache->key_blocks.data(),
-                      cache->value_blocks.data(),
-                      y.data(),
-                      cache->max.data(),
-                      cache->sum.data()};
-    (q8_0 ? kernels.attend_q8_0 : kernels.attend)(chunk);
-    for (size_t i = 0; i < y.size(); i++) y[i] /= cache->sum[i / kLength];
+  for (int r = 0; r < Input::kRows; r++)
+    for (int h = 0; h < Input::kHeads; h++) expect_head(*in, r, h, out);
+  constexpr size_t kStates = Input::kRows * Input::kHeads;
+  out.run = [in, max = std::vector<float>(kStates), sum = std::vector<float>(kStates)](const Kernels& kernels,
+                                                                                       std::vector<float>& y) mutable {
+    const AttendChunk chunk{.q = in->q.data(),
+                            .q_row_stride = Input::kHeads * Input::kLength,
+                            .rows = Input::kRows,
+                            .heads = Input::kHeads,
+                            .head_length = Input::kLength,
+                            .scale = 0.125f,
+                            .first_position = in->position(0),
+                            .window = in->window,
+                            .first_key = 0,
+                            .end_key = in->length,
+                            .key_blocks = in->key_blocks.data(),
+                            .value_blocks = in->value_blocks.data(),
+                            .out = y.data(),
+                            .max = max.data(),
+                            .sum = sum.data()};
+    (in->q8_0 ? kernels.attend_q8_0 : kernels.attend)(chunk);
+    for (size_t i = 0; i < y.size(); i++) y[i] /= sum[i / Input::kLength];
   };
   return out;
 }
