@@ -19,6 +19,7 @@
 #include <cstdio>
 #include <cstring>
 #include <limits>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -632,154 +633,209 @@ enum class Cache { f16, q8_0 };
 struct AttendCase {
   Cache cache;
   int keys, rows, heads, head_length, window, first_key, end_key;
+
+  int first_position() const { return keys - rows; }
+  bool quantised() const { return cache == Cache::q8_0; }
+  /// Whether query row `row` sees the key at position `key`.
+  bool sees(int row, int key) const {
+    const int position = first_position() + row;
+    return key >= first_key && key < end_key && key <= position && (window == 0 || position - key < window);
+  }
+  bool any_row_sees(int key) const {
+    for (int row = 0; row < rows; row++)
+      if (sees(row, key)) return true;
+    return false;
+  }
+  std::string in_words() const {
+    return std::string(quantised() ? "Q8_0" : "F16") + " keys " + std::to_string(keys) + " rows " +
+           std::to_string(rows) + " heads " + std::to_string(heads) + " length " + std::to_string(head_length) +
+           " window " + std::to_string(window) + " chunk " + std::to_string(first_key) + "–" + std::to_string(end_key);
+  }
 };
 
-void check_attend(const Kernels* kernels, const AttendCase& c, Random& random) {
-  const int blocks = (c.keys + kCacheBlock - 1) / kCacheBlock, length = c.head_length;
-  const int first_position = c.keys - c.rows;
-  const auto seen_by = [&](int row, int key) {
-    const int position = first_position + row;
-    return key >= c.first_key && key < c.end_key && key <= position && (c.window == 0 || position - key < c.window);
-  };
-  std::vector<double> key_values(static_cast<size_t>(c.keys * length)), value_values(key_values.size());
-  std::vector<Guarded<uint8_t>*> storage;
-  std::vector<const uint8_t*> key_blocks(static_cast<size_t>(blocks)), value_blocks(key_blocks.size());
-  const bool quantised = c.cache == Cache::q8_0;
-  const int groups = cache_scales(length), elements = length * kCacheBlock;
-  const auto put_half = [](Guarded<uint8_t>& bytes, int at, uint16_t half) {
-    std::memcpy(bytes.data() + at, &half, 2);
-  };
-  for (int block = 0; block < blocks; block++) {
-    bool used = false;
-    const size_t block_size = quantised ? q8_0_cache_bytes(length) : static_cast<size_t>(elements) * 2;
-    auto *keys = new Guarded<uint8_t>(block_size), *values = new Guarded<uint8_t>(block_size);
-    storage.insert(storage.end(), {keys, values});
-    for (int j = 0; j < kCacheBlock; j++) {
-      const int key = block * kCacheBlock + j;
-      bool seen = false;
-      for (int row = 0; row < c.rows; row++) seen = seen || seen_by(row, key);
-      used = used || seen;
-      // What no row sees may hold anything: here, NaN, or scales of NaN.
-      const auto half = [&](int low, int high) {
-        return static_cast<uint16_t>(seen ? random.half(low, high) : 0x7E00);
-      };
-      uint16_t key_scale = 0, value_scale = 0;
-      for (int d = 0; d < length; d++) {
-        double k, v;
-        if (quantised) {
-          if (d % kCacheScaled == 0) {
-            key_scale = half(0, 0x2000), value_scale = half(0, 0x2000);
-            put_half(*keys, elements + 2 * (d / kCacheScaled * kCacheBlock + j), key_scale);
-            put_half(*values, elements + 2 * (j * groups + d / kCacheScaled), value_scale);
-          }
-          const int key_integer = random.integer(-127, 127), value_integer = random.integer(-127, 127);
-          (*keys)[static_cast<size_t>(d * kCacheBlock + j)] = static_cast<uint8_t>(key_integer);
-          (*values)[static_cast<size_t>(j * length + d)] = static_cast<uint8_t>(value_integer);
-          k = key_integer * half_value(key_scale);
-          v = value_integer * half_value(value_scale);
-        } else {
-          const uint16_t key_half = half(0x2000, 0x3C00), value_half = half(0x2000, 0x3C00);
-          put_half(*keys, 2 * (d * kCacheBlock + j), key_half);
-          put_half(*values, 2 * (j * length + d), value_half);
-          k = half_value(key_half);
-          v = half_value(value_half);
-        }
-        if (key < c.keys) {
-          key_values[static_cast<size_t>(key * length + d)] = k;
-          value_values[static_cast<size_t>(key * length + d)] = v;
-        }
-      }
-    }
-    // Blocks that no row sees may not exist.
-    key_blocks[static_cast<size_t>(block)] = used ? keys->data() : nullptr;
-    value_blocks[static_cast<size_t>(block)] = used ? values->data() : nullptr;
-  }
-  const size_t q_row_stride = static_cast<size_t>(c.heads * length) + 5;
-  Guarded<float> q(q_row_stride * static_cast<size_t>(c.rows) - 5);
-  for (float& v : q) v = random.normal();
-  const float scale = 1.0f / std::sqrt(static_cast<float>(length));
-  const auto states = static_cast<size_t>(c.rows * c.heads);
+struct AttendResult {
+  std::vector<float> out, max, sum;
+};
 
-  struct Result {
-    std::vector<float> out, max, sum;
-  };
-  const auto run = [&](const Kernels& set) {
-    Guarded<float> out(states * static_cast<size_t>(length)), max(states), sum(states);
+/// Random queries and a random cache for one case.
+class AttendData {
+ public:
+  AttendData(const AttendCase& attend_case, Random& random)
+      : c_(attend_case),
+        exact_keys_(static_cast<size_t>(c_.keys * c_.head_length)),
+        exact_values_(exact_keys_.size()),
+        q_stride_(static_cast<size_t>(c_.heads * c_.head_length) + 5),
+        q_(q_stride_ * static_cast<size_t>(c_.rows) - 5) {
+    for (int block = 0; block * kCacheBlock < c_.keys; block++) add_block(block, random);
+    for (float& v : q_) v = random.normal();
+  }
+
+  AttendResult run(const Kernels& set) const {
+    const auto states = static_cast<size_t>(c_.rows * c_.heads);
+    Guarded<float> out(states * static_cast<size_t>(c_.head_length)), max(states), sum(states);
     for (Guarded<float>* written : {&out, &max, &sum}) std::fill(written->begin(), written->end(), kUntouched);
-    const auto attend = quantised ? set.attend_q8_0 : set.attend;
-    attend({.q = q.data(),
-            .q_row_stride = q_row_stride,
-            .rows = c.rows,
-            .heads = c.heads,
-            .head_length = length,
-            .scale = scale,
-            .first_position = first_position,
-            .window = c.window,
-            .first_key = c.first_key,
-            .end_key = c.end_key,
-            .key_blocks = key_blocks.data(),
-            .value_blocks = value_blocks.data(),
+    const auto attend = c_.quantised() ? set.attend_q8_0 : set.attend;
+    attend({.q = q_.data(),
+            .q_row_stride = q_stride_,
+            .rows = c_.rows,
+            .heads = c_.heads,
+            .head_length = c_.head_length,
+            .scale = scale(),
+            .first_position = c_.first_position(),
+            .window = c_.window,
+            .first_key = c_.first_key,
+            .end_key = c_.end_key,
+            .key_blocks = key_blocks_.data(),
+            .value_blocks = value_blocks_.data(),
             .out = out.data(),
             .max = max.data(),
             .sum = sum.data()});
-    return Result{{out.begin(), out.end()}, {max.begin(), max.end()}, {sum.begin(), sum.end()}};
+    return {{out.begin(), out.end()}, {max.begin(), max.end()}, {sum.begin(), sum.end()}};
+  }
+
+  /// Checks one query head of one row against double precision.
+  void check_head(const AttendResult& got, int row, int head) const {
+    const int length = c_.head_length;
+    const std::string what = c_.in_words();
+    const auto state = static_cast<size_t>(row * c_.heads + head);
+    const Exact exact = exact_head(row, head);
+    if (exact.sum == 0) {
+      check(got.max[state] == -std::numeric_limits<float>::infinity() && got.sum[state] == 0,
+            "portable attend, %s: a row without keys", what.c_str());
+    } else {
+      check(std::fabs(static_cast<double>(got.max[state]) - exact.max) < 1e-5 &&
+                std::fabs(static_cast<double>(got.sum[state]) - exact.sum) < 2e-5 * exact.sum,
+            "portable attend, %s: max %g sum %g, not %g and %g", what.c_str(), static_cast<double>(got.max[state]),
+            static_cast<double>(got.sum[state]), exact.max, exact.sum);
+    }
+    for (int d = 0; d < length; d++) {
+      const size_t at = state * static_cast<size_t>(length) + static_cast<size_t>(d);
+      const double here = static_cast<double>(got.out[at]), wanted = exact.out[static_cast<size_t>(d)];
+      check(std::fabs(here - wanted) <= 2e-5 * exact.sum, "portable attend, %s: row %d head %d d %d: %g, not %g",
+            what.c_str(), row, head, d, here, wanted);
+    }
+  }
+
+ private:
+  /// The results for one query head of one row. Without a visible key, the sum is 0.
+  struct Exact {
+    std::vector<double> out;
+    double max = -std::numeric_limits<double>::infinity(), sum = 0;
   };
-  const Result expected = run(portable());
-  const std::string what = std::string(quantised ? "Q8_0" : "F16") + " keys " + std::to_string(c.keys) + " rows " +
-                           std::to_string(c.rows) + " heads " + std::to_string(c.heads) + " length " +
-                           std::to_string(length) + " window " + std::to_string(c.window) + " chunk " +
-                           std::to_string(c.first_key) + "–" + std::to_string(c.end_key);
+  /// A key's element and a value's element, exact.
+  struct Pair {
+    double key, value;
+  };
+
+  float scale() const { return 1.0f / std::sqrt(static_cast<float>(c_.head_length)); }
+
+  void add_block(int block, Random& random) {
+    const int length = c_.head_length;
+    const size_t bytes =
+        c_.quantised() ? q8_0_cache_bytes(length) : static_cast<size_t>(length * kCacheBlock) * sizeof(uint16_t);
+    auto& keys = *storage_.emplace_back(std::make_unique<Guarded<uint8_t>>(bytes));
+    auto& values = *storage_.emplace_back(std::make_unique<Guarded<uint8_t>>(bytes));
+    bool used = false;
+    for (int slot = 0; slot < kCacheBlock; slot++) {
+      const int key = block * kCacheBlock + slot;
+      const bool seen = c_.any_row_sees(key);
+      used = used || seen;
+      Scales scales;
+      for (int d = 0; d < length; d++) {
+        const Pair exact = c_.quantised() ? store_q8_0(keys, values, slot, d, seen, scales, random)
+                                          : store_f16(keys, values, slot, d, seen, random);
+        if (key >= c_.keys) continue;
+        exact_keys_[static_cast<size_t>(key * length + d)] = exact.key;
+        exact_values_[static_cast<size_t>(key * length + d)] = exact.value;
+      }
+    }
+    // Blocks that no row sees may not exist.
+    key_blocks_.push_back(used ? keys.data() : nullptr);
+    value_blocks_.push_back(used ? values.data() : nullptr);
+  }
+
+  /// The scales of the 32 dimensions at hand.
+  struct Scales {
+    uint16_t key = 0, value = 0;
+  };
+
+  static void put_half(Guarded<uint8_t>& bytes, int at, uint16_t half) { std::memcpy(bytes.data() + at, &half, 2); }
+  /// A key that no row sees may hold anything: here, NaN, or scales of NaN.
+  static uint16_t random_half(bool seen, int low, int high, Random& random) {
+    return static_cast<uint16_t>(seen ? random.half(low, high) : 0x7E00);
+  }
+
+  Pair store_q8_0(Guarded<uint8_t>& keys, Guarded<uint8_t>& values, int slot, int d, bool seen, Scales& scales,
+                  Random& random) const {
+    const int length = c_.head_length, elements = length * kCacheBlock, group = d / kCacheScaled;
+    if (d % kCacheScaled == 0) {
+      scales.key = random_half(seen, 0, 0x2000, random);
+      scales.value = random_half(seen, 0, 0x2000, random);
+      put_half(keys, elements + 2 * (group * kCacheBlock + slot), scales.key);
+      put_half(values, elements + 2 * (slot * cache_scales(length) + group), scales.value);
+    }
+    const int key = random.integer(-127, 127), value = random.integer(-127, 127);
+    keys[static_cast<size_t>(d * kCacheBlock + slot)] = static_cast<uint8_t>(key);
+    values[static_cast<size_t>(slot * length + d)] = static_cast<uint8_t>(value);
+    return {key * half_value(scales.key), value * half_value(scales.value)};
+  }
+
+  Pair store_f16(Guarded<uint8_t>& keys, Guarded<uint8_t>& values, int slot, int d, bool seen, Random& random) const {
+    const uint16_t key = random_half(seen, 0x2000, 0x3C00, random), value = random_half(seen, 0x2000, 0x3C00, random);
+    put_half(keys, 2 * (d * kCacheBlock + slot), key);
+    put_half(values, 2 * (slot * c_.head_length + d), value);
+    return {half_value(key), half_value(value)};
+  }
+
+  Exact exact_head(int row, int head) const {
+    const int length = c_.head_length;
+    const float* q = q_.data() + static_cast<size_t>(row) * q_stride_ + static_cast<size_t>(head * length);
+    std::vector<double> scores;
+    std::vector<int> seen;
+    Exact exact{.out = std::vector<double>(static_cast<size_t>(length))};
+    for (int key = 0; key < c_.keys; key++) {
+      if (!c_.sees(row, key)) continue;
+      double dot = 0;
+      for (int d = 0; d < length; d++)
+        dot += static_cast<double>(q[d]) * exact_keys_[static_cast<size_t>(key * length + d)];
+      scores.push_back(dot * static_cast<double>(scale()));
+      seen.push_back(key);
+      exact.max = std::max(exact.max, scores.back());
+    }
+    for (size_t i = 0; i < seen.size(); i++) {
+      const double p = std::exp(scores[i] - exact.max);
+      exact.sum += p;
+      for (int d = 0; d < length; d++)
+        exact.out[static_cast<size_t>(d)] += p * exact_values_[static_cast<size_t>(seen[i] * length + d)];
+    }
+    return exact;
+  }
+
+  AttendCase c_;
+  std::vector<std::unique_ptr<Guarded<uint8_t>>> storage_;
+  std::vector<const uint8_t*> key_blocks_, value_blocks_;
+  std::vector<double> exact_keys_, exact_values_;  ///< [keys][head_length]
+  size_t q_stride_;
+  Guarded<float> q_;
+};
+
+/// Checks `kernels` against portable, or with nullptr portable against double precision.
+void check_attend(const Kernels* kernels, const AttendCase& c, Random& random) {
+  const AttendData data(c, random);
+  const AttendResult expected = data.run(portable());
   if (kernels) {
-    const Result got = run(*kernels);
+    const AttendResult got = data.run(*kernels);
+    const std::string what = c.in_words();
     check(first_difference(expected.max, got.max) < 0, "%s attend, %s: maxima", kernels->name, what.c_str());
     check(first_difference(expected.sum, got.sum) < 0, "%s attend, %s: sums", kernels->name, what.c_str());
     check(first_difference(expected.out, got.out) < 0, "%s attend, %s: outputs", kernels->name, what.c_str());
-  } else {
-    digested(expected.max);
-    digested(expected.sum);
-    digested(expected.out);
-    for (int row = 0; row < c.rows; row++)
-      for (int h = 0; h < c.heads; h++) {
-        const auto state = static_cast<size_t>(row * c.heads + h);
-        std::vector<double> scores, out(static_cast<size_t>(length));
-        std::vector<int> seen;
-        double max = -std::numeric_limits<double>::infinity();
-        for (int key = 0; key < c.keys; key++) {
-          if (!seen_by(row, key)) continue;
-          double dot = 0;
-          for (int d = 0; d < length; d++)
-            dot +=
-                static_cast<double>(q[static_cast<size_t>(row) * q_row_stride + static_cast<size_t>(h * length + d)]) *
-                key_values[static_cast<size_t>(key * length + d)];
-          scores.push_back(dot * static_cast<double>(scale));
-          seen.push_back(key);
-          max = std::max(max, scores.back());
-        }
-        double sum = 0;
-        for (size_t i = 0; i < seen.size(); i++) {
-          const double p = std::exp(scores[i] - max);
-          sum += p;
-          for (int d = 0; d < length; d++)
-            out[static_cast<size_t>(d)] += p * value_values[static_cast<size_t>(seen[i] * length + d)];
-        }
-        if (seen.empty()) {
-          check(expected.max[state] == -std::numeric_limits<float>::infinity() && expected.sum[state] == 0,
-                "portable attend, %s: a row without keys", what.c_str());
-        } else {
-          check(std::fabs(static_cast<double>(expected.max[state]) - max) < 1e-5 &&
-                    std::fabs(static_cast<double>(expected.sum[state]) - sum) < 2e-5 * sum,
-                "portable attend, %s: max %g sum %g, not %g and %g", what.c_str(),
-                static_cast<double>(expected.max[state]), static_cast<double>(expected.sum[state]), max, sum);
-        }
-        for (int d = 0; d < length; d++) {
-          const size_t at = state * static_cast<size_t>(length) + static_cast<size_t>(d);
-          const double got = static_cast<double>(expected.out[at]), exact = out[static_cast<size_t>(d)];
-          check(std::fabs(got - exact) <= 2e-5 * sum, "portable attend, %s: row %d head %d d %d: %g, not %g",
-                what.c_str(), row, h, d, got, exact);
-        }
-      }
+    return;
   }
-  for (const Guarded<uint8_t>* block : storage) delete block;
+  digested(expected.max);
+  digested(expected.sum);
+  digested(expected.out);
+  for (int row = 0; row < c.rows; row++)
+    for (int head = 0; head < c.heads; head++) data.check_head(expected, row, head);
 }
 
 void check_attention(const Kernels* kernels) {
