@@ -268,79 +268,109 @@ Job row_job(const char* name, int threads, std::function<void(const float*, floa
   return {name, static_cast<double>(kRows) * kWidth * 4 * kRepeats, 0, run};
 }
 
-}  // namespace
+struct Options {
+  const Kernels* kernels;
+  int threads, repeats;
+  std::string wanted;  ///< a part of a job's name; empty: all jobs
 
-int main(int count, char** arguments) {
-  const Kernels* kernels = count > 1 ? find_kernels(arguments[1]) : available_kernels()[0];
-  const int threads = count > 2 ? std::atoi(arguments[2]) : 1, repeats = count > 3 ? std::atoi(arguments[3]) : 5;
-  if (!kernels || threads < 1 || repeats < 1) {
-    std::fprintf(stderr, "usage: bench_kernels [kernel set of this CPU] [threads] [repeats] [job]\n");
-    return 1;
-  }
-  const std::string wanted = count > 4 ? arguments[4] : "";
-  std::vector<std::unique_ptr<QuantBench>> quantised;
+  bool wants(const std::string& name) const { return name.find(wanted) != std::string::npos; }
+};
+
+Options read_options(int count, char** arguments) {
+  return {count > 1 ? find_kernels(arguments[1]) : available_kernels()[0], count > 2 ? std::atoi(arguments[2]) : 1,
+          count > 3 ? std::atoi(arguments[3]) : 5, count > 4 ? arguments[4] : ""};
+}
+
+/// One for every quantised type and layout that has a job: each takes more than 250 MB.
+std::vector<std::unique_ptr<QuantBench>> quant_benches(const Options& options) {
+  std::vector<std::unique_ptr<QuantBench>> benches;
   for (const TensorType type : hearth::kQuantisedTypes)
     for (const bool repacked : {false, true}) {
-      if (repacked && !packed_layout(*kernels, type).pack) continue;
-      // More than 250 MB each: only those that have a job.
+      if (repacked && !packed_layout(*options.kernels, type).pack) continue;
       const std::string name = std::string(type_traits(type).name) + (repacked ? " repacked" : "");
-      if (name.find(wanted.substr(0, wanted.find(" × "))) == std::string::npos) continue;
-      quantised.push_back(std::make_unique<QuantBench>(*kernels, type, repacked, threads));
+      if (name.find(options.wanted.substr(0, options.wanted.find(" × "))) == std::string::npos) continue;
+      benches.push_back(std::make_unique<QuantBench>(*options.kernels, type, repacked, options.threads));
     }
-  constexpr size_t memory_bytes = size_t{256} << 20;
-  uint8_t* halves = allocate(memory_bytes);
-  for (size_t i = 0; i < memory_bytes; i += 2) {
-    const uint16_t half = static_cast<uint16_t>(0x2800 + random_bits() % 0x800);
-    std::memcpy(halves + i, &half, 2);
-  }
+  return benches;
+}
 
+/// F16 numbers of a usual size, more of them than a cache holds.
+struct Halves {
+  static constexpr size_t kBytes = size_t{256} << 20;
+  uint8_t* data = allocate(kBytes);
+
+  Halves() {
+    for (size_t i = 0; i < kBytes; i += 2) {
+      const uint16_t half = static_cast<uint16_t>(0x2800 + random_bits() % 0x800);
+      std::memcpy(data + i, &half, 2);
+    }
+  }
+  ~Halves() { release(data); }
+  Halves(const Halves&) = delete;
+  Halves& operator=(const Halves&) = delete;
+};
+
+/// What the machine can do at most. The first job reads memory; the second is the dot instruction, where the CPU has one.
+std::vector<Job> ceiling_jobs(const Halves& halves, int threads) {
+  constexpr size_t kRead = Halves::kBytes / 2;
+  constexpr long kTurns = 400000;
   std::vector<Job> jobs;
-  const size_t read_bytes = memory_bytes / 2;
-  jobs.push_back({"read loop", static_cast<double>(read_bytes), 0, [&, start = size_t{0}]() mutable {
-                    start = start == 0 ? read_bytes : 0;
+  jobs.push_back({"read loop", static_cast<double>(kRead), 0, [&halves, threads, start = size_t{0}]() mutable {
+                    start = start == 0 ? kRead : 0;
                     return time_parts(threads, [&](int part) {
-                      const size_t share = read_bytes / static_cast<size_t>(threads);
-                      read_memory(halves + start + share * static_cast<size_t>(part), share);
+                      const size_t share = kRead / static_cast<size_t>(threads);
+                      read_memory(halves.data + start + share * static_cast<size_t>(part), share);
                     });
                   }});
-  constexpr long kTurns = 400000;
-  const bool has_dot = has_dot_instructions();
-  if (has_dot)
+  if (has_dot_instructions())
     jobs.push_back({"int8 dot instruction", 0, dot_instructions(1) * kTurns * threads,
-                    [&] { return time_parts(threads, [](int) { dot_instructions(kTurns); }); }});
+                    [threads] { return time_parts(threads, [](int) { dot_instructions(kTurns); }); }});
   if (tile_instructions(1) > 0)
     jobs.push_back({"int8 tile instruction", 0, tile_instructions(1) * kTurns / 4 * threads,
-                    [&] { return time_parts(threads, [](int) { tile_instructions(kTurns / 4); }); }});
-  const auto ceilings = static_cast<std::ptrdiff_t>(jobs.size());
-  for (const std::unique_ptr<QuantBench>& bench : quantised)
+                    [threads] { return time_parts(threads, [](int) { tile_instructions(kTurns / 4); }); }});
+  return jobs;
+}
+
+std::vector<Job> kernel_jobs(const Options& options, const std::vector<std::unique_ptr<QuantBench>>& benches,
+                             const Halves& halves) {
+  const Kernels* kernels = options.kernels;
+  const int threads = options.threads;
+  std::vector<Job> jobs;
+  for (const std::unique_ptr<QuantBench>& bench : benches)
     for (const int columns : {1, 2, 4, 8, 16, 20, 32, 64, 128}) jobs.push_back(bench->job(columns));
-  for (const int columns : {1, 4, 32, 128}) jobs.push_back(float_job(*kernels, halves, memory_bytes, columns, threads));
+  for (const int columns : {1, 4, 32, 128})
+    jobs.push_back(float_job(*kernels, halves.data, Halves::kBytes, columns, threads));
   for (const auto& [rows, keys] : {std::pair{1, 1024}, {1, 16384}, {4, 4096}, {16, 4096}, {64, 4096}})
     for (const bool quantised : {false, true})
-      jobs.push_back(attend_job(*kernels, quantised, halves, memory_bytes, rows, keys, threads));
-  const std::vector<float> ones(kWidth, 1.0f);
-  jobs.push_back(row_job("rms_norm", threads,
-                         [&](const float* x, float* y) { kernels->rms_norm(x, ones.data(), kWidth, 1e-5f, y); }));
+      jobs.push_back(attend_job(*kernels, quantised, halves.data, Halves::kBytes, rows, keys, threads));
   jobs.push_back(
-      row_job("swiglu", threads, [&](const float* x, float* y) { kernels->swiglu(x, x, kWidth, 1.702f, 7.0f, y); }));
-  jobs.push_back(row_job("axpy", threads, [&](const float* x, float* y) { kernels->axpy(0.5f, x, kWidth, y); }));
-  jobs.push_back(row_job("quantize_row", threads, [&](const float* x, float* y) {
+      row_job("rms_norm", threads, [kernels, ones = std::vector<float>(kWidth, 1.0f)](const float* x, float* y) {
+        kernels->rms_norm(x, ones.data(), kWidth, 1e-5f, y);
+      }));
+  jobs.push_back(row_job("swiglu", threads,
+                         [kernels](const float* x, float* y) { kernels->swiglu(x, x, kWidth, 1.702f, 7.0f, y); }));
+  jobs.push_back(row_job("axpy", threads, [kernels](const float* x, float* y) { kernels->axpy(0.5f, x, kWidth, y); }));
+  jobs.push_back(row_job("quantize_row", threads, [kernels](const float* x, float* y) {
     auto* bytes = reinterpret_cast<int8_t*>(y);
     kernels->quantize_row(x, kWidth, bytes, y + kWidth / 4 + 16, reinterpret_cast<int32_t*>(y + kWidth / 2));
   }));
+  jobs.erase(std::remove_if(jobs.begin(), jobs.end(), [&](const Job& job) { return !options.wants(job.name); }),
+             jobs.end());
+  return jobs;
+}
 
-  if (count > 4)
-    jobs.erase(std::remove_if(jobs.begin() + ceilings, jobs.end(),
-                              [&](const Job& job) { return job.name.find(wanted) == std::string::npos; }),
-               jobs.end());
-
+void run_interleaved(std::vector<Job>& jobs, int repeats) {
   for (int i = 0; i <= repeats; i++)
     for (Job& job : jobs) {
       const double time = job.run();
       if (i > 0) job.times.push_back(time);  // the first turn warms up
     }
-  const double read = jobs[0].bytes / jobs[0].median(), peak = has_dot ? jobs[1].multiply_adds / jobs[1].median() : 0;
-  std::printf("%s, %d thread%s\n", kernels->name, threads, threads == 1 ? "" : "s");
+}
+
+/// One line a job. `jobs` begins with those of ceiling_jobs.
+void print(const std::vector<Job>& jobs) {
+  const double read = jobs[0].bytes / jobs[0].median();
+  const double peak = has_dot_instructions() ? jobs[1].multiply_adds / jobs[1].median() : 0;
   for (const Job& job : jobs) {
     const double rate = job.bytes / job.median(), arithmetic = job.multiply_adds / job.median();
     std::printf("%-26s", job.name.c_str());
@@ -350,6 +380,22 @@ int main(int count, char** arguments) {
     if (job.multiply_adds > 0 && peak > 0) std::printf(" %4.0f%% of int8 peak", 100 * arithmetic / peak);
     std::printf("\n");
   }
-  release(halves);
+}
+
+}  // namespace
+
+int main(int count, char** arguments) {
+  const Options options = read_options(count, arguments);
+  if (!options.kernels || options.threads < 1 || options.repeats < 1) {
+    std::fprintf(stderr, "usage: bench_kernels [kernel set of this CPU] [threads] [repeats] [job]\n");
+    return 1;
+  }
+  const std::vector<std::unique_ptr<QuantBench>> benches = quant_benches(options);
+  const Halves halves;
+  std::vector<Job> jobs = ceiling_jobs(halves, options.threads);
+  for (Job& job : kernel_jobs(options, benches, halves)) jobs.push_back(std::move(job));
+  run_interleaved(jobs, options.repeats);
+  std::printf("%s, %d thread%s\n", options.kernels->name, options.threads, options.threads == 1 ? "" : "s");
+  print(jobs);
   return 0;
 }
