@@ -1,15 +1,18 @@
-// AMX kernels (Sapphire Rapids and newer) for many activation rows; with few of them the same vectors as avx512's, but repacked groups
-// read side by side as suits these processors; for everything else the set is avx512's.
+// AMX kernels (Sapphire Rapids and newer) for MXFP4 and Q8_0. Many activation rows are multiplied by the tile unit. Few
+// activation rows are multiplied by the same vector code as in avx512.cpp, but repacked groups are read side by side,
+// which suits these processors. Everything else in the set is avx512's.
 //
-// A group's 16 weight rows are unpacked into the scratch, some blocks at a time and each as the tile unit wants its right operand:
-// 8 rows of 64 bytes, elements 4j..4j+3 of weight row r in dword r of row j; then the 16 scales as floats. A tile of activations
-// is the left operand as it lies, [columns][32] of int8, so that one tdpbssd makes the exact dot products of a block for 16 rows
-// and up to 16 columns. They are stored, and vector instructions scale and add them up, in the order of kernels.h.
+// A group's 16 weight rows are unpacked into the scratch, some blocks at a time. Each block is stored in the form of
+// the tile unit's right operand: 8 rows of 64 bytes, with elements 4j..4j+3 of weight row r in dword r of row j. The 16
+// scales follow as floats. A tile of activations, [columns][32] of int8, is the left operand as it lies. One tdpbssd
+// therefore makes the exact dot products of a block for 16 rows and up to 16 columns. They are stored, and vector
+// instructions scale them and add them up, in the order of kernels.h.
 //
-// Not the tile unit bounds it. A block of 16 × 16 takes it 16 cycles, storing the products 16 more and scaling and adding them (48 vector
-// operations, 32 loads) 24; on Granite Rapids these do not overlap, and take 60 to 65 together in L1, where vpdpbusd needs 64 for the
-// products alone. BF16 tiles, whose products are floats with MXFP4's scales in them already, leave 16 of the vector operations and
-// are no faster: their operands are twice as large.
+// The tile unit is not what bounds these kernels. A block of 16 × 16 takes it 16 cycles. Storing the products takes 16
+// more, and scaling and adding them (48 vector operations, 32 loads) takes 24. On Granite Rapids these parts do not
+// overlap, and take 60 to 65 cycles together in L1. There vpdpbusd needs 64 for the products alone. The products of
+// BF16 tiles are floats that already contain MXFP4's scales, so that 16 of the vector operations remain. BF16 tiles are
+// no faster all the same, because their operands are twice as large.
 #include "kernels.h"
 
 #if defined(__AMX_INT8__) && defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512DQ__) && \
@@ -24,20 +27,23 @@
 namespace hearth::cpu {
 namespace {
 
-/// Columns from which on tiles are faster than vpdpbusd, measured on Granite Rapids with weights from memory: Q8_0's are twice as many
-/// bytes, during which vectors have twice the time.
+/// The fewest columns with which the tile unit is faster than vpdpbusd, measured on Granite Rapids with weights from
+/// memory. Q8_0's weights are twice as many bytes, and while they arrive the vector code has twice the time.
 template <class Format> constexpr int kMinColumns = Format::kStored == 4 ? 10 : 25;
 
 constexpr size_t kStoredBytes = 8 * 64 + 64;
 static_assert(scratch_bytes(1) >= kStoredBytes);
-/// Blocks that are unpacked and then multiplied with all columns: 12 KB, which stay in L1 with a tile's share.
+/// Blocks that are unpacked before they are multiplied with all columns. They are 12 KB and stay in L1, together with a
+/// tile's part for these blocks.
 constexpr int kChunk = 20;
 static_assert(kChunk % kBatch == 0);
 
-// ---- the tile unit ----------------------------------------------------------------------------------------------------
+// ---- the tile unit --------------------------------------------------------------------------------------------------
 //
-// Tile registers 0 and 1: products of a full tile of activations, [16][16] of int32. 2, 3: of the last, [columns][16]. 4, 5: those
-// activations. 6, 7: weights. So a group sets the shapes once, which takes longer than a block's products.
+// Tile registers 0 and 1 hold the products of a full tile of activations, [16][16] of int32. 2 and 3 hold those of the
+// last tile, [columns][16]. 4 holds the activations of a full tile and 5 those of the last. 6 and 7 hold weights.
+// Thanks to the registers for both shapes a group sets the shapes only once, which takes longer than a block's
+// products.
 
 /// Operand of ldtilecfg; layout: Intel's Software Developer's Manual, volume 1, 18.2.
 struct alignas(64) TileShapes {
@@ -63,14 +69,14 @@ template <int... I> constexpr std::array<TileShapes, kTileRows> shapes_of(std::i
 }
 constexpr std::array<TileShapes, kTileRows> kShapes = shapes_of(std::make_integer_sequence<int, kTileRows>{});
 
-/// Shapes for full tiles of activations, and for one of 1..16 columns.
+/// Sets the shapes for full tiles of activations and for a last tile of 1..16 columns.
 HEARTH_INLINE void configure(int last_columns) {
   asm volatile("ldtilecfg %0" ::"m"(kShapes[static_cast<size_t>(last_columns - 1)]));
 }
-/// Without state in the tiles a switch to another thread does not save them.
+/// Clears the tiles. The operating system then need not save them when it switches to another thread.
 HEARTH_INLINE void release() { asm volatile("tilerelease" ::: "memory"); }
 
-/// Products number P (0 or 1) of N columns = weights × activations of one block.
+/// Starts the products of one block's weights with N columns, in the tile register for products number P (0 or 1).
 template <int P, int N> HEARTH_INLINE void multiply(const uint8_t* weights, const uint8_t* activations) {
   constexpr bool kFull = N == kTileRows;
   asm volatile(
@@ -86,9 +92,9 @@ template <int P, int N> HEARTH_INLINE void store(int32_t* products) {
                : "memory");
 }
 
-// ---- 16 unpacked rows × N columns -------------------------------------------------------------------------------------
+// ---- 16 unpacked rows × N columns -----------------------------------------------------------------------------------
 
-/// Lines of the next group's weights to bring to L2 on the way: `each` a block, up to `end`.
+/// The lines of the next group's weights that are prefetched to L2 meanwhile: `each` lines a block, up to `end`.
 struct Ahead {
   const uint8_t *next, *end;
   int each;
@@ -107,7 +113,8 @@ HEARTH_INLINE void add_products(const int32_t* products, __m512 weight_scales, c
   }
 }
 
-/// y += unpacked rows × a tile. Products of the next block are under way while a block's are added up.
+/// Adds the products of unpacked rows with a tile to y. The products of the next block are under way while those of a
+/// block are added up.
 template <int N>
 __attribute__((noinline)) void multiply_tile(const uint8_t* stored, int blocks, const uint8_t* tile, Ahead& ahead,
                                              float* to, size_t ldy) {
@@ -150,8 +157,8 @@ template <int... I> constexpr std::array<MultiplyTile, kTileRows> multipliers(st
   return {multiply_tile<I + 1>...};
 }
 
-/// A group of 16 rows times all columns. unpack(first, count) leaves blocks first.. in the scratch; `weight_bytes` from `next` on
-/// are wanted after this group.
+/// Multiplies a group of 16 rows with all columns. unpack(first, count) leaves the blocks first .. first + count - 1 in
+/// the scratch. The next group needs the `weight_bytes` bytes from `next` on.
 template <class Unpack> HEARTH_INLINE void multiply_group(const QuantGroup& g, const uint8_t* next, size_t weight_bytes,
                                                           Unpack unpack) {
   static constexpr auto kMultiply = multipliers(std::make_integer_sequence<int, kTileRows>{});
@@ -175,7 +182,7 @@ template <class Unpack> HEARTH_INLINE void multiply_group(const QuantGroup& g, c
   release();
 }
 
-// ---- unpacking --------------------------------------------------------------------------------------------------------
+// ---- unpacking ------------------------------------------------------------------------------------------------------
 
 HEARTH_INLINE void store_block(uint8_t* to, const __m512i (&bytes)[8], __m512 scales) {
 #pragma GCC unroll 8
@@ -183,7 +190,7 @@ HEARTH_INLINE void store_block(uint8_t* to, const __m512i (&bytes)[8], __m512 sc
   _mm512_store_ps(reinterpret_cast<float*>(to + 8 * 64), scales);
 }
 
-/// `count` blocks of 16 rows in the file's layout; they begin at w, and rows have 4 blocks or more.
+/// Unpacks `count` blocks of 16 rows in the file's layout, which begin at w. The rows must have 4 blocks or more.
 template <class Format> void unpack(const uint8_t* w, size_t row_bytes, int count, uint8_t* to) {
   const auto block = [&](const typename Format::Scales& scales, int i) __attribute__((always_inline)) {
     __m512i bytes[8];
@@ -208,7 +215,7 @@ template <class Format> void unpack(const uint8_t* w, size_t row_bytes, int coun
   }
 }
 
-/// `count` blocks of a packed group.
+/// Unpacks `count` blocks of a packed group.
 template <class Format> void unpack_packed(const uint8_t* packed, const uint8_t* scales, int count, uint8_t* to) {
   constexpr int kStored = Format::kStored;
   for (int b = 0; b < count; b++, packed += 64 * kStored, scales += Format::kPackedScaleBytes, to += kStoredBytes) {
@@ -238,21 +245,23 @@ template <class Format> void one_group_packed(const QuantGroup& g) {
   });
 }
 
-// ---- packed groups side by side -----------------------------------------------------------------------------------------
+// ---- packed groups side by side -------------------------------------------------------------------------------------
 //
-// Where memory bounds: several streams keep more of its requests under way than one. On Granite Rapids 6 to 8 % faster for 1 to 4
-// columns, whose sums of all groups fit into registers, and of Q8_0, where more columns than MXFP4's hide behind the bytes, 5 to
-// 10 % for 5 to 16, whose sums are put away between the groups.
+// With few columns, memory bounds the speed. Several streams keep more requests to memory under way than one. On
+// Granite Rapids this is 6 to 8 % faster for 1 to 4 columns, where the sums of all groups fit into registers. For 5 to
+// 16 columns the sums are stored between the groups, which is 5 to 10 % faster for Q8_0 only: its weights are more
+// bytes, which hide the work for more columns than MXFP4's do.
 
 constexpr int kMaxColumnsAbreast = 4;
-/// Groups that `columns` go through together, measured.
+/// Groups that are read side by side for so many columns, measured.
 template <class Format> constexpr int groups_for(int columns) { return columns == 1 ? 32 / Format::kStored : 4; }
-/// Bytes ahead that each stream is brought to L1.
+/// How many bytes ahead each stream is prefetched to L1.
 constexpr size_t kAbreastAhead = 512, kInTurnAhead = 1024;
-/// Blocks of a group before it is another's turn.
+/// Blocks that groups_in_turn takes of a group before it takes the next group.
 constexpr int kBlocksInTurn = 2;
 
-/// What, added to a block's address, is kAhead further on in its group, or where the same group of the next `groups` has begun.
+/// The distance from a block to the bytes to prefetch. They are kAhead bytes further on in the block's group. Where the
+/// group ends before, they are at the beginning of the group that this stream reads next, `groups` groups later.
 template <class Format, size_t kAhead> HEARTH_INLINE size_t ahead_of(const QuantGroup& g, int groups, int block) {
   constexpr size_t kBlockBytes = 64 * Format::kStored;
   const bool within = block + static_cast<int>(kAhead / kBlockBytes) < g.blocks;
@@ -261,7 +270,7 @@ template <class Format, size_t kAhead> HEARTH_INLINE size_t ahead_of(const Quant
 }
 HEARTH_INLINE void prefetch_to_l1(const uint8_t* p) { _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T0); }
 
-/// groups_for(N) whole groups.
+/// Multiplies groups_for(N) whole groups with N columns, a block of each in turn, with all sums in registers.
 template <class Format, int N> __attribute__((noinline)) void groups_abreast(const QuantGroup& g) {
   constexpr int kAbreast = groups_for<Format>(N);
   constexpr int kStored = Format::kStored;
@@ -291,7 +300,8 @@ template <class Format, int N> __attribute__((noinline)) void groups_abreast(con
   for (int i = 0; i < kAbreast; i++) store_columns(y[i], 0xFFFF, g.y + kGroupRows * i, g.ldy);
 }
 
-/// groups_for(N) whole groups, a few blocks of each in turn.
+/// Multiplies groups_for(N) whole groups with N columns, a few blocks of each in turn, with the sums in memory
+/// meanwhile.
 template <class Format, int N> __attribute__((noinline)) void groups_in_turn(const QuantGroup& g) {
   constexpr int kInTurn = groups_for<Format>(N), kStored = Format::kStored;
   alignas(64) float sums[kInTurn][N][kGroupRows] = {};
@@ -324,7 +334,7 @@ template <class Format, int N> __attribute__((noinline)) void groups_in_turn(con
       _mm512_storeu_ps(g.y + static_cast<size_t>(c) * g.ldy + kGroupRows * i, _mm512_load_ps(sums[i][c]));
 }
 
-/// The kernels for 1..16 columns; nullptr: groups one by one are as fast.
+/// The kernels for 1..16 columns. nullptr means that groups one by one are as fast.
 using ManyGroups = std::array<void (*)(const QuantGroup&), kTileRows>;
 template <class Format, int N> constexpr ManyGroups::value_type many_groups_for() {
   if constexpr (N <= kMaxColumnsAbreast) return groups_abreast<Format, N>;

@@ -1,9 +1,11 @@
 // AVX2 kernels (with FMA and F16C).
 //
-// Quantised groups: 8 weight rows lie in the 8 lanes of a register, 4 consecutive bytes of a row in each lane. Weights of few
-// bits are the unsigned operand of vpmaddubsw, offset (MXFP4: + 12 by table) and all, which is taken back by starting the sum at
-// −offset × Σ activations: so the sum of a block fits 16 bits in the end, whatever wraps around on the way. Q8_0 weights + 128 would
-// overflow, so there |w| meets activations that carry w's sign; so it does for Q6_K, whose sums are of 16 elements and have no Σ.
+// Quantised groups: 8 weight rows lie in the 8 lanes of a register, 4 consecutive bytes of a row in each lane. Weights
+// of few bits, plus an offset that makes them unsigned (MXFP4: 12, added by the table), are the unsigned operand of
+// vpmaddubsw. A sum starts at −offset × Σ activations, which takes the offset back. The sum of a block therefore fits
+// 16 bits in the end, even if it wraps around on the way. Q8_0 weights + 128 would overflow, so Q8_0 multiplies |w|
+// with activations that carry w's sign. So does Q6_K, which needs the sums of 16 elements, for which tiles have no Σ
+// activations.
 #include "vector_kernels.h"
 
 #if defined(__AVX2__) && defined(__FMA__) && defined(__F16C__)
@@ -94,7 +96,7 @@ struct Avx2 {
     return _mm_cvtss_f32(_mm_max_ss(c, _mm_movehdup_ps(c)));
   }
   static void store_int8(int8_t* q, F v) {
-    // vpackssdw works within 128-bit halves: the permutation puts the quarters in order.
+    // vpackssdw works within 128-bit halves. The permutation puts the quarters in order.
     const __m256i words = _mm256_permute4x64_epi64(
         _mm256_packs_epi32(_mm256_cvtps_epi32(v.low), _mm256_cvtps_epi32(v.high)), 0b11'01'10'00);
     const __m128i bytes = _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
@@ -103,15 +105,15 @@ struct Avx2 {
 };
 
 constexpr int kLaneRows = 8;
-/// Rows ahead that weights are prefetched into L2, linearly.
+/// How many rows ahead weights are prefetched into L2, linearly.
 constexpr size_t kPrefetchRows = 24;
 
-/// The rows in the lanes; those past the group's end repeat its last.
+/// The weight rows in the lanes. Lanes past the group's end repeat its last row.
 struct Rows {
   const uint8_t* row[kLaneRows];
 };
 
-/// Dwords 0..3 of the 16 bytes at `offset` of each row, each in its own vector.
+/// Loads the 16 bytes at `offset` of each row: columns[j] holds dword j of every row.
 HEARTH_INLINE void load_lanewise(const Rows& rows, size_t offset, __m256i columns[4]) {
   __m256i r[4];
 #pragma GCC unroll 4
@@ -128,7 +130,7 @@ HEARTH_INLINE void load_lanewise(const Rows& rows, size_t offset, __m256i column
   columns[3] = _mm256_unpackhi_epi64(b, d);
 }
 
-/// F16s of the 8 rows at `offset`, as floats.
+/// Loads the F16 at `offset` of each of the 8 rows, as floats.
 HEARTH_INLINE __m256 load_halves(const Rows& rows, size_t offset) {
   const auto half = [&](int r) {
     uint16_t d;
@@ -137,7 +139,7 @@ HEARTH_INLINE __m256 load_halves(const Rows& rows, size_t offset) {
   };
   return _mm256_cvtph_ps(_mm_setr_epi16(half(0), half(1), half(2), half(3), half(4), half(5), half(6), half(7)));
 }
-/// Dwords of the 8 rows at `offset`.
+/// Loads the dword at `offset` of each of the 8 rows.
 HEARTH_INLINE __m256i load_dwords(const Rows& rows, size_t offset) {
   const auto dword = [&](int r) {
     int32_t d;
@@ -146,10 +148,10 @@ HEARTH_INLINE __m256i load_dwords(const Rows& rows, size_t offset) {
   };
   return _mm256_setr_epi32(dword(0), dword(1), dword(2), dword(3), dword(4), dword(5), dword(6), dword(7));
 }
-/// Two F16s of each of the 8 rows at `offset`, as floats.
+/// Loads the two F16s at `offset` of each of the 8 rows, as floats.
 HEARTH_INLINE void load_half_pairs(const Rows& rows, size_t offset, __m256& first, __m256& second) {
   const __m256i pairs = load_dwords(rows, offset);
-  // vpackusdw works within 128-bit halves: the permutation puts the quarters in order.
+  // vpackusdw works within 128-bit halves. The permutation puts the quarters in order.
   const __m256i halves = _mm256_permute4x64_epi64(
       _mm256_packus_epi32(_mm256_and_si256(pairs, _mm256_set1_epi32(0xFFFF)), _mm256_srli_epi32(pairs, 16)),
       0b11'01'10'00);
@@ -162,12 +164,12 @@ HEARTH_INLINE __m256i high_nibbles(__m256i v) {
   return _mm256_and_si256(_mm256_srli_epi16(v, 4), _mm256_set1_epi8(15));
 }
 
-/// A block of 8 rows: elements 4j..4j+3 in weights[j], as the format multiplies them.
+/// A block of 8 rows. weights[j] holds elements 4j..4j+3 in the form that the format multiplies.
 struct Block {
   __m256i weights[8];
   __m256 scale;
 };
-/// 2^(e − 128) as what is added to a float's bits.
+/// A block whose scale is 2^(e − 128), stored as the integer to add to a float's bits.
 struct BlockOfExponents {
   __m256i weights[8];
   __m256i scale;
@@ -175,30 +177,31 @@ struct BlockOfExponents {
 struct BlockWithMinimum : Block {
   __m256 minimum;
 };
-/// Two scales, of elements 0..15 and 16..31, as 16-bit pairs.
+/// A block with two more scales, one for elements 0..15 and one for 16..31, each repeated in 16-bit pairs.
 struct BlockWithHalves : Block {
   __m256i halves[2];
 };
 
-/// The 4 bytes at p in every lane.
+/// Broadcasts the 4 bytes at p to every lane.
 HEARTH_INLINE __m256i dword_at(const uint8_t* p) {
   int32_t bytes;
   memcpy(&bytes, p, 4);
   return _mm256_set1_epi32(bytes);
 }
-/// w · q for 4 activations, in 16-bit pairs; w unsigned.
+/// Multiplies unsigned weights with signed activations and adds neighbours: sums of two products, in 16 bits.
 HEARTH_INLINE __m256i pairs(__m256i w, __m256i q) { return _mm256_maddubs_epi16(w, q); }
-/// The same with w signed, as an unsigned byte |w| ≤ 128 and activations within ±127: a pair of products fits 16 bits.
+/// The same for signed weights: |w| ≤ 128 is an unsigned byte, and the activations, within ±127, take w's sign. A sum
+/// of two products fits 16 bits.
 HEARTH_INLINE __m256i signed_pairs(__m256i w, __m256i q) {
   return _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(q, w));
 }
 
-/// to[c] = add(to[c], j, activations 4j..4j+3 of column c) for j from `begin` to `end`, N columns beside each other; sums of 16 bits
-/// or of 32, as Add has it.
+/// to[c] = add(to[c], j, activations 4j..4j+3 of column c) for j from `begin` to `end` - 1, with N columns beside each
+/// other. Add decides whether the sums have 16 bits or 32.
 template <int N, class Add>
 HEARTH_INLINE void add_dwords(const uint8_t* q, int begin, int end, __m256i to[N], Add add) {
   if constexpr (N == 1) {
-    // Two chains of additions, as no other columns fill the time.
+    // Two chains of additions hide their latency, since there is no other column to do it.
     __m256i odd = _mm256_setzero_si256();
 #pragma GCC unroll 4
     for (int j = begin; j < end; j += 2) {
@@ -214,19 +217,20 @@ HEARTH_INLINE void add_dwords(const uint8_t* q, int begin, int end, __m256i to[N
 #pragma GCC unroll 4
       for (int c = 0; c < N; c++) {
         to[c] = add(to[c], j, dword_at(q + kBlock * c + 4 * j));
-        // In this order: with more products under way than registers, compilers move weights to the stack (a third slower).
+        // The asm keeps this order. Otherwise compilers start more products than there are registers for and move
+        // weights to the stack (a third slower).
         asm volatile("" : "+x"(to[c]));
       }
   }
 }
 
-/// Adds unsigned weights times activations.
+/// Adds unsigned weights times activations, in sums of 16 bits.
 struct AddPairs {
   const __m256i* weights;
   HEARTH_INLINE __m256i operator()(__m256i sum, int j, __m256i q) const { return plus(sum, pairs(weights[j], q)); }
   static HEARTH_INLINE __m256i plus(__m256i a, __m256i b) { return _mm256_add_epi16(a, b); }
 };
-/// Signed ones.
+/// Adds signed weights times activations, in sums of 16 bits.
 struct AddSignedPairs {
   const __m256i* weights;
   HEARTH_INLINE __m256i operator()(__m256i sum, int j, __m256i q) const {
@@ -234,7 +238,7 @@ struct AddSignedPairs {
   }
   static HEARTH_INLINE __m256i plus(__m256i a, __m256i b) { return _mm256_add_epi16(a, b); }
 };
-/// Signed ones, four products in 32 bits.
+/// Adds signed weights times activations, four products to a sum of 32 bits.
 struct AddSignedQuads {
   const __m256i* weights;
   HEARTH_INLINE __m256i operator()(__m256i sum, int j, __m256i q) const {
@@ -243,10 +247,11 @@ struct AddSignedQuads {
   static HEARTH_INLINE __m256i plus(__m256i a, __m256i b) { return _mm256_add_epi32(a, b); }
 };
 
-// A format: unpack(rows, offset, use) calls use(block) for each block of the unit at `offset`, in order; dots<N>(block, q, sums, dot)
-// puts the integer dot products with N columns of 32 activations into dot; `sums` are the columns' half sums.
+// A format has unpack(rows, offset, use), which calls use(block) for each block of the unit at `offset`, in order. It
+// also has dots<N>(block, q, sums, dot), which writes the integer dot products with N columns of 32 activations to dot.
+// `sums` are the columns' half sums (see pack_tile_by_halves).
 
-/// What formats whose scale is a float have in common.
+/// The part that formats whose scale is a float have in common.
 struct FloatScale {
   static HEARTH_INLINE __m256 combine(__m256 scale, const uint8_t* activation_scale) {
     float s;
@@ -254,13 +259,14 @@ struct FloatScale {
     return _mm256_mul_ps(scale, _mm256_set1_ps(s));
   }
 };
-/// Weights 0..kMaximum, of which kOffset is to be taken back.
+/// The dot products of formats with weights 0..kMaximum, from which kOffset is subtracted.
 template <int kOffset, int kMaximum> struct Unsigned : FloatScale {
   template <int N, class Block>
   static HEARTH_INLINE void dots(const Block& block, const uint8_t* q, const uint8_t* sums, __m256i dot[N]) {
     const __m256i one = _mm256_set1_epi16(1);
     const AddPairs add{block.weights};
-    // Eight pairs of products with signed weights up to 16 fit 16 bits, 8 · 2 · 16 · 127 < 2^15; four do up to 31.
+    // Eight pairs of products fit 16 bits where the signed weights are up to 16, as 8 · 2 · 16 · 127 < 2^15. Where they
+    // are up to 31, four pairs fit.
     constexpr bool kFits = kOffset <= 16 && kMaximum - kOffset <= 16;
     __m256i pair[N];
     for (int c = 0; c < N; c++)
@@ -282,9 +288,10 @@ struct MXFP4 : Unsigned<12, 24> {
   static constexpr int kBeside = 4;
   static constexpr bool kMinimum = false;
 
-  /// From nibbles lane by lane, elements 4j..4j+3 and 16+4j..19+4j in packed[j], and exponents within the clamp.
+  /// Makes a block from nibbles and clamped exponents. packed[j] has elements 4j..4j+3 in the low nibbles and
+  /// 16+4j..19+4j in the high ones.
   static HEARTH_INLINE Block expand(const __m256i packed[4], __m256i exponents) {
-    // The values of E2M1, doubled, + 12.
+    // The values of E2M1, doubled, plus 12.
     const __m256i table =
         _mm256_broadcastsi128_si256(_mm_setr_epi8(12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0));
     Block block;
@@ -344,7 +351,7 @@ struct Q4_0 : Unsigned<8, 15> {
     block.scale = load_halves(rows, offset);
     use(block);
   }
-  /// The nibbles of 16 bytes: the low ones are elements 0..15.
+  /// Unpacks the nibbles of 16 bytes. The low ones are elements 0..15.
   static HEARTH_INLINE void unpack_nibbles(const Rows& rows, size_t offset, __m256i weights[8]) {
     __m256i packed[4];
     load_lanewise(rows, offset, packed);
@@ -383,9 +390,9 @@ struct Q5_0 : Unsigned<16, 31> {
     block.scale = load_halves(rows, offset);
     use(block);
   }
-  /// Bit i of a row's dword is the fifth of its element i.
+  /// Bit i of a row's dword is the fifth bit of the row's element i.
   static HEARTH_INLINE void add_fifth_bits(__m256i bits, __m256i weights[8]) {
-    // Byte j / 2 of the dword in all four bytes of its lane, of which each then keeps its own bit.
+    // All four bytes of a lane get byte j / 2 of its dword. Each of them then tests its own bit.
     const __m256i lanes =
         _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 0, 0, 0, 4, 4, 4, 4, 8, 8, 8, 8, 12, 12, 12, 12));
     const __m256i own[2] = {_mm256_set1_epi32(0x08040201), _mm256_set1_epi32(static_cast<int>(0x80402010))};
@@ -414,7 +421,8 @@ struct Q5_1 : Unsigned<0, 31> {
   }
 };
 
-/// The scales and minima of a Q4_K or Q5_K super-block of 8 rows: those of sub-blocks 4i..4i+3 in the bytes of a row's dword i.
+/// The scales and minima of a Q4_K or Q5_K super-block of 8 rows. The bytes of a row's dword in scales[i] and minima[i]
+/// belong to the sub-blocks 4i..4i+3.
 struct ScalesK {
   __m256 d, dmin;
   __m256i scales[2], minima[2];
@@ -542,7 +550,7 @@ struct Q6_K : FloatScale {
       }
     }
   }
-  /// |w| ≤ 32: four pairs of products fit 16 bits, and times a scale 32.
+  /// As |w| ≤ 32, four pairs of products fit 16 bits. Times a scale they fit 32 bits.
   template <int N> static HEARTH_INLINE void dots(const Block& block, const uint8_t* q, const uint8_t*,
                                                   __m256i dot[N]) {
     for (int half = 0; half < 2; half++) {
@@ -557,13 +565,13 @@ struct Q6_K : FloatScale {
   }
 };
 
-/// Scales × sums of activations, from half sums.
+/// Multiplies scales with the sums of activations, given as half sums.
 HEARTH_INLINE __m256 weighted(__m256 scales, __m256i halves) {
   return _mm256_mul_ps(scales, _mm256_cvtepi32_ps(_mm256_madd_epi16(halves, _mm256_set1_epi16(1))));
 }
 
-/// One block times N columns of a tile: the dot products. The weights stay in registers; a column's sum stays in memory, one access for
-/// eight multiplications.
+/// Adds the scaled dot products of one block with N columns of a tile to y. The weights stay in registers. A column's
+/// sum stays in memory, which costs one access for eight multiplications.
 template <class Format, int N>
 HEARTH_INLINE void add_columns(const typename Format::Block& block, const uint8_t* q, const uint8_t* scales,
                                const uint8_t* sums, __m256* y) {
@@ -573,8 +581,9 @@ HEARTH_INLINE void add_columns(const typename Format::Block& block, const uint8_
     y[c] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot[c]), Format::combine(block.scale, scales + 4 * c), y[c]);
 }
 
-/// One block times a tile's columns, kBeside of them beside each other: four are a fifth faster than one by one where the weights
-/// are simple, and slower where the code for a unit's many blocks would grow too long by it.
+/// Multiplies one block with a tile's columns, kBeside of them beside each other. Four beside each other are a fifth
+/// faster than one by one where the weights are simple. They are slower where they would make the code for a unit's
+/// many blocks too long.
 template <class Format>
 HEARTH_INLINE void add_block(const typename Format::Block& block, const uint8_t* tile, int columns, __m256* y) {
   const uint8_t* scales = tile + kBlock * columns;
@@ -608,8 +617,9 @@ HEARTH_INLINE void add_block(const typename Format::Block& block, const uint8_t*
   }
 }
 
-/// 8 rows or fewer times all columns. first(b, use) unpacks the blocks of the unit that begins with block b, on the first pass
-/// over them, which brings what follows into the cache; again(b, use) does on the others.
+/// Multiplies 8 rows or fewer with all columns. On the first pass over the blocks, first(b, use) unpacks the blocks of
+/// the unit that begins with block b and prefetches the weights that follow. On the other passes, again(b, use) gives
+/// block b alone.
 template <class Format, class First, class Again>
 HEARTH_INLINE void group_lanes(const QuantGroup& g, int rows, float* to, First first, Again again) {
   for (int c = 0; c < g.columns; c += kTileRows) {
@@ -662,10 +672,11 @@ template <class Format> void group_quantised(const QuantGroup& g) {
 
 // ---- MXFP4 repacked -------------------------------------------------------------------------------------------------
 //
-// A group of 16 rows, 8 and 8: for each 8, per block 4 vectors of nibbles, dword j of row r in lane r of vector j; then for
-// each 8, per block their exponent bytes, clamped.
+// A group of 16 rows is stored as two halves of 8. First come the nibbles: for each half, and for each block, 4 vectors
+// with dword j of row r in lane r of vector j. Then come the clamped exponent bytes: for each half, and for each block,
+// one byte a row.
 
-/// Bytes of 8 rows' nibbles, and of their exponents, in a block.
+/// Bytes of 8 rows' nibbles in a block, and bytes of their exponents.
 constexpr size_t kPackedNibbles = 128, kPackedExponents = 8;
 
 void pack_group(const uint8_t* weights, size_t row_bytes, int rows, int blocks, uint8_t* packed) {
@@ -713,7 +724,8 @@ void one_group_packed(const QuantGroup& g) {
 
 void group_packed(const QuantGroup& g) { each_packed_group(g, one_group_packed); }
 
-/// Tiles with half sums.
+/// Packs tiles with half sums: for each block, one int16 sum of the elements ≡ 0 and 1 (mod 4) and one of the elements
+/// ≡ 2 and 3. So they lie as vpmaddubsw's sums do in a dword.
 void pack_tile_by_halves(const int8_t* q, const float* scales, const int32_t* sums, int k, const int32_t* rows,
                          int columns, uint8_t* tile) {
   pack_tile<Avx2>(q, scales, sums, k, rows, columns, tile, [](const int8_t* block, int32_t) {

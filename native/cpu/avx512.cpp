@@ -1,8 +1,9 @@
 // AVX-512 kernels (F, BW, DQ, VL, VBMI, VNNI).
 //
-// Quantised groups: 16 weight rows lie in the 16 lanes of a register, 4 consecutive bytes of a row in each lane, so that
-// vpdpbusd with 4 broadcast activation bytes advances 16 rows at once. Weights are the unsigned operand (MXFP4 + 12 by
-// table, Q8_0 + 128); the accumulators start at −12 (−128) × Σ activations, which takes the offset back.
+// Quantised groups: 16 weight rows lie in the 16 lanes of a register, 4 consecutive bytes of a row in each lane. One
+// vpdpbusd with 4 broadcast activation bytes therefore advances 16 rows. The weights are the unsigned operand, so an
+// offset makes them unsigned: 12 for MXFP4, added by the table, and 128 for Q8_0. The accumulators start at −offset × Σ
+// activations, which takes the offset back.
 #include "vector_kernels.h"
 
 #if defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512DQ__) && defined(__AVX512VL__) && \
@@ -14,9 +15,10 @@
 #include "avx512_formats.h"
 #include "avx512_products.h"
 
-/// Rows ahead that groups are prefetched into L2, linearly. Measured on Zen 4: 16 to 24 rows are best; prefetching to L1
-/// from memory or not at all costs half of the bandwidth.
+/// How many rows ahead groups are prefetched into L2, linearly. Measured on Zen 4: 16 to 24 rows are best. Prefetching
+/// from memory to L1, or not at all, costs half of the bandwidth.
 constexpr size_t kPrefetchRows = 24;
+/// The most columns with which weights are also prefetched from L2 to L1.
 constexpr int kMaxColumnsToPrefetchL1 = 8;
 
 namespace hearth::cpu {
@@ -78,16 +80,17 @@ struct Avx512 {
   }
 };
 
-// ---- 16 rows × 1 column, rows as they lie in the file -----------------------------------------------------------------
+// ---- 16 rows × 1 column, rows as they lie in the file ---------------------------------------------------------------
 
-/// Sums of the 4 dwords of each row of load_rows' form, rows 0..15 in lanes 0..15.
+/// Adds the 4 dwords of each row, which lie as load_rows leaves them. Lane r of the result belongs to row r.
 HEARTH_INLINE __m512i sum_rows(const __m512i rows[4]) {
   const __m512i a = _mm512_add_epi32(_mm512_unpacklo_epi32(rows[0], rows[1]), _mm512_unpackhi_epi32(rows[0], rows[1]));
   const __m512i b = _mm512_add_epi32(_mm512_unpacklo_epi32(rows[2], rows[3]), _mm512_unpackhi_epi32(rows[2], rows[3]));
   return _mm512_add_epi32(_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b));
 }
 
-/// One block of 16 rows as load_rows leaves them times one column: the sums are shuffled instead of the weights.
+/// Multiplies one block of 16 rows, as load_rows leaves them, with one column. It shuffles the sums instead of the
+/// weights.
 template <class Format>
 HEARTH_INLINE void add_block_rowwise(const __m512i (&bytes)[8], __m512i scale, const uint8_t* tile, __m512& y) {
   const __m512i low = _mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(tile)));
@@ -103,7 +106,7 @@ HEARTH_INLINE void add_block_rowwise(const __m512i (&bytes)[8], __m512i scale, c
                       y);
 }
 
-/// Where the scratch keeps block b's weights and its scales.
+/// Where the scratch keeps block b's weights and (below) its scales.
 template <class Format> HEARTH_INLINE uint8_t* stored_weights(uint8_t* scratch, int b) {
   return scratch + static_cast<size_t>(b) * (Format::kStored + 1) * 64;
 }
@@ -111,7 +114,8 @@ template <class Format> HEARTH_INLINE uint8_t* stored_scales(uint8_t* scratch, i
   return stored_weights<Format>(scratch, b) + Format::kStored * 64;
 }
 
-/// 16 whole rows in the file's layout times the first N columns; Save leaves them unpacked in the scratch as well.
+/// Multiplies 16 whole rows in the file's layout with the first N columns. With Save it also leaves them unpacked in
+/// the scratch.
 template <class Format, int N, bool Save> __attribute__((noinline)) void group_native(const QuantGroup& g) {
   const uint8_t* w = g.weights;
   const uint8_t* next = w + kPrefetchRows * g.row_bytes;
@@ -141,8 +145,9 @@ template <class Format, int N, bool Save> __attribute__((noinline)) void group_n
     w += Format::kBlockBytes;
     tile += kPackedBlockBytes * N;
   };
-  // A block's share of the prefetches before each block: in one burst they would fill the few line buffers of Intel's L1, behind
-  // which the loads wait, and leave memory idle afterwards (a third of the bandwidth, measured on Granite Rapids).
+  // Each block is preceded by its share of the prefetches. In one burst they would fill the few line buffers of Intel's
+  // L1, for which the loads would wait, and memory would be idle afterwards (a third of the bandwidth, measured on
+  // Granite Rapids).
   constexpr size_t kLines = kBatch * Format::kBlockBytes * kGroupRows / 64;
   const auto prefetch = [&](size_t i) __attribute__((always_inline)) {
 #pragma GCC unroll 1
@@ -171,7 +176,7 @@ template <class Format, int N, bool Save> __attribute__((noinline)) void group_n
   store_columns(y, 0xFFFF, g.y, g.ldy);
 }
 
-/// 16 unpacked rows from the scratch times a tile of N columns.
+/// Multiplies 16 unpacked rows from the scratch with a tile of N columns.
 template <class Format, int N>
 __attribute__((noinline)) void group_stored(const uint8_t* stored_rows, int blocks, const uint8_t* tile, __mmask16 rows,
                                             float* to, size_t ldy) {
@@ -229,9 +234,9 @@ template <class Format> void group_quantised(const QuantGroup& g) {
   }
 }
 
-// ---- the packed layout ------------------------------------------------------------------------------------------------
+// ---- the packed layout ----------------------------------------------------------------------------------------------
 
-/// Rows ahead that packed groups are prefetched into L2.
+/// How many rows ahead packed groups are prefetched into L2.
 constexpr size_t kPackedPrefetchRows = 24;
 
 template <class Format>
@@ -254,12 +259,13 @@ void pack_group(const uint8_t* weights, size_t row_bytes, int rows, int blocks, 
   }
 }
 
-/// Bytes ahead that a group is brought from L2 to L1, where enough columns are multiplied meanwhile.
+/// How many bytes ahead a group is prefetched from L2 to L1, and the fewest columns for which this pays.
 constexpr size_t kPackedBytesToL1 = 512;
 constexpr int kMinColumnsToL1 = 5;
 
-/// Prefetch: bring what follows the group to L2 on the way, for the first tile of a group; spread over the columns, as bursts fill the
-/// line buffers that loads wait for (3 to 5 % with 5 to 16 columns on Granite Rapids).
+/// Multiplies a packed group with one tile of N columns. With Prefetch, which is for the first tile of a group, it also
+/// prefetches the groups that follow to L2. The prefetches are spread over the columns, because bursts fill the line
+/// buffers that loads wait for (3 to 5 % with 5 to 16 columns on Granite Rapids).
 template <class Format, int N, bool Prefetch>
 __attribute__((noinline)) void group_packed_tile(const uint8_t* packed, int blocks, const uint8_t* tile, __mmask16 rows,
                                                  float* to, size_t ldy) {
@@ -315,7 +321,8 @@ template <class Format> void set_groups(Kernels& set) {
 }  // namespace
 
 const Kernels* avx512_kernels() {
-  // The other types' kernels, and so the form of the tiles, are AVX2's, which every CPU with AVX-512 has; the bits are the same.
+  // The kernels of the other types are AVX2's, so the tiles have the form that those read. Every CPU with AVX-512 has
+  // AVX2, and the bits are the same.
   static const Kernels kernels = [] {
     const Kernels& avx2 = *avx2_kernels();
     Kernels set = make_kernels<Avx512>("avx512", avx2.quant_groups);

@@ -1,6 +1,8 @@
-// How AVX-512 reads blocks of 16 weight rows in the file's layout; the kernels of avx512.cpp and amx.cpp multiply what it gives.
+// How AVX-512 reads blocks of 16 weight rows, in the file's layout and in the packed one. The kernels of avx512.cpp and
+// amx.cpp multiply these blocks.
 //
-// As in vector_kernels.h everything has internal linkage, so that nothing compiled for one instruction set meets another's.
+// As in vector_kernels.h, everything has internal linkage. The linker can then never use code compiled for one
+// instruction set in another's file.
 #pragma once
 
 #include <immintrin.h>
@@ -14,14 +16,14 @@
 namespace hearth::cpu {
 namespace {
 
-/// Blocks ahead that each row is brought from L2 to L1 where few columns leave no time to hide it.
+/// How many blocks ahead each row is prefetched from L2 to L1, where few columns leave no time to hide the access.
 constexpr size_t kPrefetchBlocks = 8;
-/// Blocks handled in one turn of a loop: their exponents are gathered together.
+/// Blocks in one turn of a loop. Their exponents are gathered together.
 constexpr int kBatch = 4;
 
 // ---- moving 16 rows into 16 lanes -----------------------------------------------------------------------------------
 
-/// 16 bytes of each of 16 rows: vector i holds rows i, i + 4, i + 8 and i + 12.
+/// Loads 16 bytes of each of 16 rows. Vector i holds rows i, i + 4, i + 8 and i + 12.
 HEARTH_INLINE void load_rows(const uint8_t* p, size_t row_bytes, __m512i rows[4]) {
 #pragma GCC unroll 4
   for (int i = 0; i < 4; i++, p += row_bytes) {
@@ -36,7 +38,7 @@ HEARTH_INLINE void load_rows(const uint8_t* p, size_t row_bytes, __m512i rows[4]
   }
 }
 
-/// Vector j of the result holds dword j of rows 0..15 in lanes 0..15.
+/// Transposes the vectors of load_rows: vector j of the result holds dword j of rows 0..15 in lanes 0..15.
 HEARTH_INLINE void transpose(const __m512i rows[4], __m512i columns[4]) {
   const __m512i a = _mm512_unpacklo_epi32(rows[0], rows[1]), b = _mm512_unpackhi_epi32(rows[0], rows[1]);
   const __m512i c = _mm512_unpacklo_epi32(rows[2], rows[3]), d = _mm512_unpackhi_epi32(rows[2], rows[3]);
@@ -46,11 +48,12 @@ HEARTH_INLINE void transpose(const __m512i rows[4], __m512i columns[4]) {
   columns[3] = _mm512_unpackhi_epi64(b, d);
 }
 
-// ---- formats ----------------------------------------------------------------------------------------------------------
+// ---- formats --------------------------------------------------------------------------------------------------------
 //
-// `stored` is a block of 16 rows as avx512.cpp keeps it in the scratch, `bytes` are its weights, elements 4j..4j+3 in vector j:
-// unsigned by `expand`, signed by `expand_signed` and `load_signed`. A block's scales are 16 dwords: `combine` makes of them, with an
-// activation scale, the factors of a column, `multiplier` the floats that they stand for.
+// `stored` is a block of 16 rows as avx512.cpp keeps it in the scratch. `bytes` are the block's weights, with elements
+// 4j..4j+3 in vector j. `expand` makes them unsigned; `expand_signed` and `load_signed` make them signed. A block's
+// scales are 16 dwords. `combine` multiplies them with an activation scale, which gives the factors of a column.
+// `multiplier` gives the floats that they stand for.
 
 struct MXFP4 {
   static constexpr TensorType kType = TensorType::MXFP4;
@@ -59,12 +62,12 @@ struct MXFP4 {
   /// Added to the weights to make them unsigned.
   static constexpr int kOffset = 12;
 
-  /// Exponent bytes of up to 4 blocks, block i in byte i of each row's lane.
+  /// The exponent bytes of up to 4 blocks. Byte i of a row's lane belongs to block i.
   struct Scales {
     __m512i exponents;
   };
 
-  /// Reads 64 bytes of each row at p and takes those that `index` (the same in every lane) names.
+  /// Reads 64 bytes of each row at p and takes the 4 of them that the bytes of `index` name.
   static HEARTH_INLINE Scales gather(const uint8_t* p, size_t row_bytes, uint32_t index) {
     const __m512i at = _mm512_set1_epi32(static_cast<int>(index));
     __m512i x[4];
@@ -83,12 +86,12 @@ struct MXFP4 {
   static HEARTH_INLINE Scales load_scales(const uint8_t* p, size_t row_bytes) {
     return gather(p, row_bytes, 0 | 17 << 8 | 34 << 16 | 51 << 24);
   }
-  /// Of the `count` < 4 blocks that end where p's row ends, from the row's last 64 bytes.
+  /// Loads the scales of the row's last `count` < 4 blocks, which begin at p, from the last 64 bytes of each row.
   static HEARTH_INLINE Scales load_last_scales(const uint8_t* p, size_t row_bytes, int count) {
     const uint32_t first = 64u - 17u * static_cast<uint32_t>(count);
     return gather(p + 17 * count - 64, row_bytes, first | (first + 17) << 8 | (first + 34) << 16);
   }
-  /// (e − 128) << 23: what, added to a float's bits, multiplies it by 2^(e − 128).
+  /// Gives (e − 128) << 23. Adding it to a float's bits multiplies the float by 2^(e − 128).
   static HEARTH_INLINE __m512i scale(const Scales& s, const uint8_t*, size_t, int i) {
     const __m512i shifted = i == 0   ? _mm512_slli_epi32(s.exponents, 23)
                             : i == 1 ? _mm512_slli_epi32(s.exponents, 15)
@@ -125,12 +128,12 @@ struct MXFP4 {
   static HEARTH_INLINE void expand_signed(const __m512i stored[4], __m512i bytes[8]) {
     look_up(stored, _mm_setr_epi8(0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12), bytes);
   }
-  /// Nibbles to what `values` holds for them: the values of E2M1, doubled.
+  /// Looks every nibble up in `values`, which holds the values of E2M1, doubled and perhaps offset.
   static HEARTH_INLINE void look_up(const __m512i stored[4], __m128i values, __m512i bytes[8]) {
-    // vpermb ignores the index's upper two bits: with four copies of the table neither nibble needs masking.
+    // vpermb ignores the index's upper two bits. With four copies of the table, neither nibble needs masking.
     const __m512i table = _mm512_broadcast_i32x4(values);
-    // x >> 4 as a high multiply, which does not compete with the byte permutes for ports; the empty asm keeps the compiler
-    // from turning it back into a shift.
+    // x >> 4 is a high multiply, which does not compete with the byte permutes for ports. The empty asm keeps the
+    // compiler from turning it back into a shift.
     __m512i sixteenth = _mm512_set1_epi16(0x1000);
     asm("" : "+v"(sixteenth));
 #pragma GCC unroll 4
@@ -143,7 +146,7 @@ struct MXFP4 {
   static void prefetch_row(const uint8_t* p) {
     _mm_prefetch(reinterpret_cast<const char*>(p + kPrefetchBlocks * kBlockBytes), _MM_HINT_T0);
   }
-  /// Element words of row r of a block as the scratch keeps them, one row at a time; for ragged groups.
+  /// Stores row r of a block as the scratch keeps it. Ragged groups are unpacked row by row.
   static void store_row(const uint8_t* p, uint8_t* stored, uint8_t* scales, int r) {
     for (int j = 0; j < 4; j++) memcpy(stored + 64 * j + 4 * r, p + 1 + 4 * j, 4);
     const int32_t scale = (clamped_exponent(p) - 128) * (1 << 23);
@@ -205,7 +208,7 @@ struct Q8_0 {
     transpose(rows, bytes);
     transpose(rows + 4, bytes + 4);
   }
-  /// w + 128 of w, and the other way round.
+  /// Turns each w into w + 128, and each w + 128 into w.
   static HEARTH_INLINE void flip_signs(__m512i stored[8]) {
 #pragma GCC unroll 8
     for (int j = 0; j < 8; j++) stored[j] = _mm512_xor_si512(stored[j], _mm512_set1_epi8(static_cast<char>(0x80)));
@@ -239,28 +242,30 @@ struct Q8_0 {
   }
 };
 
-// ---- the packed layout ------------------------------------------------------------------------------------------------
+// ---- the packed layout ----------------------------------------------------------------------------------------------
 //
-// A group of 16 rows: per block its `stored` vectors, then per block the scales of the 16 rows as the file has them (MXFP4's clamped).
-// What is transposed on every pass through the file's layout is done once.
+// A group of 16 rows is stored as the `stored` vectors of all blocks, and then the scales of the 16 rows for all
+// blocks. The scales are those of the file, but MXFP4's are clamped. The rows are transposed once, when they are
+// packed, and not on every pass as in the file's layout.
 
 template <class Format> HEARTH_INLINE size_t packed_scales_at(int blocks) {
   return static_cast<size_t>(blocks) * Format::kStored * 64;
 }
 
-/// A block's `stored` vectors, as a packed group or the scratch has them.
+/// Loads a block's `stored` vectors from a packed group or the scratch.
 template <class Format> HEARTH_INLINE void load_stored(const uint8_t* block, __m512i stored[Format::kStored]) {
 #pragma GCC unroll 8
   for (int j = 0; j < Format::kStored; j++) stored[j] = _mm512_load_si512(block + 64 * j);
 }
-/// Whether a line of scales begins with this block's.
+/// Whether a cache line of scales begins with those of this block.
 template <class Format> HEARTH_INLINE bool begins_scales(int block) {
   return block % (64 / static_cast<int>(Format::kPackedScaleBytes)) == 0;
 }
 
-/// Brings a line to L2: for the lines of 8 KB in their order, those of its two pages in turn. A hardware prefetcher that follows the
-/// accesses in a page stays a bounded number of lines ahead in each; with two pages at a time that hides twice the latency (Granite
-/// Rapids: reading with arithmetic in between at 33 instead of 30 GB/s).
+/// Prefetches a line to L2. Called for the lines of 8 KB in their order, it takes the lines of their two pages in turn.
+/// A hardware prefetcher follows the accesses in a page and stays a bounded number of lines ahead in each. With two
+/// pages at a time it hides twice the latency (Granite Rapids: reading with arithmetic in between at 33 instead of 30
+/// GB/s).
 HEARTH_INLINE void prefetch_paired(const uint8_t* p) {
   const auto a = reinterpret_cast<uintptr_t>(p);
   _mm_prefetch(reinterpret_cast<const char*>((a & ~uintptr_t{8191}) | (a >> 6 & 1) << 12 | (a >> 7 & 63) << 6),

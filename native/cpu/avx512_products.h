@@ -1,6 +1,7 @@
 // Products of AVX-512 VNNI: 16 weight rows in lanes times up to 16 columns of a tile, for avx512.cpp and amx.cpp.
 //
-// As in vector_kernels.h everything has internal linkage, so that nothing compiled for one instruction set meets another's.
+// As in vector_kernels.h, everything has internal linkage. The linker can then never use code compiled for one
+// instruction set in another's file.
 #pragma once
 
 #include "avx512_formats.h"
@@ -8,8 +9,8 @@
 namespace hearth::cpu {
 namespace {
 
-/// acc += weights · 4 activation bytes, in every lane. Inline assembly so that every compiler folds the broadcast into the
-/// instruction: g++ 12 does not, which costs a quarter of the throughput.
+/// acc += weights · 4 activation bytes, in every lane. Inline assembly folds the broadcast into the instruction in
+/// every compiler. g++ 12 does not fold the intrinsic's, which costs a quarter of the throughput.
 HEARTH_INLINE __m512i dot4(__m512i acc, __m512i weights, const uint8_t* activations) {
   asm("vpdpbusd %2%{1to16%}, %1, %0" : "+v"(acc) : "v"(weights), "m"(*reinterpret_cast<const int32_t*>(activations)));
   return acc;
@@ -24,8 +25,9 @@ template <int N> HEARTH_INLINE void store_columns(const __m512 (&acc)[N], __mmas
   for (int c = 0; c < N; c++) _mm512_mask_storeu_ps(y + c * ldy, rows, acc[c]);
 }
 
-/// One block of 16 rows in lanes times N columns of a tile. A single column is two sums, as one would wait for itself. before(c, end):
-/// what to do before the columns c..end-1.
+/// Multiplies one block of 16 rows in lanes with N columns of a tile and adds the products to y. A single column has
+/// two sums, because each addition to one sum would wait for the one before. before(c, end) is called before the
+/// columns c..end-1.
 template <class Format, int N, class Before>
 HEARTH_INLINE void add_block(const __m512i (&bytes)[8], __m512i scale, const uint8_t* tile, __m512 (&y)[N],
                              Before before) {
@@ -33,7 +35,7 @@ HEARTH_INLINE void add_block(const __m512i (&bytes)[8], __m512i scale, const uin
   const auto* scales = reinterpret_cast<const float*>(tile + kBlock * N);
   constexpr __mmask16 kColumns = static_cast<__mmask16>((1u << N) - 1);
   alignas(64) int32_t start[kTileRows];
-  // Both halves of each sum at once.
+  // Adds both halves of each sum and multiplies them by −offset, in one instruction.
   _mm512_store_si512(start, _mm512_madd_epi16(_mm512_maskz_loadu_epi32(kColumns, tile + (kBlock + 4) * N),
                                               _mm512_set1_epi16(-Format::kOffset)));
   asm("" : "+m"(start));  // keeps g++ from extracting lanes by shuffles: broadcasts from memory need no vector port

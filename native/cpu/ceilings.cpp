@@ -20,7 +20,8 @@ namespace hearth::cpu {
 
 namespace {
 
-/// More than the caches hold: servers have an L3 of hundreds of MB, from which a loop reads faster than from memory.
+/// Bytes to read, more than the caches hold. Servers have an L3 cache of hundreds of MB, from which a loop would read
+/// faster than from memory.
 size_t memory_to_read() {
   constexpr size_t kLeast = size_t{512} << 20;
 #ifdef _SC_LEVEL3_CACHE_SIZE
@@ -37,7 +38,8 @@ volatile uint64_t sink;
 
 double seconds() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
-/// Of several rounds: one that met a burst of speed, or somebody else's work, tells nothing of the machine.
+/// The median time of several rounds, in seconds. A single round may meet a burst of speed, or somebody else's work,
+/// and then tells nothing about the machine.
 template <class Round> double median_time(const Round& round) {
   double times[kRounds];
   for (double& time : times) {
@@ -49,7 +51,8 @@ template <class Round> double median_time(const Round& round) {
   return times[kRounds / 2];
 }
 
-/// Adds up all words of `bytes` bytes, read in `Streams` places abreast, each of which fetches `Ahead` bytes before they are needed.
+/// Adds up all words of `bytes` bytes. It reads in `Streams` places abreast, and prefetches each of them `Ahead` bytes
+/// ahead.
 template <size_t Streams, size_t Ahead> uint64_t sum_words(const uint8_t* memory, size_t bytes) {
   constexpr size_t kTurn = 256;
   const size_t stream = bytes / Streams / kTurn * kTurn;
@@ -71,7 +74,7 @@ template <size_t Streams, size_t Ahead> uint64_t sum_words(const uint8_t* memory
   return sum;
 }
 
-/// Ways to read memory. Which is the fastest depends on the processor and on who else uses its memory.
+/// The ways to read memory. The fastest one depends on the processor and on who else uses its memory.
 using Read = uint64_t (*)(const uint8_t* memory, size_t bytes);
 constexpr Read kReads[] = {sum_words<1, 0>, sum_words<4, 0>, sum_words<1, 2048>, sum_words<4, 1024>};
 
@@ -99,7 +102,7 @@ __attribute__((target("avx512f,avx512vnni"))) static double vnni_instructions(lo
                        "xmm12", "xmm13", "xmm14", "xmm15");
   return static_cast<double>(turns) * 16 * 64;
 }
-/// The multiplications alone: widening and adding their pairs, which AVX2 must do as well, is not in the ceiling.
+/// Runs the multiplications alone. AVX2 must also widen and add their sums of two, which is not in the ceiling.
 __attribute__((target("avx2"))) static double avx2_instructions(long turns) {
   for (long t = 0; t < turns; t++)
     asm volatile(".irp n,0,1,2,3,4,5,6,7,8,9,10,11,12,13\nvpmaddubsw %%ymm15, %%ymm14, %%ymm\\n\n.endr" ::
@@ -112,7 +115,7 @@ double dot_instructions(long turns) {
 }
 bool has_dot_instructions() { return has_feature("avx512vnni") || has_feature("avx2"); }
 
-/// Whole tiles: 16 rows of 64 bytes each.
+/// Multiplies whole tiles of 16 rows of 64 bytes.
 __attribute__((target("amx-tile,amx-int8"))) static double amx_instructions(long turns) {
   struct alignas(64) {
     uint8_t palette = 1, unused[15] = {};
@@ -146,8 +149,8 @@ double tile_instructions(long) { return 0; }
 
 namespace {
 
-/// Bytes a second that all threads of the pool read of memory that the caches do not hold, with pages of the usual size or huge
-/// ones, in the fastest of all ways.
+/// The bytes a second that all threads of the pool read from memory, more of it than the caches hold, in the fastest
+/// way. `huge_pages` says whether its pages are huge or of the usual size.
 double read_rate(ThreadPool& pool, [[maybe_unused]] bool huge_pages) {
   constexpr std::align_val_t kAlignment{size_t{2} << 20};
   const size_t bytes = memory_to_read();
@@ -159,7 +162,7 @@ double read_rate(ThreadPool& pool, [[maybe_unused]] bool huge_pages) {
   madvise(memory.get(), bytes, huge_pages ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
 #endif
   std::memset(memory.get(), 1, bytes);
-  // Parts small enough that a thread that loses its core for a moment leaves the rest to the others.
+  // The parts are small, so that a thread that loses its core for a moment leaves the rest to the others.
   constexpr int kParts = 64;
   const size_t part_bytes = bytes / kParts;
   double least = std::numeric_limits<double>::infinity();

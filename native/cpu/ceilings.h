@@ -1,4 +1,4 @@
-// What this machine can do at most, measured: the ceilings that a benchmark's figures are held against.
+// Measures what this machine can do at most: the ceilings that a benchmark's figures are compared with.
 #pragma once
 
 #include <cstddef>
@@ -9,22 +9,25 @@
 
 namespace hearth::cpu {
 
-/// Reads memory once, front to back, and does nothing else with it.
+/// Reads memory once, from its beginning to its end, and does nothing else with it.
 void read_memory(const uint8_t* memory, size_t bytes);
 
-/// Whether this CPU has an instruction for int8 dot products that dot_instructions knows: vpdpbusd, sdot, or AVX2's vpmaddubsw,
-/// which leaves sums of two products to be widened and added by others.
+/// Whether this CPU has an instruction for int8 dot products that dot_instructions knows: vpdpbusd, sdot, or AVX2's
+/// vpmaddubsw. (vpmaddubsw leaves sums of two products, which other instructions must widen and add.)
 bool has_dot_instructions();
-/// Runs `turns` turns of a loop of nothing but that instruction on independent registers; gives the multiply-adds done.
+/// Runs `turns` turns of a loop of nothing but that instruction on independent registers. Returns the number of
+/// multiply-adds done.
 double dot_instructions(long turns);
 
-/// The same of the tile unit's instruction for int8, AMX's tdpbssd; 0: this CPU has none, or may not use it.
+/// Does the same with the tile unit's instruction for int8, AMX's tdpbssd. Returns 0 where this CPU has no tile unit or
+/// this process may not use it.
 double tile_instructions(long turns);
 
-/// Reading memory, and int8 multiply-adds, by vectors and by tiles (0 where the CPU has no instruction for them): medians of short
-/// rounds on all threads of the pool, a second or two in all; of reading, the fastest way. Memory is read plainly, in several places
-/// abreast and with prefetches, in pages of the usual size and in huge ones. Takes 512 MB for that time, or up to three times the L3
-/// cache where that is more. Throws Error where they cannot be had.
+/// Measures how fast all threads of the pool read memory, and how many int8 multiply-adds they do by vectors and by
+/// tiles (0 where the CPU has no instruction for them). Each figure is the median of short rounds; all of them take a
+/// second or two in all. Memory is read in several ways, and the fastest counts: plainly, in several places abreast,
+/// with prefetches, in pages of the usual size and in huge ones. Meanwhile the measurement takes 512 MB, or up to three
+/// times the L3 cache where that is more. Throws Error where there is not so much memory.
 Ceilings measure_ceilings(ThreadPool& pool);
 
 }  // namespace hearth::cpu

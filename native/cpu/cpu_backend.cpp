@@ -1,6 +1,7 @@
-// How work is cut: a matrix product in groups of 16 weight rows, each multiplied with all activation rows that need it, so
-// that weights are read once a step; experts by the rows routed to them; attention by sequence, row tile and KV head. No
-// cut ever divides a sum, so threads and batch size cannot change a bit (see kernels.h).
+// How the backend cuts its work into tasks. A matrix product is cut into groups of 16 weight rows. A group is
+// multiplied with all activation rows that need it, so that a step reads the weights once. The experts' work is cut by
+// expert and then into such groups. Attention is cut by sequence, row tile and KV head. No cut divides a sum in a way
+// that depends on the number of threads or of rows, so neither can change a bit (see kernels.h).
 #include "cpu_backend.h"
 
 #include <algorithm>
@@ -27,23 +28,24 @@ using cpu::kGroupRows;
 using cpu::kMaxHeadLength;
 using cpu::kTileRows;
 
-/// Attention walks the keys in chunks of this many positions, counted from position 0, and merges the chunks in order:
-/// where few rows meet many keys, threads take chunks; where not, one thread takes them in turn, with the same bits.
+/// Attention reads the keys in chunks of this many positions, counted from position 0, and merges the chunks in order.
+/// Where few rows meet many keys, the threads share the chunks. Elsewhere one thread takes them in turn. The bits are
+/// the same.
 constexpr int kKeyChunk = 1024;
 /// Query rows that share one pass over the keys.
 constexpr int kAttentionRows = 16;
-/// Activation rows that a task's weight groups go through together, in whole tiles: 0.9 MB of a 2880-wide matrix, which stay in L2
-/// from one group to the next.
+/// Activation rows, in whole tiles, that a task multiplies with all of its weight groups before it takes the next rows.
+/// They are 0.9 MB for a 2880-wide matrix, and stay in L2 from one group to the next.
 constexpr int kColumnsTogether = 256;
 static_assert(kColumnsTogether % kTileRows == 0);
 
-/// Memory that only grows; contents are not kept.
+/// Memory that only grows. Growing loses its contents.
 template <class T>
 class Scratch {
  public:
   T* get(size_t count) {
     if (count > capacity_) {
-      // Until there is memory again, none: where there is no more, the next step asks anew.
+      // If the allocation fails, this scratch is empty and the next step asks again.
       capacity_ = 0;
       memory_.reset();
       const size_t wanted = count + count / 4;
@@ -66,13 +68,13 @@ class Scratch {
 
 size_t area(int64_t rows, int64_t columns) { return static_cast<size_t>(rows) * static_cast<size_t>(columns); }
 
-/// `count` on from a place that may be none, which stays none: nothing may be added to a null pointer.
+/// The place `count` elements after `place`, or nullptr if `place` is nullptr: C++ forbids adding to a null pointer.
 template <class T>
 T* on(T* place, size_t count) {
   return place ? place + count : nullptr;
 }
 
-/// Rows of activations in the forms a matrix may ask for; `columns` in the kernels' words.
+/// Rows of activations in the forms that a matrix may need. The kernels call these rows columns.
 struct Activations {
   const float* rows = nullptr;     ///< [count][width]
   const uint8_t* tiles = nullptr;  ///< packed int8 tiles; nullptr if no matrix needs them
@@ -110,10 +112,10 @@ struct Quantised {
   }
 };
 
-/// One matrix product of a phase: y[row][·] = W·x + bias, or += for a residual.
+/// One matrix product: y[row][·] = W·x + bias, or += where `add` is set (for a residual).
 struct Product {
   const Matrix* matrix;
-  const uint8_t* packed;  ///< the matrix's first group in the kernels' layout; nullptr: only in the file
+  const uint8_t* packed;  ///< the matrix's first group in the kernels' layout; nullptr: the matrix is only in the file
   const float* bias;      ///< nullptr: none
   float* y;
   size_t ldy;
@@ -121,11 +123,11 @@ struct Product {
   int64_t origin = 0;  ///< the matrix's row that y begins with
 };
 
-/// What each thread keeps for itself.
+/// The memory that each thread has for itself.
 struct ThreadScratch {
   Scratch<uint8_t> kernel;  ///< QuantGroup::scratch
   Scratch<float> a, b;      ///< [rows][…] results of a task's weight rows
-  Scratch<float> heads;     ///< [rows] of some heads' queries, keys or values
+  Scratch<float> heads;     ///< [rows][heads of a task][head_length] of queries, keys or values
   Scratch<float> attention, max, sum, state;
   std::vector<const uint8_t*> keys, values;
 };
@@ -227,8 +229,9 @@ class CpuBackend final : public Backend {
                                 {&layer.k, packed.k.first(), layer.k_bias, nullptr, 0, false},
                                 {&layer.v, packed.v.first(), layer.v_bias, nullptr, 0, false}};
     const Activations activations = prepare(in, rows_, layer.q.columns, needs_tiles(products));
-    // A task takes heads from their weights to their place in the cache: Q first, then K, then V. In between they lie close
-    // together: rows of Q, some power of two apart, would compete for few sets of the caches.
+    // A task computes a few heads and stores them at their place in q_ or in the cache. The first tasks take Q, the
+    // next K, the last V. The task keeps its heads in a small array of their own until then: the rows of q_ are often a
+    // power of two apart and would compete for few sets of the caches.
     const int D = config_.head_length, heads = std::max(1, kGroupRows / D);
     const int q_tasks = (config_.heads + heads - 1) / heads, kv_tasks = (config_.heads_kv + heads - 1) / heads;
     pool_.run(q_tasks + 2 * kv_tasks, [&](int task, int thread) {
@@ -286,7 +289,7 @@ class CpuBackend final : public Backend {
     route(scores);
 
     const int assigned = rows_ * used;
-    // Each expert's rows side by side: quantised once a row, packed once an expert.
+    // Each expert needs its rows side by side. A row is quantised once and packed once for each of its experts.
     const bool tiles = is_quantised(layer.gate.type) || is_quantised(layer.up.type);
     const bool floats = !is_quantised(layer.gate.type) || !is_quantised(layer.up.type);
     if (tiles) {
@@ -371,13 +374,15 @@ class CpuBackend final : public Backend {
     const Run* run;
     int first, rows;
   };
-  /// A layer's matrices, or the output's, once they are out of the file.
+  /// The repacked matrices of a layer, or the repacked output matrix. A stack is empty until its weights leave the
+  /// file.
   struct PackedLayer {
     PackedStack q, k, v, attention_output, gate_and_up, down, output;
   };
 
-  /// Calls body(matrices, experts, member of PackedLayer) for the matrices of a layer, or after the layers of the output,
-  /// that the kernels have a layout for; with two where they lie in one stack.
+  /// Calls body(matrices, experts, member of PackedLayer) for each stack of part number `part` that the kernels have a
+  /// packed layout for. A part is a layer; the part after the last layer is the output matrix. A stack of two matrices
+  /// has them group by group in turn.
   template <class Body>
   void for_packable(int part, const Body& body) const {
     const auto offer = [&](std::initializer_list<Matrix> matrices, int experts, PackedStack PackedLayer::* member) {
@@ -388,13 +393,13 @@ class CpuBackend final : public Backend {
         body(std::span(matrices.begin(), matrices.size()), experts, member);
     };
     if (part == config_.layers) {
-      // A tied matrix is read by the rows of tokens, too.
+      // A tied output matrix stays in the file, since the embedding reads single rows of it.
       if (model_.output().data != model_.embedding().data) offer({model_.output()}, 1, &PackedLayer::output);
       return;
     }
     const Layer& layer = model_.layers()[static_cast<size_t>(part)];
     const int experts = std::max(config_.experts, 1);
-    // Tasks of attention_input begin with whole heads, which then must be whole groups.
+    // A task of attention_input begins with a head, so a packed matrix needs heads of whole groups.
     if (config_.head_length % kGroupRows == 0) {
       offer({layer.q}, 1, &PackedLayer::q);
       offer({layer.k}, 1, &PackedLayer::k);
@@ -408,17 +413,17 @@ class CpuBackend final : public Backend {
   struct GateAndUp {
     Matrix gate, up;
     const float *gate_bias, *up_bias;
-    const uint8_t* packed;  ///< their groups in turn; nullptr: only in the file
+    const uint8_t* packed;  ///< the groups of both in turn; nullptr: the matrices are only in the file
   };
   struct Expert {
-    int index, first, count;  ///< assignments first .. first + count - 1 are its rows
-    int first_tile;           ///< in expert_tile_list_
+    int index, first, count;  ///< its rows are the slots first .. first + count - 1
+    int first_tile;           ///< index into expert_tile_list_
   };
   struct ExpertTile {
     int first, count;
   };
 
-  /// Few rows are cheaper on this thread than a wake-up of the others.
+  /// Calls body(row, thread) for each row. This thread does a few rows alone, since waking the others would cost more.
   template <class Body>
   void for_rows(int rows, const Body& body) {
     if (rows <= 4)
@@ -426,7 +431,8 @@ class CpuBackend final : public Backend {
     else pool_.run(rows, body);
   }
 
-  /// Packed tile number t. Each begins with a cache line, whatever the one before holds: kernels read whole rows of it at once.
+  /// Packed tile number t. Every tile has the room of a full one, so each begins with a cache line: kernels read whole
+  /// rows of a tile at once.
   static uint8_t* tile_at(const Scratch<uint8_t>& tiles, int t, int width) {
     return on(tiles.data(), static_cast<size_t>(t) * cpu::tile_bytes(kTileRows, width / kBlock));
   }
@@ -469,11 +475,11 @@ class CpuBackend final : public Backend {
     return out;
   }
 
-  /// Groups a task takes at most: as many as a kernel reads abreast.
+  /// The most groups that a task takes: as many as a kernel reads abreast.
   static constexpr int kTaskGroups = 8;
 
-  /// Rows a task takes of `matrices` (wanted together) with `rows` rows: enough tasks to balance. Short ones lose little, as a
-  /// thread's next task continues in memory where the last one ended.
+  /// The rows that a task takes of each of `matrices` matrices with `rows` rows, so that there are enough tasks to
+  /// balance. Short tasks lose little: a thread's next task continues in memory where its last one ended.
   int rows_per_task(int64_t rows, int matrices = 1) const {
     const int64_t groups = (rows + kGroupRows - 1) / kGroupRows;
     const auto wanted =
@@ -498,7 +504,8 @@ class CpuBackend final : public Backend {
     });
   }
 
-  /// Rows [first, first + rows) of one group of a matrix in the file times activation rows; result [column][ldy].
+  /// Multiplies rows [first, first + rows), a group of a matrix in the file, with activation rows. Writes
+  /// y[column][ldy].
   void group(const Matrix& matrix, const Activations& in, int64_t first, int rows, float* y, size_t ldy, int thread) {
     const int blocks = matrix.columns / kBlock;
     if (is_quantised(matrix.type)) {
@@ -521,7 +528,7 @@ class CpuBackend final : public Backend {
     }
   }
 
-  /// `rows` rows in the packed layout, groups of `type` from `packed` on, times activation rows; result [column][rows].
+  /// Multiplies `rows` rows of packed groups, from `packed` on, with activation rows. Writes y[column][rows].
   void packed_groups(TensorType type, const uint8_t* packed, const Activations& in, int rows, float* y, int thread) {
     const int blocks = in.width / kBlock;
     packed_layout(kernels_, type)
@@ -530,8 +537,8 @@ class CpuBackend final : public Backend {
                 threads_[static_cast<size_t>(thread)].kernel.get(cpu::scratch_bytes(blocks))});
   }
 
-  /// Rows [first, first + rows) of a matrix times activation rows; result [column][rows]. `packed`: the matrix's first group in the
-  /// packed layout, nullptr to read it from the file.
+  /// Multiplies rows [first, first + rows) of a matrix with activation rows. Writes y[column][rows]. `packed` is the
+  /// matrix's first group in the packed layout, or nullptr to read the matrix from the file.
   void groups(const Matrix& matrix, const uint8_t* packed, const Activations& in, int64_t first, int rows, float* y,
               int thread) {
     if (packed) {
@@ -559,7 +566,8 @@ class CpuBackend final : public Backend {
     });
   }
 
-  /// Rows first .. first + rows - 1 of activated [in.count][F] = act(gate · x + bias, up · x + bias).
+  /// Computes act(gate · x + bias, up · x + bias) for the rows first .. first + rows - 1 of the weights. `activated` is
+  /// [in.count][F], and the rows of the weights are its columns.
   void gate_and_up(const GateAndUp& weights, const Activations& in, float* activated, int first, int rows, int thread) {
     ThreadScratch& own = threads_[static_cast<size_t>(thread)];
     const auto add_bias = [&](float* y, const float* bias) {
@@ -618,7 +626,8 @@ class CpuBackend final : public Backend {
     multiply(down, prepare(activated, rows_, F, needs_tiles(down)));
   }
 
-  /// Calls body(expert, first_row, rows, thread) so that together the calls cover `outputs` rows of every used expert's `matrices`.
+  /// Calls body(expert, first_row, rows, thread) for parts that together cover `outputs` rows of each used expert. A
+  /// call works on `matrices` matrices of these rows.
   template <class Body>
   void expert_tasks(int outputs, int matrices, const Body& body) {
     const int step = rows_per_task(static_cast<int64_t>(outputs) * static_cast<int64_t>(expert_list_.size()), matrices);
@@ -629,7 +638,8 @@ class CpuBackend final : public Backend {
     });
   }
 
-  /// Chooses each row's experts (highest score first, the lower number among equals) and lines rows up by expert.
+  /// Chooses each row's experts (the highest score first, among equals the lower number) and gives each choice a slot.
+  /// The slots of one expert follow each other.
   void route(const float* scores) {
     const int X = config_.experts, used = config_.experts_used;
     const size_t assigned = area(rows_, used);
@@ -701,7 +711,7 @@ class CpuBackend final : public Backend {
     for (int d = 0; d < D; d++) halves[d * kCacheBlock + slot] = row[d];
   }
 
-  /// Writes a row of D keys or values to position `slot` of a head's part of a Q8_0 block: element d at
+  /// Writes a head's key or value to position `slot` of its part of a Q8_0 block. Element d goes to
   /// slot * slot_stride + d * stride.
   void store_quantised(const float* x, uint8_t* to, int slot, int slot_stride, int stride) const {
     const int D = config_.head_length, groups = KvBlocks::scale_groups(D), padded = groups * KvBlocks::kScaled;
@@ -713,18 +723,18 @@ class CpuBackend final : public Backend {
     kernels_.quantize_row(row, padded, q, scales, sums);
     kernels_.to_f16(scales, groups, halves);
     for (int d = 0; d < D; d++) to[slot * slot_stride + d * stride] = static_cast<uint8_t>(q[d]);
-    // Scales lie like the elements: a lane a key, or those of a value side by side.
+    // Scales lie as the elements do: [group][position] for keys, [position][group] for values.
     const bool transposed = stride != 1;
     for (int g = 0; g < groups; g++)
       std::memcpy(to + D * kCacheBlock + 2 * (transposed ? g * kCacheBlock + slot : slot * groups + g), &halves[g], 2);
   }
 
-  /// F16 ends at 65504; an infinity in the cache would turn whole rows into NaN.
+  /// The largest F16 is 65504. An infinity in the cache would turn whole rows into NaN.
   static void clamp_to_half(float* x, int n) {
     for (int i = 0; i < n; i++) x[i] = std::clamp(x[i], -65504.0f, 65504.0f);
   }
 
-  /// The keys that rows of a tile can see, as chunk numbers [first, last].
+  /// The numbers of the first and the last chunk whose keys the rows of a tile can see.
   std::pair<int, int> chunks_of(const Tile& tile, int window) const {
     const int first_position = tile.run->first_position + tile.first;
     const int first_key = window > 0 ? std::max(0, first_position - window + 1) : 0;
@@ -741,7 +751,8 @@ class CpuBackend final : public Backend {
     const int visible = window > 0 ? std::max(0, first_position - window + 1) : 0;
     const int blocks = (end_key + kCacheBlock - 1) / kCacheBlock;
     if (own.keys.size() < static_cast<size_t>(blocks)) {
-      // The one that is asked above last: there may be no memory for either.
+      // `keys`, whose size is asked above, grows last: if there is no memory for either, the next step asks for both
+      // again.
       own.values.resize(static_cast<size_t>(blocks));
       own.keys.resize(static_cast<size_t>(blocks));
     }
@@ -756,8 +767,8 @@ class CpuBackend final : public Backend {
             first_position, window, chunk * kKeyChunk, end_key, own.keys.data(), own.values.data(), out, max, sum});
   }
 
-  /// Softmax state of (row, query head) pairs: running maximum and sum that begin with the sink, if there is one, and the output
-  /// so far.
+  /// The softmax state of (row, query head) pairs: the running maximum and sum, which begin with the sink if there is
+  /// one, and the output so far.
   struct State {
     float *out, *max, *sum;
     int pairs;
@@ -818,13 +829,13 @@ class CpuBackend final : public Backend {
     finish(state, tile, head);
   }
 
-  /// The same as attend_tile for every tile and head, with the chunks spread over the threads.
+  /// Computes what attend_tile does for every tile and head, with the chunks spread over the threads.
   void attend_split(int n, int window) {
     const int D = config_.head_length, G = config_.heads / config_.heads_kv;
     struct Part {
       const Tile* tile;
       int head, chunk;
-      size_t at;  ///< in (row, head) pairs
+      size_t at;  ///< where its results begin, in (row, query head) pairs
     };
     std::vector<Part> parts;
     size_t pairs = 0;
@@ -858,7 +869,7 @@ class CpuBackend final : public Backend {
   std::vector<ThreadScratch> threads_;
   std::vector<PackedLayer> packed_;
 
-  // The step at hand.
+  // The step under way.
   const Batch* batch_ = nullptr;
   KvBlocks* cache_ = nullptr;
   std::vector<Run> runs_;
@@ -866,14 +877,15 @@ class CpuBackend final : public Backend {
   int rows_ = 0;
   std::vector<int32_t> identity_;
 
-  // Activations: x residual, h normed, pairs a draft head's input, q queries, a attention's output.
+  // Activations: x is the residual, h the normed rows, pairs a draft head's input, q the queries, a attention's output.
   Scratch<float> x_, h_, pairs_, q_, a_, cos_, sin_, scores_, logits_;
   Quantised quantised_, quantised_activated_;
   Scratch<uint8_t> tiles_memory_, expert_tiles_;
   Scratch<float> gathered_, activated_, expert_out_;
   Scratch<float> split_out_, split_max_, split_sum_;
 
-  // Routing: choice (row, rank) → expert, weight and slot; slot → row; experts and their tiles in slot order.
+  // Routing. A choice (row, rank) has an expert, a weight and a slot; assigned_rows_ gives the row of a slot. The
+  // experts and their tiles are listed in the order of the slots.
   std::vector<int32_t> chosen_, choice_slots_, assigned_rows_, counts_;
   std::vector<float> choice_weights_;
   std::vector<Expert> expert_list_;

@@ -1,4 +1,4 @@
-// The CPU backend: the operations of a step over the kernel table and the thread pool.
+// The CPU backend: it runs the operations of a step with a kernel set and the thread pool.
 #pragma once
 
 #include <memory>

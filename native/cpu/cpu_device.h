@@ -1,4 +1,4 @@
-// The CPU as a device of the core.
+// The CPU as one of the core's devices.
 #pragma once
 
 #include "../core/devices.h"

@@ -1,4 +1,4 @@
-// Which kernel sets this CPU can run: CPUID on x86, the operating system's word on Arm.
+// Finds the kernel sets that this CPU can run. On x86 it asks CPUID, on Arm the operating system.
 #include <string.h>
 
 #include "kernels.h"
@@ -29,7 +29,7 @@
 namespace hearth::cpu {
 namespace {
 
-/// A feature's name for reports and whether this CPU, and its operating system, have it.
+/// A feature's name for reports, and whether both this CPU and its operating system have it.
 struct Feature {
   const char* name;
   bool present;
@@ -69,7 +69,7 @@ Registers cpuid(uint32_t leaf, uint32_t subleaf) {
   return r;
 #endif
 }
-/// The register state the operating system saves (XCR0).
+/// The register state that the operating system saves (XCR0).
 uint64_t saved_state() {
 #ifdef _MSC_VER
   return _xgetbv(0);
@@ -80,12 +80,13 @@ uint64_t saved_state() {
 #endif
 }
 
-/// Tile registers take 8 KB of every thread's saved state, so the operating system hands them out on request only, for good and to
-/// all threads of a process. Asked on Linux (5.16 or newer) alone: nobody has run these kernels elsewhere.
+/// Asks for the tile registers. They take 8 KB of every thread's saved state, so the operating system gives them on
+/// request only. It gives them for good and to all threads of a process. Only Linux (5.16 or newer) is asked, because
+/// nobody has run these kernels on another system.
 bool tiles_granted() {
 #if defined(__linux__)
-  constexpr long kRequestPermission = 0x1023,
-                 kTileData = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILE_DATA of <asm/prctl.h>
+  // ARCH_REQ_XCOMP_PERM and XFEATURE_XTILE_DATA of <asm/prctl.h>.
+  constexpr long kRequestPermission = 0x1023, kTileData = 18;
   return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
 #else
   return false;
@@ -139,7 +140,7 @@ Features detect() {
   f.add("i8mm", has_feature("hw.optional.arm.FEAT_I8MM"));
   f.add("bf16", has_feature("hw.optional.arm.FEAT_BF16"));
 #elif defined(_WIN32)
-  // Windows names dot products only; every core it runs on that has them has half precision as well.
+  // Windows tells about dot products only. Every core with them that Windows runs on has half precision as well.
   const bool dotprod = IsProcessorFeaturePresent(PF_ARM_V82_DP_INSTRUCTIONS_AVAILABLE);
   f.add("fp16", dotprod);
   f.add("dotprod", dotprod);
@@ -163,7 +164,8 @@ struct Available {
 
   Available() {
     int n = 0;
-    // The functions are themselves compiled for their instruction set.
+    // A set's function is called only where the set is runnable, because the function itself is compiled for its
+    // instruction set.
     const auto add = [&](const Kernels* (*kernels)(), bool runnable) {
       if (const Kernels* set = runnable ? kernels() : nullptr) list[n++] = set;
     };

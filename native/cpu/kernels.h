@@ -1,11 +1,12 @@
-// The table of CPU kernels: what an instruction set may override, one operation at a time.
+// The table of CPU kernels: the operations that an instruction set may override, one at a time.
 //
-// Contract of determinism. Every kernel set except `reference` gives the same bits: each function below fixes the order of
-// its floating-point operations, and that order depends on the row itself only, never on how many rows are in the step, on
-// threads or on tiling. `portable.cpp` states that order in plain C++; the instruction sets are tested for equality with it.
+// Contract of determinism. Every kernel set gives the same bits. Each function below fixes the order of its
+// floating-point operations. That order depends on the row alone: the number of rows in the step, threads and tiling do
+// not change it. `portable.cpp` states the order in plain C++, and tests compare every instruction set with it, bit for
+// bit. (The backend `reference` does not use these kernels, and its bits differ.)
 //
-// Every multiply-add below is one fused operation (std::fma / FMA instruction); nothing else may be contracted
-// (the files are compiled with -ffp-contract=off).
+// Every multiply-add below is one fused operation (std::fma, or an FMA instruction). No other pair of operations may be
+// contracted into one, so the files are compiled with -ffp-contract=off.
 #pragma once
 
 #include <cstddef>
@@ -15,14 +16,14 @@
 
 namespace hearth::cpu {
 
-/// Weight rows one call of a group kernel computes; the last group of a matrix may have fewer.
+/// Weight rows in a group. The last group of a matrix may have fewer.
 constexpr int kGroupRows = 16;
-/// Activation rows packed together at most; a group kernel takes 1..kTileRows of them.
+/// Activation rows that are packed into one tile. The last tile may have fewer.
 constexpr int kTileRows = 16;
-/// Values that share a scale, in weights (but Q6_K, of which 16 do) and in quantised activations.
+/// Values that share a scale, in weights and in quantised activations. (In Q6_K, 16 values share a scale.)
 constexpr int kBlock = 32;
 
-/// Blocks of kBlock quantised weights that are stored together, and their bytes; layouts: core/dequantize.cpp.
+/// The blocks of kBlock quantised weights that a type stores together, and their bytes. Layouts: core/dequantize.cpp.
 struct Unit {
   int blocks;
   size_t bytes;
@@ -34,8 +35,8 @@ static constexpr Unit unit_of(TensorType type) {
 /// Bytes of one activation row's block in a packed tile: 32 int8, a scale (float bits), a sum.
 constexpr size_t kPackedBlockBytes = 40;
 
-/// MXFP4 weights with an exponent byte outside are clamped to it, so that scales multiply by integer addition without overflow
-/// (real models lie within 100..130).
+/// Exponent bytes of MXFP4 weights are clamped to this range. Kernels can then multiply by a scale with an integer
+/// addition to the exponent, which cannot overflow. (The exponents of real models lie within 100..130.)
 constexpr int kMinExponent = 48, kMaxExponent = 192;
 /// Scales of quantised activations are clamped to [2^-40, 2^60] for the same reason.
 constexpr float kMinScale = 0x1p-40f, kMaxScale = 0x1p60f;
@@ -44,10 +45,11 @@ constexpr float kMinScale = 0x1p-40f, kMaxScale = 0x1p60f;
 static constexpr size_t tile_bytes(int columns, int blocks) {
   return kPackedBlockBytes * static_cast<size_t>(columns) * static_cast<size_t>(blocks);
 }
-/// Bytes of QuantGroup::scratch for rows of `blocks` blocks: 16 unpacked rows, so that each further tile finds them in L2.
+/// Bytes of QuantGroup::scratch for rows of `blocks` blocks. It holds 16 unpacked rows, which each further tile then
+/// finds in L2.
 static constexpr size_t scratch_bytes(int blocks) { return 576 * static_cast<size_t>(blocks); }
 
-/// Bytes of 16 rows in a kernel set's own layout: what they take in the file, in whole cache lines.
+/// Bytes of 16 rows in a kernel set's own layout: as many as in the file, rounded up to whole cache lines.
 static constexpr size_t packed_group_bytes(TensorType type, int blocks) {
   const Unit unit = unit_of(type);
   return (kGroupRows * unit.bytes * static_cast<size_t>(blocks / unit.blocks) + 63) / 64 * 64;
@@ -55,44 +57,45 @@ static constexpr size_t packed_group_bytes(TensorType type, int blocks) {
 
 /// 16 (or fewer) rows of a weight matrix times any number of quantised activation rows (columns), packed in tiles.
 ///
-/// Give one group all the columns that need it in one call: its weights are then read and unpacked once.
+/// One call should take all the columns that need the group: its weights are then read and unpacked once.
 ///
-/// For row r < rows, column c < columns:  y[c * ldy + r] = Σ over blocks b = 0..blocks-1, one FMA chain from 0:
+/// For row r < rows and column c < columns, y[c * ldy + r] is one FMA chain from 0 over the blocks b = 0..blocks-1:
 ///   acc = fma(float(I_b), D_b × s_b, acc)
-///   acc = fma(M_b, s_b × float(S_b), acc)     in formats with minima, after the other
-/// with s_b and S_b the scale and the sum of the block of activations, I_b the exact int32 dot product of its 32 integers with
-/// those of the weights (below 2^24), and of the weights
+///   acc = fma(M_b, s_b × float(S_b), acc)     second, in formats with minima only
+/// The activations give s_b and S_b, the scale and the sum of block b. I_b is the exact int32 dot product of their 32
+/// integers with the integers of the weights (below 2^24). The formats of weights give
 ///   MXFP4: D_b = 2^(clamp(e) − 128)
-///   Q8_0, Q4_0, Q5_0: D_b = d; integers q, q − 8, q − 16
+///   Q8_0, Q4_0, Q5_0: D_b = d; the integers are q, q − 8, q − 16
 ///   Q4_1, Q5_1: D_b = d, M_b = m
-///   Q4_K, Q5_K: D_b = d × scale, M_b = −(dmin × minimum), of a sub-block (exact: 11 bits by 6)
-///   Q6_K: D_b = d; integers scale × (q − 32), the scale of a block's first 16 or its last
-/// Products with s_b are rounded once.
+///   Q4_K, Q5_K: D_b = d × scale, M_b = −(dmin × minimum) with the sub-block's scale and minimum (exact: 11 bits by 6)
+///   Q6_K: D_b = d; the integers are scale × (q − 32), one scale for a block's first 16, another for its last 16
+/// Each product with s_b is rounded once.
 struct QuantGroup {
   const uint8_t* weights;  ///< first row: GGUF layout, any alignment
   size_t row_bytes;        ///< from one row to the next
   int rows;                ///< 1..16; rows past it may not be read
-  int blocks;              ///< of 32 along k; a multiple of the type's Unit
-  /// Tile t holds columns 16t .. min(16t + 16, columns) - 1 and begins at tiles + t * tile_bytes(16, blocks). In a tile of
-  /// n columns, per block: int8 q[n][32] | float scale[n] | 4 bytes of sums[n], which the set's pack_tile writes in the form that its
-  /// kernels read: an int32 sum, or int16 sums of the elements ≡ 0 and 1 (mod 4) and of those ≡ 2 and 3.
+  int blocks;              ///< blocks of 32 along k; a multiple of the type's Unit
+  /// Tile t holds columns 16t .. min(16t + 16, columns) - 1 and begins at tiles + t * tile_bytes(16, blocks). A tile of
+  /// n columns holds, per block: int8 q[n][32] | float scale[n] | 4 bytes of sums[n]. The set's pack_tile writes the
+  /// sums in the form that the set's kernels read: one int32 sum, or two int16 sums, of the elements ≡ 0 and 1 (mod 4)
+  /// and of the elements ≡ 2 and 3.
   const uint8_t* tiles;
   int columns;  ///< any number ≥ 1
   float* y;     ///< [columns][ldy]; only y[c*ldy + 0..rows-1] may be written
   size_t ldy;
-  const uint8_t* end;  ///< one past the last readable byte of the mapping (prefetches may pass it, loads may not)
-  uint8_t* scratch;    ///< scratch_bytes(blocks) bytes, 64-byte aligned, one a thread; contents mean nothing
+  const uint8_t* end;  ///< one past the last readable byte of the mapping; prefetches may pass it, loads may not
+  uint8_t* scratch;    ///< scratch_bytes(blocks) bytes, 64-byte aligned, one for each thread; contents mean nothing
 };
 
 /// Rows of F32, F16 or BF16 weights times float activations.
 ///
-/// y[c*ldy + r]: 16 lane accumulators, lane l chaining acc[l] = fma(w[k], x[k], acc[l]) over k ≡ l (mod 16) ascending from 0;
-/// then acc[l] += acc[l+8] for l<8, then +4, +2, +1.
+/// y[c*ldy + r] is summed in 16 lanes. Lane l is the chain acc[l] = fma(w[k], x[k], acc[l]) from 0 over the ascending
+/// k ≡ l (mod 16). Then acc[l] += acc[l+8] for l < 8, and so on with +4, +2, +1.
 struct FloatGroup {
   const uint8_t* weights;  ///< first row, 2- or 4-byte elements, any alignment
   size_t row_bytes;
   int rows;        ///< any number ≥ 1
-  int k;           ///< any, not only multiples of 16
+  int k;           ///< any number, not only multiples of 16
   const float* x;  ///< [columns][ldx]
   size_t ldx;
   int columns;  ///< any number ≥ 1
@@ -100,24 +103,27 @@ struct FloatGroup {
   size_t ldy;
 };
 
-/// Attention of R consecutive query rows of one sequence, the G query heads of one KV head, over one chunk of keys.
+/// Attention of R consecutive query rows of one sequence over one chunk of keys, in the G query heads of one KV head.
 ///
-/// Cache blocks hold kCacheBlock positions. In a block, one KV head's keys lie transposed, [head_length][kCacheBlock], and
-/// its values as [kCacheBlock][head_length]. `attend` reads F16. `attend_q8_0` reads int8 × scale, a product that is exact in
-/// float; the F16 scales, one a position and 32 dimensions, follow the int8 keys as [ceil(head_length / 32)][kCacheBlock] and
-/// the int8 values as [kCacheBlock][ceil(head_length / 32)]. With k and v what is read, both do the same:
+/// A cache block holds kCacheBlock positions. In a block, one KV head's keys lie transposed,
+/// [head_length][kCacheBlock], and its values lie as [kCacheBlock][head_length]. `attend` reads elements of F16.
+/// `attend_q8_0` reads int8 × scale, a product that is exact in float. A Q8_0 cache has one F16 scale for each position
+/// and 32 dimensions. The scales follow the int8 keys as [ceil(head_length / 32)][kCacheBlock] and the int8 values as
+/// [kCacheBlock][ceil(head_length / 32)]. From then on both kernels compute the same, with k and v for the elements
+/// read:
 ///
-/// Query row r (0..R-1) has position first_position + r and sees keys j with first_key ≤ j < end_key, j ≤ its position, and
-/// (window > 0) position − j < window. Blocks without a visible key are skipped. Within a block, ascending:
+/// Query row r (0..R-1) has the position first_position + r. It sees the keys j with first_key ≤ j < end_key and
+/// j ≤ position, and with position − j < window if window > 0. Blocks without a visible key are skipped. The others are
+/// taken in ascending order, and in each block:
 ///   s_j = (fma chain over d ascending from 0 of q[d] × k[d][j]) × scale
 ///   bm = max of the visible s_j;  m' = max(m, bm);  f = exp(m − m') (0 for the first block)
 ///   p_j = exp(s_j − m') for visible j, 0 for others
 ///   l = fma(l, f, Σ p_j)       Σ: 16 lanes over j mod 16 (two adds from 0 for 32 keys), then +8, +4, +2, +1
-///   o[d] = o[d] × f, then the fma chain o[d] = fma(p_j, v[j][d], o[d]) over the visible j ascending (hidden K and V are
-///   never used, so they may hold anything, NaN included)
-/// exp is cpu::exp_f32. Rows with no visible key in the chunk get m = −INFINITY, l = 0, o = 0.
+///   o[d] = o[d] × f, then the fma chain o[d] = fma(p_j, v[j][d], o[d]) over the visible j ascending
+/// Keys and values that no row sees are never used, so they may hold anything, NaN included.
+/// exp is cpu::exp_f32. A row without a visible key in the chunk gets m = −INFINITY, l = 0, o = 0.
 struct AttendChunk {
-  const float* q;  ///< [R][q_row_stride], head g of the group at + g * head_length; RoPE applied
+  const float* q;  ///< [R][q_row_stride], with RoPE; head g of the group begins at + g * head_length
   size_t q_row_stride;
   int rows;         ///< R
   int heads;        ///< G
@@ -125,13 +131,14 @@ struct AttendChunk {
   float scale;
   int first_position;
   int window;              ///< 0: none
-  int first_key, end_key;  ///< chunk bounds; first_key is a multiple of kCacheBlock
-  /// Keys / values of block i of the sequence (position i * kCacheBlock …), this layer and KV head.
+  int first_key, end_key;  ///< the chunk's bounds; first_key is a multiple of kCacheBlock
+  /// Element i is the address of this layer's and KV head's keys (or values) in block i of the sequence. Block i begins
+  /// with position i * kCacheBlock.
   const uint8_t* const* key_blocks;
   const uint8_t* const* value_blocks;
-  float* out;  ///< [R][heads][head_length], not yet divided by l
-  float* max;  ///< [R][heads]
-  float* sum;  ///< [R][heads]
+  float* out;  ///< o: [R][heads][head_length], not yet divided by l
+  float* max;  ///< m: [R][heads]
+  float* sum;  ///< l: [R][heads]
 };
 constexpr int kCacheBlock = 32;
 constexpr int kMaxHeadLength = 256;
@@ -145,24 +152,25 @@ static constexpr size_t q8_0_cache_bytes(int head_length) {
   return static_cast<size_t>(kCacheBlock) * static_cast<size_t>(head_length + 2 * cache_scales(head_length));
 }
 
-/// The group kernel of every quantised type, by the type's id; of others nullptr.
+/// The group kernel of every quantised type, indexed by the type's id. The other types have nullptr.
 struct QuantGroups {
   void (*of[kTypeIds])(const QuantGroup&);
 };
-/// The group kernel of every type of floats, by the type's id.
+/// The group kernel of every type of floats, indexed by the type's id. The other types have nullptr.
 struct FloatGroups {
   void (*of[kTypeIds])(const FloatGroup&);
 };
 
-/// A layout of a set's own for 16 rows of a quantised type, faster to read, with the same results; both nullptr: none.
+/// A kernel set's own layout for 16 rows of a quantised type. It is faster to read and gives the same results. Both
+/// functions are nullptr where the set has no such layout.
 struct PackedLayout {
-  /// Packs up to 16 rows into packed_group_bytes(type, blocks) bytes, 64-byte aligned; missing rows are zeros.
+  /// Packs up to 16 rows into packed_group_bytes(type, blocks) bytes, 64-byte aligned. Missing rows become zeros.
   void (*pack)(const uint8_t* weights, size_t row_bytes, int rows, int blocks, uint8_t* packed);
-  /// QuantGroup of any number of rows: their packed groups follow each other from `weights` on, row_bytes is the bytes of one, end
-  /// is not used.
+  /// Computes a QuantGroup of any number of rows. Their packed groups follow each other from `weights` on, row_bytes is
+  /// the bytes of one packed group, and `end` is not used.
   void (*group)(const QuantGroup&);
 };
-/// By the type's id.
+/// The packed layout of every quantised type, indexed by the type's id.
 struct PackedLayouts {
   PackedLayout of[kTypeIds];
 };
@@ -170,12 +178,13 @@ struct PackedLayouts {
 struct Kernels {
   const char* name;
 
-  /// Quantises one row of k floats (k a multiple of 32) in blocks of 32: d = clamp(max|x| / 127), q = round-to-nearest-even
-  /// (x * (1/d)) clamped to ±127. Writes int8 q[k], float d[k/32], int32 sum-of-q[k/32].
+  /// Quantises one row of k floats (k a multiple of 32) in blocks of 32. A block's scale is d = clamp(max|x| / 127,
+  /// kMinScale, kMaxScale). Its integers are q = x * (1/d), clamped to ±127 and rounded to nearest even. Writes int8
+  /// q[k], float d[k/32], and int32 sums of q[k/32].
   void (*quantize_row)(const float* x, int k, int8_t* q, float* scales, int32_t* sums);
 
-  /// Packs `columns` (1..16) quantised rows into a tile as QuantGroup::tiles describes. rows[c] selects the row.
-  /// q is [*][k], scales and sums [*][k/32].
+  /// Packs `columns` (1..16) quantised rows into a tile, as QuantGroup::tiles describes. Row rows[c] becomes column c.
+  /// q is [*][k], scales and sums are [*][k/32].
   void (*pack_tile)(const int8_t* q, const float* scales, const int32_t* sums, int k, const int32_t* rows, int columns,
                     uint8_t* tile);
 
@@ -185,8 +194,8 @@ struct Kernels {
 
   FloatGroups float_groups;
 
-  /// y = x / sqrt(mean(x²) + epsilon) * weight. Σx²: 16 lanes by k mod 16, fma, then +8, +4, +2, +1; then
-  /// s = 1 / sqrt(Σ / n + epsilon) in float, y[k] = (x[k] * s) * weight[k].
+  /// y = x / sqrt(mean(x²) + epsilon) * weight. Σx² is summed by fma in 16 lanes, by k mod 16, and the lanes are added
+  /// by +8, +4, +2, +1. Then s = 1 / sqrt(Σ / n + epsilon) in float, and y[k] = (x[k] * s) * weight[k].
   void (*rms_norm)(const float* x, const float* weight, int n, float epsilon, float* y);
 
   /// gpt-oss's SwiGLU: g = min(gate, limit), u = clamp(up, −limit, limit),
@@ -215,7 +224,8 @@ static inline const PackedLayout& packed_layout(const Kernels& kernels, TensorTy
   return kernels.packed_layouts.of[static_cast<size_t>(type)];
 }
 
-/// exp with relative error below 2e-7 on [−87, 88], 0 below, exp(88) above; the same bits in every kernel set.
+/// exp with a relative error below 2e-7 on [−87, 88]; 0 below that range, exp(88) above it. Every kernel set gives
+/// these bits.
 float exp_f32(float x);
 
 /// Calls body(group) with each group of 16 rows of a packed QuantGroup, in order.
@@ -229,19 +239,24 @@ template <class Body> static inline void each_packed_group(const QuantGroup& g, 
   }
 }
 
-/// Kernel sets compiled into this binary; `nullptr` where the architecture lacks them.
-const Kernels* portable_kernels();
-const Kernels* avx2_kernels();    ///< needs AVX2, FMA, F16C
-const Kernels* avx512_kernels();  ///< needs AVX-512 F, BW, DQ, VL, VBMI, VNNI
-const Kernels*
-amx_kernels();  ///< needs what avx512 needs, AMX-INT8, and that the operating system let this process use it
-const Kernels* neon_kernels();  ///< Arm with dotprod and FP16; i8mm used where present
+// The kernel sets in this binary. A set of another architecture is nullptr.
 
-/// The kernel sets this CPU can run, best first, ended by nullptr; the last is portable.
+const Kernels* portable_kernels();
+/// Needs AVX2, FMA and F16C.
+const Kernels* avx2_kernels();
+/// Needs AVX-512 F, BW, DQ, VL, VBMI and VNNI, and all that avx2 needs.
+const Kernels* avx512_kernels();
+/// Needs all that avx512 needs, AMX-INT8, and the operating system's permission for this process to use the tiles.
+const Kernels* amx_kernels();
+/// Needs dotprod and FP16. Uses i8mm where the CPU has it.
+const Kernels* neon_kernels();
+
+/// The kernel sets that this CPU can run, best first. The last is portable; nullptr ends the list.
 const Kernels* const* available_kernels();
-/// By name; nullptr if unknown or not runnable here.
+/// The kernel set of this name; nullptr if there is none or this CPU cannot run it.
 const Kernels* find_kernels(const char* name);
-/// Features of this CPU that matter to kernels (avx2, avx512vnni, dotprod, i8mm…), for reports; ended by nullptr.
+/// The features of this CPU that matter to kernels (avx2, avx512vnni, dotprod, i8mm…), for reports. nullptr ends the
+/// list.
 const char* const* cpu_features();
 
 }  // namespace hearth::cpu

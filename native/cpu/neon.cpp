@@ -1,7 +1,8 @@
 // Arm kernels: NEON with dot products (sdot), and 8-bit matrix products (smmla) where the CPU has them.
 //
-// Quantised groups take 8 rows at a time. Both operands are signed, so no offset is needed. One column multiplies rows as
-// they lie in the file and adds up each row's partial sums; more columns use weights rearranged once for all of them.
+// Quantised groups take 8 rows at a time. Both operands are signed, so the weights need no offset. A single column is
+// multiplied with rows as they lie in the file, and each row's partial sums are added up. Several columns are
+// multiplied with weights that are rearranged once for all of them.
 #include "vector_kernels.h"
 
 #if defined(__aarch64__) && defined(__ARM_FEATURE_DOTPROD)
@@ -113,21 +114,23 @@ struct Neon {
 };
 
 constexpr int kLaneRows = 8;
-/// Rows ahead that weights are prefetched into L2, linearly.
+/// How many rows ahead weights are prefetched into L2, linearly.
 constexpr size_t kPrefetchRows = 24;
 
-/// The rows in the lanes; those past the group's end repeat its last.
+/// The weight rows in the lanes. Lanes past the group's end repeat its last row.
 struct Rows {
   const uint8_t* row[kLaneRows];
 };
 
-/// How 8 rows of 16 bytes are arranged for the multiplication, and the multiplication itself: add() takes 16 elements, finish()
-/// gives a sum for each row, of each of kColumns columns.
+// An arrangement says how 8 rows of 16 bytes lie in registers, and how they are multiplied with kColumns columns: add()
+// multiplies 16 elements, finish() gives each column's sums.
+
+/// The sums of 8 rows with one column.
 struct Sums {
   int32x4_t low, high;
 };
 
-/// Rows as they lie: register r is row r. For one column.
+/// The rows as they lie in the file: register r is row r. For a single column.
 struct Rowwise {
   static constexpr int kColumns = 1;
 
@@ -135,7 +138,7 @@ struct Rowwise {
 #pragma GCC unroll 8
     for (int r = 0; r < 8; r++) out[r] = rows[r];
   }
-  /// Unfinished sums: 4 a row.
+  /// Unfinished sums, 4 for each row.
   struct Accumulator {
     int32x4_t rows[8];
   };
@@ -156,7 +159,7 @@ struct Rowwise {
   }
 };
 
-/// Register 4h + j holds dword j of rows 4h..4h+3: sdot by 4 activations of one lane advances 4 rows.
+/// Register 4h + j holds dword j of rows 4h..4h+3, so that one sdot with 4 activations of one lane advances 4 rows.
 struct Lanewise {
   static constexpr int kColumns = 1;
 
@@ -192,14 +195,15 @@ struct Lanewise {
   static HEARTH_INLINE void finish(const Accumulator& acc, Sums sums[1]) { sums[0] = {acc.low, acc.high}; }
 };
 
-/// acc (2 × 2) += a (2 rows × 8) · b (2 columns × 8). Inline assembly: the intrinsic would need the whole file compiled
-/// for CPUs that have it.
+/// acc (2 × 2) += a (2 rows × 8) · b (2 columns × 8). This is inline assembly because the intrinsic would need the
+/// whole file compiled for CPUs with i8mm.
 HEARTH_INLINE int32x4_t matrix_multiply(int32x4_t acc, int8x16_t a, int8x16_t b) {
   asm(".arch_extension i8mm\n\tsmmla %0.4s, %1.16b, %2.16b" : "+w"(acc) : "w"(a), "w"(b));
   return acc;
 }
 
-/// Registers 2p and 2p + 1 hold bytes 0..7 and 8..15 of rows 2p and 2p + 1: smmla multiplies them by two columns.
+/// Registers 2p and 2p + 1 hold bytes 0..7 and 8..15 of rows 2p and 2p + 1, so that one smmla multiplies two rows with
+/// two columns.
 struct Pairwise {
   static constexpr int kColumns = 2;
 
@@ -211,7 +215,7 @@ struct Pairwise {
       out[p + 1] = vreinterpretq_u8_u64(vtrn2q_u64(a, b));
     }
   }
-  /// 2 rows by 2 columns each.
+  /// Each register has the sums of 2 rows with 2 columns.
   struct Accumulator {
     int32x4_t pairs[4];
   };
@@ -234,7 +238,7 @@ struct Pairwise {
   }
 };
 
-/// F16s of the 8 rows at `offset`, as floats.
+/// Loads the F16 at `offset` of each of the 8 rows, as floats.
 HEARTH_INLINE void load_halves(const Rows& rows, size_t offset, float32x4_t out[2]) {
   uint16_t halves[8];
   for (int r = 0; r < 8; r++) memcpy(&halves[r], rows.row[r] + offset, 2);
@@ -243,7 +247,7 @@ HEARTH_INLINE void load_halves(const Rows& rows, size_t offset, float32x4_t out[
   out[1] = vcvt_f32_f16(vget_high_f16(d));
 }
 
-/// 16 bytes of each of the 8 rows at `offset`, arranged.
+/// Loads the 16 bytes at `offset` of each of the 8 rows and arranges them.
 template <class Arrangement> HEARTH_INLINE void load_arranged(const Rows& rows, size_t offset, uint8x16_t out[8]) {
   uint8x16_t raw[8];
 #pragma GCC unroll 8
@@ -251,12 +255,13 @@ template <class Arrangement> HEARTH_INLINE void load_arranged(const Rows& rows, 
   Arrangement::arrange(raw, out);
 }
 
-/// A block of 8 rows: weights[0..7] from elements 0..15 of each row, weights[8..15] from 16..31, signed and without an offset.
+/// A block of 8 rows. weights[0..7] hold elements 0..15 of each row, weights[8..15] hold elements 16..31. They are
+/// signed and have no offset.
 struct Block {
   int8x16_t weights[16];
   float32x4_t scale[2];
 };
-/// Scales as (e − 128) << 23: adding that to a float's bits multiplies it by 2^(e − 128).
+/// A block whose scales are (e − 128) << 23. Adding this to a float's bits multiplies the float by 2^(e − 128).
 struct BlockOfExponents {
   int8x16_t weights[16];
   int32x4_t scale[2];
@@ -264,12 +269,13 @@ struct BlockOfExponents {
 struct BlockWithMinimum : Block {
   float32x4_t minimum[2];
 };
-/// Two scales, of elements 0..15 and 16..31.
+/// A block with two more scales, one for elements 0..15 and one for 16..31.
 struct BlockWithHalves : Block {
   int32x4_t halves[2][2];
 };
 
-// A format: unpack<Arrangement>(rows, offset, use) calls use(block) for each block of the unit at `offset`, in order.
+// A format has unpack<Arrangement>(rows, offset, use), which calls use(block) for each block of the unit at `offset`,
+// in order.
 
 struct MXFP4 {
   using Block = BlockOfExponents;
@@ -300,7 +306,7 @@ struct MXFP4 {
   }
 };
 
-/// What formats whose scale is a float have in common.
+/// The part that formats whose scale is a float have in common.
 struct FloatScale {
   static HEARTH_INLINE float32x4_t combine(float32x4_t scale, float activation_scale) {
     return vmulq_f32(scale, vdupq_n_f32(activation_scale));
@@ -355,7 +361,7 @@ template <TensorType type, bool Minimum, bool Fifth> struct Nibbles : FloatScale
     if constexpr (Minimum) load_halves(rows, offset + 2, block.minimum);
     use(block);
   }
-  /// 16 or 0 by the bits of two bytes.
+  /// Gives 16 for each bit of two bytes that is set, and 0 for each that is not.
   static HEARTH_INLINE uint8x16_t fifth_bits(const uint8_t* bytes) {
     static constexpr uint8_t kBits[16] = {1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128};
     const uint8x16_t both = vcombine_u8(vdup_n_u8(bytes[0]), vdup_n_u8(bytes[1]));
@@ -376,7 +382,7 @@ template <TensorType type, bool Fifth> struct NibblesK : FloatScale {
     float32x4_t d[2], dmin[2];
     load_halves(rows, offset, d);
     load_halves(rows, offset + 2, dmin);
-    uint8_t scales[8][kLaneRows], minima[8][kLaneRows];  // of a sub-block, a row
+    uint8_t scales[8][kLaneRows], minima[8][kLaneRows];  // [sub-block][row]
 #pragma GCC unroll 1
     for (int r = 0; r < kLaneRows; r++) {
       const uint8_t* packed = rows.row[r] + offset + 4;
@@ -468,7 +474,7 @@ struct Q6_K : FloatScale {
   }
 };
 
-/// The integer dot products of a block with kColumns columns.
+/// Computes the integer dot products of a block with kColumns columns.
 template <class Arrangement, class AnyBlock>
 HEARTH_INLINE void dot(const AnyBlock& block, const int8_t* q, const int8_t* other_q, Sums* sums) {
   typename Arrangement::Accumulator acc;
@@ -490,7 +496,7 @@ HEARTH_INLINE void dot(const AnyBlock& block, const int8_t* q, const int8_t* oth
   }
 }
 
-/// One block times a tile's columns. The weights stay in registers; the sums of 8 rows stay in memory.
+/// Multiplies one block with a tile's columns. The weights stay in registers; the sums of 8 rows stay in memory.
 template <class Format, class Arrangement>
 HEARTH_INLINE void add_block(const typename Format::Block& block, const uint8_t* tile, int columns,
                              float (*y)[kLaneRows]) {
@@ -504,7 +510,7 @@ HEARTH_INLINE void add_block(const typename Format::Block& block, const uint8_t*
     dot<Arrangement>(block, q + kBlock * c, q + kBlock * other, sums);
 #pragma GCC unroll 2
     for (int i = 0; i < kTogether; i++) {
-      if (i > 0 && other == c) break;  // the last column of an odd number went with itself
+      if (i > 0 && other == c) break;  // a last column without a neighbour was paired with itself
       float scale;
       memcpy(&scale, scales + 4 * (c + i), 4);
       const float32x4_t low = vcvtq_f32_s32(sums[i].low), high = vcvtq_f32_s32(sums[i].high);
@@ -523,7 +529,7 @@ HEARTH_INLINE void add_block(const typename Format::Block& block, const uint8_t*
   }
 }
 
-/// 8 rows or fewer times all columns.
+/// Multiplies 8 rows or fewer with all columns.
 template <class Format, class Arrangement>
 void group_lanes(const QuantGroup& g, const uint8_t* weights, int rows, float* to) {
   Rows lanes;

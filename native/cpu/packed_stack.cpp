@@ -17,13 +17,13 @@ namespace hearth {
 
 namespace {
 
-/// Of one expert's matrices.
+/// The number of groups in one expert's matrices.
 int groups_of(std::span<const Matrix> stacks, int experts) {
   return static_cast<int>(stacks.size()) *
          static_cast<int>((stacks[0].rows / experts + cpu::kGroupRows - 1) / cpu::kGroupRows);
 }
 
-/// Weights that are in memory twice while they move.
+/// Bytes of weights that are in memory twice while they move.
 constexpr size_t kMovedAtOnce = size_t{64} << 20;
 
 }  // namespace
@@ -56,7 +56,7 @@ void PackedStack::fill(std::span<const Matrix> stacks, int experts, const cpu::K
   void* memory = mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED) memory = nullptr;
 #ifdef MADV_HUGEPAGE
-  // Fewer TLB misses: measured 10 % faster to read than 4 KiB pages.
+  // Huge pages cause fewer TLB misses: reading them is 10 % faster than reading 4 KiB pages (measured).
   if (memory) madvise(memory, bytes_, MADV_HUGEPAGE);
 #endif
 #endif
@@ -65,7 +65,7 @@ void PackedStack::fill(std::span<const Matrix> stacks, int experts, const cpu::K
   try {
     pack(stacks, experts, kernels, pool, file);
   } catch (...) {
-    // Half of the weights are none.
+    // A stack with a part of its weights is of no use.
     drop();
     throw;
   }

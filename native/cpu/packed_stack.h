@@ -1,4 +1,4 @@
-// A matrix, or a stack of experts' matrices, in the kernels' own layout (PackedLayout), outside the file.
+// A matrix, or a stack of experts' matrices, in the kernels' own layout (PackedLayout), in memory outside the file.
 #pragma once
 
 #include <span>
@@ -17,16 +17,17 @@ class PackedStack {
   PackedStack(const PackedStack&) = delete;
   PackedStack& operator=(const PackedStack&) = delete;
 
-  /// Bytes for stacks of `experts` matrices each.
+  /// The bytes that these stacks take, of `experts` matrices each.
   static size_t bytes_for(std::span<const Matrix> stacks, int experts);
 
-  /// Copies stacks of one shape and type out of the file and gives the file's pages back. Those of several lie group by group in
-  /// turn, so that what is wanted together is one stream. Throws where there is no memory; the stack is then empty.
+  /// Copies stacks of one shape and type out of the file and gives the file's pages back. Several stacks are stored
+  /// group by group in turn, so that weights that are needed together are one stream of memory. Throws where there is
+  /// no memory, and the stack is then empty.
   void fill(std::span<const Matrix> stacks, int experts, const cpu::Kernels& kernels, ThreadPool& pool,
             const MappedFile& file);
 
   explicit operator bool() const { return base_ != nullptr; }
-  /// The first group (16 rows) of an expert; nullptr: an empty stack.
+  /// The first group (16 rows) of an expert; nullptr where the stack is empty.
   const uint8_t* first(int expert = 0) const {
     return base_ ? base_ + static_cast<size_t>(expert) * static_cast<size_t>(groups_) * group_bytes_ : nullptr;
   }
@@ -38,7 +39,7 @@ class PackedStack {
 
   uint8_t* base_ = nullptr;
   size_t bytes_ = 0, group_bytes_ = 0;
-  int groups_ = 0;  ///< of one expert, in all stacks
+  int groups_ = 0;  ///< the groups of one expert, in all stacks together
 };
 
 }  // namespace hearth

@@ -1,4 +1,4 @@
-// Kernels in plain C++ for any CPU: the statement of what the instruction sets must compute, bit for bit.
+// Kernels in plain C++ for any CPU. They state what the other kernel sets must compute, bit for bit.
 #include "../core/floats.h"
 #include "vector_kernels.h"
 
@@ -21,14 +21,14 @@ uint16_t float_to_half(float x) {
   if (magnitude > 0x7F800000u) return static_cast<uint16_t>(sign | 0x7E00u | (magnitude >> 13 & 0x3FFu));
   if (magnitude >= 0x47800000u) return static_cast<uint16_t>(sign | 0x7C00u);
   if (magnitude < 0x38800000u) {
-    // Below 2^-14 the half is denormal: adding 0.5 leaves its 2^-24 steps, rounded, in the low bits.
+    // Below 2^-14 the half is denormal. Adding 0.5 leaves the number of its steps of 2^-24, rounded, in the low bits.
     return static_cast<uint16_t>(sign | (bits_of(float_of(magnitude) + 0.5f) - 0x3F000000u));
   }
   const uint32_t odd = magnitude >> 13 & 1u;
   return static_cast<uint16_t>(sign | (magnitude - 0x38000000u + 0xFFFu + odd) >> 13);
 }
 
-/// The vector type of vector_kernels.h as a plain array; one lane of it serves exp_f32.
+/// The vector type of vector_kernels.h as a plain array. exp_f32 uses it with one lane.
 template <int Lanes> struct Array {
   struct F {
     float lane[Lanes];
@@ -118,11 +118,11 @@ template <int Lanes> struct Array {
   }
 };
 
-/// A block of weights as the contract of QuantGroup has it.
+/// A block of weights as the contract of QuantGroup describes it.
 struct Block {
   int16_t integers[kBlock];
-  float scale;
-  float minimum;  ///< in formats with kMinimum
+  float scale;    ///< D_b
+  float minimum;  ///< M_b, in formats with kMinimum only
 };
 
 uint16_t load16(const uint8_t* p) {
@@ -131,7 +131,7 @@ uint16_t load16(const uint8_t* p) {
   return value;
 }
 
-// The formats: of each quantised type a struct of its name, whose unpack(unit, i, block) gives block i of a unit.
+// The formats. Each quantised type has a struct of its name, whose unpack(unit, i, block) gives block i of a unit.
 
 struct MXFP4 {
   static constexpr Unit kUnit = unit_of(TensorType::MXFP4);
@@ -215,7 +215,7 @@ struct Q6_K {
   }
 };
 
-/// One weight row times one tile of up to 16 columns.
+/// Multiplies one weight row with one tile of up to 16 columns.
 template <class Format>
 void row_times_tile(const uint8_t* row, int blocks, const uint8_t* tile, int columns, float* y, size_t ldy) {
   float acc[kTileRows] = {};

@@ -127,7 +127,7 @@ class ReferenceBackend final : public Backend {
           s /= std::sqrt(static_cast<double>(D));
           largest = std::max(largest, s);
         }
-        // The sink takes its share of the softmax and brings no value.
+        // The sink takes a share of the softmax but has no value to add.
         double total = std::exp(sink - largest);
         std::vector<double> out(static_cast<size_t>(D), 0.0);
         for (int j = first; j <= position; j++) {
@@ -198,7 +198,8 @@ class ReferenceBackend final : public Backend {
  private:
   static size_t size(int rows, int columns) { return static_cast<size_t>(rows) * static_cast<size_t>(columns); }
 
-  /// [rows][E] of expert e, or of a dense layer: down · act(gate · in, up · in), with their biases.
+  /// Computes down · act(gate · in, up · in), with the biases, of expert e or of a dense layer (e = 0). `in` and the
+  /// result are [rows][E].
   Floats feed_forward(const Layer& layer, int e, const Floats& in, int rows) {
     const int E = config_.embedding, F = config_.feed_forward;
     const auto bias = [&](const float* stack, int length) { return stack ? stack + size(e, length) : nullptr; };

@@ -1,4 +1,5 @@
-// The oracle: gpt-oss in plain loops, F32 weights and activations, sums in double. Slow on purpose, kept for good.
+// The reference backend, the oracle that tests compare the others with. It runs the forward pass in plain loops, with
+// F32 weights and activations and sums in double. It stays slow on purpose, so that it stays simple to read.
 #pragma once
 
 #include <memory>

@@ -20,13 +20,14 @@ namespace hearth::cpu {
 
 namespace {
 
-/// One kernel of the table with its inputs, the same for every set.
+/// One kernel of the table with its inputs, which are the same for every set.
 struct Case {
   std::string kernel, shape;
   double tolerance, bytes, operations;
-  /// Whether a set has it at all.
+  /// Whether a set has this kernel at all.
   std::function<bool(const Kernels&)> present;
   std::function<void(const Kernels&, std::vector<float>& out)> run;
+  /// For each output the exact value, and the size that its error is relative to.
   std::vector<double> wanted, scale;
 };
 
@@ -120,7 +121,7 @@ void expect_products(const QuantInput& in, Case& out) {
 /// Memory that begins with a cache line.
 class AlignedBytes {
  public:
-  /// Makes it at least `size` bytes. What it held is lost.
+  /// Makes room for `size` bytes. The contents are lost.
   void resize(size_t size) {
     bytes_.resize(size + 64);
     data_ = bytes_.data() + (64 - reinterpret_cast<uintptr_t>(bytes_.data()) % 64) % 64;
@@ -174,7 +175,7 @@ class QuantRun {
                         std::min(kTileRows, in_.columns - first), tiles_.data() + tile_bytes(first, in_.blocks));
   }
 
-  /// `rows` rows from group number `first` on.
+  /// The arguments for `rows` rows from group number `first` on.
   QuantGroup group(std::vector<float>& y, int first, int rows) const {
     const uint8_t* from = packed_ ? repacked_.data() : in_.weights.data();
     return {from + static_cast<size_t>(first) * group_bytes_,
@@ -346,7 +347,8 @@ struct AttentionInput {
   int first_key(int position) const { return window > 0 ? std::max(0, position - window + 1) : 0; }
 };
 
-/// Stores a random element in a block of the cache, at element number `at` with scale number `scale_at`. Gives its exact value.
+/// Stores a random element in a block of the cache, at element number `at` with scale number `scale_at`. Gives its
+/// exact value.
 double store_random(bool q8_0, uint8_t* block, int at, int scale_at, Random& random) {
   if (!q8_0) {
     const uint16_t half = to_half(random.uniform());
@@ -409,7 +411,7 @@ void expect_head(const AttentionInput& in, int row, int head, Case& out) {
   }
 }
 
-/// Eight heads of one KV head over `keys` keys, F16 or Q8_0, with and without a window.
+/// Attention of eight heads of one KV head to `keys` keys, F16 or Q8_0, with or without a window.
 Case attention(bool q8_0, int keys, int window, Random& random) {
   using Input = AttentionInput;
   // The input holds addresses of its own memory, so it is shared and never copied.
@@ -467,7 +469,7 @@ Case half_conversion(int n, Random& random) {
   return out;
 }
 
-/// q × scale of each value, which must be within half a step of it.
+/// Quantisation of a row. q × scale of each value must be within half a step of the value.
 Case quantisation(int n, Random& random) {
   auto x = std::make_shared<std::vector<float>>(static_cast<size_t>(n));
   random.fill(*x, 5);
@@ -503,7 +505,8 @@ std::vector<std::function<Case(Random&)>> cases(bool full) {
   for (const int columns : {1, 4, 33})
     for (const TensorType type : kQuantisedTypes)
       for (const bool packed : {false, true}) {
-        // gpt-oss's own types in all sizes; others, and large batches, on a part of the rows.
+        // gpt-oss's own types are tested in all sizes. Other types, and large batches, are tested on a part of the
+        // rows.
         const bool own = type == TensorType::MXFP4 || type == TensorType::Q8_0;
         if ((packed && !own) || (!own && columns == 4)) continue;
         const int share = columns == 33 || !own ? rows / 4 : rows;
@@ -555,7 +558,8 @@ void self_test(const SelfTestOptions& options) {
       portable.resize(test.wanted.size());
       test.run(*portable_kernels(), portable);
     }
-    // The packed layout is each set's own; its results are those of the file's layout.
+    // Every set has a packed layout of its own, but the results are the same for all sets that have one. Portable has
+    // none, so there is nothing to compare them with, bit for bit.
     for (auto* set = available_kernels(); *set && !options.stopped(); set++)
       if (test.present(**set))
         options.report(check(test, **set, *set == portable_kernels() ? std::vector<float>{} : portable));

@@ -5,7 +5,8 @@
 
 namespace hearth::cpu {
 
-/// Tests every kernel set that this CPU can run: each against double precision, and all but portable for the same bits as portable.
+/// Tests every kernel set that this CPU can run. Each is compared with double precision, and all but portable must also
+/// give portable's bits.
 void self_test(const SelfTestOptions& options);
 
 }  // namespace hearth::cpu

@@ -1,23 +1,23 @@
-// The kernels that are not integer dot products, written once over a vector of 16 floats, so that every instruction set
-// performs the same floating-point operations in the same order.
+// The kernels that are not integer dot products. They are written once over a vector of 16 floats, so every instruction
+// set performs the same floating-point operations in the same order.
 //
-// A vector type V gives (all static):
+// A vector type V has these static members:
 //   F                               16 floats
 //   zero() set1(a) load(p) store(p, v)          p: float*, any alignment
 //   load_f16(p) load_bf16(p) store_f16(p, v)    p: void*, any alignment; round to nearest even
 //   load_int8(p)                    p: void*, any alignment
 //   add sub mul div fma(a, b, c)                one rounding each
 //   min(a, b): a < b ? a : b    max(a, b): a > b ? a : b    abs(a)
-//   scale_exponent(v, n): adds the integer in the low bits of n (as the magic constant leaves it) to v's exponents
+//   scale_exponent(v, n): adds the integer in the low bits of n (where kRoundingMagic leaves it) to v's exponents
 //   zero_below(v, x, bound): x < bound ? 0 : v
 //   keep_lanes(v, first, last, other): lanes outside first..last-1 become `other`; any int bounds
 //   sum(v): lane l += lane l+8, then +4, +2, +1        maximum(v)
-//   store_int8(q, v): v integral, within ±127
-//   kDotRows × kDotColumns, kScoreHeads × 2, kValueHeads × kValueVectors: accumulators that fit its registers
+//   store_int8(q, v): v is integral and within ±127
+//   kDotRows × kDotColumns, kScoreHeads × 2, kValueHeads × kValueVectors: accumulators, as many as fit its registers
 //
-// Every instruction set instantiates these with a V of its own anonymous namespace, which gives the instances internal
-// linkage: code compiled for one instruction set can never be merged into another's file. For the same reason this header
-// has no function that is not a template over V, and uses C library headers only.
+// Every instruction set instantiates these templates with a V of its own anonymous namespace. The instances therefore
+// have internal linkage, and the linker can never use code compiled for one instruction set in another's file. For the
+// same reason every function of this header is a template over V, and the header includes C library headers only.
 #pragma once
 
 #include <math.h>
@@ -29,7 +29,7 @@ namespace hearth::cpu {
 
 /// Lanes of a vector type V.
 constexpr int kLanes = 16;
-/// 1.5 × 2^23: adding it to |x| < 2^22 leaves x, rounded to nearest even, in the low bits.
+/// 1.5 × 2^23. Adding it to x with |x| < 2^22 leaves x, rounded to nearest even, in the low bits of the sum.
 constexpr float kRoundingMagic = 0x1.8p23f;
 
 // ---- elements of weight and cache rows ----------------------------------------------------------------------------
@@ -52,7 +52,7 @@ struct ElementInt8 {
   template <class V> static typename V::F load(const uint8_t* p) { return V::load_int8(p); }
 };
 
-/// The first `lanes` elements at p, zeros after them; reads no further.
+/// Loads the first `lanes` elements at p and reads no further. The other lanes are zeros.
 template <class V, class Element> typename V::F load_partial(const uint8_t* p, int lanes) {
   alignas(64) uint8_t buffer[kLanes * Element::kBytes] = {};
   memcpy(buffer, p, static_cast<size_t>(lanes) * Element::kBytes);
@@ -67,7 +67,8 @@ template <class V> void store_partial(float* p, typename V::F v, int lanes) {
   memcpy(p, buffer, static_cast<size_t>(lanes) * sizeof(float));
 }
 
-/// Calls f(offset, load, store) for each 16 floats of n, where load(p) and store(p, v) take care of the last, shorter part.
+/// Calls body(offset, load, store) for every 16 of n floats. load(p) and store(p, v) handle the last part, which may be
+/// shorter.
 template <class V, class Body> void for_each_vector(int n, Body body) {
   int i = 0;
   for (; i + kLanes <= n; i += kLanes)
@@ -80,7 +81,8 @@ template <class V, class Body> void for_each_vector(int n, Body body) {
 
 // ---- exp ------------------------------------------------------------------------------------------------------------
 
-/// e^x as 2^n × e^r, |r| ≤ ln 2 / 2, with the polynomial of Cephes' expf; relative error below 2e-7 on [−87, 88].
+/// Computes e^x as 2^n × e^r with |r| ≤ ln 2 / 2 and the polynomial of Cephes' expf. The relative error is below 2e-7
+/// on [−87, 88].
 template <class V> typename V::F exp(typename V::F x) {
   using F = typename V::F;
   const F clamped = V::max(V::set1(-87.0f), V::min(V::set1(88.0f), x));
@@ -150,7 +152,7 @@ template <class V> void to_f16(const float* x, int n, uint16_t* y) {
 template <class V> void quantize_row(const float* x, int k, int8_t* q, float* scales, int32_t* sums) {
   using F = typename V::F;
   const F magic = V::set1(kRoundingMagic), low = V::set1(-127.0f), high = V::set1(127.0f);
-  // Some blocks at a time, so that their divisions are vectors'.
+  // Takes some blocks at a time, so that the compiler divides in vectors.
   constexpr int kTogether = 16;
   const int blocks = k / kBlock;
   for (int first = 0; first < blocks; first += kTogether) {
@@ -179,8 +181,9 @@ template <class V> void quantize_row(const float* x, int k, int8_t* q, float* sc
   }
 }
 
-/// Kernels::pack_tile; sum_of(q, sum) gives what the tile has as the sum of a block with these elements. Block by block, so that the
-/// tile, larger than L1, is written once from its beginning to its end.
+/// Kernels::pack_tile. sum_of(q, sum) gives the 4 bytes that the tile stores as the sum of a block with the elements q.
+/// The loop goes block by block, so that the tile, which is larger than L1, is written once from its beginning to its
+/// end.
 template <class V, class SumOf>
 void pack_tile(const int8_t* q, const float* scales, const int32_t* sums, int k, const int32_t* rows, int columns,
                uint8_t* tile, SumOf sum_of) {
@@ -199,19 +202,20 @@ void pack_tile(const int8_t* q, const float* scales, const int32_t* sums, int k,
   }
 }
 
-/// Tiles with whole sums.
+/// Packs tiles whose sums are whole, one int32 for each block.
 template <class V>
 void pack_tile_plainly(const int8_t* q, const float* scales, const int32_t* sums, int k, const int32_t* rows,
                        int columns, uint8_t* tile) {
   pack_tile<V>(q, scales, sums, k, rows, columns, tile, [](const int8_t*, int32_t sum) { return sum; });
 }
 
-// ---- float weights ----------------------------------------------------------------------------------------------------
+// ---- float weights --------------------------------------------------------------------------------------------------
 
-/// Weight rows ahead that float groups prefetch into L2.
+/// How many weight rows ahead float groups prefetch into L2.
 constexpr size_t kFloatPrefetchRows = 16;
 
-/// R weight rows times C activation rows, each product in its own accumulator. `prefetch`: the rows come from memory.
+/// Multiplies R weight rows with C activation rows, each pair in its own accumulator. `prefetch` says that the weights
+/// come from memory.
 template <class V, class Element, int R, int C>
 void dot_block(const uint8_t* weights, size_t row_bytes, int k, const float* x, size_t ldx, bool prefetch, float* y,
                size_t ldy) {
@@ -269,17 +273,18 @@ template <class V, class Element> void group_float(const FloatGroup& g) {
   }
 }
 
-// ---- attention ----------------------------------------------------------------------------------------------------------
+// ---- attention ------------------------------------------------------------------------------------------------------
 
-/// One cache block's keys and values as floats, for several query rows. Rows of values lie close together: at a fixed stride
-/// of kMaxHeadLength they would compete for few sets of the L1 cache.
+/// One cache block's keys and values as floats, for several query rows. The rows of values lie close together, because
+/// at a fixed stride of kMaxHeadLength they would compete for few sets of the L1 cache.
 struct AttendTile {
   alignas(64) float keys[kMaxHeadLength * kCacheBlock];
   alignas(64) float values[kCacheBlock * kMaxHeadLength];
 };
 
-/// Where a block's keys [head_length][kCacheBlock] and values [kCacheBlock][value_stride] lie, of any element type, and how
-/// many cache lines of the next block's keys, and of its values, to prefetch meanwhile: head_length or fewer.
+/// Where a block's keys [head_length][kCacheBlock] and values [kCacheBlock][value_stride] lie, with elements of any
+/// type. `next_lines` is the number of cache lines to prefetch meanwhile from the next block's keys, and as many from
+/// its values; it is at most head_length.
 struct BlockView {
   const uint8_t *keys, *values;
   int value_stride;
@@ -290,7 +295,7 @@ struct BlockView {
 /// A block of an F16 cache.
 struct CacheF16 {
   using Element = ElementF16;
-  /// A single row uses each key and value once or twice: it converts them on the way.
+  /// A single row uses each key and value once or twice, so it converts them in registers and needs no AttendTile.
   static constexpr bool kDirect = true;
   template <class V> static int lines(int head_length) { return kCacheBlock * ElementF16::kBytes * head_length / 64; }
 
@@ -301,7 +306,7 @@ struct CacheF16 {
   };
 };
 
-/// A block of a Q8_0 cache: int8 and F16 scales.
+/// A block of a Q8_0 cache: int8 elements and F16 scales.
 struct CacheQ8_0 {
   using Element = ElementInt8;
   static constexpr bool kDirect = false;
@@ -320,17 +325,18 @@ struct CacheQ8_0 {
         V::store(values + i, V::load_f16(block.values + elements + 2 * i));
       }
     }
-    /// Keys j.. in dimension d.
+    /// Scales k, the keys j.. in dimension d.
     typename V::F scale_key(typename V::F k, int d, int j) const {
       return V::mul(k, V::load(keys + d / kCacheScaled * kCacheBlock + j));
     }
-    /// Dimensions d.. of value j.
+    /// Scales v, the dimensions d.. of value j.
     typename V::F scale_value(typename V::F v, int j, int d) const {
       return V::mul(v, V::set1(values[j * value_scales + d / kCacheScaled]));
     }
   };
 };
 
+/// Converts a block of the cache to floats in `tile`.
 template <class V, class Cache> BlockView load_tile(const BlockView& block, int head_length, AttendTile& tile) {
   using Element = typename Cache::Element;
   const typename Cache::template Reader<V> reader(block, head_length);
@@ -358,7 +364,7 @@ template <class V, class Cache> BlockView load_tile(const BlockView& block, int 
           block.next_lines};
 }
 
-/// Where the heads of one query row keep their running state.
+/// The queries and the running state (o, m and l of AttendChunk) of some heads of one query row.
 struct AttendState {
   const float* q;
   float* out;
@@ -366,8 +372,8 @@ struct AttendState {
   float* sum;
 };
 
-/// Scores H heads of a query row against keys first..last-1 of the block, moves their maxima and sums on, and leaves
-/// exp(s − m') in p and exp(m − m') in factor.
+/// Scores H heads of a query row against the keys first..last-1 of the block and updates their maxima and sums. Writes
+/// exp(s − m') to p and exp(m − m') to factor.
 template <class V, class Element, int H>
 void score_heads(const BlockView& block, int first, int last, int head_length, float scale, const AttendState& state,
                  float (*p)[kCacheBlock], float* factor) {
@@ -379,7 +385,8 @@ void score_heads(const BlockView& block, int first, int last, int head_length, f
     const uint8_t* row = block.keys + d * kCacheBlock * Element::kBytes;
     const F k0 = Element::template load<V>(row), k1 = Element::template load<V>(row + kLanes * Element::kBytes);
     if (d < block.next_lines) {
-      // Blocks lie anywhere, so that no hardware prefetcher can guess the next; a line of each with every d fetches all.
+      // Blocks lie anywhere in memory, so no hardware prefetcher can guess the next one. Each d prefetches one line of
+      // its keys and one of its values.
       __builtin_prefetch(block.next_keys + d * 64, 0, 2);
       __builtin_prefetch(block.next_values + d * 64, 0, 2);
     }
@@ -413,8 +420,8 @@ void score_heads(const BlockView& block, int first, int last, int head_length, f
   }
 }
 
-/// out[h][d] = out[h][d] × factor[h] + Σ p[h][j] × value[j][d] for H heads and W vectors along d; `lanes` < 16 only where
-/// W is 1.
+/// out[h][d] = out[h][d] × factor[h] + Σ p[h][j] × value[j][d] for H heads and W vectors along d. `lanes` may be below
+/// 16 only where W is 1.
 template <class V, class Element, int H, int W>
 void add_values(const BlockView& block, int first, int last, int d, int lanes, int head_length,
                 const float (*p)[kCacheBlock], const float* factor, float* out) {
@@ -475,7 +482,7 @@ void attend_heads(const BlockView& block, int first, int last, int head_length, 
     add_values<V, Element, G>(block, first, last, head_length, p + h, factor + h, state.out + h * head_length);
 }
 
-/// One query row and all its heads against keys first..last-1 of a block.
+/// Attends with all heads of one query row to the keys first..last-1 of a block.
 template <class V, class Element>
 void attend_row(const AttendChunk& c, int row, const BlockView& block, int first, int last) {
   const size_t state = static_cast<size_t>(row) * static_cast<size_t>(c.heads);
@@ -538,7 +545,7 @@ template <class V, class Cache> void attend(const AttendChunk& c) {
   }
 }
 
-/// The float kernels of V: the elements of a type of floats have a struct of its name.
+/// The float kernels of V. The elements of each type of floats have a struct named after the type.
 template <class V> constexpr FloatGroups float_groups() {
   FloatGroups groups{};
 #define HEARTH_GROUP(name, id, ...) groups.of[id] = group_float<V, Element##name>;
@@ -547,7 +554,7 @@ template <class V> constexpr FloatGroups float_groups() {
   return groups;
 }
 
-/// A kernel set of V's float kernels and the given integer ones.
+/// A kernel set of V's float kernels and the given kernels for quantised groups.
 template <class V> constexpr Kernels make_kernels(const char* name, const QuantGroups& quant_groups) {
   return {.name = name,
           .quantize_row = quantize_row<V>,
