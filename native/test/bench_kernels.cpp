@@ -1,10 +1,13 @@
-// Speed of the CPU kernels against the machine's own ceilings, measured in the same run: a plain read loop over the same
-// memory (GB/s) and, where the CPU has an int8 dot instruction, a loop of nothing but it (G multiply-adds a second).
+// Compares the speed of the CPU kernels with the machine's own ceilings, which the same run measures: a plain read loop
+// over the same memory (GB/s) and, where the CPU has an instruction for int8 dot products, a loop of nothing but this
+// instruction (G multiply-adds a second).
 //
 //   node native/build.mjs --tests && dist/native/bench_kernels [kernel set] [threads] [repeats] [job]
-// `job`: only jobs whose name contains it. Other compilations: as test_kernels.cpp says.
-// Every figure is the median of interleaved repeats, because memory and clock move between seconds on shared machines.
-// Quantised groups stream 2880 × 2880 matrices (K-quants: 2816 wide) that no cache holds; columns are activation rows.
+//
+// With `job`, only the jobs whose name contains it run. test_kernels.cpp says how to compile in other ways. Every
+// figure is the median of interleaved repeats, because the speed of memory and the clock change from second to second
+// on shared machines. Quantised groups stream 2880 × 2880 matrices (K-quants: 2816 wide) that no cache holds. Columns
+// are activation rows.
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -33,7 +36,8 @@ namespace {
 
 constexpr int kWidth = 2880, kMatrices = 60;
 
-/// This thread's time on a core where the system tells, so that other work on the machine counts little; else wall time.
+/// This thread's time on a core, so that other work on the machine counts little. Where the system does not tell it,
+/// wall time.
 double thread_seconds() {
 #ifdef CLOCK_THREAD_CPUTIME_ID
   timespec t;
@@ -44,7 +48,7 @@ double thread_seconds() {
 #endif
 }
 
-/// Runs part(0..threads-1), one thread each, and gives the time of the slowest.
+/// Runs part(0..threads-1) on a thread each and returns the time of the slowest.
 double time_parts(int threads, const std::function<void(int)>& part) {
   std::vector<double> times(static_cast<size_t>(threads));
   const auto timed = [&](int i) {
@@ -88,7 +92,7 @@ struct Job {
   }
 };
 
-/// Matrices of one quantised type and layout, and the columns that go through them.
+/// Matrices of one quantised type and layout, and the jobs that multiply them.
 struct QuantBench {
   const Kernels& kernels;
   TensorType type;
@@ -155,7 +159,7 @@ struct QuantBench {
         const int groups = kWidth / kGroupRows, begin = groups * part / threads, end = groups * (part + 1) / threads;
         std::vector<uint8_t> memory(scratch_bytes(blocks) + 64);
         uint8_t* scratch = memory.data() + (64 - reinterpret_cast<uintptr_t>(memory.data()) % 64) % 64;
-        // A call takes a task's groups where they are repacked, as in a step.
+        // One call takes all repacked groups of a task, as in a step.
         const int together = repacked ? 8 : 1;
         for (int m = 0; m < count; m++)
           for (int group = begin; group < end; group += together) {
@@ -180,7 +184,7 @@ struct QuantBench {
   }
 };
 
-/// F16 weights times float columns, the weights from memory.
+/// Multiplies F16 weights, which come from memory, with float columns.
 Job float_job(const Kernels& kernels, const uint8_t* memory, size_t memory_bytes, int columns, int threads) {
   const size_t row_bytes = kWidth * 2;
   const size_t most = memory_bytes / row_bytes, wanted = static_cast<size_t>(std::max(32, 16 * 720 / columns));
@@ -207,11 +211,12 @@ Job float_job(const Kernels& kernels, const uint8_t* memory, size_t memory_bytes
           static_cast<double>(rows) * kWidth * columns, run};
 }
 
-/// `rows` query rows of one KV head's 8 heads of 64, the last of `keys`, over a cache that no cache level holds.
+/// Attends with `rows` query rows, the last of `keys` positions, in the 8 heads of one KV head. The head length is 64,
+/// and no cache level holds the keys and values.
 Job attend_job(const Kernels& kernels, bool quantised, const uint8_t* memory, size_t memory_bytes, int rows, int keys,
                int threads) {
   constexpr int kHeads = 8, kLength = 64;
-  // Any bytes are numbers of a Q8_0 cache, and its scales here are the halves of an F16 one.
+  // Any bytes are valid elements of a Q8_0 cache. Its scales are the same random halves as an F16 cache's elements.
   const size_t part_bytes = quantised ? q8_0_cache_bytes(kLength) : kLength * kCacheBlock * 2;
   const int blocks = keys / kCacheBlock;
   const int sequences =
@@ -253,9 +258,9 @@ Job attend_job(const Kernels& kernels, bool quantised, const uint8_t* memory, si
           static_cast<double>(2 * part_bytes) * blocks * sequences, cached * 2 * kHeads * rows, run};
 }
 
-/// An operation on rows of floats; GB/s counts its input once.
+/// Runs an operation on rows of floats. GB/s counts its input once.
 Job row_job(const char* name, int threads, std::function<void(const float*, float*)> operation) {
-  constexpr int kRows = 32, kRepeats = 64;  // in L2, as in a step
+  constexpr int kRows = 32, kRepeats = 64;  // the rows stay in L2, as in a step
   std::vector<float> x(static_cast<size_t>(kRows) * kWidth), y(x.size());
   for (float& v : x) v = random_float();
   auto run = [threads, operation, x = std::move(x), y = std::move(y)]() mutable {
@@ -281,7 +286,8 @@ Options read_options(int count, char** arguments) {
           count > 3 ? std::atoi(arguments[3]) : 5, count > 4 ? arguments[4] : ""};
 }
 
-/// One for every quantised type and layout that has a job: each takes more than 250 MB.
+/// A bench for each quantised type and layout that has a wanted job. The others are not made, since each takes more
+/// than 250 MB.
 std::vector<std::unique_ptr<QuantBench>> quant_benches(const Options& options) {
   std::vector<std::unique_ptr<QuantBench>> benches;
   for (const TensorType type : hearth::kQuantisedTypes)
@@ -294,7 +300,7 @@ std::vector<std::unique_ptr<QuantBench>> quant_benches(const Options& options) {
   return benches;
 }
 
-/// F16 numbers of a usual size, more of them than a cache holds.
+/// Random F16 numbers of a usual size, more of them than a cache holds.
 struct Halves {
   static constexpr size_t kBytes = size_t{256} << 20;
   uint8_t* data = allocate(kBytes);
@@ -310,7 +316,8 @@ struct Halves {
   Halves& operator=(const Halves&) = delete;
 };
 
-/// What the machine can do at most. The first job reads memory; the second is the dot instruction, where the CPU has one.
+/// The jobs that measure what the machine can do at most. The first reads memory. The second runs the dot instruction,
+/// where the CPU has one.
 std::vector<Job> ceiling_jobs(const Halves& halves, int threads) {
   constexpr size_t kRead = Halves::kBytes / 2;
   constexpr long kTurns = 400000;
@@ -363,11 +370,11 @@ void run_interleaved(std::vector<Job>& jobs, int repeats) {
   for (int i = 0; i <= repeats; i++)
     for (Job& job : jobs) {
       const double time = job.run();
-      if (i > 0) job.times.push_back(time);  // the first turn warms up
+      if (i > 0) job.times.push_back(time);  // the first turn is a warm-up
     }
 }
 
-/// One line a job. `jobs` begins with those of ceiling_jobs.
+/// Prints one line a job. The first of `jobs` are those of ceiling_jobs.
 void print(const std::vector<Job>& jobs) {
   const double read = jobs[0].bytes / jobs[0].median();
   const double peak = has_dot_instructions() ? jobs[1].multiply_adds / jobs[1].median() : 0;

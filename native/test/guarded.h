@@ -1,4 +1,4 @@
-// Memory with an unreadable page right after its last byte, so that a kernel that reads or writes past its data crashes.
+// Memory with an unreadable page right after its last byte. A kernel that reads or writes past its data crashes.
 #pragma once
 
 #include <cstddef>
@@ -17,7 +17,8 @@
 
 namespace hearth::test {
 
-/// `count` elements of T that end at an unreadable page, zero at first. Their start is as unaligned as their size makes it.
+/// `count` elements of T, zero at first, that end at an unreadable page. Their total size decides how their start is
+/// aligned.
 template <class T> class Guarded {
   static_assert(std::is_trivially_copyable_v<T>);
 

@@ -1,6 +1,7 @@
-// Prints a hash of a model's logits for each kernel set: equal sets of bits on every machine is what native/cpu/kernels.h
-// promises, and comparing a line of text is how an emulated machine is held to it.
-// usage: hash_logits MODEL [kernel set…]
+// Prints a hash of a model's logits for each kernel set. native/cpu/kernels.h promises the same bits on every machine.
+// Comparing these lines of text checks the promise on an emulated machine.
+//
+//   hash_logits MODEL [kernel set…]
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
@@ -33,7 +34,7 @@ class Hash {
   uint64_t state_ = 0xCBF29CE484222325ull;
 };
 
-/// Two sequences: chunks of prefill, then both in one step, then single rows.
+/// Runs two sequences, with prefill of one and of both in a step and then with single rows, and hashes all logits.
 unsigned long long hash_of(const std::string& path, const std::string& kernels) {
   RunnerOptions options;
   options.backend.kernels = kernels;

@@ -1,7 +1,9 @@
-// Lets allocations of opening a model, of steps, of drafting and of repacking fail, one a run and MOST in all: alone, or with all
-// after it. What was under way must end with an exception or do without, on whatever thread it was; what follows, with memory again, must
-// compute the same bits. A crash ends this program, a deadlock never does.
-// usage: test_allocation_failures MODEL KERNELS MOST [DRAFT_HEAD]
+// Lets allocations fail while a model is opened, steps run, drafts are made and weights are repacked. Each run lets one
+// allocation fail, alone or with all after it; there are at most MOST runs. The work under way must end with an
+// exception or do without the memory, whatever thread it was on. Afterwards there is memory again, and the same work
+// must give the same bits. A crash ends this program; a deadlock hangs it.
+//
+//   test_allocation_failures MODEL KERNELS MOST [DRAFT_HEAD]
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
@@ -21,15 +23,16 @@
 
 namespace {
 
-std::atomic<long> left{-1};      ///< allocations until the one that fails; below 0: none does
-std::atomic<bool> stays{false};  ///< all after it fail, too
+std::atomic<long> left{-1};      ///< allocations before the one that fails; below 0: none fails
+std::atomic<bool> stays{false};  ///< whether all allocations after that one fail, too
 std::atomic<long> failures{0};
 
 bool fails_now() {
   if (left.load(std::memory_order_relaxed) < 0) return false;
   const long before = left.fetch_sub(1);
   if (before > 0) return false;
-  // The others of the moment have gone below 0, too: put back what says that none fails, or that all do.
+  // Other threads may have decremented `left` below 0 at the same moment. This puts back the value that says that none
+  // fails, or that all do.
   left = stays ? 0 : -1;
   if (before < 0 && !stays) return false;
   failures++;
@@ -89,7 +92,7 @@ Batch batch_of(const Config& config, int first_position, int rows, bool drafting
   return batch;
 }
 
-/// A prompt and some rounds for both sequences, and the drafts behind it, as one list of numbers.
+/// Runs a prompt, drafts behind it and some rounds for both sequences. Returns all results as one list of numbers.
 std::vector<int32_t> run(ModelRunner& runner) {
   const Config& config = runner.model().config();
   const bool drafting = runner.draft_head() != nullptr;
@@ -128,7 +131,7 @@ void repack(ModelRunner& runner) {
   for (int part = 0; part < parts; part++) runner.repack(part);
 }
 
-/// Whether an exception came; anything else that goes wrong ends the program.
+/// Whether `work` threw an exception. Anything else that goes wrong ends the program.
 template <class Work>
 bool threw(const Work& work) {
   try {
@@ -153,7 +156,7 @@ int main(int count, char** arguments) {
 
   const Devices devices = {&cpu::device()};
   std::unique_ptr<ModelRunner> runner;
-  // A runner of its own, which has no scratch yet, for each failure.
+  // Each failure meets a new runner, which has no scratch memory yet. Returns whether anything failed.
   const auto work = [&] {
     runner.reset();
     bool failed = threw([&] { runner = std::make_unique<ModelRunner>(model, options, devices); });
@@ -173,7 +176,8 @@ int main(int count, char** arguments) {
   const std::vector<int32_t> right = run(*runner);
   long injected = 0, opened = 0, survived = 0;
   for (long i = 0; i < most; i++) {
-    // Evenly over all, and past the end: the threads' order makes a few more or less.
+    // The failures are spread evenly over all allocations and a little past the end, since the order of the threads
+    // makes a few more or fewer.
     const long n = i * (all + all / 8) / most;
     stays = i % 3 == 2;
     const long before = failures;
@@ -185,7 +189,7 @@ int main(int count, char** arguments) {
     survived += !failed;
     if (!runner) continue;
     opened++;
-    // What failed may be asked for again, and the weights that have moved are the same.
+    // Work that failed may be asked for again, and weights that have moved give the same results.
     for (int again = 0; again < 2; again++) {
       if (run(*runner) != right) {
         std::fprintf(stderr, "FAILED: allocation %ld%s: another result afterwards\n", n,

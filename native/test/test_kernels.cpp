@@ -1,4 +1,5 @@
-// Tests of the CPU kernels: the portable set against double precision, every other set against portable, bit for bit.
+// Tests of the CPU kernels. The portable set is compared with double precision, every other set with portable, bit for
+// bit.
 //
 //   node native/build.mjs --tests && dist/native/test_kernels [kernel set…]
 // Without Node, or for Arm from x86, from the repository's root (X: only on x86, A: only for Arm):
@@ -52,13 +53,13 @@ int failures = 0;
 class Random : public hearth::Random {
  public:
   using hearth::Random::Random;
-  /// About normal, with some outliers, as activations are.
+  /// A roughly normal number, or now and then an outlier, as in activations.
   float normal() {
     float sum = 0;
     for (int i = 0; i < 6; i++) sum += uniform();
     return sum * (integer(0, 99) == 0 ? 10.0f : 0.7f);
   }
-  /// Bits of an F16 whose magnitude has bits low..high, of either sign.
+  /// The bits of an F16 of either sign. The bits of its magnitude, as an integer, are within low..high.
   int half(int low, int high) {
     const int magnitude = integer(low, high);
     return bits() & 1 ? magnitude | 0x8000 : magnitude;
@@ -89,7 +90,7 @@ double half_value(uint16_t h) {
 
 const Kernels& portable() { return *portable_kernels(); }
 
-/// FNV-1a over portable's results, printed so that two architectures, or two compilers, can be compared.
+/// FNV-1a over portable's results. It is printed so that two architectures, or two compilers, can be compared.
 uint64_t digest = 0xCBF29CE484222325u;
 template <class Values> const Values& digested(const Values& values) {
   const auto* bytes = reinterpret_cast<const uint8_t*>(values.data());
@@ -104,8 +105,8 @@ enum class Range { usual, extreme };
 const char* name_of(TensorType type) { return type_traits(type).name; }
 constexpr bool is_k(TensorType type) { return unit_of(type).blocks > 1; }
 
-/// The values of block i of a unit, exact, from the published layouts (ggml/src/ggml-quants.c), and their scale and minimum:
-/// value = scale × integer + minimum.
+/// The exact values of one block of a unit: value = scale × integer + minimum. They follow the published layouts
+/// (ggml/src/ggml-quants.c).
 struct Dequantised {
   int integers[32];
   double scale, minimum;
@@ -194,7 +195,7 @@ struct QuantData {
     for (uint8_t& byte : weights) byte = static_cast<uint8_t>(random.bits());
     const Unit unit = unit_of(c.type);
     for (size_t i = 0; i < weights.size(); i += unit.bytes) {
-      if (random.integer(0, 7) == 0) {  // the largest sums of either sign
+      if (random.integer(0, 7) == 0) {  // gives the largest sums of either sign
         const int fill = c.type == TensorType::MXFP4  ? 0x7F
                          : c.type == TensorType::Q8_0 ? 0x80
                                                       : random.integer(0, 1) * 0xFF;
@@ -205,7 +206,7 @@ struct QuantData {
       if (c.type == TensorType::MXFP4 && c.range == Range::usual)
         weights[i] = static_cast<uint8_t>(random.integer(110, 125));
       if (c.type == TensorType::MXFP4 && c.range == Range::extreme) weights[i] = static_cast<uint8_t>(random.bits());
-      // Any finite half, denormals included, or one of a usual size.
+      // The extreme range takes any finite half, denormals included. The usual range takes halves of a usual size.
       for (const int at : {type_traits(c.type).scale_at, type_traits(c.type).minimum_at}) {
         if (at < 0) continue;
         const int high = c.range == Range::usual ? random.integer(0x0C, 0x24) : random.integer(0, 0x7B);
@@ -229,7 +230,7 @@ struct QuantData {
     }
   }
 
-  /// The activations in tiles, as a kernel set packs them for itself.
+  /// Packs the activations into tiles, as the kernel set does for itself.
   void pack_tiles(const Kernels& kernels, uint8_t* tiles) const {
     std::vector<int32_t> order(static_cast<size_t>(c.columns));
     for (int i = 0; i < c.columns; i++) order[static_cast<size_t>(i)] = i;
@@ -241,7 +242,8 @@ struct QuantData {
 
 constexpr float kUntouched = 12345.5f;
 
-/// All rows; `repacked`: through the set's own layout, whose kernels take many groups at once.
+/// Multiplies all rows with all columns. `repacked` uses the set's packed layout, whose kernels take many groups at
+/// once.
 std::vector<float> run_group(const Kernels& kernels, const QuantData& data, bool repacked = false) {
   const QuantCase& c = data.c;
   const size_t group_bytes = repacked ? packed_group_bytes(c.type, c.blocks) : kGroupRows * data.row_bytes;
@@ -326,8 +328,8 @@ void check_group(const Kernels& kernels, const QuantData& data) {
   }
 }
 
-/// Every count of rows and columns in a tile, tiles beyond the first, every remainder of blocks, a 2880-wide row, and many groups; of
-/// K-quants, super-blocks instead.
+/// Calls body(case) with every count of rows in a group and of columns in a tile, tiles beyond the first, every
+/// remainder of blocks, 2880-wide rows, and many groups. K-quants have whole super-blocks instead.
 template <class Body> void each_quant_case(Body body) {
   for (const TensorType type : kQuantisedTypes)
     for (const Range range : {Range::usual, Range::extreme}) {
@@ -345,9 +347,9 @@ template <class Body> void each_quant_case(Body body) {
         body(QuantCase{type, range, 16, columns, is_k(type) ? unit : 4 + columns % 9});
       for (const int columns : {1, 2, 5, 16, 40}) body(QuantCase{type, range, 16, columns, is_k(type) ? 88 : 90});
       body(QuantCase{type, range, 9, 3, is_k(type) ? 88 : 91});
-      // Just past the 20 blocks that AMX unpacks at once.
+      // These are just more than the 20 blocks that AMX unpacks at once.
       for (const int blocks : {21, 22, 41}) body(QuantCase{type, range, 16, 30, is_k(type) ? 40 : blocks});
-      // Groups side by side, and what is left of them: AMX reads up to 8 abreast.
+      // AMX reads up to 8 groups abreast. These cases have that many, and groups that are left over.
       for (const int rows : {64, 80, 128, 131, 200})
         for (const int columns : {1, 2, 3, 4, 5, 8, 13, 16, 17, 24, 30})
           for (const int blocks : {1, 7, 10}) body(QuantCase{type, range, rows, columns, is_k(type) ? unit : blocks});
@@ -371,7 +373,7 @@ void check_float_group(const Kernels* kernels, TensorType type, int rows, int co
       bits = static_cast<uint32_t>(random.half(0, 0x4FFF));
       value = half_value(static_cast<uint16_t>(bits));
     }
-    std::memcpy(&weights[i], &bits, bytes);  // little-endian, as GGUF is
+    std::memcpy(&weights[i], &bits, bytes);  // little-endian, as in GGUF
     values.push_back(value);
   }
   const size_t ldx = static_cast<size_t>(k) + 1, ldy = static_cast<size_t>(rows) + 2;
@@ -446,7 +448,7 @@ Guarded<float>& fill_activations(Guarded<float>& x, Random& random) {
     const float size =
         kind == 0 ? 0.0f : std::ldexp(1.0f, kind == 1 ? random.integer(-140, 125) : random.integer(-8, 8));
     for (size_t i = b; i < std::min(b + 32, x.size()); i++) x[i] = random.normal() * size;
-    // Halves and the like: rounding must be to even.
+    // With the scale 1, the odd multiples of 0.5 must be rounded to even.
     if (kind == 2)
       for (size_t i = b; i < std::min(b + 32, x.size()); i++)
         x[i] = i == b ? 127.0f : static_cast<float>(random.integer(-253, 253)) / 2;
@@ -488,7 +490,7 @@ void check_quantise(const Kernels* kernels) {
 
 void check_pack(const Kernels& kernels) {
   Random random(4);
-  // The sets for x86 share AVX2's way of packing, whose tiles have sums of halves.
+  // The sets for x86 share AVX2's pack_tile, whose tiles have half sums.
   const bool half_sums = avx2_kernels() && kernels.pack_tile == avx2_kernels()->pack_tile;
   for (int columns = 1; columns <= kTileRows; columns++) {
     const int blocks = random.integer(1, 9), k = blocks * 32, available = 20;
@@ -529,7 +531,7 @@ void check_exp() {
   check(exp_f32(infinity) == exp_f32(88.0f) && std::isnan(exp_f32(std::nanf(""))), "exp_f32 of infinity and NaN");
 }
 
-/// Operations on rows: n floats in, n floats out.
+/// Checks an operation on rows, which takes n floats and gives n floats.
 template <class Run> void check_row_operation(const Kernels* kernels, const char* name, Run run) {
   Random random(5);
   for (const size_t n : {1u, 5u, 15u, 16u, 17u, 33u, 64u, 2880u, 2895u}) {
@@ -591,7 +593,7 @@ struct Axpy {
 };
 
 void check_halves(const Kernels& kernels) {
-  // Every half, every midpoint between two of them and its neighbours, and what overflows.
+  // Every half, every midpoint between two of them and its neighbours, and values that overflow.
   Guarded<float> x(5 * 0x10000 + 3);
   size_t n = 0;
   for (int h = 0; h < 0x10000; h++) {
@@ -693,7 +695,7 @@ class AttendData {
     return {{out.begin(), out.end()}, {max.begin(), max.end()}, {sum.begin(), sum.end()}};
   }
 
-  /// Checks one query head of one row against double precision.
+  /// Compares one query head of one row with double precision.
   void check_head(const AttendResult& got, int row, int head) const {
     const int length = c_.head_length;
     const std::string what = c_.in_words();
@@ -717,12 +719,12 @@ class AttendData {
   }
 
  private:
-  /// The results for one query head of one row. Without a visible key, the sum is 0.
+  /// The exact results for one query head of one row. Without a visible key, the sum is 0.
   struct Exact {
     std::vector<double> out;
     double max = -std::numeric_limits<double>::infinity(), sum = 0;
   };
-  /// A key's element and a value's element, exact.
+  /// The exact values of one element of a key and of the same element of a value.
   struct Pair {
     double key, value;
   };
@@ -749,18 +751,18 @@ class AttendData {
         exact_values_[static_cast<size_t>(key * length + d)] = exact.value;
       }
     }
-    // Blocks that no row sees may not exist.
+    // A block that no row sees need not exist.
     key_blocks_.push_back(used ? keys.data() : nullptr);
     value_blocks_.push_back(used ? values.data() : nullptr);
   }
 
-  /// The scales of the 32 dimensions at hand.
+  /// A position's scales in a group of 32 dimensions.
   struct Scales {
     uint16_t key = 0, value = 0;
   };
 
   static void put_half(Guarded<uint8_t>& bytes, int at, uint16_t half) { std::memcpy(bytes.data() + at, &half, 2); }
-  /// A key that no row sees may hold anything: here, NaN, or scales of NaN.
+  /// Gives a random half, or NaN for a position that no row sees: such a position may hold anything.
   static uint16_t random_half(bool seen, int low, int high, Random& random) {
     return static_cast<uint16_t>(seen ? random.half(low, high) : 0x7E00);
   }
@@ -819,7 +821,7 @@ class AttendData {
   Guarded<float> q_;
 };
 
-/// Checks `kernels` against portable, or with nullptr portable against double precision.
+/// Compares `kernels` with portable. With nullptr it compares portable with double precision.
 void check_attend(const Kernels* kernels, const AttendCase& c, Random& random) {
   const AttendData data(c, random);
   const AttendResult expected = data.run(portable());
@@ -856,7 +858,7 @@ void check_attention(const Kernels* kernels) {
 
 // --------------------------------------------------------------------------------------------------------------------
 
-/// Checks `kernels` against portable, or with nullptr portable against double precision.
+/// Compares `kernels` with portable. With nullptr it compares portable with double precision.
 void check_all(const Kernels* kernels) {
   const Kernels& set = kernels ? *kernels : portable();
   const int before = failures;

@@ -1,5 +1,6 @@
-// Tests of the thread pool: every task of every job runs once, whatever the threads, with jobs that follow at once on another; and
-// what a task throws ends its job alone, on the thread that waits for it.
+// Tests of the thread pool. Every task of every job runs once, with any number of threads and with jobs that follow
+// each other at once. An exception of a task ends the task's job alone, and is thrown on the thread that waits for the
+// job.
 #include <atomic>
 #include <cstdio>
 #include <stdexcept>
@@ -10,7 +11,7 @@
 
 namespace {
 
-/// Jobs of which some tasks throw, or all, or none. Returns how many went wrong.
+/// Runs jobs in which no task, some tasks or all tasks throw. Returns the number of jobs that went wrong.
 int throwing_jobs(int threads) {
   int failures = 0;
   hearth::ThreadPool pool(threads);
@@ -53,7 +54,7 @@ int main() {
       for (int task = 0; task < tasks; task++) runs[static_cast<size_t>(task)] = 0;
       pool.run(tasks, [&](int task, int thread) {
         runs[static_cast<size_t>(task)] += thread >= 0 && thread < threads ? 1 : 1000;
-        // Uneven tasks, so that threads take over from each other.
+        // The tasks are uneven, so that threads take over tasks from each other.
         for (int i = 0; task % 13 == 5 && i < 100; i++) work.fetch_add(1, std::memory_order_relaxed);
       });
       for (int task = 0; task < tasks; task++)

@@ -1,7 +1,8 @@
-// Damages a model's bytes at random and parses them, for a build with -fsanitize=address,undefined: reads beyond the file,
-// overflows and leaks end the program. The file lies on the heap at its exact length, where the sanitizer sees its end; so this
-// program brings its own MappedFile, and is linked without core/mapped_file.cpp.
-// usage: gguf_fuzz MODEL MUTATIONS SEED
+// Damages a model's bytes at random and parses them. It is built with -fsanitize=address,undefined, so reads beyond the
+// file, overflows and leaks end the program. The sanitizer must see where the file ends, so the file lies on the heap
+// with its exact length. This program therefore has its own MappedFile and is linked without core/mapped_file.cpp.
+//
+//   gguf_fuzz MODEL MUTATIONS SEED
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -38,7 +39,8 @@ using namespace hearth;
 
 namespace {
 
-/// One damaged copy: bytes, little integers of telling sizes, a stretch repeated or cut out, or the end cut off.
+/// Makes a damaged copy. Each change damages a byte, writes an integer at the edge of a range, repeats or cuts out a
+/// few bytes, or cuts off the end.
 std::vector<uint8_t> mutate(const std::vector<uint8_t>& original, size_t header, std::mt19937_64& random) {
   auto below = [&](size_t n) { return static_cast<size_t>(random() % n); };
   std::vector<uint8_t> bytes = original;
@@ -71,7 +73,8 @@ std::vector<uint8_t> mutate(const std::vector<uint8_t>& original, size_t header,
   return bytes;
 }
 
-/// Every element of every array, as the addon hands them to JavaScript. Returns something of them all.
+/// Reads every element of every array, as the addon does for JavaScript. Returns a number that depends on all of them,
+/// so that the compiler cannot drop the reads.
 double read_arrays(const Gguf& gguf) {
   double sum = 0;
   for (const auto& [key, value] : gguf.metadata()) {
@@ -107,7 +110,7 @@ int main(int count, char** arguments) {
   for (long i = 0; i < mutations; i++) {
     contents = mutate(original, header, random);
     try {
-      // Tables of hundreds of texts are the slow part: every eighth time.
+      // Tables of hundreds of texts are the slow part, so they are read every eighth time only.
       if (i % 8 == 0) sum += read_arrays(Gguf("damaged"));
       Model model("damaged");
       accepted++;

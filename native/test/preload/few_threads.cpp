@@ -1,5 +1,6 @@
-// Loaded before a program's libraries (LD_PRELOAD): the system's limit on threads. The variable HEARTH_TEST_THREADS says how many may
-// run beside the main one; without it there is no limit.
+// Plays the system's limit on threads for a program that loads this library before its others (LD_PRELOAD). The
+// variable HEARTH_TEST_THREADS says how many threads may run beside the main one. Without the variable there is no
+// limit.
 #include <dlfcn.h>
 #include <pthread.h>
 

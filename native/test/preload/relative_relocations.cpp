@@ -1,6 +1,6 @@
-// Loaded before a program's libraries by musl's loader: applies their relative relocations in the packed format (DT_RELR), which a musl
-// older than 1.2.4 passes over. Alpine's own C++ library has such ones, and so Alpine's Node needs them to run on Debian 12's musl.
-// This constructor runs before those of the libraries.
+// Applies the relative relocations of a program's libraries in the packed format (DT_RELR). musl before 1.2.4 ignores
+// them. Alpine's own C++ library has such relocations, so Alpine's Node needs this to run on Debian 12's musl. musl's
+// loader loads this library before the others, so its constructor runs before theirs.
 #include <dlfcn.h>
 #include <elf.h>
 #include <link.h>
@@ -12,8 +12,8 @@
 
 namespace {
 
-// <elf.h> of musl 1.2.3 lacks them.
-constexpr int64_t kPackedBytes = 35, kPacked = 36;  // DT_RELRSZ, DT_RELR
+// DT_RELRSZ and DT_RELR, which <elf.h> of musl 1.2.3 lacks.
+constexpr int64_t kPackedBytes = 35, kPacked = 36;
 
 #ifdef __aarch64__
 constexpr uint32_t kCopy = R_AARCH64_COPY;
@@ -21,7 +21,7 @@ constexpr uint32_t kCopy = R_AARCH64_COPY;
 constexpr uint32_t kCopy = R_X86_64_COPY;
 #endif
 
-/// The value of an entry of the dynamic section; 0 where there is none.
+/// The value of the entry with this tag in the dynamic section; 0 where there is no such entry.
 uintptr_t dynamic(const dl_phdr_info& object, int64_t tag) {
   for (int i = 0; i < object.dlpi_phnum; i++) {
     if (object.dlpi_phdr[i].p_type != PT_DYNAMIC) continue;
@@ -32,7 +32,7 @@ uintptr_t dynamic(const dl_phdr_info& object, int64_t tag) {
   return 0;
 }
 
-/// The loader has made some of these pages read-only by now.
+/// Makes the pages of writable segments writable again. The loader has made some of them read-only by now.
 void make_writable(const dl_phdr_info& object) {
   constexpr uintptr_t kPage = 4096;
   for (int i = 0; i < object.dlpi_phnum; i++) {
@@ -44,7 +44,8 @@ void make_writable(const dl_phdr_info& object) {
   }
 }
 
-/// An even word is an address to relocate; an odd one has a bit for each of the 63 words that follow.
+/// Applies an object's packed relocations. An even word is an address to relocate. An odd word has a bit for each of
+/// the 63 words that follow.
 int apply_packed(dl_phdr_info* object, size_t, void*) {
   const uintptr_t base = object->dlpi_addr, offset = dynamic(*object, kPacked);
   if (offset == 0) return 0;
@@ -65,7 +66,8 @@ int apply_packed(dl_phdr_info* object, size_t, void*) {
   return 0;
 }
 
-/// The program, which comes first, has copies of the libraries' data from before they were relocated: takes them anew.
+/// Copies the libraries' data into the program anew. The program comes first, so its copies are from before the
+/// libraries were relocated.
 int copy_again(dl_phdr_info* program, size_t, void*) {
   const uintptr_t base = program->dlpi_addr;
   make_writable(*program);
@@ -78,7 +80,7 @@ int copy_again(dl_phdr_info* program, size_t, void*) {
     const void* from = dlsym(RTLD_NEXT, names + symbol.st_name);
     if (from) memcpy(reinterpret_cast<void*>(base + relocations[i].r_offset), from, symbol.st_size);
   }
-  return 1;  // no further object
+  return 1;  // ends the iteration after the program, which is the first object
 }
 
 [[gnu::constructor]] void begin() {
