@@ -41,9 +41,8 @@ static_assert(kChunk % kBatch == 0);
 // ---- the tile unit --------------------------------------------------------------------------------------------------
 //
 // Tile registers 0 and 1 hold the products of a full tile of activations, [16][16] of int32. 2 and 3 hold those of the
-// last tile, [columns][16]. 4 holds the activations of a full tile and 5 those of the last. 6 and 7 hold weights.
-// Thanks to the registers for both shapes a group sets the shapes only once, which takes longer than a block's
-// products.
+// last tile, [columns][16]. 4 holds the activations of a full tile and 5 those of the last. 6 and 7 hold weights. A
+// group therefore sets the shapes only once. Setting them takes longer than a block's products.
 
 /// Operand of ldtilecfg; layout: Intel's Software Developer's Manual, volume 1, 18.2.
 struct alignas(64) TileShapes {

@@ -4,7 +4,7 @@
 // of few bits, plus an offset that makes them unsigned (MXFP4: 12, added by the table), are the unsigned operand of
 // vpmaddubsw. A sum starts at −offset × Σ activations, which takes the offset back. The sum of a block therefore fits
 // 16 bits in the end, even if it wraps around on the way. Q8_0 weights + 128 would overflow, so Q8_0 multiplies |w|
-// with activations that carry w's sign. So does Q6_K, which needs the sums of 16 elements, for which tiles have no Σ
+// with activations that carry w's sign. So does Q6_K: its scales change after 16 elements, and a tile has no Σ of 16
 // activations.
 #include "vector_kernels.h"
 

@@ -106,7 +106,7 @@ HEARTH_INLINE void add_block_rowwise(const __m512i (&bytes)[8], __m512i scale, c
                       y);
 }
 
-/// Where the scratch keeps block b's weights and (below) its scales.
+/// Where the scratch keeps block b's weights. stored_scales gives the place of its scales.
 template <class Format> HEARTH_INLINE uint8_t* stored_weights(uint8_t* scratch, int b) {
   return scratch + static_cast<size_t>(b) * (Format::kStored + 1) * 64;
 }

@@ -9,8 +9,8 @@
 namespace hearth::cpu {
 namespace {
 
-/// acc += weights · 4 activation bytes, in every lane. Inline assembly folds the broadcast into the instruction in
-/// every compiler. g++ 12 does not fold the intrinsic's, which costs a quarter of the throughput.
+/// acc += weights · 4 activation bytes, in every lane. Inline assembly folds the broadcast into the instruction with
+/// every compiler. With the intrinsic g++ 12 does not, which costs a quarter of the throughput.
 HEARTH_INLINE __m512i dot4(__m512i acc, __m512i weights, const uint8_t* activations) {
   asm("vpdpbusd %2%{1to16%}, %1, %0" : "+v"(acc) : "v"(weights), "m"(*reinterpret_cast<const int32_t*>(activations)));
   return acc;

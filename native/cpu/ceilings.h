@@ -24,10 +24,10 @@ double dot_instructions(long turns);
 double tile_instructions(long turns);
 
 /// Measures how fast all threads of the pool read memory, and how many int8 multiply-adds they do by vectors and by
-/// tiles (0 where the CPU has no instruction for them). Each figure is the median of short rounds; all of them take a
-/// second or two in all. Memory is read in several ways, and the fastest counts: plainly, in several places abreast,
-/// with prefetches, in pages of the usual size and in huge ones. Meanwhile the measurement takes 512 MB, or up to three
-/// times the L3 cache where that is more. Throws Error where there is not so much memory.
+/// tiles (0 where the CPU has no instruction for them). Each figure is the median of short rounds. The whole
+/// measurement takes a second or two. Memory is read in several ways, and the fastest counts: plainly, in several
+/// places abreast, with prefetches, in pages of the usual size and in huge ones. Meanwhile the measurement takes 512
+/// MB, or up to three times the L3 cache where that is more. Throws Error where there is not so much memory.
 Ceilings measure_ceilings(ThreadPool& pool);
 
 }  // namespace hearth::cpu

@@ -558,8 +558,8 @@ void self_test(const SelfTestOptions& options) {
       portable.resize(test.wanted.size());
       test.run(*portable_kernels(), portable);
     }
-    // Every set has a packed layout of its own, but the results are the same for all sets that have one. Portable has
-    // none, so there is nothing to compare them with, bit for bit.
+    // Portable has no packed layout, so packed products are only compared with double precision here. test_kernels.cpp
+    // compares their bits.
     for (auto* set = available_kernels(); *set && !options.stopped(); set++)
       if (test.present(**set))
         options.report(check(test, **set, *set == portable_kernels() ? std::vector<float>{} : portable));
