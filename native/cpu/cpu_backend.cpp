@@ -627,7 +627,7 @@ class CpuBackend final : public Backend {
   }
 
   /// Calls body(expert, first_row, rows, thread) for parts that together cover `outputs` rows of each used expert. A
-  /// call works on `matrices` matrices of these rows.
+  /// call works on these rows of `matrices` matrices.
   template <class Body>
   void expert_tasks(int outputs, int matrices, const Body& body) {
     const int step = rows_per_task(static_cast<int64_t>(outputs) * static_cast<int64_t>(expert_list_.size()), matrices);
