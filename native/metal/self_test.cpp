@@ -460,91 +460,124 @@ Sequence sequence(Bench& bench, int positions, int first, int rows, bool q8 = fa
   return out;
 }
 
-void test_qkv(Bench& bench) {
+/// One check of a qkv kernel: its inputs and outputs, its launch and the reference.
+struct QkvCheck {
+  Bench& bench;
+  int rows;
+  /// Llama's heads turn pairs of neighbours and have no biases. gpt-oss's heads turn an element of the first half with one of the
+  /// second half and have biases.
+  bool llama;
+
+  /// The position of the first row. The rows after the second lie in the cache's next block.
+  int first = 30;
   const Shape& s = bench.shape;
-  for (const int rows : {1, 2, 3, 9, 34}) {
-    if (bench.stopped()) return;
-    // gpt-oss's kind of heads, and Llama's.
-    const bool matrices = rows >= static_cast<int>(gpu::kMatrixColumns), llama = rows == 3;
-    const int q_length = s.H * s.D, kv_length = s.K * s.D, first = 30;
-    const auto wq = bench.weights(TensorType::Q8_0, q_length, s.E),
-               wk = bench.weights(TensorType::Q8_0, kv_length, s.E),
-               wv = bench.weights(TensorType::Q8_0, kv_length, s.E);
-    const auto bq = bench.floats(q_length), bk = bench.floats(kv_length), bv = bench.floats(kv_length);
-    const auto h = bench.rows(rows, s.E, 0.1f), q = bench.rows(rows, q_length), rope = bench.floats(rows * s.D);
-    const Sequence seq = sequence(bench, first + rows, first, rows);
-    const int columns = columns_for(rows);
-    const std::string kernel = matrices ? "qkv_mm" : "qkv" + suffix(columns);
+  int q_length = s.H * s.D, kv_length = s.K * s.D;
+  Bench::Weights wq = bench.weights(TensorType::Q8_0, q_length, s.E),
+                 wk = bench.weights(TensorType::Q8_0, kv_length, s.E),
+                 wv = bench.weights(TensorType::Q8_0, kv_length, s.E);
+  Bench::Memory bq = bench.floats(q_length), bk = bench.floats(kv_length), bv = bench.floats(kv_length);
+  Bench::Memory h = bench.rows(rows, s.E, 0.1f), q = bench.rows(rows, q_length), rope = bench.floats(rows * s.D);
+  Sequence seq = sequence(bench, first + rows, first, rows);
+  mutable std::vector<float> scratch;
+
+  Bench::Launch launch(const std::string& kernel, bool matrices) const {
     const uint32_t type = u32(static_cast<int>(TensorType::Q8_0));
     const Constants set = {{kType, type},      {kTypeB, type},        {kTypeC, type}, {kColumns, u32(s.E)},
                            {kHasBias, !llama}, {kInterleaved, llama}, {kRaw, 0}};
     const uint32_t groups = matrices ? kMatrixThreads / gpu::kSimdWidth : bench.simdgroups(kernel, set),
                    outputs = u32((s.H + 2 * s.K) * s.D);
-    const gpu::Size grid = matrices
-                               ? matrix_grid(outputs, u32(rows))
-                               : gpu::Size{gpu::product_groups(outputs / 4, u32(rows), u32(columns), groups), 1, 1};
+    const gpu::Size grid =
+        matrices ? matrix_grid(outputs, u32(rows))
+                 : gpu::Size{gpu::product_groups(outputs / 4, u32(rows), u32(columns_for(rows)), groups), 1, 1};
     const gpu::QkvArgs args{u32(s.E), u32(rows), u32(s.H), u32(s.K), u32(s.D), seq.info};
-    bench.check(
-        kernel,
-        "Q8_0, " + std::to_string(q_length + 2 * kv_length) + " x " + std::to_string(s.E) + ", " + rows_text(rows),
-        1e-3, static_cast<double>(wq.matrix.bytes() + wk.matrix.bytes() + wv.matrix.bytes()),
-        2.0 * rows * (q_length + 2 * kv_length) * s.E,
-        {bench.launch(kernel, set, args,
-                      {{1, wq.memory.view()},
-                       {2, wk.memory.view()},
-                       {3, wv.memory.view()},
-                       {4, bq.view()},
-                       {5, bk.view()},
-                       {6, bv.view()},
-                       {7, h.view()},
-                       {8, rope.view()},
-                       {9, seq.infos.view()},
-                       {10, seq.tables.view()},
-                       {11, q.view()},
-                       {12, seq.cache.view()}},
-                      grid, groups * gpu::kSimdWidth)},
-        [&] {
-          double worst = 0;
-          std::vector<float> scratch;
-          for (int r = 0; r < rows; r++) {
-            const float* x = h.data<float>() + at(r, s.E, 0);
-            const auto value = [&](const Bench::Weights& w, const Bench::Memory& b, int o) {
-              Dot sum = dot(w.matrix, o, x, scratch);
-              if (!llama) sum.sum += b.data<float>()[o];
-              return sum;
-            };
-            const auto lower = [&](int i) { return llama ? 2 * i : i; };
-            const auto upper = [&](int i) { return llama ? 2 * i + 1 : i + s.D / 2; };
-            const auto pair = [&](const Bench::Weights& w, const Bench::Memory& b, int head, int i, double& low,
-                                  double& high, double& scale) {
-              const Dot a = value(w, b, head * s.D + lower(i)), c = value(w, b, head * s.D + upper(i));
-              const float* turn = rope.data<float>() +
-                                  (static_cast<size_t>(r) * static_cast<size_t>(s.D / 2) + static_cast<size_t>(i)) * 2;
-              low = a.sum * turn[0] - c.sum * turn[1];
-              high = c.sum * turn[0] + a.sum * turn[1];
-              scale = a.magnitude + c.magnitude;
-            };
-            for (int head = 0; head < s.H; head++)
-              for (int i = 0; i < s.D / 2; i++) {
-                double low, high, scale;
-                pair(wq, bq, head, i, low, high, scale);
-                worst = deviation(worst, q.data<float>()[at(r, q_length, head * s.D + lower(i))], low, scale);
-                worst = deviation(worst, q.data<float>()[at(r, q_length, head * s.D + upper(i))], high, scale);
-              }
-            for (int head = 0; head < s.K; head++)
-              for (int i = 0; i < s.D; i++) {
-                if (i < s.D / 2) {
-                  double low, high, scale;
-                  pair(wk, bk, head, i, low, high, scale);
-                  worst = deviation(worst, seq.key(s, first + r, head, lower(i)), low, scale);
-                  worst = deviation(worst, seq.key(s, first + r, head, upper(i)), high, scale);
-                }
-                const Dot v = value(wv, bv, head * s.D + i);
-                worst = deviation(worst, seq.value(s, first + r, head, i), v.sum, v.magnitude);
-              }
-          }
-          return worst;
-        });
+    return bench.launch(kernel, set, args,
+                        {{1, wq.memory.view()},
+                         {2, wk.memory.view()},
+                         {3, wv.memory.view()},
+                         {4, bq.view()},
+                         {5, bk.view()},
+                         {6, bv.view()},
+                         {7, h.view()},
+                         {8, rope.view()},
+                         {9, seq.infos.view()},
+                         {10, seq.tables.view()},
+                         {11, q.view()},
+                         {12, seq.cache.view()}},
+                        grid, groups * gpu::kSimdWidth);
+  }
+
+  double worst_deviation() const {
+    double worst = 0;
+    for (int r = 0; r < rows; r++)
+      worst = std::max({worst, worst_query_deviation(r), worst_key_deviation(r), worst_value_deviation(r)});
+    return worst;
+  }
+
+ private:
+  /// Output `o` of a product for row `r`.
+  Dot product(const Bench::Weights& w, const Bench::Memory& bias, int r, int o) const {
+    Dot sum = dot(w.matrix, o, h.data<float>() + at(r, s.E, 0), scratch);
+    if (!llama) sum.sum += bias.data<float>()[o];
+    return sum;
+  }
+
+  /// Where the two elements of pair `i` lie in their head.
+  int lower(int i) const { return llama ? 2 * i : i; }
+  int upper(int i) const { return llama ? 2 * i + 1 : i + s.D / 2; }
+  /// Pair `i` of a head for row `r`, turned by RoPE, and the scale of its sums.
+  struct Pair {
+    double low, high, scale;
+  };
+  Pair turned_pair(const Bench::Weights& w, const Bench::Memory& bias, int r, int head, int i) const {
+    const Dot a = product(w, bias, r, head * s.D + lower(i)), b = product(w, bias, r, head * s.D + upper(i));
+    const float* turn =
+        rope.data<float>() + (static_cast<size_t>(r) * static_cast<size_t>(s.D / 2) + static_cast<size_t>(i)) * 2;
+    return {a.sum * turn[0] - b.sum * turn[1], b.sum * turn[0] + a.sum * turn[1], a.magnitude + b.magnitude};
+  }
+
+  double worst_query_deviation(int r) const {
+    double worst = 0;
+    for (int head = 0; head < s.H; head++)
+      for (int i = 0; i < s.D / 2; i++) {
+        const Pair wanted = turned_pair(wq, bq, r, head, i);
+        const float* got = q.data<float>() + at(r, q_length, head * s.D);
+        worst = deviation(worst, got[lower(i)], wanted.low, wanted.scale);
+        worst = deviation(worst, got[upper(i)], wanted.high, wanted.scale);
+      }
+    return worst;
+  }
+  double worst_key_deviation(int r) const {
+    double worst = 0;
+    for (int head = 0; head < s.K; head++)
+      for (int i = 0; i < s.D / 2; i++) {
+        const Pair wanted = turned_pair(wk, bk, r, head, i);
+        worst = deviation(worst, seq.key(s, first + r, head, lower(i)), wanted.low, wanted.scale);
+        worst = deviation(worst, seq.key(s, first + r, head, upper(i)), wanted.high, wanted.scale);
+      }
+    return worst;
+  }
+  double worst_value_deviation(int r) const {
+    double worst = 0;
+    for (int head = 0; head < s.K; head++)
+      for (int i = 0; i < s.D; i++) {
+        const Dot wanted = product(wv, bv, r, head * s.D + i);
+        worst = deviation(worst, seq.value(s, first + r, head, i), wanted.sum, wanted.magnitude);
+      }
+    return worst;
+  }
+};
+
+void test_qkv(Bench& bench) {
+  const Shape& s = bench.shape;
+  for (const int rows : {1, 2, 3, 9, 34}) {
+    if (bench.stopped()) return;
+    const bool matrices = rows >= static_cast<int>(gpu::kMatrixColumns), llama = rows == 3;
+    const QkvCheck c{bench, rows, llama};
+    const std::string kernel = matrices ? "qkv_mm" : "qkv" + suffix(columns_for(rows));
+    const int outputs = c.q_length + 2 * c.kv_length;
+    bench.check(kernel, "Q8_0, " + std::to_string(outputs) + " x " + std::to_string(s.E) + ", " + rows_text(rows), 1e-3,
+                static_cast<double>(c.wq.matrix.bytes() + c.wk.matrix.bytes() + c.wv.matrix.bytes()),
+                2.0 * rows * outputs * s.E, {c.launch(kernel, matrices)}, [&] { return c.worst_deviation(); });
   }
 }
 
@@ -637,93 +670,132 @@ Values attended(const Bench& bench, const Sequence& seq, const float* q, int pos
   return out;
 }
 
-void test_attention(Bench& bench, bool full) {
+struct AttentionCase {
+  int first, rows, window;
+  bool tiled, matrices = false, q8 = false;
+};
+
+/// One check of the attention kernels: its inputs and outputs, its launches and the reference.
+struct AttentionCheck {
+  Bench& bench;
+  AttentionCase c;
+
   const Shape& s = bench.shape;
-  struct Case {
-    int first, rows, window;
-    bool tiled, matrices = false, q8 = false;
-  };
-  const int far = full ? 4095 : 290;
-  for (const Case& c : {Case{far, 1, 0, false},
-                        {far - 20, 33, 0, true, true},
-                        {far - 20, 33, 128, true, true},
-                        {far, 1, 128, false},
-                        {far - 3, 3, 0, false},
-                        {0, 1, 0, false},
-                        {far - 20, 19, 0, true},
-                        {far - 20, 19, 128, true},
-                        {0, 9, 128, true},
-                        {far, 1, 0, false, false, true},
-                        {far - 20, 19, 128, true, false, true}}) {
-    // Only where eight query heads share a KV head.
-    if (c.matrices && s.H / s.K % 8 != 0) continue;
-    if (bench.stopped()) return;
-    const int q_length = s.H * s.D;
-    const auto q = bench.rows(c.rows, q_length), a = bench.rows(c.rows, q_length), sinks = bench.floats(s.H, 2);
-    const Sequence seq = sequence(bench, c.first + c.rows, c.first, c.rows, c.q8);
-    uint32_t slots = 1;
-    for (int r = 0; r < c.rows; r++) slots = std::max(slots, gpu::chunk_slots(u32(c.first + r), u32(c.window)));
-    const gpu::AttentionArgs args{
-        u32(c.rows), 0,        slots,         u32(s.H),
-        u32(s.K),    u32(s.D), u32(c.window), static_cast<float>(1 / std::sqrt(static_cast<double>(s.D))),
-        seq.info};
-    Constants both = {{kHeadLength, u32(s.D)}, {kGroup, u32(s.H / s.K)}};
-    if (!c.matrices) both[kQ8Cache] = c.q8;
-    const Constants one = {{kHeadLength, u32(s.D)}};
-    const uint32_t groups = u32(s.K) * ceil_div(u32(s.H / s.K), 8);
-    std::vector<Bench::Launch> launches;
-    const auto out = bench.buffer(static_cast<size_t>(c.rows) * slots * static_cast<size_t>(q_length) * 4),
-               state = bench.buffer(static_cast<size_t>(c.rows) * slots * static_cast<size_t>(s.H) * 8);
+  int q_length = s.H * s.D;
+  Bench::Memory q = bench.rows(c.rows, q_length), a = bench.rows(c.rows, q_length), sinks = bench.floats(s.H, 2);
+  Sequence seq = sequence(bench, c.first + c.rows, c.first, c.rows, c.q8);
+  uint32_t slots = most_slots();
+  gpu::AttentionArgs args{
+      u32(c.rows), 0,        slots,         u32(s.H),
+      u32(s.K),    u32(s.D), u32(c.window), static_cast<float>(1 / std::sqrt(static_cast<double>(s.D))),
+      seq.info};
+  /// Threadgroups beside each other for one row or one tile of rows: each takes at most eight heads of one KV head.
+  uint32_t groups = u32(s.K) * ceil_div(u32(s.H / s.K), 8);
+  /// What attention leaves for attention_merge.
+  Bench::Memory out = bench.buffer(static_cast<size_t>(c.rows) * slots * static_cast<size_t>(q_length) * 4),
+                state = bench.buffer(static_cast<size_t>(c.rows) * slots * static_cast<size_t>(s.H) * 8);
+  std::vector<gpu::RowTile> tile_list = row_tiles();
+  Bench::Memory tiles = bench.copy(tile_list);
+
+  std::string kernel() const {
+    return c.matrices ? "attention_mm" : c.tiled ? "attention_rows" : "attention, attention_merge";
+  }
+  std::vector<Bench::Launch> launches() const {
+    if (c.tiled) return {tiled_launch()};
+    return {split_launch(), merge_launch()};
+  }
+  /// How many keys the rows see in all.
+  double keys() const {
+    double keys = 0;
+    for (int r = 0; r < c.rows; r++) keys += c.window > 0 ? std::min(c.window, c.first + r + 1) : c.first + r + 1;
+    return keys;
+  }
+  double worst_deviation() const {
+    double worst = 0;
+    for (int r = 0; r < c.rows; r++)
+      for (int head = 0; head < s.H; head++) {
+        const Values wanted = attended(bench, seq, q.data<float>() + at(r, q_length, head * s.D), c.first + r, c.window,
+                                       head, sinks.data<float>()[head]);
+        for (int d = 0; d < s.D; d++)
+          worst = deviation(worst, a.data<float>()[at(r, q_length, head * s.D + d)], wanted[static_cast<size_t>(d)], 1);
+      }
+    return worst;
+  }
+
+ private:
+  uint32_t most_slots() const {
+    uint32_t most = 1;
+    for (int r = 0; r < c.rows; r++) most = std::max(most, gpu::chunk_slots(u32(c.first + r), u32(c.window)));
+    return most;
+  }
+  std::vector<gpu::RowTile> row_tiles() const {
     std::vector<gpu::RowTile> list;
     for (int r = 0; r < c.rows; r += static_cast<int>(gpu::kAttentionRowTile))
       list.push_back({u32(r), std::min<uint32_t>(gpu::kAttentionRowTile, u32(c.rows - r))});
-    const auto tiles = bench.copy(list);
-    if (c.tiled) {
-      launches = {bench.launch(
-          std::string(c.matrices ? "attention_mm_d" : "attention_rows_d") + (s.D <= 64 ? "64" : "128"), both, args,
-          {{1, q.view()},
-           {2, seq.cache.view()},
-           {3, seq.infos.view()},
-           {4, seq.tables.view()},
-           {5, sinks.view()},
-           {6, a.view()},
-           {7, tiles.view()}},
-          {u32(static_cast<int>(list.size())), groups, 1}, kReduceThreads)};
-    } else {
-      const uint32_t split = bench.simdgroups("attention", both), merge = bench.simdgroups("attention_merge", one);
-      launches = {
-          bench.launch("attention", both, args,
-                       {{1, q.view()},
-                        {2, seq.cache.view()},
-                        {3, seq.infos.view()},
-                        {4, seq.tables.view()},
-                        {5, out.view()},
-                        {6, state.view()}},
-                       {ceil_div(slots, split), groups, u32(c.rows)}, split * gpu::kSimdWidth),
-          bench.launch("attention_merge", one, args,
-                       {{1, out.view()}, {2, state.view()}, {3, seq.infos.view()}, {4, sinks.view()}, {5, a.view()}},
-                       {ceil_div(u32(s.H), merge), u32(c.rows), 1}, merge * gpu::kSimdWidth)};
-    }
-    double keys = 0;
-    for (int r = 0; r < c.rows; r++) keys += c.window > 0 ? std::min(c.window, c.first + r + 1) : c.first + r + 1;
-    bench.check(c.matrices ? "attention_mm"
-                : c.tiled  ? "attention_rows"
-                           : "attention, attention_merge",
+    return list;
+  }
+  Constants constants() const {
+    Constants set = {{kHeadLength, u32(s.D)}, {kGroup, u32(s.H / s.K)}};
+    if (!c.matrices) set[kQ8Cache] = c.q8;
+    return set;
+  }
+
+  Bench::Launch tiled_launch() const {
+    return bench.launch(std::string(c.matrices ? "attention_mm_d" : "attention_rows_d") + (s.D <= 64 ? "64" : "128"),
+                        constants(), args,
+                        {{1, q.view()},
+                         {2, seq.cache.view()},
+                         {3, seq.infos.view()},
+                         {4, seq.tables.view()},
+                         {5, sinks.view()},
+                         {6, a.view()},
+                         {7, tiles.view()}},
+                        {u32(static_cast<int>(tile_list.size())), groups, 1}, kReduceThreads);
+  }
+  Bench::Launch split_launch() const {
+    const uint32_t simdgroups = bench.simdgroups("attention", constants());
+    return bench.launch("attention", constants(), args,
+                        {{1, q.view()},
+                         {2, seq.cache.view()},
+                         {3, seq.infos.view()},
+                         {4, seq.tables.view()},
+                         {5, out.view()},
+                         {6, state.view()}},
+                        {ceil_div(slots, simdgroups), groups, u32(c.rows)}, simdgroups * gpu::kSimdWidth);
+  }
+  Bench::Launch merge_launch() const {
+    const Constants set = {{kHeadLength, u32(s.D)}};
+    const uint32_t simdgroups = bench.simdgroups("attention_merge", set);
+    return bench.launch("attention_merge", set, args,
+                        {{1, out.view()}, {2, state.view()}, {3, seq.infos.view()}, {4, sinks.view()}, {5, a.view()}},
+                        {ceil_div(u32(s.H), simdgroups), u32(c.rows), 1}, simdgroups * gpu::kSimdWidth);
+  }
+};
+
+void test_attention(Bench& bench, bool full) {
+  const Shape& s = bench.shape;
+  const int far = full ? 4095 : 290;
+  for (const AttentionCase& c : {AttentionCase{far, 1, 0, false},
+                                 {far - 20, 33, 0, true, true},
+                                 {far - 20, 33, 128, true, true},
+                                 {far, 1, 128, false},
+                                 {far - 3, 3, 0, false},
+                                 {0, 1, 0, false},
+                                 {far - 20, 19, 0, true},
+                                 {far - 20, 19, 128, true},
+                                 {0, 9, 128, true},
+                                 {far, 1, 0, false, false, true},
+                                 {far - 20, 19, 128, true, false, true}}) {
+    // attention_mm takes eight query heads of one KV head at a time.
+    if (c.matrices && s.H / s.K % 8 != 0) continue;
+    if (bench.stopped()) return;
+    const AttentionCheck check{bench, c};
+    const double keys = check.keys();
+    bench.check(check.kernel(),
                 rows_text(c.rows) + " at " + std::to_string(c.first) + ", window " + std::to_string(c.window) +
                     (c.q8 ? ", Q8_0 cache" : ""),
-                kAttentionTolerance, keys / (c.tiled ? 8 : 1) * seq.info.block_bytes / 32, 4.0 * keys * q_length,
-                launches, [&] {
-                  double worst = 0;
-                  for (int r = 0; r < c.rows; r++)
-                    for (int head = 0; head < s.H; head++) {
-                      const Values wanted = attended(bench, seq, q.data<float>() + at(r, q_length, head * s.D),
-                                                     c.first + r, c.window, head, sinks.data<float>()[head]);
-                      for (int d = 0; d < s.D; d++)
-                        worst = deviation(worst, a.data<float>()[at(r, q_length, head * s.D + d)],
-                                          wanted[static_cast<size_t>(d)], 1);
-                    }
-                  return worst;
-                });
+                kAttentionTolerance, keys / (c.tiled ? 8 : 1) * check.seq.info.block_bytes / 32,
+                4.0 * keys * check.q_length, check.launches(), [&] { return check.worst_deviation(); });
   }
 }
 
@@ -790,165 +862,220 @@ void test_router(Bench& bench) {
               });
 }
 
-void test_experts(Bench& bench) {
+/// The weights of a layer's experts, one expert's matrix after the other.
+struct ExpertWeights {
+  Bench& bench;
+
   const Shape& s = bench.shape;
-  const uint32_t type = u32(static_cast<int>(TensorType::MXFP4));
-  const auto gate = bench.weights(TensorType::MXFP4, int64_t{s.X} * s.F, s.E),
-             up = bench.weights(TensorType::MXFP4, int64_t{s.X} * s.F, s.E),
-             down = bench.weights(TensorType::MXFP4, int64_t{s.X} * s.E, s.F);
-  const auto gate_bias = bench.floats(s.X * s.F), up_bias = bench.floats(s.X * s.F),
-             down_bias = bench.floats(s.X * s.E);
-  for (const int rows : {1, 2, 4, 20, 33}) {
-    if (bench.stopped()) return;
-    const bool matrices = rows >= static_cast<int>(gpu::kMatrixColumns);
-    const int count = rows * s.U, columns = columns_for(rows), tile = matrices ? gpu::kMatrixColumns : gpu::kExpertTile;
-    const std::string ending = matrices ? "_mm" : suffix(columns);
-    const auto h = bench.rows(rows, s.E, 0.05f), x = bench.rows(rows, s.E);
-    std::vector<gpu::Choice> chosen;
+  Bench::Weights gate = bench.weights(TensorType::MXFP4, int64_t{s.X} * s.F, s.E),
+                 up = bench.weights(TensorType::MXFP4, int64_t{s.X} * s.F, s.E),
+                 down = bench.weights(TensorType::MXFP4, int64_t{s.X} * s.E, s.F);
+  Bench::Memory gate_bias = bench.floats(s.X * s.F), up_bias = bench.floats(s.X * s.F),
+                down_bias = bench.floats(s.X * s.E);
+};
+
+/// The checks of the experts' kernels with so many rows.
+struct ExpertChecks {
+  Bench& bench;
+  const ExpertWeights& w;
+  int rows;
+
+  const Shape& s = bench.shape;
+  bool matrices = rows >= static_cast<int>(gpu::kMatrixColumns);
+  /// One row's experts run directly. The experts of several rows run by lists of who chose them.
+  bool direct = rows == 1;
+  int count = rows * s.U;
+  uint32_t tile = matrices ? gpu::kMatrixColumns + 0u : gpu::kExpertTile + 0u;
+  uint32_t type = u32(static_cast<int>(TensorType::MXFP4));
+  std::string ending = matrices ? "_mm" : suffix(columns_for(rows));
+  Bench::Memory h = bench.rows(rows, s.E, 0.05f), x = bench.rows(rows, s.E);
+  std::vector<float> x_before = std::vector<float>(x.data<float>(), x.data<float>() + x.bytes / 4);
+  std::vector<gpu::Choice> chosen = random_choices();
+  double distinct = distinct_experts();
+  Bench::Memory choices = bench.copy(chosen);
+  uint32_t most_tiles = gpu::max_expert_tiles(u32(rows), u32(s.X), u32(s.U), tile);
+  Bench::Memory lists = bench.buffer(static_cast<size_t>(s.X * rows) * 4),
+                tiles = bench.buffer(most_tiles * sizeof(gpu::ExpertTile)), tile_count = bench.buffer(4);
+  Bench::Memory act = bench.rows(count, s.F), out = bench.rows(count, s.E);
+  std::string text = rows_text(rows) + ", " + std::to_string(static_cast<int>(distinct)) + " experts";
+  gpu::ExpertArgs up_args{u32(s.E), u32(s.F), u32(rows), u32(s.U), kSwigluAlpha, kSwigluLimit, 1},
+      down_args{u32(s.F), u32(s.E), u32(rows), u32(s.U), kSwigluAlpha, kSwigluLimit, 1};
+  mutable std::vector<float> scratch;
+
+  /// Every kernel gets random inputs of its own, so that a fault in one says nothing about the next.
+  void check_all() {
+    if (!direct) check_lists();
+    check_gate_up();
+    randomise(act, s.F);
+    if (direct) return check_down_sum();
+    check_down();
+    randomise(out, s.E);
+    check_sum();
+  }
+
+ private:
+  std::vector<gpu::Choice> random_choices() {
+    std::vector<gpu::Choice> out;
     for (int r = 0; r < rows; r++) {
       Values scores(static_cast<size_t>(s.X));
       for (double& score : scores) score = bench.random.uniform();
-      for (const gpu::Choice& choice : routed(scores, s.U)) chosen.push_back(choice);
+      for (const gpu::Choice& choice : routed(scores, s.U)) out.push_back(choice);
     }
+    return out;
+  }
+  double distinct_experts() const {
     std::vector<bool> touched(static_cast<size_t>(s.X));
     for (const gpu::Choice& choice : chosen) touched[choice.expert] = true;
-    const auto distinct = static_cast<double>(std::count(touched.begin(), touched.end(), true));
-    const auto choices = bench.copy(chosen);
-    const uint32_t most = gpu::max_expert_tiles(u32(rows), u32(s.X), u32(s.U), u32(tile));
-    const auto lists = bench.buffer(static_cast<size_t>(s.X * rows) * 4),
-               tiles = bench.buffer(most * sizeof(gpu::ExpertTile)), tile_count = bench.buffer(4);
-    const auto act = bench.rows(count, s.F), out = bench.rows(count, s.E);
-    const std::string text = rows_text(rows) + ", " + std::to_string(static_cast<int>(distinct)) + " experts";
-    const gpu::ExpertArgs up_args{u32(s.E), u32(s.F), u32(rows), u32(s.U), kSwigluAlpha, kSwigluLimit, 1};
-    const gpu::ExpertArgs down_args{u32(s.F), u32(s.E), u32(rows), u32(s.U), kSwigluAlpha, kSwigluLimit, 1};
-
-    if (rows > 1)
-      bench.check("expert_lists", text, kExactTolerance, 8.0 * count, 0,
-                  {bench.launch("expert_lists", {}, gpu::ExpertListsArgs{u32(rows), u32(s.X), u32(s.U), u32(tile)},
-                                {{1, choices.view()}, {2, lists.view()}, {3, tiles.view()}, {4, tile_count.view()}},
-                                {1, 1, 1}, kReduceThreads)},
-                  [&] {
-                    uint32_t next = 0;
-                    double wrong = 0;
-                    for (int e = 0; e < s.X; e++) {
-                      uint32_t length = 0;
-                      for (int i = 0; i < count; i++)
-                        if (chosen[static_cast<size_t>(i)].expert == u32(e))
-                          wrong += lists.data<uint32_t>()[u32(e * rows) + length++] != u32(i);
-                      for (uint32_t first = 0; first < length; first += u32(tile), next++) {
-                        if (next >= most) return static_cast<double>(INFINITY);
-                        const gpu::ExpertTile& got = tiles.data<gpu::ExpertTile>()[next];
-                        wrong += got.expert != u32(e) || got.first != first ||
-                                 got.count != std::min(u32(tile), length - first);
-                      }
-                    }
-                    return wrong + (tile_count.data<uint32_t>()[0] != next);
-                  });
-
-    const bool direct = rows == 1;
-    const std::string gate_up = "gate_up" + ending;
-    const Constants gate_set = {{kType, type}, {kTypeB, type}, {kColumns, u32(s.E)}, {kDirect, direct}};
-    std::vector<Bench::Binding> bindings = {{1, gate.memory.view()}, {2, up.memory.view()}, {3, gate_bias.view()},
-                                            {4, up_bias.view()},     {5, h.view()},         {6, choices.view()},
-                                            {10, act.view()}};
-    bindings.insert(bindings.end(), {{7, direct ? bench.unused() : lists.view()},
-                                     {8, direct ? bench.unused() : tiles.view()},
-                                     {9, direct ? bench.unused() : tile_count.view()}});
-    const uint32_t gate_groups = matrices ? kMatrixThreads / gpu::kSimdWidth : bench.simdgroups(gate_up, gate_set);
-    std::vector<float> scratch;
-    bench.check(
-        gate_up, text, matrices ? 1e-3 : 1e-4,
-        distinct / s.X * static_cast<double>(gate.matrix.bytes() + up.matrix.bytes()), 4.0 * count * s.F * s.E,
-        {bench.launch(
-            gate_up, gate_set, up_args, bindings,
-            {ceil_div(u32(s.F), matrices ? gpu::kMatrixOutputs / 2 : 2 * gate_groups), direct ? u32(count) : most, 1},
-            gate_groups * gpu::kSimdWidth)},
-        [&] {
-          double worst = 0;
-          for (int i = 0; i < count; i++) {
-            const int64_t first = int64_t{chosen[static_cast<size_t>(i)].expert} * s.F;
-            for (int f = 0; f < s.F; f++) {
-              const float* row = h.data<float>() + at(i / s.U, s.E, 0);
-              const double g = std::min<double>(
-                  dot(gate.matrix, first + f, row, scratch).sum + gate_bias.data<float>()[first + f], kSwigluLimit);
-              const double u =
-                  std::clamp<double>(dot(up.matrix, first + f, row, scratch).sum + up_bias.data<float>()[first + f],
-                                     -kSwigluLimit, kSwigluLimit);
-              worst = deviation(worst, act.data<float>()[at(i, s.F, f)],
-                                g / (1 + std::exp(-static_cast<double>(kSwigluAlpha) * g)) * (u + 1), 1);
-            }
-          }
-          return worst;
-        });
-    // Each further kernel on inputs of its own: a fault in one says nothing about the next.
+    return static_cast<double>(std::count(touched.begin(), touched.end(), true));
+  }
+  void randomise(const Bench::Memory& values, int width) {
     for (int i = 0; i < count; i++)
-      for (int f = 0; f < s.F; f++) act.data<float>()[at(i, s.F, f)] = bench.random.uniform();
-    const Constants down_set = {{kType, type}, {kColumns, u32(s.F)}};
-    const double down_bytes = distinct / s.X * static_cast<double>(down.matrix.bytes());
-    const auto down_of = [&](int i, int e) {
-      const int64_t first = int64_t{chosen[static_cast<size_t>(i)].expert} * s.E;
-      Dot sum = dot(down.matrix, first + e, act.data<float>() + at(i, s.F, 0), scratch);
-      sum.sum += down_bias.data<float>()[first + e];
-      return sum;
-    };
-    const std::vector<float> before(x.data<float>(), x.data<float>() + x.bytes / 4);
-    const auto sums = [&] {
-      double worst = 0;
-      for (int r = 0; r < rows; r++)
-        for (int e = 0; e < s.E; e++) {
-          double sum = before[at(r, s.E, e)], scale = 1;
-          for (int u = 0; u < s.U; u++) {
-            const Dot part = direct ? down_of(r * s.U + u, e) : Dot{out.data<float>()[at(r * s.U + u, s.E, e)], 1};
-            sum += chosen[static_cast<size_t>(r * s.U + u)].weight * part.sum;
-            scale += part.magnitude;
-          }
-          worst = deviation(worst, x.data<float>()[at(r, s.E, e)], sum, scale);
-        }
-      return worst;
-    };
-    if (direct) {
-      const uint32_t groups = bench.simdgroups("down_sum", down_set);
-      bench.check(
-          "down_sum", text, kProductTolerance, down_bytes, 2.0 * count * s.F * s.E,
-          {bench.launch(
-              "down_sum", down_set, down_args,
-              {{1, down.memory.view()}, {2, down_bias.view()}, {3, act.view()}, {4, choices.view()}, {5, x.view()}},
-              {ceil_div(u32(s.E), gpu::kOutputsPerSimdgroup * groups), 1, 1}, groups * gpu::kSimdWidth)},
-          sums);
-      continue;
+      for (int k = 0; k < width; k++) values.data<float>()[at(i, width, k)] = bench.random.uniform();
+  }
+  const gpu::Choice& choice(int i) const { return chosen[static_cast<size_t>(i)]; }
+
+  void check_lists() {
+    bench.check("expert_lists", text, kExactTolerance, 8.0 * count, 0,
+                {bench.launch("expert_lists", {}, gpu::ExpertListsArgs{u32(rows), u32(s.X), u32(s.U), tile},
+                              {{1, choices.view()}, {2, lists.view()}, {3, tiles.view()}, {4, tile_count.view()}},
+                              {1, 1, 1}, kReduceThreads)},
+                [&] { return wrong_lists(); });
+  }
+  /// How many entries of the lists and the tiles are wrong.
+  double wrong_lists() const {
+    uint32_t next = 0;
+    double wrong = 0;
+    for (int e = 0; e < s.X; e++) {
+      uint32_t length = 0;
+      for (int i = 0; i < count; i++)
+        if (choice(i).expert == u32(e)) wrong += lists.data<uint32_t>()[u32(e * rows) + length++] != u32(i);
+      for (uint32_t first = 0; first < length; first += tile, next++) {
+        if (next >= most_tiles) return INFINITY;
+        const gpu::ExpertTile& got = tiles.data<gpu::ExpertTile>()[next];
+        wrong += got.expert != u32(e) || got.first != first || got.count != std::min(tile, length - first);
+      }
     }
-    const std::string down_kernel = "down" + ending;
-    const uint32_t down_groups = matrices ? kMatrixThreads / gpu::kSimdWidth : bench.simdgroups(down_kernel, down_set);
-    bench.check(down_kernel, text, matrices ? kMatrixTolerance : kProductTolerance, down_bytes, 2.0 * count * s.F * s.E,
-                {bench.launch(
-                    down_kernel, down_set, down_args,
-                    {{1, down.memory.view()},
-                     {2, down_bias.view()},
-                     {3, act.view()},
-                     {4, lists.view()},
-                     {5, tiles.view()},
-                     {6, tile_count.view()},
-                     {7, out.view()}},
-                    {ceil_div(u32(s.E), matrices ? gpu::kMatrixOutputs + 0u : gpu::kOutputsPerSimdgroup * down_groups),
-                     most, 1},
-                    down_groups * gpu::kSimdWidth)},
-                [&] {
-                  double worst = 0;
-                  for (int i = 0; i < count; i++)
-                    for (int e = 0; e < s.E; e++) {
-                      const Dot sum = down_of(i, e);
-                      worst = deviation(worst, out.data<float>()[at(i, s.E, e)], sum.sum, sum.magnitude);
-                    }
-                  return worst;
-                });
+    return wrong + (tile_count.data<uint32_t>()[0] != next);
+  }
+
+  void check_gate_up() {
+    const std::string kernel = "gate_up" + ending;
+    const Constants set = {{kType, type}, {kTypeB, type}, {kColumns, u32(s.E)}, {kDirect, direct}};
+    const std::vector<Bench::Binding> bindings = {{1, w.gate.memory.view()},
+                                                  {2, w.up.memory.view()},
+                                                  {3, w.gate_bias.view()},
+                                                  {4, w.up_bias.view()},
+                                                  {5, h.view()},
+                                                  {6, choices.view()},
+                                                  {7, direct ? bench.unused() : lists.view()},
+                                                  {8, direct ? bench.unused() : tiles.view()},
+                                                  {9, direct ? bench.unused() : tile_count.view()},
+                                                  {10, act.view()}};
+    const uint32_t simdgroups = matrices ? kMatrixThreads / gpu::kSimdWidth : bench.simdgroups(kernel, set),
+                   outputs = matrices ? gpu::kMatrixOutputs / 2 : 2 * simdgroups;
+    bench.check(kernel, text, matrices ? 1e-3 : 1e-4,
+                distinct / s.X * static_cast<double>(w.gate.matrix.bytes() + w.up.matrix.bytes()),
+                4.0 * count * s.F * s.E,
+                {bench.launch(kernel, set, up_args, bindings,
+                              {ceil_div(u32(s.F), outputs), direct ? u32(count) : most_tiles, 1},
+                              simdgroups * gpu::kSimdWidth)},
+                [&] { return worst_activation_deviation(); });
+  }
+  double worst_activation_deviation() const {
+    double worst = 0;
+    for (int i = 0; i < count; i++) {
+      const int64_t first = int64_t{choice(i).expert} * s.F;
+      const float* row = h.data<float>() + at(i / s.U, s.E, 0);
+      for (int f = 0; f < s.F; f++) {
+        const double g = std::min<double>(
+            dot(w.gate.matrix, first + f, row, scratch).sum + w.gate_bias.data<float>()[first + f], kSwigluLimit);
+        const double u =
+            std::clamp<double>(dot(w.up.matrix, first + f, row, scratch).sum + w.up_bias.data<float>()[first + f],
+                               -kSwigluLimit, kSwigluLimit);
+        worst = deviation(worst, act.data<float>()[at(i, s.F, f)],
+                          g / (1 + std::exp(-static_cast<double>(kSwigluAlpha) * g)) * (u + 1), 1);
+      }
+    }
+    return worst;
+  }
+
+  double down_bytes() const { return distinct / s.X * static_cast<double>(w.down.matrix.bytes()); }
+  double down_operations() const { return 2.0 * count * s.F * s.E; }
+  Constants down_constants() const { return {{kType, type}, {kColumns, u32(s.F)}}; }
+  /// Output `e` of the expert of choice `i`, before the choice's weight.
+  Dot down_of(int i, int e) const {
+    const int64_t first = int64_t{choice(i).expert} * s.E;
+    Dot sum = dot(w.down.matrix, first + e, act.data<float>() + at(i, s.F, 0), scratch);
+    sum.sum += w.down_bias.data<float>()[first + e];
+    return sum;
+  }
+
+  void check_down_sum() {
+    const uint32_t simdgroups = bench.simdgroups("down_sum", down_constants());
+    bench.check(
+        "down_sum", text, kProductTolerance, down_bytes(), down_operations(),
+        {bench.launch(
+            "down_sum", down_constants(), down_args,
+            {{1, w.down.memory.view()}, {2, w.down_bias.view()}, {3, act.view()}, {4, choices.view()}, {5, x.view()}},
+            {ceil_div(u32(s.E), gpu::kOutputsPerSimdgroup * simdgroups), 1, 1}, simdgroups * gpu::kSimdWidth)},
+        [&] { return worst_sum_deviation(); });
+  }
+  void check_down() {
+    const std::string kernel = "down" + ending;
+    const uint32_t simdgroups =
+                       matrices ? kMatrixThreads / gpu::kSimdWidth : bench.simdgroups(kernel, down_constants()),
+                   outputs = matrices ? gpu::kMatrixOutputs + 0u : gpu::kOutputsPerSimdgroup * simdgroups;
+    bench.check(kernel, text, matrices ? kMatrixTolerance : kProductTolerance, down_bytes(), down_operations(),
+                {bench.launch(kernel, down_constants(), down_args,
+                              {{1, w.down.memory.view()},
+                               {2, w.down_bias.view()},
+                               {3, act.view()},
+                               {4, lists.view()},
+                               {5, tiles.view()},
+                               {6, tile_count.view()},
+                               {7, out.view()}},
+                              {ceil_div(u32(s.E), outputs), most_tiles, 1}, simdgroups * gpu::kSimdWidth)},
+                [&] { return worst_down_deviation(); });
+  }
+  double worst_down_deviation() const {
+    double worst = 0;
     for (int i = 0; i < count; i++)
-      for (int e = 0; e < s.E; e++) out.data<float>()[at(i, s.E, e)] = bench.random.uniform();
-    const uint32_t sum_groups = bench.simdgroups("expert_sum", {});
+      for (int e = 0; e < s.E; e++) {
+        const Dot wanted = down_of(i, e);
+        worst = deviation(worst, out.data<float>()[at(i, s.E, e)], wanted.sum, wanted.magnitude);
+      }
+    return worst;
+  }
+  void check_sum() {
+    const uint32_t simdgroups = bench.simdgroups("expert_sum", {});
     bench.check(
         "expert_sum", text, kProductTolerance, 4.0 * (count + 2 * rows) * s.E, 2.0 * count * s.E,
         {bench.launch("expert_sum", {}, down_args, {{1, out.view()}, {2, choices.view()}, {3, x.view()}},
-                      {ceil_div(u32(s.E), gpu::kSimdWidth * sum_groups), u32(rows), 1}, sum_groups * gpu::kSimdWidth)},
-        sums);
+                      {ceil_div(u32(s.E), gpu::kSimdWidth * simdgroups), u32(rows), 1}, simdgroups * gpu::kSimdWidth)},
+        [&] { return worst_sum_deviation(); });
+  }
+  /// down_sum computes what its experts say by itself; expert_sum reads it from `out`.
+  double worst_sum_deviation() const {
+    double worst = 0;
+    for (int r = 0; r < rows; r++)
+      for (int e = 0; e < s.E; e++) {
+        double sum = x_before[at(r, s.E, e)], scale = 1;
+        for (int i = r * s.U; i < (r + 1) * s.U; i++) {
+          const Dot part = direct ? down_of(i, e) : Dot{out.data<float>()[at(i, s.E, e)], 1};
+          sum += choice(i).weight * part.sum;
+          scale += part.magnitude;
+        }
+        worst = deviation(worst, x.data<float>()[at(r, s.E, e)], sum, scale);
+      }
+    return worst;
+  }
+};
+
+void test_experts(Bench& bench) {
+  const ExpertWeights weights{bench};
+  for (const int rows : {1, 2, 4, 20, 33}) {
+    if (bench.stopped()) return;
+    ExpertChecks{bench, weights, rows}.check_all();
   }
 }
 
