@@ -173,34 +173,93 @@ float swiglu(float gate, float up, bool clamped) {
   return g / (1.0f + std::exp(-1.702f * g)) * (u + 1.0f);
 }
 
-void check_experts(const ExpertCase& c) {
-  const Weights gate(c.gate, c.experts * c.hidden, static_cast<int>(c.width)),
-      up(c.up, c.experts * c.hidden, static_cast<int>(c.width)),
-      down(c.down, c.experts * c.width, static_cast<int>(c.hidden));
-  const auto gate_bias = random_values(c.experts * c.hidden), up_bias = random_values(c.experts * c.hidden),
-             down_bias = random_values(c.experts * c.width);
-  const auto h = random_rows(c.rows, c.width, 3.0f), x = random_rows(c.rows, c.width);
-  const auto choices = random_choices(c.rows, c.experts, c.used);
-  const size_t in = activation_stride(c.width), mid = activation_stride(c.hidden), assigned = c.rows * c.used;
+/// One check of the experts' kernels: its inputs, a run of each kernel and the references.
+struct ExpertCheck {
+  ExpertCase c;
 
-  std::vector<float> want_act(assigned * mid), want_x(x);
-  for (uint32_t i = 0; i < assigned; i++)
-    for (uint32_t o = 0; o < c.hidden; o++) {
-      const int64_t row = choices[i].expert * c.hidden + o;
-      want_act[i * mid + o] = swiglu(
-          ordered_dot(gate.row(row).data(), &h[i / c.used * in], c.width) + gate_bias[static_cast<size_t>(row)],
-          ordered_dot(up.row(row).data(), &h[i / c.used * in], c.width) + up_bias[static_cast<size_t>(row)], c.clamped);
+  Weights gate{c.gate, c.experts * c.hidden, static_cast<int>(c.width)},
+      up{c.up, c.experts * c.hidden, static_cast<int>(c.width)},
+      down{c.down, c.experts * c.width, static_cast<int>(c.hidden)};
+  std::vector<float> gate_bias = random_values(c.experts * c.hidden), up_bias = random_values(c.experts * c.hidden),
+                     down_bias = random_values(c.experts * c.width);
+  std::vector<float> h = random_rows(c.rows, c.width, 3.0f), x = random_rows(c.rows, c.width);
+  std::vector<Choice> choices = random_choices(c.rows, c.experts, c.used);
+  /// Floats from one row to the next, for rows of c.width and rows of c.hidden values.
+  size_t in = activation_stride(c.width), mid = activation_stride(c.hidden);
+  size_t assigned = c.rows * c.used;
+  ExpertArgs up_args{c.width,
+                     c.hidden,
+                     c.rows,
+                     c.used,
+                     c.clamped ? 1.702f : 1.0f,
+                     c.clamped ? 7.0f : std::numeric_limits<float>::max(),
+                     c.clamped ? 1.0f : 0.0f},
+      down_args{c.hidden, c.width, c.rows, c.used, 0, 0, 0};
+
+  /// x with the experts' outputs added, in the order of the kernels and in double precision.
+  struct Sums {
+    std::vector<float> ordered, exact;
+  };
+
+  void check_all() const {
+    const std::vector<float> want_act = wanted_activations();
+    const std::vector<float> act = gate_up(1, nullptr);
+    expect_same_rows("activations", act, want_act, assigned, c.hidden);
+
+    // From here on, the input is what the kernel made of it: a deviation in the activations is not told twice.
+    const Sums want = wanted_sums(act);
+    const std::vector<float> got = down_sum(act);
+    expect_same_rows("down_sum", got, want.ordered, c.rows, c.width);
+    expect_rows("down_sum", got, want.exact, c.rows, c.width, 1e-5);
+
+    for (const int columns : {2, 4, 8, 1}) {
+      if (columns != 8 && (!all_sizes() || c.width > 1000 || c.rows > 20)) continue;
+      const Lists lists = make_lists(choices, c.rows, c.experts, c.used, columns == 4 ? 4 : kExpertTile);
+      expect_same_rows("grouped activations", gate_up(columns, &lists), want_act, assigned, c.hidden);
+      expect_same_rows("down and expert_sum", expert_sum(grouped_down(columns, lists, act)), want.ordered, c.rows,
+                       c.width);
     }
-  const ExpertArgs first{c.width,
-                         c.hidden,
-                         c.rows,
-                         c.used,
-                         c.clamped ? 1.702f : 1.0f,
-                         c.clamped ? 7.0f : std::numeric_limits<float>::max(),
-                         c.clamped ? 1.0f : 0.0f},
-      second{c.hidden, c.width, c.rows, c.used, 0, 0, 0};
 
-  const auto run_gate_up = [&](int columns, const Lists* lists, std::vector<float>& act) {
+    const Lists lists = make_lists(choices, c.rows, c.experts, c.used, kMatrixColumns);
+    expect_rows("activations, matrix units", matrix_gate_up(lists), want_act, assigned, c.hidden, 1e-4);
+    expect_rows("down, matrix units", expert_sum(matrix_down(lists, act)), want.exact, c.rows, c.width, 1e-5);
+  }
+
+ private:
+  std::vector<float> wanted_activations() const {
+    std::vector<float> out(assigned * mid);
+    for (uint32_t i = 0; i < assigned; i++)
+      for (uint32_t o = 0; o < c.hidden; o++) {
+        const int64_t row = choices[i].expert * c.hidden + o;
+        const float* from = &h[i / c.used * in];
+        out[i * mid + o] =
+            swiglu(ordered_dot(gate.row(row).data(), from, c.width) + gate_bias[static_cast<size_t>(row)],
+                   ordered_dot(up.row(row).data(), from, c.width) + up_bias[static_cast<size_t>(row)], c.clamped);
+      }
+    return out;
+  }
+  Sums wanted_sums(const std::vector<float>& act) const {
+    Sums out{x, x};
+    for (uint32_t r = 0; r < c.rows; r++)
+      for (uint32_t o = 0; o < c.width; o++) {
+        float total = x[r * in + o];
+        double sum = total;
+        for (uint32_t u = 0; u < c.used; u++) {
+          const uint32_t i = r * c.used + u;
+          const auto row = down.row(choices[i].expert * c.width + o);
+          const float bias = down_bias[choices[i].expert * c.width + o];
+          total = std::fma(choices[i].weight, ordered_dot(row.data(), &act[i * mid], c.hidden) + bias, total);
+          sum += choices[i].weight * (exact_dot(row.data(), &act[i * mid], c.hidden) + bias);
+        }
+        out.ordered[r * in + o] = total;
+        out.exact[r * in + o] = static_cast<float>(sum);
+      }
+    return out;
+  }
+
+  /// Without lists, each threadgroup computes for one choice.
+  std::vector<float> gate_up(int columns, const Lists* lists) const {
+    auto act = unset<float>(assigned * mid);
     const Lists none{{0}, {{}}, {0}};
     const Lists& l = lists ? *lists : none;
     Launch launch("gate_up_c" + std::to_string(columns));
@@ -208,7 +267,7 @@ void check_experts(const ExpertCase& c) {
     launch.constant(1, id(c.gate))
         .constant(2, id(c.up))
         .constant(6, lists == nullptr)
-        .bytes(0, first)
+        .bytes(0, up_args)
         .read(1, gate.data(), gate.bytes())
         .read(2, up.data(), up.bytes())
         .read(3, gate_bias)
@@ -220,59 +279,57 @@ void check_experts(const ExpertCase& c) {
         .read(9, l.count)
         .write(10, act)
         .bytes(30, kGo)
-        .run({groups(c.hidden, 4), lists ? static_cast<uint32_t>(l.tiles.size()) : static_cast<uint32_t>(assigned), 1},
-             {64, 1, 1});
-  };
+        .run({groups(c.hidden, 4), static_cast<uint32_t>(lists ? l.tiles.size() : assigned), 1}, {64, 1, 1});
+    return act;
+  }
+  std::vector<float> matrix_gate_up(const Lists& lists) const {
+    auto act = unset<float>(assigned * mid);
+    Launch("gate_up_mm")
+        .constant(1, id(c.gate))
+        .constant(2, id(c.up))
+        .bytes(0, up_args)
+        .read(1, gate.data(), gate.bytes())
+        .read(2, up.data(), up.bytes())
+        .read(3, gate_bias)
+        .read(4, up_bias)
+        .read(5, h)
+        .read(7, lists.lists)
+        .read(8, lists.tiles)
+        .read(9, lists.count)
+        .write(10, act)
+        .bytes(30, kGo)
+        .run({groups(c.hidden, 32), static_cast<uint32_t>(lists.tiles.size()), 1}, {128, 1, 1});
+    return act;
+  }
 
-  // One choice at a time.
-  auto act = unset<float>(assigned * mid);
-  run_gate_up(1, nullptr, act);
-  expect_same_rows("activations", act, want_act, assigned, c.hidden);
-
-  // From here on with the kernels' own activations.
-  std::vector<float> exact(x);
-  for (uint32_t r = 0; r < c.rows; r++)
-    for (uint32_t o = 0; o < c.width; o++) {
-      float total = x[r * in + o];
-      double sum = total;
-      for (uint32_t u = 0; u < c.used; u++) {
-        const uint32_t i = r * c.used + u;
-        const auto row = down.row(choices[i].expert * c.width + o);
-        const float bias = down_bias[choices[i].expert * c.width + o];
-        total = std::fma(choices[i].weight, ordered_dot(row.data(), &act[i * mid], c.hidden) + bias, total);
-        sum += choices[i].weight * (exact_dot(row.data(), &act[i * mid], c.hidden) + bias);
-      }
-      want_x[r * in + o] = total;
-      exact[r * in + o] = static_cast<float>(sum);
-    }
-  auto got = x;
-  Launch("down_sum")
-      .constant(1, id(c.down))
-      .bytes(0, second)
-      .read(1, down.data(), down.bytes())
-      .read(2, down_bias)
-      .read(3, act)
-      .read(4, choices)
-      .write(5, got)
-      .bytes(30, kGo)
-      .run({groups(c.width, 8), c.rows, 1}, {64, 1, 1});
-  expect_same_rows("down_sum", got, want_x, c.rows, c.width);
-  expect_rows("down_sum", got, exact, c.rows, c.width, 1e-5);
-
-  // Grouped by expert.
-  const int all_columns[] = {2, 4, 8, 1};
-  for (const int columns : all_columns) {
-    if (columns != 8 && (!all_sizes() || c.width > 1000 || c.rows > 20)) continue;
-    const uint32_t tile = columns == 4 ? 4 : kExpertTile;
-    const Lists lists = make_lists(choices, c.rows, c.experts, c.used, tile);
-    auto grouped = unset<float>(assigned * mid);
-    run_gate_up(columns, &lists, grouped);
-    expect_same_rows("grouped activations", grouped, want_act, assigned, c.hidden);
-    auto out = unset<float>(assigned * in);
-    Launch("down_c" + std::to_string(columns))
-        .constant(0, c.hidden)
+  std::vector<float> down_sum(const std::vector<float>& act) const {
+    auto out = x;
+    Launch("down_sum")
         .constant(1, id(c.down))
-        .bytes(0, second)
+        .bytes(0, down_args)
+        .read(1, down.data(), down.bytes())
+        .read(2, down_bias)
+        .read(3, act)
+        .read(4, choices)
+        .write(5, out)
+        .bytes(30, kGo)
+        .run({groups(c.width, 8), c.rows, 1}, {64, 1, 1});
+    return out;
+  }
+  std::vector<float> grouped_down(int columns, const Lists& lists, const std::vector<float>& act) const {
+    Launch launch("down_c" + std::to_string(columns));
+    launch.constant(0, c.hidden);
+    return run_down(launch, lists, act, groups(c.width, 8), 64);
+  }
+  std::vector<float> matrix_down(const Lists& lists, const std::vector<float>& act) const {
+    Launch launch("down_mm");
+    return run_down(launch, lists, act, groups(c.width, kMatrixOutputs), 128);
+  }
+  std::vector<float> run_down(Launch& launch, const Lists& lists, const std::vector<float>& act, uint32_t across,
+                              uint32_t threads) const {
+    auto out = unset<float>(assigned * in);
+    launch.constant(1, id(c.down))
+        .bytes(0, down_args)
         .read(1, down.data(), down.bytes())
         .read(2, down_bias)
         .read(3, act)
@@ -281,60 +338,23 @@ void check_experts(const ExpertCase& c) {
         .read(6, lists.count)
         .write(7, out)
         .bytes(30, kGo)
-        .run({groups(c.width, 8), static_cast<uint32_t>(lists.tiles.size()), 1}, {64, 1, 1});
-    got = x;
+        .run({across, static_cast<uint32_t>(lists.tiles.size()), 1}, {threads, 1, 1});
+    return out;
+  }
+  std::vector<float> expert_sum(const std::vector<float>& out) const {
+    auto sum = x;
     Launch("expert_sum")
-        .bytes(0, second)
+        .bytes(0, down_args)
         .read(1, out)
         .read(2, choices)
-        .write(3, got)
+        .write(3, sum)
         .bytes(30, kGo)
         .run({groups(c.width, 64), c.rows, 1}, {64, 1, 1});
-    expect_same_rows("down and expert_sum", got, want_x, c.rows, c.width);
+    return sum;
   }
+};
 
-  // On matrix units.
-  const Lists lists = make_lists(choices, c.rows, c.experts, c.used, kMatrixColumns);
-  const auto tiles = static_cast<uint32_t>(lists.tiles.size());
-  auto matrix = unset<float>(assigned * mid), out = unset<float>(assigned * in);
-  Launch("gate_up_mm")
-      .constant(1, id(c.gate))
-      .constant(2, id(c.up))
-      .bytes(0, first)
-      .read(1, gate.data(), gate.bytes())
-      .read(2, up.data(), up.bytes())
-      .read(3, gate_bias)
-      .read(4, up_bias)
-      .read(5, h)
-      .read(7, lists.lists)
-      .read(8, lists.tiles)
-      .read(9, lists.count)
-      .write(10, matrix)
-      .bytes(30, kGo)
-      .run({groups(c.hidden, 32), tiles, 1}, {128, 1, 1});
-  expect_rows("activations, matrix units", matrix, want_act, assigned, c.hidden, 1e-4);
-  Launch("down_mm")
-      .constant(1, id(c.down))
-      .bytes(0, second)
-      .read(1, down.data(), down.bytes())
-      .read(2, down_bias)
-      .read(3, act)
-      .read(4, lists.lists)
-      .read(5, lists.tiles)
-      .read(6, lists.count)
-      .write(7, out)
-      .bytes(30, kGo)
-      .run({groups(c.width, kMatrixOutputs), tiles, 1}, {128, 1, 1});
-  got = x;
-  Launch("expert_sum")
-      .bytes(0, second)
-      .read(1, out)
-      .read(2, choices)
-      .write(3, got)
-      .bytes(30, kGo)
-      .run({groups(c.width, 64), c.rows, 1}, {64, 1, 1});
-  expect_rows("down, matrix units", got, exact, c.rows, c.width, 1e-5);
-}
+void check_experts(const ExpertCase& c) { ExpertCheck{c}.check_all(); }
 
 }  // namespace
 

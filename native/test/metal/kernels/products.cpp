@@ -268,117 +268,159 @@ struct QkvCase {
   bool has_bias = true, interleaved = false, raw = false;
 };
 
-void check_qkv(const QkvCase& c) {
-  const uint32_t pairs = c.length / 2, blocks = 4 + groups(c.rows, 32), kv = c.heads_kv * c.length;
-  const Weights wq(c.q, c.heads * c.length, static_cast<int>(c.width)), wk(c.k, kv, static_cast<int>(c.width)),
-      wv(c.v, kv, static_cast<int>(c.width));
-  const auto bq = random_values(c.heads * c.length), bk = random_values(kv), bv = random_values(kv);
-  const auto h = random_rows(c.rows, c.width);
-  std::vector<float> rope(c.rows * pairs * 2);
-  for (uint32_t i = 0; i < c.rows * pairs; i++) {
-    const float angle = random_values(1, 3.0f)[0];
-    rope[2 * i] = std::cos(angle) * 1.3f;
-    rope[2 * i + 1] = std::sin(angle) * 1.3f;
+/// What one check of a qkv kernel reads: weights, rows, angles of RoPE and the rows' places in the cache.
+struct QkvInputs {
+  QkvCase c;
+
+  uint32_t q_length = c.heads * c.length, kv = c.heads_kv * c.length, pairs = c.length / 2;
+  uint32_t blocks = 4 + groups(c.rows, 32);
+  uint32_t head_bytes = 32 * c.length * 2, block_bytes = 2 * c.heads_kv * head_bytes;
+  Weights wq{c.q, q_length, static_cast<int>(c.width)}, wk{c.k, kv, static_cast<int>(c.width)},
+      wv{c.v, kv, static_cast<int>(c.width)};
+  std::vector<float> bq = random_values(q_length), bk = random_values(kv), bv = random_values(kv);
+  std::vector<float> h = random_rows(c.rows, c.width), rope = random_angles();
+  std::vector<uint32_t> tables = shuffled_tables();
+  std::vector<RowInfo> info = row_places();
+
+ private:
+  std::vector<float> random_angles() const {
+    std::vector<float> out(c.rows * pairs * 2);
+    for (uint32_t i = 0; i < c.rows * pairs; i++) {
+      const float angle = random_values(1, 3.0f)[0];
+      out[2 * i] = std::cos(angle) * 1.3f;
+      out[2 * i + 1] = std::sin(angle) * 1.3f;
+    }
+    return out;
   }
-  // Row 0 alone in the first table, the others from position 30 of the second: across a block's end.
-  std::vector<uint32_t> tables = {2};
-  for (uint32_t b = 0; b < groups(30 + c.rows, 32); b++) tables.push_back(b % 2 == 0 ? blocks - 1 - b / 2 : b / 2);
-  std::vector<RowInfo> info = {{7, 0}};
-  for (uint32_t r = 1; r < c.rows; r++) info.push_back({29 + r, 1});
-  const uint32_t head_bytes = 32 * c.length * 2, block_bytes = 2 * c.heads_kv * head_bytes;
-  std::vector<uint8_t> cache(blocks * block_bytes, 0x5a), want_cache(cache);
-  std::vector<float> q = unset<float>(c.rows * activation_stride(c.heads * c.length)), want_q(q.size());
-  auto raw_kv = unset<float>(c.rows * activation_stride(2 * kv)), want_kv = raw_kv;
+  /// Row 0 is alone in the first table. The others are in the second from position 30 on, across a block's end.
+  std::vector<uint32_t> shuffled_tables() const {
+    std::vector<uint32_t> out = {2};
+    for (uint32_t b = 0; b < groups(30 + c.rows, 32); b++) out.push_back(b % 2 == 0 ? blocks - 1 - b / 2 : b / 2);
+    return out;
+  }
+  std::vector<RowInfo> row_places() const {
+    std::vector<RowInfo> out = {{7, 0}};
+    for (uint32_t r = 1; r < c.rows; r++) out.push_back({29 + r, 1});
+    return out;
+  }
+};
+
+/// What a qkv kernel writes: queries, and either the cache's keys and values or, with c.raw, rows of them.
+struct QkvOutputs {
+  explicit QkvOutputs(const QkvInputs& in)
+      : q(unset<float>(in.c.rows * activation_stride(in.q_length))),
+        raw_kv(unset<float>(in.c.rows * activation_stride(2 * in.kv))),
+        cache(in.blocks * in.block_bytes, kUntouched) {}
+
+  /// The byte of the cache before the launch.
+  static constexpr uint8_t kUntouched = 0x5a;
+  std::vector<float> q, raw_kv;
+  std::vector<uint8_t> cache;
+};
+
+/// One head of a row, before its RoPE.
+std::vector<float> wanted_head(const QkvInputs& in, const Weights& w, const std::vector<float>& bias, uint32_t row,
+                               uint32_t head) {
+  const QkvCase& c = in.c;
+  std::vector<float> out(c.length);
+  for (uint32_t d = 0; d < c.length; d++)
+    out[d] = ordered_dot(w.row(head * c.length + d).data(), &in.h[row * activation_stride(c.width)], c.width) +
+             (c.has_bias ? bias[head * c.length + d] : 0.0f);
+  return out;
+}
+
+/// The reference, in the order of the kernels.
+QkvOutputs wanted_qkv(const QkvInputs& in) {
+  const QkvCase& c = in.c;
+  QkvOutputs want(in);
   for (uint32_t r = 0; r < c.rows; r++) {
-    const uint32_t block = tables[info[r].table + info[r].position / 32], slot = info[r].position % 32;
-    for (uint32_t head = 0; head < c.heads + 2 * c.heads_kv; head++) {
-      const int kind = head < c.heads ? 0 : head < c.heads + c.heads_kv ? 1 : 2;
-      const uint32_t own = kind == 0 ? head : (head - c.heads) % c.heads_kv;
-      const Weights& w = kind == 0 ? wq : kind == 1 ? wk : wv;
-      const auto& bias = kind == 0 ? bq : kind == 1 ? bk : bv;
-      std::vector<float> x(c.length), y(c.length);
-      for (uint32_t d = 0; d < c.length; d++)
-        x[d] = ordered_dot(w.row(own * c.length + d).data(), &h[r * activation_stride(c.width)], c.width) +
-               (c.has_bias ? bias[own * c.length + d] : 0.0f);
-      y = x;
-      if (kind < 2 && !c.raw) turn_pairs(y, &rope[r * pairs * 2], c.interleaved);
+    const float* rope = &in.rope[r * in.pairs * 2];
+    for (uint32_t head = 0; head < c.heads; head++) {
+      auto query = wanted_head(in, in.wq, in.bq, r, head);
+      if (!c.raw) turn_pairs(query, rope, c.interleaved);
+      memcpy(&want.q[r * activation_stride(in.q_length) + head * c.length], query.data(), 4 * c.length);
+    }
+    const uint32_t block = in.tables[in.info[r].table + in.info[r].position / 32], slot = in.info[r].position % 32;
+    for (uint32_t head = 0; head < c.heads_kv; head++) {
+      auto key = wanted_head(in, in.wk, in.bk, r, head);
+      if (!c.raw) turn_pairs(key, rope, c.interleaved);
+      const auto value = wanted_head(in, in.wv, in.bv, r, head);
+      float* raw = &want.raw_kv[r * activation_stride(2 * in.kv) + head * c.length];
+      memcpy(raw, key.data(), 4 * c.length);
+      memcpy(raw + in.kv, value.data(), 4 * c.length);
+      if (c.raw) continue;
+      uint8_t* to = &want.cache[block * in.block_bytes + head * in.head_bytes];
       for (uint32_t d = 0; d < c.length; d++) {
-        if (kind == 0) want_q[r * activation_stride(c.heads * c.length) + own * c.length + d] = y[d];
-        if (kind > 0) want_kv[r * activation_stride(2 * kv) + (kind - 1) * kv + own * c.length + d] = y[d];
-        if (c.raw) continue;
-        const auto half = static_cast<_Float16>(y[d]);
-        uint8_t* to = &want_cache[block * block_bytes + own * head_bytes];
-        if (kind == 1) memcpy(to + (d * 32 + slot) * 2, &half, 2);
-        if (kind == 2) memcpy(to + block_bytes / 2 + (slot * c.length + d) * 2, &half, 2);
+        const auto key_half = static_cast<_Float16>(key[d]), value_half = static_cast<_Float16>(value[d]);
+        memcpy(to + (d * 32 + slot) * 2, &key_half, 2);
+        memcpy(to + in.block_bytes / 2 + (slot * c.length + d) * 2, &value_half, 2);
       }
     }
   }
-  const uint32_t columns = static_cast<uint32_t>(columns_for(c.rows)), simdgroups = 3;
-  const auto launch = [&](const std::string& kernel) {
-    Launch out(kernel);
-    out.constant(1, id(c.q))
-        .constant(2, id(c.k))
-        .constant(3, id(c.v))
-        .constant(4, c.has_bias)
-        .constant(10, c.interleaved)
-        .constant(11, c.raw);
-    return out;
-  };
-  auto product = launch("qkv_c" + std::to_string(columns));
-  product.bytes(0, QkvArgs{c.width, c.rows, c.heads, c.heads_kv, c.length, {block_bytes, head_bytes}})
-      .read(1, wq.data(), wq.bytes())
-      .read(2, wk.data(), wk.bytes())
-      .read(3, wv.data(), wv.bytes())
-      .read(4, bq)
-      .read(5, bk)
-      .read(6, bv)
-      .read(7, h)
-      .read(8, rope)
-      .read(9, info)
-      .read(10, tables)
-      .write(11, q)
-      .bytes(30, kGo);
-  if (c.raw) product.write(12, raw_kv);
-  else product.write(12, cache);
-  product.run(grid(product_groups((c.heads + 2 * c.heads_kv) * (c.length / 4), c.rows, columns, simdgroups)),
-              {32 * simdgroups, 1, 1});
-  expect_same_rows("q", q, want_q, c.rows, c.heads * c.length);
-  expect_same("cache", cache, want_cache);
-  if (c.raw) expect_same_rows("k and v", raw_kv, want_kv, c.rows, 2 * kv);
+  return want;
+}
 
-  auto matrix_q = unset<float>(q.size());
-  std::vector<uint8_t> matrix_cache(cache.size(), 0x5a);
-  auto matrix_kv = unset<float>(raw_kv.size());
-  auto matrix = launch("qkv_mm");
-  matrix.bytes(0, QkvArgs{c.width, c.rows, c.heads, c.heads_kv, c.length, {block_bytes, head_bytes}})
-      .read(1, wq.data(), wq.bytes())
-      .read(2, wk.data(), wk.bytes())
-      .read(3, wv.data(), wv.bytes())
-      .read(4, bq)
-      .read(5, bk)
-      .read(6, bv)
-      .read(7, h)
-      .read(8, rope)
-      .read(9, info)
-      .read(10, tables)
-      .write(11, matrix_q)
+QkvOutputs run_qkv(const QkvInputs& in, const std::string& kernel, msl::Size3 threadgroups, uint32_t threads) {
+  const QkvCase& c = in.c;
+  QkvOutputs out(in);
+  Launch launch(kernel);
+  launch.constant(1, id(c.q))
+      .constant(2, id(c.k))
+      .constant(3, id(c.v))
+      .constant(4, c.has_bias)
+      .constant(10, c.interleaved)
+      .constant(11, c.raw)
+      .bytes(0, QkvArgs{c.width, c.rows, c.heads, c.heads_kv, c.length, {in.block_bytes, in.head_bytes}})
+      .read(1, in.wq.data(), in.wq.bytes())
+      .read(2, in.wk.data(), in.wk.bytes())
+      .read(3, in.wv.data(), in.wv.bytes())
+      .read(4, in.bq)
+      .read(5, in.bk)
+      .read(6, in.bv)
+      .read(7, in.h)
+      .read(8, in.rope)
+      .read(9, in.info)
+      .read(10, in.tables)
+      .write(11, out.q)
       .bytes(30, kGo);
-  if (c.raw) matrix.write(12, matrix_kv);
-  else matrix.write(12, matrix_cache);
-  matrix.run({groups((c.heads + 2 * c.heads_kv) * c.length, kMatrixOutputs), groups(c.rows, kMatrixColumns), 1},
-             {128, 1, 1});
-  expect_rows("q, matrix units", matrix_q, want_q, c.rows, c.heads * c.length, 1e-5);
-  if (c.raw) return expect_rows("k and v, matrix units", matrix_kv, want_kv, c.rows, 2 * kv, 1e-5);
+  if (c.raw) launch.write(12, out.raw_kv);
+  else launch.write(12, out.cache);
+  launch.run(threadgroups, {threads, 1, 1});
+  return out;
+}
+
+/// Compares the halves of two caches with a tolerance. What the reference leaves untouched has to be untouched.
+void expect_close_caches(const char* what, const std::vector<uint8_t>& got, const std::vector<uint8_t>& want) {
+  const auto untouched = [&](size_t i) { return want[i] == QkvOutputs::kUntouched; };
   std::vector<float> stored, want_stored;
-  for (size_t i = 0; i < cache.size(); i += 2) {
+  for (size_t i = 0; i < got.size(); i += 2) {
     _Float16 a, b;
-    memcpy(&a, &matrix_cache[i], 2);
-    memcpy(&b, &want_cache[i], 2);
+    memcpy(&a, &got[i], 2);
+    memcpy(&b, &want[i], 2);
     stored.push_back(static_cast<float>(a));
     want_stored.push_back(static_cast<float>(b));
-    if (want_cache[i] == 0x5a && want_cache[i + 1] == 0x5a) stored.back() = want_stored.back() = a == b ? 0.0f : NAN;
+    if (untouched(i) && untouched(i + 1)) stored.back() = want_stored.back() = a == b ? 0.0f : NAN;
   }
-  expect_close("cache, matrix units", stored, want_stored, 1e-3);
+  expect_close(what, stored, want_stored, 1e-3);
+}
+
+void check_qkv(const QkvCase& c) {
+  const QkvInputs in{c};
+  const QkvOutputs want = wanted_qkv(in);
+
+  const uint32_t columns = static_cast<uint32_t>(columns_for(c.rows)), simdgroups = 3;
+  const uint32_t quads = (c.heads + 2 * c.heads_kv) * (c.length / 4);
+  const QkvOutputs product = run_qkv(in, "qkv_c" + std::to_string(columns),
+                                     grid(product_groups(quads, c.rows, columns, simdgroups)), 32 * simdgroups);
+  expect_same_rows("q", product.q, want.q, c.rows, in.q_length);
+  expect_same("cache", product.cache, want.cache);
+  if (c.raw) expect_same_rows("k and v", product.raw_kv, want.raw_kv, c.rows, 2 * in.kv);
+
+  const QkvOutputs matrix =
+      run_qkv(in, "qkv_mm", {groups(4 * quads, kMatrixOutputs), groups(c.rows, kMatrixColumns), 1}, 128);
+  expect_rows("q, matrix units", matrix.q, want.q, c.rows, in.q_length, 1e-5);
+  if (c.raw) expect_rows("k and v, matrix units", matrix.raw_kv, want.raw_kv, c.rows, 2 * in.kv, 1e-5);
+  else expect_close_caches("cache, matrix units", matrix.cache, want.cache);
 }
 
 }  // namespace
