@@ -77,7 +77,6 @@ const digest = (data) => createHash('sha256').update(data).digest('hex');
 
 function cpp(folder) {
 	const absolute = path.join(native, folder);
-	if (!existsSync(absolute)) return [];
 	return readdirSync(absolute)
 		.filter((file) => file.endsWith('.cpp'))
 		.map((file) => path.join(absolute, file));
@@ -151,21 +150,13 @@ function seeded(name) {
 const hostModes = ['plain', 'race', 'asan'];
 
 /**
- * The programs. `sources`: the kernels that are linked in. `folders`: the folders of C++ files beside the emulator's.
- * `core`: files of the core. `modes`: the modes to build. `backend`: whether the whole core and the CPU backend are
- * linked in, as in the addon.
+ * The programs: the kernels linked in, the folders of C++ files beside the emulator's, files of the core, and the modes to
+ * build.
  */
 const PROGRAMS = {
 	/** Tests each kernel of the addon by itself. */
 	kernel_tests: { sources: metalSources, folders: ['test/metal/kernels'], core: CORE, modes: metalModes },
-	/** Tests the addon's kernels as its host code runs them. */
-	host_tests: {
-		sources: metalSources,
-		folders: ['test/metal/host', 'test/metal/fake', 'metal/device', 'metal'],
-		backend: true,
-		modes: hostModes,
-	},
-	/** Tests the emulator itself with kernels that are known to be right or wrong. */
+	/** The emulator itself: kernels known to be right or wrong. */
 	seeded_tests: {
 		sources: () => ['correct.metal', 'mistakes.metal'].map(seeded),
 		folders: ['test/metal/seeded'],
@@ -180,9 +171,7 @@ const PROGRAMS = {
 };
 
 /**
- * Builds the programs, except those without kernels or tests. With `addon` it also builds
- * dist/native/metal/hearth.node: the whole addon on fake Metal. Throws with the compiler's output on errors, whose
- * positions are in the .metal files.
+ * Builds the programs, and with `addon` dist/native/metal/hearth.node: the whole addon on fake Metal. Throws with the compiler's output on errors, whose positions are in the .metal files.
  */
 export async function buildMetalTests({
 	programs = Object.keys(PROGRAMS),
@@ -193,20 +182,17 @@ export async function buildMetalTests({
 	const startedAt = performance.now();
 	const linked = [];
 	for (const name of programs) {
-		const { sources, folders, core = [], backend = false, modes: all } = PROGRAMS[name];
+		const { sources, folders, core = [], modes: all } = PROGRAMS[name];
 		const texts = sources();
-		if (texts.length === 0 || cpp(folders[0]).length === 0) continue;
 		const kernels = generateKernels(texts);
 		const files = [...core, ...folders.flatMap(cpp).filter((file) => path.basename(file) !== SYSTEM)];
 		if (folders.includes('metal/device')) files.push(embedKernels(name, texts));
-		const made = backend ? await addonObjects(log, /^(core|cpu)_/) : [];
 		for (const mode of all.filter((mode) => modes.includes(mode)))
 			linked.push({
 				target: path.join(output, mode, name),
 				objects: [
 					...kernels.map((file) => kernelObject(file, mode)),
 					...objectsOf([...emulatorFiles(mode), ...files], mode),
-					...made,
 				],
 				args: ['-pthread', '-fuse-ld=lld', '-Wl,--gc-sections', ...sanitizers(mode)],
 			});
@@ -230,24 +216,18 @@ export async function buildMetalTests({
  */
 async function fakeAddon(log) {
 	const emulation = emulatorFiles('plain').filter((file) => path.basename(file) !== 'kernel_test.cpp');
+	const { objects } = await buildNative({ log });
+	const addon = objects.filter((object) => !path.basename(object).startsWith('metal_device_objc_runtime'));
 	return {
 		target: path.join(output, 'hearth.node'),
 		objects: [
-			...(await addonObjects(log, /^(?!metal_device_objc_runtime)/)),
+			...addon.map((object) => ({ object, make: async () => {} })),
 			...generateKernels([...metalSources(), seeded('wrong.metal')]).map((file) => kernelObject(file, 'plain')),
 			...objectsOf([...emulation, ...cpp('test/metal/fake')], 'plain'),
 		],
 		args: ['-shared', '-pthread', '-fuse-ld=lld'],
 	};
 }
-/** The objects of the addon whose names match. native/build.mjs has made them. */
-async function addonObjects(log, names) {
-	const { objects } = await buildNative({ log });
-	return objects
-		.filter((object) => names.test(path.basename(object)))
-		.map((object) => ({ object, make: async () => {} }));
-}
-
 function generateKernels(texts) {
 	return texts.map(({ name, text }) => {
 		const file = path.join(output, 'generated', `${name}.cpp`);
