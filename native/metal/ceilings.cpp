@@ -11,10 +11,10 @@ namespace {
 constexpr size_t kLeastMemory = size_t{16} << 20, kMostMemory = size_t{512} << 20;
 constexpr uint32_t kThreads = 256, kLeastGroups = 64, kMostGroups = 1024, kLeastTurns = 64, kMostTurns = 4096;
 constexpr int kRounds = 5;
-/// A round that takes so many seconds is long enough, beside what starting a command buffer costs.
+/// A round of so many seconds is long enough: starting a command buffer takes a small part of it.
 constexpr double kLongEnough = 5e-3;
 
-/// Launches of a ceiling's kernel, one command buffer each.
+/// Runs the kernels of the ceilings, each launch in a command buffer of its own.
 class Bench {
  public:
   Bench(gpu::Device& device, KernelSet& kernels)
@@ -25,7 +25,7 @@ class Bench {
     std::memset(stop_->contents(), 0, 4);
   }
 
-  /// Seconds the GPU took. `data`: what a kernel reads, at buffer 1.
+  /// Returns the seconds that the GPU took. `data` is what the kernel reads at buffer 1, if it reads anything.
   double run(const char* kernel, const gpu::CeilingArgs& args, uint32_t groups, gpu::View data) {
     gpu::Pipeline& pipeline = kernels_.pipeline(kernel, {});
     auto commands = device_.command_buffer();
@@ -47,7 +47,7 @@ class Bench {
   std::unique_ptr<gpu::Buffer> stop_, sums_;
 };
 
-/// Amount a second; 0 where the GPU tells no time.
+/// Amount a second, from the median of some rounds. 0 where the GPU tells no time.
 template <class Round> double median_rate(double amount, const Round& round) {
   std::vector<double> times;
   for (int i = 0; i < kRounds; i++) times.push_back(round());
@@ -63,7 +63,7 @@ double read_rate(Bench& bench, gpu::View memory) {
     const auto round = [&] {
       return bench.run("ceiling_read", {count, 0, 0}, groups, {memory.buffer, memory.offset, bytes});
     };
-    round();  // brings the memory in
+    round();  // reads the file's pages into memory
     if (bytes == most || round() >= kLongEnough) return median_rate(static_cast<double>(bytes), round);
   }
 }

@@ -1,4 +1,4 @@
-// The GPU's own ceilings, for the shares in a benchmark's report.
+// Measures the GPU's ceilings. A benchmark's report gives its speeds as shares of them.
 #pragma once
 
 #include "../core/backend.h"
@@ -7,8 +7,9 @@
 
 namespace hearth::metal {
 
-/// Median of several rounds of the GPU's own time, well below a second in all: reading `memory`, the first 512 MB at most, through its
-/// buffer as the kernels read weights; and float multiply-adds, which are what they compute with. Throws Error where the GPU fails.
+/// Measures two speeds, each as the median of several rounds of the GPU's own time. The first is reading `memory` (its
+/// first 512 MB at most) through its buffer, as the kernels read weights. The second is float multiply-adds, which the
+/// kernels compute with. All of it takes well below a second. Throws Error where the GPU fails.
 Ceilings measure_ceilings(gpu::Device& device, KernelSet& kernels, gpu::View memory);
 
 }  // namespace hearth::metal

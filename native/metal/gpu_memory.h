@@ -1,4 +1,5 @@
-// Memory the GPU works in: scratch that only grows, and the list of buffers the system keeps ready for it.
+// Memory that the GPU works in: scratch that only grows, and the list of buffers that the system keeps ready for the
+// GPU.
 #pragma once
 
 #include <algorithm>
@@ -10,10 +11,11 @@
 
 namespace hearth::metal {
 
-/// Memory of the GPU that only grows; its contents are not kept.
+/// Memory of the GPU that only grows. Its contents are lost when it grows.
 class GpuScratch {
  public:
-  /// At least `bytes`; throws Error where the GPU has no memory. No command that uses the earlier memory may be under way.
+  /// Returns at least `bytes` of memory. Throws Error where the GPU has no memory left. No command that uses the
+  /// earlier memory may be under way.
   gpu::View get(gpu::Device& device, size_t bytes) {
     bytes_ = std::max<size_t>(bytes, 4);
     if (!buffer_ || buffer_->bytes() < bytes_) {
@@ -22,7 +24,7 @@ class GpuScratch {
     }
     return view();
   }
-  /// What get() was last asked for.
+  /// The memory that the last get() returned.
   gpu::View view() const { return {buffer_.get(), 0, bytes_}; }
   template <class T> T* data() const { return static_cast<T*>(buffer_->contents()); }
 
@@ -31,7 +33,8 @@ class GpuScratch {
   size_t bytes_ = 0;
 };
 
-/// The buffers that stay ready for the GPU between command buffers. Caches come and go on other threads than the one that computes.
+/// The buffers that stay ready for the GPU between command buffers. A mutex guards them, because caches come and go on
+/// other threads than the one that computes.
 class Residency {
  public:
   explicit Residency(std::shared_ptr<gpu::Device> device) : device_(std::move(device)) {}

@@ -12,13 +12,13 @@ namespace hearth::metal {
 
 namespace {
 
-/// SIMD-groups of a threadgroup where nothing else decides.
+/// How many SIMD-groups a threadgroup has where the pipeline allows as many.
 constexpr uint32_t kSimdgroups = 4;
 
-/// The M1's family (MTLGPUFamilyApple7); older ones are no Macs.
+/// The M1's family (MTLGPUFamilyApple7). GPUs of older families are in no Mac.
 constexpr int kFirstFamily = 7;
 
-/// The file of native/metal/ that has a kernel.
+/// The file of native/metal/ that holds a kernel.
 std::string source_of(std::string_view kernel) {
   static constexpr struct {
     std::string_view prefix;

@@ -1,5 +1,5 @@
-// The kernels of native/metal/*.metal as the host sees them: compiled on first use and kept, with what kernel_args.h says about
-// threads and function constants.
+// The kernels of native/metal/*.metal as the host sees them. A kernel is compiled on first use and kept. kernel_args.h
+// says which threads and function constants each kernel has.
 #pragma once
 
 #include <map>
@@ -12,7 +12,7 @@
 
 namespace hearth::metal {
 
-/// Function constants by the index that kernel_args.h gives them.
+/// The indices of the function constants, as in kernel_args.h.
 enum ConstantIndex : uint32_t {
   kColumns = 0,
   kType = 1,
@@ -31,20 +31,21 @@ enum ConstantIndex : uint32_t {
 };
 using Constants = std::map<uint32_t, uint32_t>;
 
-/// Threads of the kernels that reduce a row in one threadgroup: exactly as many.
+/// Threads of a threadgroup that reduces a row. Those kernels need exactly as many.
 constexpr uint32_t kReduceThreads = 256;
 
-/// Columns of the step that share a pass over the weights: the N of the …_cN kernels.
+/// How many rows of the step share a pass over the weights. It is the N of the …_cN kernels, which call these rows
+/// columns.
 inline int columns_for(int rows) { return rows <= 1 ? 1 : rows == 2 ? 2 : rows <= 4 ? 4 : 8; }
 
 class KernelSet {
  public:
   explicit KernelSet(std::shared_ptr<gpu::Device> device) : device_(std::move(device)) {}
 
-  /// Compiles at the first call for these constants. Throws Error with the compiler's text, or where the GPU's threadgroups are too
-  /// small for the kernel.
+  /// The kernel for these constants. The first call compiles it. Throws Error with the compiler's text, or where the
+  /// GPU's threadgroups are too small for the kernel.
   gpu::Pipeline& pipeline(const std::string& kernel, const Constants& constants);
-  /// SIMD-groups of a threadgroup, for kernels whose results do not depend on it.
+  /// How many SIMD-groups a threadgroup gets, for kernels whose results do not depend on the number.
   uint32_t simdgroups(const std::string& kernel, const Constants& constants);
 
  private:
@@ -55,10 +56,10 @@ class KernelSet {
   std::map<std::pair<std::string, Constants>, std::unique_ptr<gpu::Pipeline>> pipelines_;
 };
 
-/// The system's GPU; throws an Error that says why there is none to compute on.
+/// Opens the system's GPU. Throws an Error that says why there is none that can compute.
 std::unique_ptr<gpu::Device> open_usable_device();
 
-/// What the sample kernel wants to know of a sampling; `position` is that of the token being chosen.
+/// The sample kernel's parameters for one row. `position` is the position of the token that is chosen.
 gpu::SampleParams sample_params(const Sampling& sampling, int position);
 
 }  // namespace hearth::metal

@@ -1,6 +1,7 @@
-// The step's launches in the order kernel_args.h gives, into command buffers: the GPU works on the first while the CPU encodes the
-// next. The CPU writes what a step needs (tokens, positions, block tables) before its first command, of all rounds: the GPU goes on
-// from one token to the next by itself, and the CPU reads those that are done.
+// The CPU encodes a step's launches into command buffers, in the order that kernel_args.h gives. The GPU works on one
+// command buffer while the CPU encodes the next. Before the first command, the CPU writes what all rounds of the step
+// need: tokens, positions and block tables. So the GPU goes on from one round to the next by itself, and the CPU reads
+// the tokens of the rounds that are done.
 #include "metal_backend.h"
 
 #include <algorithm>
@@ -23,13 +24,16 @@ static_assert(gpu::kPositionsPerBlock == kCacheBlock);
 
 namespace {
 
-/// Bytes of the scratch between attention and attention_merge; rows that need more go in several launches.
+/// The most bytes of scratch between attention and attention_merge. Rows that need more are split into several
+/// launches.
 constexpr size_t kPartsBytes = size_t{64} << 20;
-/// Output rows whose logits are in memory at once.
+/// The most output rows whose logits are in memory at once.
 constexpr int kHeadRows = 64;
-/// Rows from which a command buffer holds one layer, so that a closing model waits for no more than that.
+/// From this number of rows on, a command buffer holds one layer. So a model that is closed waits for one layer at
+/// most.
 constexpr int kLongStep = 64;
-/// Layers of a command buffer in a short step; the first holds one, so that the GPU starts at once.
+/// Layers of a command buffer in a short step. The first command buffer of a step holds one layer only, so that the GPU
+/// starts at once.
 constexpr int kLayersPerCommand = 12;
 /// Threads of the kernels on matrix units.
 constexpr uint32_t kMatrixThreads = 128;
@@ -41,7 +45,7 @@ size_t matrix_bytes(int rows, int width) {
   return static_cast<size_t>(rows) * gpu::activation_stride(u32(width)) * sizeof(float);
 }
 
-/// Why the kernels cannot run this model; empty: they can.
+/// Why the kernels cannot run this model. Empty where they can.
 std::string unsupported(const Model& model) {
   const Config& c = model.config();
   if (u32(c.experts) > gpu::kMaxExperts || u32(c.experts_used) > gpu::kMaxExpertsUsed)
@@ -51,7 +55,7 @@ std::string unsupported(const Model& model) {
   return "";
 }
 
-/// Keys and values in memory that the GPU reads and writes in place.
+/// A KV cache whose memory the GPU reads and writes in place.
 class MetalBlocks final : public KvBlocks {
  public:
   MetalBlocks(std::shared_ptr<Residency> residency, const Config& config, int blocks, CacheType type)
@@ -71,7 +75,7 @@ class MetalBlocks final : public KvBlocks {
   gpu::MappedMemory mapped_;
 };
 
-/// What a launch costs beside its time; see Launch in core/backend.h.
+/// What a launch reads and writes, in bytes. Launch in core/backend.h describes the fields.
 struct Cost {
   double weights = 0, weight_passes = 1, cache = 0, activations = 0;
 };
@@ -235,7 +239,8 @@ class MetalBackend final : public Backend {
                {layer.sinks ? 4.0 * config_.heads : 0, 1, tile_cache_bytes(window),
                 2 * floats(tiled_rows_, config_.q_length())});
       }
-      // Rows of different launches have nothing in common: all beside each other, as far as the scratch between the two steps goes.
+      // The launches below work on different rows than the one above, so the first of them may run beside it. The
+      // following ones use the same scratch and must wait.
       bool beside = row_tile_count_ > 0;
       for (const Span& span : spans_) {
         for (int first = span.first; first < span.first + span.rows;) {
@@ -303,7 +308,7 @@ class MetalBackend final : public Backend {
     end_layer(n);
   }
 
-  /// The head's part is sample()'s, which leaves the logits where they are.
+  /// sample() does the head's work, because it leaves the logits on the GPU.
   const float* head() override { return nullptr; }
 
   bool sample(StepResult& result) override {
@@ -322,7 +327,8 @@ class MetalBackend final : public Backend {
                                logits_.data<float>() + i * stride + V);
         if (first + rows < count) open_commands();
       }
-      // The GPU has the round before this one to finish, then this one, while the next is encoded: never more than that is in vain.
+      // While the CPU encodes the next round, the GPU finishes this one. The CPU stays one round ahead and no more,
+      // because rounds after the end of a run are computed in vain.
       commit();
       drain(round_ - 1);
       if (!counting_) rounds_.take(round_ - 1, result);
@@ -383,7 +389,8 @@ class MetalBackend final : public Backend {
     return static_cast<size_t>(longest);
   }
 
-  /// Vectors that the file keeps as F16 or BF16 have been converted into memory of their own; the GPU gets copies.
+  /// The model has converted vectors that its file keeps as F16 or BF16. They lie outside of the mapped file, so the
+  /// GPU gets copies.
   void copy_converted_vectors() {
     const auto copy = [&](const float* data, int64_t count) {
       if (!data) return;
@@ -414,7 +421,7 @@ class MetalBackend final : public Backend {
     }
   }
 
-  /// What stands in for vectors that a layer does without and a kernel reads.
+  /// Makes the vectors that a kernel reads where a layer has none. They change nothing.
   void make_neutral_vectors() {
     const Config& c = config_;
     const auto filled = [&](size_t count, float value) {
@@ -435,20 +442,20 @@ class MetalBackend final : public Backend {
     return copy != converted_.end() ? gpu::View{copy->second.get(), 0, bytes} : weights_.view(data, bytes);
   }
 
-  /// The vector, or where there is none the one that changes nothing.
+  /// The vector, or where the layer has none, `neutral`.
   gpu::View vector_or(const float* data, int64_t count, const gpu::Buffer& neutral) const {
     return data ? vector(data, count) : gpu::View{&neutral, 0, static_cast<size_t>(count) * sizeof(float)};
   }
 
   uint32_t interleaved() const { return config_.architecture->rope_layout == RopeLayout::interleaved; }
-  /// Whether the heads of Q, K and V are finished by a kernel of their own.
+  /// Whether a launch of its own, `heads`, finishes the heads of Q, K and V.
   bool heads_by_themselves() const { return config_.architecture->head_norms || quantised_cache(); }
 
-  /// For buffers a kernel names and, with these constants, does not read.
+  /// Stands in for a buffer that a kernel names but does not read with these constants.
   gpu::View unused() const { return rounds_.stop_word(); }
 
   bool quantised_cache() const { return cache_->type() == CacheType::q8_0; }
-  /// Bytes of the keys and values of one position in a layer.
+  /// Bytes that the keys and values of one position take in a layer.
   double position_bytes() const {
     const int D = config_.head_length;
     return 2.0 * config_.heads_kv * (quantised_cache() ? D + 2 * KvBlocks::scale_groups(D) : 2 * D);
@@ -458,8 +465,8 @@ class MetalBackend final : public Backend {
     return {block, block / (2 * u32(config_.heads_kv))};
   }
 
-  /// Compiles what the model's steps will ask for, so that a kernel the GPU refuses is known before anything depends on it. A step of
-  /// each size is planned, which names them all.
+  /// Compiles every kernel that the model's steps will launch, so that a kernel that the GPU refuses is known before
+  /// anything depends on it. To find the kernels, it counts a step of each size.
   void prepare_pipelines() {
     MetalBlocks cache(residency_, config_, 2, CacheType::f16);
     std::vector<int> sizes = {1, 2, 4, 8};
@@ -481,7 +488,8 @@ class MetalBackend final : public Backend {
 
   // ---- Commands
 
-  /// `begins`: a round, whose tokens and stop ids may end the run.
+  /// `begins` says that the command buffer begins a round. There, a stop id among the tokens of the round before may
+  /// end the run.
   void open_commands(bool begins = true) {
     if (counting_) counted_.command_buffers++;
     else commands_ = device_->command_buffer();
@@ -502,7 +510,7 @@ class MetalBackend final : public Backend {
     flying_.push_back({round_, std::move(commands_)});
   }
 
-  /// Waits for what was committed up to a round. Throws DeviceError if some of it failed.
+  /// Waits for the command buffers that were committed up to round `last`. Throws DeviceError if one of them failed.
   void drain(int last) {
     std::string problem;
     while (!flying_.empty() && flying_.front().round <= last) {
@@ -516,7 +524,8 @@ class MetalBackend final : public Backend {
     if (!problem.empty()) throw DeviceError(problem);
   }
 
-  /// Runs a part of a step. Where it throws, no command is under way any more, and the device is known to be at fault.
+  /// Runs a part of a step. If the part throws, this waits until no command is under way and throws a DeviceError,
+  /// which says that the device is at fault.
   template <class Part> void guarded(const Part& part) {
     try {
       part();
@@ -540,7 +549,8 @@ class MetalBackend final : public Backend {
     });
   }
 
-  /// One kernel over a grid of threadgroups, after everything before it unless `beside` the last.
+  /// Launches one kernel over a grid of threadgroups. The kernel begins after all earlier ones have ended, or, with
+  /// `beside`, may run beside the one before it.
   template <class Args>
   void launch(const std::string& kernel, const Constants& set, const Args& args,
               std::initializer_list<Binding> bindings, gpu::Size grid, uint32_t threads, const Cost& cost,
@@ -624,7 +634,8 @@ class MetalBackend final : public Backend {
     }
   }
 
-  /// Long runs of rows share the keys they read; others are split over the keys.
+  /// Decides how each row attends: long runs of rows are cut into tiles that share the keys they read, and the keys of
+  /// all other rows are split over threadgroups.
   void plan_attention() {
     spans_.clear();
     row_tile_list_.clear();
@@ -645,7 +656,8 @@ class MetalBackend final : public Backend {
       row_tiles_.get(row_tile_list_.size() * sizeof(gpu::RowTile));
       std::memcpy(row_tiles_.data<gpu::RowTile>(), row_tile_list_.data(), row_tile_list_.size() * sizeof(gpu::RowTile));
     }
-    // The largest slice of any layer, now: memory may not move once commands are encoded.
+    // Reserves the scratch for the largest slice of any layer now, because memory may not move once commands are
+    // encoded.
     size_t cells = 0;
     for (round_ = batch_->rounds - 1;; round_--) {
       for (const int window : {config_.window, 0})
@@ -666,7 +678,7 @@ class MetalBackend final : public Backend {
 
   int position(int row) const { return batch_->positions[static_cast<size_t>(row)] + round_; }
 
-  /// The rows from `first` on, at most up to `end`, that the scratch of the split holds.
+  /// As many rows from `first` on, at most up to `end`, as the scratch of split attention holds.
   Slice slice_of(int first, int end, int window) const {
     const size_t cell = static_cast<size_t>(config_.heads * config_.head_length) * 4;
     Slice slice{0, 1};
@@ -678,7 +690,7 @@ class MetalBackend final : public Backend {
     return slice;
   }
 
-  /// Bytes of keys and values that rows see, each row's anew.
+  /// Bytes of the keys and values that rows see. What several rows see counts once for each of them.
   double row_cache_bytes(int first, int rows, int window) const {
     double positions = 0;
     for (int r = first; r < first + rows; r++) {
@@ -688,7 +700,7 @@ class MetalBackend final : public Backend {
     return positions * position_bytes();
   }
 
-  /// The same for tiles of rows, each tile's anew.
+  /// Bytes of the keys and values that tiles of rows see. What several tiles see counts once for each of them.
   double tile_cache_bytes(int window) const {
     double positions = 0;
     for (const gpu::RowTile& tile : row_tile_list_) {
@@ -731,7 +743,7 @@ class MetalBackend final : public Backend {
            grid, threads_of(matrices), cost);
   }
 
-  /// What heads_by_themselves() asks for.
+  /// Finishes the heads of Q, K and V where heads_by_themselves() says so.
   void heads(int n, const Layer& layer) {
     const Constants set = Constants({{kHeadLength, u32(config_.head_length)},
                                      {kInterleaved, interleaved()},
@@ -755,7 +767,7 @@ class MetalBackend final : public Backend {
             2 * floats(rows_, config_.q_length()) + floats(rows_, 2 * config_.kv_length())});
   }
 
-  /// The dense feed-forward, its norm and its sum with the residual.
+  /// The dense feed-forward with its norm, added to the residual.
   void feed_forward(const Layer& layer) {
     const int E = config_.embedding, F = config_.feed_forward;
     norm(x_.view(), layer.ffn_norm, h_.view(), rows_, nullptr);
@@ -793,7 +805,7 @@ class MetalBackend final : public Backend {
             clamped ? kSwigluLimit : std::numeric_limits<float>::max(),
             clamped ? 1.0f : 0.0f};
   }
-  /// Whether so many rows go through the matrix units, whose sums have an order of the hardware's own.
+  /// Whether so many rows go through the matrix units, which add in an order that the hardware chooses.
   bool by_matrices(int rows) const { return matrix_units_ && rows >= static_cast<int>(gpu::kMatrixColumns); }
   static gpu::Size matrix_grid(uint32_t outputs, uint32_t rows) {
     return {ceil_div(outputs, gpu::kMatrixOutputs), ceil_div(rows, gpu::kMatrixColumns), 1};
@@ -804,11 +816,12 @@ class MetalBackend final : public Backend {
     return static_cast<int>(
         gpu::max_expert_tiles(u32(rows_), u32(config_.experts), u32(config_.experts_used), expert_tile()));
   }
-  /// Experts that the rows touch on average where each chooses independently, and the tiles of `tile` rows that they make.
+  /// How many experts the rows touch on average if each row chooses independently.
   double expected_experts() const {
     const double miss = 1 - static_cast<double>(config_.experts_used) / config_.experts;
     return config_.experts * (1 - std::pow(miss, rows_));
   }
+  /// How many tiles of at most `tile` rows the chosen experts have on average, under the same assumption.
   double expected_tiles(int tile) const {
     const double hit = static_cast<double>(config_.experts_used) / config_.experts;
     double chance = std::pow(1 - hit, rows_), tiles = 0;
@@ -900,7 +913,7 @@ class MetalBackend final : public Backend {
            {0, 1, 0, floats(rows_ * U, E) + 2 * floats(rows_, E)});
   }
 
-  /// Logits and tokens of the outputs first .. first + rows − 1.
+  /// Computes the logits and tokens of the outputs first .. first + rows − 1.
   void head_rows(int first, int rows) {
     const gpu::View wanted = rounds_.output_rows(first, rows);
     norm(x_.view(), model_.output_norm(), normed_.view(), rows, &wanted);
@@ -913,7 +926,7 @@ class MetalBackend final : public Backend {
            {u32(rows), 1, 1}, 1024, {0, 1, 0, 2 * floats(rows, config_.vocabulary)});
   }
 
-  /// Scratch on this backend's device, counted among its intermediates.
+  /// Scratch on this backend's device. count() adds up the bytes of all of them.
   class Memory : public GpuScratch {
    public:
     explicit Memory(MetalBackend& owner) : owner_(owner) { owner.scratch_.push_back(this); }
@@ -923,7 +936,7 @@ class MetalBackend final : public Backend {
     MetalBackend& owner_;
   };
 
-  /// Scratch of which each round has a part that is written before the first.
+  /// Scratch with a part for each round of a step. The CPU writes all parts before the first round.
   class EachRound : public Memory {
    public:
     using Memory::Memory;
@@ -972,7 +985,7 @@ class MetalBackend final : public Backend {
   bool first_of_commands_ = true;
   bool counting_ = false;
   StepCount counted_;
-  int layer_ = -1;  ///< of the operation being encoded, −1 outside the layers
+  int layer_ = -1;  ///< the layer of the operation being encoded, −1 outside the layers
 };
 
 }  // namespace

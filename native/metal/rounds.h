@@ -1,5 +1,5 @@
-// What the rounds of a step (Batch::rounds) leave for one another and for the host: tokens, which never leave the GPU between two
-// rounds, and the words by which a run ends early.
+// What the rounds of a step (Batch::rounds) leave for one another and for the host. A round reads the tokens that the
+// round before chose without waiting for the host. Two words in memory, the request and the stop word, end a run early.
 #pragma once
 
 #include <cstring>
@@ -48,12 +48,13 @@ class Rounds {
     std::memcpy(forced_.data<uint32_t>(), batch.forced.data(), batch.forced.size() * 4);
   }
 
-  /// [R] of a round: the step's own, then the forced ones or what the round before has chosen.
+  /// The tokens [R] of a round. Round 0 has the step's own tokens. A later round has the forced ones, or else what the
+  /// round before has chosen.
   gpu::View tokens(int round) const {
     if (round > 0 && !batch_->forced.empty()) return part(forced_, at(round - 1, 0), rows_, 4);
     return part(tokens_, round == 0 ? 0 : rows_ + at(round - 1, 0), rows_, 4);
   }
-  /// Of a round's outputs from `first` on: where their tokens go for the next round, and for the host.
+  /// Where a round's outputs from `first` on leave their tokens. The next round reads them there.
   gpu::View chosen(int round, int first, int count) const {
     return part(tokens_, rows_ + at(round, first), static_cast<size_t>(count), 4);
   }
@@ -69,15 +70,16 @@ class Rounds {
 
   gpu::View request_word() const { return {request_.get(), 0, sizeof(uint32_t)}; }
   gpu::View stop_word() const { return {stop_.get(), 0, sizeof(uint32_t)}; }
-  /// What latch_stop wants to know at the beginning of a round but the first.
+  /// What latch_stop reads at the beginning of each round but the first.
   gpu::View stop_ids() const { return stop_ids_.view(); }
   gpu::View ended() const { return ended_.view(); }
 
-  /// Adds to the result the rounds up to `last` that ran; the GPU must have finished with those.
+  /// Adds the tokens of the rounds up to `last` to the result, as far as those rounds ran. The GPU must have finished
+  /// with them.
   void take(int last, StepResult& result) {
     for (; taken_ <= last && outputs_ > 0; taken_++) {
       const auto* round = results_.data<gpu::SampleResult>() + at(taken_, 0);
-      if (round->token == kNone) return;  // stopped before
+      if (round->token == kNone) return;  // the run ended before this round
       for (size_t o = 0; o < outputs_; o++) {
         result.tokens.push_back(static_cast<int32_t>(round[o].token));
         if (batch_->probabilities) result.probabilities.push_back(round[o].probability);
@@ -85,11 +87,12 @@ class Rounds {
     }
   }
 
-  /// Runs with this number or a lower one end; kNeverEnded: every step does, at the next command buffer. From any thread.
+  /// Ends runs with this number or a lower one. With kNeverEnded every step ends, at its next command buffer. Any
+  /// thread may call it.
   void end_through(uint32_t number) { __atomic_store_n(request(), number, __ATOMIC_RELAXED); }
   bool all_ended() const { return __atomic_load_n(request(), __ATOMIC_RELAXED) == kNeverEnded; }
 
-  /// Memory in use for a step.
+  /// Bytes in use for the current step.
   size_t bytes() const {
     size_t sum = 0;
     for (const GpuScratch* scratch : {&tokens_, &forced_, &params_, &results_, &output_rows_, &stop_ids_, &ended_})
@@ -98,7 +101,7 @@ class Rounds {
   }
 
  private:
-  /// No token's id: a result that was not written.
+  /// Marks a result that no round has written. It is no token's id.
   static constexpr uint32_t kNone = UINT32_MAX;
 
   uint32_t* request() const { return static_cast<uint32_t*>(request_->contents()); }
@@ -107,7 +110,8 @@ class Rounds {
     return {scratch.view().buffer, first * size, count * size};
   }
 
-  /// As latch_stop reads them: where each output's begin and the last ones end, then the ids.
+  /// Writes the stop ids as latch_stop reads them: first where the ids of each output begin and where the last ones
+  /// end, then the ids.
   void write_stop_ids() {
     std::vector<uint32_t> list(outputs_ + 1, static_cast<uint32_t>(outputs_ + 1));
     for (size_t o = 0; o < outputs_; o++) {

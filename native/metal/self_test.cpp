@@ -1,4 +1,5 @@
-// The GPU's part of the self-test: each kernel by itself on random inputs, as the backend launches it, against plain loops in double.
+// The GPU's part of the self-test. Each kernel runs by itself on random inputs, as the backend launches it. Plain loops
+// in double precision compute what its outputs should be.
 #include "self_test.h"
 
 #include <algorithm>
@@ -25,7 +26,8 @@ struct Shape {
 };
 constexpr Shape kFull = {2880, 64, 8, 64, 2880, 32, 4, 50257}, kSmall = {96, 8, 1, 32, 64, 8, 3, 300};
 
-/// Threads of the kernels on matrix units, and what their sums may deviate: their order is the hardware's.
+/// Threads of the kernels on matrix units, and how far their sums may deviate: the hardware chooses the order in which
+/// these kernels add.
 constexpr uint32_t kMatrixThreads = 128;
 constexpr double kMatrixTolerance = 2e-4;
 constexpr double kProductTolerance = 2e-5, kAttentionTolerance = 2e-4, kExactTolerance = 0;
@@ -66,7 +68,7 @@ class Bench {
     for (int i = 0; i < count; i++) out.data<float>()[i] = random.uniform() * scale;
     return out;
   }
-  /// Rows of activations, their padding no number: nobody may use it.
+  /// Rows of activations. Their padding is NaN, because no kernel may use it.
   Memory rows(int count, int width, float scale = 1) {
     Memory out = buffer(static_cast<size_t>(count) * static_cast<size_t>(stride(width)) * 4);
     std::fill_n(out.data<float>(), static_cast<size_t>(count) * static_cast<size_t>(stride(width)), NAN);
@@ -75,7 +77,7 @@ class Bench {
     return out;
   }
 
-  /// A matrix of random weights of about ±1 in the file's layout.
+  /// A matrix of random weights of about ±1, in the layout of model files.
   struct Weights {
     Memory memory;
     Matrix matrix;
@@ -96,7 +98,7 @@ class Bench {
       for (size_t i = 0; i < memory.bytes; i += static_cast<size_t>(traits.block_bytes)) {
         if (type == TensorType::MXFP4) data[i] = static_cast<uint8_t>(random.integer(122, 126));
         else if (is_quantised(type)) {
-          // Scales and minimums that make weights of at most about 1.
+          // These scales and minimums make weights of at most about 1.
           const int high = traits.block == 256 ? 0x10 : 0x20;
           for (const int at : {traits.scale_at, traits.minimum_at})
             if (at >= 0) {
@@ -104,7 +106,7 @@ class Bench {
               data[i + static_cast<size_t>(at) + 1] = static_cast<uint8_t>(random.integer(high - 4, high));
             }
         }
-        // Halves below 2, of either sign, without a hint of infinity.
+        // These halves are below 2 and of either sign, and none is infinite.
         else
           data[i + 1] = static_cast<uint8_t>(
               (random.bits() & 0x80) |
@@ -138,7 +140,8 @@ class Bench {
     return kernels_.simdgroups(kernel, constants);
   }
 
-  /// Runs launches in order, `times` over. Returns the seconds the GPU took for one round.
+  /// Runs the launches in order, and repeats that until they have run `times` times. Returns the seconds that the GPU
+  /// took for one repetition.
   double run(const std::vector<Launch>& launches, int times) {
     auto commands = device_->command_buffer();
     for (int i = 0; i < times; i++)
@@ -156,7 +159,7 @@ class Bench {
     return commands->seconds() / times;
   }
 
-  /// One check: runs, compares with what `judge` says (it returns the worst deviation), then measures.
+  /// One check: runs the launches once, asks `judge` for the worst deviation of the outputs, then measures the time.
   template <class Judge>
   void check(const std::string& kernel, const std::string& text, double tolerance, double bytes, double operations,
              const std::vector<Launch>& launches, const Judge& judge) {
@@ -180,7 +183,7 @@ class Bench {
     options_.report(out);
   }
   bool stopped() const { return options_.stopped(); }
-  /// For buffers a kernel names and, with these constants, does not read.
+  /// Stands in for a buffer that a kernel names but does not read with these constants.
   gpu::View unused() const { return stop_.view(); }
 
  private:
@@ -194,7 +197,7 @@ class Bench {
   Random random;
 };
 
-/// W[row]·x in double, and the sum of the absolute values.
+/// W[row]·x in double precision, and the sum of the absolute values of its terms.
 struct Dot {
   double sum = 0, magnitude = 0;
 };
@@ -236,7 +239,7 @@ void test_embed(Bench& bench) {
               });
 }
 
-/// norm(x)·w of one row in double.
+/// norm(x)·w of one row in double precision.
 Values normed(const float* x, const float* w, int n) {
   double sum = 0;
   for (int i = 0; i < n; i++) sum += static_cast<double>(x[i]) * x[i];
@@ -403,7 +406,7 @@ void test_feed_forward(Bench& bench) {
   }
 }
 
-/// A cache of one layer with a sequence in shuffled blocks.
+/// The cache of one layer. It holds one sequence in shuffled blocks.
 struct Sequence {
   Bench::Memory cache, tables, infos;
   std::vector<uint32_t> blocks;
@@ -444,11 +447,11 @@ Sequence sequence(Bench& bench, int positions, int first, int rows, bool q8 = fa
   out.q8 = q8;
   out.info = {2 * u32(s.K) * Sequence::head_bytes(s, q8), Sequence::head_bytes(s, q8)};
   out.cache = bench.buffer(static_cast<size_t>(blocks) * out.info.block_bytes);
-  // Halves of ±0.125 to ±1, and beyond the sequence's end no numbers.
+  // All halves are from ±0.125 to ±1, also those beyond the end of the sequence.
   for (size_t i = 0; i < out.cache.bytes / 2; i++)
     out.cache.data<uint16_t>()[i] = static_cast<uint16_t>((bench.random.bits() & 0x83ff) |
                                                           static_cast<uint64_t>(bench.random.integer(12, 14) << 10));
-  // Of Q8_0 any bytes, and scales that make the same of them.
+  // In a Q8_0 cache the codes are any bytes, and the scales bring the elements to about the same size.
   for (size_t head = 0; q8 && head < out.cache.bytes; head += out.info.head_bytes)
     for (size_t i = head + static_cast<size_t>(32 * s.D); i < head + out.info.head_bytes; i += 2)
       out.cache.data<uint16_t>()[i / 2] = static_cast<uint16_t>(
@@ -464,8 +467,8 @@ Sequence sequence(Bench& bench, int positions, int first, int rows, bool q8 = fa
 struct QkvCheck {
   Bench& bench;
   int rows;
-  /// Llama's heads turn pairs of neighbours and have no biases. gpt-oss's heads turn an element of the first half with one of the
-  /// second half and have biases.
+  /// Llama's heads turn pairs of neighbours and have no biases. gpt-oss's heads turn an element of the first half with
+  /// one of the second half and have biases.
   bool llama;
 
   /// The position of the first row. The rows after the second lie in the cache's next block.
@@ -636,7 +639,7 @@ void test_heads(Bench& bench) {
                 const double got = kind == 0   ? q.data<float>()[at(r, q_length, own * s.D + d)]
                                    : kind == 1 ? seq.key(s, first + r, own, d)
                                                : seq.value(s, first + r, own, d);
-                // What shares a scale shares its rounding.
+                // Elements that share a scale have a rounding error that depends on the largest of them.
                 double largest = 1;
                 for (int i = d / 32 * 32; i < std::min(d / 32 * 32 + 32, s.D); i++)
                   largest = std::max(largest, std::fabs(x[static_cast<size_t>(i)]));
@@ -648,7 +651,7 @@ void test_heads(Bench& bench) {
   }
 }
 
-/// The output of one row and head in double.
+/// The attention output of one row and head in double precision.
 Values attended(const Bench& bench, const Sequence& seq, const float* q, int position, int window, int head,
                 float sink) {
   const Shape& s = bench.shape;
@@ -853,7 +856,7 @@ void test_router(Bench& bench) {
                   for (int u = 0; u < s.U; u++) {
                     const gpu::Choice& got = choices.data<gpu::Choice>()[r * s.U + u];
                     if (got.expert >= u32(s.X)) return static_cast<double>(INFINITY);
-                    // Where two scores nearly tie, either may come first.
+                    // Where two scores nearly tie, either expert may come first.
                     worst = deviation(worst, scores[got.expert], scores[wanted[static_cast<size_t>(u)].expert], 10);
                     worst = deviation(worst, got.weight, wanted[static_cast<size_t>(u)].weight, 1);
                   }
@@ -1130,7 +1133,7 @@ void test_ceilings(Bench& bench, bool full) {
               {bench.launch("ceiling_multiply_add", {}, gpu::CeilingArgs{turns, 0.5f, 1.0f}, {{1, out.view()}},
                             {groups, 1, 1}, threads)},
               [&] {
-                // Every chain has come to 2, however it began.
+                // After so many turns, every chain has come to 2, whatever its first value was.
                 double worst = 0;
                 for (uint32_t i = 0; i < sums; i++)
                   worst = deviation(worst, out.data<float>()[i], 2 * chains * gpu::kSimdWidth, 1);

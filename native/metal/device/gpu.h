@@ -1,5 +1,5 @@
-// What the Metal backend knows of the GPU: device, buffers, libraries, pipelines, command buffers. gpu_metal.cpp is the one
-// implementation. Functions throw an Error with the system's own text unless they say otherwise.
+// What the Metal backend knows of the GPU: device, buffers, libraries, pipelines, command buffers. gpu_metal.cpp is the
+// one implementation. Functions throw an Error with the system's own text unless they say otherwise.
 #pragma once
 
 #include <cstddef>
@@ -72,7 +72,8 @@ class Library {
 };
 
 /// A list of dispatches. They may run at the same time; only barrier() orders them. A bound buffer stays bound from one
-/// dispatch to the next. Buffers and pipelines must live until wait() returns, because the command buffer does not hold them.
+/// dispatch to the next. Buffers and pipelines must live until wait() returns, because the command buffer does not hold
+/// them.
 class CommandBuffer {
  public:
   /// Waits if it was committed.
@@ -103,8 +104,8 @@ class Device {
   virtual const DeviceInfo& info() const = 0;
   /// New memory that the CPU and the GPU see. Its first contents are undefined.
   virtual std::unique_ptr<Buffer> buffer(size_t bytes) = 0;
-  /// A buffer over the caller's own memory, which must outlive it. Nothing is copied. `data` and `bytes` must be multiples of
-  /// page_bytes(), and `bytes` at most info().max_buffer_bytes.
+  /// A buffer over the caller's own memory, which must outlive it. Nothing is copied. `data` and `bytes` must be
+  /// multiples of page_bytes(), and `bytes` at most info().max_buffer_bytes.
   virtual std::unique_ptr<Buffer> wrap(const void* data, size_t bytes) = 0;
   virtual size_t page_bytes() const = 0;
   /// Compiles MSL. `name` is for messages. Throws with the compiler's text.
@@ -119,8 +120,8 @@ class Device {
 /// The system's default GPU. Where there is none, it returns nullptr and `why_not` says why. It never throws.
 std::unique_ptr<Device> open_device(std::string* why_not);
 
-/// A mapped file as buffers that copy nothing: several of them where the device's buffers are shorter than the file. They
-/// overlap, so that each span of at most `longest_span` bytes lies whole within one.
+/// A mapped file as buffers that copy nothing: several of them where the device's buffers are shorter than the file.
+/// They overlap, so that each span of at most `longest_span` bytes lies whole within one.
 class MappedMemory {
  public:
   /// `data` is rounded down and its end up to whole pages, which must be mapped.

@@ -1,4 +1,5 @@
-// gpu.h over Metal. Values of Metal's enumerations are from its headers; nothing of Apple's is included.
+// Implements gpu.h over Metal. The values of Metal's enumerations are copied from its headers, and no header of Apple's
+// is included.
 #include <algorithm>
 
 #ifndef _WIN32
@@ -15,16 +16,17 @@ using namespace objc;
 
 namespace {
 
-// MTLResourceOptions: storage mode << 4, hazard tracking mode << 8. What kernels write is tracked, so that command buffers
-// see what those before them wrote; within one, dispatches are concurrent and barrier() is the only order.
+// MTLResourceOptions: storage mode << 4, hazard tracking mode << 8. Metal tracks the buffers that kernels write, so
+// that a command buffer sees what earlier ones wrote. Within a command buffer dispatches are concurrent, and only
+// barrier() orders them.
 constexpr NSUInteger kShared = 0 << 4, kUntracked = 1 << 8;
-constexpr NSUInteger kConcurrentDispatch = 1;  // MTLDispatchType
-constexpr NSUInteger kBuffers = 1;             // MTLBarrierScope
-constexpr NSUInteger kFailed = 5;              // MTLCommandBufferStatus
-constexpr NSUInteger kMetal3_0 = 3 << 16;      // MTLLanguageVersion: what the tests check the kernels for
-constexpr NSInteger kSafeMath = 0;             // MTLMathMode
+constexpr NSUInteger kConcurrentDispatch = 1;                  // MTLDispatchType
+constexpr NSUInteger kBuffers = 1;                             // MTLBarrierScope
+constexpr NSUInteger kFailed = 5;                              // MTLCommandBufferStatus
+constexpr NSUInteger kMetal3_0 = 3 << 16;                      // MTLLanguageVersion; the tests check the kernels for it
+constexpr NSInteger kSafeMath = 0;                             // MTLMathMode
 constexpr NSInteger kFamilyApple1 = 1001, kNewestFamily = 20;  // MTLGPUFamily
-constexpr size_t kMaxBytes = 4096;                             // of setBytes:length:atIndex:
+constexpr size_t kMaxBytes = 4096;                             // the most that setBytes:length:atIndex: takes
 
 NSUInteger data_type(Constant::Type type) {  // MTLDataType
   switch (type) {
@@ -184,7 +186,7 @@ class MetalDevice final : public Device {
   }
   std::unique_ptr<Buffer> wrap(const void* data, size_t bytes) override {
     const AutoreleasePool pool;
-    // Nothing writes to it: kernels take weights as `device const`.
+    // No kernel writes to this memory: all of them take weights as `device const`.
     Owned object(send<"newBufferWithBytesNoCopy:length:options:deallocator:">(
         device_.get(), const_cast<void*>(data), NSUInteger{bytes}, kShared | kUntracked, nullptr));
     if (!object) fail("%zu MB of the model's file cannot be mapped for the GPU", bytes >> 20);
@@ -202,7 +204,8 @@ class MetalDevice final : public Device {
     const AutoreleasePool pool;
     const Owned options = create("MTLCompileOptions");
     send<"setLanguageVersion:", void>(options.get(), kMetal3_0);
-    // Kernels use infinities, and promise the same bits for a row whatever is beside it.
+    // Fast math would break two things: kernels use infinities, and a row's bits must be the same whatever other rows
+    // are in the step.
     if (responds<"setMathMode:">(options.get())) send<"setMathMode:", void>(options.get(), kSafeMath);
     else send<"setFastMathEnabled:", void>(options.get(), false);
     id error = nullptr;
@@ -239,7 +242,7 @@ class MetalDevice final : public Device {
  private:
   Owned device_, queue_, residency_;
   DeviceInfo info_;
-  bool residency_sets_;  ///< the system has them: macOS 15 and newer
+  bool residency_sets_;  ///< whether the system has them, as macOS 15 and newer do
 };
 
 }  // namespace

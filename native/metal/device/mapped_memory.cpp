@@ -1,4 +1,4 @@
-// Splitting at the device's longest buffer.
+// Splits mapped memory into buffers that are no longer than the device allows.
 #include <algorithm>
 
 #include "../../core/error.h"

@@ -1,5 +1,6 @@
-// Opens the system's Objective-C runtime and Metal. The one file of the Metal backend that never runs in tests: they replace
-// it. Nothing is linked, so that the addon loads, and can say why there is no Metal, on any system.
+// Opens the system's Objective-C runtime and Metal. This is the one file of the Metal backend that never runs in tests,
+// because the fake Metal replaces it. The addon links neither library. So it loads on any system and can say why there
+// is no Metal.
 #include "objc_runtime.h"
 
 #ifdef __APPLE__
@@ -13,7 +14,7 @@ static Runtime open() {
 #ifdef __APPLE__
   void* objc = dlopen("/usr/lib/libobjc.A.dylib", RTLD_LAZY);
   void* foundation = dlopen("/System/Library/Frameworks/Foundation.framework/Foundation", RTLD_LAZY);
-  // Without it the system has no default device for programs without windows.
+  // Without CoreGraphics the system has no default device for programs that have no window.
   void* graphics = dlopen("/System/Library/Frameworks/CoreGraphics.framework/CoreGraphics", RTLD_LAZY);
   void* metal = dlopen("/System/Library/Frameworks/Metal.framework/Metal", RTLD_LAZY);
   if (!objc || !foundation || !graphics || !metal) {

@@ -1,5 +1,5 @@
-// Objective-C messages from plain C++, through the runtime's C interface: no Objective-C compiler and no SDK is needed, and
-// the same code runs on Linux over the tests' own runtime (native/test/metal/fake).
+// Sends Objective-C messages from plain C++, through the runtime's C interface. So the build needs no Objective-C
+// compiler and no SDK. The same code runs on Linux over the tests' own runtime (native/test/metal/fake).
 #pragma once
 
 #include <cstddef>
@@ -26,18 +26,20 @@ struct MTLSize {
 struct Runtime {
   Class (*get_class)(const char* name) = nullptr;
   SEL (*selector)(const char* name) = nullptr;
-  void* message_send = nullptr;     ///< objc_msgSend; nullptr: see `error`
+  void* message_send = nullptr;     ///< objc_msgSend; nullptr where `error` says why there is none
   id (*create_device)() = nullptr;  ///< MTLCreateSystemDefaultDevice
-  /// Tests only: the encoding of a method's types, nullptr where the object has no such method.
+  /// Only the tests' runtime has this: returns the encoding of a method's types, or nullptr where the object has no
+  /// such method.
   const char* (*encoding)(id, SEL) = nullptr;
-  /// Tests only: how many bytes a kernel may touch from the offset just given to setBuffer:offset:atIndex:.
+  /// Only the tests' runtime has this: tells how many bytes a kernel may touch from the offset that
+  /// setBuffer:offset:atIndex: was just given.
   void (*buffer_extent)(id encoder, NSUInteger index, size_t bytes) = nullptr;
   std::string error;  ///< why there is no Metal here
 };
-/// objc_runtime.cpp, or in tests the fake.
+/// The runtime of objc_runtime.cpp, or in tests the fake one.
 const Runtime& runtime();
 
-/// The encoding a method's declaration has for a type, as clang's @encode writes it.
+/// A type as a method's encoding has it, which is what clang's @encode writes.
 template <class T> struct Encoding;
 #define HEARTH_ENCODING(type, text)            \
   template <> struct Encoding<type> {          \
@@ -68,8 +70,8 @@ template <size_t N> struct Selector {
   }
 };
 
-/// send<"selector:", Return>(receiver, arguments...): the types must be exactly those of the method's declaration, which the
-/// tests check against the encodings.
+/// Sends a message: send<"selector:", Return>(receiver, arguments...). The types must be exactly those of the method's
+/// declaration. The tests compare them with the encodings.
 template <Selector S, class R = id, class T, class... A> inline R send(T receiver, A... arguments) {
   constexpr size_t colons = [] {
     size_t count = 0;
@@ -95,7 +97,7 @@ template <Selector S> inline bool responds(id object) {
   return send<"respondsToSelector:", bool>(object, runtime().selector(S.text));
 }
 
-/// An object this side owns a reference to.
+/// Owns one reference to an object, and releases it at the end.
 class Owned {
  public:
   Owned() = default;
@@ -120,7 +122,7 @@ template <size_t N> inline Owned create(const char (&class_name)[N]) {
   return Owned(send<"init">(send<"alloc">(runtime().get_class(class_name))));
 }
 
-/// Objects the system hands out without a reference live until the innermost pool ends.
+/// An object that the system hands out without a reference lives until the innermost pool ends.
 class AutoreleasePool {
  public:
   AutoreleasePool() : pool_(send<"init">(send<"alloc">(runtime().get_class("NSAutoreleasePool")))) {}

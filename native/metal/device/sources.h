@@ -1,4 +1,5 @@
-// The kernels' text, embedded in the addon: generated from native/metal/*.metal at build time (native/metal-sources.mjs).
+// The kernels' texts, which are embedded in the addon. The build generates them from native/metal/*.metal
+// (native/metal-sources.mjs).
 #pragma once
 
 #include <cstddef>
@@ -6,7 +7,7 @@
 namespace hearth::gpu {
 
 struct Source {
-  const char* name;  ///< the .metal file's
+  const char* name;  ///< name of the .metal file
   const char* text;  ///< ends with a zero byte
   size_t bytes;
 };
