@@ -1,16 +1,19 @@
-// Attention over a paged KV cache, with sliding window and sinks. K and V of a position are read once for the (up to 8) query heads that
-// share them. A simdgroup works on one row: a lane is a key for the scores and a pair of dimensions for the values.
+// Attention over a paged KV cache, with sliding window and sinks. K and V of a position are read once for the (up to 8)
+// query heads that share them. A simdgroup works on one row. Each lane computes the scores of one key, and then a pair
+// of dimensions of the output.
 //
-// The order of the arithmetic is fixed by position (kernel_args.h), so that splitting the keys over threadgroups (attention and
-// attention_merge, for few rows) and walking them in one (attention_rows, for prefill) give the same bits.
+// The order of the arithmetic is fixed by position (kernel_args.h), so that splitting the keys over threadgroups
+// (attention and attention_merge, for few rows) and walking them in one (attention_rows, for prefill) give the same
+// bits.
 #include <metal_simdgroup_matrix>
 
 #include "common.h"
 
-/// Query heads that a simdgroup works on together, and pairs of dimensions that a lane holds at most.
+/// How many query heads a simdgroup works on together, and how many pairs of dimensions a lane holds at most.
 constant constexpr uint kHeads = 8, kPairs = kMaxHeadLength / 64;
 
-/// Softmax state of up to 8 heads: running maximum, this lane's part of the sum, this lane's dimensions 2·lane + 64·t, + 1 of the output.
+/// The softmax state of up to 8 heads: the running maximum, this lane's part of the sum, and this lane's dimensions
+/// 2·lane + 64·t and 2·lane + 64·t + 1 of the output.
 struct Heads {
   float largest[kHeads];
   float sum[kHeads];
@@ -25,7 +28,8 @@ static inline void clear(thread Heads& state, uint heads, uint pairs) {
   }
 }
 
-/// A head's keys and values in a block of the cache: F16, or int8 times a scale, which is exact in float.
+/// A head's keys and values in a block of the cache. They are F16, or int8 times a scale, whose product is exact in
+/// float.
 template <typename H, typename H2, typename C, typename C2> struct Block {
   H keys;
   H2 values;
@@ -51,8 +55,9 @@ template <typename B> static float2 value_of(thread const B& block, uint d, uint
   return float2(block.value_codes[at]) * float(block.value_scales[j * ((length + 31u) / 32u) + d / 32u]);
 }
 
-/// One block of 32 keys, of which `first` .. `last` are visible: scores by an FMA chain over the dimensions, the new maximum, and values by an
-/// FMA chain over the keys. Hidden keys and values may hold anything. `shared` is the simdgroup's own, 32 × 8 floats.
+/// Adds one block of 32 keys, of which `first` .. `last` are visible, to the state. Scores are FMA chains over the
+/// dimensions. Then the maximum grows, and values are added by an FMA chain over the keys. Hidden keys and values may
+/// hold anything. `shared` is the simdgroup's own memory, 32 × 8 floats.
 template <typename Q, typename B>
 static void attend(thread Heads& state, Q q, thread const B& block, uint heads, uint length, uint first, uint last,
                    float scale, threadgroup float* shared, uint lane) {
@@ -89,7 +94,7 @@ static void attend(thread Heads& state, Q q, thread const B& block, uint heads, 
   simdgroup_barrier(mem_flags::mem_threadgroup);
 }
 
-/// The visible keys of a block, as lanes first .. last; false where there are none.
+/// Gives the visible keys of a block as lanes first .. last. Returns false where there are none.
 static inline bool visible_keys(uint block, uint position, uint window, thread uint& first, thread uint& last) {
   const uint begin = block * kPositionsPerBlock,
              least = window != 0u && position >= window ? position - window + 1u : 0u;
@@ -99,7 +104,8 @@ static inline bool visible_keys(uint block, uint position, uint window, thread u
   return true;
 }
 
-/// Adds a chunk's (maximum m, sum l, output) to a state that begins with the sink: the factors of both.
+/// Adds a chunk's maximum m and sum l to a state that begins with the sink. Returns the factors of the state's output
+/// and of the chunk's output.
 static inline float2 merge(thread float& largest, thread float& sum, float m, float l) {
   const float top = max(largest, m);
   const float2 share = float2(exponential(largest - top), exponential(m - top));
@@ -108,7 +114,7 @@ static inline float2 merge(thread float& largest, thread float& sum, float m, fl
   return share;
 }
 
-/// Sums of a chunk over the lanes; every lane gets all of them.
+/// Adds up a chunk's sums over the lanes. Every lane gets the sums of all heads.
 static inline void sum_lanes(thread Heads& state, uint heads, thread float* sums, uint lane) {
   float parts[kHeads];
   for (uint g = 0; g < kHeads; g++) parts[g] = g < heads ? state.sum[g] : 0.0f;
@@ -202,7 +208,7 @@ kernel void attention_merge(constant AttentionArgs& args [[buffer(0)]], device c
   }
 }
 
-/// `Length`: of heads, at most; sizes the threadgroup's copy of a block.
+/// `Length` is the longest head that the kernel takes. It sizes the threadgroup's copy of a block.
 template <uint Length>
 [[max_total_threads_per_threadgroup(256)]]
 kernel void attention_rows(constant AttentionArgs& args [[buffer(0)]], device const float* q [[buffer(1)]],
@@ -242,7 +248,7 @@ kernel void attention_rows(constant AttentionArgs& args [[buffer(0)]], device co
     bool any_visible = false;
     const uint first_block = chunk * (kAttentionChunk / kPositionsPerBlock);
     for (uint b = first_block; b < first_block + kAttentionChunk / kPositionsPerBlock; b++) {
-      // Which blocks the tile reads is the same for all its threads: the barriers below are met by all.
+      // All threads of the tile read the same blocks, so all of them meet the barriers below.
       uint first, last;
       if (b * kPositionsPerBlock > last_position) break;
       if (args.window != 0u && (b + 1u) * kPositionsPerBlock + args.window <= first_position + 1u) continue;
@@ -289,8 +295,8 @@ typedef decltype(attention_rows<64>) attention_rows_kernel;
 template [[host_name("attention_rows_d64")]] kernel attention_rows_kernel attention_rows<64>;
 template [[host_name("attention_rows_d128")]] kernel attention_rows_kernel attention_rows<128>;
 
-/// The same for head groups of 8, on simdgroup matrices: the rows of a matrix are the 8 heads of one position. The order of the sums is the
-/// hardware's.
+/// attention_rows for groups of 8 heads, on simdgroup matrices. The rows of a matrix are the 8 heads of one position.
+/// The hardware chooses the order of the sums.
 template <uint Length>
 [[max_total_threads_per_threadgroup(256)]]
 kernel void attention_mm(constant AttentionArgs& args [[buffer(0)]], device const float* q [[buffer(1)]],
@@ -339,7 +345,7 @@ kernel void attention_mm(constant AttentionArgs& args [[buffer(0)]], device cons
     device const uint4* from_values = (device const uint4*)(block + args.cache.block_bytes / 2u);
     for (uint i = tid; i < length * 4u; i += kAttentionRowTile * kSimdWidth) {
       shared_keys[i] = from_keys[i];
-      // Values nobody sees may be anything, and 0 · NaN is NaN.
+      // Values that no row sees may be NaN, and 0 · NaN is NaN, so they are replaced by 0.
       const uint key = b * kPositionsPerBlock + i * 8u / length;
       uint4 value = uint4(0u);
       if (key >= least_key && key <= last_position) value = from_values[i];

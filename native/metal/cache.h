@@ -1,8 +1,9 @@
-// Heads of a row on their way into the KV cache: which is which, RoPE's pairs, and where an element lies.
+// The heads of a row on their way into the KV cache: which matrix a head belongs to, the pairs that RoPE turns, and
+// where an element lies.
 #pragma once
 #include "common.h"
 
-/// Which of the heads, counted through q, k and v, is what.
+/// A head of q, k or v. head_of() finds it by its number when the heads are counted through q, k and v.
 struct Head {
   uint matrix;  ///< 0 q, 1 k, 2 v
   uint index;
@@ -14,7 +15,7 @@ static inline Head head_of(uint counted, uint heads, uint heads_kv) {
   return head;
 }
 
-/// The element of a head that is number `which` (0, 1) of a pair that RoPE turns.
+/// The element of a head that is the first (`which` = 0) or second (1) of a pair that RoPE turns.
 static inline uint element_of_pair(uint pair, uint which, uint pairs) {
   return fc_interleaved ? 2u * pair + which : pair + which * pairs;
 }
@@ -31,15 +32,16 @@ static inline device uchar* head_of_block(device uchar* cache, constant CacheInf
          head.index * layout.head_bytes + (head.matrix == 2u ? layout.block_bytes / 2u : 0u);
 }
 
-/// F16 ends at 65504; an infinity in the cache would turn whole rows into NaN.
+/// The largest F16 is 65504. An infinity in the cache would turn whole rows into NaN.
 static inline float within_half(float value) { return clamp(value, -65504.0f, 65504.0f); }
 
-/// Element d of position `slot` of a block: keys lie transposed.
+/// The place of element d of position `slot` in a block. Keys lie transposed.
 static inline uint element_at(Head head, uint d, uint slot, uint length) {
   return head.matrix == 1u ? d * kPositionsPerBlock + slot : slot * length + d;
 }
 
-/// What a Q8_0 cache keeps of 32 values of a head's position, one a lane, and their scale; as the CPU's quantize_row.
+/// What a Q8_0 cache keeps of 32 values of a head's position: an int8 for each lane's value, and their scale, as the
+/// CPU's quantize_row makes them.
 constant constexpr float kLeastScale = 9.094947017729282e-13f, kLargestScale = 1152921504606846976.0f;  // 2^-40, 2^60
 static inline char quantised(float value, thread float& scale) {
   scale = min(max(simd_max(abs(value)) / 127.0f, kLeastScale), kLargestScale);

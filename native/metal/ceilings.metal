@@ -1,4 +1,4 @@
-// What this GPU can do at most, measured: reading memory, and multiply-adds out of registers.
+// Kernels that measure what this GPU can do at most: reading memory, and multiply-adds out of registers.
 #include "common.h"
 
 kernel void ceiling_read(constant CeilingArgs& args [[buffer(0)]], device const uint4* data [[buffer(1)]],
@@ -8,7 +8,7 @@ kernel void ceiling_read(constant CeilingArgs& args [[buffer(0)]], device const 
   if (*stop != 0u) return;
   uint4 sum[kCeilingChains];
   for (uint c = 0; c < kCeilingChains; c++) sum[c] = uint4(0u);
-  // Neighbouring threads read neighbouring words; a thread's chains keep several reads under way.
+  // Neighbouring threads read neighbouring words. Each thread has several chains, which keep several reads under way.
   for (uint i = thread_index; i < args.count; i += kCeilingChains * threads) {
     for (uint c = 0; c < kCeilingChains; c++)
       if (i + c * threads < args.count) sum[c] += data[i + c * threads];

@@ -1,9 +1,11 @@
-// What every kernel shares: reading weights in GGUF layout, the one order in which products are summed, and small tools.
+// What every kernel shares: how weights in GGUF layout are read, the one order in which products are summed, and small
+// tools.
 //
-// A product W·x of width n is cut into half blocks: half block i covers the elements b·32 + 8h + {0..7, 16..23} with b = i / 2,
-// h = i % 2 (what 8 bytes of MXFP4 or Q4_0 hold). Lane l chains acc = fma(w[k], x[k], acc) from 0 over its half blocks l, l + 32, …, k ascending;
-// then the lanes are added pairwise: l and l xor 16, then 8, 4, 2, 1. A weight is the float nearest to what its type says (exact but for
-// the types with a minimum, scale · q − minimum, where both products are exact and the difference is rounded once), so this defines the
+// A product W·x of width n is cut into half blocks. Half block i covers the elements b·32 + 8h + {0..7, 16..23} with
+// b = i / 2 and h = i % 2, which is what 8 bytes of MXFP4 or Q4_0 hold. Lane l chains acc = fma(w[k], x[k], acc) from
+// 0 over its half blocks l, l + 32, … with k ascending. Then the lanes are added pairwise: l and l xor 16, then 8, 4,
+// 2, 1. A weight is the float nearest to what its type says. It is exact for most types. In the types with a minimum
+// (scale · q − minimum) both products are exact and the difference is rounded once. All of this together defines the
 // bits. Sums are written as fma() so that no compiler's contraction can change them.
 #pragma once
 #include <metal_simdgroup>
@@ -32,7 +34,7 @@ constant bool fc_q8_cache [[function_constant(13)]];
 
 static inline uint columns_of(uint given) { return is_function_constant_defined(fc_columns) ? fc_columns : given; }
 
-// The ids of the types that a matrix may have: kF32, kQ4_0…
+// The ids of the types that a matrix may have are kF32, kQ4_0 and so on.
 #define HEARTH_ID(name, id, ...) constant constexpr uint k##name = id;
 HEARTH_MATRIX_TYPES(HEARTH_ID)
 #undef HEARTH_ID
@@ -47,8 +49,10 @@ static inline ulong row_bytes(uint type, uint n) {
   }
 }
 
-/// The 16 weights of a quantised half block; nothing for other types. MXFP4: as they are stored, and scale.x. Q8_0: int8, a word a quarter,
-/// and scale.x. Others: unsigned bytes, a word a quarter, of which scale · byte + offset is the weight; x for quarters 0 and 1, y for 2 and 3.
+/// The 16 weights of a quantised half block. Types that are not quantised leave it empty. MXFP4 has the bits as they
+/// are stored, and scale.x. Q8_0 has int8 values, a word for each quarter, and scale.x. The other types have unsigned
+/// bytes, a word for each quarter, and a weight is scale · byte + offset. Quarters 0 and 1 use x of scale and offset,
+/// quarters 2 and 3 use y.
 struct HalfBlock {
   uint4 bits;
   float2 scale, offset;
@@ -59,15 +63,16 @@ static inline uint word_at(device const uchar* from) {
   device const ushort* words = (device const ushort*)from;
   return uint(words[0]) | uint(words[1]) << 16;
 }
-/// The bytes that a half block of K-quants has in an array of a byte for each of 32 elements.
+/// The bytes of a half block in an array that has a byte for each of 32 elements, as K-quants have.
 static inline uint4 words_at(device const uchar* from) {
   return uint4(word_at(from), word_at(from + 4), word_at(from + 16), word_at(from + 20));
 }
 
-/// The lowest four bits as the lowest bits of four bytes.
+/// Spreads the lowest four bits: each becomes the lowest bit of a byte.
 static inline uint spread(uint bits) { return (bits & 15u) * 0x00204081u & 0x01010101u; }
 
-/// Q4_0, Q4_1, Q5_0, Q5_1 (ggml, ggml-quants.c): element i of 16 in the low half of byte i, i + 16 in the high one; the fifth bits in a word.
+/// Q4_0, Q4_1, Q5_0, Q5_1 (ggml, ggml-quants.c). Byte i of 16 has element i in its low half and element i + 16 in its
+/// high half. A word has the fifth bits.
 static inline HalfBlock load_legacy(uint type, device const uchar* row, uint b, uint h) {
   const bool fifth = type == kQ5_0 || type == kQ5_1, minimum = type == kQ4_1 || type == kQ5_1;
   const uint head = minimum ? 4u : 2u, bytes = head + (fifth ? 20u : 16u);
@@ -87,11 +92,13 @@ static inline HalfBlock load_legacy(uint type, device const uchar* row, uint b, 
   return out;
 }
 
-/// Q4_K, Q5_K: of 256 elements, 8 sub-blocks of 32, two to 32 bytes, with 6-bit scales and minimums (the last four of each in two pieces);
-/// bit s of byte i of the fifth bits is element i's of sub-block s.
+/// Q4_K, Q5_K (ggml, ggml-quants.c). 256 elements are 8 sub-blocks of 32, and two sub-blocks share 32 bytes. Scales and
+/// minimums have 6 bits, and the last four of each lie in two pieces. In Q5_K, bit s of byte i of the fifth bits
+/// belongs to element i of sub-block s.
 static inline HalfBlock load_q45_k(bool fifth, device const uchar* row, uint b, uint h) {
   const uint s = b % 8u;
-  // Words: d and the minimums' own scale, three of scales, eight of fifth bits (Q5_K), 32 of nibbles.
+  // The block's words are: one with d and the minimums' own scale, three with scales, eight with fifth bits (Q5_K
+  // only), 32 with nibbles.
   device const uint* words = (device const uint*)(row + ulong(b / 8u) * (fifth ? 176u : 144u));
   const uint shift = s % 4u * 8u, first = words[1] >> shift, second = words[2] >> shift, third = words[3] >> shift;
   const uint scale = s < 4u ? first & 63u : (third & 15u) | (first >> 2 & 0x30u);
@@ -110,7 +117,8 @@ static inline HalfBlock load_q45_k(bool fifth, device const uchar* row, uint b, 
   return out;
 }
 
-/// Q6_K: of each 128 elements, 64 bytes of low halves and 32 of high pairs of bits; an int8 scale for 16 elements.
+/// Q6_K (ggml, ggml-quants.c). 128 elements have 64 bytes with their low four bits and 32 bytes with their high two
+/// bits. 16 elements share an int8 scale.
 static inline HalfBlock load_q6_k(device const uchar* row, uint b, uint h) {
   const uint part = b % 8u / 4u, piece = b % 4u;
   device const uchar* block = row + ulong(b / 8u) * 210u;
@@ -123,7 +131,7 @@ static inline HalfBlock load_q6_k(device const uchar* row, uint b, uint h) {
   return out;
 }
 
-/// `w` is the tensor, which begins at an even address; `at` the byte offset of the row.
+/// `w` is the tensor, which begins at an even address. `at` is the byte offset of the row.
 static inline HalfBlock load_half_block(uint type, device const uchar* w, ulong at, uint half_block) {
   HalfBlock out;
   out.bits = uint4(0u);
@@ -132,14 +140,15 @@ static inline HalfBlock load_half_block(uint type, device const uchar* w, ulong 
   const uint b = half_block >> 1, h = half_block & 1u;
   if (type == kMXFP4) {
     const ulong block = at + ulong(b) * 17, first = block + 1 + 8 * h;
-    // 17-byte blocks begin at odd addresses half the time: read whole 16-bit words and shift.
+    // Every second block of 17 bytes begins at an odd address, so this reads whole 16-bit words and shifts them.
     const uint odd = uint(first & 1);
     device const ushort* words = (device const ushort*)(w + (first - odd));
     const uint low = uint(words[0]) | uint(words[1]) << 16, high = uint(words[2]) | uint(words[3]) << 16;
     const uint last = w[first + 7];
     out.bits.x = odd != 0u ? low >> 8 | high << 24 : low;
     out.bits.y = odd != 0u ? high >> 8 | last << 24 : high;
-    // value = k · 2^(e − 128), and quarter() gives k · 2^−15: the factor 2^(e − 113) is a normal number for every exponent in use.
+    // A value is k · 2^(e − 128), and e2m1() gives k · 2^−15. The factor 2^(e − 113) between them is a normal number
+    // for every exponent in use.
     out.scale.x = as_type<float>((min(uint(w[block]), 240u) + 14u) << 23);
   } else if (type == kQ8_0) {
     device const uchar* block = w + at + ulong(b) * 34;
@@ -155,16 +164,17 @@ static inline HalfBlock load_half_block(uint type, device const uchar* w, ulong 
   return out;
 }
 
-/// E2M1 nibbles as halves 2^−14 times their value: sign and exponent and mantissa bits are moved to their places in the format.
+/// Nibbles in E2M1 format, as halves of 2^−14 times their value. The caller has moved the sign, exponent and mantissa
+/// bits to their places in a half.
 static inline float4 e2m1(uint even, uint odd) {
   const half2 a = as_type<half2>(even), b = as_type<half2>(odd);
   return float4(float(a.x), float(b.x), float(a.y), float(b.y));
 }
 
-/// Where quarter q of a half block begins, from the half block's first element.
+/// The first element of quarter q of a half block, counted from the half block's first element.
 static inline uint quarter_offset(uint q) { return q < 2u ? q * 4u : q * 4u + 8u; }
 
-/// Weights k .. k + 3 of a row, the quarter q of half block `stored`.
+/// Weights k .. k + 3 of a row, which are quarter q of the half block `stored`.
 static inline float4 quarter(uint type, HalfBlock stored, device const uchar* w, ulong at, uint k, uint q) {
   if (type == kMXFP4) {
     const uint word = (q & 1u) != 0u ? stored.bits.y : stored.bits.x;
@@ -192,7 +202,8 @@ static inline float scalar(uint type, device const uchar* w, ulong at, uint k) {
   return *(device const float*)(w + at + ulong(k) * 4);
 }
 
-/// acc[r * C + c] += this lane's part of row rows[r] times x + x_at[c]. Rows of the first half are of matrix a, the others of b.
+/// Adds this lane's part of row rows[r] times x + x_at[c] to acc[r * C + c]. The first half of the rows belongs to
+/// matrix a, the second half to matrix b.
 template <int R, int C>
 static void accumulate(uint type_a, device const uchar* a, uint type_b, device const uchar* b, thread const uint* rows,
                        device const float* x, thread const uint* x_at, uint n, uint lane, thread float* acc) {
@@ -225,8 +236,8 @@ static void accumulate(uint type_a, device const uchar* a, uint type_b, device c
   }
 }
 
-/// Sums N values over the lanes in the order of the file's head, each lane working on fewer values at every step: lane l gets the sum
-/// of value l·N/32. N a power of 2, at most 32.
+/// Sums N values over the lanes in the order that the head of this file gives. At every step each lane works on half as
+/// many values. At the end lane l has the sum of value l·N/32. N is a power of 2 and at most 32.
 template <int N, int Mask> struct LaneTree {
   static float sum(thread float* a, uint lane) {
     const bool upper = (lane & uint(Mask)) != 0u;
@@ -254,13 +265,14 @@ template <int N> struct LaneTree<N, 0> {
 };
 template <int N> static float lane_sum(thread float* a, uint lane) { return LaneTree<N, 16>::sum(a, lane); }
 
-/// What a simdgroup of linear and qkv computes: a unit of outputs and a tile of columns.
+/// What a simdgroup of linear, ffn or qkv computes: the number of its unit of outputs and of its tile of columns.
 struct ProductUnit {
   uint outputs, tile;
 };
 
-/// The unit of the simdgroup that is number `index` in the grid. Column tiles are next to each other, kSharedTiles at most, then the outputs
-/// follow, then further tiles: so simdgroups that run at the same time share weights. `outputs` is the count for an index past the end.
+/// The unit of the simdgroup that is number `index` in the grid. Consecutive simdgroups take the tiles of the same
+/// outputs, kSharedTiles at most, then the next outputs, then further tiles. So simdgroups that run at the same time
+/// share weights. For an index past the end, the unit's `outputs` is the number of units.
 static inline ProductUnit product_unit(uint index, uint outputs, uint rows, uint columns) {
   const uint tiles = (rows + columns - 1u) / columns, shared = outputs * kSharedTiles;
   const uint first_tile = index / shared * kSharedTiles, rest = index % shared;
@@ -275,7 +287,7 @@ static inline ProductUnit product_unit(uint index, uint outputs, uint rows, uint
   return unit;
 }
 
-/// exp of a number ≤ 0 or so; the one used everywhere.
+/// exp(x), for x of about 0 or less. Every kernel uses this one, so that all have the same bits.
 static inline float exponential(float x) { return precise::exp(x); }
 
 /// x · sigmoid(alpha · x).

@@ -1,4 +1,4 @@
-// The first operation of a step: rows of the embedding matrix, as floats.
+// The first operation of a step reads rows of the embedding matrix as floats.
 #include "common.h"
 
 kernel void embed(constant EmbedArgs& args [[buffer(0)]], device const uchar* table [[buffer(1)]],

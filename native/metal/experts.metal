@@ -1,5 +1,5 @@
-// The experts: gate and up with SwiGLU, down, and the weighted sum into the residual. Rows that go to the same expert are a tile, for
-// which the expert's weights are read once.
+// The experts: gate and up with SwiGLU, down, and the weighted sum into the residual. Rows that go to the same expert
+// form a tile, and the expert's weights are read once for a tile.
 #include "matrix.h"
 
 /// gpt-oss's clamped SwiGLU (openai/gpt-oss, gpt_oss/torch/model.py), or the plain one.
@@ -17,7 +17,7 @@ template <int C> kernel void gate_up(
     uint2 group [[threadgroup_position_in_grid]], uint lane [[thread_index_in_simdgroup]],
     uint simdgroup [[simdgroup_index_in_threadgroup]], uint simdgroups [[simdgroups_per_threadgroup]]) {
   if (*stop != 0u) return;
-  constexpr int R = kOutputsPerSimdgroup;  // two of gate, two of up
+  constexpr int R = kOutputsPerSimdgroup;  // two outputs of gate and two of up
   const uint n = columns_of(args.columns);
   const uint first = (group.x * simdgroups + simdgroup) * 2u;
   if (first >= args.outputs) return;
@@ -34,7 +34,7 @@ template <int C> kernel void gate_up(
   }
   uint rows[R];
   for (int r = 0; r < R; r++) rows[r] = expert * args.outputs + min(first + uint(r & 1), args.outputs - 1u);
-  constexpr uint kLanes = 32 / (R * C);  // that hold the same sum
+  constexpr uint kLanes = 32 / (R * C);  // lanes that hold the same sum
   const uint r = lane / kLanes / C, output = first + (r & 1u);
   const float bias = (r < 2u ? gate_bias : up_bias)[expert * args.outputs + min(output, args.outputs - 1u)];
   for (uint begin = 0; begin < count; begin += C) {
@@ -79,7 +79,7 @@ template <int C> kernel void down(constant ExpertArgs& args [[buffer(0)]], devic
   const uint expert = tile.expert, count = tile.count, list = expert * args.rows + tile.first;
   uint rows[R];
   for (int r = 0; r < R; r++) rows[r] = expert * args.outputs + min(first + uint(r), args.outputs - 1u);
-  constexpr uint kLanes = 32 / (R * C);  // that hold the same sum
+  constexpr uint kLanes = 32 / (R * C);  // lanes that hold the same sum
   const uint output = first + lane / kLanes / C, column = lane / kLanes % C;
   for (uint begin = 0; begin < count; begin += C) {
     uint numbers[C], x_at[C];
@@ -118,7 +118,7 @@ kernel void gate_up_mm(constant ExpertArgs& args [[buffer(0)]], device const uch
   device const ExpertTile& tile = tiles[group.y];
   const uint expert = tile.expert, count = tile.count;
   device const uint* list = lists + expert * args.rows + tile.first;
-  // Outputs 0 to 31 of the tile are of gate, 32 to 63 of up.
+  // Outputs 0 to 31 of the tile belong to gate, outputs 32 to 63 to up.
   const bool is_up = tid >= 64u;
   MatrixRow own;
   own.type = is_up ? fc_type_b : fc_type;

@@ -11,7 +11,7 @@ template <int C> kernel void ffn(constant LinearArgs& args [[buffer(0)]],
                                  uint simdgroup [[simdgroup_index_in_threadgroup]],
                                  uint simdgroups [[simdgroups_per_threadgroup]]) {
   if (*stop != 0u) return;
-  constexpr int R = kOutputsPerSimdgroup;  // two of gate, two of up
+  constexpr int R = kOutputsPerSimdgroup;  // two outputs of gate and two of up
   const uint n = columns_of(args.columns), units = (args.outputs + 1u) / 2u;
   const ProductUnit unit = product_unit((group.y * groups.x + group.x) * simdgroups + simdgroup, units, args.rows, C);
   if (unit.outputs >= units) return;
@@ -24,7 +24,7 @@ template <int C> kernel void ffn(constant LinearArgs& args [[buffer(0)]],
   accumulate<R, C>(fc_type, gate_weights, fc_type_b, up_weights, rows, h, x_at, n, lane, acc);
   float value = lane_sum<R * C>(acc, lane);
 
-  constexpr uint kLanes = 32 / (R * C);  // that hold the same sum
+  constexpr uint kLanes = 32 / (R * C);  // lanes that hold the same sum
   const uint r = lane / kLanes / C, output = first + (r & 1u), column = first_column + lane / kLanes % C;
   if (fc_has_bias) value += (r < 2u ? gate_bias : up_bias)[min(output, args.outputs - 1u)];
   const float up = simd_shuffle_xor(value, 16);  // gate and up of an output are 16 lanes apart
@@ -49,7 +49,7 @@ kernel void ffn_mm(constant LinearArgs& args [[buffer(0)]], device const uchar* 
   if (*stop != 0u) return;
   const uint n = columns_of(args.columns), first = group.x * (kMatrixOutputs / 2),
              first_column = group.y * kMatrixColumns;
-  // Outputs 0 to 31 of the tile are of gate, 32 to 63 of up.
+  // Outputs 0 to 31 of the tile belong to gate, outputs 32 to 63 to up.
   const bool is_up = tid >= 64u;
   MatrixRow own;
   own.type = is_up ? fc_type_b : fc_type;

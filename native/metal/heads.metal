@@ -1,5 +1,5 @@
-// Between the products of a layer and its attention, where they cannot be one kernel: RMSNorm of each query and key head, which needs
-// all of the head, then RoPE and the write into the KV cache.
+// What happens to q, k and v between qkv and attention where qkv cannot do it: the RMSNorm of each query and key head,
+// which needs the whole head, RoPE, and the write into the KV cache.
 #include "cache.h"
 
 kernel void heads(constant HeadsArgs& args [[buffer(0)]], device float* q [[buffer(1)]],

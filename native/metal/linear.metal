@@ -23,7 +23,7 @@ template <int C> kernel void linear(constant LinearArgs& args [[buffer(0)]], dev
   accumulate<R, C>(fc_type, weights, fc_type, weights, rows, x, x_at, n, lane, acc);
   float value = lane_sum<R * C>(acc, lane);
 
-  constexpr uint kLanes = 32 / (R * C);  // that hold the same sum
+  constexpr uint kLanes = 32 / (R * C);  // lanes that hold the same sum
   const uint output = first + lane / kLanes / C, column = first_column + lane / kLanes % C;
   if (lane % kLanes == 0u && output < args.outputs && column < args.rows) {
     if (fc_has_bias) value += bias[output];

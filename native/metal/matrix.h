@@ -1,26 +1,28 @@
-// Products of many rows on simdgroup matrices: tiles of 64 outputs × 32 columns by a threadgroup of 128 threads. The order of the sums is
-// the hardware's, so these kernels are a switch beside the ones of common.h, whose bits they do not give.
+// Products of many rows on simdgroup matrices. A threadgroup of 128 threads computes a tile of 64 outputs × 32 columns.
+// The hardware chooses the order of the sums, so these kernels do not give the bits of common.h, and the user has to
+// ask for them.
 #pragma once
 #include <metal_simdgroup_matrix>
 
 #include "common.h"
 
 constant constexpr uint kMatrixThreads = 128;
-/// A slab of 32 elements of both operands, in blocks of 8 × 8; afterwards the results [column][output].
+/// Floats of threadgroup memory: first a slab of 32 elements of both operands, in blocks of 8 × 8, then the results
+/// [column][output].
 constant constexpr uint kMatrixShared = kMatrixOutputs * 32 + kMatrixColumns * 32;
 
-/// The weight row that a thread loads: thread t those of output t / 2 of the tile.
+/// The row of weights that a thread loads. Thread t loads the row of output t / 2 of the tile.
 struct MatrixRow {
   uint type;
   ulong at;
 };
 
-/// shared[c * 64 + o] = W[o]·x[c]. `x` is the row of the thread's own column, tid / 4. All threads of the threadgroup call it; the results
-/// are visible to them when it returns.
+/// Computes shared[c * 64 + o] = W[o]·x[c]. `x` is the row of the thread's own column, tid / 4. All threads of the
+/// threadgroup call it, and see all results when it returns.
 static inline void multiply_tile(MatrixRow own, device const uchar* weights, device const float* x, uint n,
                                  threadgroup float* shared, uint tid, uint simdgroup) {
   threadgroup float* shared_x = shared + kMatrixOutputs * 32;
-  // Each simdgroup: 16 columns × 32 outputs.
+  // Each simdgroup computes 16 columns × 32 outputs.
   const uint first_column_block = simdgroup / 2u * 2u, first_output_block = simdgroup % 2u * 4u;
   simdgroup_float8x8 acc[8];
   for (uint i = 0; i < 8u; i++) acc[i] = make_filled_simdgroup_matrix<float, 8, 8>(0.0f);

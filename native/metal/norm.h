@@ -4,8 +4,9 @@
 
 constant constexpr uint kNormThreads = 256, kNormSimdgroups = kNormThreads / 32;
 
-/// y = x · w / sqrt(mean(x²) + epsilon). Thread t chains x² over the quads t, t + 256, … in order; lanes, then simdgroups, are added as a
-/// tree. `partial` has kNormSimdgroups floats; y is visible to the threadgroup after its next barrier.
+/// y = x · w / sqrt(mean(x²) + epsilon). Thread t chains x² over the quads t, t + 256, … in order. Then lanes and after
+/// them simdgroups are added as a tree. `partial` has kNormSimdgroups floats. y is visible to the threadgroup after its
+/// next barrier.
 static inline void rms_norm(device const float* x, device const float* w, device float* y, uint n, float epsilon,
                             threadgroup float* partial, uint tid, uint lane, uint simdgroup) {
   float sum[1] = {0.0f};

@@ -1,4 +1,5 @@
-// RMSNorm of rows: before attention, and of the output rows before the head.
+// RMSNorm of rows, which runs before attention, before a dense feed-forward and before the output head. latch_stop,
+// which ends a run, is here too.
 #include "norm.h"
 
 [[max_total_threads_per_threadgroup(256)]]
@@ -15,7 +16,8 @@ kernel void norm(constant NormArgs& args [[buffer(0)]], device const float* x [[
            partial, tid, lane, simdgroup);
 }
 
-/// Every thread of a later kernel reads the same word, whenever the host writes its request.
+/// Copies the host's request into the stop word. So every thread of a later kernel reads the same word, whenever the
+/// host writes its request.
 [[max_total_threads_per_threadgroup(32)]]
 kernel void latch_stop(constant LatchArgs& args [[buffer(0)]], device const uint* request [[buffer(1)]],
                        device const uint* tokens [[buffer(2)]], device const uint* stop_ids [[buffer(3)]],

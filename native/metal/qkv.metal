@@ -2,7 +2,7 @@
 #include "cache.h"
 #include "matrix.h"
 
-/// Element d of a row's head: a query goes to memory, a key or value into the cache.
+/// Stores element d of a row's head. A query goes to memory, a key or value into the cache.
 static inline void store(float value, Head head, uint d, uint row, constant QkvArgs& args, device const RowInfo* info,
                          device const uint* block_tables, device float* q, device uchar* cache) {
   if (head.matrix == 0u) {
@@ -31,7 +31,7 @@ template <int C> kernel void qkv(constant QkvArgs& args [[buffer(0)]], device co
   if (*stop != 0u) return;
   constexpr int R = kOutputsPerSimdgroup;
   const uint n = columns_of(args.columns), length = args.head_length, pairs = length / 2u;
-  // A simdgroup computes two pairs (i, i + D/2) of a head; the heads are counted through q, k and v.
+  // A simdgroup computes two of the pairs that RoPE turns, both of one head. The heads are counted through q, k and v.
   const uint units = (args.heads + 2u * args.heads_kv) * (length / 4u);
   const ProductUnit unit = product_unit((group.y * groups.x + group.x) * simdgroups + simdgroup, units, args.rows, C);
   if (unit.outputs >= units) return;
@@ -50,7 +50,7 @@ template <int C> kernel void qkv(constant QkvArgs& args [[buffer(0)]], device co
   accumulate<R, C>(type, weights, type, weights, rows, h, x_at, n, lane, acc);
   float value = lane_sum<R * C>(acc, lane);
 
-  constexpr uint kLanes = 32 / (R * C);  // that hold the same sum
+  constexpr uint kLanes = 32 / (R * C);  // lanes that hold the same sum
   const uint r = lane / kLanes / C, row = first_column + lane / kLanes % C;
   const uint d = element_of_pair(pair + (r & 1u), r / 2u, pairs);
   if (fc_has_bias) value += bias[own.index * length + d];
@@ -84,7 +84,7 @@ kernel void qkv_mm(constant QkvArgs& args [[buffer(0)]], device const uchar* wq 
   if (*stop != 0u) return;
   const uint n = columns_of(args.columns), length = args.head_length, pairs = length / 2u,
              all_pairs = (args.heads + 2u * args.heads_kv) * pairs;
-  // 32 pairs: outputs 0 to 31 of the tile are the first elements, 32 to 63 the second ones.
+  // A tile has 32 pairs. Its outputs 0 to 31 are their first elements, outputs 32 to 63 their second ones.
   const uint first_pair = group.x * (kMatrixOutputs / 2), first_column = group.y * kMatrixColumns;
   const uint pair = min(first_pair + tid / 2u % 32u, all_pairs - 1u);
   const Head head = head_of(pair / pairs, args.heads, args.heads_kv);

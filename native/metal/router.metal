@@ -1,8 +1,8 @@
-// Which experts a row goes to: the norm before the experts, the router's scores, the best few and their softmax; and the lists of rows
-// by expert that let each expert's weights be read once.
+// Chooses the experts of each row: the norm before the experts, the router's scores, the best few and their softmax.
+// Then lists the rows by expert, so that each expert's weights are read once.
 #include "norm.h"
 
-/// Below any score that counts.
+/// kTaken marks an expert that is already chosen. It is below any score, since scores are at least kLeastScore.
 constant constexpr float kTaken = -3.4e38f, kLeastScore = -3.3e38f;
 
 [[max_total_threads_per_threadgroup(256)]]

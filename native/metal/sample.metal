@@ -1,12 +1,14 @@
-// Chooses a token from each row of logits on the GPU, as core/sampler.cpp does on the CPU, so that several steps can be queued at once.
+// Chooses a token from each row of logits on the GPU, as core/sampler.cpp does on the CPU, so that several steps can be
+// queued at once.
 //
-// Weights of tokens are fixed-point numbers (2^-40), whose sums are exact and so do not depend on the order of threads. A filter keeps a
-// prefix of the tokens sorted by logit (the lower id first among equals); it is found without sorting, by searching for the logit at
-// which enough of them, or of their weight, are at or above it. The search goes over the tokens close to the best one, in threadgroup memory,
-// and over all of them only where those are not enough.
+// Weights of tokens are fixed-point numbers (2^-40). Their sums are exact and so do not depend on the order of threads.
+// A filter keeps a prefix of the tokens sorted by logit (the lower id first among equals). The kernel finds the prefix
+// without sorting: it searches for the logit at or above which there are enough tokens, or tokens of enough weight. The
+// search goes over the tokens close to the best one, which are in threadgroup memory. It goes over all tokens only
+// where those are not enough.
 #include "common.h"
 
-/// Order-preserving bits of a logit; 0 for NaN, which is never chosen.
+/// A logit as bits whose order as a uint is that of the logits. NaN, which is never chosen, gives 0.
 static inline uint key_of(float logit) {
   const uint bits = as_type<uint>(logit);
   if ((bits & 0x7fffffffu) > 0x7f800000u) return 0u;
@@ -55,23 +57,26 @@ static inline ulong total_of(ulong value, Place place, threadgroup ulong* parts)
 
 enum SearchMode : uint { kByCount, kByWeight, kTiesById };
 
-/// Tokens of a simdgroup's part that are close to the best one, at most so many, and how far from it.
+/// A simdgroup keeps at most kCandidates tokens that are close to the best one. A token is close whose logit is at most
+/// kClose lower.
 constant constexpr uint kCandidates = 48;
 constant constexpr float kClose = 14.0f;
 
 /// What a search adds up.
 struct Search {
   uint mode;
-  float best;  ///< kByWeight: the largest logit
-  uint
-      least;  ///< kByWeight: tokens with a smaller key do not count; those with this key, `ties` of them. kTiesById: only tokens with this key
+  float best;  ///< the largest logit; only kByWeight uses it
+  /// With kByWeight tokens with a smaller key do not count, and of those with this key `ties` do. With kTiesById only
+  /// tokens with this key count.
+  uint least;
   ulong ties;
-  bool close;  ///< only the candidates: (key, id) pairs, `candidates` of the thread's simdgroup
+  /// Whether to search only the candidates, which are (key, id) pairs. The thread's simdgroup has `candidates` of them.
+  bool close;
   uint candidates;
 };
 
-/// Weight of the tokens whose order (their key; kTiesById: the complement of their id) is at or above `bound` + step · {1, 2, 3}. `parts` is
-/// the threadgroup's memory for sums.
+/// Adds up the weight of the tokens whose order is at or above `bound` + step · {1, 2, 3}. A token's order is its key,
+/// or with kTiesById the complement of its id. `parts` is the threadgroup's memory for sums.
 static inline void weigh(device const float* logits, threadgroup const uint2* close, uint vocabulary, Search search,
                          uint bound, uint step, thread ulong* sums, Place place, threadgroup ulong* parts) {
   for (uint i = 0; i < 3u; i++) sums[i] = 0;
@@ -99,8 +104,8 @@ static inline void weigh(device const float* logits, threadgroup const uint2* cl
     sums[i] = total_of(sums[i], place, parts) + (search.least >= bound + step * (i + 1u) ? at_least : 0ul);
 }
 
-/// The largest order such that the tokens at or above it weigh at least `need`; `above` is the weight of those above it. Goes over all tokens
-/// where the candidates weigh less.
+/// The largest order such that the tokens at or above it weigh at least `need`. `above` gets the weight of the tokens
+/// above it. The search goes over all tokens where the candidates weigh less than `need`.
 static inline uint find_order(device const float* logits, threadgroup const uint2* close, uint vocabulary,
                               Search search, ulong need, thread ulong& above, Place place, threadgroup ulong* parts) {
   uint bound = 0;
@@ -137,7 +142,7 @@ kernel void sample(constant SampleArgs& args [[buffer(0)]], device const float* 
   device const float* logits = all_logits + ulong(row) * activation_stride(args.vocabulary);
   device const SampleParams& params = all_params[row];
 
-  // The best token: largest key, then lowest id, as one number.
+  // The best token has the largest key, and among equal keys the lowest id. Both are compared as one number.
   ulong first = 0;
   for (uint id = tid; id < args.vocabulary; id += threads) {
     const uint key = key_of(logits[id]);
@@ -165,7 +170,7 @@ kernel void sample(constant SampleArgs& args [[buffer(0)]], device const float* 
     return;
   }
 
-  // Weight and number of all tokens; and the ones close to the best, for the searches.
+  // Adds up the weight and the number of all tokens, and collects those close to the best one for the searches.
   ulong weight = 0, count = 0;
   uint found = 0;
   const uint close_key = key_of(best - kClose);
@@ -197,7 +202,7 @@ kernel void sample(constant SampleArgs& args [[buffer(0)]], device const float* 
   }
   count = total_of(count, place, parts);
 
-  // Kept: tokens with a larger key than `least`, and the first `ties` with that key.
+  // The filters keep the tokens with a larger key than `least`, and the first `ties` tokens with that key.
   uint least = 0, last_tie = ~0u;
   ulong ties = 0;
   Search search;
