@@ -1,8 +1,8 @@
-// Builds the programs that test the Metal kernels and their host code on this machine's CPU
-// (native/test/metal/README.md), with clang 19, into dist/native/metal/<mode>/. A file whose inputs have the same
-// contents as in the build before is not built again.
-// usage: node native/build-metal.mjs [mode…] [--addon]
-//        --addon: only dist/native/metal/hearth.node, the addon on fake Metal
+// Builds the programs that test the Metal kernels and host code on this machine's CPU (native/test/metal/README.md),
+// with clang 19, into dist/native/metal/<mode>/. A file whose inputs have the same contents as in the last build is not
+// built again.
+// usage: node native/build-metal.mjs [mode…] [--addon]   --addon builds only dist/native/metal/hearth.node, the addon on
+// fake Metal
 import { execFile, execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
@@ -19,10 +19,10 @@ const output = path.join(path.dirname(native), 'dist', 'native', 'metal');
 const compiler = 'clang++-19';
 const run = promisify(execFile);
 
-/** For each mode the compiler flags of all files, and the further flags of kernels. */
+/** For each mode the flags of all files, and the further flags of kernels. */
 const MODES = {
 	plain: { all: ['-O2', '-g1'], kernels: [] },
-	// The code is instrumented as for the thread sanitizer, with our own callbacks in place of its runtime
+	// Uses the instrumentation of the thread sanitizer, with callbacks of our own in place of its runtime
 	// (memory_checker.cpp).
 	race: {
 		all: ['-O2', '-g', '-DMSL_MEMORY_CHECKER'],
@@ -31,8 +31,8 @@ const MODES = {
 			...['-mllvm', '-tsan-handle-cxx-exceptions=0'],
 		],
 	},
-	// This mode also finds undefined behaviour: overflow, shifts that are too far, and misaligned loads, which a GPU
-	// does not do either.
+	// Also finds undefined behaviour: misaligned loads, which a GPU cannot do either, shifts that are too far, and
+	// overflow.
 	asan: {
 		all: [
 			...['-O1', '-g', '-fno-omit-frame-pointer', '-fsanitize=address,undefined', '-fno-sanitize=vptr,function'],
@@ -40,8 +40,8 @@ const MODES = {
 		],
 		kernels: [],
 	},
-	// Kernels are not optimised, because optimisation may decide a branch on an uninitialised value before the
-	// sanitizer sees it.
+	// Kernels are not optimised, because the optimiser may decide a branch on an uninitialised value before the sanitizer
+	// sees it.
 	msan: { all: ['-O1', '-g', '-fsanitize=memory', '-fno-omit-frame-pointer'], kernels: ['-O0'] },
 };
 export const metalModes = Object.keys(MODES);
@@ -63,7 +63,7 @@ const flags = [
 		'-Wall',
 		'-Wextra',
 	],
-	// The hardware computes halves and fused operations, where this machine can.
+	// The hardware computes halves and fused operations, where this machine has them.
 	...(process.arch === 'x64' && hasAvx2() ? ['-march=x86-64-v3'] : []),
 	...[`-I${emulator}`, `-I${native}`],
 ];
@@ -143,26 +143,23 @@ async function inParallel(jobs) {
 function seeded(name) {
 	return { name, text: expandMetalSource(path.join(native, 'test', 'metal', 'seeded', name)) };
 }
-/**
- * The modes of programs with host code. The memory sanitizer is not among them: it needs a C++ library that is built
- * with it.
- */
+/** The modes for host code. The memory sanitizer would need a C++ library that is built with it, so it is missing. */
 const hostModes = ['plain', 'race', 'asan'];
 
 /**
- * The programs: the kernels linked in, the folders of C++ files beside the emulator's, files of the core, and the modes to
- * build.
+ * Each program has the kernels to link in, the folders of C++ files beside the emulator's, files of the core, and the
+ * modes to build.
  */
 const PROGRAMS = {
-	/** Tests each kernel of the addon by itself. */
+	/** Tests the addon's kernels, each by itself. */
 	kernel_tests: { sources: metalSources, folders: ['test/metal/kernels'], core: CORE, modes: metalModes },
-	/** The emulator itself: kernels known to be right or wrong. */
+	/** Tests the emulator itself, with kernels that are known to be right or wrong. */
 	seeded_tests: {
 		sources: () => ['correct.metal', 'mistakes.metal'].map(seeded),
 		folders: ['test/metal/seeded'],
 		modes: metalModes,
 	},
-	/** Tests the fake Metal itself with host code that is known to be right or wrong. */
+	/** Tests the fake Metal itself, with host code that is known to be right or wrong. */
 	seeded_host_tests: {
 		sources: () => ['correct.metal'].map(seeded),
 		folders: ['test/metal/seeded/host', 'test/metal/fake', 'metal/device'],
@@ -171,7 +168,8 @@ const PROGRAMS = {
 };
 
 /**
- * Builds the programs, and with `addon` dist/native/metal/hearth.node: the whole addon on fake Metal. Throws with the compiler's output on errors, whose positions are in the .metal files.
+ * Builds the programs, and with `addon` dist/native/metal/hearth.node: the whole addon on fake Metal. Throws with the
+ * compiler's output on errors, whose positions are in the .metal files.
  */
 export async function buildMetalTests({
 	programs = Object.keys(PROGRAMS),
@@ -210,10 +208,7 @@ export async function buildMetalTests({
 	return output;
 }
 
-/**
- * The addon with the fake Metal in place of the system's runtime, with the kernels and with the emulator that runs
- * them.
- */
+/** The addon with the fake Metal in place of the system's runtime, and with the emulator and the kernels. */
 async function fakeAddon(log) {
 	const emulation = emulatorFiles('plain').filter((file) => path.basename(file) !== 'kernel_test.cpp');
 	const { objects } = await buildNative({ log });

@@ -1,6 +1,7 @@
-// Is it valid MSL? No Metal compiler exists outside Apple's systems, so the text of a .metal file is compiled as C++ for
-// OpenCL, whose address spaces are MSL's, and what that language allows and MSL does not is found in clang's syntax tree.
-// usage: node check.mjs [file.metal…]   without files: all of native/metal; exit code 1 if any is invalid
+// Checks whether the text of a .metal file is valid MSL. No Metal compiler exists outside of Apple's systems. So clang
+// compiles the text as C++ for OpenCL, which has the address spaces of MSL. Rules over clang's syntax tree then find
+// what that language allows and MSL does not.
+// usage: node check.mjs [file.metal…]   Without files it checks all of native/metal. Exit code 1 if any is invalid.
 import { spawn } from 'node:child_process';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -27,7 +28,7 @@ export async function checkMetal(text, file, compiler = 'clang++-19') {
 	return [...lint(JSON.parse(stdout)), ...(await newerLanguage(text, file, compiler))];
 }
 
-/** MSL 3 is C++14; and what is only a warning to clang but wrong. */
+/** Finds what C++14, on which MSL 3 is based, does not have, and faults that clang only warns about. */
 async function newerLanguage(text, file, compiler) {
 	const { stderr } = await clang(compiler, generate(text, file, { compiler }), [
 		...['-x', 'c++', '-std=c++14', '-fsyntax-only', '-isystem', here, '-Wno-everything'],
@@ -62,7 +63,7 @@ function clang(compiler, input, args) {
 	});
 }
 
-/** clang's errors, one a line; those inside the shim with the position in the kernel that led there. */
+/** The errors of clang, one for each line. An error inside the shim gets the position in the kernel that led there. */
 function errorsOf(stderr) {
 	const lines = stderr.split('\n');
 	return lines.flatMap((line, i) => {
@@ -90,8 +91,8 @@ function lint(tree) {
 			position.line = place.presumedLine ?? place.line ?? position.line;
 		}
 	};
-	const methods = new Map(); // of the kernels' own classes: id -> name
-	const functions = new Map(); // of the kernels' own: id -> its position, name and the functions it calls
+	const methods = new Map(); // methods of the kernels' own classes: id -> name
+	const functions = new Map(); // id -> its position, name and the functions it calls
 
 	function visitDeclaration(node, say, { caller, instantiated }) {
 		const type = typeOf(node);

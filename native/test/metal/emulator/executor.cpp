@@ -1,4 +1,4 @@
-// The executor: fibers, barriers, SIMD-group operations with divergence, threadgroup memory.
+// The executor: fibers, barriers, SIMD-group operations with divergence, and threadgroup memory.
 #include "executor.h"
 
 #include <sys/mman.h>
@@ -72,8 +72,8 @@ void reset_constants() {
 namespace {
 
 constexpr size_t kStackBytes = 256 << 10;
-constexpr size_t kSlotBytes = 32;     // of the value a lane publishes in a SIMD-group operation
-constexpr size_t kResultBytes = 256;  // of a collective's result
+constexpr size_t kSlotBytes = 32;     // the most that a lane publishes in a SIMD-group operation
+constexpr size_t kResultBytes = 256;  // the most that the result of a collective operation takes
 constexpr int kMaxVariables = 64;
 
 typedef void (*Collective)(const unsigned char* slots, uint32_t active, void* result);
@@ -85,12 +85,13 @@ struct Lane {
   SimdGroup* group;
   Collective collective;
   ThreadPosition position;
-  uint32_t run_position;  // in its SIMD-group's order
+  uint32_t run_position;  // the lane's place in the order of its SIMD-group
   uint32_t lane, thread, site;
 };
-/// Lanes are bits by run position in `ready`, `waiting`, `at_barrier`, `live`; by lane number in `active`.
+/// `ready`, `waiting`, `at_barrier` and `live` have a bit for each lane, by its run position. `active` has the bits by
+/// lane number.
 struct alignas(64) SimdGroup {
-  // Two of each: lanes read the results of one operation while others already publish for the next.
+  // There are two of each, because lanes read the results of one operation while others already publish for the next.
   unsigned char slots[2][kSimdWidth * kSlotBytes];
   alignas(64) unsigned char results[2][kResultBytes];
   Lane* lanes[kSimdWidth];
@@ -114,7 +115,7 @@ struct Machine {
   void* scheduler_sanitizer_stack = nullptr;
   const void* scheduler_stack_bottom = nullptr;
   size_t scheduler_stack_bytes = 0;
-  bool fibers_broken = true;  // never started, or left in the middle of a kernel by an error
+  bool fibers_broken = true;  // they were never started, or an error left them in the middle of a kernel
   const KernelInfo* kernel = nullptr;
   Arguments arguments;
   uint32_t threads = 0, simdgroups = 0;
@@ -208,7 +209,7 @@ namespace {
 
 unsigned char* stack_of(uint32_t thread) { return machine->stacks + thread * kStackBytes; }
 
-/// nullptr: the scheduler in dispatch().
+/// Switches between two lanes. nullptr is the scheduler, which runs in dispatch().
 __attribute__((noinline)) void switch_to(Lane* from, Lane* to) {
   Machine* m = machine;
   m->current = to;
@@ -225,12 +226,13 @@ __attribute__((noinline)) void switch_to(Lane* from, Lane* to) {
 #endif
 }
 
-/// Every live lane of the group waits: completes a SIMD-group operation, or returns false where none is waited for.
+/// Called when no lane of the group can run. Completes the SIMD-group operation that its lanes wait for, or returns
+/// false where they wait for none.
 bool complete_operation(SimdGroup* g) {
   if (!g->waiting) return false;
   uint32_t taking_part = g->waiting;
   if (taking_part != g->live || g->mixed_sites) {
-    // Divergence: as on a GPU, those at the lowest source position go on first.
+    // The lanes have diverged. As on a GPU, those at the lowest source position go on first.
     uint32_t first = ~0u;
     for (uint32_t x = taking_part; x; x &= x - 1) first = std::min(first, g->lanes[lowest(x)]->site);
     for (uint32_t x = g->waiting; x; x &= x - 1)
@@ -238,7 +240,7 @@ bool complete_operation(SimdGroup* g) {
   }
   uint32_t active = 0;
   for (uint32_t x = taking_part; x; x &= x - 1) active |= 1u << g->lanes[lowest(x)]->lane;
-  // What the lanes left behind published goes with them to the next round.
+  // The lanes that are left behind keep what they published for the next round.
   unsigned char* slots = g->slots[g->round & 1];
   for (uint32_t x = g->waiting & ~taking_part; x; x &= x - 1) {
     const size_t offset = g->lanes[lowest(x)]->lane * kSlotBytes;
@@ -257,7 +259,7 @@ bool complete_operation(SimdGroup* g) {
   return true;
 }
 
-/// `lane` waits or has ended: lets another one run.
+/// Lets another lane run, because `lane` waits or has ended.
 void run_another(Lane* lane, SimdGroup* g) {
   if (!g->ready && !complete_operation(g)) {
     switch_to(lane, nullptr);
@@ -326,11 +328,13 @@ uint32_t lane_index() { return machine->current->lane; }
 void kernel_error(const char* what) { report(std::string(what) + " in kernel " + machine->kernel->name); }
 uint32_t current_thread() { return machine && machine->current ? machine->current->thread : ~0u; }
 
-/// 8×8 multiply-accumulate of a whole SIMD-group: per lane two elements each of A, B, C in, of A·B + C out.
+/// The 8×8 multiply-accumulate of a whole SIMD-group. Each lane gives two elements each of A, B and C, and gets two
+/// elements of A·B + C.
 void matrix_multiply_accumulate(const unsigned char* slots, uint32_t active, void* result) {
   if (active != ~0u) kernel_error("simdgroup matrix operation by a part of the SIMD-group");
   float a[8][8], b[8][8], c[8][8];
-  // The layout of Apple's GPUs as seen from outside: lane -> row and first of two columns.
+  // This is the layout of Apple's GPUs as kernels see it. It maps a lane to its row and to the first of its two
+  // columns.
   const auto row = [](uint32_t lane) { return ((lane / 4) & 4) + ((lane / 2) & 3); };
   const auto column = [](uint32_t lane) { return ((lane / 4) & 2) * 2 + (lane & 1) * 2; };
   for (uint32_t lane = 0; lane < kSimdWidth; lane++) {
@@ -351,13 +355,13 @@ void matrix_multiply_accumulate(const unsigned char* slots, uint32_t active, voi
 
 namespace {
 
-/// Reserves threadgroup memory; nullptr (and an error) where less than `bytes` is left.
+/// Reserves threadgroup memory. Reports an error where less than `bytes` is left.
 void* reserve_threadgroup(size_t bytes, size_t alignment, const char* name) {
   Machine* m = machine;
   const size_t align = std::max<size_t>(alignment, 16);
   const size_t offset = (m->threadgroup_used + align - 1) / align * align;
   void* data = m->threadgroup + offset;
-  // Sanitizer builds leave gaps between variables, which do not count.
+  // Sanitizer builds leave gaps between variables. The gaps do not count towards the limit.
   static const size_t kGap =
 #ifdef MSL_ASAN
       32;
@@ -403,7 +407,7 @@ extern "C" void msl_fiber_main() {
   }
 #endif
   Lane* lane = machine->current;
-  for (;;) {  // one turn a threadgroup
+  for (;;) {  // each turn is one threadgroup
     machine->kernel->entry(machine->arguments, lane->position);
     SimdGroup* g = lane->group;
     const uint32_t bit = 1u << lane->run_position;
@@ -419,7 +423,7 @@ namespace {
 constexpr size_t kThreadgroupReserve = kThreadgroupBytes + 32 * (kMaxVariables + kMaxBindings + 2);
 
 void start_fiber(uint32_t thread) {
-  // Staggered tops, so that 1024 of them do not fall into the same cache sets.
+  // The tops of the stacks are staggered, so that 1024 of them do not fall into the same cache sets.
   auto top = reinterpret_cast<uintptr_t>(stack_of(thread)) + kStackBytes - 64 - (thread % 61) * 192;
   top &= ~uintptr_t{63};
 #if defined(__x86_64__)
@@ -503,7 +507,8 @@ void clear_threadgroup_memory() {
   checker::threadgroup_begin(memory, kThreadgroupReserve);
 }
 
-/// Every thread waits at a barrier or has ended: releases the barrier. False at the end of the threadgroup or on error.
+/// Called when every thread waits at a barrier or has ended. Releases the barrier. Returns false at the end of the
+/// threadgroup and on an error.
 bool release_barrier() {
   Machine* m = machine;
   bool any = false, missing = false, mixed = false;
@@ -558,7 +563,7 @@ Machine& the_machine() {
   return *machine;
 }
 
-/// Denormals as the GPU may treat them, for one dispatch.
+/// For its lifetime, denormal numbers are flushed to zero if `flush` says so.
 class DenormalMode {
  public:
   explicit DenormalMode(bool flush) {

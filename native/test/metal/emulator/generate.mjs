@@ -1,13 +1,14 @@
 // From MSL to C++: turns the text of a .metal file into a translation unit for the executor, or for the validity check.
 //
-// Every line stays where it was, so that compilers and checkers report positions in the .metal file. Changed are
+// Every line stays where it was, so that compilers and checkers report positions in the .metal file. The generator
+// changes these:
 //   - `threadgroup T name[n];` in a kernel: becomes a reference into the threadgroup's memory,
 //   - `constant T name [[function_constant(i)]];`: becomes a registered variable,
 //   - attributes of kernels and their parameters: removed, and become the registration appended at the end,
 //   - floating-point literals without a suffix: float, as in MSL.
 import { execFileSync } from 'node:child_process';
 
-/** What the kernels' text may assume of the language: Metal 3.0, the one of macOS 13. `bfloat` came with 3.1. */
+/** The version of the language that kernels may assume: Metal 3.0, which macOS 13 has. `bfloat` came with 3.1. */
 const METAL_VERSION = 300;
 
 const POSITIONS = {
@@ -29,7 +30,7 @@ const POSITIONS = {
 /** Positions and sizes in a grid: in a kernel all of them are scalars, or vectors of the same length. */
 const GRID = new Set(Object.keys(POSITIONS).filter((name) => !/index|simdgroup/.test(name)));
 
-/** Macros expanded; line markers keep the positions. */
+/** Expands macros. Line markers keep the positions. */
 function preprocess(text, file, compiler) {
 	const standalone = text.replace(/^[ \t]*#[ \t]*include[ \t]*<(.*)>.*$/gm, (_, header) => {
 		if (!/^metal_\w+$/.test(header) && header !== 'metal_stdlib')
@@ -56,7 +57,7 @@ function blank(text) {
 	);
 }
 
-/** FNV-1a of the bytes, as a C++ literal; fake Metal compares it with the text it is given. */
+/** The FNV-1a hash of the bytes, as a C++ literal. Fake Metal compares it with the hash of the text that it is given. */
 export function sourceHash(text) {
 	let hash = 14695981039346656037n;
 	for (const byte of Buffer.from(text)) hash = ((hash ^ BigInt(byte)) * 1099511628211n) & 0xffff_ffff_ffff_ffffn;
@@ -98,7 +99,7 @@ export function generate(original, file, { check = false, compiler = 'clang++-19
 	for (const found of code.matchAll(/\b\w*bfloat\w*\b/g))
 		if (METAL_VERSION < 310) reject(found.index, `${found[0]} needs Metal 3.1 (macOS 14)`);
 
-	/** Where each parameter of a kernel comes from; removes the attributes. */
+	/** Says where each parameter of a kernel comes from, and removes the attributes. */
 	function readParameters(from, to) {
 		const sources = [];
 		const used = { buffer: 0, threadgroup: 0 };
@@ -191,7 +192,7 @@ export function generate(original, file, { check = false, compiler = 'clang++-19
 			});
 	}
 
-	// Threadgroup variables: statements inside a kernel's body.
+	// Threadgroup variables are statements inside a kernel's body.
 	let variables = 0;
 	for (let i = 0, depth = 0, namespaces = 0, statement = 0, inKernel = false; i < code.length; i++) {
 		if (code[i] === '{') {
@@ -271,7 +272,7 @@ export function generate(original, file, { check = false, compiler = 'clang++-19
 	});
 	return `${[
 		...['#include "registry.h"', '#include "msl/shim.h"', '#include "msl/keywords_execute.h"'],
-		// Files are libraries of their own: what two of them call the same may differ.
+		// Each file is a library of its own, so two files may use one name for different things.
 		...['namespace {', body],
 		...['#include "msl/keywords_off.h"', '#line 1 "(registration)"'],
 		`static msl::SourceEntry msl_source(${JSON.stringify(file)}, ${sourceHash(original)});`,

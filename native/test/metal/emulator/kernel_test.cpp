@@ -1,4 +1,5 @@
-// The program around kernel tests.   usage: kernel_tests [--list] [name...]   Prints a line for each test; exit code 1 if any failed.
+// The program around kernel tests. It prints a line for each test and exits with 1 if any failed. Usage: kernel_tests
+// [--list] [name...]
 #include "kernel_test.h"
 
 #include <algorithm>
@@ -21,7 +22,8 @@ std::vector<KernelTest>& tests() {
 int failures = 0;
 std::mt19937 random_engine;
 
-/// Bytes no kernel has written are compared between orders too, without a report of the memory sanitizer.
+/// Bytes that no kernel has written are compared between orders, too. This keeps the memory sanitizer from reporting
+/// that.
 void mark_set([[maybe_unused]] const void* data, [[maybe_unused]] size_t bytes) {
 #if __has_feature(memory_sanitizer)
   __msan_unpoison(data, bytes);
@@ -45,7 +47,7 @@ Mode mode() {
 }
 
 void fail_test(const char* format, ...) {
-  constexpr int kMaxLines = 10;  // a test
+  constexpr int kMaxLines = 10;  // of one test
   if (failures++ >= kMaxLines) return;
   va_list arguments;
   va_start(arguments, format);
@@ -143,7 +145,7 @@ std::string Launch::try_run(msl::Size3 groups, msl::Size3 threads) {
     msl::LaneOrder order;
     uint32_t seed;
   };
-  // The natural order last: its result stays.
+  // The natural order comes last, so that its result stays.
   static const Order kOrders[] = {{"random (seed 1)", msl::LaneOrder::random, 1},
                                   {"random (seed 2)", msl::LaneOrder::random, 2},
                                   {"reverse", msl::LaneOrder::reverse, 0},

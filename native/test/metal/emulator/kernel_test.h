@@ -1,4 +1,4 @@
-// Tests of kernels on the emulator, short: bind, run, compare.
+// The API for tests of kernels on the emulator. A test binds the arguments, runs the kernel and compares the result.
 //
 //   KERNEL_TEST(rmsnorm) {
 //     for (const uint32_t width : {32u, 2880u}) {
@@ -8,8 +8,8 @@
 //     }
 //   }
 //
-// One program per mode holds all tests (README.md). run() dispatches in every lane order and fails the test where the results
-// are not the same bits, or the executor or a checker reports an error.
+// One program for each mode holds all tests (README.md). run() dispatches in every lane order. It fails the test where
+// the results differ in a bit, and where the executor or a checker reports an error.
 #pragma once
 
 #include <cstdint>
@@ -23,7 +23,8 @@
 
 namespace hearth::test {
 
-/// What this program was built as. Sanitizers and the memory checker are 10 to 50 times slower: use small shapes there.
+/// The mode that this program was built in. Sanitizers and the memory checker are 10 to 50 times slower: use small
+/// shapes there.
 enum class Mode { plain, race, asan, msan };
 Mode mode();
 /// True where tests should use all size classes, false where one small shape of each code path will do.
@@ -32,7 +33,8 @@ inline bool all_sizes() { return mode() == Mode::plain; }
 /// Records a failure of the running test (printf format) and goes on.
 __attribute__((format(printf, 1, 2))) void fail_test(const char* format, ...);
 
-/// Compares with a reference: |got - want| <= tolerance * (mean |want| + |want|), and no NaN. Reports the worst element.
+/// Compares with a reference: |got - want| <= tolerance * (mean |want| + |want|), and no NaN. Reports the worst
+/// element.
 void expect_close(const std::string& what, const float* got, const float* want, size_t count, double tolerance);
 inline void expect_close(const std::string& what, const std::vector<float>& got, const std::vector<float>& want,
                          double tolerance) {
@@ -50,7 +52,7 @@ template <class T> void expect_same(const std::string& what, const std::vector<T
 /// Normally distributed floats from a generator seeded for each test.
 std::mt19937& generator();
 std::vector<float> random_values(size_t count, float scale = 1.0f);
-/// Memory nobody has written: NaN bits, and uninitialised to the memory sanitizer.
+/// Marks memory as never written: it gets NaN bits, and the memory sanitizer takes it as uninitialised.
 void mark_unset(void* data, size_t bytes);
 template <class T> std::vector<T> unset(size_t count) {
   std::vector<T> values(count);
@@ -58,7 +60,7 @@ template <class T> std::vector<T> unset(size_t count) {
   return values;
 }
 
-/// One dispatch of one kernel, in all lane orders.
+/// One dispatch of one kernel, which runs in all lane orders.
 class Launch {
  public:
   /// Fails the test where no linked .metal file has the kernel.
@@ -69,7 +71,7 @@ class Launch {
     static_assert(std::is_arithmetic_v<T>);
     return set_constant(index, &value, sizeof value);
   }
-  /// A small argument by value, as setBytes does; copied now.
+  /// Binds a small argument by value, as setBytes does. It is copied at once.
   template <class T> Launch& bytes(int index, const T& value) {
     static_assert(std::is_trivially_copyable_v<T> && sizeof(T) <= 4096);
     return bind_copy(index, &value, sizeof value);
@@ -79,22 +81,25 @@ class Launch {
   template <class T> Launch& read(int index, const std::vector<T>& values) {
     return read(index, values.data(), values.size() * sizeof(T));
   }
-  /// A buffer the kernel writes (and may read): restored before each lane order, compared after each.
+  /// Binds a buffer that the kernel writes and may read. It is restored before each lane order and compared after each.
   Launch& write(int index, void* data, size_t bytes) { return bind(index, data, bytes, true); }
   template <class T> Launch& write(int index, std::vector<T>& values) {
     return write(index, values.data(), values.size() * sizeof(T));
   }
-  /// Length of [[threadgroup(index)]] memory, a multiple of 16.
+  /// Sets the length of [[threadgroup(index)]] memory in bytes, a multiple of 16.
   Launch& threadgroup_memory(int index, size_t bytes);
-  /// The result may depend on the order of execution (floating-point atomics): not compared between orders.
+  /// Says that the result may depend on the order of execution, as it does with floating-point atomics. Then the orders
+  /// are not compared.
   Launch& order_dependent();
-  /// Denormal numbers are flushed to zero, as GPUs may.
+  /// Flushes denormal numbers to zero, as GPUs may do.
   Launch& flush_denormals();
 
-  /// Runs `groups` threadgroups of `threads` threads: natural, reverse and two random orders (natural and one random where not
-  /// all_sizes()). The buffers hold the result of the natural order afterwards. Failures name the order.
+  /// Runs `groups` threadgroups of `threads` threads, in natural, reverse and two random orders. Where all_sizes() is
+  /// false, the natural and one random order have to do. Afterwards the buffers hold the result of the natural order.
+  /// Failures name the order.
   void run(msl::Size3 groups, msl::Size3 threads);
-  /// The error of run(), without failing the test: for tests of the checkers. "" if there was none.
+  /// Like run(), but returns the error instead of failing the test, or "" where there was none. Tests of the checkers
+  /// use it.
   std::string try_run(msl::Size3 groups, msl::Size3 threads);
 
  private:

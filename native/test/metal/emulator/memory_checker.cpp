@@ -1,8 +1,9 @@
-// Race, bounds and uninitialised-threadgroup-memory checker.
+// Finds races, accesses out of bounds, and reads of uninitialised threadgroup memory.
 //
-// Kernels are compiled with -fsanitize=thread but linked with the callbacks below instead of that sanitizer's runtime: every
-// load and store of a kernel arrives here with its address and is judged by the rules of the GPU's memory model, whatever the
-// threads of this machine do. Two accesses of different threads to the same byte, one a write, need between them
+// Kernels are compiled with -fsanitize=thread, but linked with the callbacks below instead of that sanitizer's runtime.
+// So every load and store of a kernel arrives here with its address. The rules are those of the GPU's memory model,
+// whatever the threads of this machine do. If two threads access the same byte and one of them writes it, the following
+// must lie between the accesses
 //   - in one SIMD-group: a simdgroup_barrier or threadgroup_barrier with the flag of that memory,
 //   - in one threadgroup: a threadgroup_barrier with the flag of that memory,
 //   - in different threadgroups: the end of the dispatch and a memory barrier of the encoder.
@@ -23,7 +24,7 @@
 namespace msl::checker {
 namespace {
 
-/// Who accessed a byte last. Threadgroups are numbered over all dispatches; epochs count barriers.
+/// Who accessed a byte last. Threadgroups are numbered over all dispatches. Epochs count barriers.
 struct Cell {
   uint32_t write_group, write_simd_epoch, read_group, read_simd_epoch;
   uint16_t write_thread, write_epoch, read_thread, read_epoch;
@@ -38,7 +39,8 @@ struct Region {
   const char* name;
   bool holds(uintptr_t address, size_t bytes) const { return address >= begin && address + bytes <= end; }
 };
-/// A write over another thread's write, judged once it has happened: the same value written twice is harmless.
+/// A write over another thread's write. It is judged after it has happened, because writing the same value twice is
+/// harmless.
 struct PendingWrite {
   bool on = false;
   uintptr_t address;
@@ -138,7 +140,7 @@ void settle_pending_write() {
     report("write-write race", pending.address, pending.caller, pending.other_thread);
 }
 
-/// Bytes that `caller` is about to read or write.
+/// Judges the access to bytes that `caller` is about to read or write.
 void access(uintptr_t address, size_t bytes, bool write, void* caller) {
   if (!active) return;
   settle_pending_write();
@@ -165,7 +167,7 @@ void access(uintptr_t address, size_t bytes, bool write, void* caller) {
       bool ordered =
           c.write_group == group &&
           (c.write_epoch != now || (c.write_thread / kSimdWidth == simdgroup && c.write_simd_epoch != simd_now));
-      if (in_threadgroup && c.write_group != group) ordered = true;  // left from an earlier threadgroup
+      if (in_threadgroup && c.write_group != group) ordered = true;  // an earlier threadgroup left it
       if (!ordered && write && bytes <= sizeof pending.before) {
         if (!pending.on) {
           pending.on = true;
@@ -289,7 +291,7 @@ void simdgroup_barrier(uint32_t thread, uint32_t flags) {
   void __tsan_unaligned_write##n(void* p) { CHECK_ACCESS(p, n, true); }                       \
   void __tsan_read_write##n(void* p) { CHECK_ACCESS(p, n, false), CHECK_ACCESS(p, n, true); } \
   void __tsan_unaligned_read_write##n(void* p) { CHECK_ACCESS(p, n, false), CHECK_ACCESS(p, n, true); }
-// Atomic operations are performed and checked for bounds; they do not race with each other.
+// Atomic operations are performed and not judged, because they do not race with each other.
 #define ATOMIC_CALLBACKS(bits, T)                                                                                   \
   T __tsan_atomic##bits##_load(const volatile T* p, int) { return __atomic_load_n(p, __ATOMIC_RELAXED); }           \
   void __tsan_atomic##bits##_store(volatile T* p, T v, int) { __atomic_store_n(p, v, __ATOMIC_RELAXED); }           \

@@ -1,4 +1,5 @@
-// What the executor tells the memory checker (memory_checker.cpp); nothing where the checker is not built in.
+// The calls by which the executor informs the memory checker (memory_checker.cpp). They do nothing where the checker is
+// not built in.
 #pragma once
 
 #include <cstddef>
@@ -12,10 +13,10 @@ namespace msl::checker {
 enum BarrierFlags : uint32_t { kDevice = 1, kThreadgroup = 2 };
 
 #ifdef MSL_MEMORY_CHECKER
-/// Memory of the executor's own that kernels may touch freely (stacks).
+/// Names memory of the executor that kernels may touch freely, such as stacks.
 void ignore(void* data, size_t bytes);
 void dispatch_begin(const KernelInfo&, const Arguments&, bool concurrent_with_previous);
-/// Returns "" or the first report of the dispatch.
+/// Returns the first report of the dispatch, or "" where there was none.
 std::string dispatch_end();
 void threadgroup_begin(void* memory, size_t bytes);
 void threadgroup_region(void* data, size_t bytes, const char* name);

@@ -1,6 +1,6 @@
 // What a generated kernel file needs besides the shim: the registry of its kernels and function constants, threadgroup
-// variables, and the conversion of bound arguments to kernel parameters. Includes nothing from the C or C++ library: names
-// such as ::exp(float) would become visible to kernels.
+// variables, and the conversion of bound arguments to kernel parameters. This file includes nothing from the C or C++
+// library, because names such as ::exp(float) would become visible to kernels.
 #pragma once
 
 typedef unsigned int uint32_t;
@@ -13,7 +13,7 @@ constexpr int kMaxBindings = 31;
 struct Size3 {
   uint32_t x, y, z;
 };
-/// `bytes`: what the kernel may touch from `data`; the memory checker reports anything beyond.
+/// A bound buffer. The kernel may touch `bytes` bytes from `data` on, and the memory checker reports anything beyond.
 struct Binding {
   void* data;
   __SIZE_TYPE__ bytes;
@@ -32,9 +32,9 @@ typedef void (*EntryPoint)(const Arguments&, const ThreadPosition&);
 struct KernelInfo {
   const char* name;
   EntryPoint entry;
-  /// Bit i: the kernel has a parameter [[buffer(i)]], or [[threadgroup(i)]].
+  /// Bit i says that the kernel has a parameter [[buffer(i)]], or [[threadgroup(i)]].
   uint32_t buffers, threadgroup_slots;
-  /// Bits of `buffers` that are `device` and not const.
+  /// The bits of those buffers that are `device` and not const.
   uint32_t written;
   /// Alignment in bytes of what [[buffer(index)]] points to.
   uint32_t (*alignment)(int index);
@@ -51,7 +51,8 @@ struct FunctionConstant {
   uint32_t bytes;
   bool defined;
 };
-/// A .metal file: FNV-1a of its text, to tell whether text given to a device is the text these kernels were made from.
+/// A .metal file with the FNV-1a hash of its text. The hash tells whether a text given to a device is the one that
+/// these kernels were made from.
 struct SourceInfo {
   const char* file;
   uint64_t hash;
@@ -87,7 +88,7 @@ template <int Id, class T> inline T& threadgroup_variable(const char* name) {
   return *static_cast<T*>(threadgroup_variable(&VariableKey<VariableTag<Id, T>>::key, sizeof(T), alignof(T), name));
 }
 
-// Where a kernel parameter comes from.
+// These types say where a kernel parameter comes from.
 namespace from {
 template <int I> struct Buffer {};
 template <int I> struct Threadgroup {};

@@ -1,4 +1,4 @@
-// Metal in C++: the classes and methods that the host code uses, run on the emulator.
+// Metal in C++: the classes and methods that the host code uses. Command buffers run on the emulator.
 #include "fake_metal.h"
 
 #include <unistd.h>
@@ -113,7 +113,7 @@ struct Dispatch {
   Bound buffers[msl::kMaxBindings];
   size_t threadgroup_bytes[msl::kMaxBindings] = {};
   msl::Size3 groups, threads;
-  int interval;  // those with the same number may run at the same time
+  int interval;  // dispatches with the same number may run at the same time
 };
 enum Status : NSUInteger { kNotEnqueued = 0, kCommitted = 2, kScheduled = 3, kCompleted = 4, kFailed = 5 };
 struct CommandBuffer : Object {
@@ -209,7 +209,7 @@ void run(CommandBuffer* commands) {
   commands->status = kCompleted;
   commands->ended = settings().gpu_seconds > 0 ? commands->started + settings().gpu_seconds : seconds();
 }
-/// Runs what was committed, in order, up to and with `last`.
+/// Runs what was committed, in order, up to `last` and including it.
 void run_until(CommandBuffer* last) {
   while (!in_flight.empty()) {
     CommandBuffer* commands = in_flight.front();
@@ -440,7 +440,8 @@ void commit(Object* self, SEL) {
   if (!commands->encoded) mistake("commit before endEncoding");
   if (commands->status != kNotEnqueued) mistake("committed twice");
   commands->status = kCommitted;
-  // It runs as late as possible, when somebody waits: what is read before is stale, what is freed before is noticed.
+  // The command buffer runs as late as possible, when somebody waits for it. So a result that is read before is stale,
+  // and an object that is freed before is noticed.
   in_flight.push_back(static_cast<CommandBuffer*>(retain(commands)));
 }
 void wait_until_completed(Object* self, SEL) {

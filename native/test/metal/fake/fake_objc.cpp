@@ -1,4 +1,4 @@
-// The runtime: classes, objects, autorelease pools, message sends.
+// The fake runtime: classes, objects, autorelease pools and message sends.
 #include "fake_objc.h"
 
 #include <cstring>
@@ -43,7 +43,7 @@ std::map<std::string, ClassTable>& classes() {
   static std::map<std::string, ClassTable> all;
   return all;
 }
-/// Live objects; never destroyed, as objects of static storage may be released last.
+/// The live objects. The set is never destroyed, because objects of static storage may be released last.
 std::unordered_set<const Object*>& live() {
   static auto& all = *new std::unordered_set<const Object*>;
   return all;
@@ -153,7 +153,7 @@ void declare_foundation() {
 
 }  // namespace hearth::fake
 
-/// The function that the message goes to.
+/// Finds the function that the message goes to.
 extern "C" void* hearth_fake_lookup(void* receiver, const char* selector) {
   const std::lock_guard guard(hearth::fake::lock());
   const auto* method = hearth::fake::find(receiver, selector);
@@ -161,7 +161,7 @@ extern "C" void* hearth_fake_lookup(void* receiver, const char* selector) {
   return method->function;
 }
 
-// Keeps every argument register, asks for the function, and goes on there as if it had been called.
+// Keeps every argument register, looks up the function, and goes on there as if the caller had called it.
 extern "C" void hearth_fake_message_send();
 #if defined(__x86_64__)
 asm(R"(.text

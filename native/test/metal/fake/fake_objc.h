@@ -1,4 +1,4 @@
-// An Objective-C runtime made of C++: classes are tables of methods with their declared types, objects count references.
+// An Objective-C runtime in C++. Classes are tables of methods with their declared types. Objects count references.
 #pragma once
 
 #include <mutex>
@@ -9,14 +9,14 @@
 
 namespace hearth::fake {
 
-/// Ends the process: the host code did what it must not.
+/// Ends the process, because the host code did what it must not do.
 [[noreturn]] void mistake(const std::string& what);
 
 struct Object {
   const char* class_name = nullptr;
   int references = 1;
   virtual ~Object() = default;
-  /// At the last release. The object itself stays as a tombstone, so that messages to it can be told.
+  /// Called at the last release. The object itself stays as a tombstone, so that messages to it are noticed.
   virtual void end() {}
 };
 struct String : Object {
@@ -47,7 +47,7 @@ template <class T> T* as(Object* object) {
   return right;
 }
 
-/// Held while a method runs: host code may use several threads.
+/// The lock is held while a method runs, because host code may use several threads.
 std::recursive_mutex& lock();
 
 namespace detail {
@@ -72,7 +72,7 @@ void add_method(const std::string& class_name, const char* selector, void* funct
 void add_factory(const char* class_name, Object* (*create)());
 }  // namespace detail
 
-/// Declares a method with the type encoding of Apple's header; F must have the same types.
+/// Declares a method with the type encoding of Apple's header. F must have the same types.
 template <auto F> void method(const char* class_name, const char* selector, const char* declared) {
   detail::add_method(class_name, selector, reinterpret_cast<void*>(detail::Method<F>::call), declared,
                      detail::Method<F>::encoding(), false);

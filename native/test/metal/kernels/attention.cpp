@@ -1,4 +1,4 @@
-// attention with attention_merge, and attention_rows: against double precision, and each other bit for bit.
+// Compares attention with attention_merge, and attention_rows, with double precision, and with each other bit for bit.
 #include <algorithm>
 #include <cstring>
 

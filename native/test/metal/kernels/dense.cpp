@@ -50,7 +50,7 @@ void check_ffn(const FfnCase& c) {
   const std::string name =
       std::string("ffn ") + type_name(c.gate) + ", " + type_name(c.up) + ", " + std::to_string(c.rows) + " rows";
   for (const uint32_t columns : {1u, 2u, 4u, 8u}) {
-    // Every variant of a small case, the one in use of a large one.
+    // A small case runs every variant, a large one only the variant that the host would use.
     if (columns != (c.rows >= 5 ? 8u : c.rows >= 3 ? 4u : c.rows) && (!all_sizes() || c.rows > 8)) continue;
     const uint32_t simdgroups = 3, count = product_groups(groups(c.hidden, 2), c.rows, columns, simdgroups);
     expect_same_rows(name.c_str(), run("ffn_c" + std::to_string(columns), {groups(count, 2), 2, 1}, 32 * simdgroups),
@@ -89,7 +89,7 @@ void check_heads(const HeadsCase& c) {
   const auto q = random_rows(c.rows, c.heads * c.length, 2), kv_rows = random_rows(c.rows, 2 * kv, c.scale);
   const auto q_norm = random_values(c.length), k_norm = random_values(c.length),
              rope = random_values(c.rows * c.length);
-  // One sequence from position 30 on, in blocks that are in no order.
+  // There is one sequence from position 30 on. Its blocks are in no order.
   const uint32_t blocks = groups(30 + c.rows, 32) + 1;
   std::vector<uint32_t> tables;
   std::vector<RowInfo> info;
@@ -155,7 +155,7 @@ KERNEL_TEST(heads) {
   check_heads({33, 2, 1, 128, false, false, true});
   check_heads({5, 3, 3, 24, true, true, true});
   check_heads({2, 1, 1, 200, true, false, true});
-  // Beyond F16's end, and all but zero.
+  // These values are beyond the largest F16, or all but zero.
   check_heads({3, 1, 1, 64, false, false, false, 1e5f});
   check_heads({3, 1, 1, 64, false, false, true, 1e5f});
   check_heads({3, 1, 1, 64, false, false, true, 1e-20f});

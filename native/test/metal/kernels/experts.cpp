@@ -1,4 +1,5 @@
-// router, expert_lists, gate_up, down, down_sum and expert_sum: against references and each other, bit for bit where the order is ours.
+// Compares router, expert_lists, gate_up, down, down_sum and expert_sum with references and with each other. They must
+// agree bit for bit, except on matrix units.
 #include <algorithm>
 #include <limits>
 #include <numeric>
@@ -11,7 +12,7 @@ using namespace hearth::gpu;
 
 namespace {
 
-/// U different experts for each row.
+/// Random choices: `used` different experts for each row.
 std::vector<Choice> random_choices(uint32_t rows, uint32_t experts, uint32_t used) {
   std::vector<Choice> out;
   std::vector<uint32_t> order(experts);
@@ -106,7 +107,7 @@ KERNEL_TEST(router) {
 }
 
 KERNEL_TEST(router_ties_and_nan) {
-  // All scores equal: the lowest numbers win. NaN: the choices stay valid and different.
+  // Where all scores are equal, the lowest numbers win. Where they are NaN, the choices stay valid and different.
   const uint32_t width = 32, experts = 40, used = 4;
   const Weights w(TensorType::F32, experts, static_cast<int>(width), 0.0f);
   const std::vector<float> norm(width, 1.0f), bias(experts, 0.25f);
@@ -206,7 +207,7 @@ struct ExpertCheck {
     const std::vector<float> act = gate_up(1, nullptr);
     expect_same_rows("activations", act, want_act, assigned, c.hidden);
 
-    // From here on, the input is what the kernel made of it: a deviation in the activations is not told twice.
+    // From here on the input is the kernel's own activations, so that a deviation in them is not reported twice.
     const Sums want = wanted_sums(act);
     const std::vector<float> got = down_sum(act);
     expect_same_rows("down_sum", got, want.ordered, c.rows, c.width);

@@ -1,4 +1,4 @@
-// embed, norm, linear and qkv against the definition of their order (bit for bit) and against double precision.
+// Compares embed, norm, linear and qkv with the definition of their order (bit for bit) and with double precision.
 #include <algorithm>
 #include <cstring>
 
@@ -10,9 +10,9 @@ using namespace hearth::gpu;
 
 namespace {
 
-/// Kernel variant for so many rows: the smallest that takes them all at once.
+/// The kernel variant for so many rows. It is the smallest that takes them all at once, or the largest.
 int columns_for(uint32_t rows) { return rows >= 5 ? 8 : rows >= 3 ? 4 : static_cast<int>(rows); }
-/// So many threadgroups in one row or in two.
+/// A grid of so many threadgroups, in one row or in two.
 msl::Size3 grid(uint32_t count) {
   return count % 3 == 0 ? msl::Size3{groups(count, 2), 2, 1} : msl::Size3{count, 1, 1};
 }
@@ -50,7 +50,8 @@ KERNEL_TEST(embed) {
 }
 
 KERNEL_TEST(quantised_values) {
-  // Scales and minimums of every size and sign, subnormal ones too, with every code: what core/dequantize.h makes of them, bit for bit.
+  // The scales and minimums have every size and sign, and some are subnormal. The kernel must give what
+  // core/dequantize.h gives, bit for bit.
   for (const TensorType type : kQuantisedTypes) {
     if (type == TensorType::MXFP4) continue;
     const TypeTraits& traits = type_traits(type);
@@ -79,13 +80,13 @@ KERNEL_TEST(quantised_values) {
         .write(3, x)
         .bytes(30, kGo)
         .run({rows, 1, 1}, {32, 1, 1});
-    for (size_t i = 0; i < x.size(); i++) x[i] += 0.0f, want[i] += 0.0f;  // no negative zero
+    for (size_t i = 0; i < x.size(); i++) x[i] += 0.0f, want[i] += 0.0f;  // turns negative zero into zero
     expect_same(type_name(type), x, want);
   }
 }
 
 KERNEL_TEST(mxfp4_values) {
-  // Every code and every exponent a model may have, also those whose products GPUs flush.
+  // The table has every code and every exponent that a model may have, also those whose products GPUs flush to zero.
   Weights table(TensorType::MXFP4, 241, 32);
   for (size_t e = 0; e < 241; e++) {
     table.memory[e * 17] = static_cast<uint8_t>(e);
@@ -109,7 +110,7 @@ KERNEL_TEST(mxfp4_values) {
       .bytes(30, kGo)
       .flush_denormals()
       .run({static_cast<uint32_t>(tokens.size()), 1, 1}, {32, 1, 1});
-  for (float& value : x) value += 0.0f;  // no negative zero
+  for (float& value : x) value += 0.0f;  // turns negative zero into zero
   expect_same("values", x, want);
 }
 
@@ -230,7 +231,7 @@ KERNEL_TEST(linear) {
 }
 
 KERNEL_TEST(linear_variants_agree) {
-  // The variant, the simdgroups a threadgroup has and the number of rows never show in the bits.
+  // The bits never depend on the variant, on the simdgroups of a threadgroup or on the number of rows.
   const LinearCase c{TensorType::MXFP4, all_sizes() ? 608u : 96u, 10, 5, true, true};
   const Weights w(c.type, c.outputs, static_cast<int>(c.width));
   const auto bias = random_values(c.outputs), x = random_rows(c.rows, c.width), y = random_rows(c.rows, c.outputs);

@@ -1,4 +1,5 @@
-// sample against the CPU's sampler: the same tokens from the same logits, settings, seeds and positions; and what ends a run of rounds.
+// sample against the CPU's sampler: the same tokens from the same logits, settings, seeds and positions; and what ends
+// a run of rounds.
 #include <algorithm>
 
 #include "core/sampler.h"
@@ -76,7 +77,7 @@ KERNEL_TEST(sample) {
     std::vector<Sampling> settings;
     for (uint32_t i = 0; i < (all_sizes() ? 3 * kinds.size() : kinds.size()); i++) {
       logits.push_back(random_values(vocabulary, 3.0f));
-      // Rows with few tokens near the best, as models give them, and rows with many.
+      // Some rows have few tokens near the best, as models give them, and some have many.
       if (i % 2 == 1)
         for (uint32_t t = 0; t < vocabulary; t++)
           if (t % 40 != 7) logits.back()[t] -= 30;
@@ -88,7 +89,7 @@ KERNEL_TEST(sample) {
 }
 
 KERNEL_TEST(sample_odd_logits) {
-  // Ties, where the lower id comes first; NaN and infinities; negative zero.
+  // The logits have ties (the lower id comes first), NaN, infinities and negative zero.
   const uint32_t vocabulary = 200;
   std::vector<std::vector<float>> logits;
   std::vector<Sampling> settings;
@@ -133,13 +134,13 @@ KERNEL_TEST(latch_stop) {
     uint32_t request, number, before, want;
   } words[] = {{0, kAlways, 0, 0}, {6, kAlways, 0, 0}, {kAlways, kAlways, 0, 1},
                {6, 7, 0, 0},       {7, 7, 0, 1},       {8, 7, 0, 1},
-               {kAlways, 7, 0, 1}, {0, 7, 1, 1},       {0, kAlways, 1, 1}};  // once stopped, it stays so
+               {kAlways, 7, 0, 1}, {0, 7, 1, 1},       {0, kAlways, 1, 1}};  // the stop word stays set
   for (const auto& [request, number, before, want] : words)
     if (const uint32_t got = latch(request, {number, 0}, none, none, none, before); got != want)
       fail_test("request %u, number %u, stop %u: %u", request, number, before, got);
 
   for (const uint32_t rows : all_sizes() ? std::vector<uint32_t>{1, 2, 31, 32, 33, 70} : std::vector<uint32_t>{1, 34}) {
-    // Row r's ids are 10·r … 10·r + r % 4 − 1: none for some, when the run never ends by itself.
+    // Row r's ids are 10·r … 10·r + r % 4 − 1. Some rows have none, and then the run never ends by itself.
     for (const bool with_none : {false, true}) {
       std::vector<uint32_t> ids(rows + 1, rows + 1), ended(rows, 0), tokens(rows, kAlways - 1);
       for (uint32_t r = 0; r < rows; r++) {
@@ -147,7 +148,7 @@ KERNEL_TEST(latch_stop) {
         ids[r + 1] = static_cast<uint32_t>(ids.size());
       }
       for (uint32_t r = 0; r < rows; r++) {
-        // One row a round meets its last id; another's id is none of its own.
+        // In each round one row meets its last id. The id of another row does not end this one.
         std::fill(tokens.begin(), tokens.end(), kAlways - 1);
         tokens[r] = ids[r + 1] > ids[r] ? ids[ids[r + 1] - 1] : 10 * r;
         if (r + 1 < rows) tokens[r + 1] = 10 * r;

@@ -29,7 +29,7 @@ Weights::Weights(TensorType type, int64_t rows, int columns, float scale, size_t
     for (uint8_t* end = memory.data() + memory.size(); to < end; to += block_bytes) {
       for (size_t i = 0; i < block_bytes; i++) to[i] = static_cast<uint8_t>(random());
       if (type == TensorType::MXFP4) to[0] = static_cast<uint8_t>(exponent - 4 + static_cast<int>(random() % 5));
-      // K-quants multiply by a scale of 6 or 7 bits once more.
+      // K-quants multiply by one more scale, of 6 or 7 bits.
       for (const int at : {traits.scale_at, traits.minimum_at})
         if (at >= 0) {
           const uint16_t d = half_bits((std::fabs(normal(random)) / 64 + scale / 256) / (traits.block == 256 ? 32 : 1));

@@ -1,5 +1,5 @@
-// Each kernel named bug_* carries one deliberate mistake that at least one checker must catch (test_mistakes.cpp); the ok_*
-// beside them are correct and must raise no alarm.
+// Each kernel named bug_* has one deliberate mistake, which at least one checker must catch (test_mistakes.cpp). The
+// kernels named ok_* beside them are correct and must raise no alarm.
 #include <metal_stdlib>
 using namespace metal;
 
@@ -29,7 +29,7 @@ kernel void bug_wrong_flag(ARGS) {
   threadgroup_barrier(mem_flags::mem_device);
   if (tid == 0) y[tg] = p[0] + p[1] + p[2] + p[3];
 }
-kernel void bug_no_second_barrier(ARGS) {  // scratch reused for the next round too early
+kernel void bug_no_second_barrier(ARGS) {  // reuses scratch for the next round too early
   threadgroup float p[4];
   float acc = 0.0f;
   for (uint r = 0; r < 2; r++) {

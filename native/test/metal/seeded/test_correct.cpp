@@ -1,5 +1,5 @@
-// Correct kernels of every kind (correct.metal) against plain references: the emulator gives the right numbers and raises no
-// false alarm, in any mode.
+// Compares correct kernels of every kind (correct.metal) with plain references. The emulator must give the right
+// numbers and raise no false alarm in any mode.
 #include <algorithm>
 #include <cmath>
 

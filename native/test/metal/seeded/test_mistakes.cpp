@@ -1,5 +1,6 @@
-// Kernels with one deliberate mistake each (mistakes.metal): what run() and the checkers say of them. A sanitizer ends the
-// process, so each is a test of its own; test/unit/metal-emulator.test.ts knows which must fail in which mode.
+// Runs the kernels with one deliberate mistake each (mistakes.metal), so that run() and the checkers report them. Each
+// kernel is a test of its own, because a sanitizer ends the process. test/unit/metal-emulator.test.ts knows which must
+// fail in which mode.
 #include "kernel_test.h"
 
 using namespace hearth::test;

@@ -1,8 +1,9 @@
-// Kernels of the addon with one deliberate mistake each, linked into the addon on fake Metal: HEARTH_FAKE_METAL=wrong=NAME runs
-// wrong_NAME wherever the host asks for NAME. They are valid MSL without a race, so that only the self-test can tell.
+// Kernels of the addon with one deliberate mistake each. They are linked into the addon on fake Metal, where
+// HEARTH_FAKE_METAL=wrong=NAME runs wrong_NAME wherever the host asks for NAME. They are valid MSL without a race, so
+// only the self-test can find the mistakes.
 #include "../../../metal/norm.h"
 
-/// norm that takes rows 0, 1, … even where it is told which ones.
+/// A norm that takes the rows 0, 1, … even where the host says which rows to take.
 [[max_total_threads_per_threadgroup(256)]]
 kernel void wrong_norm(constant NormArgs& args [[buffer(0)]], device const float* x [[buffer(1)]],
                        device const float* weight [[buffer(2)]], device float* y [[buffer(3)]],
@@ -15,7 +16,7 @@ kernel void wrong_norm(constant NormArgs& args [[buffer(0)]], device const float
   rms_norm(x + ulong(row) * stride, weight, y + ulong(row) * stride, n, args.epsilon, partial, tid, lane, simdgroup);
 }
 
-/// expert_sum that leaves out the last of a row's experts.
+/// An expert_sum that leaves out the last of a row's experts.
 kernel void wrong_expert_sum(constant ExpertArgs& args [[buffer(0)]], device const float* out [[buffer(1)]],
                              device const Choice* choices [[buffer(2)]], device float* x [[buffer(3)]],
                              device const uint* stop [[buffer(30)]], uint2 group [[threadgroup_position_in_grid]],

@@ -14,7 +14,7 @@ typedef atomic<float> atomic_float;
 typedef atomic<bool> atomic_bool;
 }  // namespace metal
 namespace msl {
-// What a GPU can do: everything on 32-bit integers, addition also on floats.
+// The operations that a GPU has: all of them on 32-bit integers, and addition also on floats.
 template <class T, bool OfFloats>
 struct AtomicType {
   static constexpr bool value = Same<T, int>::value || Same<T, uint>::value || (OfFloats && Same<T, float>::value);

@@ -1,4 +1,4 @@
-// Check mode: a kernel's text is compiled (not run) as C++ for OpenCL, whose address spaces are those of MSL.
+// In check mode a kernel's text is compiled (not run) as C++ for OpenCL, which has the address spaces of MSL.
 #pragma once
 #define MSL_CHECK 1
 typedef unsigned char uchar;

@@ -1,4 +1,5 @@
-// MSL's keywords when kernels are checked: address spaces of C++ for OpenCL. The last include before a kernel's text.
+// Makes MSL's keywords the address spaces of C++ for OpenCL, for the check of kernels. It is the last include before a
+// kernel's text.
 #define kernel
 #define device __global
 #define constant const __constant

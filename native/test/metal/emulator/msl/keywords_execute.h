@@ -1,4 +1,4 @@
-// MSL's keywords when kernels are executed: nothing. The last include before a kernel's text.
+// Makes MSL's keywords mean nothing, for the execution of kernels. It is the last include before a kernel's text.
 #define kernel
 #define device
 #define constant const

@@ -1,4 +1,4 @@
-// After a kernel's text: its keywords are ordinary names again.
+// Included after a kernel's text. It makes MSL's keywords ordinary names again.
 #undef kernel
 #undef device
 #undef constant

@@ -12,7 +12,7 @@ template <class T>
 struct SimdType<T, false> {
   static constexpr bool value = false;
 };
-// What the executor provides. A site is a position in the source, by which lanes that diverge are told apart.
+// What the executor provides. A site is a position in the source. It tells apart lanes that have diverged.
 #ifdef MSL_CHECK
 void threadgroup_barrier(uint flags);
 void simdgroup_barrier(uint flags);
@@ -35,7 +35,7 @@ void simdgroup_barrier(uint flags, uint site);
 // Publishes a value, waits for the SIMD-group, and returns everyone's values.
 Exchange simd_exchange(const void* v, uint bytes, uint site);
 typedef void (*Collective)(const unsigned char* slots, uint mask, void* result);
-// The same, but `fn` is run once on all values, and its result returned.
+// The same, but `fn` runs once on all values, and its result is returned.
 const void* simd_collective(const void* v, uint bytes, uint site, Collective fn);
 void kernel_error(const char* what);
 constexpr uint kSlotBytes = 32;

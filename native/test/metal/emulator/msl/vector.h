@@ -4,7 +4,8 @@
 
 #include "language.h"
 
-// bfloat: storage type with exact conversions, round-to-nearest-even; arithmetic goes through float
+// bfloat is a storage type. Conversions to it round to nearest even, conversions from it are exact, and arithmetic goes
+// through float.
 struct bfloat {
   uint16_t bits;
   bfloat() = default;
@@ -269,8 +270,8 @@ template <class T, int N, class X> MSL_INLINE metal::vec<T, N> widen(const X& x)
     for (int i = 0; i < K::n; i++) r.d[i] = x.d[i] op y.d[i];                                   \
     return r;                                                                                   \
   }
-// operators must be found for arguments in the global namespace too: declare them there and in namespaces of the types
-// by using
+// Operators must be found for arguments in the global namespace, too. So they are declared there, and by using in the
+// namespaces of the types.
 namespace metal {
 MSL_OPERATOR(+)
 MSL_OPERATOR(-)

@@ -1,6 +1,6 @@
-// Host code on the fake Metal: correct code passes, and each deliberate mistake ends the process with a message that says what
-// is wrong (test/unit/metal-emulator.test.ts has the messages). Written against gpu.h and, where that allows no mistake, against
-// the Objective-C runtime itself.
+// Runs host code on the fake Metal. Correct code passes, and each deliberate mistake ends the process with a message
+// that says what is wrong (test/unit/metal-emulator.test.ts has the messages). The code uses gpu.h, or the Objective-C
+// runtime itself where gpu.h does not allow the mistake.
 #include <sys/mman.h>
 
 #include <cstring>
