@@ -15,6 +15,7 @@ import { allowsMultiline, StopRule } from './stop-rules';
 import { suggestionFrom } from './suggestion';
 import { SuggestionCache, type SuggestionKey } from './suggestion-cache';
 import type { TokenPrefixIndex } from './token-healing';
+import type { Trace } from './trace';
 import { cutWindow } from './window';
 
 export interface CompletionReport {
@@ -43,8 +44,15 @@ export interface CompletionRequest {
 	settings: EngineSettings['completion'];
 	/** How the editor indents the document; absent: as its lines are. */
 	formatting?: Formatting;
+	/** Told what each stage made of the suggestion, where the model is asked for one. */
+	trace?: Trace;
 	signal: AbortSignal;
 }
+
+/** What of a model completes. */
+export type CompletionModel = Pick<OpenedModel, 'tokenizer' | 'family'> & {
+	readonly engine: Pick<OpenedModel['engine'], 'generate' | 'contextTokens'>;
+};
 
 export type CompletionResult =
 	| { outcome: 'shown'; edit: Edit; report: CompletionReport }
@@ -52,14 +60,14 @@ export type CompletionResult =
 
 /** Completes for one client: it has at most one run in flight, the one for its latest request. */
 export class Completer {
-	readonly #model: OpenedModel;
+	readonly #model: CompletionModel;
 	readonly #index: TokenPrefixIndex;
 	readonly #stopIds: ReadonlySet<number>;
 	readonly #cache = new SuggestionCache();
 	#inFlight: InFlight | undefined;
 
 	/** @param index of the model's tokenizer; shared by the clients of a model. */
-	constructor(model: OpenedModel, index: TokenPrefixIndex) {
+	constructor(model: CompletionModel, index: TokenPrefixIndex) {
 		this.#model = model;
 		this.#index = index;
 		const { vocabulary } = model.tokenizer;
@@ -154,12 +162,8 @@ export class Completer {
 		if (result.stopReason === 'canceled') return 'canceled';
 		written += decoder.end();
 		const cutShort = result.stopReason === 'length' || result.stopReason === 'context';
-		const suggestion = suggestionFrom(text(), stop, cutShort, {
-			languageId,
-			window,
-			multiline,
-			...(formatting && { formatting }),
-		});
+		const context = { languageId, window, multiline, ...(formatting && { formatting }) };
+		const suggestion = suggestionFrom(text(), stop, cutShort, context, request.trace);
 		this.#cache.add(key, suggestion);
 		return {
 			suggestion,
@@ -171,7 +175,7 @@ export class Completer {
 }
 
 /** Computes what all completions' prompts begin with while the engine is idle. */
-export async function warmUp(model: OpenedModel, signal: AbortSignal): Promise<void> {
+export async function warmUp(model: CompletionModel, signal: AbortSignal): Promise<void> {
 	const tokens = model.family.completion.shared;
 	if (tokens.length > 0) await model.engine.generate({ tokens, priority: 'warmup', maxTokens: 0, signal });
 }

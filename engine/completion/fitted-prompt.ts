@@ -26,7 +26,13 @@ const JOINTS = 16;
  * answer.
  */
 export function fitPrompt(
-	{ engine, family, tokenizer }: Pick<OpenedModel, 'engine' | 'family' | 'tokenizer'>,
+	{
+		engine,
+		family,
+		tokenizer,
+	}: Pick<OpenedModel, 'family' | 'tokenizer'> & {
+		engine: Pick<OpenedModel['engine'], 'contextTokens'>;
+	},
 	given: CompletionFile,
 	cursor: CursorContext,
 	settings: Limits,

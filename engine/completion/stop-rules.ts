@@ -69,6 +69,12 @@ function isComment(line: string, languageId: string): boolean {
 	return /^(?:\/\/|\/\*|\*|--\s|<!--)/.test(line) || (line.startsWith('#') && HASH_COMMENT_LANGUAGES.has(languageId));
 }
 
+/** Where a suggestion ends, in characters, and the rule that says so. */
+export interface Ending {
+	at: number;
+	rule: string;
+}
+
 /**
  * Follows a suggestion as it streams and says where it ends.
  *
@@ -112,27 +118,34 @@ export class StopRule {
 	 * @returns where the suggestion ends, in characters; undefined while it may go on.
 	 */
 	end(text: string): number | undefined {
-		const ends = [this.#repeatsRest(text), this.#stuck(text), this.#endOfLines(text)].filter(
-			(end) => end !== undefined,
-		);
-		return ends.length === 0 ? undefined : Math.min(...ends);
+		return this.ending(text)?.at;
 	}
 
-	#stuck(text: string): number | undefined {
+	/** As `end` says it, and which rule it is. */
+	ending(text: string): Ending | undefined {
+		let first: Ending | undefined;
+		for (const ending of [this.#repeatsRest(text), this.#stuck(text), this.#endOfLines(text)])
+			if (ending !== undefined && (first === undefined || ending.at < first.at)) first = ending;
+		return first;
+	}
+
+	#stuck(text: string): Ending | undefined {
 		const stuck = STUCK.exec(text);
-		return stuck ? stuck.index + 2 : undefined;
+		return stuck ? { at: stuck.index + 2, rule: 'the same sign again and again' } : undefined;
 	}
 
-	#repeatsRest(text: string): number | undefined {
+	#repeatsRest(text: string): Ending | undefined {
 		const at = this.#restOfLine === undefined ? -1 : text.indexOf(this.#restOfLine);
-		return at === -1 ? undefined : at;
+		return at === -1 ? undefined : { at, rule: 'repeats the rest of the line' };
 	}
 
-	#endOfLines(text: string): number | undefined {
+	#endOfLines(text: string): Ending | undefined {
 		const firstEnd = text.indexOf('\n');
 		if (firstEnd === -1) return undefined;
 		const firstLine = `${this.#linePrefix}${text.slice(0, firstEnd)}`.trimEnd();
-		if (!this.#multiline || (this.#nextLines.length === 1 && firstLine === this.#nextLines[0])) return firstEnd;
+		if (!this.#multiline) return { at: firstEnd, rule: 'one line' };
+		if (this.#nextLines.length === 1 && firstLine === this.#nextLines[0])
+			return { at: firstEnd, rule: 'repeats the next lines' };
 		// The first line belongs to the cursor's; a line is judged once it is finished, or sooner where its beginning decides.
 		let nesting = this.#start.after(text.slice(0, firstEnd + 1));
 		let base = this.#baseAfter(text.slice(0, firstEnd), undefined);
@@ -148,23 +161,24 @@ export class StopRule {
 			const within = this.#isWithin(nesting);
 			if (end === -1 && !DECIDED.test(line)) return undefined;
 			if (line.trim() !== '' || end === -1) {
-				if (!within && this.#endsBefore(line, base, previous, nesting)) return blank ?? start - 1;
-				if (blank !== undefined && !within && !goesOn(line, base, previous)) return blank;
+				if (!within && this.#endsBefore(line, base, previous, nesting))
+					return { at: blank ?? start - 1, rule: 'before an outer line' };
+				if (blank !== undefined && !within && !goesOn(line, base, previous)) return { at: blank, rule: 'blank line' };
 				blank = undefined;
 				blanks = 0;
 			}
 			if (end === -1) return undefined;
 			if (line.trim() !== '') written.push({ start, line: line.trimEnd() });
 			const repeated = this.#repeatsNextLines(written);
-			if (repeated !== undefined) return repeated - 1;
+			if (repeated !== undefined) return { at: repeated - 1, rule: 'repeats the next lines' };
 			nesting = nesting.after(text.slice(start, end + 1));
 			if (line.trim() !== '') {
-				if (!within && this.#endsAfter(line, nesting)) return end;
+				if (!within && this.#endsAfter(line, nesting)) return { at: end, rule: 'block closed' };
 				base = this.#baseAfter(line, base);
 				previous = line;
 			} else if (!this.#opensBlock && base !== undefined && !within) {
 				blank ??= start - 1;
-				if (isFinished(previous, base) || ++blanks === MAX_BLANK) return blank;
+				if (isFinished(previous, base) || ++blanks === MAX_BLANK) return { at: blank, rule: 'blank line' };
 			}
 			start = end + 1;
 		}

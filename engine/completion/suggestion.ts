@@ -3,15 +3,28 @@ import type { FilterContext } from './postprocess/filter';
 import { postprocess } from './postprocess/postprocess';
 import type { StopRule } from './stop-rules';
 import type { Suggestion } from './suggestion-cache';
+import type { Trace } from './trace';
 
 /**
  * @param written all of it; lines end with \n.
  * @param cutShort the tokens ran out before the model or the stop rule ended it.
  */
-export function suggestionFrom(written: string, stop: StopRule, cutShort: boolean, context: FilterContext): Suggestion {
-	let kept = written.slice(0, stop.end(cutShort ? written : `${written}\n`) ?? written.length);
+export function suggestionFrom(
+	written: string,
+	stop: StopRule,
+	cutShort: boolean,
+	context: FilterContext,
+	trace?: Trace,
+): Suggestion {
+	trace?.({ name: 'model', text: written });
+	const ending = stop.ending(cutShort ? written : `${written}\n`);
+	let kept = written.slice(0, ending?.at ?? written.length);
+	if (ending && kept !== written) trace?.({ name: `stop rule: ${ending.rule}`, text: kept });
 	// Where the tokens ran out, the last of several lines is a torso.
-	if (cutShort && kept === written && kept.includes('\n')) kept = kept.slice(0, kept.lastIndexOf('\n'));
-	const processed = postprocess(kept, context);
+	if (cutShort && kept === written && kept.includes('\n')) {
+		kept = kept.slice(0, kept.lastIndexOf('\n'));
+		trace?.({ name: 'no more tokens', text: kept });
+	}
+	const processed = postprocess(kept, context, trace);
 	return 'dropped' in processed ? { text: '', reason: processed.dropped } : { text: processed.text };
 }

@@ -3,6 +3,7 @@ import { Fit } from '../fit';
 import { type Filter, isProse } from './filter';
 
 export const bracketBalance: Filter = {
+	name: 'bracket balance',
 	reason: 'the suggestion only closed brackets that are closed already',
 	apply(text, { languageId, window }) {
 		// Without the file's beginning it is unknown what is open.

@@ -12,6 +12,7 @@ const OPENINGS = [
 ];
 
 export const chatProse: Filter = {
+	name: 'chat prose',
 	reason: 'the model answered in prose instead of code',
 	apply(text, { languageId, window }) {
 		// Within a comment or string, prose is what is wanted; an answer to the user starts on a line of its own.

@@ -2,6 +2,7 @@
 import { type Filter, isProse } from './filter';
 
 export const codeFence: Filter = {
+	name: 'code fence',
 	reason: 'the model wrote Markdown instead of code',
 	apply(text, { languageId, window }) {
 		// Where the file itself has fences, as in comments and templates, they may be meant.

@@ -5,6 +5,7 @@ import { isTelling } from '../telling';
 import type { Filter, FilterContext } from './filter';
 
 export const duplicateLines: Filter = {
+	name: 'duplicate lines',
 	reason: 'the suggestion only repeated the lines around the cursor',
 	apply(text, context) {
 		const { window } = context;

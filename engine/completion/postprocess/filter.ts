@@ -18,6 +18,8 @@ export interface FilterContext {
 
 /** One rule on a finished suggestion: keeps it, shortens it, or leaves nothing of it. */
 export interface Filter {
+	/** As a report names it. */
+	readonly name: string;
 	/** Why nothing is shown where the filter left nothing, as a user reads it. */
 	readonly reason: string;
 	apply(text: string, context: FilterContext): string;

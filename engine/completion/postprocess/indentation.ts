@@ -10,6 +10,7 @@ const CLEAR_MAJORITY = 4;
 const TAB_LANGUAGES = new Set(['makefile', 'tsv']);
 
 export const indentation: Filter = {
+	name: 'indentation',
 	reason: 'the suggestion was indentation only',
 	apply(text, context) {
 		if (!/(?:^|\n)[ \t]/.test(text)) return text;

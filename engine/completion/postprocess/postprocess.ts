@@ -1,4 +1,5 @@
 // All filters over a finished suggestion, in order.
+import type { Trace } from '../trace';
 import { bracketBalance } from './bracket-balance';
 import { chatProse } from './chat-prose';
 import { codeFence } from './code-fence';
@@ -26,11 +27,13 @@ const FILTERS: readonly Filter[] = [
 type Postprocessed = { text: string } | { dropped: string };
 
 /** Runs all filters; says which one left nothing. */
-export function postprocess(text: string, context: FilterContext): Postprocessed {
+export function postprocess(text: string, context: FilterContext, trace?: Trace): Postprocessed {
 	if (text.trim() === '') return { dropped: trailingWhitespace.reason };
 	let kept = text;
 	for (const filter of FILTERS) {
-		kept = filter.apply(kept, context);
+		const left = filter.apply(kept, context);
+		if (left !== kept) trace?.({ name: `filter: ${filter.name}`, text: left });
+		kept = left;
 		if (kept.trim() === '') return { dropped: filter.reason };
 	}
 	return { text: kept };

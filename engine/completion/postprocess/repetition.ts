@@ -6,6 +6,7 @@ const MIN_REPEATS = 4;
 const MIN_LOOP_CHARACTERS = 24;
 
 export const repetition: Filter = {
+	name: 'repetition',
 	reason: 'the model repeated itself',
 	apply(text) {
 		const loop = findLoop(text);

@@ -6,6 +6,7 @@ const TOKEN = /<\|[a-z_]{2,20}\|>/;
 const NOT_TEXT = /[^\P{Cc}\t\n\r]|\uFFFD/u;
 
 export const specialText: Filter = {
+	name: 'special text',
 	reason: 'the model wrote special tokens or broken text',
 	apply(text, { window }) {
 		// Where the file itself names tokens, they are meant.

@@ -6,6 +6,7 @@ import type { Filter, FilterContext } from './filter';
 const TELLING_OVERLAP = 16;
 
 export const suffixOverlap: Filter = {
+	name: 'suffix overlap',
 	reason: 'the suggestion only repeated the text after the cursor',
 	apply(text, context) {
 		return cutLineOverlap(cutFollowingLines(text, context), context);

@@ -2,6 +2,7 @@
 import type { Filter } from './filter';
 
 export const trailingWhitespace: Filter = {
+	name: 'trailing whitespace',
 	reason: 'the model had nothing to add here',
 	apply(text, { window }) {
 		// Within a line it separates the text from what follows.

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { Completer, type CompletionRequest, warmUp } from '../../../engine/completion/completer';
 import { TokenPrefixIndex } from '../../../engine/completion/token-healing';
+import type { Stage } from '../../../engine/completion/trace';
 import type { EngineSettings } from '../../../engine/protocol';
 import { DEFAULT_SETTINGS } from '../../../engine/server/settings';
 import type { StepBatch } from '../../../native/index';
@@ -164,6 +165,17 @@ describe('Completer', () => {
 			report: { outcome: 'empty', generatedTokens: expect.any(Number) },
 		});
 		expect(await complete('something else‸')).toMatchObject({ reason: 'the model had nothing to add here' });
+	});
+
+	test('tells what each stage made of a suggestion', async () => {
+		const { complete } = setUp('foo(a);\nfoo(b);\n');
+		const stages: Stage[] = [];
+		await complete('foo(‸a);\nfoo(b);\n', { trace: (stage) => stages.push(stage) });
+		expect(stages).toEqual([
+			{ name: 'model', text: expect.stringMatching(/^a\);\n/) },
+			{ name: 'stop rule: one line', text: 'a);' },
+			{ name: 'filter: suffix overlap', text: '' },
+		]);
 	});
 
 	test('a cancelled request does not reach the model', async () => {

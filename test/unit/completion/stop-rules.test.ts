@@ -145,3 +145,18 @@ describe('StopRule', () => {
 		);
 	});
 });
+
+test.each([
+	['const a =‸', false, ' 1;\n', 'one line'],
+	['{\n    ‸\n}\n', true, 'a();\n}\n', 'before an outer line'],
+	['{\n    ‸\n}\n', true, 'a();\n\n    b();\n', 'blank line'],
+	['if (a) {‸\n', true, '\n    b();\n}\nc();\n', 'block closed'],
+	['    ‸\n    next(1);\n', true, 'a();\n    next(1);\n', 'repeats the next lines'],
+	['a‸', false, ');;;;', 'the same sign again and again'],
+	[`[‸${'"a", '.repeat(20)}]`, false, `"b", ${'"a", '.repeat(20)}`, 'repeats the rest of the line'],
+])('at %j (several lines: %s) after %j it names the rule: %s', (text, multiline, generated, rule) => {
+	expect(new StopRule(drawn(text), multiline, 'javascript').ending(generated)).toEqual({
+		at: expect.any(Number),
+		rule,
+	});
+});
