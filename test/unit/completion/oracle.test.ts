@@ -3,6 +3,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, test } from 'vitest';
+import { randomNumbers } from '../../../bench/completions/random';
 import { Fit } from '../../../engine/completion/fit';
 import { allowsMultiline, StopRule } from '../../../engine/completion/stop-rules';
 import { suggestionFrom } from '../../../engine/completion/suggestion';
@@ -39,17 +40,6 @@ function insertedAt({ languageId, before, piece, after }: Place, setting: 'never
 	const rest = after.slice(0, edit.replace).trim() === '' ? after.slice(edit.replace) : after;
 	if (!file.endsWith(rest) || file.length < before.length + rest.length) return undefined;
 	return file.slice(before.length, file.length - rest.length).trimEnd();
-}
-
-/** Numbers of a fixed sequence. */
-function numbers(seed: number): (below: number) => number {
-	let state = seed;
-	return (below) => {
-		state = (state + 0x6d2b79f5) | 0;
-		let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-		mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-		return Math.floor((((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32) * below);
-	};
 }
 
 /** From every place within a line to the line's end, and to `ends` places in it. */
@@ -99,7 +89,7 @@ const isBeginning = ({ piece }: Place, inserted: string | undefined) =>
 	inserted !== undefined && piece.startsWith(inserted);
 
 describe.each(SNIPPETS)('%s', (languageId, text) => {
-	const random = numbers(7);
+	const random = randomNumbers(7);
 
 	test('the rest of a line comes back whole', () => {
 		const places = midLinePlaces(languageId, text, (from, lineEnd) => [from + 1 + random(lineEnd - from)]);
@@ -131,7 +121,7 @@ test("of this repository's own sources, 99.8 % of places within a line come back
 			.map((file) => path.join(root, folder, file)),
 	);
 	const languages: Record<string, string> = { '.ts': 'typescript', '.css': 'css', '.html': 'html' };
-	const random = numbers(11);
+	const random = randomNumbers(11);
 	const places: Place[] = [];
 	while (places.length < 3000) {
 		const file = files[random(files.length)]!;
