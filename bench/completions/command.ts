@@ -80,11 +80,10 @@ export async function benchCompletions(
 		...{ seed, positions: positions.length },
 		sources: sources.map(({ name }) => name),
 	});
-	const saved = savedFrom(report, trials);
 	print(values.json ? JSON.stringify(report, undefined, '\t') : reportText(report));
 	if (examples > 0) print(examplesText(trials, examples));
-	if (earlier) print(comparisonText(earlier, saved));
-	if (values.save !== undefined) writeFileSync(values.save, JSON.stringify(saved));
+	if (earlier) print(comparisonText(earlier, trials));
+	if (values.save !== undefined) writeFileSync(values.save, JSON.stringify(savedFrom(report, trials)));
 }
 
 /** In turn of each language, and of each kind within it, so that rare ones count as much as frequent ones. */

@@ -2,7 +2,9 @@
 // is wrong afterwards is the pipeline's fault alone.
 import { Completer } from '../../engine/completion/completer';
 import { withPlainLineEnds } from '../../engine/completion/lines';
+import { Nesting } from '../../engine/completion/nesting';
 import type { Formatting } from '../../engine/completion/postprocess/filter';
+import { syntaxOf } from '../../engine/completion/syntax';
 import { isTelling } from '../../engine/completion/telling';
 import { TokenPrefixIndex } from '../../engine/completion/token-healing';
 import type { Stage } from '../../engine/completion/trace';
@@ -20,7 +22,10 @@ const OVERSHOTS = {
 		const last = before.trimEnd().split('\n').findLast(isTelling) ?? '';
 		return `\n${last}\n${last}\n`;
 	},
-	'closes too much': (_: string, _tail: string, random: Random) => [')', '}', ']', '\n}', '\n)', ');'][random(6)]!,
+	'closes too much': (before: string, _: string, random: Random, languageId: string) => {
+		const closers = superfluousClosers(before, languageId);
+		return closers[random(closers.length)]!;
+	},
 };
 type Overshot = keyof typeof OVERSHOTS;
 
@@ -92,7 +97,19 @@ function textBehind(position: Position, variant: Variant): string {
 	const tail = withPlainLineEnds(position.tail);
 	if (variant === 'goes on') return tail;
 	const random = randomNumbers(position.before.length + 1);
-	return OVERSHOTS[variant](withPlainLineEnds(position.before + position.missing), tail, random);
+	return OVERSHOTS[variant](
+		...([withPlainLineEnds(position.before + position.missing), tail, random, position.languageId] as const),
+	);
+}
+
+/** What closes nothing behind a text. In prose, where brackets mean nothing, they stand on a line of their own. */
+function superfluousClosers(before: string, languageId: string): string[] {
+	const { tags, lineComments } = syntaxOf(languageId);
+	if (tags === 'text') return ['</div>', '\n</div>'];
+	const line = before.slice(before.lastIndexOf('\n') + 1);
+	const isComment =
+		lineComments.some((begin) => line.includes(begin)) || Nesting.start(languageId, true).after(before).inText;
+	return isComment ? ['\n}', '\n)'] : [')', '}', ']', '\n}', '\n)', ');'];
 }
 
 /** As an editor that looks at the file finds it, with VS Code's defaults where the file does not tell. */

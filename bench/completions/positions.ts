@@ -180,10 +180,9 @@ function callArguments(code: Code): Span[] {
 			const close = closerAfter(code, from);
 			if (close === undefined) return [];
 			const end = code.lines.find(({ to }) => to >= close)!.to;
-			return [
-				{ from, to: close },
-				{ from, to: end, closers: ')' },
-			];
+			const inLine = { from, to: close };
+			// Nobody types a call anew whose arguments stand in the next lines already.
+			return /[([,]\s*$/.test(code.text.slice(from, end)) ? [inLine] : [inLine, { from, to: end, closers: ')' }];
 		}),
 	);
 }

@@ -98,29 +98,33 @@ export function reportText(report: Report): string {
 	].join('\n\n');
 }
 
-/** What is better and what is worse than in an earlier run. */
-export function comparisonText(earlier: Saved, now: Saved): string {
-	const rows = (title: string, pick: (report: Report) => Record<string, Counts>) =>
-		Object.entries(pick(now.report)).flatMap(([key, counts]) => {
-			const before = pick(earlier.report)[key];
-			if (!before) return [];
-			const [was, is] = [before, counts].map((each) => percent(rightIn(each), sum(each)));
+/** What is better and what is worse than in an earlier run, on the trials that both have. */
+export function comparisonText(earlier: Saved, trials: readonly Trial[]): string {
+	const before = (trial: Trial) => earlier.trials[nameOf(trial)];
+	const shared = trials.filter((trial) => before(trial) !== undefined);
+	const rows = (title: string, keyOf: (trial: Trial) => string): string[][] => {
+		const now = groups(shared, keyOf);
+		const then = groups(
+			shared.map((trial) => ({ ...trial, verdict: before(trial)! })),
+			keyOf,
+		);
+		return Object.keys(now).flatMap((key) => {
+			const [was, is] = [then[key]!, now[key]!].map((counts) => percent(rightIn(counts), sum(counts)));
 			return was === is ? [] : [[`${title}: ${key}`, `${was} %`, `${is} %`]];
 		});
-	const shared = Object.keys(now.trials).filter((name) => earlier.trials[name] !== undefined);
-	const changed = (from: boolean) =>
-		shared.filter((name) => isRight(earlier.trials[name]!) === from && isRight(now.trials[name]!) !== from);
-	const worse = changed(true);
+	};
+	const better = shared.filter((trial) => isRight(trial.verdict) && !isRight(before(trial)!));
+	const worse = shared.filter((trial) => !isRight(trial.verdict) && isRight(before(trial)!));
 	return [
-		`Compared with the earlier run: ${shared.length} trials in common, ${changed(false).length} right by now that were wrong, ${worse.length} wrong that were right.`,
+		`Compared with the earlier run: ${shared.length} trials in common, ${better.length} right by now that were wrong, ${worse.length} wrong that were right.`,
 		table([
 			['right', 'before', 'now'],
-			...rows('all', ({ all }) => ({ trials: all })),
-			...rows('kind', ({ byKind }) => byKind),
-			...rows('language', ({ byLanguage }) => byLanguage),
-			...rows('the model', ({ byVariant }) => byVariant),
+			...rows('all', () => 'trials'),
+			...rows('kind', ({ position }) => position.kind),
+			...rows('language', ({ position }) => position.languageId),
+			...rows('the model', ({ variant }) => variant),
 		]).join('\n'),
-		...worse.slice(0, MAX_WORSE).map((name) => `worse: ${name}: ${earlier.trials[name]} → ${now.trials[name]}`),
+		...worse.slice(0, MAX_WORSE).map((trial) => `worse: ${nameOf(trial)}: ${before(trial)} → ${trial.verdict}`),
 	].join('\n\n');
 }
 
