@@ -92,6 +92,8 @@ export class StopRule {
 	readonly #closedByLine: boolean;
 	/** What follows the cursor's line, up to the first line that says something; empty where that is too far away. */
 	readonly #nextLines: readonly string[];
+	/** What follows the cursor's line, without indentation, up to the second line that says something; empty where that is too far away. */
+	readonly #nextTexts: readonly string[];
 	readonly #restOfLine: string | undefined;
 	/** At the cursor. */
 	readonly #start: Nesting;
@@ -105,7 +107,8 @@ export class StopRule {
 		this.#indentation = indentationOf(linePrefix);
 		this.#opensBlock = linePrefix.trim() !== '';
 		this.#closedByLine = /[)\]}]/.test(lineSuffix);
-		this.#nextLines = nextLinesOf(suffix);
+		this.#nextLines = nextLinesOf(suffix, 1);
+		this.#nextTexts = nextLinesOf(suffix, 2).map((line) => line.trim());
 		this.#restOfLine = lineSuffix.length < LONG_REST ? undefined : lineSuffix.slice(0, LONG_REST);
 		// One line ends with the line, whatever is open.
 		const line = multiline ? Nesting.atLine(window, languageId) : Nesting.start(languageId, false);
@@ -154,7 +157,7 @@ export class StopRule {
 		let blank: number | undefined;
 		let blanks = 0;
 		/** Lines with text after the first. */
-		const written: { start: number; line: string }[] = [];
+		const written: Written[] = [];
 		for (let start = firstEnd + 1; ; ) {
 			const end = text.indexOf('\n', start);
 			const line = text.slice(start, end === -1 ? undefined : end);
@@ -168,7 +171,7 @@ export class StopRule {
 				blanks = 0;
 			}
 			if (end === -1) return undefined;
-			if (line.trim() !== '') written.push({ start, line: line.trimEnd() });
+			if (line.trim() !== '') written.push({ start, line: line.trimEnd(), within });
 			const repeated = this.#repeatsNextLines(written);
 			if (repeated !== undefined) return { at: repeated - 1, rule: 'repeats the next lines' };
 			nesting = nesting.after(text.slice(start, end + 1));
@@ -184,11 +187,15 @@ export class StopRule {
 		}
 	}
 
-	/** Where the last of the lines written begin that say what follows the cursor's line. */
-	#repeatsNextLines(written: readonly { start: number; line: string }[]): number | undefined {
-		const count = this.#nextLines.length;
-		const last = count === 0 ? [] : written.slice(-count);
-		return this.#nextLines.every((next, i) => next === last[i]?.line) ? last[0]?.start : undefined;
+	/**
+	 * Where the last of the lines written begin that say what follows the cursor's line. Two lines that say something are repeated
+	 * even if they are indented otherwise, unless they are within what the text has opened: there they may be meant.
+	 */
+	#repeatsNextLines(written: readonly Written[]): number | undefined {
+		const same = lastLines(written, this.#nextLines, ({ line }) => line);
+		if (same) return same.start;
+		const alike = lastLines(written, this.#nextTexts, ({ line }) => line.trim());
+		return alike?.within === false ? alike.start : undefined;
 	}
 
 	/** The indentation a suggestion that begins on a blank line has: of its first line with text, and the cursor's at least. */
@@ -228,14 +235,34 @@ export class StopRule {
 	}
 }
 
-function nextLinesOf(suffix: string): string[] {
+/** A line after the first, where it begins, and whether something is open there that the text has opened. */
+interface Written {
+	start: number;
+	line: string;
+	within: boolean;
+}
+
+/** The first of the last lines if these read like `wanted`. */
+function lastLines(
+	written: readonly Written[],
+	wanted: readonly string[],
+	read: (line: Written) => string,
+): Written | undefined {
+	if (wanted.length === 0 || written.length < wanted.length) return undefined;
+	const last = written.slice(-wanted.length);
+	return last.every((line, i) => read(line) === wanted[i]) ? last[0] : undefined;
+}
+
+/** The lines with text up to the one that is the `telling`th to say something. */
+function nextLinesOf(suffix: string, telling: number): string[] {
+	let left = telling;
 	const lines: string[] = [];
 	for (const line of suffix.split('\n')) {
 		if (line.trim() === '') continue;
 		lines.push(line.trimEnd());
 		// A line that closes something is no sign of repetition by itself.
-		if (isTelling(line)) return lines;
-		if (lines.length === MAX_NEXT_LINES) break;
+		if (isTelling(line) && --left === 0) return lines;
+		if (lines.length === telling * MAX_NEXT_LINES) break;
 	}
 	return [];
 }

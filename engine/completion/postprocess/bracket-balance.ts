@@ -6,8 +6,8 @@ export const bracketBalance: Filter = {
 	name: 'bracket balance',
 	reason: 'the suggestion only closed brackets that are closed already',
 	apply(text, { languageId, window }) {
-		// Without the file's beginning it is unknown what is open.
-		if (isProse(languageId) || !window.prefixIsWhole) return text;
+		if (isProse(languageId)) return text;
+		// Of an excerpt it is unknown what was open where it begins. A bracket that would close that is no misfit, so it stays.
 		const fit = new Fit(window, languageId);
 		if (!fit.certain) return text;
 		let kept = text;

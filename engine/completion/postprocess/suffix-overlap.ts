@@ -20,15 +20,20 @@ function cutFollowingLines(text: string, { window, languageId }: FilterContext):
 	const lines = text.split('\n');
 	while (lines.length > 1 && lines.at(-1)!.trim() === '') lines.pop();
 	let fit: Fit | undefined;
+	let best = { gained: 0, cut: text };
 	for (let count = Math.min(lines.length - 1, following.length); count > 0; count--) {
 		const tail = lines.slice(-count).map((line) => line.trimEnd());
-		if (!tail.every((line, i) => line === following[i])) continue;
+		const isSame = tail.every((line, i) => line === following[i]);
+		if (!isSame && !tail.every((line, i) => line.trim() === following[i]!.trim())) continue;
 		const cut = lines.slice(0, -count).join('\n');
-		// Where lines that look alike close different things, as tags do without indentation, all are needed.
+		// Where lines that look alike close different things, as tags do without indentation, all are needed. Lines that are indented
+		// otherwise are the same ones only if the file fits together better without them, and without as few of them as do for that.
 		fit ??= new Fit(window, languageId);
-		if (fit.cost(cut) <= fit.cost(text)) return cut;
+		const gained = fit.cost(text) - fit.cost(cut);
+		if (isSame && gained >= best.gained) return cut;
+		if (!isSame && gained > 0 && gained >= best.gained) best = { gained, cut };
 	}
-	return text;
+	return best.cut;
 }
 
 /** Drops the end of a suggestion that the rest of the cursor's line, or at least its closers, begins with. */

@@ -144,6 +144,25 @@ table('suffix overlap', suffixOverlap, [
 	['the closing line of a block that is there already', 'if (a) {‸\n}\n', '\n  b();\n}', '\n  b();'],
 	['of several following lines', 'f {\n  ‸\n  c();\n}\n', 'b();\n  c();\n}', 'b();'],
 	['a closing line elsewhere indented stays', '{\n  if (a) {‸\n}\n', '\n    b();\n  }', '\n    b();\n  }'],
+	['but one too many goes wherever it stands', '{\n  if (a) {\n    ‸\n  }\n}\n', 'b();\n    }', 'b();'],
+	[
+		'of two that look alike only the one',
+		'a {\n  b {\n    ‸\n  }\n}\n',
+		'c {\n      d;\n    }\n    }',
+		'c {\n      d;\n    }',
+	],
+	[
+		'with what follows it, otherwise indented',
+		'{\n  if (a) {\n    ‸\n  }\n  c();\n}\n',
+		'b();\n    }\n    c();',
+		'b();',
+	],
+	[
+		'a line that looks like the next one stays',
+		'{\n  ‸\n  return a;\n}\n',
+		'if (b) {\n    return a;\n  }',
+		'if (b) {\n    return a;\n  }',
+	],
 	['tags that are alike close what is open', '<div>\n<div>‸\n</div>\n', '\na\n</div>', '\na\n</div>', 'html'],
 	['but once', '<div>\n<div>‸\n</div>\n</div>\n', '\na\n</div>', '\na', 'html'],
 	['more closers than the text opened', 'foo(‸));', 'bar(x));', 'bar(x'],
@@ -183,6 +202,25 @@ table('trailing whitespace', trailingWhitespace, [
 	['before text it stays', '‸', '\n  a', '\n  a'],
 	['before the rest of the line, too', 'f(‸b)', 'a, ', 'a, '],
 ]);
+
+describe('bracket balance in an excerpt', () => {
+	/** The cursor so far behind the file's beginning that only an excerpt of it is looked at. */
+	const within = (line: string) => {
+		const before = `function f() {\n${'  call(a, b);\n'.repeat(3000)}${line}`;
+		const window = cutWindow({ before, after: '\n' }, { prefixTokens: 256, suffixTokens: 256 });
+		expect(window.prefixIsWhole).toBe(false);
+		return { ...at('‸', 'javascript'), window };
+	};
+
+	test('a bracket that closes nothing is cut', () => {
+		expect(bracketBalance.apply('b));', within('  if (c) {\n    d(a, '))).toBe('b)');
+		expect(bracketBalance.apply('b);\n    }\n  }', within('  if (c) {\n    d(a, '))).toBe('b);\n    }\n  }');
+	});
+
+	test('one that may close what was opened before the excerpt stays', () => {
+		expect(bracketBalance.apply('d();\n}', within('  '))).toBe('d();\n}');
+	});
+});
 
 describe('postprocess', () => {
 	test('gives the reason of the filter that left nothing', () => {

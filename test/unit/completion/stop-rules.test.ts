@@ -69,6 +69,17 @@ describe('StopRule', () => {
 		expect(kept('{\n  ‸\n  return total;\n}', true, 'count();\n  return total;\n}\n')).toBe('count();');
 	});
 
+	test('ends where the next lines of the file begin, otherwise indented, two of which say something', () => {
+		const file = '{\n  ‸\n  count();\n  return total;\n}';
+		expect(kept(file, true, 'start();\n    count();\n    return total;\n')).toBe('start();');
+		expect(kept(file, true, 'start();\n    count();\n    count();\n    end();\n')).toBeUndefined();
+	});
+
+	test('within a block of its own, the same lines may be meant', () => {
+		const generated = 'if (a) {\n    count();\n    return total;\n  }\n';
+		expect(kept('{\n  ‸\n  count();\n  return total;\n}', true, generated)).toBeUndefined();
+	});
+
 	test('a lone brace after the cursor is no repetition', () => {
 		expect(kept('if (a) {‸\n}', true, '\n  b();\n  if (c) {\n  }\n  d();\n}\n')).toBe(
 			'\n  b();\n  if (c) {\n  }\n  d();\n}',
