@@ -71,7 +71,7 @@ export class Oracle {
 			// Each trial has a document of its own, so that none is answered from another's suggestion.
 			document: `trial:${this.#trials++}`,
 			...{ label, languageId, before, after: `${closers}${tail}`, invoked: false, settings: this.#settings },
-			formatting: formattingOf(`${before}${tail}`),
+			formatting: formattingOf(`${before}${position.missing}${tail}`),
 			trace: (stage) => stages.push(stage),
 			signal: new AbortController().signal,
 		});
