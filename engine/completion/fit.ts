@@ -3,6 +3,7 @@
 import type { Window } from '../families/family';
 import { type Edit, editFor } from './edit';
 import { Nesting } from './nesting';
+import { syntaxOf } from './syntax';
 
 export class Fit {
 	readonly #window: Window;
@@ -22,7 +23,16 @@ export class Fit {
 
 	/** Whether what stands before the cursor is understood; else nothing can be said of what closes it. */
 	get certain(): boolean {
-		return this.#line.after(this.#window.linePrefix).misfits === 0;
+		return !this.#isWithinTag && this.#line.after(this.#window.linePrefix).misfits === 0;
+	}
+
+	/** Whether a tag that began in a line above reaches into the cursor's. Tags are read from the beginning of the line only. */
+	get #isWithinTag(): boolean {
+		if (syntaxOf(this.#languageId).tags !== 'text') return false;
+		const { prefix, linePrefix } = this.#window;
+		const above = prefix.slice(0, prefix.length - linePrefix.length);
+		const begin = above.lastIndexOf('<');
+		return begin > above.lastIndexOf('>') && /[A-Za-z]/.test(above[begin + 1] ?? '');
 	}
 
 	/** The edit that inserts a suggestion: the one of those possible after which the file fits together best. */

@@ -1,12 +1,14 @@
 // Cuts before a closing bracket whose partner is closed already by the text after the cursor.
 import { Fit } from '../fit';
+import { syntaxOf } from '../syntax';
 import { type Filter, isProse } from './filter';
 
 export const bracketBalance: Filter = {
 	name: 'bracket balance',
 	reason: 'the suggestion only closed brackets that are closed already',
 	apply(text, { languageId, window }) {
-		if (isProse(languageId)) return text;
+		// In prose a bracket may be anything, but the tags of markup open and close.
+		if (isProse(languageId) && syntaxOf(languageId).tags === 'none') return text;
 		// Of an excerpt it is unknown what was open where it begins. A bracket that would close that is no misfit, so it stays.
 		const fit = new Fit(window, languageId);
 		if (!fit.certain) return text;
