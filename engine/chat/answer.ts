@@ -3,6 +3,7 @@ import type { AnswerEvent, Channel } from '../families/family';
 import type { ChatResult } from './messages';
 
 export class Answer {
+	readonly #onText: (text: { channel: Channel; text: string }) => void;
 	reasoning = '';
 	#final = '';
 	#preamble = '';
@@ -10,7 +11,9 @@ export class Answer {
 	#reasoningEndedAt = 0;
 
 	/** @param onText is told each text as it comes */
-	constructor(private readonly onText: (text: { channel: Channel; text: string }) => void) {}
+	constructor(onText: (text: { channel: Channel; text: string }) => void) {
+		this.#onText = onText;
+	}
 
 	take(events: readonly AnswerEvent[]): void {
 		for (const event of events) {
@@ -27,7 +30,7 @@ export class Answer {
 				this.#reasoningEndedAt = performance.now();
 				this.reasoning += text;
 			}
-			this.onText({ channel, text });
+			this.#onText({ channel, text });
 		}
 	}
 

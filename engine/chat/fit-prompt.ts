@@ -94,14 +94,17 @@ export async function fitPrompt(
 
 /** How many tokens the texts of a conversation's last turns have, each text by itself; counted from the end as far as needed. */
 class TextCounts {
+	readonly #conversation: Conversation;
+	readonly #tokens: TextTokens;
+	readonly #pace: Pace;
 	/** `sums[i]`: of the last i + 1 turns. */
 	readonly #sums: number[] = [];
 
-	constructor(
-		private readonly conversation: Conversation,
-		private readonly tokens: TextTokens,
-		private readonly pace: Pace,
-	) {}
+	constructor(conversation: Conversation, tokens: TextTokens, pace: Pace) {
+		this.#conversation = conversation;
+		this.#tokens = tokens;
+		this.#pace = pace;
+	}
 
 	/** Of all turns from one on. */
 	async from(turn: number): Promise<number> {
@@ -115,7 +118,7 @@ class TextCounts {
 		if (count > limit) return true;
 		let characters = 0;
 		for (let i = turn; i < this.#count && characters <= limit * CHARACTERS_PER_TOKEN; i++) {
-			characters += this.conversation.length(i);
+			characters += this.#conversation.length(i);
 		}
 		if (characters <= limit * CHARACTERS_PER_TOKEN) return false;
 		await this.#countUntil(turn, limit);
@@ -136,18 +139,18 @@ class TextCounts {
 	}
 
 	get #count(): number {
-		return this.conversation.turns.length;
+		return this.#conversation.turns.length;
 	}
 
 	/** Counts from the end to a turn, or until the sum is beyond a limit. */
 	async #countUntil(turn: number, limit: number): Promise<void> {
 		while (this.#sums.length < this.#count - turn && (this.#sums.at(-1) ?? 0) <= limit) {
 			// White space at the ends is what formats trim.
-			const text = this.conversation.text(this.#count - 1 - this.#sums.length).trim();
-			const atLeast = this.tokens.atLeast(text.length);
-			const length = atLeast > limit ? atLeast : (await this.tokens.of(text, this.pace)).length;
+			const text = this.#conversation.text(this.#count - 1 - this.#sums.length).trim();
+			const atLeast = this.#tokens.atLeast(text.length);
+			const length = atLeast > limit ? atLeast : (await this.#tokens.of(text, this.#pace)).length;
 			this.#sums.push((this.#sums.at(-1) ?? 0) + length);
-			if (this.pace.due) await this.pace.rest();
+			if (this.#pace.due) await this.#pace.rest();
 		}
 	}
 }

@@ -4,9 +4,12 @@
 const SLICE = 8;
 
 export class Pace {
+	readonly #signal: AbortSignal;
 	#since = performance.now();
 
-	constructor(private readonly signal: AbortSignal) {}
+	constructor(signal: AbortSignal) {
+		this.#signal = signal;
+	}
 
 	/** Whether it is the others' turn. */
 	get due(): boolean {
@@ -16,7 +19,7 @@ export class Pace {
 	/** Lets the others have their turn. @throws the signal's reason once nobody waits any more. */
 	async rest(): Promise<void> {
 		await new Promise((resolve) => setImmediate(resolve));
-		this.signal.throwIfAborted();
+		this.#signal.throwIfAborted();
 		this.#since = performance.now();
 	}
 }

@@ -12,15 +12,18 @@ const MOST_REMEMBERED = MOST_CHARACTERS / 2;
 const STEP_BYTES = 16_384;
 
 export class TextTokens {
+	readonly #tokenizer: Pick<Tokenizer, 'encodeInSteps' | 'longestToken'>;
 	/** Least recently used first. */
 	readonly #known = new Map<string, Int32Array>();
 	#characters = 0;
 
-	constructor(private readonly tokenizer: Pick<Tokenizer, 'encodeInSteps' | 'longestToken'>) {}
+	constructor(tokenizer: Pick<Tokenizer, 'encodeInSteps' | 'longestToken'>) {
+		this.#tokenizer = tokenizer;
+	}
 
 	/** How many tokens a text of so many characters has at least: megabytes that cannot fit need no counting. */
 	atLeast(characters: number): number {
-		return Math.ceil(characters / this.tokenizer.longestToken);
+		return Math.ceil(characters / this.#tokenizer.longestToken);
 	}
 
 	/** The tokens of a text: do not write. */
@@ -32,7 +35,7 @@ export class TextTokens {
 			this.#known.set(text, known);
 			return known;
 		}
-		const steps = this.tokenizer.encodeInSteps(text, STEP_BYTES);
+		const steps = this.#tokenizer.encodeInSteps(text, STEP_BYTES);
 		let step = steps.next();
 		for (; !step.done; step = steps.next()) if (pace.due) await pace.rest();
 		this.#remember(text, step.value);

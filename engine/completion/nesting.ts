@@ -22,6 +22,11 @@ const REGULAR_EXPRESSION = /\/(?![*/])(?:\\.|\[(?:\\.|[^\]\\\n]){0,100}\]|[^/\\[
 const UNCLOSED_TEXT = 8;
 
 export class Nesting {
+	readonly #syntax: Syntax;
+	readonly #known: boolean;
+	readonly misfits: number;
+	readonly #above: number;
+	readonly #strays: number;
 	/** What closes each of the things that are open, the innermost last. `${` is code within a template string. */
 	readonly open: readonly string[];
 
@@ -32,13 +37,18 @@ export class Nesting {
 	 * @param misfits closers that close nothing, and things that were left open within what was closed.
 	 */
 	private constructor(
-		private readonly syntax: Syntax,
-		private readonly known: boolean,
+		syntax: Syntax,
+		known: boolean,
 		open: readonly string[],
-		readonly misfits: number,
-		private readonly above: number,
-		private readonly strays: number,
+		misfits: number,
+		above: number,
+		strays: number,
 	) {
+		this.#syntax = syntax;
+		this.#known = known;
+		this.misfits = misfits;
+		this.#above = above;
+		this.#strays = strays;
 		this.open = open;
 	}
 
@@ -55,7 +65,7 @@ export class Nesting {
 		const confused = above.misfits > 0 || (!prefixIsWhole && above.inText);
 		return confused
 			? Nesting.start(languageId, false)
-			: new Nesting(above.syntax, above.known, above.open, 0, above.open.length, 0);
+			: new Nesting(above.#syntax, above.#known, above.open, 0, above.open.length, 0);
 	}
 
 	/** Within a string or comment that may span lines. */
@@ -75,8 +85,8 @@ export class Nesting {
 	 */
 	cost(isEnd: boolean): number {
 		const unclosed =
-			isEnd && this.syntax.tags === 'text' ? this.open.length : Math.max(0, this.open.length - this.above);
-		return this.misfits + this.strays + unclosed + (this.inText ? UNCLOSED_TEXT : 0);
+			isEnd && this.#syntax.tags === 'text' ? this.open.length : Math.max(0, this.open.length - this.#above);
+		return this.misfits + this.#strays + unclosed + (this.inText ? UNCLOSED_TEXT : 0);
 	}
 
 	/**
@@ -84,17 +94,18 @@ export class Nesting {
 	 * @param onClose is told where in the text something is closed that was open before it, or nothing was.
 	 */
 	after(text: string, onClose?: (at: number) => void): Nesting {
-		const { syntax } = this;
+		const syntax = this.#syntax;
 		const open = [...this.open];
 		let floor = open.length;
-		let { misfits, strays } = this;
+		let { misfits } = this;
+		let strays = this.#strays;
 		const close = (closer: string, at: number) => {
 			const index = open.lastIndexOf(closer);
 			// What stands above the line is right: a closer that fits it only past something else is superfluous.
 			const passed = open.length - 1 - index;
-			if (index === -1 || (passed > 0 && index + 1 < Math.min(this.above, floor))) {
+			if (index === -1 || (passed > 0 && index + 1 < Math.min(this.#above, floor))) {
 				onClose?.(at);
-				if (open.length > 0 || this.known) misfits++;
+				if (open.length > 0 || this.#known) misfits++;
 				return;
 			}
 			misfits += passed;
@@ -130,7 +141,7 @@ export class Nesting {
 			else if (tag?.kind === 'close' && (syntax.tags === 'text' || open.includes(tag.closer))) close(tag.closer, at);
 			at = tag?.end ?? at + 1;
 		}
-		return new Nesting(syntax, this.known, open, misfits, Math.min(this.above, floor), strays);
+		return new Nesting(syntax, this.#known, open, misfits, Math.min(this.#above, floor), strays);
 	}
 }
 

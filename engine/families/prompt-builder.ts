@@ -6,10 +6,13 @@ import type { Tokenizer } from '../tokenizer/tokenizer';
 export type PromptPart = number | string;
 
 export class PromptBuilder {
+	readonly #tokenizer: Tokenizer;
 	/** Neighbouring texts are one, and encoded as if they had been written at once. */
 	readonly parts: PromptPart[] = [];
 
-	constructor(private readonly tokenizer: Tokenizer) {}
+	constructor(tokenizer: Tokenizer) {
+		this.#tokenizer = tokenizer;
+	}
 
 	special(id: number): this {
 		this.parts.push(id);
@@ -25,7 +28,7 @@ export class PromptBuilder {
 	}
 
 	build(): Int32Array {
-		return joinTokens(this.parts.map((part) => (typeof part === 'number' ? part : this.tokenizer.encode(part))));
+		return joinTokens(this.parts.map((part) => (typeof part === 'number' ? part : this.#tokenizer.encode(part))));
 	}
 }
 

@@ -4,31 +4,31 @@ import type { StringTable } from '../../native/index';
 const textEncoder = new TextEncoder();
 
 export class StringTableBuilder {
-	private bytes = new Uint8Array(1 << 16);
-	private offsets = new Uint32Array(1 << 12);
-	private count = 0;
-	private end = 0;
+	#bytes = new Uint8Array(1 << 16);
+	#offsets = new Uint32Array(1 << 12);
+	#count = 0;
+	#end = 0;
 
 	/** Appends a string given as text or as bytes. */
 	add(value: string | Uint8Array): void {
 		const bytes = typeof value === 'string' ? textEncoder.encode(value) : value;
-		if (this.end + bytes.length > this.bytes.length) {
-			const grown = new Uint8Array(2 * (this.end + bytes.length));
-			grown.set(this.bytes);
-			this.bytes = grown;
+		if (this.#end + bytes.length > this.#bytes.length) {
+			const grown = new Uint8Array(2 * (this.#end + bytes.length));
+			grown.set(this.#bytes);
+			this.#bytes = grown;
 		}
-		if (this.count + 2 > this.offsets.length) {
-			const grown = new Uint32Array(2 * this.offsets.length);
-			grown.set(this.offsets);
-			this.offsets = grown;
+		if (this.#count + 2 > this.#offsets.length) {
+			const grown = new Uint32Array(2 * this.#offsets.length);
+			grown.set(this.#offsets);
+			this.#offsets = grown;
 		}
-		this.bytes.set(bytes, this.end);
-		this.end += bytes.length;
-		this.offsets[++this.count] = this.end;
+		this.#bytes.set(bytes, this.#end);
+		this.#end += bytes.length;
+		this.#offsets[++this.#count] = this.#end;
 	}
 
 	build(): StringTable {
-		return { bytes: this.bytes.slice(0, this.end), offsets: this.offsets.slice(0, this.count + 1) };
+		return { bytes: this.#bytes.slice(0, this.#end), offsets: this.#offsets.slice(0, this.#count + 1) };
 	}
 }
 

@@ -62,17 +62,23 @@ export function tensorBytes(tensor: TensorShape): number {
  * beside it. What lies under its name when that is done is replaced only if it lay there when the writing began.
  */
 export class GgufFile {
+	readonly #partial: PartialFile;
+	readonly #tensors: readonly TensorShape[];
+	readonly #onProgress: WriteOptions['onProgress'];
 	readonly totalBytes: number;
 	#writtenBytes: number;
 	readonly #missing: number[];
 	readonly #starts: number[] = [];
 
 	private constructor(
-		private readonly partial: PartialFile,
-		private readonly tensors: readonly TensorShape[],
+		partial: PartialFile,
+		tensors: readonly TensorShape[],
 		header: Uint8Array,
-		private readonly onProgress: WriteOptions['onProgress'],
+		onProgress: WriteOptions['onProgress'],
 	) {
+		this.#partial = partial;
+		this.#tensors = tensors;
+		this.#onProgress = onProgress;
 		this.#missing = tensors.map(tensorBytes);
 		let end = header.length;
 		for (const bytes of this.#missing) {
@@ -114,17 +120,17 @@ export class GgufFile {
 
 	/** The file as it is so far: header and size are right from the beginning, what has not been written reads as zeros. */
 	get unfinishedPath(): string {
-		return this.partial.path;
+		return this.#partial.path;
 	}
 
 	/** Writes `chunk` at byte `at` of a tensor. Calls may overlap in time; no byte may be written twice. */
 	async write(tensor: number, at: number, chunk: Uint8Array): Promise<void> {
-		const { name } = this.tensors[tensor]!;
-		if (at + chunk.length > tensorBytes(this.tensors[tensor]!))
+		const { name } = this.#tensors[tensor]!;
+		if (at + chunk.length > tensorBytes(this.#tensors[tensor]!))
 			throw new Error(`${name}: its producer made too many bytes`);
-		this.onProgress?.({ writtenBytes: this.#writtenBytes, totalBytes: this.totalBytes });
+		this.#onProgress?.({ writtenBytes: this.#writtenBytes, totalBytes: this.totalBytes });
 		try {
-			await writeChunk(this.partial.handle, chunk, this.#starts[tensor]! + at);
+			await writeChunk(this.#partial.handle, chunk, this.#starts[tensor]! + at);
 		} catch (error) {
 			throw this.explain(error);
 		}
@@ -137,28 +143,28 @@ export class GgufFile {
 		try {
 			const short = this.#missing.findIndex((bytes) => bytes !== 0);
 			if (short >= 0) {
-				const wanted = tensorBytes(this.tensors[short]!);
+				const wanted = tensorBytes(this.#tensors[short]!);
 				throw new Error(
-					`${this.tensors[short]!.name}: its producer made ${wanted - this.#missing[short]!} bytes where ${wanted} belong`,
+					`${this.#tensors[short]!.name}: its producer made ${wanted - this.#missing[short]!} bytes where ${wanted} belong`,
 				);
 			}
-			await this.partial.place();
+			await this.#partial.place();
 		} catch (error) {
 			await this.discard();
 			throw this.explain(error);
 		}
-		this.onProgress?.({ writtenBytes: this.totalBytes, totalBytes: this.totalBytes });
+		this.#onProgress?.({ writtenBytes: this.totalBytes, totalBytes: this.totalBytes });
 	}
 
 	/** Removes what was written. */
 	async discard(): Promise<void> {
-		await this.partial.discard();
+		await this.#partial.discard();
 	}
 
 	/** The error to report for one met while this file was written: a full disk says how much room is needed. */
 	explain(error: unknown): unknown {
 		return (error as NodeJS.ErrnoException)?.code === 'ENOSPC'
-			? fullDisk(this.partial.target.file, this.totalBytes)
+			? fullDisk(this.#partial.target.file, this.totalBytes)
 			: error;
 	}
 }
@@ -279,33 +285,33 @@ function encodeValue(out: ByteWriter, value: GgufValue): void {
 
 /** Little-endian values appended to one growing buffer. */
 class ByteWriter {
-	private buffer = new Uint8Array(1 << 20);
-	private view = new DataView(this.buffer.buffer);
-	private length = 0;
+	#buffer = new Uint8Array(1 << 20);
+	#view = new DataView(this.#buffer.buffer);
+	#length = 0;
 
 	bytes(value: Uint8Array): void {
-		const at = this.reserve(value.length);
-		this.buffer.set(value, at);
+		const at = this.#reserve(value.length);
+		this.#buffer.set(value, at);
 	}
 
 	u32(value: number): void {
-		const at = this.reserve(4);
-		this.view.setUint32(at, value, true);
+		const at = this.#reserve(4);
+		this.#view.setUint32(at, value, true);
 	}
 
 	i32(value: number): void {
-		const at = this.reserve(4);
-		this.view.setInt32(at, value, true);
+		const at = this.#reserve(4);
+		this.#view.setInt32(at, value, true);
 	}
 
 	f32(value: number): void {
-		const at = this.reserve(4);
-		this.view.setFloat32(at, value, true);
+		const at = this.#reserve(4);
+		this.#view.setFloat32(at, value, true);
 	}
 
 	u64(value: number): void {
-		const at = this.reserve(8);
-		this.view.setBigUint64(at, BigInt(value), true);
+		const at = this.#reserve(8);
+		this.#view.setBigUint64(at, BigInt(value), true);
 	}
 
 	/** A string: its length, then its bytes. */
@@ -319,22 +325,22 @@ class ByteWriter {
 	}
 
 	pad(alignment: number): void {
-		this.reserve((alignment - (this.length % alignment)) % alignment);
+		this.#reserve((alignment - (this.#length % alignment)) % alignment);
 	}
 
 	take(): Uint8Array {
-		return this.buffer.subarray(0, this.length);
+		return this.#buffer.subarray(0, this.#length);
 	}
 
 	/** Makes room for `count` bytes and returns where they begin. May replace `buffer` and `view`. */
-	private reserve(count: number): number {
-		const at = this.length;
-		this.length += count;
-		if (this.length > this.buffer.length) {
-			const grown = new Uint8Array(2 * this.length);
-			grown.set(this.buffer);
-			this.buffer = grown;
-			this.view = new DataView(grown.buffer);
+	#reserve(count: number): number {
+		const at = this.#length;
+		this.#length += count;
+		if (this.#length > this.#buffer.length) {
+			const grown = new Uint8Array(2 * this.#length);
+			grown.set(this.#buffer);
+			this.#buffer = grown;
+			this.#view = new DataView(grown.buffer);
 		}
 		return at;
 	}

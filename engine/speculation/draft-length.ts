@@ -16,13 +16,15 @@ const ROW_COST = (rows: number) => 0.51 + 0.49 * 8 * (1 - 0.875 ** rows);
 
 /** Learns milliseconds by a count. A prior gives the shape of the curve, measurements give its height at some counts. */
 class MeasuredCost {
+	readonly prior: (count: number) => number;
+	readonly unmeasured: number;
 	/** Measured milliseconds ÷ prior, by count; the nearest count's fills the gaps. */
 	readonly #ratios = new Map<number, number>();
 
-	constructor(
-		readonly prior: (count: number) => number,
-		readonly unmeasured: number,
-	) {}
+	constructor(prior: (count: number) => number, unmeasured: number) {
+		this.prior = prior;
+		this.unmeasured = unmeasured;
+	}
 
 	observe(count: number, milliseconds: number): void {
 		if (count < 1 || !(milliseconds > 0)) return;

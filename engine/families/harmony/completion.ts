@@ -22,11 +22,13 @@ You answer with the file's text itself, which runs up to the cursor and is conti
 const DATE = '2025-08-05';
 
 export class HarmonyCompletion implements CompletionFormat {
+	readonly #harmony: Harmony;
 	readonly name = 'answer opened with the code';
 	readonly takesRelated = false;
 	readonly shared: Int32Array;
 
-	constructor(private readonly harmony: Harmony) {
+	constructor(harmony: Harmony) {
+		this.#harmony = harmony;
 		const turns = [{ role: 'user', content: 'File: ' } as const];
 		const prompt = harmony.encode({ currentDate: DATE, reasoningEffort: 'low', instructions: INSTRUCTIONS, turns });
 		// Without the end of the user's message and the opening of the answer.
@@ -34,9 +36,9 @@ export class HarmonyCompletion implements CompletionFormat {
 	}
 
 	build({ label, languageId }: CompletionFile, window: Window): CompletionPrompt {
-		const { head, piece } = splitForHealing(window.prefix, this.harmony.tokenizer);
+		const { head, piece } = splitForHealing(window.prefix, this.#harmony.tokenizer);
 		return {
-			tokens: this.harmony.encode({
+			tokens: this.#harmony.encode({
 				currentDate: DATE,
 				reasoningEffort: 'low',
 				instructions: INSTRUCTIONS,

@@ -25,6 +25,7 @@ export interface Prompt extends Omit<ChatPrompt, 'turns'> {
 }
 
 export class Harmony implements ChatFormat, HarmonyVocabulary {
+	readonly tokenizer: Tokenizer;
 	readonly name = 'Harmony';
 	/** As OpenAI recommends. */
 	readonly sampling = { temperature: 1, topP: 1 };
@@ -32,7 +33,8 @@ export class Harmony implements ChatFormat, HarmonyVocabulary {
 	readonly stopIds: ReadonlySet<number>;
 
 	/** Throws where the vocabulary lacks a special token that every message needs. */
-	constructor(readonly tokenizer: Tokenizer) {
+	constructor(tokenizer: Tokenizer) {
+		this.tokenizer = tokenizer;
 		const { vocabulary } = tokenizer;
 		const optional = (name: string) => vocabulary.findSpecial(name) ?? -1;
 		this.tokens = {
@@ -51,18 +53,18 @@ export class Harmony implements ChatFormat, HarmonyVocabulary {
 
 	/** The ids of a whole prompt, up to where the model's turn goes on. */
 	encode(prompt: Prompt): Int32Array {
-		return this.write(prompt).build();
+		return this.#write(prompt).build();
 	}
 
 	parts(prompt: Prompt): readonly PromptPart[] {
-		return this.write(prompt).parts;
+		return this.#write(prompt).parts;
 	}
 
 	parser(): HarmonyParser {
 		return new HarmonyParser(this);
 	}
 
-	private write(prompt: Prompt): PromptBuilder {
+	#write(prompt: Prompt): PromptBuilder {
 		const { start, message, channel, end } = this.tokens;
 		const ids = new PromptBuilder(this.tokenizer);
 		const text = (value: string) => ids.text(value);
@@ -93,7 +95,7 @@ export class Harmony implements ChatFormat, HarmonyVocabulary {
 					ids.special(end);
 					break;
 				case 'assistant':
-					this.openAnswer(ids, turn.content);
+					this.#openAnswer(ids, turn.content);
 					ids.special(end);
 					break;
 				case 'toolCall':
@@ -130,13 +132,13 @@ export class Harmony implements ChatFormat, HarmonyVocabulary {
 			ids.special(start);
 			text('assistant');
 		} else {
-			this.openAnswer(ids, prompt.answer);
+			this.#openAnswer(ids, prompt.answer);
 		}
 		return ids;
 	}
 
 	/** Appends an answer in the final channel, without its end. */
-	private openAnswer(ids: PromptBuilder, content: string): void {
+	#openAnswer(ids: PromptBuilder, content: string): void {
 		const { start, message, channel } = this.tokens;
 		ids.special(start).text('assistant').special(channel).text('final').special(message).text(content);
 	}

@@ -7,20 +7,21 @@ import { PromptBuilder } from '../prompt-builder';
 import { splitForHealing } from './healing';
 
 export class ContinuationCompletion implements CompletionFormat {
+	readonly #tokenizer: Tokenizer;
+	readonly #begin: number;
 	readonly name = 'continuation';
 	readonly takesRelated = false;
 	readonly shared: Int32Array;
 
 	/** @param begin the token that texts begin with, so that no prompt is empty: BOS, or what separates texts in training. */
-	constructor(
-		private readonly tokenizer: Tokenizer,
-		private readonly begin: number,
-	) {
+	constructor(tokenizer: Tokenizer, begin: number) {
+		this.#tokenizer = tokenizer;
+		this.#begin = begin;
 		this.shared = Int32Array.of(begin);
 	}
 
 	build(_file: CompletionFile, window: Window): CompletionPrompt {
-		const { head, piece } = splitForHealing(window.prefix, this.tokenizer);
-		return { tokens: new PromptBuilder(this.tokenizer).special(this.begin).text(head).build(), healed: piece };
+		const { head, piece } = splitForHealing(window.prefix, this.#tokenizer);
+		return { tokens: new PromptBuilder(this.#tokenizer).special(this.#begin).text(head).build(), healed: piece };
 	}
 }

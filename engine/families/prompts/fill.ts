@@ -12,22 +12,23 @@ import { splitForHealing } from './healing';
 const REPOSITORY = 'workspace';
 
 export class FillCompletion implements CompletionFormat {
+	readonly #tokenizer: Tokenizer;
+	readonly #tokens: FillTokens;
 	readonly name = 'fill-in-the-middle';
 	readonly takesRelated: boolean;
 	readonly shared: Int32Array;
 
-	constructor(
-		private readonly tokenizer: Tokenizer,
-		private readonly tokens: FillTokens,
-	) {
+	constructor(tokenizer: Tokenizer, tokens: FillTokens) {
+		this.#tokenizer = tokenizer;
+		this.#tokens = tokens;
 		this.takesRelated = tokens.file !== undefined;
-		this.shared = this.begin().build();
+		this.shared = this.#begin().build();
 	}
 
 	build({ label, related }: CompletionFile, window: Window): CompletionPrompt {
-		const { prefix, suffix, middle, repository, file } = this.tokens;
-		const { head, piece } = splitForHealing(window.prefix, this.tokenizer);
-		const builder = this.begin();
+		const { prefix, suffix, middle, repository, file } = this.#tokens;
+		const { head, piece } = splitForHealing(window.prefix, this.#tokenizer);
+		const builder = this.#begin();
 		if (file !== undefined && related.length > 0) {
 			if (repository !== undefined) builder.special(repository).text(`${REPOSITORY}\n`);
 			for (const other of related) builder.special(file).text(`${other.label}\n${other.text}\n`);
@@ -38,8 +39,8 @@ export class FillCompletion implements CompletionFormat {
 		return { tokens: builder.build(), healed: piece };
 	}
 
-	private begin(): PromptBuilder {
-		const builder = new PromptBuilder(this.tokenizer);
-		return this.tokenizer.bosId === undefined ? builder : builder.special(this.tokenizer.bosId);
+	#begin(): PromptBuilder {
+		const builder = new PromptBuilder(this.#tokenizer);
+		return this.#tokenizer.bosId === undefined ? builder : builder.special(this.#tokenizer.bosId);
 	}
 }

@@ -24,20 +24,22 @@ const FORMATS: Record<string, CompletionFormat> = {
 
 /** What a format was shown last. */
 class Recorder implements CompletionFormat {
+	readonly #format: CompletionFormat;
 	readonly name = 'recorder';
 	readonly takesRelated = true;
 	readonly shared: Int32Array;
 	window: Window | undefined;
 	file: CompletionFile | undefined;
 
-	constructor(private readonly format: CompletionFormat) {
+	constructor(format: CompletionFormat) {
+		this.#format = format;
 		this.shared = format.shared;
 	}
 
 	build(given: CompletionFile, window: Window) {
 		this.window = window;
 		this.file = given;
-		return this.format.build(given, window);
+		return this.#format.build(given, window);
 	}
 }
 
