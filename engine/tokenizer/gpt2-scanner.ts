@@ -30,13 +30,12 @@ export const smollmPattern = new RegExp(
 const isNumber = (kind: number) => kind === NUMBER;
 
 export class Gpt2Scanner extends Scanner {
+	readonly #digitsApart: boolean;
+
 	/** @param digitsApart SmolLM's: each number character is a piece, and text ends before it. */
-	constructor(
-		bytes: Uint8Array,
-		length: number,
-		private readonly digitsApart: boolean,
-	) {
+	constructor(bytes: Uint8Array, length: number, digitsApart: boolean) {
 		super(bytes, length);
+		this.#digitsApart = digitsApart;
 	}
 
 	pieceEnd(start: number): number {
@@ -46,23 +45,23 @@ export class Gpt2Scanner extends Scanner {
 		const second = this.after;
 		if (isSpace(first)) {
 			if (this.bytes[start] === 0x20 && second < this.length) {
-				const word = this.wordEnd(second, this.kindAt(second));
+				const word = this.#wordEnd(second, this.kindAt(second));
 				if (word > second) return word;
 			}
-			return this.digitsApart ? this.spaceBeforeDigitsEnd(start) : this.spaceEnd(start);
+			return this.#digitsApart ? this.#spaceBeforeDigitsEnd(start) : this.spaceEnd(start);
 		}
-		return isNumber(first) && this.digitsApart ? second : this.wordEnd(start, first);
+		return isNumber(first) && this.#digitsApart ? second : this.#wordEnd(start, first);
 	}
 
 	/** `\p{L}+`, `\p{N}+` or `[^\s\p{L}\p{N}]+` at `at`, whose kind is `kind`; `at` where it is none of them. */
-	private wordEnd(at: number, kind: number): number {
+	#wordEnd(at: number, kind: number): number {
 		if (isLetter(kind)) return this.runEnd(at, isLetter);
 		if (isSymbolSet(kind)) return this.runEnd(at, isSymbolSet);
-		return isNumber(kind) && !this.digitsApart ? this.runEnd(at, isNumber) : at;
+		return isNumber(kind) && !this.#digitsApart ? this.runEnd(at, isNumber) : at;
 	}
 
 	/** As `spaceEnd`, where a digit ends the text. */
-	private spaceBeforeDigitsEnd(start: number): number {
+	#spaceBeforeDigitsEnd(start: number): number {
 		const end = this.runEnd(start, isSpace);
 		return end < this.length && isNumber(this.kindAt(end)) ? end : this.spaceEnd(start);
 	}

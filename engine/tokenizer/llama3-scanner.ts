@@ -24,13 +24,12 @@ function patternWith(numbers: string): RegExp {
 }
 
 export class Llama3Scanner extends Scanner {
+	readonly #maxDigits: number;
+
 	/** @param maxDigits characters of a number in one piece. */
-	constructor(
-		bytes: Uint8Array,
-		length: number,
-		private readonly maxDigits: number,
-	) {
+	constructor(bytes: Uint8Array, length: number, maxDigits: number) {
 		super(bytes, length);
+		this.#maxDigits = maxDigits;
 	}
 
 	pieceEnd(start: number): number {
@@ -39,25 +38,25 @@ export class Llama3Scanner extends Scanner {
 		const first = this.kindAt(start);
 		const second = this.after;
 		if (isLetter(first)) return this.runEnd(start, isLetter);
-		if (first === NUMBER) return this.numberEnd(start);
+		if (first === NUMBER) return this.#numberEnd(start);
 		if (first !== NEWLINE && second < this.length && isLetter(this.kindAt(second)))
 			return this.runEnd(second, isLetter);
-		if (isSymbolSet(first)) return this.symbolsEnd(start);
+		if (isSymbolSet(first)) return this.#symbolsEnd(start);
 		if (this.bytes[start] === 0x20 && second < this.length && isSymbolSet(this.kindAt(second))) {
-			return this.symbolsEnd(second);
+			return this.#symbolsEnd(second);
 		}
 		return this.lineSpaceEnd(start);
 	}
 
-	private numberEnd(start: number): number {
+	#numberEnd(start: number): number {
 		let at = start;
-		for (let digits = 0; digits < this.maxDigits && at < this.length && this.kindAt(at) === NUMBER; digits++) {
+		for (let digits = 0; digits < this.#maxDigits && at < this.length && this.kindAt(at) === NUMBER; digits++) {
 			at = this.after;
 		}
 		return at;
 	}
 
-	private symbolsEnd(start: number): number {
+	#symbolsEnd(start: number): number {
 		return this.runEnd(this.runEnd(start, isSymbolSet), (kind) => kind === NEWLINE);
 	}
 }

@@ -12,25 +12,25 @@ type IsOther = (bytes: Uint8Array, from: number, to: number) => boolean;
 
 export class MergeTable {
 	/** [capacity] line or −1, open addressing. */
-	private readonly slots: Int32Array;
-	private readonly mask: number;
+	readonly #slots: Int32Array;
+	readonly #mask: number;
 	/** By line: the ids of both parts, and of what they make. */
-	private readonly left: Int32Array;
-	private readonly right: Int32Array;
-	private readonly made: Int32Array;
+	readonly #left: Int32Array;
+	readonly #right: Int32Array;
+	readonly #made: Int32Array;
 	/** Whether a merge ranks by the token it makes, and not by its line. */
-	private ranksByToken = true;
+	#ranksByToken = true;
 	/** What the line before made, and room for a line's bytes. */
-	private previous = -1;
-	private scratch = new Uint8Array(256);
+	#previous = -1;
+	#scratch = new Uint8Array(256);
 
 	private constructor(count: number) {
 		const capacity = capacityFor(count);
-		this.slots = new Int32Array(capacity).fill(-1);
-		this.mask = capacity - 1;
-		this.left = new Int32Array(count);
-		this.right = new Int32Array(count);
-		this.made = new Int32Array(count);
+		this.#slots = new Int32Array(capacity).fill(-1);
+		this.#mask = capacity - 1;
+		this.#left = new Int32Array(count);
+		this.#right = new Int32Array(count);
+		this.#made = new Int32Array(count);
 	}
 
 	/**
@@ -46,21 +46,22 @@ export class MergeTable {
 		const merges = new MergeTable(count);
 		for (let line = 0; line < count; ) {
 			const end = Math.min(count, line + MERGES_A_TURN);
-			for (; line < end; line++) merges.enter(line, table, index, isOther);
+			for (; line < end; line++) merges.#enter(line, table, index, isOther);
 			yield;
 		}
 		return merges;
 	}
 
-	private enter(line: number, table: StringTable, index: TokenIndex, isOther: IsOther): void {
+	#enter(line: number, table: StringTable, index: TokenIndex, isOther: IsOther): void {
 		const from = table.offsets[line]!;
 		const to = table.offsets[line + 1]!;
 		let space = from;
 		while (space < to && table.bytes[space] !== 0x20) space++;
 		if (space === from || space >= to - 1)
 			throw new Error(`merge ${line} in tokenizer.ggml.merges is not "left right"`);
-		if (to - from > this.scratch.length) this.scratch = new Uint8Array(2 * (to - from));
-		const { scratch, previous } = this;
+		if (to - from > this.#scratch.length) this.#scratch = new Uint8Array(2 * (to - from));
+		const scratch = this.#scratch;
+		const previous = this.#previous;
 		const middle = decodeByteLevel(table.bytes, from, space, scratch, 0);
 		const end = middle < 0 ? -1 : decodeByteLevel(table.bytes, space + 1, to, scratch, middle);
 		const left = end < 0 ? -1 : index.find(scratch, 0, middle);
@@ -75,42 +76,42 @@ export class MergeTable {
 			if (end >= 0 && known(left, 0, middle) && known(right, middle, end) && known(made, 0, end)) return;
 			throw new Error(`merge ${line} in tokenizer.ggml.merges names text that is no token`);
 		}
-		if (made < previous) this.ranksByToken = false;
-		this.previous = made;
-		this.left[line] = left;
-		this.right[line] = right;
-		this.made[line] = made;
-		this.insert(line);
+		if (made < previous) this.#ranksByToken = false;
+		this.#previous = made;
+		this.#left[line] = left;
+		this.#right[line] = right;
+		this.#made[line] = made;
+		this.#insert(line);
 	}
 
 	/** Line of the merge of two tokens; −1 where they do not merge. */
 	find(left: number, right: number): number {
-		for (let slot = firstSlot(left, right) & this.mask; ; slot = (slot + 1) & this.mask) {
-			const line = this.slots[slot]!;
-			if (line < 0 || (this.left[line] === left && this.right[line] === right)) return line;
+		for (let slot = firstSlot(left, right) & this.#mask; ; slot = (slot + 1) & this.#mask) {
+			const line = this.#slots[slot]!;
+			if (line < 0 || (this.#left[line] === left && this.#right[line] === right)) return line;
 		}
 	}
 
 	/** Rank of a line: the lowest merges first. */
 	rank(line: number): number {
-		return this.ranksByToken ? this.made[line]! : line;
+		return this.#ranksByToken ? this.#made[line]! : line;
 	}
 
 	/** The token that a line's merge makes. */
 	result(line: number): number {
-		return this.made[line]!;
+		return this.#made[line]!;
 	}
 
 	/** Of lines with the same pair the first one counts. */
-	private insert(line: number): void {
-		const left = this.left[line]!;
-		const right = this.right[line]!;
-		let slot = firstSlot(left, right) & this.mask;
-		for (; this.slots[slot]! >= 0; slot = (slot + 1) & this.mask) {
-			const other = this.slots[slot]!;
-			if (this.left[other] === left && this.right[other] === right) return;
+	#insert(line: number): void {
+		const left = this.#left[line]!;
+		const right = this.#right[line]!;
+		let slot = firstSlot(left, right) & this.#mask;
+		for (; this.#slots[slot]! >= 0; slot = (slot + 1) & this.#mask) {
+			const other = this.#slots[slot]!;
+			if (this.#left[other] === left && this.#right[other] === right) return;
 		}
-		this.slots[slot] = line;
+		this.#slots[slot] = line;
 	}
 }
 

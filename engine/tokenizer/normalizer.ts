@@ -18,8 +18,12 @@ const JOINING = /[\p{M}\u1160-\u11ff]*/uy;
 const NORMALIZED_TOGETHER = 65_536;
 
 export class NfcNormalizer {
+	readonly #kept: TokenMatcher;
+
 	/** @param kept finds what stays as it is: user-defined tokens are looked for in text that is not normalised. */
-	constructor(private readonly kept: TokenMatcher) {}
+	constructor(kept: TokenMatcher) {
+		this.#kept = kept;
+	}
 
 	/** Text in the form NFC. It yields after every some ten thousand characters if `inTurns` is true, so that others have their turn. */
 	*normalize(text: string, inTurns: boolean): Generator<undefined, string> {
@@ -38,7 +42,7 @@ export class NfcNormalizer {
 		const bytes = toUtf8(text);
 		let whole = '';
 		let last = 0;
-		for (const { start, end } of this.kept.find(bytes, bytes.length)) {
+		for (const { start, end } of this.#kept.find(bytes, bytes.length)) {
 			whole += fromUtf8(bytes, last, start).normalize('NFC') + fromUtf8(bytes, start, end);
 			last = end;
 		}

@@ -38,29 +38,29 @@ export class O200kScanner extends Scanner {
 	pieceEnd(start: number): number {
 		const first = this.kindAt(start);
 		const second = this.after;
-		if (isLetter(first)) return this.wordEnd(start);
-		if (first === NUMBER) return this.numberEnd(start);
+		if (isLetter(first)) return this.#wordEnd(start);
+		if (first === NUMBER) return this.#numberEnd(start);
 
 		if (first !== NEWLINE && second < this.length) {
 			const kind = this.kindAt(second);
 			if (isLetter(kind) || kind === MARK) {
-				const end = this.lowerWordEnd(second);
+				const end = this.#lowerWordEnd(second);
 				if (end >= 0) return this.contractionEnd(end); // A1 with its leading character
 				if (first === MARK) return this.contractionEnd(second); // A1 without: the mark is the word
-				return this.wordEnd(second); // A2
+				return this.#wordEnd(second); // A2
 			}
 		}
 		if (first === MARK) return this.contractionEnd(second); // A1, the mark alone
-		if (first === SYMBOL) return this.symbolsEnd(second); // A4
+		if (first === SYMBOL) return this.#symbolsEnd(second); // A4
 		if (this.bytes[start] === 0x20 && second < this.length && isSymbolSet(this.kindAt(second))) {
-			return this.symbolsEnd(second);
+			return this.#symbolsEnd(second);
 		}
 		return this.lineSpaceEnd(start); // A5, A6 or A7
 	}
 
 	/** A1 or else A2 without a leading character: `start` is at a letter. */
-	private wordEnd(start: number): number {
-		const lower = this.lowerWordEnd(start);
+	#wordEnd(start: number): number {
+		const lower = this.#lowerWordEnd(start);
 		if (lower >= 0) return this.contractionEnd(lower);
 		let at = start;
 		while (at < this.length && isUpperSet(this.kindAt(at))) at = this.after;
@@ -71,7 +71,7 @@ export class O200kScanner extends Scanner {
 	 * `[upper set]*[lower set]+` from `start`, or −1. The first run is greedy and gives back only what the second needs, so
 	 * without a lowercase letter after it the match ends behind the run's last character that belongs to both sets.
 	 */
-	private lowerWordEnd(start: number): number {
+	#lowerWordEnd(start: number): number {
 		let at = start;
 		let lastShared = -1;
 		while (at < this.length) {
@@ -89,14 +89,14 @@ export class O200kScanner extends Scanner {
 	}
 
 	/** A3. */
-	private numberEnd(start: number): number {
+	#numberEnd(start: number): number {
 		let at = start;
 		for (let digits = 0; digits < 3 && at < this.length && this.kindAt(at) === NUMBER; digits++) at = this.after;
 		return at;
 	}
 
 	/** The rest of A4. `at` is behind the first symbol or at it. */
-	private symbolsEnd(at: number): number {
+	#symbolsEnd(at: number): number {
 		while (at < this.length && isSymbolSet(this.kindAt(at))) at = this.after;
 		while (at < this.length && (this.bytes[at] === 0x0a || this.bytes[at] === 0x0d || this.bytes[at] === 0x2f)) at++;
 		return at;

@@ -6,6 +6,8 @@ const RANK_UNIT = 2 ** 32;
 
 /** One piece's merging, whose arrays are kept for the next: a linked list of tokens and a heap of pairs. */
 export class PieceMerge {
+	readonly #merges: MergeTable;
+	readonly #byteIds: Int32Array;
 	/** Of the piece. */
 	#length = 0;
 	/** Bytes whose pair with the next one has been looked up. */
@@ -17,11 +19,11 @@ export class PieceMerge {
 	#line = new Int32Array(0);
 	readonly #heap = new MinHeap();
 
-	constructor(
-		private readonly merges: MergeTable,
-		/** The token of each byte, −1 where there is none. */
-		private readonly byteIds: Int32Array,
-	) {}
+	/** @param byteIds the token of each byte, −1 where there is none. */
+	constructor(merges: MergeTable, byteIds: Int32Array) {
+		this.#merges = merges;
+		this.#byteIds = byteIds;
+	}
 
 	/** Takes up `bytes[start, end)`. */
 	begin(bytes: Uint8Array, start: number, end: number): this {
@@ -34,7 +36,7 @@ export class PieceMerge {
 			this.#line = new Int32Array(capacity);
 		}
 		for (let i = 0; i < n; i++) {
-			this.#token[i] = this.byteIds[bytes[start + i]!]!;
+			this.#token[i] = this.#byteIds[bytes[start + i]!]!;
 			this.#next[i] = i + 1;
 			this.#previous[i] = i - 1;
 		}
@@ -50,7 +52,7 @@ export class PieceMerge {
 		const previous = this.#previous;
 		const line = this.#line;
 		const heap = this.#heap;
-		const { merges } = this;
+		const merges = this.#merges;
 		const n = this.#length;
 		let left = pairs;
 		for (; this.#paired < n; this.#paired++) {
@@ -89,25 +91,25 @@ export class PieceMerge {
 	#pair(at: number): void {
 		const right = this.#next[at]!;
 		// A byte without a token merges with nothing.
-		const line = right < this.#length ? this.merges.find(this.#token[at]!, this.#token[right]!) : -1;
+		const line = right < this.#length ? this.#merges.find(this.#token[at]!, this.#token[right]!) : -1;
 		this.#line[at] = line;
-		if (line >= 0) this.#heap.push(this.merges.rank(line) * RANK_UNIT + at);
+		if (line >= 0) this.#heap.push(this.#merges.rank(line) * RANK_UNIT + at);
 	}
 }
 
 /** Binary heap of numbers, the smallest on top. */
 class MinHeap {
-	private items = new Float64Array(64);
-	private size = 0;
+	#items = new Float64Array(64);
+	#size = 0;
 
 	push(item: number): void {
-		if (this.size === this.items.length) {
-			const grown = new Float64Array(this.size * 2);
-			grown.set(this.items);
-			this.items = grown;
+		if (this.#size === this.#items.length) {
+			const grown = new Float64Array(this.#size * 2);
+			grown.set(this.#items);
+			this.#items = grown;
 		}
-		let at = this.size++;
-		const { items } = this;
+		let at = this.#size++;
+		const items = this.#items;
 		while (at > 0) {
 			const parent = (at - 1) >> 1;
 			if (items[parent]! <= item) break;
@@ -119,15 +121,15 @@ class MinHeap {
 
 	/** Takes the smallest off; −1 when empty. */
 	pop(): number {
-		if (this.size === 0) return -1;
-		const { items } = this;
+		if (this.#size === 0) return -1;
+		const items = this.#items;
 		const top = items[0]!;
-		const last = items[--this.size]!;
+		const last = items[--this.#size]!;
 		let at = 0;
 		for (;;) {
 			let child = 2 * at + 1;
-			if (child >= this.size) break;
-			if (child + 1 < this.size && items[child + 1]! < items[child]!) child++;
+			if (child >= this.#size) break;
+			if (child + 1 < this.#size && items[child + 1]! < items[child]!) child++;
 			if (items[child]! >= last) break;
 			items[at] = items[child]!;
 			at = child;

@@ -35,19 +35,22 @@ const kinds = new Uint8Array(0x110000);
 
 /** Cuts valid UTF-8 (`bytes[0, length)`) from the front into the pieces that byte-pair merges never cross, one piece a call. */
 export abstract class Scanner {
-	/** End of the code point that `kindAt` looked at last. */
-	protected after = 0;
+	readonly bytes: Uint8Array;
+	readonly length: number;
 
-	constructor(
-		protected readonly bytes: Uint8Array,
-		protected readonly length: number,
-	) {}
+	/** End of the code point that `kindAt` looked at last. */
+	after = 0;
+
+	constructor(bytes: Uint8Array, length: number) {
+		this.bytes = bytes;
+		this.length = length;
+	}
 
 	/** The end of the piece that starts at `start` < length. */
 	abstract pieceEnd(start: number): number;
 
 	/** Kind of the code point at `at` < length; leaves its end in `after`. */
-	protected kindAt(at: number): number {
+	kindAt(at: number): number {
 		const bytes = this.bytes;
 		const lead = bytes[at]!;
 		let codePoint = lead;
@@ -75,7 +78,7 @@ export abstract class Scanner {
 	}
 
 	/** The end of the longest run from `at` whose kinds `belongs`. */
-	protected runEnd(at: number, belongs: (kind: number) => boolean): number {
+	runEnd(at: number, belongs: (kind: number) => boolean): number {
 		let end = at;
 		while (end < this.length && belongs(this.kindAt(end))) end = this.after;
 		return end;
@@ -85,7 +88,7 @@ export abstract class Scanner {
 	 * The end of an English contraction ('s, 't, 're, 've, 'm, 'll, 'd) at `at`, or `at`.
 	 * @param anyCase whether capitals count.
 	 */
-	protected contractionEnd(at: number, anyCase = true): number {
+	contractionEnd(at: number, anyCase = true): number {
 		if (this.bytes[at] !== 0x27 || at + 1 >= this.length) return at;
 		const fold = anyCase ? 0x20 : 0; // to lower case; only the capitals share that bit pattern
 		const one = this.bytes[at + 1]! | fold;
@@ -97,7 +100,7 @@ export abstract class Scanner {
 	}
 
 	/** `\s+(?!\S)|\s+` from a white space at `start`: the last one is left to the word behind it. */
-	protected spaceEnd(start: number): number {
+	spaceEnd(start: number): number {
 		let at = start;
 		let last = start;
 		while (at < this.length && isSpace(this.kindAt(at))) {
@@ -108,7 +111,7 @@ export abstract class Scanner {
 	}
 
 	/** `\s*[\r\n]+|\s+(?!\S)|\s+` from a white space at `start`: up to the last line break, if there is one. */
-	protected lineSpaceEnd(start: number): number {
+	lineSpaceEnd(start: number): number {
 		let at = start;
 		let last = start;
 		let afterNewline = -1;

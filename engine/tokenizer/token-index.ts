@@ -12,56 +12,58 @@ const spread = (hash: number) => hash ^ (hash >>> 15);
 export const capacityFor = (count: number) => 2 ** Math.max(4, Math.ceil(Math.log2(count * 2 + 1)));
 
 export class TokenIndex {
+	readonly #bytes: Uint8Array;
+	readonly #starts: Uint32Array;
+	readonly count: number;
 	/** [capacity][id or −1, hash], open addressing. */
-	private readonly slots: Int32Array;
-	private readonly mask: number;
+	readonly #slots: Int32Array;
+	readonly #mask: number;
 
 	/** @param bytes of all tokens; token i is `bytes.subarray(starts[i], starts[i + 1])`. At most `count` of them are entered by `add`. */
-	constructor(
-		private readonly bytes: Uint8Array,
-		private readonly starts: Uint32Array,
-		readonly count: number,
-	) {
+	constructor(bytes: Uint8Array, starts: Uint32Array, count: number) {
+		this.#bytes = bytes;
+		this.#starts = starts;
+		this.count = count;
 		const capacity = capacityFor(count);
-		this.slots = new Int32Array(2 * capacity).fill(-1);
-		this.mask = capacity - 1;
+		this.#slots = new Int32Array(2 * capacity).fill(-1);
+		this.#mask = capacity - 1;
 	}
 
 	/** Enters token `id`. Of tokens with the same bytes the first one is found. */
 	add(id: number): void {
-		const from = this.starts[id]!;
-		const to = this.starts[id + 1]!;
-		const hash = this.hash(this.bytes, from, to);
-		for (let slot = spread(hash) & this.mask; ; slot = (slot + 1) & this.mask) {
-			const other = this.slots[2 * slot]!;
+		const from = this.#starts[id]!;
+		const to = this.#starts[id + 1]!;
+		const hash = this.#hash(this.#bytes, from, to);
+		for (let slot = spread(hash) & this.#mask; ; slot = (slot + 1) & this.#mask) {
+			const other = this.#slots[2 * slot]!;
 			if (other < 0) {
-				this.slots[2 * slot] = id;
-				this.slots[2 * slot + 1] = hash;
+				this.#slots[2 * slot] = id;
+				this.#slots[2 * slot + 1] = hash;
 				return;
 			}
-			if (this.slots[2 * slot + 1] === hash && this.isToken(other, this.bytes, from, to)) return;
+			if (this.#slots[2 * slot + 1] === hash && this.isToken(other, this.#bytes, from, to)) return;
 		}
 	}
 
 	/** The token whose bytes are `source[from, to)`, or −1. */
 	find(source: Uint8Array, from: number, to: number): number {
-		const hash = this.hash(source, from, to);
-		for (let slot = spread(hash) & this.mask; ; slot = (slot + 1) & this.mask) {
-			const id = this.slots[2 * slot]!;
+		const hash = this.#hash(source, from, to);
+		for (let slot = spread(hash) & this.#mask; ; slot = (slot + 1) & this.#mask) {
+			const id = this.#slots[2 * slot]!;
 			if (id < 0) return -1;
-			if (this.slots[2 * slot + 1] === hash && this.isToken(id, source, from, to)) return id;
+			if (this.#slots[2 * slot + 1] === hash && this.isToken(id, source, from, to)) return id;
 		}
 	}
 
 	/** Whether the bytes of token `id` are `source[from, to)`. */
 	isToken(id: number, source: Uint8Array, from: number, to: number): boolean {
-		let at = this.starts[id]!;
-		if (this.starts[id + 1]! - at !== to - from) return false;
-		for (let i = from; i < to; i++) if (source[i] !== this.bytes[at++]) return false;
+		let at = this.#starts[id]!;
+		if (this.#starts[id + 1]! - at !== to - from) return false;
+		for (let i = from; i < to; i++) if (source[i] !== this.#bytes[at++]) return false;
 		return true;
 	}
 
-	private hash(source: Uint8Array, from: number, to: number): number {
+	#hash(source: Uint8Array, from: number, to: number): number {
 		let hash = HASH_SEED;
 		for (let i = from; i < to; i++) hash = hashByte(hash, source[i]!);
 		return hash;

@@ -19,17 +19,17 @@ export interface TokenizerOptions {
 }
 
 export class Tokenizer {
+	readonly vocabulary: Vocabulary;
+	readonly encoder: Encoder;
 	/** The token that text begins with, where the model wants one. */
 	readonly bosId: number | undefined;
 	readonly #normalizer: NfcNormalizer | undefined;
 	/** Finds the names of special and user-defined tokens; it is made when it is first needed. */
 	#marks: TokenMatcher | undefined;
 
-	constructor(
-		readonly vocabulary: Vocabulary,
-		readonly encoder: Encoder,
-		{ bosId, normalizer }: TokenizerOptions = {},
-	) {
+	constructor(vocabulary: Vocabulary, encoder: Encoder, { bosId, normalizer }: TokenizerOptions = {}) {
+		this.vocabulary = vocabulary;
+		this.encoder = encoder;
 		this.bosId = bosId;
 		this.#normalizer = normalizer;
 	}
