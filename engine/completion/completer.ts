@@ -1,4 +1,5 @@
-// Inline completion, from a cursor in a document to an edit: suggestions given before, the run in flight, then the model.
+// Inline completion, from a cursor in a document to an edit. A request is answered by a suggestion that was given
+// before, else by the run in flight, else by a new run of the model.
 import { createHash } from 'node:crypto';
 import type { RelatedFile } from '../families/family';
 import type { OpenedModel } from '../loading/open-model';
@@ -34,17 +35,17 @@ export interface CompletionRequest {
 	/** The file as the user knows it, e.g. its path in the workspace; shown to the model. */
 	label: string;
 	languageId: string;
-	/** Parts of other files that may help; read only where the model has a place for them. */
+	/** Parts of other files that may help. They are used only where the model has a place for them. */
 	related?: readonly RelatedFile[];
 	/** The text before and after the cursor. */
 	before: string;
 	after: string;
-	/** Asked for by a command, so more than the rest of a line is welcome where the setting leaves it open. */
+	/** Whether the user asked by a command. Then the suggestion may span lines where the setting is `auto`. */
 	invoked: boolean;
 	settings: EngineSettings['completion'];
-	/** How the editor indents the document; absent: as its lines are. */
+	/** How the editor indents the document. Without it the document's own lines tell. */
 	formatting?: Formatting;
-	/** Told what each stage made of the suggestion, where the model is asked for one. */
+	/** Receives what each stage made of the suggestion, if the model is asked for one. */
 	trace?: Trace;
 	signal: AbortSignal;
 }
@@ -58,7 +59,7 @@ export type CompletionResult =
 	| { outcome: 'shown'; edit: Edit; report: CompletionReport }
 	| { outcome: 'empty' | 'canceled' | 'failed'; reason: string; report: CompletionReport };
 
-/** Completes for one client: it has at most one run in flight, the one for its latest request. */
+/** Completes for one client. The client has at most one run in flight, which is the one for its latest request. */
 export class Completer {
 	readonly #model: CompletionModel;
 	readonly #index: TokenPrefixIndex;
@@ -66,12 +67,12 @@ export class Completer {
 	readonly #cache = new SuggestionCache();
 	#inFlight: InFlight | undefined;
 
-	/** @param index of the model's tokenizer; shared by the clients of a model. */
+	/** @param index the index of the model's tokenizer, which all clients of the model share. */
 	constructor(model: CompletionModel, index: TokenPrefixIndex) {
 		this.#model = model;
 		this.#index = index;
 		const { vocabulary } = model.tokenizer;
-		// Whatever mark comes, the text ends there.
+		// The text ends at any special token, whichever it is.
 		const ids = Array.from({ length: vocabulary.size }, (_, id) => id);
 		this.#stopIds = new Set([...model.family.endOfText, ...ids.filter((id) => vocabulary.isSpecial(id))]);
 	}
@@ -80,7 +81,8 @@ export class Completer {
 	async complete(request: CompletionRequest): Promise<CompletionResult> {
 		const started = performance.now();
 		const { settings } = request;
-		// What a suggestion is judged by is there whatever the budgets of the prompt are.
+		// A suggestion is judged by the text around the cursor, so the window holds enough of it even if the prompt's budgets
+		// are small.
 		const window = cutWindow(request, {
 			prefixTokens: Math.max(settings.prefixTokens, MIN_JUDGED_TOKENS),
 			suffixTokens: Math.max(settings.suffixTokens, MIN_JUDGED_TOKENS),
@@ -174,18 +176,24 @@ export class Completer {
 	}
 }
 
-/** Computes what all completions' prompts begin with while the engine is idle. */
+/** Fills the cache with the beginning that all completion prompts share, while the engine is idle. */
 export async function warmUp(model: CompletionModel, signal: AbortSignal): Promise<void> {
 	const tokens = model.family.completion.shared;
 	if (tokens.length > 0) await model.engine.generate({ tokens, priority: 'warmup', maxTokens: 0, signal });
 }
 
-/** Tokens on either side of the cursor that suggestions are judged by at least, be the prompt's budgets what they may. */
+/**
+ * Suggestions are judged by at least so many tokens on either side of the cursor, even if the prompt's budgets are
+ * smaller.
+ */
 const MIN_JUDGED_TOKENS = 256;
-/** Characters around the cursor that tell which line ends a file has. */
+/** So many characters on either side of the cursor are searched for the file's line end. */
 const LINE_END_SAMPLE = 65_536;
 
-/** All that a prompt and what becomes of its answer depend on, beside the text around the cursor and the model, as a short string. */
+/**
+ * A short string for all that decides about a suggestion beside the model and the text around the cursor: requests with
+ * the same string have the same prompt and the same filters.
+ */
 function fingerprint(request: CompletionRequest, multiline: string): string {
 	const { document, label, languageId, related = [], settings, formatting } = request;
 	return createHash('sha256')

@@ -1,4 +1,4 @@
-// How well a suggestion fits between what stands before and after the cursor.
+// How well a suggestion fits between the texts before and after the cursor, judged by brackets, tags and strings.
 
 import type { Window } from '../families/family';
 import { type Edit, editFor } from './edit';
@@ -15,13 +15,13 @@ export class Fit {
 		this.#languageId = languageId;
 	}
 
-	/** At the beginning of the cursor's line; read once it is asked for. */
+	/** What is open at the beginning of the cursor's line. The text above is read when this is first needed. */
 	get #line(): Nesting {
 		this.#lineStart ??= Nesting.atLine(this.#window, this.#languageId);
 		return this.#lineStart;
 	}
 
-	/** Whether what stands before the cursor is understood; else nothing can be said of what closes it. */
+	/** Whether the brackets before the cursor match. Otherwise it is unknown what a closer in a suggestion closes. */
 	get certain(): boolean {
 		return !this.#isWithinTag && this.#line.after(this.#window.linePrefix).misfits === 0;
 	}
@@ -35,7 +35,9 @@ export class Fit {
 		return begin > above.lastIndexOf('>') && /[A-Za-z]/.test(above[begin + 1] ?? '');
 	}
 
-	/** The edit that inserts a suggestion: the one of those possible after which the file fits together best. */
+	/**
+	 * The edit for a suggestion. It replaces the rest of the line or not, whichever leaves the file with the lower cost.
+	 */
 	edit(suggestion: string): Edit {
 		const { lineSuffix, lineSuffixIsCut } = this.#window;
 		const covering = editFor(suggestion, lineSuffix, lineSuffixIsCut);
@@ -44,12 +46,15 @@ export class Fit {
 		return this.#costOf(inserting) < this.#costOf(covering) ? inserting : covering;
 	}
 
-	/** What closes nothing or is not closed in the file with this suggestion; to be compared with that of another one. */
+	/**
+	 * How many things close nothing or are not closed in the file with this suggestion. Only comparing two suggestions
+	 * makes sense.
+	 */
 	cost(suggestion: string): number {
 		return this.#costOf(this.edit(suggestion));
 	}
 
-	/** What closes nothing in the file with this suggestion. */
+	/** How many things close nothing in the file with this suggestion. */
 	misfits(suggestion: string): number {
 		return this.#with(this.edit(suggestion)).misfits;
 	}
@@ -63,7 +68,7 @@ export class Fit {
 		return this.#line.after(`${linePrefix}${text}${lineSuffix.slice(replace)}\n${suffix}`);
 	}
 
-	/** Where a suggestion closes what it has not opened itself. */
+	/** Places in a suggestion where it closes something that it has not opened itself. */
 	closers(suggestion: string): number[] {
 		const at: number[] = [];
 		this.#line.after(this.#window.linePrefix).after(suggestion, (index) => at.push(index));

@@ -1,5 +1,6 @@
-// The prompt of a completion, every part of it within its budget and the whole within the model's context. Budgets are kept by
-// counting tokens: an estimate from characters, which cuts the text first, can be wrong by a factor of ten for binary data.
+// The prompt of a completion. Each part of it is within its budget, and the whole is within the model's context. An
+// estimate from characters cuts the text first. It can be wrong by a factor of ten for binary data, so tokens are
+// counted afterwards.
 import type { CompletionFile, CompletionPrompt, RelatedFile, Window } from '../families/family';
 import type { OpenedModel } from '../loading/open-model';
 import type { EngineSettings } from '../settings';
@@ -8,21 +9,25 @@ import { characterAt, splitsCharacter } from './lines';
 import { type CursorContext, cutWindow, type WindowLimits } from './window';
 
 export interface FittedPrompt extends CompletionPrompt {
-	/** Tokens that may be generated, those of `healed` included. */
+	/** How many tokens may be generated, those of `healed` included. */
 	maxTokens: number;
 }
 
 type Limits = Pick<EngineSettings['completion'], 'maxTokens' | 'prefixTokens' | 'suffixTokens' | 'relatedTokens'>;
 
-/** Names of files and languages, in characters: the end of a path says most. */
+/**
+ * Longest name of a file or language in a prompt, in characters. Only the end of a longer one is kept, as the end of a
+ * path says most.
+ */
 const MAX_NAME = 160;
-/** Each try at a window that has too many tokens is this part of the one before. */
+/** If a window has too many tokens, the next try has this fraction of its budget. */
 const NARROWER = 0.7;
-/** Tokens that a prompt may have beyond the sum of its parts: where they meet, and what is said about them. */
+/** A prompt may have so many tokens more than its parts: tokens at the joints, and the names and marks of the parts. */
 const JOINTS = 16;
 
 /**
- * @throws an error that says what to do where the context has no room for what all of the model's prompts say, let alone for an
+ * Builds the prompt for a cursor.
+ * @throws an error that says what to do if the context is too small even for a prompt without any text and for a short
  * answer.
  */
 export function fitPrompt(
@@ -53,7 +58,7 @@ export function fitPrompt(
 
 	const whole = build(wanted, related, settings.maxTokens);
 	if (fits(whole)) return whole;
-	// The place itself counts most: without other files, and with windows that share what is left.
+	// The text around the cursor counts most. The related files are left out, and prefix and suffix share the room.
 	const fixed = family.completion.build(file, NOTHING).tokens.length;
 	const room = context - fixed;
 	const maxTokens = Math.max(1, Math.min(settings.maxTokens, Math.floor(room / 2)));
@@ -72,7 +77,7 @@ export function fitPrompt(
 	);
 }
 
-/** The largest of a few windows, each narrower than the last, whose parts have no more tokens than the limits allow. */
+/** Tries windows, each narrower than the last, and returns the first one whose parts are within the limits. */
 function fitWindow(cursor: CursorContext, limits: WindowLimits, tokenizer: Tokenizer): Window {
 	const estimated = { ...limits };
 	for (;;) {
@@ -89,18 +94,18 @@ function narrower(tokens: number): number {
 	return Math.floor(tokens * NARROWER);
 }
 
-/** What a prompt says of the text after the cursor. */
+/** The part of a prompt that is the text after the cursor. */
 export function textAfter({ lineSuffix, suffix }: Window): string {
 	return suffix === '' ? lineSuffix : `${lineSuffix}\n${suffix}`;
 }
 
-/** As many of the files, the last ones first, as have no more tokens than allowed, names included. */
+/** The last files that fit into so many tokens, names included. The first of the kept files may be cut. */
 function fitRelated(files: readonly RelatedFile[], tokens: number, tokenizer: Tokenizer): RelatedFile[] {
 	const kept: RelatedFile[] = [];
 	let left = tokens;
 	for (const { label, text } of [...files].reverse()) {
 		const name = shortName(label);
-		// Two line ends and the tokens that say where a file begins.
+		// Two line ends, and the tokens that mark the beginning of a file.
 		left -= tokenizer.count(name) + 4;
 		const cut = beginning(text, left, tokenizer);
 		if (cut === '') break;
@@ -110,7 +115,7 @@ function fitRelated(files: readonly RelatedFile[], tokens: number, tokenizer: To
 	return kept;
 }
 
-/** As much of a text as has no more tokens than allowed, in whole lines where there is one. */
+/** The beginning of a text that has at most so many tokens. It ends with a whole line if it has one. */
 function beginning(text: string, tokens: number, tokenizer: Tokenizer): string {
 	if (tokens <= 0) return '';
 	let characters = Math.min(text.length, 8 * tokens);

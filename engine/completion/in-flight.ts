@@ -1,11 +1,12 @@
-// A suggestion while the model is writing it, and those who wait for it.
+// A suggestion while the model is writing it, and the requests that wait for it (its followers).
 //
-// Three things can happen to one: its text is finished and everyone who waits gets it; somebody typed on, and as long as
-// what was typed agrees with what is being written the same run serves the new request; or nobody waits any more, and
-// after a short grace, in which the next keystroke's request may come, it is cancelled.
+// Three things can happen to a run:
+// - The text is finished. All followers get it.
+// - The user typed on. As long as the typed text agrees with the written text, the same run serves the new request.
+// - Nobody waits any more. The run is cancelled after a short grace, in which the next keystroke's request may come.
 import { type Suggestion, type SuggestionKey, typedSince } from './suggestion-cache';
 
-/** What a run ended with. */
+/** The result of a finished run. Its counts are tokens. */
 export interface Outcome {
 	suggestion: Suggestion;
 	promptTokens: number;
@@ -13,12 +14,15 @@ export interface Outcome {
 	generatedTokens: number;
 }
 
-/** `canceled`: the run was; `diverged`: what was typed is not what the model writes. */
+/**
+ * `canceled`: the run was cancelled, or the follower gave up. `diverged`: the user typed something else than the model
+ * writes.
+ */
 export type Followed = Outcome | 'canceled' | 'diverged';
 
 /**
- * How long a run nobody waits for may go on, in milliseconds. A keystroke cancels the editor's request, and the next one
- * comes after VS Code's debounce of 50 ms and the extension's own delay, if the user has set one.
+ * How long a run may go on while nobody waits for it, in milliseconds. A keystroke cancels the editor's request. The
+ * next request comes after VS Code's debounce of 50 ms and the extension's own delay, if the user has set one.
  */
 const GRACE = 300;
 
@@ -36,7 +40,7 @@ export class InFlight {
 	#failed = false;
 	#grace: NodeJS.Timeout | undefined;
 
-	/** @param run writes the suggestion, calling `onText` with all of its text so far. */
+	/** @param run writes the suggestion and calls `onText` with all of its text so far. */
 	constructor(
 		key: SuggestionKey,
 		run: (signal: AbortSignal, onText: (text: string) => void) => Promise<Outcome | 'canceled'>,
@@ -44,11 +48,11 @@ export class InFlight {
 		this.#key = key;
 		this.#run = run(this.#controller.signal, (text) => this.#onText(text));
 		this.#run.catch(() => {
-			this.#failed = true; // each follower gets the rejection, and nobody new
+			this.#failed = true; // present followers get the rejection, and no new request follows this run
 		});
 	}
 
-	/** Whether a request made for `key` can be served by this run, as far as is known now. */
+	/** Whether this run can serve a request for `key`, as far as the text written so far tells. */
 	serves(key: SuggestionKey): boolean {
 		const typed = typedSince(this.#key, key);
 		if (typed === undefined || this.#failed || this.#controller.signal.aborted) return false;
@@ -56,8 +60,9 @@ export class InFlight {
 	}
 
 	/**
-	 * Waits for the suggestion as seen from `key`. Rejects as the run does.
-	 * @param signal gives up waiting, not the run, with 'canceled'.
+	 * Waits for the suggestion as seen from `key`: without the text that was typed since the run began. Rejects if the run
+	 * does.
+	 * @param signal ends the waiting with 'canceled'. The run itself goes on.
 	 */
 	follow(key: SuggestionKey, signal: AbortSignal): Promise<Followed> {
 		const typed = typedSince(this.#key, key);

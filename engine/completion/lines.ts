@@ -1,11 +1,13 @@
-// Lines as the Language Server Protocol has them: they end with \n, \r\n or \r alone.
+// Lines as the Language Server Protocol defines them: they end with \n, \r\n or \r alone.
 
-/** Every line end as \n. */
+/** The text with every line end as \n. */
 export function withPlainLineEnds(text: string): string {
 	return text.includes('\r') ? text.replace(/\r\n?/g, '\n') : text;
 }
 
-/** Where the line after the next line end at or after `from` begins; −1 where there is none before `limit`. */
+/**
+ * The beginning of the line after the first line end at or after `from`. It is −1 if no line end comes before `limit`.
+ */
 export function nextLineStart(text: string, from: number, limit = text.length): number {
 	for (let at = Math.max(0, from); at < limit; at++) {
 		const unit = text.charCodeAt(at);
@@ -15,26 +17,26 @@ export function nextLineStart(text: string, from: number, limit = text.length): 
 	return -1;
 }
 
-/** Where the line that ends at `end` begins; lines longer than `limit` characters count from there. */
+/** The beginning of the line that ends at `end`, but at most `limit` characters before `end`. */
 export function lineStartBefore(text: string, end: number, limit: number): number {
 	const lowest = Math.max(0, end - limit);
 	for (let at = end; at > lowest; at--) if (isLineEnd(text, at - 1)) return at;
 	return lowest;
 }
 
-/** Where the line end at or after `from` is; `limit` where none comes before. */
+/** The first line end at or after `from`. It is `limit`, or the end of the text, if none comes before. */
 export function lineEndAfter(text: string, from: number, limit: number): number {
 	const highest = Math.min(text.length, limit);
 	for (let at = from; at < highest; at++) if (isLineEnd(text, at)) return at;
 	return highest;
 }
 
-/** The place itself, or where the character begins within which it is. */
+/** `offset`, or the beginning of the character if `offset` lies between its two halves. */
 export function characterAt(text: string, offset: number): number {
 	return splitsCharacter(text, offset) ? offset - 1 : offset;
 }
 
-/** Whether cutting at `index` would part the two halves of a character beyond the basic plane. */
+/** Whether cutting at `index` would part the two halves of a surrogate pair. */
 export function splitsCharacter(text: string, index: number): boolean {
 	return isHighSurrogate(text.charCodeAt(index - 1)) && isLowSurrogate(text.charCodeAt(index));
 }

@@ -1,24 +1,25 @@
-// What is open at a place in a file: brackets, tags, strings and comments. A rough reading, for about every language at once; who asks
-// compares two texts for one place, so that what it misreads in both does not matter.
+// Which brackets, tags, strings and comments are open at a place in a file. This is a rough reading that serves about
+// every language. The callers compare two texts for one place, so a mistake that is made in both of them does not
+// matter.
 
 import type { Window } from '../families/family';
 import { type Syntax, syntaxOf } from './syntax';
 
-/** HTML's elements without an end. */
+/** HTML's elements that have no end tag. */
 const VOID_ELEMENTS = /^(?:area|base|br|col|embed|hr|img|input|link|meta|param|source|track|wbr|!doctype|!.*|\?.*)$/i;
 const TAG = {
 	text: /<(\/?)([A-Za-z!?][\w:.-]*)((?:[^<>"']|"[^"]*"|'[^']*')*)>/y,
 	code: /<(\/?)([A-Za-z][\w:.-]*)((?:[^<>"'{}]|"[^"]*"|'[^']*'|\{(?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*\})*)>/y,
 };
 const CHARACTER_LITERAL = /'(?:\\(?:u\{[^}'\n]*\}|x..|.)|[^\\'\n])'/uy;
-/** Before a quote: what makes it a kind of string, rather than a word with an apostrophe. */
+/** If this stands before a quote, the quote begins a string. After any other word it is an apostrophe. */
 const STRING_PREFIX = /(?:^|\W)(?:[fFrRbBuUL]{1,2}|u8)$/;
-/** Before a slash: where a value is expected, so that it begins a regular expression. */
+/** If this stands before a slash, a value is expected there, so the slash begins a regular expression. */
 const VALUE_EXPECTED = /(?:^|[(,=:[!&|?{};+\-*%<>~^]|\b(?:return|typeof|case|in|of|if|unless|when|and|or|not))\s*$/;
-/** Longer ones are none: looking for their end at every slash would take too long. */
+/** The length is limited because looking for a far end at every slash would take too long. */
 const REGULAR_EXPRESSION = /\/(?![*/])(?:\\.|\[(?:\\.|[^\]\\\n]){0,100}\]|[^/\\[\n]){1,300}\//y;
 
-/** A string without end hides whatever comes after it. */
+/** Cost of a string that is not closed. It is high because such a string hides whatever comes after it. */
 const UNCLOSED_TEXT = 8;
 
 export class Nesting {
@@ -27,14 +28,16 @@ export class Nesting {
 	readonly misfits: number;
 	readonly #above: number;
 	readonly #strays: number;
-	/** What closes each of the things that are open, the innermost last. `${` is code within a template string. */
+	/** The closers of all things that are open, the innermost last. `${` stands for code within a template string. */
 	readonly open: readonly string[];
 
 	/**
-	 * @param known whether the text begins where nothing is open; else a closer without an opener may close something before it.
-	 * @param above how many things were open before the part of the text that is looked at closely.
-	 * @param strays quotes without their other half in their line.
-	 * @param misfits closers that close nothing, and things that were left open within what was closed.
+	 * @param known whether nothing is open where the text begins. Otherwise a closer without an opener may close something
+	 * before the text.
+	 * @param above how many things were open before the cursor's line.
+	 * @param strays the number of quotes without their other half in the same line.
+	 * @param misfits the number of closers that close nothing, and of things that were still open when something around
+	 * them was closed.
 	 */
 	private constructor(
 		syntax: Syntax,
@@ -52,36 +55,41 @@ export class Nesting {
 		this.open = open;
 	}
 
-	/** At the beginning of a file, or (`known` false) somewhere in it. */
+	/** The start of a reading: at the beginning of a file (`known`) or somewhere within it. */
 	static start(languageId: string, known: boolean): Nesting {
 		return new Nesting(syntaxOf(languageId), known, [], 0, 0, 0);
 	}
 
-	/** At the beginning of the cursor's line. */
+	/** What is open at the beginning of the cursor's line. */
 	static atLine({ prefix, prefixIsWhole, linePrefix }: Window, languageId: string): Nesting {
 		if (linePrefix.length > prefix.length) return Nesting.start(languageId, false);
 		const above = Nesting.start(languageId, prefixIsWhole).after(prefix.slice(0, prefix.length - linePrefix.length));
-		// An excerpt that begins within a string turns strings inside out.
+		// If an excerpt begins within a string, its strings are read as code and its code as strings. The reading then starts
+		// anew.
 		const confused = above.misfits > 0 || (!prefixIsWhole && above.inText);
 		return confused
 			? Nesting.start(languageId, false)
 			: new Nesting(above.#syntax, above.#known, above.open, 0, above.open.length, 0);
 	}
 
-	/** Within a string or comment that may span lines. */
+	/** Whether the text ends within a string or comment that may span lines. */
 	get inText(): boolean {
 		return isText(this.open.at(-1));
 	}
 
-	/** Within a string whose lines are as they are: what it says would change with their indentation. */
+	/**
+	 * Whether the text ends within a string that may span lines. Another indentation of its lines would change what it
+	 * says.
+	 */
 	get inString(): boolean {
 		return /^["'`]$/.test(this.open.at(-1) ?? '');
 	}
 
 	/**
-	 * How badly a text that ends here fits together: what closes nothing, or is not closed.
-	 * @param isEnd whether the file ends here. Then tags that were open before the cursor's line should be closed, too: their lines
-	 * need no indentation that tells which is which. Brackets of a file that is being written may be open.
+	 * How badly a text that ends here fits together: the number of things that close nothing or are not closed.
+	 * @param isEnd whether the file ends here. If it does, tags that were open before the cursor's line should be closed
+	 * as well, since the indentation of a tag need not show which one it closes. Brackets from above may stay open: the
+	 * file is still being written.
 	 */
 	cost(isEnd: boolean): number {
 		const unclosed =
@@ -91,7 +99,8 @@ export class Nesting {
 
 	/**
 	 * What is open after more text.
-	 * @param onClose is told where in the text something is closed that was open before it, or nothing was.
+	 * @param onClose is called with each place in the text where a closer closes something from before the text, or
+	 * nothing at all.
 	 */
 	after(text: string, onClose?: (at: number) => void): Nesting {
 		const syntax = this.#syntax;
@@ -101,7 +110,8 @@ export class Nesting {
 		let strays = this.#strays;
 		const close = (closer: string, at: number) => {
 			const index = open.lastIndexOf(closer);
-			// What stands above the line is right: a closer that fits it only past something else is superfluous.
+			// The lines above are taken to be right. A closer that fits one of their openers only past another open one is
+			// superfluous.
 			const passed = open.length - 1 - index;
 			if (index === -1 || (passed > 0 && index + 1 < Math.min(this.#above, floor))) {
 				onClose?.(at);
@@ -148,7 +158,7 @@ export class Nesting {
 interface Tag {
 	kind: 'open' | 'close' | 'alone';
 	closer: string;
-	/** Behind it; of a script or style, behind its content. */
+	/** The end of the tag. For the start tag of a script or style this is the end of its content. */
 	end: number;
 }
 
@@ -156,7 +166,7 @@ function tagAt(text: string, at: number, among: 'text' | 'code'): Tag | undefine
 	const pattern = TAG[among];
 	pattern.lastIndex = at;
 	const tag = pattern.exec(text);
-	// Behind a name a < compares, or types follow.
+	// Behind a name, `<` compares or begins type arguments.
 	if (!tag || (among === 'code' && tag[1] === '' && /[\w)\].]/.test(text[at - 1] ?? ''))) return undefined;
 	const tagEnd = pattern.lastIndex;
 	const [, slash, name = '', attributes = ''] = tag;
@@ -167,14 +177,16 @@ function tagAt(text: string, at: number, among: 'text' | 'code'): Tag | undefine
 	return { kind: 'open', closer, end: content === -1 ? text.length : content };
 }
 
-/** Whether what closes like this is a string or a comment. */
+/** Whether the closer is one of a string or a comment. */
 function isText(closer: string | undefined): boolean {
 	return closer !== undefined && closer !== '${' && !/^(?:[)\]}]|<\/.*)$/.test(closer);
 }
 
 const speaking = new WeakMap<Syntax, Uint8Array>();
 
-/** 1 for each character code that may begin something: all others are passed over. */
+/**
+ * A table by character code. It is 1 where the character may begin or close something, and all others are passed over.
+ */
 function speakingCharacters(syntax: Syntax): Uint8Array {
 	let table = speaking.get(syntax);
 	if (!table) {
@@ -189,7 +201,7 @@ function speakingCharacters(syntax: Syntax): Uint8Array {
 	return table;
 }
 
-/** Goes on within a string or comment, to behind its end or to code within it. */
+/** Returns the place behind the end of the string or comment at `from`, or behind the beginning of code within it. */
 function skipText(text: string, from: number, closer: string, open: string[], templates: boolean): number {
 	const escapes = /^["'`]/.test(closer);
 	for (let at = from; at < text.length; at++) {
@@ -205,7 +217,10 @@ function skipText(text: string, from: number, closer: string, open: string[], te
 	return text.length;
 }
 
-/** Goes past the comment, string or regular expression that begins here; where it spans lines, into it. */
+/**
+ * Returns the place behind the comment, string or regular expression that begins at `at`, and `at` where none does. If
+ * it may span lines, its closer goes to `open`, and the place is the beginning of its content.
+ */
 function skipLiteral(text: string, at: number, syntax: Syntax, open: string[]): number {
 	const character = text[at]!;
 	for (const [opener, closer] of syntax.blockComments) {
@@ -226,7 +241,7 @@ function skipLiteral(text: string, at: number, syntax: Syntax, open: string[]): 
 	}
 	if (character === "'" && syntax.ticks) return matchedEnd(CHARACTER_LITERAL, text, at);
 	if ((syntax.quotes.includes(character) || (character === '`' && syntax.quotes !== '')) && beginsString(text, at)) {
-		// One that is not closed in its line is an apostrophe, or a mistake.
+		// A quote that is not closed in its line is an apostrophe or a mistake.
 		return stringEnd(text, at);
 	}
 	if (character === '/' && syntax.regularExpressions && VALUE_EXPECTED.test(lineBefore(text, at))) {
@@ -235,7 +250,10 @@ function skipLiteral(text: string, at: number, syntax: Syntax, open: string[]): 
 	return at;
 }
 
-/** An address's slashes are none, nor are the # and % within words, `$#` and `#{`. */
+/**
+ * Whether these characters begin a comment. The slashes of `https://` do not, and neither does a # or % within a word,
+ * `$#` or `#{`.
+ */
 function beginsComment(text: string, at: number): boolean {
 	const before = text[at - 1];
 	if (text[at] === '/') return before !== ':';
@@ -264,7 +282,7 @@ function matchedEnd(pattern: RegExp, text: string, at: number): number {
 	return pattern.test(text) ? pattern.lastIndex : at;
 }
 
-/** The end of what stands before in the same line. */
+/** The text before `at` in the same line, at most its last 40 characters. */
 function lineBefore(text: string, at: number): string {
 	const near = text.slice(Math.max(0, at - 40), at);
 	return near.slice(near.lastIndexOf('\n') + 1);

@@ -1,15 +1,15 @@
-// Parts of other open files, for models that were trained to see them: where the user was last in each, the latest file last, nearest
-// to the cursor. What a file's completions are shown stays the same while that file is worked on and the others are not, so that the cache
-// holds.
+// Parts of other open files, for models that were trained to see them. Each part is the surroundings of the place where
+// the user was last in that file. The latest file comes last, nearest to the cursor. The parts stay the same as long as
+// the user works on one file and the others do not change, so that the prompts' common beginning stays in the cache.
 import type { RelatedFile } from '../families/family';
 import { estimateTokens } from '../tokenizer/estimate';
 import { characterAt, lineEndAfter, nextLineStart } from './lines';
 
-/** Files at most; more of each says more than more of them. */
+/** Most files that are shown. Longer parts of few files help more than short parts of many. */
 const MAX_FILES = 4;
-/** Characters that `estimateTokens` takes for a token at most. */
+/** `estimateTokens` counts at most so many characters as one token. */
 const MAX_CHARACTERS_PER_TOKEN = 3.5;
-/** Lines around the cursor, or of a file's beginning, at most. */
+/** Most lines of a file that are shown, around the cursor or from the file's beginning. */
 const MAX_LINES = 60;
 
 export interface OpenFile {
@@ -20,13 +20,15 @@ export interface OpenFile {
 }
 
 export class RelatedFiles {
-	/** Line of the cursor in each file, least recently completed first. */
+	/** The line of the cursor in each file. The file that was completed least recently comes first. */
 	readonly #visited = new Map<string, number>();
 	#shown: { document: string; tokens: number; files: readonly RelatedFile[]; sources: Map<string, string> } | undefined;
 
 	/**
-	 * @param current where a completion is asked for, and in which line.
+	 * The parts of other files for a completion.
+	 * @param current the document and the line in which a completion is asked for.
 	 * @param others the files that are open beside it.
+	 * @param tokens the most tokens of all parts together, as `estimateTokens` counts.
 	 */
 	around(
 		current: { document: string; line: number },
@@ -42,13 +44,13 @@ export class RelatedFiles {
 		return this.#shown.files;
 	}
 
-	/** A file was closed: it is shown no more, and where the cursor was in it is forgotten. */
+	/** Call this when a file is closed. The file is no longer shown, and its cursor's line is forgotten. */
 	forget(document: string): void {
 		this.#visited.delete(document);
 		this.#shown = undefined;
 	}
 
-	/** Whether a file that is shown says something else by now. The same string as before is seen to be without being read. */
+	/** Whether the text of a shown file has changed. V8 compares a string with itself without reading it. */
 	#haveChanged(files: readonly OpenFile[]): boolean {
 		const { sources } = this.#shown!;
 		return files.some(({ document, text }) => sources.has(document) && sources.get(document) !== text);
@@ -71,7 +73,7 @@ export class RelatedFiles {
 	}
 }
 
-/** Whole lines around `line`, as many as fit into `tokens`; of a line that is longer, its beginning. */
+/** As many whole lines around `line` as fit into `tokens`, or the beginning of `line` if it does not fit by itself. */
 function excerptOf(text: string, line: number, tokens: number): string {
 	const lines = linesAround(text, line, MAX_LINES);
 	let start = Math.min(lines.findIndex(({ number }) => number === line) >>> 0, lines.length - 1);
@@ -80,7 +82,7 @@ function excerptOf(text: string, line: number, tokens: number): string {
 	const fits = (index: number) => {
 		const other = lines[index];
 		if (other === undefined || end - start >= MAX_LINES) return false;
-		// Longer ones need not be looked at to see that they do not fit.
+		// A text that is longer than this cannot fit, which is clear without estimating its tokens.
 		if (other.text.length > left * MAX_CHARACTERS_PER_TOKEN) return false;
 		const cost = estimateTokens(`${other.text}\n`);
 		if (cost > left) return false;
@@ -107,7 +109,9 @@ function excerptOf(text: string, line: number, tokens: number): string {
 		.trim();
 }
 
-/** The lines with a number less than `distance` from `line`'s, or the last ones where the text has fewer. */
+/**
+ * The lines that are less than `distance` lines away from `line`, or from the last line if the text has fewer lines.
+ */
 function linesAround(text: string, line: number, distance: number): { number: number; text: string }[] {
 	const lines: { number: number; text: string }[] = [];
 	let at = 0;
@@ -122,7 +126,7 @@ function linesAround(text: string, line: number, distance: number): { number: nu
 	return lines;
 }
 
-/** A text's beginning of about so many tokens. */
+/** The beginning of a text with about so many tokens. */
 function cutTo(text: string, tokens: number): string {
 	const near = text.slice(0, tokens * MAX_CHARACTERS_PER_TOKEN);
 	const characters = Math.floor((near.length * tokens) / Math.max(tokens, estimateTokens(near)));

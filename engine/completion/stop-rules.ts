@@ -1,11 +1,12 @@
-// Where a suggestion ends: whether it may span lines, and, while it streams, when it has said enough.
+// Where a suggestion ends. `allowsMultiline` decides beforehand whether it may span lines. `StopRule` stops it while it
+// streams.
 
 import type { Window } from '../families/family';
 import type { EngineSettings } from '../settings';
 import { Nesting } from './nesting';
 import { isTelling } from './telling';
 
-/** What may stand right of the cursor where a block is about to be opened: closers an editor puts there by itself. */
+/** The rest of a line that has only closers, which editors insert by themselves. A block may be opened before it. */
 const ONLY_CLOSERS = /^[\s)\]}>"'`;,:]*$/;
 
 /** A line that ends like this opens a block or leaves an expression open, in about every language. */
@@ -30,33 +31,39 @@ const HASH_COMMENT_LANGUAGES = new Set([
 	'yaml',
 ]);
 
-/** A line that ends a block, and one that goes on with another, e.g. `} else {`. */
+/** A line that ends a block. It may begin another one as well, as `} else {` does. */
 const CLOSES_BLOCK = /^\s*(?:[}\])]|end\b|fi\b|done\b|esac\b|<\/|else\b|elif\b|except\b|finally\b|catch\b|rescue\b)/;
-/** Small models end a statement again and again. Lisp's comments, which look alike, stand behind no code. */
+/**
+ * Small models may end one statement again and again. Comments in Lisp look like this, too, but do not follow code
+ * directly.
+ */
 const STUCK = /[\w)\]}'"`];{4}/;
 
-/** A line that begins a block without saying so at its end. */
+/** A line that begins a block although its end does not show it. */
 const BEGINS_BLOCK =
 	/^\s*(?:@|(?:async|begin|case|class|def|describe|do|export|for|func|function|if|module|public|private|protected|sub|switch|unless|until|while|with)\b)/;
-/** Lines after the cursor's that are compared with what the model writes. */
+/** At most so many lines after the cursor's line are compared with what the model writes. */
 const MAX_NEXT_LINES = 5;
-/** More blank lines in a row than any file has within a block. */
+/** Code within a block does not have so many blank lines in a row. */
 const MAX_BLANK = 3;
 
-/** Characters of a long rest of the cursor's line that tell that the model repeats it. */
+/**
+ * Where the rest of the cursor's line is this long or longer, its first so many characters tell that the model repeats
+ * it.
+ */
 const LONG_REST = 64;
 
-/** As much of a line as `CLOSES_BLOCK` needs. */
+/** An unfinished line that matches is long enough for `CLOSES_BLOCK` to decide. */
 const DECIDED = /^\s*(?:\w+\W|[^\w\s<]|<.)/;
 const CONTINUES_BLOCK = /(?:[{(:[]|\b(?:then|do|else|begin))\s*$/;
 
-/** Decides between a suggestion for the line and one that may span lines. */
+/** Decides whether a suggestion may span lines or only completes the cursor's line. */
 export function allowsMultiline(
 	setting: EngineSettings['completion']['multiline'],
 	languageId: string,
 	window: Pick<Window, 'linePrefix' | 'lineSuffix'>,
 ): boolean {
-	// Text right of the cursor that is no mere closer is to be reached, not pushed down.
+	// Where code stands right of the cursor, a suggestion should lead up to it and not push it down by lines.
 	if (setting === 'never' || !ONLY_CLOSERS.test(window.lineSuffix)) return false;
 	if (setting === 'always') return true;
 	const line = window.linePrefix.trim();
@@ -78,24 +85,27 @@ export interface Ending {
 /**
  * Follows a suggestion as it streams and says where it ends.
  *
- * On one line: at the line's end. Over lines, by indentation: a block opened at the cursor's line ends with the line that
- * closes it; otherwise the suggestion ends at a blank line behind which nothing goes on, or before a line that is indented less than
- * where it began. Nothing of that ends it within brackets, strings or comments that it has opened. Either way it ends where the model
- * starts to repeat the text after the cursor.
+ * A suggestion for one line ends at the line's end. The end of one that may span lines follows from the indentation:
+ * - If it begins behind text, it ends with the line that closes the block that the cursor's line opened.
+ * - If it begins on a blank line, it ends at a blank line after which nothing goes on.
+ * - It ends before a line that is indented less than its beginning.
+ *
+ * None of these rules ends it within brackets, strings or comments that it has opened itself. Every suggestion ends
+ * where the model starts to repeat the text after the cursor.
  */
 export class StopRule {
 	readonly #multiline: boolean;
 	readonly #indentation: number;
 	readonly #linePrefix: string;
 	readonly #opensBlock: boolean;
-	/** Brackets that stand right of the cursor close those of its line. */
+	/** Whether closing brackets stand right of the cursor. They close the brackets that the cursor's line opens. */
 	readonly #closedByLine: boolean;
-	/** What follows the cursor's line, up to the first line that says something; empty where that is too far away. */
+	/** The lines with text after the cursor's line, up to the first telling one. Empty where that one is too far away. */
 	readonly #nextLines: readonly string[];
-	/** What follows the cursor's line, without indentation, up to the second line that says something; empty where that is too far away. */
+	/** The same lines without indentation, up to the second telling one. Empty where that one is too far away. */
 	readonly #nextTexts: readonly string[];
 	readonly #restOfLine: string | undefined;
-	/** At the cursor. */
+	/** What is open at the cursor. */
 	readonly #start: Nesting;
 	/** How many brackets were open before the cursor's line. */
 	readonly #depthAbove: number;
@@ -110,14 +120,14 @@ export class StopRule {
 		this.#nextLines = nextLinesOf(suffix, 1);
 		this.#nextTexts = nextLinesOf(suffix, 2).map((line) => line.trim());
 		this.#restOfLine = lineSuffix.length < LONG_REST ? undefined : lineSuffix.slice(0, LONG_REST);
-		// One line ends with the line, whatever is open.
+		// A suggestion for one line ends with that line whatever is open, so the text above need not be read.
 		const line = multiline ? Nesting.atLine(window, languageId) : Nesting.start(languageId, false);
 		this.#start = line.after(linePrefix);
 		this.#depthAbove = line.open.length;
 	}
 
 	/**
-	 * @param text all that was generated after the cursor so far. Lines end with \n.
+	 * @param text all text that was generated so far. Its lines end with \n.
 	 * @returns where the suggestion ends, in characters; undefined while it may go on.
 	 */
 	end(text: string): number | undefined {
@@ -149,14 +159,15 @@ export class StopRule {
 		if (!this.#multiline) return { at: firstEnd, rule: 'one line' };
 		if (this.#nextLines.length === 1 && firstLine === this.#nextLines[0])
 			return { at: firstEnd, rule: 'repeats the next lines' };
-		// The first line belongs to the cursor's; a line is judged once it is finished, or sooner where its beginning decides.
+		// The first line continues the cursor's line and is not judged. A later line is judged once it is finished, or sooner
+		// if its beginning decides.
 		let nesting = this.#start.after(text.slice(0, firstEnd + 1));
 		let base = this.#baseAfter(text.slice(0, firstEnd), undefined);
 		let previous = text.slice(0, firstEnd);
-		/** Where the blank lines begin that end the text unless something goes on after them. */
+		/** The start of the blank lines before this line. The text ends there unless something goes on after them. */
 		let blank: number | undefined;
 		let blanks = 0;
-		/** Lines with text after the first. */
+		/** The lines with text after the first line. */
 		const written: Written[] = [];
 		for (let start = firstEnd + 1; ; ) {
 			const end = text.indexOf('\n', start);
@@ -188,8 +199,8 @@ export class StopRule {
 	}
 
 	/**
-	 * Where the last of the lines written begin that say what follows the cursor's line. Two lines that say something are repeated
-	 * even if they are indented otherwise, unless they are within what the text has opened: there they may be meant.
+	 * Where the repetition begins if the last written lines equal those after the cursor's line. Two telling lines also count
+	 * as repeated with another indentation. Within something that the text has opened they do not, because they may be meant there.
 	 */
 	#repeatsNextLines(written: readonly Written[]): number | undefined {
 		const same = lastLines(written, this.#nextLines, ({ line }) => line);
@@ -198,25 +209,32 @@ export class StopRule {
 		return alike?.within === false ? alike.start : undefined;
 	}
 
-	/** The indentation a suggestion that begins on a blank line has: of its first line with text, and the cursor's at least. */
+	/**
+	 * The indentation that later lines are compared with. If the suggestion begins on a blank line, this is the
+	 * indentation of its first line with text, but at least the cursor's. It is undefined until that line has come.
+	 */
 	#baseAfter(line: string, base: number | undefined): number | undefined {
 		if (base !== undefined || this.#opensBlock) return base ?? this.#indentation;
 		if (line.trim() === '') return undefined;
 		return Math.max(this.#indentation, indentationOf(line));
 	}
 
-	/** Whether something is open that the text itself has opened. */
+	/** Whether something is open that the suggestion itself has opened. */
 	#isWithin(nesting: Nesting): boolean {
 		return nesting.inText || nesting.open.length > this.#start.open.length;
 	}
 
-	/** Whether what a line begins with is reason enough to end before it: a small model's lines may have no end. */
+	/**
+	 * Whether to end before a line, judged by its beginning. Small models may write lines without end, so this does not
+	 * wait for one.
+	 */
 	#endsBefore(line: string, base: number | undefined, previous: string, nesting: Nesting): boolean {
 		const indentation = indentationOf(line);
 		if (indentation < (base ?? this.#indentation)) return true;
 		if (indentation > this.#indentation || !this.#opensBlock) return false;
-		// An argument after the end of another, in brackets of the cursor's line; an element's content, which need not be indented; or a
-		// block's brace on a line of its own.
+		// Three kinds of lines go on at the cursor's indentation: an argument after the end of another one, within brackets
+		// of the cursor's line; the content of an element, which need not be indented; and a block's opening brace on a line
+		// of its own.
 		const isOpen = this.#isOpen(nesting);
 		const goesOn = isOpen && (CLOSES_BLOCK.test(previous) || nesting.open.at(-1)!.startsWith('</'));
 		return !CLOSES_BLOCK.test(line) && !goesOn && !/^\s*\{/.test(line);
@@ -225,11 +243,11 @@ export class StopRule {
 	#endsAfter(line: string, nesting: Nesting): boolean {
 		if (!this.#opensBlock || indentationOf(line) !== this.#indentation || !CLOSES_BLOCK.test(line)) return false;
 		if (CONTINUES_BLOCK.test(line)) return false;
-		// A tag closes tags, whatever braces are open.
+		// A closing tag closes its element whatever braces are open.
 		return !this.#isOpen(nesting) || (line.trimStart().startsWith('</') && !/^(?:\)|<\/)/.test(nesting.open.at(-1)!));
 	}
 
-	/** Whether brackets of the cursor's line are open and nothing right of it closes them. */
+	/** Whether brackets that the cursor's line opened are open and nothing right of the cursor closes them. */
 	#isOpen(nesting: Nesting): boolean {
 		return !this.#closedByLine && nesting.open.length > this.#depthAbove;
 	}
@@ -260,28 +278,30 @@ function nextLinesOf(suffix: string, telling: number): string[] {
 	for (const line of suffix.split('\n')) {
 		if (line.trim() === '') continue;
 		lines.push(line.trimEnd());
-		// A line that closes something is no sign of repetition by itself.
+		// A line such as `}` occurs too often to show by itself that the model repeats the file.
 		if (isTelling(line) && --left === 0) return lines;
 		if (lines.length === telling * MAX_NEXT_LINES) break;
 	}
 	return [];
 }
 
-/** Whether a line is a whole statement, with which nothing has been begun. */
+/** Whether a line is a whole statement that does not begin a block. */
 function isFinished(line: string, base: number): boolean {
 	return (
 		indentationOf(line) === base && /[)\]};,.]\s*$/.test(line) && !BEGINS_BLOCK.test(line) && !CLOSES_BLOCK.test(line)
 	);
 }
 
-/** Whether a line after blank ones belongs to what was begun before them: it is indented more, or closes what was. */
+/**
+ * Whether a line after blank lines continues the code before them: it is indented more, or it closes an indented block.
+ */
 function goesOn(line: string, base: number | undefined, previous: string): boolean {
 	const indentation = indentationOf(line);
 	if (base === undefined || indentation > base) return true;
 	return indentation === base && CLOSES_BLOCK.test(line) && indentationOf(previous) > base;
 }
 
-/** Columns before a line's first character, a tab counting as four. */
+/** Columns of white space at the start of a line. A tab counts as four. */
 function indentationOf(line: string): number {
 	let columns = 0;
 	for (const character of line) {

@@ -1,14 +1,15 @@
-// Suggestions given before: typing along one, or coming back to where it was made, is answered without the model.
+// Suggestions that were given before. If the user types along one or comes back to its place, it is shown without
+// asking the model.
 import type { Window } from '../families/family';
 
-/** What a suggestion was made for. Suggestions depend on nothing else. */
+/** The situation that a suggestion was made for. A suggestion depends on nothing else. */
 export interface SuggestionKey {
-	/** The document and everything else that is part of the prompt but not of the window, as one string. */
+	/** One string for the document and everything else that decides about the suggestion but is not part of the window. */
 	document: string;
 	window: Window;
 }
 
-/** A finished suggestion; empty text with the reason why. */
+/** A finished suggestion. If its text is empty, `reason` says why. */
 export interface Suggestion {
 	text: string;
 	reason?: string;
@@ -18,12 +19,12 @@ interface Stored extends SuggestionKey {
 	suggestion: Suggestion;
 }
 
-/** Other extensions keep 100 suggestions (Copilot, Tabby) to 1000 (Continue). */
+/** Most suggestions that are kept. Other extensions keep between 100 (Copilot, Tabby) and 1000 (Continue). */
 const CAPACITY = 200;
 
 /** Least-recently-used cache of suggestions. */
 export class SuggestionCache {
-	/** Least recently used first. */
+	/** The least recently used suggestion comes first. */
 	#entries: Stored[] = [];
 
 	add(key: SuggestionKey, suggestion: Suggestion): void {
@@ -32,7 +33,10 @@ export class SuggestionCache {
 		if (this.#entries.length > CAPACITY) this.#entries.shift();
 	}
 
-	/** The rest of the newest suggestion that the text typed since agrees with; an empty one only where it was made. */
+	/**
+	 * The newest suggestion that agrees with the text typed since it was made, without that text. An empty suggestion is
+	 * only found at the place where it was made.
+	 */
 	find(key: SuggestionKey): Suggestion | undefined {
 		const index = this.#entries.findLastIndex((entry) => remainder(entry, key) !== undefined);
 		const found = this.#entries[index];
@@ -48,13 +52,13 @@ function remainder(entry: Stored, key: SuggestionKey): Suggestion | undefined {
 	if (typed === undefined) return undefined;
 	if (typed === '') return entry.suggestion;
 	const { text } = entry.suggestion;
-	// Typed to its end, it has nothing more to say, but the model may have.
+	// If the user has typed all of it, it has nothing left to show, but the model may go on.
 	return text.startsWith(typed) && text.length > typed.length ? { text: text.slice(typed.length) } : undefined;
 }
 
 /**
- * The text typed between two states of a document; undefined where anything but typing at the cursor happened. Closing
- * brackets and quotes that an editor added right of the cursor meanwhile are no such thing.
+ * The text that was typed between two states of a document. It is undefined if anything but typing at the cursor
+ * happened. Closing brackets and quotes that the editor inserted right of the cursor meanwhile are allowed.
  */
 export function typedSince(earlier: SuggestionKey, later: SuggestionKey): string | undefined {
 	if (earlier.document !== later.document) return undefined;
@@ -66,7 +70,10 @@ export function typedSince(earlier: SuggestionKey, later: SuggestionKey): string
 	return to.suffix === from.suffix && differByClosers(from.lineSuffix, to.lineSuffix) ? typed : undefined;
 }
 
-/** Whether one is the other with closing brackets or quotes before it: added by the editor, or typed over. */
+/**
+ * Whether one text is the other with closing brackets or quotes before it. The editor inserted these, or the user typed
+ * over them.
+ */
 function differByClosers(a: string, b: string): boolean {
 	const [shorter, longer] = a.length <= b.length ? [a, b] : [b, a];
 	return longer.endsWith(shorter) && /^[)\]}>"'`]*$/.test(longer.slice(0, longer.length - shorter.length));

@@ -1,4 +1,4 @@
-// From what a model wrote to what is suggested.
+// Makes a suggestion of the text that a model wrote.
 import type { FilterContext } from './postprocess/filter';
 import { postprocess } from './postprocess/postprocess';
 import type { StopRule } from './stop-rules';
@@ -6,8 +6,8 @@ import type { Suggestion } from './suggestion-cache';
 import type { Trace } from './trace';
 
 /**
- * @param written all of it; lines end with \n.
- * @param cutShort the tokens ran out before the model or the stop rule ended it.
+ * @param written all text that the model wrote. Its lines end with \n.
+ * @param cutShort whether the tokens ran out before the model or the stop rule ended the text.
  */
 export function suggestionFrom(
 	written: string,
@@ -20,7 +20,7 @@ export function suggestionFrom(
 	const ending = stop.ending(cutShort ? written : `${written}\n`);
 	let kept = written.slice(0, ending?.at ?? written.length);
 	if (ending && kept !== written) trace?.({ name: `stop rule: ${ending.rule}`, text: kept });
-	// Where the tokens ran out, the last of several lines is a torso.
+	// If the tokens ran out, the last of several lines is incomplete.
 	if (cutShort && kept === written && kept.includes('\n')) {
 		kept = kept.slice(0, kept.lastIndexOf('\n'));
 		trace?.({ name: 'no more tokens', text: kept });

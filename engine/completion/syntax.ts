@@ -1,22 +1,25 @@
-// As much of languages' syntax as is needed to tell code from comments and strings, and what opens from what closes.
+// The little of languages' syntax that is needed to tell code from comments and strings, and openers from closers.
 
 export interface Syntax {
 	lineComments: readonly string[];
-	/** Opening and closing of comments over lines. */
+	/** Openers and closers of comments that may span lines. */
 	blockComments: readonly (readonly [string, string])[];
-	/** Opening brackets, each followed by its closing one. */
+	/** Pairs of an opening and a closing bracket. */
 	brackets: readonly string[];
-	/** Strings that end with their line. */
+	/** The quotes of strings that end with their line, each a character. */
 	quotes: string;
-	/** Strings that may span lines. Longer ones first. */
+	/** The quotes of strings that may span lines, longer quotes first. */
 	longQuotes: readonly string[];
-	/** A single ' is a lifetime, a type variable or a quoted symbol, unless a character literal stands there. */
+	/** Whether a single ' is a lifetime, a type variable or a quoted symbol unless a character literal stands there. */
 	ticks: boolean;
-	/** `${…}` in backticks is code. */
+	/** Whether `${…}` in backticks is code. */
 	templates: boolean;
-	/** A slash may begin a regular expression. */
+	/** Whether a slash may begin a regular expression. */
 	regularExpressions: boolean;
-	/** Tags open and close; in `text` that is all there is, in `code` they stand among brackets, and a < may compare. */
+	/**
+	 * How the language uses tags. In `text` only tags open and close. In `code` tags stand among brackets, and a `<` may
+	 * compare.
+	 */
 	tags: 'none' | 'text' | 'code';
 }
 
@@ -87,7 +90,7 @@ const SYNTAXES: Readonly<Record<string, Syntax>> = {
 	...each(['markdown', 'plaintext', 'restructuredtext', 'asciidoc', 'latex', 'tex', 'mdx', 'git-commit'], TEXT),
 };
 
-/** Of a language that is not known: C's, which most of them resemble. */
+/** The syntax of a language. An unknown language gets C's, since most languages resemble it. */
 export function syntaxOf(languageId: string): Syntax {
 	return Object.hasOwn(SYNTAXES, languageId) ? SYNTAXES[languageId]! : COMMON;
 }

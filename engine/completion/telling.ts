@@ -1,6 +1,7 @@
-// Lines that say something, unlike those that only close what others opened and so stand in a file again and again.
+// Tells lines that say something from lines that only close what earlier lines opened. A file has the latter again and
+// again, so they show no repetition.
 
-/** Brackets, closing tags and the words that end blocks, alone on their line. */
+/** A line that has only brackets, a closing tag or a word that ends a block. */
 const ONLY_CLOSES =
 	/^(?:[\s)\]}>;,]|<\/[\w:.-]*>?|\/>|\b(?:end(?:if|for|while|do|def|module|case|function|class|try|loop|sub|with|fi)?|end\s+(?:if|sub|function|select|while|try|class|module|loop|case|do|for)|fi|done|esac|od|next|loop|wend|begin|else|then|do|endfunction|endmodule|endcase|endfor|endforeach|endswitch)\b)+$/i;
 

@@ -1,9 +1,9 @@
-// The second half of token healing: a generation is made to begin with the bytes that the prompt left out, in whichever tokens the
-// model likes best.
+// The second half of token healing. The prompt left out the piece before the cursor (families/prompts/healing.ts). The
+// generation has to begin with the bytes of that piece, in the tokens that the model finds likeliest.
 import type { TokenChooser } from '../runtime/request';
 import type { Vocabulary } from '../tokenizer/vocabulary';
 
-/** Finds, among all tokens, those that agree with given bytes. */
+/** Finds the tokens that agree with given bytes: the tokens that begin with them, and those that they begin with. */
 export class TokenPrefixIndex {
 	readonly #vocabulary: Vocabulary;
 	readonly #byFirstByte: number[][] = Array.from({ length: 256 }, () => []);
@@ -15,7 +15,7 @@ export class TokenPrefixIndex {
 		}
 	}
 
-	/** The likeliest token that begins with `wanted`, or that `wanted` begins with. */
+	/** The likeliest token that begins with `wanted` or with which `wanted` begins. */
 	best(logits: Float32Array, wanted: Uint8Array): number | undefined {
 		let best: number | undefined;
 		for (const id of this.#byFirstByte[wanted[0]!]!) {
@@ -25,7 +25,7 @@ export class TokenPrefixIndex {
 		return best;
 	}
 
-	/** Makes a generation begin with `piece`; after that the model is free. */
+	/** Makes a generation begin with `piece`. After that, the model chooses freely. */
 	chooser(piece: string): TokenChooser {
 		let wanted = new TextEncoder().encode(piece);
 		return (logits) => {

@@ -1,5 +1,6 @@
-// What of a file the model sees. The edges of the excerpt stay put while the user types, so that each prompt extends the
-// last one and its cache. Nothing here looks at more of a file than the limits allow: a line may be the whole file.
+// The excerpt of a file that the model sees. The edges of the excerpt stay where they are while the user types, so each
+// prompt extends the last one and its cache is reused. No function here reads more of a file than the limits allow,
+// since one line may be the whole file.
 import type { Window } from '../families/family';
 import { estimateTokens } from '../tokenizer/estimate';
 import {
@@ -21,22 +22,25 @@ export interface CursorContext {
 
 export interface WindowLimits {
 	prefixTokens: number;
-	/** Of the rest of the cursor's line and the lines after it together. */
+	/** Tokens of the rest of the cursor's line and the lines after it together. */
 	suffixTokens: number;
 }
 
-/** Characters of the cursor's line, left of it, that are looked at for its indentation and the like. */
+/** So many characters of the cursor's line before the cursor are read at most, for example for the indentation. */
 const MAX_LINE_PREFIX = 8192;
-/** Characters that tell how dense a text is. */
+/** So many characters are read to estimate how many characters a token has. */
 const SAMPLE = 8192;
-/** The rest of the line takes its part of the budget in steps of this part of it: the lines after it stay the same while it changes. */
+/**
+ * The rest of the cursor's line takes whole steps of the suffix's budget, each 1/8 of it. So the excerpt of the lines
+ * after it stays the same while the rest of the line changes a little.
+ */
 const LINE_STEPS = 8;
 
 /**
  * Cuts the excerpt. The prefix begins at the first line after a multiple of half its budget, counted from the file's
- * start: it holds between half and all of its budget, and its beginning moves once in half a budget's worth of typing
- * instead of at every keystroke. After the cursor the rest of its line comes first, then the lines after it, up to the last one
- * that fits.
+ * start. The prefix thus holds between half and all of its budget. Its beginning moves only once while half a budget is
+ * typed, and not at every keystroke. The rest of the cursor's line comes first after the cursor. The lines after it
+ * follow, up to the last one that fits.
  */
 export function cutWindow(cursor: CursorContext, limits: WindowLimits): Window {
 	const { before, after } = betweenCharacters(cursor);
@@ -50,7 +54,10 @@ export function cutWindow(cursor: CursorContext, limits: WindowLimits): Window {
 	};
 }
 
-/** The text on both sides of a cursor that may stand between \r and \n or the halves of a character, without the torn parts. */
+/**
+ * The text on both sides of the cursor. If the cursor stands within \r\n, the \r is left out. If it tears a surrogate
+ * pair apart, both halves are left out.
+ */
 function betweenCharacters({ before, after }: CursorContext): CursorContext {
 	if (before.endsWith('\r') && after.startsWith('\n')) return { before: before.slice(0, -1), after };
 	const torn = isHighSurrogate(before.charCodeAt(before.length - 1)) && isLowSurrogate(after.charCodeAt(0));
@@ -64,7 +71,7 @@ function prefixStart(before: string, lineStart: number, tokens: number): number 
 	const anchor = Math.ceil((before.length - budget) / step) * step;
 	const start = nextLineStart(before, anchor - 1);
 	if (start !== -1 && start <= lineStart) return start;
-	// One line fills the whole window: begin inside it, between code points.
+	// One line fills the whole window, so the prefix begins inside it, between code points.
 	const inLine = Math.min(anchor, before.length);
 	return splitsCharacter(before, inLine) ? inLine + 1 : inLine;
 }
@@ -95,8 +102,8 @@ function cutSuffix(text: string, budget: number): Pick<Window, 'suffix' | 'suffi
 }
 
 /**
- * How many characters of text like `sample` make `tokens` tokens. Two classes of text only: a finer estimate would waver
- * from keystroke to keystroke, and the edges with it.
+ * How many characters of text like `sample` make `tokens` tokens. There are only two classes of text. A finer estimate
+ * would waver from keystroke to keystroke, and the edges of the excerpt would waver with it.
  */
 function charactersOf(sample: string, tokens: number): number {
 	const dense = sample.length < 2.5 * estimateTokens(sample);

@@ -1,4 +1,4 @@
-// Cuts before a closing bracket whose partner is closed already by the text after the cursor.
+// Cuts the suggestion before a closing bracket if the text after the cursor already closes the opening one.
 import { Fit } from '../fit';
 import { syntaxOf } from '../syntax';
 import { type Filter, isProse } from './filter';
@@ -9,13 +9,14 @@ export const bracketBalance: Filter = {
 	apply(text, { languageId, window }) {
 		// In prose a bracket may be anything, but the tags of markup open and close.
 		if (isProse(languageId) && syntaxOf(languageId).tags === 'none') return text;
-		// Of an excerpt it is unknown what was open where it begins. A bracket that would close that is no misfit, so it stays.
+		// If the window does not hold the file's beginning, it is unknown what is open there. A bracket that may close it is
+		// no misfit, so it stays.
 		const fit = new Fit(window, languageId);
 		if (!fit.certain) return text;
 		let kept = text;
-		// What is left open may be closed by what the user writes next.
+		// Only misfits count here. What the suggestion leaves open may be closed by what the user writes next.
 		let misfits = fit.misfits(text);
-		// The longest one of those that fit best.
+		// The closers are tried from the end, so the longest of the cuts that fit best is kept.
 		for (const at of misfits === 0 ? [] : fit.closers(text).reverse()) {
 			const cut = text.slice(0, at).trimEnd();
 			const left = fit.misfits(cut);

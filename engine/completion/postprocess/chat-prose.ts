@@ -1,7 +1,7 @@
 // Refuses answers that talk to the user instead of completing.
 import { type Filter, isProse } from './filter';
 
-/** How gpt-oss and its kin open an answer. */
+/** Beginnings of answers to the user, as gpt-oss and similar models write them. */
 const OPENINGS = [
 	/^(?:sure|certainly|of course|absolutely)\b[,.!]/i,
 	/^here(?:'s| is| are)\b.*(?:code|completion|completed|function|file|implementation|version|example|how)/i,
@@ -15,7 +15,8 @@ export const chatProse: Filter = {
 	name: 'chat prose',
 	reason: 'the model answered in prose instead of code',
 	apply(text, { languageId, window }) {
-		// Within a comment or string, prose is what is wanted; an answer to the user starts on a line of its own.
+		// An answer to the user starts on a line of its own. Behind other text, within a comment or string, prose may be
+		// wanted.
 		if (isProse(languageId) || window.linePrefix.trim() !== '') return text;
 		const line = text.trimStart().split('\n')[0] ?? '';
 		return OPENINGS.some((opening) => opening.test(line)) ? '' : text;

@@ -1,5 +1,5 @@
-// Cuts before lines that say again what stands above or below the cursor, or what the suggestion itself has just said. Lines that only
-// close something may stand there as often as there is something to close.
+// Cuts the suggestion before lines that repeat the lines above or below the cursor, or the suggestion's own last lines.
+// Lines that only close something may be repeated as long as there is something to close.
 import { Fit } from '../fit';
 import { isTelling } from '../telling';
 import type { Filter, FilterContext } from './filter';
@@ -15,7 +15,7 @@ export const duplicateLines: Filter = {
 		const whole = first.endsWith(right) ? line : `${window.linePrefix}${first}${right}`;
 		if (first.trim() !== '' && isTelling(whole) && whole === lineBelow(window.suffix)) return '';
 		const above = window.prefix.split('\n').slice(0, -1).filter(isTelling);
-		// A whole line of its own that is the same as the one above: copied, not continued.
+		// The suggestion is one whole line that equals the line above, so the model has copied that line.
 		if (window.linePrefix.trim() === '' && isTelling(first) && rest.every((other) => other.trim() === '')) {
 			if (above.at(-1)?.trimEnd() === line) return '';
 		}
@@ -36,12 +36,15 @@ function lineBelow(suffix: string): string | undefined {
 		?.trimEnd();
 }
 
-/** Whether line `i` says what the last telling line before it says, indented alike. */
+/** Whether line `i` equals the last telling line before it, indentation included. */
 function saysAgain(lines: readonly string[], i: number): boolean {
 	return isTelling(lines[i]!) && lines[i] === lines.slice(0, i).findLast(isTelling);
 }
 
-/** Whether all telling lines, three of them or more, stand above the cursor too, in this order; the last may be unfinished. */
+/**
+ * Whether there are three telling lines or more, and all of them stand above the cursor in the same order. The last may
+ * be unfinished.
+ */
 function copiesToItsEnd(lines: readonly string[], above: readonly string[]): boolean {
 	const next = lines.filter(isTelling).map((line) => line.trim());
 	if (next.length < 3 || !isTelling(lines[0]!)) return false;
@@ -53,7 +56,7 @@ function copiesToItsEnd(lines: readonly string[], above: readonly string[]): boo
 	);
 }
 
-/** Whether nothing that was closed is left open by the cut. */
+/** Whether the cut leaves nothing open that the whole text closes. */
 function losesNothing(text: string, cut: string, { window, languageId }: FilterContext): boolean {
 	const fit = new Fit(window, languageId);
 	return fit.cost(cut) <= fit.cost(text);

@@ -1,9 +1,9 @@
-// What all post-processing filters share.
+// The interface of the post-processing filters, and what several of them need.
 import type { Window } from '../../families/family';
 
-/** How an editor indents, as the Language Server Protocol's formatting options say it. */
+/** How an editor indents: the Language Server Protocol's formatting options. */
 export interface Formatting {
-	/** Columns of a level. */
+	/** Columns of one level of indentation. */
 	tabSize: number;
 	insertSpaces: boolean;
 }
@@ -12,20 +12,20 @@ export interface FilterContext {
 	languageId: string;
 	window: Window;
 	multiline: boolean;
-	/** How the editor indents this file; absent: as the file's lines are. */
+	/** How the editor indents this file. Without it the file's own lines tell. */
 	formatting?: Formatting;
 }
 
-/** One rule on a finished suggestion: keeps it, shortens it, or leaves nothing of it. */
+/** A rule for finished suggestions. It keeps, changes or shortens a suggestion, or leaves nothing of it. */
 export interface Filter {
-	/** As a report names it. */
+	/** What a report calls this filter. */
 	readonly name: string;
-	/** Why nothing is shown where the filter left nothing, as a user reads it. */
+	/** Tells the user why nothing is shown if this filter left nothing. */
 	readonly reason: string;
 	apply(text: string, context: FilterContext): string;
 }
 
-/** Languages of running text, where what looks like chat or Markdown is content. */
+/** Languages of running text. Text that looks like chat or Markdown is content there. */
 const PROSE_LANGUAGES = new Set([
 	'markdown',
 	'plaintext',

@@ -1,12 +1,12 @@
-// Indents as the file does: a model that writes tabs into a file of spaces, or the other way, makes Tab fight the editor.
+// Indents a suggestion as the file does. A model may write tabs into a file that uses spaces, or the other way round.
 
 import type { Window } from '../../families/family';
 import { Nesting } from '../nesting';
 import type { Filter, FilterContext } from './filter';
 
-/** Of a file that has both, one counts where it indents so many times as many lines. */
+/** In a file with both tabs and spaces, one of them counts if it indents so many times as many lines as the other. */
 const CLEAR_MAJORITY = 4;
-/** Tabs mean something there. */
+/** Languages in which tabs have a meaning. */
 const TAB_LANGUAGES = new Set(['makefile', 'tsv']);
 
 export const indentation: Filter = {
@@ -21,7 +21,7 @@ export const indentation: Filter = {
 		const width = spacesPerLevel(lines);
 		let nesting = Nesting.atLine(window, languageId).after(window.linePrefix);
 		const indented = lines.map((line, index) => {
-			// The first line goes on with the cursor's, unless nothing stands there yet.
+			// The first line continues the cursor's line, so it has no indentation of its own unless that line is blank.
 			const isStart = index > 0 || window.linePrefix.trim() === '';
 			const keeps = !isStart || nesting.inString;
 			nesting = nesting.after(`${line}\n`);
@@ -32,19 +32,22 @@ export const indentation: Filter = {
 	},
 };
 
-/** With tabs, or with so many spaces a level; undefined where nothing tells, or tabs and spaces are mixed. */
+/**
+ * The unit of the file's indentation: a tab, or so many spaces. It is undefined if nothing tells, or if tabs and spaces
+ * are mixed.
+ */
 function styleFor({ window, languageId, formatting }: FilterContext): 'tabs' | number | undefined {
 	if (formatting) return formatting.insertSpaces ? formatting.tabSize : 'tabs';
 	if (TAB_LANGUAGES.has(languageId)) return undefined;
 	const indents = indentsOf(window, languageId);
 	const tabs = indents.filter((white) => white.startsWith('\t')).length;
-	// One space is no level: it aligns the stars of a comment.
+	// One space is not a level. It aligns the stars of a comment.
 	const spaces = indents.filter((white) => /^ {2,}$/.test(white)).length;
 	if (tabs > 0 && tabs >= CLEAR_MAJORITY * spaces) return 'tabs';
 	return spaces > 0 && spaces >= CLEAR_MAJORITY * tabs ? levelOf(indents) : undefined;
 }
 
-/** The white space that the file's lines begin with, but for lines that are a string's. */
+/** The white space at the beginning of the file's lines, without lines within a string. */
 function indentsOf({ prefix, suffix }: Window, languageId: string): string[] {
 	const indents: string[] = [];
 	for (const part of [prefix, suffix]) {
@@ -57,7 +60,7 @@ function indentsOf({ prefix, suffix }: Window, languageId: string): string[] {
 	return indents;
 }
 
-/** The columns by which most lines are indented more than the line before. */
+/** The commonest number of columns by which a line is indented more than the line before. */
 function levelOf(indents: readonly string[]): number {
 	const columns = indents.filter((white) => !white.includes('\t') && white.length !== 1).map((white) => white.length);
 	const counts = new Map<number, number>();
@@ -73,14 +76,14 @@ function toSpaces(white: string, width: number): string {
 	return white.replaceAll('\t', ' '.repeat(width));
 }
 
-/** What is left over of the last level aligns something. */
+/** Columns beyond the last whole level stay spaces, since they align something. */
 function toTabs(white: string, width: number): string {
 	const spaces = /^\t*( +)/.exec(white)?.[1]?.length ?? 0;
 	const tabs = white.length - white.replace(/^\t+/, '').length;
 	return '\t'.repeat(tabs + Math.floor(spaces / width)) + white.slice(tabs + spaces - (spaces % width));
 }
 
-/** How many spaces a model that indents with spaces takes for a level. */
+/** How many spaces the model uses for a level if it indents with spaces. */
 function spacesPerLevel(lines: readonly string[]): number {
 	const columns = lines.map((line) => /^ */.exec(line)![0].length).filter((width) => width > 1);
 	const common = columns.reduce(greatestCommonDivisor, 0);

@@ -1,4 +1,4 @@
-// All filters over a finished suggestion, in order.
+// Runs all filters on a finished suggestion, in order.
 import type { Trace } from '../trace';
 import { bracketBalance } from './bracket-balance';
 import { chatProse } from './chat-prose';
@@ -11,7 +11,10 @@ import { specialText } from './special-text';
 import { suffixOverlap } from './suffix-overlap';
 import { trailingWhitespace } from './trailing-whitespace';
 
-/** First what is no text of a file at all, then what is there already, last the trimming the others leave to do. */
+/**
+ * The filters in the order in which they run. The first ones mend what does not belong in a file, the next ones remove
+ * what the file has already, and the last one trims what the others left.
+ */
 const FILTERS: readonly Filter[] = [
 	specialText,
 	codeFence,
@@ -26,7 +29,7 @@ const FILTERS: readonly Filter[] = [
 
 type Postprocessed = { text: string } | { dropped: string };
 
-/** Runs all filters; says which one left nothing. */
+/** Runs all filters. If one of them leaves nothing, its reason is returned. */
 export function postprocess(text: string, context: FilterContext, trace?: Trace): Postprocessed {
 	if (text.trim() === '') return { dropped: trailingWhitespace.reason };
 	let kept = text;

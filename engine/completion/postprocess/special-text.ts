@@ -1,7 +1,8 @@
-// Cuts where text that belongs in no file begins: spelled-out special tokens, control characters, broken UTF-8.
+// Cuts the suggestion before text that does not belong in a file: names of special tokens, control characters, broken
+// UTF-8.
 import type { Filter } from './filter';
 
-/** `<|end|>` and the like, control characters but tab and line ends, U+FFFD. */
+/** Names such as `<|end|>`, control characters other than tabs and line ends, and U+FFFD. */
 const TOKEN = /<\|[a-z_]{2,20}\|>/;
 const NOT_TEXT = /[^\P{Cc}\t\n\r]|\uFFFD/u;
 
@@ -9,7 +10,7 @@ export const specialText: Filter = {
 	name: 'special text',
 	reason: 'the model wrote special tokens or broken text',
 	apply(text, { window }) {
-		// Where the file itself names tokens, they are meant.
+		// If the file itself names special tokens, the suggestion may do so, too.
 		const named = TOKEN.test(window.prefix) || TOKEN.test(`${window.lineSuffix}${window.suffix}`);
 		const ends = [text.search(NOT_TEXT), named ? -1 : text.search(TOKEN)].filter((index) => index !== -1);
 		return ends.length === 0 ? text : text.slice(0, Math.min(...ends));

@@ -1,8 +1,11 @@
-// Cuts the end of a suggestion that says what already stands after the cursor.
+// Cuts the end of a suggestion if it repeats the text after the cursor.
 import { Fit } from '../fit';
 import type { Filter, FilterContext } from './filter';
 
-/** Of a rest of the line that is longer: repeating its beginning is repeating it. */
+/**
+ * If the rest of the line is longer than this, a suggestion that ends with so many characters of its beginning repeats
+ * it.
+ */
 const TELLING_OVERLAP = 16;
 
 export const suffixOverlap: Filter = {
@@ -13,7 +16,7 @@ export const suffixOverlap: Filter = {
 	},
 };
 
-/** Drops last lines that equal the first lines after the cursor's: `}` and whatever comes with it. */
+/** Drops the last lines if they equal the first lines after the cursor's line, for example `}`. */
 function cutFollowingLines(text: string, { window, languageId }: FilterContext): string {
 	const following = window.suffix.split('\n').map((line) => line.trimEnd());
 	while (following.length > 0 && following[0] === '') following.shift();
@@ -26,8 +29,9 @@ function cutFollowingLines(text: string, { window, languageId }: FilterContext):
 		const isSame = tail.every((line, i) => line === following[i]);
 		if (!isSame && !tail.every((line, i) => line.trim() === following[i]!.trim())) continue;
 		const cut = lines.slice(0, -count).join('\n');
-		// Where lines that look alike close different things, as tags do without indentation, all are needed. Lines that are indented
-		// otherwise are the same ones only if the file fits together better without them, and without as few of them as do for that.
+		// Lines that look alike may close different things, as tags without indentation do. Then all of them are needed. Lines
+		// with another indentation count as repeated only if the file fits together better without them. Then as few of them
+		// as possible are cut.
 		fit ??= new Fit(window, languageId);
 		const gained = fit.cost(text) - fit.cost(cut);
 		if (isSame && gained >= best.gained) return cut;
@@ -36,7 +40,7 @@ function cutFollowingLines(text: string, { window, languageId }: FilterContext):
 	return best.cut;
 }
 
-/** Drops the end of a suggestion that the rest of the cursor's line, or at least its closers, begins with. */
+/** Drops the end of a suggestion if the rest of the cursor's line begins with it. A short end has to be closers. */
 function cutLineOverlap(text: string, { window, languageId }: FilterContext): string {
 	const rest = window.lineSuffix.trimEnd();
 	if (rest === '' || text.includes('\n')) return text;
@@ -48,7 +52,7 @@ function cutLineOverlap(text: string, { window, languageId }: FilterContext): st
 		const isTelling = isAll || length >= TELLING_OVERLAP;
 		if (isTelling && /[\p{L}\p{N}]/u.test(overlap)) return text.slice(0, -length);
 		if (!isTelling && !/^[)\]}>"'`;,]+$/.test(overlap)) continue;
-		// Closers of what the suggestion opened are its own: `f(x)` before `)` stays whole.
+		// The suggestion keeps the closers of what it opened itself: `f(x)` before `)` stays whole.
 		const cut = text.slice(0, -length);
 		fit ??= new Fit(window, languageId);
 		if (fit.cost(cut) <= fit.cost(text)) return cut;

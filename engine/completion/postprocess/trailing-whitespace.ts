@@ -1,11 +1,11 @@
-// Trims white space at the end, and line ends before it: nobody wants to accept those.
+// Trims white space and line ends at the end of a suggestion, since nobody wants to accept those.
 import type { Filter } from './filter';
 
 export const trailingWhitespace: Filter = {
 	name: 'trailing whitespace',
 	reason: 'the model had nothing to add here',
 	apply(text, { window }) {
-		// Within a line it separates the text from what follows.
+		// Within a line, white space separates the suggestion from the text after it.
 		const isWithinLine = window.lineSuffix.trim() !== '' && !text.includes('\n');
 		return isWithinLine ? text : text.trimEnd();
 	},
