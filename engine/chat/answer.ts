@@ -1,4 +1,4 @@
-// An answer as it comes, by channel: what is said to the user, and the reasoning behind it.
+// Collects an answer while it streams, by channel: the text for the user, and the reasoning behind it.
 import type { AnswerEvent, Channel } from '../families/family';
 import type { ChatResult } from './messages';
 
@@ -10,14 +10,14 @@ export class Answer {
 	#reasoningStartedAt: number | undefined;
 	#reasoningEndedAt = 0;
 
-	/** @param onText is told each text as it comes */
+	/** @param onText is called with each piece of text as it comes */
 	constructor(onText: (text: { channel: Channel; text: string }) => void) {
 		this.#onText = onText;
 	}
 
 	take(events: readonly AnswerEvent[]): void {
 		for (const event of events) {
-			// No tools are offered, so a call is noise.
+			// No tools are offered, so a tool call is ignored.
 			if (event.kind !== 'text') continue;
 			const { channel, text, moved } = event;
 			if (channel === 'final') {
@@ -39,13 +39,13 @@ export class Answer {
 		return this.#reasoningEndedAt - this.#reasoningStartedAt;
 	}
 
-	/** What the user sees; without a final message it is the preamble. */
+	/** The text that the user sees. If there is no final message, it is the preamble. */
 	get spoken(): Pick<ChatResult, 'content' | 'preamble'> {
 		if (this.#final.trim() === '') return { content: this.#preamble || this.#final };
 		return { content: this.#final, ...(this.#preamble.trim() !== '' && { preamble: this.#preamble }) };
 	}
 
-	/** Why there is nothing to see, in one sentence; undefined: there is, or the user stopped it. */
+	/** One sentence that says why there is no text. It is undefined if there is text or the user stopped the answer. */
 	emptyBecause(stopReason: ChatResult['stopReason']): string | undefined {
 		if (this.spoken.content.trim() !== '') return undefined;
 		switch (stopReason) {

@@ -1,18 +1,19 @@
-// Files and selections a user attached to a conversation, as text of the message they came with.
+// Files and selections that a user attached to a conversation. They become text of the message they came with.
 import type { ChatContext } from './messages';
 
 export type Attachment = ChatContext;
 
 /**
- * Remembers with which message each attachment came, for clients that send all of a conversation's with every turn and do not
- * say: keeping each where it first appeared keeps earlier turns, and so their cache, as they were.
+ * Remembers with which message each attachment came. It is for clients that send all attachments of a conversation with
+ * every turn and do not say which message each belongs to. Each attachment stays where it first appeared, so the text
+ * of earlier turns stays the same and their cache can be reused.
  */
 export class AttachmentLedger {
 	readonly #firstSeen = new Map<string, number>();
 
 	/**
 	 * Sorts attachments by message.
-	 * @param lastMessage index of the message now being answered, which new ones belong to
+	 * @param lastMessage the index of the message that is being answered. New attachments belong to it.
 	 */
 	place(attachments: readonly Attachment[], lastMessage: number): Map<number, Attachment[]> {
 		const placed = new Map<number, Attachment[]>();
@@ -20,7 +21,7 @@ export class AttachmentLedger {
 			const { label, languageId, text } = attachment;
 			const key = `${label.length},${languageId?.length ?? ''},${label}${languageId ?? ''}${text}`;
 			const seen = this.#firstSeen.get(key);
-			// A message the user has since taken back no longer carries it.
+			// If the user has since taken back the message it came with, it moves to the last message.
 			const index = seen !== undefined && seen <= lastMessage ? seen : lastMessage;
 			this.#firstSeen.set(key, index);
 			const there = placed.get(index);
@@ -31,7 +32,9 @@ export class AttachmentLedger {
 	}
 }
 
-/** A message's text with its attachments before it, each in a fence longer than any in its text. */
+/**
+ * A message's text with its attachments before it. The fence around an attachment is longer than any fence within it.
+ */
 export function withAttachments(message: string, attachments: readonly Attachment[]): string {
 	if (attachments.length === 0) return message;
 	const blocks = attachments.map(({ label, languageId, text }) => {
@@ -44,7 +47,7 @@ export function withAttachments(message: string, attachments: readonly Attachmen
 	return blocks.join('') + message;
 }
 
-/** Characters that attachments add to a message, but for their fences. */
+/** Characters that attachments add to a message, not counting their fences. */
 export function attachedLength(attachments: readonly Attachment[]): number {
 	return attachments.reduce((sum, { label, text }) => sum + label.length + text.length, 0);
 }

@@ -1,4 +1,5 @@
-// Chat: a conversation becomes a prompt of the model's family, its answer streams back as deltas by channel.
+// Chat. A conversation becomes a prompt in the format of the model's family. The answer streams back as deltas by
+// channel.
 import { type ChatFormat, requireChat } from '../families/family';
 import type { OpenedModel } from '../loading/open-model';
 import type { EngineSettings } from '../settings';
@@ -17,25 +18,28 @@ export interface ChatOptions {
 	onDelta: (delta: ChatDelta) => void;
 }
 
-/** Conversations whose cache and attachments are remembered. */
+/** How many conversations are remembered with their attachments and cached prompts. */
 const MAX_CONVERSATIONS = 64;
 
-/** Turns of a conversation whose cache `forget` drops; older ones' own parts have long been evicted. */
+/** `forget` drops the cache of so many last turns. The parts that only older turns had were evicted long before. */
 const MAX_TIMELINES = 32;
 
-/** Of the context, the part an answer gets at least, however long the conversation is. */
+/** The share of the context that even a long conversation leaves to the answer, unless the answer's limit is lower. */
 const ANSWER_SHARE = 1 / 4;
 
-/** After dropping old turns, the share of the room a prompt fills: the next turns then extend it without dropping more. */
+/**
+ * When old turns are dropped, the prompt is cut to this share of its room. The next turns then extend it without
+ * another cut.
+ */
 const REFILL_SHARE = 1 / 2;
 
 interface Conversation {
-	/** The system message's date: kept, so that midnight does not invalidate the cache. */
+	/** The date in the system message. It stays the same, so that midnight does not invalidate the cache. */
 	currentDate: string;
 	attachments: AttachmentLedger;
-	/** Leading messages left out since they no longer fit. */
+	/** How many leading messages are left out because they no longer fit. */
 	dropped: number;
-	/** What was computed for it, for `forget`. */
+	/** The tokens of its last turns, prompt and answer. `forget` drops their cache. */
 	timelines: Int32Array[];
 }
 
@@ -44,7 +48,7 @@ export class Chat {
 	readonly #model: OpenedModel;
 	readonly #now: () => Date;
 	readonly #tokens: TextTokens;
-	/** Least recently used first. */
+	/** The conversations by id, the least recently used one first. */
 	readonly #conversations = new Map<string, Conversation>();
 
 	constructor(model: OpenedModel, now: () => Date = () => new Date()) {
@@ -54,9 +58,12 @@ export class Chat {
 	}
 
 	/**
-	 * Answers the conversation's last message. Cancelling resolves with what has been said. A conversation longer than the
-	 * context loses its oldest turns, which `usage.droppedMessages` reports; its instructions stay.
-	 * @throws ContextOverflowError if the last message alone is too long; OverloadedError; Error on an unusable request.
+	 * Answers the conversation's last message. If it is cancelled, it resolves with the text so far. A conversation that
+	 * is longer than the context loses its oldest turns, and `usage.droppedMessages` reports how many. Its instructions
+	 * stay.
+	 * @throws ContextOverflowError if the last message alone is too long.
+	 * @throws OverloadedError if too many requests are waiting.
+	 * @throws Error if the request is unusable.
 	 */
 	async answer(params: ChatQuestion, options: ChatOptions): Promise<ChatResult> {
 		const { engine, family } = this.#model;
@@ -124,7 +131,7 @@ export class Chat {
 		};
 	}
 
-	/** Frees a conversation's cache, as far as no other one shares it. Unknown conversations are no error. */
+	/** Frees the part of a conversation's cache that no other conversation shares. An unknown conversation is no error. */
 	forget(conversationId: string): void {
 		const conversation = this.#conversations.get(conversationId);
 		if (!conversation) return;
@@ -147,8 +154,9 @@ export class Chat {
 	}
 
 	/**
-	 * The prompt and how many leading messages it leaves out, built in slices between which other windows have their turn.
-	 * @throws the signal's reason.
+	 * Builds the prompt and counts the leading messages that it leaves out. It works in slices, and other windows have
+	 * their turn between them.
+	 * @throws the signal's reason once the signal is aborted.
 	 */
 	async #prompt(
 		format: ChatFormat,
@@ -179,7 +187,7 @@ export class Chat {
 					}),
 			},
 			{
-				// A conversation that became shorter (an earlier message edited) starts over.
+				// If the conversation became shorter because an earlier message was edited, it starts over.
 				dropped: conversation.dropped <= last ? turnsBefore(turns, conversation.dropped) : 0,
 				...{ limit, refill: limit * REFILL_SHARE, context: contextTokens },
 			},
@@ -191,7 +199,7 @@ export class Chat {
 	}
 }
 
-/** What a turn that was cancelled before its prompt was built comes to. */
+/** The result of a turn that was cancelled before its prompt was built. */
 function nothingSaid(contextTokens: number): ChatResult {
 	return {
 		...{ content: '', reasoning: '', stopReason: 'canceled', reasoningMilliseconds: 0 },

@@ -1,20 +1,26 @@
-// Which turns of a conversation a prompt has room for. A conversation that is too long is neither rendered nor encoded as a whole:
-// what its texts count tells nearly where to cut, and the prompts of the few places around decide.
+// Decides which turns of a conversation a prompt has room for. A conversation that is too long is neither rendered nor
+// encoded as a whole. The token counts of its texts tell nearly where to cut. Then the prompts for a few cuts around
+// that place are built, and their lengths decide.
 import { joinTokens, type PromptPart, tokenCount } from '../families/prompt-builder';
 import { ContextOverflowError } from '../runtime/errors';
 import type { Pace } from './pace';
 import type { TextTokens } from './text-tokens';
 
-/** Characters a token has at most in nearly any text; up to there a conversation is built to see whether it fits. */
+/**
+ * A token has at most so many characters in nearly any text. A conversation with fewer characters is built to see
+ * whether it fits.
+ */
 const CHARACTERS_PER_TOKEN = 4;
-/** What a format writes beside a turn's text, before any prompt has told. */
+/**
+ * Tokens that a format writes beside a turn's text. It is assumed until the first prompt has shown how many there are.
+ */
 const USUAL_OVERHEAD = 5;
-/** Places that are guessed from the counts before halving takes over. */
+/** So many cuts are guessed from the counts before the search continues by halving. */
 const MOST_GUESSES = 6;
 
 export interface Conversation {
 	readonly turns: readonly { readonly role: string }[];
-	/** Characters of a turn, and its text. */
+	/** Characters of a turn's text. */
 	length(turn: number): number;
 	text(turn: number): string;
 	/** The prompt without the first so many turns. */
@@ -22,11 +28,11 @@ export interface Conversation {
 }
 
 interface Room {
-	/** Turns that are left out already. */
+	/** How many turns are left out already. */
 	dropped: number;
-	/** Tokens a prompt may have. */
+	/** The most tokens that a prompt may have. */
 	limit: number;
-	/** Tokens it is cut down to once it has more, so that the next turns extend it without another cut. */
+	/** A prompt above the limit is cut down to so many tokens, so that the next turns extend it without another cut. */
 	refill: number;
 	/** Tokens of the context. */
 	context: number;
@@ -34,14 +40,15 @@ interface Room {
 
 export interface FittedPrompt {
 	prompt: Int32Array;
-	/** Leading turns it leaves out. */
+	/** How many leading turns the prompt leaves out. */
 	dropped: number;
 }
 
 /**
- * The prompt and how many turns it leaves out: none beyond `room.dropped` where it is within the limit; else as many as it takes
- * for the rest to begin with the user's turn and to be within the refill, or all but the user's last turn.
- * @throws ContextOverflowError where that alone is too long.
+ * Builds a conversation's prompt. If the prompt without the first `room.dropped` turns is within the limit, it leaves
+ * out no more. Else it leaves out as many turns as it takes until the rest begins with a user's turn and is within the
+ * refill. The user's last turn always stays.
+ * @throws ContextOverflowError if the user's last turn alone is too long.
  */
 export async function fitPrompt(
 	conversation: Conversation,
@@ -50,7 +57,8 @@ export async function fitPrompt(
 	pace: Pace,
 ): Promise<FittedPrompt> {
 	const { turns } = conversation;
-	// Before anything is put together, rendered or encoded: the user's last turn stays, and formats write all of it.
+	// The user's last turn stays, and formats write all of it. If it cannot fit, this is known before any text is rendered
+	// or encoded.
 	const last = tokens.atLeast(conversation.length(turns.length - 1));
 	if (last > room.context) throw new ContextOverflowError(last, room.context, true);
 	const counts = new TextCounts(conversation, tokens, pace);
@@ -61,12 +69,12 @@ export async function fitPrompt(
 	let { dropped } = room;
 	const cuts = turns.flatMap(({ role }, index) => (index > dropped && role === 'user' ? [index] : []));
 	let best: Awaited<ReturnType<typeof build>> | undefined;
-	// Where nothing can be left out there is nothing to find out either.
+	// If no turn can be left out, the counts cannot help, and the prompt is built at once.
 	if (cuts.length === 0 || !(await counts.exceeds(dropped, room.limit))) {
 		best = await build(dropped);
 		if (best.length <= room.limit) return { prompt: joinTokens(best.pieces), dropped };
 	}
-	// The first cut within the refill is beyond `low` and at most `high`.
+	// The first cut whose prompt is within the refill has an index above `low` and at most `high`.
 	let low = -1;
 	let high = cuts.length - 1;
 	let overhead = USUAL_OVERHEAD;
@@ -92,12 +100,15 @@ export async function fitPrompt(
 	return { prompt: joinTokens(best.pieces), dropped };
 }
 
-/** How many tokens the texts of a conversation's last turns have, each text by itself; counted from the end as far as needed. */
+/**
+ * Counts the tokens of a conversation's texts, each text by itself. It counts from the last turn backwards, as far as
+ * needed.
+ */
 class TextCounts {
 	readonly #conversation: Conversation;
 	readonly #tokens: TextTokens;
 	readonly #pace: Pace;
-	/** `sums[i]`: of the last i + 1 turns. */
+	/** `#sums[i]` is the number of tokens of the last i + 1 turns. */
 	readonly #sums: number[] = [];
 
 	constructor(conversation: Conversation, tokens: TextTokens, pace: Pace) {
@@ -106,13 +117,16 @@ class TextCounts {
 		this.#pace = pace;
 	}
 
-	/** Of all turns from one on. */
+	/** The number of tokens of all turns from `turn` on. */
 	async from(turn: number): Promise<number> {
 		await this.#countUntil(turn, Number.POSITIVE_INFINITY);
 		return this.#sums[this.#count - 1 - turn] ?? 0;
 	}
 
-	/** Whether the texts from a turn on are too many by themselves. A turn without text is a token, too. */
+	/**
+	 * Whether the texts from a turn on exceed the limit by themselves. Each turn takes a token at least, even without
+	 * text.
+	 */
 	async exceeds(turn: number, limit: number): Promise<boolean> {
 		const count = this.#count - turn;
 		if (count > limit) return true;
@@ -125,7 +139,7 @@ class TextCounts {
 		return (this.#sums[count - 1] ?? Number.POSITIVE_INFINITY) > limit;
 	}
 
-	/** The first of the turns `cuts` from which on texts and overhead are within a limit; the last one if none is. */
+	/** The index of the first cut from which on texts and overhead are within the limit, or of the last cut if none is. */
 	async firstWithin(cuts: readonly number[], limit: number, overhead: number): Promise<number> {
 		await this.#countUntil(0, limit);
 		let at = cuts.length - 1;
@@ -142,10 +156,10 @@ class TextCounts {
 		return this.#conversation.turns.length;
 	}
 
-	/** Counts from the end to a turn, or until the sum is beyond a limit. */
+	/** Counts from the last turn back to `turn`, or until the sum exceeds the limit. */
 	async #countUntil(turn: number, limit: number): Promise<void> {
 		while (this.#sums.length < this.#count - turn && (this.#sums.at(-1) ?? 0) <= limit) {
-			// White space at the ends is what formats trim.
+			// Formats trim white space at both ends.
 			const text = this.#conversation.text(this.#count - 1 - this.#sums.length).trim();
 			const atLeast = this.#tokens.atLeast(text.length);
 			const length = atLeast > limit ? atLeast : (await this.#tokens.of(text, this.#pace)).length;

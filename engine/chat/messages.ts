@@ -11,18 +11,21 @@ export interface ChatContext {
 export interface ChatMessage {
 	role: 'user' | 'assistant';
 	content: string;
-	/** What the user attached to this message. */
+	/** The files and selections that the user attached to this message. */
 	context?: ChatContext[];
 }
 
 export interface ChatQuestion {
 	/** Keeps this conversation's cache alive between turns. */
 	conversationId: string;
-	/** The whole conversation, ending with a user message. Only final answers of the assistant, never its reasoning. */
+	/**
+	 * The whole conversation. It ends with a user message, and assistant messages hold final answers without the
+	 * reasoning.
+	 */
 	messages: ChatMessage[];
 	/**
-	 * All that the user attached to the conversation, of a client that does not say to which message: each stays with the message
-	 * it first came with, for as long as the engine remembers the conversation.
+	 * All that the user attached to the conversation, from a client that does not say to which message. Each attachment
+	 * stays with the message it first came with, as long as the engine remembers the conversation.
 	 */
 	context?: ChatContext[];
 	reasoningEffort?: ReasoningEffort;
@@ -32,18 +35,24 @@ export interface ChatQuestion {
 }
 
 export interface ChatDelta {
-	/** `commentary` is a preamble said to the user before the answer. What counts in the end is the result. */
+	/**
+	 * `commentary` is a preamble for the user before the answer. The result may sort the text otherwise, and the result
+	 * counts.
+	 */
 	channel: 'analysis' | 'commentary' | 'final';
 	text: string;
 }
 
 export interface ChatResult {
-	/** The final channel's text, whole; of a turn without one, its preamble. */
+	/** The whole text of the final channel. If the turn has none, this is its preamble. */
 	content: string;
-	/** What was said to the user before the answer; absent: nothing. A past turn is sent without it. */
+	/** The text for the user before the answer, if there was any. The client sends past turns without it. */
 	preamble?: string;
 	reasoning: string;
-	/** One sentence for the user: why there is no text at all. Absent: there is, or the answer was canceled. */
+	/**
+	 * One sentence that tells the user why there is no text at all. It is absent if there is text or the answer was
+	 * canceled.
+	 */
 	empty?: string;
 	stopReason: 'stop' | 'length' | 'canceled' | 'context';
 	reasoningMilliseconds: number;
@@ -52,9 +61,12 @@ export interface ChatResult {
 		cachedTokens: number;
 		generatedTokens: number;
 		contextTokens: number;
-		/** Tokens guessed ahead, and how many of them the model then chose itself. */
+		/** How many tokens were drafted, and how many of them the model then chose itself. */
 		drafts: { proposed: number; accepted: number };
-		/** Leading messages that were left out since the conversation no longer fits into the context; absent: none. */
+		/**
+		 * How many leading messages were left out because the conversation no longer fits into the context. Absent if none
+		 * were.
+		 */
 		droppedMessages?: number;
 	};
 	timings: { firstTokenMilliseconds: number; milliseconds: number; decodeTokensPerSecond: number };

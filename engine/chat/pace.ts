@@ -1,6 +1,7 @@
-// Long work on the thread that all windows share: a few milliseconds at a time, and not for anyone who has stopped waiting.
+// Long work on the thread that all windows share. It is done a few milliseconds at a time, and ends once nobody waits
+// for it.
 
-/** How long others wait at most, in milliseconds, but for a single step of the work. */
+/** Milliseconds after which the work lets others have their turn. A single step of the work may take longer. */
 const SLICE = 8;
 
 export class Pace {
@@ -11,12 +12,15 @@ export class Pace {
 		this.#signal = signal;
 	}
 
-	/** Whether it is the others' turn. */
+	/** Whether the work has gone on for long enough that others should have their turn. */
 	get due(): boolean {
 		return performance.now() - this.#since >= SLICE;
 	}
 
-	/** Lets the others have their turn. @throws the signal's reason once nobody waits any more. */
+	/**
+	 * Lets the others have their turn.
+	 * @throws the signal's reason once nobody waits any more.
+	 */
 	async rest(): Promise<void> {
 		await new Promise((resolve) => setImmediate(resolve));
 		this.#signal.throwIfAborted();

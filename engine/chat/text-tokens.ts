@@ -1,19 +1,19 @@
-// The tokens of the texts that conversations consist of. Each turn sends all of a conversation again, and what is said in it
-// stays as it is: each text is encoded once.
+// The tokens of the texts that conversations consist of. Each turn sends the whole conversation again, and its earlier
+// texts do not change, so each text is encoded once and its tokens are kept.
 import type { PromptPart } from '../families/prompt-builder';
 import type { Tokenizer } from '../tokenizer/tokenizer';
 import type { Pace } from './pace';
 
-/** Characters that are remembered; the tokens take about as much memory as the text. */
+/** Characters of all texts whose tokens are kept. The tokens take about as much memory as the text. */
 const MOST_CHARACTERS = 2 ** 23;
-/** A single text must not drive out all others. */
+/** A longer text is not kept, because it would drive out all others. */
 const MOST_REMEMBERED = MOST_CHARACTERS / 2;
-/** Bytes that are encoded before others may have their turn: about 5 ms. */
+/** Bytes that are encoded before others may have their turn. They take about 5 ms. */
 const STEP_BYTES = 16_384;
 
 export class TextTokens {
 	readonly #tokenizer: Pick<Tokenizer, 'encodeInSteps' | 'longestToken'>;
-	/** Least recently used first. */
+	/** The tokens by text, the least recently used text first. */
 	readonly #known = new Map<string, Int32Array>();
 	#characters = 0;
 
@@ -21,14 +21,17 @@ export class TextTokens {
 		this.#tokenizer = tokenizer;
 	}
 
-	/** How many tokens a text of so many characters has at least: megabytes that cannot fit need no counting. */
+	/**
+	 * The least number of tokens that so many characters can have. A text of megabytes is refused by this without being
+	 * encoded.
+	 */
 	atLeast(characters: number): number {
 		return Math.ceil(characters / this.#tokenizer.longestToken);
 	}
 
-	/** The tokens of a text: do not write. */
+	/** The tokens of a text. The caller must not write to them. */
 	async of(text: string, pace: Pace): Promise<Int32Array> {
-		// Not even looked for where it would not be remembered: that reads all of it.
+		// A text that is too long to be kept is not looked up, since the map's hash would read all of it.
 		const known = text.length > MOST_REMEMBERED ? undefined : this.#known.get(text);
 		if (known) {
 			this.#known.delete(text);
@@ -42,7 +45,7 @@ export class TextTokens {
 		return step.value;
 	}
 
-	/** The tokens of a prompt's parts, text by text. */
+	/** The ids of a prompt's special tokens, and between them the tokens of its texts. */
 	async ofParts(parts: readonly PromptPart[], pace: Pace): Promise<(number | Int32Array)[]> {
 		const pieces: (number | Int32Array)[] = [];
 		for (const part of parts) {
@@ -53,7 +56,7 @@ export class TextTokens {
 	}
 
 	#remember(text: string, tokens: Int32Array): void {
-		// Somebody else may have encoded it meanwhile.
+		// Another request may have encoded the same text meanwhile.
 		if (text.length > MOST_REMEMBERED || this.#known.has(text)) return;
 		this.#known.set(text, tokens);
 		this.#characters += text.length;

@@ -1,21 +1,22 @@
-// The turns of a conversation as a model is shown them: user and assistant in turn, beginning with the user.
+// The turns of a conversation as prompts have them. User and assistant alternate, and the user begins.
 import type { ChatTurn } from '../families/family';
 import { type Attachment, attachedLength, withAttachments } from './attachments';
 import type { ChatMessage } from './messages';
 
-/** A turn, whose text is put together when it is first asked for, and the index of its first message in the conversation. */
+/** A turn whose text is put together when it is first asked for. */
 interface ConversationTurn extends Pick<ChatTurn, 'role'> {
+	/** The index of the turn's first message in the conversation. */
 	message: number;
-	/** Characters of its text, but for what joins its parts. */
+	/** Characters of the turn's text, without fences and the blank lines that join its parts. */
 	length: number;
 	text(): string;
 }
 
 /**
- * Messages as turns. An answer that was stopped before its first word leaves two questions in a row, and many templates refuse
- * that: neighbouring messages of one role become one turn, a blank line between them. What has no text, and an answer to nothing
- * at the beginning, is left out.
- * @param attachments by message, beside those that the messages carry themselves
+ * Makes turns of messages. An answer that was stopped before its first word leaves two questions in a row, which many
+ * templates refuse. Neighbouring messages of one role therefore become one turn, with a blank line between them.
+ * Messages without text and answers before the first question are left out.
+ * @param attachments attachments by the index of their message, in addition to those that the messages carry themselves
  */
 export function turnsOf(
 	messages: readonly ChatMessage[],
@@ -26,7 +27,7 @@ export function turnsOf(
 	for (const [message, { role, content, context = [] }] of messages.entries()) {
 		const attached = role === 'user' ? [...(attachments.get(message) ?? []), ...context] : [];
 		const last = turns.at(-1);
-		// The last question is answered, whatever is in it.
+		// The last question is answered even if it is empty.
 		if (attached.length === 0 && content.trim() === '' && message < messages.length - 1) continue;
 		if (!last && role !== 'user') continue;
 		const length = content.length + attachedLength(attached);
@@ -43,7 +44,10 @@ export function turnsOf(
 	return turns;
 }
 
-/** How many turns to leave out for the rest to begin at a message. A turn that it is part of stays; the first is the user's. */
+/**
+ * How many turns to leave out so that the rest begins with a message. The turn that has the message stays. If that is
+ * an assistant's turn, the rest begins with the user's turn after it.
+ */
 export function turnsBefore(turns: readonly ConversationTurn[], message: number): number {
 	const at = Math.max(
 		0,
@@ -52,7 +56,7 @@ export function turnsBefore(turns: readonly ConversationTurn[], message: number)
 	return turns[at]?.role === 'assistant' ? at + 1 : at;
 }
 
-/** Computes a text when it is needed, and not again. */
+/** Computes a text when it is first needed, and keeps it. */
 function once(compute: () => string): () => string {
 	let text: string | undefined;
 	return () => {
