@@ -1,20 +1,23 @@
-// Chat formats built natively, for files that bring no template of their own or one that cannot be used: ChatML (OpenAI's; Qwen
-// and SmolLM use it) and Llama 3's (meta-llama/llama3 `llama/tokenizer.py`).
+// Chat formats that are built in. They serve files that have no chat template or one that cannot be used. The formats
+// are ChatML (by OpenAI; Qwen and SmolLM use it) and Llama 3's (meta-llama/llama3 `llama/tokenizer.py`).
 import type { Tokenizer } from '../tokenizer/tokenizer';
 import type { ChatFormat, ChatPrompt } from './family';
 import { PlainAnswerParser } from './plain-answer';
 import { PromptBuilder } from './prompt-builder';
 
-/** Of models that publish no recommendation of their own; between those of Llama 3 (0.6, 0.9) and Qwen 2.5 (0.7, 0.8). */
+/**
+ * The sampling for models without a recommendation. It lies between those of Llama 3 (0.6, 0.9) and Qwen 2.5 (0.7,
+ * 0.8).
+ */
 export const PLAIN_SAMPLING = { temperature: 0.6, topP: 0.9 };
 
-/** A message's role and text, instructions as `system`. */
+/** A message's role and text. Instructions have the role `system`. */
 interface Message {
 	role: string;
 	content: string;
 }
 
-/** The chat format of a vocabulary; undefined where the vocabulary lacks the format's marks. */
+/** Makes the chat format for a vocabulary, or returns undefined if the vocabulary lacks the format's marks. */
 type NativeFormat = (tokenizer: Tokenizer, stopIds: ReadonlySet<number>) => ChatFormat | undefined;
 
 const NATIVE_FORMATS: readonly NativeFormat[] = [
@@ -32,7 +35,7 @@ const NATIVE_FORMATS: readonly NativeFormat[] = [
 	),
 ];
 
-/** The first native format whose marks the vocabulary has; undefined where it has those of none. */
+/** The first built-in format whose marks the vocabulary has, or undefined if there is none. */
 export function nativeChatFormat(tokenizer: Tokenizer, stopIds: ReadonlySet<number>): ChatFormat | undefined {
 	for (const native of NATIVE_FORMATS) {
 		const found = native(tokenizer, stopIds);
@@ -42,8 +45,9 @@ export function nativeChatFormat(tokenizer: Tokenizer, stopIds: ReadonlySet<numb
 }
 
 /**
- * @param names of the special tokens that messages are marked with.
- * @param write writes a message with the ids of these tokens; `open`: the message's text goes on.
+ * @param names the names of the special tokens that mark messages.
+ * @param write writes a message with the ids of these tokens. If `open` is set, the message's text goes on, so its end
+ * is not written.
  */
 function format<Mark extends string>(
 	name: string,

@@ -1,4 +1,4 @@
-// Which family a model file belongs to, from its vocabulary and metadata.
+// Chooses the family of a model file by its vocabulary and metadata.
 import type { GgufHeader } from '../../native/index';
 import { specialIds } from '../gguf/special-ids';
 import { messageOf } from '../quote';
@@ -13,18 +13,18 @@ import { ContinuationCompletion } from './prompts/continuation';
 import { FillCompletion } from './prompts/fill';
 import { endOfGeneration, fillTokens } from './special-tokens';
 
-/** Special tokens that every Harmony message needs: no other family has all of them. */
+/** The special tokens that every Harmony message needs. No other family has all of them. */
 const HARMONY_NAMES = ['<|start|>', '<|message|>', '<|channel|>', '<|end|>', '<|return|>'];
 
 /**
- * Text no longer becomes the marks that the family writes between messages, whatever type the file gives them. Never throws: what
- * a file says badly is left out.
+ * The family of a model. From then on, no text becomes one of the marks that the family writes between messages,
+ * whatever type the file gives these tokens. It never throws. Metadata that cannot be used is ignored.
  */
 export function familyOf(header: GgufHeader, tokenizer: Tokenizer): ModelFamily {
 	const endOfText = endOfGeneration(header, tokenizer.vocabulary);
 	if (HARMONY_NAMES.every((name) => tokenizer.vocabulary.findSpecial(name) !== undefined)) {
 		const harmony = new Harmony(tokenizer);
-		// Plain text also ends where the model would begin another message.
+		// Plain text ends with the model's turn, and also where the model would begin another message.
 		const ends = new Set([...harmony.stopIds, harmony.tokens.end, harmony.tokens.start]);
 		return { chat: harmony, completion: new HarmonyCompletion(harmony), endOfText: ends };
 	}
@@ -33,7 +33,7 @@ export function familyOf(header: GgufHeader, tokenizer: Tokenizer): ModelFamily 
 	return { chat, completion: completionFormat(header, tokenizer, endOfText), endOfText };
 }
 
-/** Keeps what a format writes by itself in a plain conversation from coming from text. */
+/** Reserves the tokens that a format writes by itself in a plain conversation, so that no text becomes one of them. */
 function reserveMarks(chat: ChatFormat, tokenizer: Tokenizer): void {
 	const turns = (['user', 'assistant', 'user'] as const).map((role) => ({ role, content: 'a' }));
 	for (const reasoningEffort of SETTINGS.chat.reasoningEffort.choices) {
@@ -41,11 +41,11 @@ function reserveMarks(chat: ChatFormat, tokenizer: Tokenizer): void {
 			tokenizer.vocabulary.reserve(
 				chat.encode({ currentDate: '2026-01-01', reasoningEffort, instructions: 'a', turns }),
 			);
-		} catch {} // a template that fails at another effort says so when it is asked
+		} catch {} // a template may fail for one effort only, and reports that when a prompt asks for that effort
 	}
 }
 
-/** How a model is chatted with, in words: the format and why it is that one, or why there is none. */
+/** Describes a model's chat format for users: its name and why it was chosen, or why there is none. */
 export function chatText({ chat }: ModelFamily): string {
 	if ('unavailable' in chat) return `not possible: ${chat.unavailable}`;
 	return chat.note === undefined ? chat.name : `${chat.name}, ${chat.note}`;
@@ -76,7 +76,7 @@ function chatFormat(header: GgufHeader, tokenizer: Tokenizer, stopIds: ReadonlyS
 function completionFormat(header: GgufHeader, tokenizer: Tokenizer, endOfText: ReadonlySet<number>): CompletionFormat {
 	const fill = fillTokens(header, tokenizer.vocabulary);
 	if (fill) return new FillCompletion(tokenizer, fill);
-	// Without any token that separates texts, one begins behind a line's end.
+	// If the vocabulary has no token that separates texts, a prompt begins with a line end.
 	const begin =
 		tokenizer.bosId ??
 		tokenizer.vocabulary.findSpecial('<|endoftext|>') ??
@@ -85,7 +85,7 @@ function completionFormat(header: GgufHeader, tokenizer: Tokenizer, endOfText: R
 	return new ContinuationCompletion(tokenizer, begin);
 }
 
-/** What newer files recommend in `general.sampling`. */
+/** The recommended sampling. Newer files give it in `general.sampling`. */
 function sampling(header: GgufHeader): ChatFormat['sampling'] {
 	const within = (key: string, most: number, absent: number) => {
 		const value = header.metadata.get(`general.sampling.${key}`);
@@ -97,7 +97,7 @@ function sampling(header: GgufHeader): ChatFormat['sampling'] {
 	};
 }
 
-/** Empty where the file names no token. */
+/** The text of the BOS or EOS token. It is empty if the file names no such token. */
 function tokenName(header: GgufHeader, tokenizer: Tokenizer, kind: 'bos' | 'eos'): string {
 	const id = specialIds(header).ids.get(kind);
 	return id === undefined ? '' : new TextDecoder().decode(tokenizer.vocabulary.tokenBytes(id));

@@ -1,8 +1,11 @@
-// Whether a reasoning effort means anything to a model.
+// Finds out whether a model takes a reasoning effort.
 import { SETTINGS } from '../settings';
 import type { ChatFormat } from './family';
 
-/** Whether prompts of a format differ by the effort asked for. Never throws: a template that refuses some effort takes none. */
+/**
+ * Whether a format's prompts differ by reasoning effort. It never throws: a template that fails for some effort takes
+ * none.
+ */
 export function takesReasoningEffort(format: ChatFormat): boolean {
 	const turns = [{ role: 'user', content: 'a' }] as const;
 	try {

@@ -1,59 +1,59 @@
-// What differs between families of models beside the arithmetic: how a conversation is written down for them, how a place in a
-// file is, and where an answer ends. Harmony is one of them.
+// The interfaces of model families. Beside the arithmetic, families differ in how a conversation and the place of a
+// completion are written as prompts, and in where an answer ends. Harmony is one of the families.
 import type { ReasoningEffort } from '../settings';
 import type { PromptPart } from './prompt-builder';
 
 export type Channel = 'analysis' | 'commentary' | 'final';
 
 export type AnswerEvent =
-	/** `moved`: this text has come as reasoning before, and turns out to be the answer. */
+	/** `moved` says that this text came as reasoning before and has turned out to be the answer. */
 	| { kind: 'text'; channel: Channel; text: string; moved?: true }
-	/** A finished call. `arguments` is what the model wrote, JSON if it did well. */
+	/** A finished call. `arguments` is the text that the model wrote, which should be JSON. */
 	| { kind: 'toolCall'; name: string; arguments: string };
 
-/** Reads a generated turn token by token. Nothing in it fails: what a model writes is untrusted. */
+/** Reads a generated turn token by token. It never throws, since the text of a model is untrusted. */
 export interface AnswerParser {
 	/** Takes the next token. */
 	push(token: number): AnswerEvent[];
 	/** Ends a turn that no stop token ended (length, cancel). */
 	finish(): AnswerEvent[];
-	/** The answer is complete, whatever the model would write next. */
+	/** Whether the answer is complete, whatever the model would write next. */
 	readonly complete: boolean;
 }
 
 export interface ChatTurn {
 	role: 'user' | 'assistant';
-	/** Of a past answer: what was said to the user, without reasoning. */
+	/** The text of the turn. A past answer is without its reasoning. */
 	content: string;
 }
 
 export interface ChatPrompt {
-	/** As YYYY-MM-DD. */
+	/** The date as YYYY-MM-DD. */
 	currentDate: string;
 	reasoningEffort: ReasoningEffort;
-	/** The user's own instructions; absent: none. */
+	/** The user's own instructions, if there are any. */
 	instructions?: string;
 	turns: readonly ChatTurn[];
 }
 
-/** How a family's models are chatted with. */
+/** How a family writes a conversation as a prompt and reads the answer. */
 export interface ChatFormat {
 	/** e.g. ChatML. */
 	readonly name: string;
-	/** Why it is used instead of a template in the model's file. */
+	/** Why this format is used instead of a template in the model's file. */
 	readonly note?: string;
-	/** What its publishers recommend where the user has no wish. */
+	/** The publisher's recommendation. It counts where the user has set nothing else. */
 	readonly sampling: { temperature: number; topP: number };
 	readonly stopIds: ReadonlySet<number>;
-	/** The ids of a whole prompt, up to where the model's turn goes on. Nothing in the texts becomes a special token. */
+	/** The token ids of a whole prompt, up to the place where the model continues. No text becomes a special token. */
 	encode(prompt: ChatPrompt): Int32Array;
-	/** What `encode` encodes, for those who have the tokens of most of its texts already. */
+	/** The parts that `encode` encodes, for callers that have the tokens of most texts already. */
 	parts(prompt: ChatPrompt): readonly PromptPart[] | Promise<readonly PromptPart[]>;
-	/** For the answer to a prompt of `encode`. */
+	/** Makes a parser for the answer to a prompt of `encode`. */
 	parser(prompt: Int32Array): AnswerParser;
 }
 
-/** Part of another file that may help. */
+/** A part of another file that may help. */
 export interface RelatedFile {
 	label: string;
 	text: string;
@@ -66,19 +66,19 @@ export interface CompletionFile {
 	related: readonly RelatedFile[];
 }
 
-/** Excerpts of a file; their lines end with \n. */
+/** Excerpts of a file around the cursor. Their lines end with \n. */
 export interface Window {
-	/** Text before the cursor, from the start of a line where the line is not longer than the excerpt. */
+	/** The text before the cursor. It begins at the start of a line unless that line is longer than the excerpt. */
 	prefix: string;
 	/** Whether the prefix begins where the file does. */
 	prefixIsWhole: boolean;
-	/** The cursor's line up to the cursor, of a very long line its last part. */
+	/** The cursor's line up to the cursor, or the last part of it if it is very long. */
 	linePrefix: string;
 	/** The cursor's line from the cursor on. */
 	lineSuffix: string;
 	/** Whether the line goes on after `lineSuffix`. */
 	lineSuffixIsCut?: true;
-	/** The lines after the cursor's. */
+	/** The lines after the cursor's line. */
 	suffix: string;
 	/** Whether the file goes on after `suffix`. */
 	suffixIsCut?: true;
@@ -86,26 +86,29 @@ export interface Window {
 
 export interface CompletionPrompt {
 	tokens: Int32Array;
-	/** Text the generation has to begin with: taken back from the end of the prefix (token healing). */
+	/** The text that the generation has to begin with. It was taken from the end of the prefix (token healing). */
 	healed: string;
 }
 
-/** How a family's models are asked for what belongs at the cursor. */
+/** How a family writes the prompt of an inline completion. */
 export interface CompletionFormat {
 	/** e.g. fill-in-the-middle. */
 	readonly name: string;
-	/** Whether `CompletionFile.related` has a place in its prompts. */
+	/** Whether the prompts have a place for `CompletionFile.related`. */
 	readonly takesRelated: boolean;
-	/** What all its prompts begin with, to be computed before the first one is asked for; may be empty. */
+	/**
+	 * The tokens that all prompts begin with. They are computed before the first completion is asked for, and may be
+	 * empty.
+	 */
 	readonly shared: Int32Array;
 	build(file: CompletionFile, window: Window): CompletionPrompt;
 }
 
 export interface ModelFamily {
-	/** A model that was not trained to chat has none; the text says why. */
+	/** The chat format, or the reason why there is none. A model that was not trained to chat has none. */
 	readonly chat: ChatFormat | { readonly unavailable: string };
 	readonly completion: CompletionFormat;
-	/** Plain text ends with one of these. */
+	/** The tokens that end plain text. */
 	readonly endOfText: ReadonlySet<number>;
 }
 

@@ -1,6 +1,6 @@
-// Chat formats from a GGUF's own template (`tokenizer.chat_template`, Jinja). The template is untrusted: it runs in an interpreter
-// that knows nothing but its variables, within a budget. It sees the users' texts as they are, but in a disguise that it cannot
-// tell, so that nothing in them, and nothing that it makes of them, can become a special token.
+// Chat formats from a GGUF's own template (`tokenizer.chat_template`, Jinja). The template is untrusted. It runs within
+// a budget, in an interpreter that gives it nothing but its variables. It gets the users' texts in a disguise that it
+// cannot notice. So no text of a user, and nothing that the template makes of it, can become a special token.
 import { Disguise } from '../jinja/disguise';
 import { finish, type Steps } from '../jinja/interpreter';
 import { startOfDay, strftime } from '../jinja/strftime';
@@ -12,24 +12,33 @@ import type { ChatFormat, ChatPrompt } from './family';
 import { PlainAnswerParser } from './plain-answer';
 import { PromptBuilder } from './prompt-builder';
 
-/** What a rendering may cost (`Budget`): for short conversations twenty times what published templates need. Loading takes ten. */
+/**
+ * The units that a rendering may cost beside its messages (`Budget`). This is twenty times what published templates
+ * need for a short conversation. Loading a model renders the template about ten times.
+ */
 const UNITS = 100_000;
-/** Published templates take up to 1200. */
+/** Units for each message. Published templates need up to 1200. */
 const UNITS_A_MESSAGE = 2000;
-/** Some look at all other messages for each one, at 20 units or, where they compare them, 60. The limit bounds the time in all. */
+/**
+ * Units for each pair of messages. Some templates look at all other messages for each message, which takes 20 units a
+ * pair, or 60 if they compare them. The limit on all pairs together bounds the time.
+ */
 const UNITS_A_PAIR = 100;
 const MAX_UNITS_OF_PAIRS = 40_000_000;
-/** Up to 3; changing each character takes another 4. */
+/** Units for each character. Published templates need up to 3, and changing each character takes another 4. */
 const UNITS_A_CHARACTER = 12;
-/** In a step, such as a single expression, which nothing can interrupt. */
+/** Units for each character within one step, such as a single expression, which nothing can interrupt. */
 const UNITS_A_CHARACTER_AND_STEP = 5;
-/** Characters that a template may write beside the messages, in all and for each of them. */
+/** How many characters a template may write beside the messages' texts: once, and for each message. */
 const MAX_OUTPUT = 65_536;
 const MAX_OUTPUT_A_MESSAGE = 4096;
 /** How often a template may repeat the messages' texts. */
 const MAX_REPETITION = 8;
 
-/** Characters of a rendered text that are made ready for the tokenizer before others have their turn: some milliseconds. */
+/**
+ * So many characters of a rendered text are taken out of their disguise before others have their turn. They take some
+ * milliseconds.
+ */
 const STEP_CHARACTERS = 65_536;
 
 interface Message {
@@ -39,7 +48,7 @@ interface Message {
 
 export interface TemplateOptions {
 	stopIds: ReadonlySet<number>;
-	/** Names of the tokens that begin and end a text, which templates write themselves. */
+	/** The names of the tokens that begin and end a text. Templates write them by themselves. */
 	bosToken: string;
 	eosToken: string;
 	sampling?: ChatFormat['sampling'];
@@ -47,8 +56,8 @@ export interface TemplateOptions {
 
 /**
  * Makes a chat format of a template.
- * @throws an error that says what is wrong with it: it does not parse, fails on a plain conversation, takes too long, writes too
- * much, or leaves the user's message out.
+ * @throws an error that says what is wrong with the template: it does not parse, fails on a plain conversation, takes
+ * too long, writes too much, or leaves the user's message out.
  */
 export function templateChatFormat(source: string, tokenizer: Tokenizer, options: TemplateOptions): ChatFormat {
 	const writer = new ConversationWriter(source, tokenizer, options);
@@ -78,16 +87,19 @@ export function templateChatFormat(source: string, tokenizer: Tokenizer, options
 	};
 }
 
-/** A prompt's messages, with the instructions where the template takes them. */
+/**
+ * The messages of a prompt. The instructions become a system message. If the template takes none, the user's first
+ * message begins with them.
+ */
 function messagesOf({ instructions, turns }: ChatPrompt, takesSystem: boolean): readonly Message[] {
 	if (!instructions) return turns;
 	if (takesSystem) return [{ role: 'system', content: instructions }, ...turns];
-	// As the publishers of such models advise, the first message begins with the instructions.
+	// The publishers of such models advise to begin the first message with the instructions.
 	const first = turns.findIndex(({ role }) => role === 'user');
 	return turns.map((turn, i) => (i === first ? { ...turn, content: `${instructions}\n\n${turn.content}` } : turn));
 }
 
-/** Writes conversations down as a template says. */
+/** Writes conversations as prompts by a template. */
 class ConversationWriter {
 	readonly #source: string;
 	readonly #template: Template;
@@ -101,7 +113,7 @@ class ConversationWriter {
 		this.#options = options;
 	}
 
-	/** The tokens of a conversation; in steps of some milliseconds. */
+	/** The prompt of a conversation. It is made in steps of some milliseconds. */
 	*write(messages: readonly Message[], prompt: ChatPrompt): Steps<PromptBuilder> {
 		const { text, disguise } = yield* this.#render(messages, prompt);
 		yield;
@@ -128,7 +140,7 @@ class ConversationWriter {
 		return builder;
 	}
 
-	/** Whether what is rendered depends on the text of a message. */
+	/** Whether the rendered text depends on the text of a message. */
 	shows(messages: readonly Message[], index: number): boolean {
 		const shown = (content: string) => {
 			const changed = messages.map((message, i) => (i === index ? { ...message, content } : message));
@@ -138,7 +150,10 @@ class ConversationWriter {
 		return shown('Which way?') !== shown('Tell me more.');
 	}
 
-	/** What the template makes of messages, their texts in the disguise that comes with it; in steps of some milliseconds. */
+	/**
+	 * Renders messages in steps of some milliseconds. The messages' texts are in the disguise that is returned with the
+	 * result.
+	 */
 	*#render(
 		messages: readonly Message[],
 		{ currentDate, reasoningEffort }: ChatPrompt,
@@ -156,7 +171,7 @@ class ConversationWriter {
 				eos_token: this.#options.eosToken,
 				tools: null,
 				documents: null,
-				// Qwen 3's switch; others ignore it.
+				// Qwen 3's template switches reasoning by this. Other templates ignore it.
 				enable_thinking: reasoningEffort !== 'low',
 				reasoning_effort: reasoningEffort,
 				date_string: strftime('%d %b %Y', now),
@@ -180,7 +195,7 @@ function unitsFor(messages: number, characters: number): number {
 	return UNITS + UNITS_A_MESSAGE * messages + pairs + UNITS_A_CHARACTER * characters;
 }
 
-/** What every template has to render. */
+/** The conversation that every template has to render. */
 const CONVERSATION: readonly Message[] = [
 	{ role: 'user', content: 'Where is it?' },
 	{ role: 'assistant', content: 'Over there.' },
@@ -196,7 +211,7 @@ function attempt(test: () => boolean): boolean {
 	}
 }
 
-/** Whether a template has written this token before all others and before any message. */
+/** Whether a template has written this token before all other tokens and before the first message. */
 function beginsWith(id: number, pieces: readonly (number | string)[], disguise: Disguise): boolean {
 	for (const piece of pieces) {
 		if (typeof piece === 'number') return piece === id;

@@ -1,5 +1,5 @@
-// Reads answers of families without channels: all text is the answer, but for reasoning that some models write between two tokens
-// of their own (`<think>` and `</think>`, as DeepSeek-R1 and Qwen 3 do).
+// Reads answers of families without channels. All text is the answer, except for the reasoning that some models write
+// between two tokens (`<think>` and `</think>` in DeepSeek-R1 and Qwen 3).
 import { StreamDecoder } from '../tokenizer/stream-decoder';
 import type { Tokenizer } from '../tokenizer/tokenizer';
 import type { AnswerEvent, AnswerParser } from './family';
@@ -11,10 +11,13 @@ export class PlainAnswerParser implements AnswerParser {
 	readonly #opens: number | undefined;
 	readonly #closes: number | undefined;
 	#reasoning: boolean;
-	/** White space around reasoning is no part of either text. */
+	/**
+	 * Whether the current text has begun. White space before it is dropped, since it belongs to neither reasoning nor
+	 * answer.
+	 */
 	#begun = false;
 
-	/** @param prompt what the model answers: some templates open the reasoning themselves. */
+	/** @param prompt the prompt that the model answers. Some templates end it with the token that opens the reasoning. */
 	constructor(tokenizer: Tokenizer, prompt: Int32Array) {
 		this.#tokenizer = tokenizer;
 		this.#decoder = new StreamDecoder(tokenizer.vocabulary);
@@ -45,7 +48,10 @@ export class PlainAnswerParser implements AnswerParser {
 	}
 }
 
-/** Whether nothing but white space follows the mark's last place: one before a message's text is of that message. */
+/**
+ * Whether only white space follows the last mark in the prompt. A mark with other text behind it belongs to an earlier
+ * message.
+ */
 function endsWithMark(prompt: Int32Array, mark: number, tokenizer: Tokenizer): boolean {
 	const at = prompt.lastIndexOf(mark);
 	if (at < 0) return false;

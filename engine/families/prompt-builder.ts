@@ -1,5 +1,5 @@
-// A prompt, part by part. Special tokens are put between the parts by id; every part is encoded as text, so nothing in it can
-// become one.
+// Builds a prompt part by part. Special tokens are added by id. Texts between them are encoded as text, so no text can
+// become a special token.
 import type { Tokenizer } from '../tokenizer/tokenizer';
 
 /** A special token's id, or the text between two of them. */
@@ -7,7 +7,7 @@ export type PromptPart = number | string;
 
 export class PromptBuilder {
 	readonly #tokenizer: Tokenizer;
-	/** Neighbouring texts are one, and encoded as if they had been written at once. */
+	/** The parts of the prompt. Neighbouring texts are joined, because tokens may span them. */
 	readonly parts: PromptPart[] = [];
 
 	constructor(tokenizer: Tokenizer) {
@@ -32,7 +32,7 @@ export class PromptBuilder {
 	}
 }
 
-/** A prompt of special tokens' ids and of the ids of the texts between them. */
+/** Joins the ids of special tokens and the ids of the texts between them to a prompt. */
 export function joinTokens(pieces: readonly (number | Int32Array)[]): Int32Array {
 	const ids = new Int32Array(tokenCount(pieces));
 	let count = 0;

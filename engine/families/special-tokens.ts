@@ -1,13 +1,19 @@
-// The tokens with a meaning beside text, as a GGUF names them or, where it does not, by the names that models in use have.
+// The tokens that end texts and mark places to fill. A GGUF's keys name them. Where it lacks a key, the usual names of
+// models are tried.
 import type { GgufHeader } from '../../native/index';
 import { specialIds } from '../gguf/special-ids';
 import { END_NAMES, FILL_NAMES, type FillKind } from '../tokenizer/control-names';
 import type { Vocabulary } from '../tokenizer/vocabulary';
 
-/** Names that end a text where they are control tokens; of another type they are HTML, say. */
+/**
+ * Names of tokens that end a text if their type is control. A token of another type with such a name may be HTML, for
+ * example.
+ */
 const END_NAMES_OF_CONTROL = ['</s>', '<eos>'];
 
-/** Where generation ends: what the file says, and all tokens that end a turn in some family. */
+/**
+ * The tokens that end a generation: those that the file names, and all control tokens that end a turn in some family.
+ */
 export function endOfGeneration(header: GgufHeader, vocabulary: Vocabulary): Set<number> {
 	const { ids } = specialIds(header);
 	const given = (['eos', 'eot', 'eom'] as const).map((kind) => ids.get(kind));
@@ -20,12 +26,15 @@ export interface FillTokens {
 	prefix: number;
 	suffix: number;
 	middle: number;
-	/** Before a repository's name and before each of its files; where the model knows them. */
+	/**
+	 * The tokens before a repository's name and before each of its files. They are undefined if the model does not know
+	 * them.
+	 */
 	repository: number | undefined;
 	file: number | undefined;
 }
 
-/** The tokens of fill-in-the-middle; undefined where the model was not trained for it. */
+/** The tokens of fill-in-the-middle, or undefined if the model was not trained for it. */
 export function fillTokens(header: GgufHeader, vocabulary: Vocabulary): FillTokens | undefined {
 	const { ids } = specialIds(header);
 	const find = (kind: FillKind) =>

@@ -1,6 +1,6 @@
-// The prompt of an inline completion for gpt-oss, a chat model: what follows the cursor is in the user's message, and the
-// assistant's turn is opened in its final channel with the code before the cursor, as if the model had written it. Typing
-// then only appends to the prompt.
+// The prompt of an inline completion for gpt-oss, which is a chat model. The user's message has the text after the
+// cursor. The assistant's turn is opened in its final channel with the code before the cursor, as if the model had
+// written that code. Typing then only appends to the prompt.
 
 import type { CompletionFile, CompletionFormat, CompletionPrompt, Window } from '../family';
 import { splitForHealing } from '../prompts/healing';
@@ -16,8 +16,8 @@ You answer with the file's text itself, which runs up to the cursor and is conti
 - Stop as soon as the statement, block or sentence at the cursor is complete.`;
 
 /**
- * The date in the system message: fixed, since a file does not change by the day and the cache would.
- * It is gpt-oss's release.
+ * The date in the system message. It is fixed, because another date each day would only invalidate the cache. It is the
+ * day of gpt-oss's release.
  */
 const DATE = '2025-08-05';
 
@@ -31,7 +31,7 @@ export class HarmonyCompletion implements CompletionFormat {
 		this.#harmony = harmony;
 		const turns = [{ role: 'user', content: 'File: ' } as const];
 		const prompt = harmony.encode({ currentDate: DATE, reasoningEffort: 'low', instructions: INSTRUCTIONS, turns });
-		// Without the end of the user's message and the opening of the answer.
+		// The shared tokens stop before the end of the user's message, where prompts begin to differ.
 		this.shared = prompt.subarray(0, prompt.lastIndexOf(harmony.tokens.end));
 	}
 
@@ -53,11 +53,12 @@ export class HarmonyCompletion implements CompletionFormat {
 function describeFile(label: string, languageId: string, window: Window): string {
 	const lines = [`File: ${label}`, `Language: ${languageId}`];
 	if (!window.prefixIsWhole) lines.push('The answer begins in the middle of the file.');
-	// Brackets and quotes an editor closes by itself come and go with typing: they would invalidate the cache.
+	// Brackets and quotes that an editor closes by itself come and go while the user types. They would invalidate the
+	// cache.
 	const line = /[\p{L}\p{N}]/u.test(window.lineSuffix) ? window.lineSuffix : '';
 	const following = [line, window.suffix].filter((text) => text.trim() !== '').join('\n');
 	if (following !== '') lines.push('', `The text that follows the cursor:\n${following}`);
-	// Without a budget for what follows, nothing is said of it.
+	// If the budget left no room for the text after the cursor, the prompt says nothing about it.
 	else if (window.suffixIsCut !== true) lines.push('', 'The cursor is at the end of the file.');
 	return lines.join('\n');
 }

@@ -1,5 +1,5 @@
-// Harmony, gpt-oss's conversation format (https://cookbook.openai.com/articles/openai-harmony): prompts as token ids. Special
-// tokens are put between the parts by id; every part is encoded as text, so nothing in it can become one.
+// Writes prompts in Harmony, gpt-oss's conversation format (https://cookbook.openai.com/articles/openai-harmony).
+// Special tokens are added by id. Texts between them are encoded as text, so no text can become a special token.
 
 import type { Tokenizer } from '../../tokenizer/tokenizer';
 import type { ChatFormat, ChatPrompt } from '../family';
@@ -10,29 +10,29 @@ import { type FunctionTool, renderTools } from './tools';
 
 export type Turn =
 	| { role: 'user'; content: string }
-	/** A past answer: its final channel only. */
+	/** A past answer, with the text of its final channel only. */
 	| { role: 'assistant'; content: string }
-	/** A call the model made. Its reasoning is shown again only while no final answer has followed. */
+	/** A call that the model made. The model sees its reasoning again only as long as no final answer has followed. */
 	| { role: 'toolCall'; name: string; arguments: string; analysis?: string }
 	| { role: 'toolResult'; name: string; content: string };
 
-/** `instructions` are the developer message's. */
+/** A prompt. Its `instructions` go into the developer message. */
 export interface Prompt extends Omit<ChatPrompt, 'turns'> {
 	tools?: readonly FunctionTool[];
 	turns: readonly Turn[];
-	/** Opens the answer in the final channel with this text, so that the model reasons not at all and continues it. */
+	/** Opens the answer in the final channel with this text. The model then continues the text without reasoning. */
 	answer?: string;
 }
 
 export class Harmony implements ChatFormat, HarmonyVocabulary {
 	readonly tokenizer: Tokenizer;
 	readonly name = 'Harmony';
-	/** As OpenAI recommends. */
+	/** OpenAI's recommendation. */
 	readonly sampling = { temperature: 1, topP: 1 };
 	readonly tokens: HarmonyTokens;
 	readonly stopIds: ReadonlySet<number>;
 
-	/** Throws where the vocabulary lacks a special token that every message needs. */
+	/** @throws an error if the vocabulary lacks a special token that every message needs. */
 	constructor(tokenizer: Tokenizer) {
 		this.tokenizer = tokenizer;
 		const { vocabulary } = tokenizer;
@@ -51,7 +51,7 @@ export class Harmony implements ChatFormat, HarmonyVocabulary {
 		this.stopIds = new Set([return_, call, endOfText].filter((id) => id >= 0));
 	}
 
-	/** The ids of a whole prompt, up to where the model's turn goes on. */
+	/** The token ids of a whole prompt, up to the place where the model continues. */
 	encode(prompt: Prompt): Int32Array {
 		return this.#write(prompt).build();
 	}

@@ -1,38 +1,42 @@
-// The header of a message that a model wrote: `assistant to=functions.NAME<|channel|>commentary <|constrain|>json` and all that
-// models make of it. openai/harmony's own parser refuses what it does not know; here it is read as what it cannot do harm as.
+// Reads the header of a message that a model wrote: `assistant to=functions.NAME<|channel|>commentary
+// <|constrain|>json` and its malformed variants. openai/harmony's own parser refuses a header that it does not know.
+// This one reads it in the way that does the least harm.
 import type { Channel } from '../family';
 
-/** A header's texts as they came, without its special tokens. */
+/** The texts of a header as the model wrote them, without the special tokens between them. */
 export interface HeaderText {
-	/** Whether `<|start|>` came before it: only then its first word is meant as a role. */
+	/** Whether `<|start|>` came before the header. Only then its first word is meant as a role. */
 	started: boolean;
 	role: string;
-	/** Absent: no `<|channel|>` yet. */
+	/** The text behind `<|channel|>`. It is absent until that token has come. */
 	channel?: string;
-	/** Behind `<|constrain|>`. */
+	/** The text behind `<|constrain|>`. */
 	type?: string;
 }
 
 export interface Header {
-	/** `unknown`: the role is none there is, e.g. a misspelt one. */
+	/** `unknown` means a role that does not exist, for example a misspelt one. */
 	author: 'assistant' | 'other' | 'unknown';
-	/** Absent: none is named, or none there is. */
+	/** The channel. It is absent if the header names no channel or one that does not exist. */
 	channel?: Channel;
-	/** The tool it is addressed to, without `functions.`. */
+	/** The tool that the message is addressed to, without `functions.`. */
 	tool?: string;
-	/** What it says beyond all this, which is text where its message has no marker. */
+	/** The rest of the header. It is the beginning of the message's text if the marker `<|message|>` is missing. */
 	rest: string;
 }
 
 const CHANNELS: readonly Channel[] = ['analysis', 'commentary', 'final'];
 const ROLES = ['assistant', 'user', 'system', 'developer', 'tool'];
-/** Authors other than the assistant; tools write as `functions.NAME`, `browser.NAME` and `python`. */
+/** Authors other than the assistant. Tools are called `functions.NAME`, `browser.NAME` and `python`. */
 const OTHERS = /^(?:(?:user|system|developer|tool)(?::\S*)?|(?:functions|browser)\.\S+|browser|python)$/i;
 const ASSISTANT = /^assistant(?::\S*)?$/i;
 const RECIPIENTS = /\bto=([\w.-]+)/g;
 const TYPES = /\s(?:json|code|text)$/;
 
-/** @param toolNames tells `functions.runjson` (name and `json` run together) from a tool of that name. */
+/**
+ * @param toolNames the names of the tools on offer. They decide whether `functions.runjson` is `run` with `json` or a
+ * tool `runjson`.
+ */
 export function readHeader(header: HeaderText, toolNames: readonly string[]): Header {
 	const author = authorOf(header);
 	const tool = toolOf(`${header.role} ${header.channel ?? ''} ${header.type ?? ''}`, toolNames);
@@ -45,12 +49,15 @@ function authorOf({ started, role }: HeaderText): Header['author'] {
 	const [first = ''] = words;
 	if (first === '' || ASSISTANT.test(first)) return 'assistant';
 	if (OTHERS.test(first) && (started || words.length === 1)) return 'other';
-	// A tool's result, whatever the tool.
+	// A message to the assistant is the result of a tool, whatever the tool's name.
 	if (/\bto=assistant\b/.test(role)) return 'other';
 	return started ? 'unknown' : 'assistant';
 }
 
-/** Final is only what says so; what is garbled is reasoning where that is recognised, else no channel. */
+/**
+ * The channel of a header. Only an exact `final` is the final channel. A garbled name is reasoning if it contains
+ * `analysis`, and else none.
+ */
 function channelOf(text = ''): Channel | undefined {
 	const name = text.replace(RECIPIENTS, ' ').trim().replace(TYPES, '').trim();
 	const words = name.split(/\s+/).filter((word) => !word.startsWith('functions.'));
@@ -58,7 +65,7 @@ function channelOf(text = ''): Channel | undefined {
 	return exact ?? (name.includes('analysis') ? 'analysis' : undefined);
 }
 
-/** The last recipient that is a tool. */
+/** The last recipient that is a tool, without `functions.`. */
 function toolOf(header: string, toolNames: readonly string[]): string | undefined {
 	const recipients = [...header.matchAll(/\bto=([\w.-]+)|(?<=\s)(functions\.[\w.-]+)/g)].map(
 		([, to, bare]) => to ?? bare!,
@@ -70,7 +77,10 @@ function toolOf(header: string, toolNames: readonly string[]): string | undefine
 	return !toolNames.includes(name) && toolNames.includes(bare) ? bare : name;
 }
 
-/** What of a header is none: a marker is missing, and this is the beginning of a text. Nothing of a header that was cut off is. */
+/**
+ * The part of a header that is none. It is the beginning of a text whose marker is missing. A header that was cut off
+ * has no such part.
+ */
 function restOf({ started, role, channel = '', type = '' }: HeaderText): string {
 	const cutOff = (names: readonly string[], text: string) => names.some((name) => name.startsWith(text.trim()));
 	const author = started && cutOff(ROLES, role) ? '' : started ? role.replace(/^\s*assistant\b/i, '') : role;
@@ -81,7 +91,7 @@ function restOf({ started, role, channel = '', type = '' }: HeaderText): string 
 	return `${withoutRecipients(author)}${text}${contentType}`.trimStart();
 }
 
-/** Only those it begins with: later ones may be prose. */
+/** The text without the recipients at its beginning. Later ones may be prose. */
 function withoutRecipients(text: string): string {
 	return text.replace(/^(?:\s*\bto=[\w.-]*)+/, '').replace(/^\s*to?$/, '');
 }

@@ -1,7 +1,8 @@
-// Reads a generated turn token by token into channels and tool calls. The model's output is untrusted and, at temperature 1,
-// malformed in about 4 % of turns (ggml-org/llama.cpp#27720): free text or `??` for a channel, doubled headers, a message
-// without its marker. Nothing here fails. Only what says `final` is the answer and ends the turn; what cannot be placed is
-// reasoning, unless the turn ends without an answer: then it is that.
+// Reads a generated turn token by token into channels and tool calls. The model's output is untrusted and, at
+// temperature 1, malformed in about 4 % of turns (ggml-org/llama.cpp#27720): free text or `??` for a channel, doubled
+// headers, a message without its marker. The parser never fails. Only a message in the channel `final` is the answer
+// and ends the turn. A message without a known channel counts as reasoning. If the turn ends without an answer, the
+// last such message becomes the answer.
 
 import { StreamDecoder } from '../../tokenizer/stream-decoder';
 import type { AnswerEvent, AnswerParser, Channel } from '../family';
@@ -9,18 +10,20 @@ import { type Header, type HeaderText, readHeader } from './header';
 import type { HarmonyVocabulary } from './tokens';
 
 export interface HarmonyParserOptions {
-	/** The channel the prompt has opened already (`Prompt.answer`); absent: the turn starts with its header. */
+	/** The channel that the prompt has opened already (`Prompt.answer`). Without it the turn starts with a header. */
 	opened?: Channel;
-	/** Names of the tools on offer: tells `functions.runjson` (name and `json` run together) from a tool of that name. */
+	/**
+	 * The names of the tools on offer. They decide whether `functions.runjson` is `run` with `json` or a tool `runjson`.
+	 */
 	toolNames?: readonly string[];
 }
 
-/** A header longer than this (in characters) is taken for a message whose marker is missing, so that it streams. */
+/** A header with more characters is taken for a message whose marker is missing, so that its text streams. */
 const MAX_HEADER = 256;
-/** Characters of a message of no channel that are held back until it is known whether it is the answer. */
+/** So many characters of a message without a known channel are held back, because it may turn out to be the answer. */
 const MAX_HELD = 256;
 
-/** A message of no channel there is. `given` characters of it have been passed on as reasoning. */
+/** A message without a known channel. The first `given` characters of it have been passed on as reasoning. */
 interface Unplaced {
 	kind: 'unplaced';
 	text: string;
@@ -32,22 +35,22 @@ type Body =
 	| { kind: 'shown'; channel: Channel; blank: boolean }
 	| Unplaced
 	| { kind: 'call'; name: string; text: string }
-	/** Made up for somebody else: the user, the system, a tool. */
+	/** A message that the model made up in the name of the user, the system or a tool. */
 	| { kind: 'hidden' };
 
-/** Names of tool calls come without `functions.`. */
+/** Reads the turn that answers a Harmony prompt. Tool calls have names without `functions.`. */
 export class HarmonyParser implements AnswerParser {
 	readonly #harmony: HarmonyVocabulary;
 	readonly #decoder: StreamDecoder;
 	readonly #toolNames: readonly string[];
-	/** Absent: text goes to the header. */
+	/** The current message. If it is absent, text goes to the header. */
 	#body: Body | undefined;
 	#header: HeaderText = { started: false, role: '' };
-	/** The last such message that says something: the answer, if there is no other. */
+	/** The last message with text but without a known channel. It is the answer if there is no other. */
 	#unplaced: Unplaced | undefined;
-	/** Text of headers that never became a message: the last resort. */
+	/** The text of headers that never became a message. It is the answer if there is no message at all. */
 	#debris = '';
-	/** Something was said in the final channel, or a tool was called. */
+	/** Whether the final channel has text or a tool was called. */
 	#answered = false;
 	#finished = false;
 	#closedFinal = false;
@@ -59,12 +62,14 @@ export class HarmonyParser implements AnswerParser {
 		if (options.opened) this.#body = { kind: 'shown', channel: options.opened, blank: true };
 	}
 
-	/** Whether the turn has ended: a stop token came, an answer was closed, or `finish` was called. */
+	/** Whether the turn has ended. A stop token, the end of an answer or `finish` ends it. */
 	get done(): boolean {
 		return this.#finished;
 	}
 
-	/** A final message has ended, be it with `<|end|>`: what the model would write after it is made up. */
+	/**
+	 * Whether a final message has ended, be it with `<|end|>` only. The model would make up whatever it writes after that.
+	 */
 	get complete(): boolean {
 		return this.#closedFinal;
 	}
@@ -82,7 +87,7 @@ export class HarmonyParser implements AnswerParser {
 			this.#header = { started: id === tokens.start, role: '' };
 			if (this.#closedFinal) this.#finishTurn(events);
 		} else if (id === tokens.channel) {
-			// Within a message it begins another one of the same author.
+			// Within a message, this token begins another message of the same author.
 			if (this.#body) this.#close(events);
 			this.#header = { started: this.#header.started, role: this.#header.role, channel: '' };
 			if (this.#closedFinal) this.#finishTurn(events);
@@ -119,7 +124,10 @@ export class HarmonyParser implements AnswerParser {
 		}
 	}
 
-	/** Opens a message whose header has become too long to be one. What it is read as depends on its first part only. */
+	/**
+	 * Opens a message if the header has become too long to be one. Only its first MAX_HEADER characters decide how it is
+	 * read.
+	 */
 	#openUnmarked(events: AnswerEvent[]): void {
 		const { started, role, channel = '', type = '' } = this.#header;
 		const over = role.length + channel.length + type.length - MAX_HEADER;
@@ -158,7 +166,7 @@ export class HarmonyParser implements AnswerParser {
 		if (body.text.length > MAX_HELD) this.#giveUnplaced(events);
 	}
 
-	/** Passes on as reasoning what has not been. */
+	/** Passes on as reasoning the text of `#unplaced` that has been held back. */
 	#giveUnplaced(events: AnswerEvent[]): void {
 		const unplaced = this.#unplaced;
 		if (!unplaced || unplaced.given === unplaced.text.length) return;
@@ -194,7 +202,7 @@ export class HarmonyParser implements AnswerParser {
 			if (moved) this.#giveUnplaced(events);
 			events.push({ kind: 'text', channel: 'final', text: unplaced.text, ...(moved && { moved }) });
 		} else if (/[\p{L}\p{N}]/u.test(debris)) {
-			// Without a letter or digit it is but debris such as `??`.
+			// A text without letters and digits, such as `??`, is no answer.
 			events.push({ kind: 'text', channel: 'final', text: debris });
 		}
 	}

@@ -1,14 +1,14 @@
-// What reading and writing Harmony ask of a vocabulary.
+// The parts of a vocabulary that reading and writing Harmony need.
 import type { Tokenizer } from '../../tokenizer/tokenizer';
 
-/** Ids of the special tokens, from the vocabulary by name. */
+/** The ids of Harmony's special tokens, which the vocabulary has by name. */
 export interface HarmonyTokens {
 	start: number;
 	message: number;
 	channel: number;
 	end: number;
 	return: number;
-	/** −1 where the vocabulary lacks one of these. */
+	/** This id and the following ones are −1 if the vocabulary lacks the token. */
 	call: number;
 	constrain: number;
 	endOfText: number;
@@ -17,6 +17,6 @@ export interface HarmonyTokens {
 export interface HarmonyVocabulary {
 	readonly tokenizer: Tokenizer;
 	readonly tokens: HarmonyTokens;
-	/** Generation ends with one of these; `<|end|>` is none, since the next message of the turn follows it. */
+	/** The tokens that end a generation. `<|end|>` is not one of them, since the turn's next message follows it. */
 	readonly stopIds: ReadonlySet<number>;
 }

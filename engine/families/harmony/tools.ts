@@ -1,4 +1,5 @@
-// Tools as gpt-oss was trained to read them: TypeScript declarations in a namespace, as its published chat template writes them.
+// Writes tools as gpt-oss was trained to read them: as TypeScript declarations in a namespace, like its published chat
+// template.
 import { quote } from '../../quote';
 
 export interface JsonSchema {
@@ -18,11 +19,14 @@ export interface FunctionTool {
 	/** Letters, digits, `_` and `-`. */
 	name: string;
 	description: string;
-	/** A JSON schema of type object; absent: no arguments. */
+	/** A JSON schema of type object. Without it the tool has no arguments. */
 	parameters?: JsonSchema;
 }
 
-/** The developer message's tools section. Throws on a name that could not stand in a message header. */
+/**
+ * The section of the developer message about tools.
+ * @throws an error on a name that cannot be in a message header.
+ */
 export function renderTools(tools: readonly FunctionTool[]): string {
 	return `# Tools\n\n## functions\n\nnamespace functions {\n\n${tools.map(renderTool).join('')}} // namespace functions`;
 }

@@ -1,5 +1,5 @@
-// The prompt of an inline completion for models that know nothing but to write on: the text before the cursor. They never see what
-// follows it; the filters take back what they repeat of it.
+// The prompt of an inline completion for models that only continue a text. The prompt is the text before the cursor.
+// The model does not see the text after the cursor, so the filters remove what it repeats of that text.
 
 import type { Tokenizer } from '../../tokenizer/tokenizer';
 import type { CompletionFile, CompletionFormat, CompletionPrompt, Window } from '../family';
@@ -13,7 +13,10 @@ export class ContinuationCompletion implements CompletionFormat {
 	readonly takesRelated = false;
 	readonly shared: Int32Array;
 
-	/** @param begin the token that texts begin with, so that no prompt is empty: BOS, or what separates texts in training. */
+	/**
+	 * @param begin the token that texts begin with, so that no prompt is empty: BOS, or the token that separates texts in
+	 * training.
+	 */
 	constructor(tokenizer: Tokenizer, begin: number) {
 		this.#tokenizer = tokenizer;
 		this.#begin = begin;

@@ -1,6 +1,7 @@
-// The prompt of an inline completion for models trained to fill in the middle: the text before the cursor, the text after it, then
-// the model writes what belongs between (Bavarian et al. 2022, arXiv 2207.14255, order prefix, suffix, middle). Where the model knows
-// repositories, parts of related files come first, as Qwen2.5-Coder's report gives it.
+// The prompt of an inline completion for models that were trained to fill in the middle. The prompt has the text before
+// the cursor, then the text after it, and the model writes the middle (Bavarian et al. 2022, arXiv 2207.14255, order
+// prefix, suffix, middle). If the model knows repositories, parts of related files come first, in the format of
+// Qwen2.5-Coder's report.
 
 import type { Tokenizer } from '../../tokenizer/tokenizer';
 import type { CompletionFile, CompletionFormat, CompletionPrompt, Window } from '../family';
@@ -8,7 +9,10 @@ import { PromptBuilder } from '../prompt-builder';
 import type { FillTokens } from '../special-tokens';
 import { splitForHealing } from './healing';
 
-/** Stands for the repository's name: which one it is says nothing, and the cache of one window's prompts serves another's. */
+/**
+ * Takes the place of the repository's name. The name would tell the model little, and with one name all windows share
+ * cached prompts.
+ */
 const REPOSITORY = 'workspace';
 
 export class FillCompletion implements CompletionFormat {
