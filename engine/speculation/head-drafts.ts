@@ -1,25 +1,28 @@
-// Drafts by the draft head that a model was opened with (EAGLE-3; native/core/draft_head.h). The head reads the hidden states of
-// every step where they are; only token ids come back.
+// Drafts by the draft head that a model was opened with (EAGLE-3, native/core/draft_head.h). The head reads the hidden
+// states of every step in native memory, and only token ids come back.
 import type { NativeCache, NativeModel, StepBatch } from '../../native/index';
 import type { DraftRequest, DraftSequence, DraftSource } from './draft-source';
 
-/** Runs one step at a time, of whichever model. */
+/** Runs the steps of all models, one at a time. */
 export interface Turns {
 	run<T>(step: () => Promise<T>): Promise<T>;
 }
 
-/** Numbers of sequences begin anew here; no sequence lives so long that its number comes again. */
+/** Sequence numbers start again from 0 here. No sequence lives so long that its number is given to another one. */
 const NUMBERS = 2 ** 31;
 
 export class HeadDrafts implements DraftSource {
 	readonly #model: NativeModel;
 	readonly #cache: NativeCache;
 	readonly #turns: Turns;
-	/** What the head knows the sequences by. */
+	/** The numbers by which the head knows the sequences. */
 	readonly #numbers = new Map<DraftSequence, number>();
 	#next = 0;
 
-	/** `cache` is the cache that the model's steps use; `turns` is the model's place among those that run one step at a time. */
+	/**
+	 * @param cache the cache that the model's steps use.
+	 * @param turns gives the model its turn among the models that run one step at a time.
+	 */
 	constructor(model: NativeModel, cache: NativeCache, turns: Turns) {
 		this.#model = model;
 		this.#cache = cache;

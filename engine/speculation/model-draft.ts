@@ -1,17 +1,20 @@
-// Drafts from a smaller model of the same vocabulary. The smaller model goes on where the sequence stands, and the larger one verifies
-// in one pass what it wrote (Leviathan et al. 2023, arXiv 2211.17192). The smaller model has a cache of its own, which finds by its
-// tokens what was computed before.
+// Drafts from a smaller model with the same vocabulary. The smaller model continues the sequence, and the larger one
+// verifies that continuation in one pass (Leviathan et al. 2023, arXiv 2211.17192). The smaller model has a cache of
+// its own, which finds earlier computations by their tokens.
 import type { Vocabulary } from '../tokenizer/vocabulary';
 import type { DraftRequest, DraftSequence, DraftSource } from './draft-source';
 
-/** Tokens the draft model may have to catch up on before it guesses; more are computed beside the larger model's steps. */
+/**
+ * The draft model guesses if it has at most so many tokens to catch up on. More are computed beside the larger model's
+ * steps first.
+ */
 const MAX_BEHIND = 64;
 
-/** What drafting asks of the smaller model's engine. */
+/** The part of the smaller model's engine that drafting uses. */
 interface DraftEngine {
-	/** Positions one request may span. */
+	/** The most positions of one request. */
 	readonly contextTokens: number;
-	/** Goes on greedily behind `tokens`. */
+	/** Continues `tokens` greedily. */
 	generate(request: {
 		tokens: readonly number[];
 		priority: 'completion' | 'warmup';
@@ -22,18 +25,21 @@ interface DraftEngine {
 }
 
 interface Progress {
-	/** Tokens of the sequence that the draft model has computed. */
+	/** How many tokens of the sequence the draft model has computed. */
 	known: number;
 	catchingUp: boolean;
 }
 
 export class ModelDraft implements DraftSource {
 	readonly #engine: DraftEngine;
-	/** Ids from here on are not the larger model's. */
+	/** The larger model's vocabulary. Ids from here on mean nothing to it. */
 	readonly #vocabularySize: number;
 	readonly #progress = new WeakMap<DraftSequence, Progress>();
 
-	/** Takes the draft model's engine over: `close` closes it. */
+	/**
+	 * @param engine the draft model's engine. `close` closes it.
+	 * @param vocabularySize the number of the larger model's tokens.
+	 */
 	constructor(engine: DraftEngine, vocabularySize: number) {
 		this.#engine = engine;
 		this.#vocabularySize = vocabularySize;
@@ -76,7 +82,7 @@ export class ModelDraft implements DraftSource {
 			.then(() => {
 				progress.known = length;
 			})
-			.catch(() => {}) // closed, or no room: it is tried again with the next draft
+			.catch(() => {}) // The engine is closed or has no room. The next draft tries again.
 			.finally(() => {
 				progress.catchingUp = false;
 			});
@@ -84,14 +90,14 @@ export class ModelDraft implements DraftSource {
 }
 
 /**
- * What keeps a model from drafting for another one; undefined where nothing does: an id has to mean the same to both. Publishers
- * pad vocabularies of one family to different lengths.
+ * Says why a model cannot draft for another one, and is undefined if it can. An id has to mean the same token in both
+ * vocabularies. Their sizes may differ, because publishers pad vocabularies of one family to different sizes.
  */
 export function vocabularyMismatch(target: Vocabulary, draft: Vocabulary): string | undefined {
 	const common = Math.min(target.size, draft.size);
 	for (let id = 0; id < common; id++) {
 		const same = target.isAdded(id) === draft.isAdded(id) && equal(target.tokenBytes(id), draft.tokenBytes(id));
-		// Members of a family add different tokens to its vocabulary, and hardly any of these is ever written.
+		// Models of one family add different tokens to its vocabulary. These may differ, since models hardly ever write them.
 		if (!same && !(target.isAdded(id) && draft.isAdded(id))) return `token ${id} is another one`;
 	}
 	const larger = target.size > common ? target : draft;

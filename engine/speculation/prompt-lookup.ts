@@ -1,24 +1,27 @@
-// Drafts from the text itself: what followed the last few tokens where they stood before, in the prompt or in what was
-// generated. Code and edits repeat themselves, so this is the cheapest draft there is: no model, no memory to speak of.
-// After Saxena, "Prompt Lookup Decoding" (2023), with the longest match instead of a fixed n-gram, and with a memory of the place
-// being copied: behind what an edit changes, copying goes on near there.
+// Drafts from the sequence's own text. The last few tokens are looked for earlier in the prompt or the generated text,
+// and the tokens that followed them there are the draft. Code and edits repeat themselves, and such a draft needs no
+// model and hardly any memory. The method follows Saxena, "Prompt Lookup Decoding" (2023), with two differences: it
+// takes the longest match instead of a fixed n-gram, and it remembers the place that is being copied. Behind a change
+// in an edit, copying goes on near that place.
 import type { DraftGround, DraftRequest, DraftSequence, DraftSource } from './draft-source';
 
-/** Tokens that must agree before a continuation is proposed: two alone agree by chance too often. */
+/** At least so many tokens must agree before a continuation is proposed. Two tokens alone agree by chance too often. */
 const LEAST_MATCH = 3;
-/** Tokens that must agree where the text was being copied. */
+/** At least so many tokens must agree near the place that is being copied. */
 const LEAST_MATCH_NEAR = 2;
-/** An edit takes text away or repeats it: copying may go on this many tokens before or behind the place where it would have. */
+/**
+ * An edit may repeat or remove text. Copying may therefore go on so many tokens before or behind the expected place.
+ */
 const NEAR_BEFORE = 4;
 const NEAR_BEHIND = 16;
-/** Matches are told apart by length up to this. */
+/** The length of a match is counted up to this. */
 const LONGEST_MATCH = 64;
-/** Earlier places looked at, latest first. */
+/** At most so many earlier places are looked at, the latest first. */
 const MAX_CANDIDATES = 24;
 
 /**
- * The kinds of matches, by the least number of tokens that agree. Text that has repeated for long goes on repeating, above all where
- * it was being copied. docs/performance-log.md has what telling them apart brings.
+ * The kinds of matches, each with the least number of tokens that agree. Text that has repeated for long goes on
+ * repeating, above all where it was being copied. docs/performance-log.md tells what the distinction gains.
  */
 const KINDS: readonly (DraftGround & { near: boolean; tokens: number })[] = [
 	{ near: true, tokens: 64, kind: 12, prior: 0.98 },
@@ -36,19 +39,19 @@ const KINDS: readonly (DraftGround & { near: boolean; tokens: number })[] = [
 	{ near: false, tokens: LEAST_MATCH, kind: 0, prior: 0.5 },
 ];
 
-/** An earlier place where the same tokens stand as at a sequence's end. */
+/** An earlier place in a sequence that has the same tokens as the sequence's end. */
 interface Match {
-	/** Length of the sequence that the match is for. */
+	/** The length that the sequence had when the match was found. */
 	readonly at: number;
-	/** Position behind the tokens that agree; -1: there is none. */
+	/** The position behind the tokens that agree, and -1 if there is no match. */
 	readonly end: number;
-	/** Tokens that agree, up to LONGEST_MATCH. */
+	/** How many tokens agree, up to LONGEST_MATCH. */
 	readonly length: number;
-	/** Whether the match is where the text was being copied. */
+	/** Whether the match is near the place that is being copied. */
 	readonly near: boolean;
 }
 
-/** Proposes for each sequence what followed the longest earlier match in its own text. */
+/** Proposes for each sequence the tokens that followed the longest earlier match in its own text. */
 export class PromptLookup implements DraftSource {
 	readonly #indices = new WeakMap<DraftSequence, LookupIndex>();
 
@@ -69,23 +72,23 @@ export class PromptLookup implements DraftSource {
 	}
 }
 
-/** An index over one growing sequence: every place by the `LEAST_MATCH` tokens before it. */
+/** An index of one growing sequence. It finds places by the `LEAST_MATCH` tokens before them. */
 export class LookupIndex {
 	readonly #tokens: number[] = [];
-	/** Position after the latest occurrence of an n-gram, by the n-gram's hash. */
+	/** The position behind the latest occurrence of an n-gram, by the n-gram's hash. */
 	readonly #latest = new Map<number, number>();
-	/** For each position, the position before it with the same hash; -1 for none. */
+	/** For each position the nearest earlier one with the same hash, and -1 if there is none. */
 	readonly #earlier: number[] = [];
 	#match: Match = { at: -1, end: -1, length: 0, near: false };
-	/** Where what is being copied would go on behind the sequence's end; -1: nothing is. */
+	/** The position at which copying would continue behind the sequence's end. It is -1 if nothing is being copied. */
 	#copied = -1;
 
-	/** Takes in what was added to the sequence since the last call. */
+	/** Adds the tokens that the sequence has gained since the last call. */
 	update(tokens: readonly number[]): void {
 		while (this.#tokens.length < tokens.length) {
 			this.#tokens.push(tokens[this.#tokens.length]!);
 			const end = this.#tokens.length;
-			// The newest n-gram has no continuation yet: it is indexed when the next token arrives.
+			// The newest n-gram has no continuation yet, so it is indexed when the next token arrives.
 			if (end <= LEAST_MATCH) {
 				this.#earlier.push(-1);
 				continue;
@@ -97,8 +100,9 @@ export class LookupIndex {
 	}
 
 	/**
-	 * The longest earlier match of the sequence's end; among equals the latest, since text repeats what is near. A match where the text
-	 * was being copied goes first, if as many tokens agree there as elsewhere, or LEAST_MATCH do.
+	 * Finds the longest earlier match of the sequence's end. Among equally long matches it takes the latest, since text
+	 * repeats what is near. A match near the place being copied goes first if as many tokens agree there as elsewhere, or
+	 * at least LEAST_MATCH do.
 	 */
 	match(): Match {
 		const { length: end } = this.#tokens;
@@ -111,7 +115,9 @@ export class LookupIndex {
 		return this.#match;
 	}
 
-	/** Finds out how far the tokens since the last match went on as it said: copying has come to what is behind them there. */
+	/**
+	 * Moves the copied place. If tokens since the last match continued as predicted, copying goes on behind that match.
+	 */
 	#moveOn(end: number): void {
 		const { at, end: from } = this.#match;
 		if (at < 0) return;
@@ -125,7 +131,7 @@ export class LookupIndex {
 		return this.#copied >= 0 && position >= this.#copied - NEAR_BEFORE && position <= this.#copied + NEAR_BEHIND;
 	}
 
-	/** The nearest first. */
+	/** The places near the one being copied, the nearest first. */
 	*#placesNear(): Generator<number> {
 		if (this.#copied < 0) return;
 		for (let distance = 0; distance <= NEAR_BEHIND; distance++) {
@@ -134,7 +140,7 @@ export class LookupIndex {
 		}
 	}
 
-	/** The latest first: places behind the same n-gram as the end's, or one with the same hash. */
+	/** The places behind n-grams with the same hash as the n-gram at the end, the latest first. */
 	*#placesAlike(): Generator<number> {
 		if (this.#tokens.length < LEAST_MATCH) return;
 		let position = this.#latest.get(this.#hash(this.#tokens.length)) ?? -1;
@@ -144,7 +150,7 @@ export class LookupIndex {
 		}
 	}
 
-	/** Of `places`, the first where most tokens agree with the end. */
+	/** The one of `places` at which most tokens agree with the end, the first among equals. */
 	#longest(places: Iterable<number>, least: number): { end: number; length: number } {
 		let longest = { end: -1, length: 0 };
 		for (const place of places) {
@@ -159,7 +165,7 @@ export class LookupIndex {
 	propose(limit: number): number[] {
 		const { end: from, length } = this.match();
 		if (length === 0) return [];
-		// A match that overlaps the end goes on by repeating itself: "a, b, " proposes "a, b, a, b, …".
+		// A match that reaches the end continues with the draft itself: "a, b, " proposes "a, b, a, b, …".
 		const draft: number[] = [];
 		const end = this.#tokens.length;
 		for (let i = 0; i < limit; i++) {
@@ -169,7 +175,7 @@ export class LookupIndex {
 		return draft;
 	}
 
-	/** Tokens before `position` that equal those before `end`, up to LONGEST_MATCH. */
+	/** How many tokens before `position` equal those before `end`, up to LONGEST_MATCH. */
 	#matchLength(position: number, end: number): number {
 		let length = 0;
 		while (
@@ -182,7 +188,10 @@ export class LookupIndex {
 		return length;
 	}
 
-	/** Of the LEAST_MATCH tokens before a position. Collisions are harmless: matches are compared token by token. */
+	/**
+	 * A hash of the LEAST_MATCH tokens before a position. Collisions do no harm, because matches are compared token by
+	 * token.
+	 */
 	#hash(position: number): number {
 		let hash = 0;
 		for (let i = position - LEAST_MATCH; i < position; i++) hash = (Math.imul(hash, 0x01000193) ^ this.#tokens[i]!) | 0;
