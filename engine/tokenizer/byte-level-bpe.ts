@@ -1,5 +1,5 @@
-// Byte-level byte-pair encoding (GPT-2's and its successors'): a pre-tokenizer cuts text into pieces, and merges join the bytes of each
-// piece. The tables come from read-byte-level-bpe.ts.
+// Byte-level byte-pair encoding (GPT-2's and its successors'): a pre-tokenizer cuts text into pieces, and merges join
+// the bytes of each piece. The tables come from read-byte-level-bpe.ts.
 import { isUtf8 } from 'node:buffer';
 import type { Encoder, Pace } from './encoder';
 import type { MergeTable } from './merge-table';
@@ -14,7 +14,7 @@ export class ByteLevelBpe implements Encoder {
 	readonly #preTokenizer: PreTokenizer;
 	readonly #merge: PieceMerge;
 
-	/** @param byteIds the token of each byte, −1 where there is none. */
+	/** @param byteIds the token of each byte, or −1 if the byte has no token. */
 	constructor(vocabulary: Vocabulary, merges: MergeTable, byteIds: Int32Array, preTokenizer: PreTokenizer) {
 		this.#vocabulary = vocabulary;
 		this.#merges = merges;
@@ -32,8 +32,8 @@ export class ByteLevelBpe implements Encoder {
 	}
 
 	/**
-	 * Bytes that the vocabulary has no token for (SmolLM's lacks some that no UTF-8 text has) are left out, as llama.cpp does. A piece
-	 * that is longer than a turn is merged over several turns.
+	 * Bytes without a token are left out, as llama.cpp does. (SmolLM's vocabulary lacks some bytes that no UTF-8 text
+	 * has.) A piece that is longer than a turn is merged over several turns.
 	 */
 	*encode(text: Uint8Array, ids: Int32Array, count: number, pace: Pace): Generator<undefined, number> {
 		const scanner = this.#preTokenizer.scan(text, text.length);
@@ -47,7 +47,7 @@ export class ByteLevelBpe implements Encoder {
 			} else if (end - start <= pace.bytes) {
 				written = this.#merge.begin(text, start, end).finish(ids, written);
 			} else {
-				// This piece has a merge of its own, since others encode in between.
+				// This piece has a `PieceMerge` of its own, since other texts are encoded in between.
 				const merge = new PieceMerge(this.#merges, this.#byteIds).begin(text, start, end);
 				while (!merge.advance(pace.bytes)) yield;
 				written = merge.finish(ids, written);
@@ -63,9 +63,10 @@ export class ByteLevelBpe implements Encoder {
 	}
 
 	/**
-	 * The start of the piece in which `open` lies, or of the last piece: merges never leave a piece. If a user-defined token does come
-	 * at `open`, white space before that piece may be cut otherwise. This is left out of account: it is rare, and to take such white
-	 * space back as well would cost a step on each indented line that begins with "<".
+	 * The start of the piece in which `open` lies, or of the last piece, since merges never leave a piece. There is one
+	 * exception. If a user-defined token does come at `open`, white space before that piece may be cut into other pieces.
+	 * This is ignored, since it is rare. Taking such white space back as well would cost a step on each indented line that
+	 * begins with "<".
 	 */
 	stableEnd(text: Uint8Array, open: number): number {
 		const scanner = this.#preTokenizer.scan(text, text.length);
@@ -78,17 +79,17 @@ export class ByteLevelBpe implements Encoder {
 	}
 
 	/**
-	 * The first text token that is a whole piece of text, but not what merging makes of that piece; undefined: whether whole pieces
-	 * are taken as they are makes no difference.
+	 * The first text token whose text is a whole piece that merging turns into other tokens. If there is none, it makes no
+	 * difference whether whole pieces are looked up or merged.
 	 */
 	firstUnmerged(): number | undefined {
 		const vocabulary = this.#vocabulary;
 		const ids = new Int32Array(vocabulary.longestToken);
 		for (let id = 0; id < vocabulary.size; id++) {
-			// Marks and user-defined tokens are not merged.
+			// Special and user-defined tokens are not merged.
 			if (vocabulary.isAdded(id)) continue;
 			const bytes = vocabulary.tokenBytes(id);
-			// Of tokens with the same bytes only the first is ever found.
+			// If several tokens have the same bytes, only the first one is ever found.
 			if (vocabulary.index.find(bytes, 0, bytes.length) !== id || !isUtf8(bytes)) continue;
 			if (this.#preTokenizer.scan(bytes, bytes.length).pieceEnd(0) !== bytes.length) continue;
 			if (this.#merge.begin(bytes, 0, bytes.length).finish(ids, 0) !== 1 || ids[0] !== id) return id;

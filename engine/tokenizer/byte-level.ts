@@ -1,5 +1,6 @@
-// GPT-2's byte-level alphabet: vocabularies write each byte as one printable character (`bytes_to_unicode` in
-// openai/gpt-2 `encoder.py`). Printable Latin-1 stands for itself, the other 68 bytes for U+0100 and on.
+// GPT-2's byte-level alphabet, in which vocabularies write each byte as one printable character (`bytes_to_unicode` in
+// openai/gpt-2 `encoder.py`). Printable Latin-1 characters stand for themselves. The other 68 bytes are written as
+// U+0100 and on.
 
 /** byte → code point (all below U+0144, so one or two bytes of UTF-8). */
 export const byteToCodePoint = new Uint16Array(256);
@@ -18,7 +19,7 @@ for (let byte = 0; byte < 256; byte++) {
 
 /**
  * Decodes `source[from, to)`, UTF-8 text in the alphabet, to raw bytes at `target[at]`.
- * @returns the end of what was written, or −1 where a character is outside the alphabet.
+ * @returns the end of the written bytes, or −1 if a character is outside the alphabet.
  */
 export function decodeByteLevel(source: Uint8Array, from: number, to: number, target: Uint8Array, at: number): number {
 	let i = from;
@@ -36,7 +37,10 @@ export function decodeByteLevel(source: Uint8Array, from: number, to: number, ta
 	return end;
 }
 
-/** Writes raw bytes in the alphabet, as UTF-8. `target` needs two bytes a byte. Returns the end of what was written. */
+/**
+ * Writes raw bytes in the alphabet, as UTF-8. `target` needs room for two bytes a raw byte.
+ * @returns the end of the written bytes.
+ */
 export function encodeByteLevel(source: Uint8Array, from: number, to: number, target: Uint8Array, at: number): number {
 	let end = at;
 	for (let i = from; i < to; i++) {

@@ -1,7 +1,8 @@
-// Names by which a token is no text, whatever type its file gives it: turns and gaps of models are marked with them, and text must
-// never become one. llama.cpp overrides the types of most of them, too (`src/llama-vocab.cpp`, "control-looking token").
+// Names that make a token a control token, whatever type its file gives it. Such tokens mark turns and gaps, so text
+// must never become one. llama.cpp overrides the types of most of them, too (`src/llama-vocab.cpp`, "control-looking
+// token").
 
-/** Names that end a turn or a text. */
+/** The names of tokens that end a turn or a text. */
 export const END_NAMES = [
 	'<|eot_id|>',
 	'<|eom_id|>',
@@ -19,8 +20,9 @@ export const END_NAMES = [
 ] as const;
 
 /**
- * Names of the tokens of fill-in-the-middle, by the kind that a GGUF's keys have for them (`tokenizer.ggml.fim_…_token_id`): of
- * Qwen, StarCoder and Granite, DeepSeek, CodeLlama, GLM. This is the only list of them.
+ * The names of the tokens of fill-in-the-middle, by the kind that a GGUF's keys have for them
+ * (`tokenizer.ggml.fim_…_token_id`). They are those of Qwen, StarCoder and Granite, DeepSeek, CodeLlama and GLM. This
+ * is the only list of them.
  */
 export const FILL_NAMES = {
 	pre: ['<|fim_prefix|>', '<fim-prefix>', '<fim_prefix>', '<｜fim▁begin｜>', '<PRE>', '▁<PRE>', '<|code_prefix|>'],
@@ -33,8 +35,8 @@ export const FILL_NAMES = {
 export type FillKind = keyof typeof FILL_NAMES;
 
 /**
- * StarCoder 2's and Granite's names of two of these tokens. They are tokens of fill-in-the-middle only where a tokenizer.json has
- * them: in a GGUF llama.cpp does not go by these names.
+ * StarCoder 2's and Granite's names of two of these tokens. Only in a tokenizer.json they mean fill-in-the-middle. In a
+ * GGUF, llama.cpp ignores these names, and so does Hearth.
  */
 export const FILL_NAMES_OF_CONVERSION: Partial<Record<FillKind, readonly string[]>> = {
 	rep: ['<repo_name>'],
@@ -47,7 +49,9 @@ export const CONTROL_NAMES: readonly string[] = [...END_NAMES, ...Object.values(
 const ENCLOSED = /^<(?:\|.+\||｜.+｜)>$/su;
 const names = new Set(CONTROL_NAMES);
 
-/** Whether a token of this name is a control token whatever its type says: one of the names above, `<|…|>` or `<｜…｜>`. */
+/**
+ * Whether a token of this name is a control token whatever its type says: one of the names above, `<|…|>` or `<｜…｜>`.
+ */
 export function isControlName(name: string): boolean {
 	return names.has(name) || ENCLOSED.test(name);
 }

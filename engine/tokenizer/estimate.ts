@@ -1,4 +1,7 @@
-/** Rough number of tokens of `text`, from its length alone: code runs near 3.5 ASCII characters a token, other scripts near 1.5. */
+/**
+ * Estimates the number of tokens of `text` by its characters: about 3.5 ASCII characters of code a token, and about 1.5
+ * others.
+ */
 export function estimateTokens(text: string): number {
 	let other = 0;
 	for (let i = 0; i < text.length; i++) if (text.charCodeAt(i) >= 0x80) other++;

@@ -1,7 +1,8 @@
-// GPT-2's pre-tokenizer, and SmolLM's, which first sets every digit apart. Equal to the patterns below (tests compare them).
+// The pre-tokenizers of GPT-2 and of SmolLM, which first sets every digit apart. The scanner cuts text exactly as the
+// patterns below do. Tests compare the two.
 import { isLetter, isSpace, isSymbolSet, NUMBER, Scanner } from './scanner';
 
-/** openai/gpt-2 `encoder.py`; white space as in `o200kPattern`. */
+/** The pattern of openai/gpt-2 `encoder.py`, with white space as in `o200kPattern`. */
 export const gpt2Pattern = new RegExp(
 	[
 		"'(?:s|t|re|ve|m|ll|d)",
@@ -14,7 +15,10 @@ export const gpt2Pattern = new RegExp(
 	'gu',
 );
 
-/** What SmolLM's tokenizer.json (`Digits` with `individual_digits` before `ByteLevel`) makes of text: GPT-2's between digits. */
+/**
+ * SmolLM's tokenizer.json (`Digits` with `individual_digits` before `ByteLevel`) as a pattern: GPT-2's pattern between
+ * digits.
+ */
 export const smollmPattern = new RegExp(
 	[
 		String.raw`\p{N}`,
@@ -32,7 +36,7 @@ const isNumber = (kind: number) => kind === NUMBER;
 export class Gpt2Scanner extends Scanner {
 	readonly #digitsApart: boolean;
 
-	/** @param digitsApart SmolLM's: each number character is a piece, and text ends before it. */
+	/** @param digitsApart whether each number character is a piece by itself and ends the text before it, as in SmolLM. */
 	constructor(bytes: Uint8Array, length: number, digitsApart: boolean) {
 		super(bytes, length);
 		this.#digitsApart = digitsApart;
@@ -53,14 +57,17 @@ export class Gpt2Scanner extends Scanner {
 		return isNumber(first) && this.#digitsApart ? second : this.#wordEnd(start, first);
 	}
 
-	/** `\p{L}+`, `\p{N}+` or `[^\s\p{L}\p{N}]+` at `at`, whose kind is `kind`; `at` where it is none of them. */
+	/**
+	 * The end of `\p{L}+`, `\p{N}+` or `[^\s\p{L}\p{N}]+` at `at`, or `at` if none matches. `kind` is the kind of the
+	 * character at `at`.
+	 */
 	#wordEnd(at: number, kind: number): number {
 		if (isLetter(kind)) return this.runEnd(at, isLetter);
 		if (isSymbolSet(kind)) return this.runEnd(at, isSymbolSet);
 		return isNumber(kind) && !this.#digitsApart ? this.runEnd(at, isNumber) : at;
 	}
 
-	/** As `spaceEnd`, where a digit ends the text. */
+	/** Does the same as `spaceEnd`, but a digit counts as the end of the text. */
 	#spaceBeforeDigitsEnd(start: number): number {
 		const end = this.runEnd(start, isSpace);
 		return end < this.length && isNumber(this.kindAt(end)) ? end : this.spaceEnd(start);

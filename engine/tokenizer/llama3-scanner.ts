@@ -1,11 +1,14 @@
-// Llama 3's pre-tokenizer, and Qwen 2's, which differs in taking numbers one character at a time. Equal to the patterns below
-// (tests compare them).
+// The pre-tokenizers of Llama 3 and of Qwen 2, which differs in that it takes numbers one character at a time. The
+// scanner cuts text exactly as the patterns below do. Tests compare the two.
 import { isLetter, isSymbolSet, NEWLINE, NUMBER, Scanner } from './scanner';
 
-/** The published pattern (meta-llama/llama3 `llama/tokenizer.py`) with `(?i:…)` spelled out; white space as in `o200kPattern`. */
+/**
+ * The published pattern (meta-llama/llama3 `llama/tokenizer.py`), with `(?i:…)` spelled out and white space as in
+ * `o200kPattern`.
+ */
 export const llama3Pattern = patternWith(String.raw`\p{N}{1,3}`);
 
-/** Qwen/Qwen2.5-Coder `tokenizer.json`. */
+/** The pattern of Qwen/Qwen2.5-Coder `tokenizer.json`. */
 export const qwen2Pattern = patternWith(String.raw`\p{N}`);
 
 function patternWith(numbers: string): RegExp {
@@ -26,7 +29,7 @@ function patternWith(numbers: string): RegExp {
 export class Llama3Scanner extends Scanner {
 	readonly #maxDigits: number;
 
-	/** @param maxDigits characters of a number in one piece. */
+	/** @param maxDigits the most characters of a number in one piece. */
 	constructor(bytes: Uint8Array, length: number, maxDigits: number) {
 		super(bytes, length);
 		this.#maxDigits = maxDigits;

@@ -1,27 +1,28 @@
-// Finds the merge of two neighbouring tokens: a hash table in typed arrays, from pairs of ids to merges. It indexes 446,189 merges in a
-// fraction of the time and memory that strings in a Map would take.
+// Finds the merge of two neighbouring tokens by a hash table from pairs of ids to merges. The table is in typed arrays.
+// It indexes 446,189 merges in a fraction of the time and memory that a Map with strings would take.
 import type { StringTable } from '../../native/index';
 import { decodeByteLevel } from './byte-level';
 import { capacityFor, type TokenIndex } from './token-index';
 
-/** Merges that are read without others having their turn: some milliseconds. */
+/** So many merges are read before others have their turn. They take some milliseconds. */
 const MERGES_A_TURN = 4096;
 
-/** Whether a merge may name this text although no merge makes it. */
+/** Whether merges may name this text although it is not a token that merges make. */
 type IsOther = (bytes: Uint8Array, from: number, to: number) => boolean;
 
 export class MergeTable {
-	/** [capacity] line or −1, open addressing. */
+	/** [capacity] The line of a merge, or −1, by open addressing. */
 	readonly #slots: Int32Array;
 	readonly #mask: number;
-	/** By line: the ids of both parts, and of what they make. */
+	/** [lines] The ids of the left part, the right part, and the token that they make. */
 	readonly #left: Int32Array;
 	readonly #right: Int32Array;
 	readonly #made: Int32Array;
-	/** Whether a merge ranks by the token it makes, and not by its line. */
+	/** Whether the rank of a merge is the id of the token that it makes, and not its line. */
 	#ranksByToken = true;
-	/** What the line before made, and room for a line's bytes. */
+	/** The token that the merge of the line before makes. */
 	#previous = -1;
+	/** Room for the decoded bytes of a line. */
 	#scratch = new Uint8Array(256);
 
 	private constructor(count: number) {
@@ -34,12 +35,13 @@ export class MergeTable {
 	}
 
 	/**
-	 * Parses "left right" lines of byte-level text, and yields now and then, so that others have their turn. Throws naming the merge
-	 * that is malformed or whose parts or result are no tokens; a merge with one that `isOther` knows is left out.
+	 * Parses "left right" lines of byte-level text. It yields now and then, so that others have their turn. A merge with a
+	 * part or result that `isOther` knows is left out.
 	 *
-	 * A merge's rank is its line, or, where the lines are in the order of the tokens they make (as tables derived from
-	 * tiktoken's ranks are, several lines a token), the token's id: that is tiktoken's own rule, and differs from the line's
-	 * where two overlapping pairs make the same token.
+	 * The rank of a merge is its line, or the id of the token that it makes if the lines are in the order of these ids.
+	 * Tables that are derived from tiktoken's ranks have this order, with several lines a token. The id is tiktoken's own
+	 * rank. It makes a difference where two overlapping pairs make the same token.
+	 * @throws an error that names the first merge that is malformed or whose parts or result are no tokens.
 	 */
 	static *read(table: StringTable, index: TokenIndex, isOther: IsOther): Generator<undefined, MergeTable> {
 		const count = table.offsets.length - 1;
@@ -84,7 +86,7 @@ export class MergeTable {
 		this.#insert(line);
 	}
 
-	/** Line of the merge of two tokens; −1 where they do not merge. */
+	/** The line of the merge of two tokens, or −1 if they do not merge. */
 	find(left: number, right: number): number {
 		for (let slot = firstSlot(left, right) & this.#mask; ; slot = (slot + 1) & this.#mask) {
 			const line = this.#slots[slot]!;
@@ -92,7 +94,7 @@ export class MergeTable {
 		}
 	}
 
-	/** Rank of a line: the lowest merges first. */
+	/** The rank of a line's merge. The merge with the lowest rank comes first. */
 	rank(line: number): number {
 		return this.#ranksByToken ? this.#made[line]! : line;
 	}
@@ -102,7 +104,7 @@ export class MergeTable {
 		return this.#made[line]!;
 	}
 
-	/** Of lines with the same pair the first one counts. */
+	/** Enters a line. If several lines have the same pair, the first one counts. */
 	#insert(line: number): void {
 		const left = this.#left[line]!;
 		const right = this.#right[line]!;

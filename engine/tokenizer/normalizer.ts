@@ -3,29 +3,38 @@ import type { TokenMatcher } from './token-matcher';
 import { fromUtf8, toUtf8 } from './utf8';
 
 /**
- * Of a GGUF that Hearth has converted: "NFC" where the tokenizer normalises text so before all else. Nobody else's files say it: they
- * leave text as it is, as llama.cpp does.
+ * The key of the normalisation in a GGUF that Hearth has converted. It is "NFC" if the tokenizer brings text into that
+ * form first. Other converters do not write the key. Text for their files stays as it is, as in llama.cpp.
  */
 export const NORMALIZER_KEY = 'hearth.text_normalizer';
 /**
- * So many marks in a row are no text (Unicode's Stream-Safe Text Format, UAX 15, has at most 30), and to put them in order takes time
- * with the square of their number.
+ * Text with so many marks in a row is not normalised, since sorting marks takes time with the square of their number.
+ * Such a run is not proper text: Unicode's Stream-Safe Text Format (UAX 15) has at most 30 marks in a row.
  */
 const TOO_MANY_MARKS = /\p{M}{64}/u;
-/** Characters that the one before may take in: marks, and the vowels and ends of Hangul syllables. */
+/**
+ * Characters that may compose with the character before: marks, and the vowels and final consonants of Hangul
+ * syllables.
+ */
 const JOINING = /[\p{M}\u1160-\u11ff]*/uy;
-/** UTF-16 units. */
+/** About so many UTF-16 units are normalised together. */
 const NORMALIZED_TOGETHER = 65_536;
 
 export class NfcNormalizer {
 	readonly #kept: TokenMatcher;
 
-	/** @param kept finds what stays as it is: user-defined tokens are looked for in text that is not normalised. */
+	/**
+	 * @param kept finds the parts of a text that stay as they are: user-defined tokens are found in text that is not
+	 * normalised.
+	 */
 	constructor(kept: TokenMatcher) {
 		this.#kept = kept;
 	}
 
-	/** Text in the form NFC. It yields after every some ten thousand characters if `inTurns` is true, so that others have their turn. */
+	/**
+	 * Brings text into the form NFC. If `inTurns` is true it yields every NORMALIZED_TOGETHER units, so that others have
+	 * their turn.
+	 */
 	*normalize(text: string, inTurns: boolean): Generator<undefined, string> {
 		let whole = '';
 		for (let start = 0; start < text.length; ) {
@@ -50,7 +59,7 @@ export class NfcNormalizer {
 	}
 }
 
-/** The first place from `at` on where text can be cut so that both parts are normalised as the whole is. */
+/** The first place from `at` on at which text can be cut without changing how it is normalised. */
 function startOfCharacter(text: string, at: number): number {
 	if (at >= text.length) return text.length;
 	const low = text.charCodeAt(at);

@@ -1,4 +1,5 @@
-// o200k's pre-tokenizer, gpt-oss's: a hand-written scanner, equal to `o200kPattern` (tests compare them) and several times faster.
+// The pre-tokenizer of o200k, gpt-oss's vocabulary. This hand-written scanner cuts text exactly as `o200kPattern` does,
+// several times faster. Tests compare the two.
 import {
 	isLetter,
 	isLowerSet,
@@ -16,8 +17,8 @@ import {
 const contraction = "(?:'(?:[sdmtSDMT]|[lL][lL]|[vV][eE]|[rR][eE]))?";
 
 /**
- * The published pattern (openai/tiktoken `tiktoken_ext/openai_public.py`) with `(?i:…)` spelled out. Its `\s` is Unicode's
- * White_Space, JavaScript's has U+FEFF too (o200k has tokens like U+FEFF + `//`) and lacks U+0085.
+ * The published pattern (openai/tiktoken `tiktoken_ext/openai_public.py`), with `(?i:…)` spelled out. Its `\s` is
+ * Unicode's White_Space. JavaScript's `\s` has U+FEFF as well (o200k has tokens like U+FEFF + `//`) and lacks U+0085.
  */
 export const o200kPattern = new RegExp(
 	[
@@ -34,7 +35,9 @@ export const o200kPattern = new RegExp(
 
 /** Cuts valid UTF-8 (`bytes[0, length)`) from the front, one piece a call. */
 export class O200kScanner extends Scanner {
-	/** The end of the piece that starts at `start` < length. The names A1…A7 are the pattern's alternatives in order. */
+	/**
+	 * The end of the piece that starts at `start` < length. In the comments A1…A7 are the pattern's alternatives in order.
+	 */
 	pieceEnd(start: number): number {
 		const first = this.kindAt(start);
 		const second = this.after;
@@ -46,7 +49,7 @@ export class O200kScanner extends Scanner {
 			if (isLetter(kind) || kind === MARK) {
 				const end = this.#lowerWordEnd(second);
 				if (end >= 0) return this.contractionEnd(end); // A1 with its leading character
-				if (first === MARK) return this.contractionEnd(second); // A1 without: the mark is the word
+				if (first === MARK) return this.contractionEnd(second); // A1 without a leading character: the mark is the word
 				return this.#wordEnd(second); // A2
 			}
 		}
@@ -58,7 +61,7 @@ export class O200kScanner extends Scanner {
 		return this.lineSpaceEnd(start); // A5, A6 or A7
 	}
 
-	/** A1 or else A2 without a leading character: `start` is at a letter. */
+	/** The end of A1, or else of A2, both without a leading character. `start` is at a letter. */
 	#wordEnd(start: number): number {
 		const lower = this.#lowerWordEnd(start);
 		if (lower >= 0) return this.contractionEnd(lower);
@@ -68,8 +71,9 @@ export class O200kScanner extends Scanner {
 	}
 
 	/**
-	 * `[upper set]*[lower set]+` from `start`, or −1. The first run is greedy and gives back only what the second needs, so
-	 * without a lowercase letter after it the match ends behind the run's last character that belongs to both sets.
+	 * The end of `[upper set]*[lower set]+` from `start`, or −1 if it does not match. The first run is greedy and gives
+	 * back only what the second needs. So if no lowercase letter follows the first run, the match ends behind its last
+	 * character that belongs to both sets.
 	 */
 	#lowerWordEnd(start: number): number {
 		let at = start;
@@ -88,14 +92,14 @@ export class O200kScanner extends Scanner {
 		return lastShared;
 	}
 
-	/** A3. */
+	/** The end of A3. */
 	#numberEnd(start: number): number {
 		let at = start;
 		for (let digits = 0; digits < 3 && at < this.length && this.kindAt(at) === NUMBER; digits++) at = this.after;
 		return at;
 	}
 
-	/** The rest of A4. `at` is behind the first symbol or at it. */
+	/** The end of A4. `at` is at the first symbol or behind it. */
 	#symbolsEnd(at: number): number {
 		while (at < this.length && isSymbolSet(this.kindAt(at))) at = this.after;
 		while (at < this.length && (this.bytes[at] === 0x0a || this.bytes[at] === 0x0d || this.bytes[at] === 0x2f)) at++;

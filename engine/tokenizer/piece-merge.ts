@@ -1,31 +1,36 @@
-// Byte-pair merging of one piece of text: from single bytes, always the pair of the lowest rank first and the leftmost of equals.
-// A heap keeps a piece of n bytes at O(n log n): one may be megabytes long, and then it is merged a bit at a time.
+// Byte-pair merging of one piece of text. It starts with single bytes and always merges the pair with the lowest rank,
+// and the leftmost one among equals. With a heap, a piece of n bytes takes O(n log n). A piece may be megabytes long,
+// so it can be merged a bit at a time.
 import type { MergeTable } from './merge-table';
 
 const RANK_UNIT = 2 ** 32;
 
-/** One piece's merging, whose arrays are kept for the next: a linked list of tokens and a heap of pairs. */
+/**
+ * Merges one piece after another. It has a linked list of tokens and a heap of pairs, and keeps its arrays for the next
+ * piece.
+ */
 export class PieceMerge {
 	readonly #merges: MergeTable;
 	readonly #byteIds: Int32Array;
-	/** Of the piece. */
+	/** Bytes of the piece. */
 	#length = 0;
-	/** Bytes whose pair with the next one has been looked up. */
+	/** For how many bytes the pair with the next one has been looked up. */
 	#paired = 0;
+	/** [bytes] A linked list: each token stands at its first byte, with the places of the next and the previous token. */
 	#token = new Int32Array(0);
 	#next = new Int32Array(0);
 	#previous = new Int32Array(0);
-	/** Line of the merge with the next token, or −1. */
+	/** [bytes] The line of the token's merge with the next token, or −1. */
 	#line = new Int32Array(0);
 	readonly #heap = new MinHeap();
 
-	/** @param byteIds the token of each byte, −1 where there is none. */
+	/** @param byteIds the token of each byte, or −1 if the byte has no token. */
 	constructor(merges: MergeTable, byteIds: Int32Array) {
 		this.#merges = merges;
 		this.#byteIds = byteIds;
 	}
 
-	/** Takes up `bytes[start, end)`. */
+	/** Begins with the piece `bytes[start, end)`. */
 	begin(bytes: Uint8Array, start: number, end: number): this {
 		const n = end - start;
 		if (n > this.#token.length) {
@@ -45,7 +50,7 @@ export class PieceMerge {
 		return this;
 	}
 
-	/** Goes on for as many pairs. True when nothing is left to merge. */
+	/** Goes on for so many pairs. Returns true when nothing is left to merge. */
 	advance(pairs: number): boolean {
 		const token = this.#token;
 		const next = this.#next;
@@ -65,7 +70,7 @@ export class PieceMerge {
 			const rank = Math.floor(key / RANK_UNIT);
 			const at = key - rank * RANK_UNIT;
 			const merged = line[at]!;
-			if (merged < 0 || merges.rank(merged) !== rank) continue; // one side has been merged since
+			if (merged < 0 || merges.rank(merged) !== rank) continue; // one of its tokens has been merged since
 			const right = next[at]!;
 			token[at] = merges.result(merged);
 			line[right] = -1;
@@ -78,7 +83,7 @@ export class PieceMerge {
 		return false;
 	}
 
-	/** Merges what is left and appends the ids at `ids[count]`. Returns the new count. */
+	/** Merges all pairs that are left and writes the ids from `ids[count]` on. Returns the new count. */
 	finish(ids: Int32Array, count: number): number {
 		this.advance(Number.POSITIVE_INFINITY);
 		let written = count;
@@ -97,7 +102,7 @@ export class PieceMerge {
 	}
 }
 
-/** Binary heap of numbers, the smallest on top. */
+/** A binary heap of numbers with the smallest on top. */
 class MinHeap {
 	#items = new Float64Array(64);
 	#size = 0;
@@ -119,7 +124,7 @@ class MinHeap {
 		items[at] = item;
 	}
 
-	/** Takes the smallest off; −1 when empty. */
+	/** Removes and returns the smallest number, or returns −1 if the heap is empty. */
 	pop(): number {
 		if (this.#size === 0) return -1;
 		const items = this.#items;

@@ -1,5 +1,5 @@
-// The pre-tokenizers Hearth knows, by the name a GGUF gives them in `tokenizer.ggml.pre`: what cuts text into pieces that
-// byte-pair merges never cross, and the rules that go with it.
+// The pre-tokenizers that Hearth knows, by the name that a GGUF gives them in `tokenizer.ggml.pre`. A pre-tokenizer
+// cuts text into pieces that byte-pair merges never cross. Some rules go with it.
 
 import { quote } from '../quote';
 import { Gpt2Scanner } from './gpt2-scanner';
@@ -10,7 +10,7 @@ import type { Scanner } from './scanner';
 export interface PreTokenizer {
 	/** Scans valid UTF-8 in `bytes[0, length)`. */
 	scan(bytes: Uint8Array, length: number): Scanner;
-	/** A piece that is itself a token is taken whole, without merging, as tiktoken does. */
+	/** Whether a piece that is itself a token is taken whole and not merged, as in tiktoken. */
 	wholePieces: boolean;
 	/** Whether text begins with the BOS token where `tokenizer.ggml.add_bos_token` does not say. */
 	addsBos: boolean;
@@ -42,7 +42,7 @@ const smollm: PreTokenizer = {
 	addsBos: false,
 };
 
-/** The names are llama.cpp's (`src/llama-vocab.cpp`), some of which mean the same. */
+/** The names are llama.cpp's (`src/llama-vocab.cpp`). Some of them mean the same. */
 const preTokenizers = new Map<string, PreTokenizer>([
 	['gpt-4o', o200k],
 	['llama-bpe', llama3],
@@ -52,12 +52,12 @@ const preTokenizers = new Map<string, PreTokenizer>([
 	['deepseek-r1-qwen', qwen2],
 	['gpt-2', gpt2],
 	['smollm', smollm],
-	// Code models of BigCode's and IBM's, whose tokenizers differ from SmolLM's in the vocabulary only.
+	// Code models by BigCode and IBM use these. Their tokenizers differ from SmolLM's in the vocabulary only.
 	['starcoder', smollm],
 	['refact', smollm],
 ]);
 
-/** In the order in which users are told of them. */
+/** The names in the order in which messages list them. */
 export const PRE_TOKENIZER_NAMES: readonly string[] = [...preTokenizers.keys()];
 
 /** @throws an error that names the pre-tokenizer and those that are known. */

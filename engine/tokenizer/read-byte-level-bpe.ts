@@ -1,5 +1,5 @@
-// Reads the tables of a byte-level BPE tokenizer from a GGUF: a vocabulary whose tokens are written in the byte-level alphabet, and
-// merges. The native core checks the same when it reads a header (native/core/vocabulary.cpp).
+// Reads the tables of a byte-level BPE tokenizer from a GGUF: merges, and a vocabulary that is written in the
+// byte-level alphabet. The native core checks the same tables when it reads a header (native/core/vocabulary.cpp).
 import { isUtf8 } from 'node:buffer';
 import type { GgufHeader, StringTable } from '../../native/index';
 import { optionalIntegers, optionalString, requireStrings } from '../gguf/metadata';
@@ -15,9 +15,12 @@ import { TokenType } from './token-type';
 import { fromUtf8 } from './utf8';
 import { TokenKind, Vocabulary } from './vocabulary';
 
-/** More tokens or merges than any vocabulary has (o200k: 201,088 and 446,189); keeps heap keys exact in a double. */
+/**
+ * The most tokens or merges that are read. No vocabulary has as many (o200k: 201,088 and 446,189), and heap keys stay
+ * exact in a double.
+ */
 const MAX_TABLE = 2 ** 21;
-/** Tokens that are read without others having their turn: some milliseconds. */
+/** So many tokens are read before others have their turn. They take some milliseconds. */
 const TOKENS_A_TURN = 4096;
 
 /** Reads `tokenizer.ggml.{pre,tokens,merges,token_type}` and the ids of special tokens. */
@@ -48,11 +51,16 @@ export function* readByteLevelBpe(header: GgufHeader): Generator<undefined, Read
 
 interface ByteLevelVocabulary {
 	vocabulary: Vocabulary;
-	/** Texts, as `latin1` has them, by which merges may name tokens that they do not make: such merges are left out. */
+	/**
+	 * Texts that merges may name although no merge makes them, as strings of `latin1`. Merges that name one are left out.
+	 */
 	unmade: Set<string>;
 }
 
-/** @param marks ids that the file says begin or end something: they are no text, even if their type is user-defined. */
+/**
+ * @param marks ids of tokens that begin or end something, as the file says. They are no text, even if their type is
+ * user-defined.
+ */
 function* readVocabulary(
 	tokens: StringTable,
 	types: Int32Array | undefined,
@@ -74,7 +82,7 @@ function* readVocabulary(
 		const to = offsets[id + 1]!;
 		const type = types ? types[id]! : TokenType.normal;
 		const isControl = mayBeControlName(bytes, from, to) && isControlName(fromUtf8(bytes, from, to));
-		/** Bytes that the token writes if it is in the byte-level alphabet, −1 if it is not. */
+		/** The end of the token's decoded bytes, or −1 if the token is not in the byte-level alphabet. */
 		const end = decodeByteLevel(bytes, from, to, table.bytes, start);
 		const length = end < 0 ? -1 : end - start;
 		const userDefined = type === TokenType.userDefined && !isControl && to > from;
@@ -85,7 +93,7 @@ function* readVocabulary(
 		const isText =
 			(type === TokenType.normal && !isControl) ||
 			(type === TokenType.byte && length === 1) ||
-			// A token of the merges may stand under another type.
+			// A file may give a token that merges make the type user-defined.
 			(userDefined &&
 				length < to - from &&
 				(isWrittenText(table.bytes.subarray(start, Math.max(start, end))) ||
@@ -101,7 +109,7 @@ function* readVocabulary(
 			unmade.add(latin1(bytes, from, to));
 			if (length > 0) unmade.add(latin1(table.bytes, start, end));
 		}
-		// A single byte stays text, whatever a file says of it: no text could be written without it.
+		// A single byte stays text even if the file says that it is a mark, since no text could be written without it.
 		const isMark = !userDefined || (marks.has(id) && to - from > 1);
 		const markKind = type === TokenType.unused ? TokenKind.unused : TokenKind.control;
 		table.kinds[id] = isMark ? markKind : TokenKind.userDefined;
@@ -112,7 +120,7 @@ function* readVocabulary(
 	return { vocabulary: yield* Vocabulary.of(table), unmade };
 }
 
-/** [256] The token of each byte, −1 where there is none. */
+/** [256] The token of each byte, or −1 if the byte has no token. */
 function findBytes({ index }: Vocabulary): Int32Array {
 	const ids = new Int32Array(256);
 	const oneByte = new Uint8Array(1);
@@ -127,7 +135,7 @@ function findBytes({ index }: Vocabulary): Int32Array {
 	return ids;
 }
 
-/** [256] 1 for each byte that has a token in the byte-level alphabet of a type that is text without doubt. */
+/** [256] Is 1 for each byte that has a token in the byte-level alphabet whose type is certainly text. */
 function bytesWithTokens({ bytes, offsets }: StringTable, types: Int32Array | undefined): Uint8Array {
 	const written = new Uint8Array(256);
 	const byte = new Uint8Array(2);
@@ -141,25 +149,25 @@ function bytesWithTokens({ bytes, offsets }: StringTable, types: Int32Array | un
 	return written;
 }
 
-/** Printable ASCII and the line break: no vocabulary of text goes without. */
+/** Whether the byte is printable ASCII or the line break. Every vocabulary of text has these. */
 function isPlainText(byte: number): boolean {
 	return byte === 0x0a || (byte >= 0x20 && byte < 0x7f);
 }
 
-/** Bytes as a key. */
+/** Bytes as a string that can be a key in a set. */
 function latin1(bytes: Uint8Array, from: number, to: number): string {
 	return Buffer.from(bytes.buffer, bytes.byteOffset + from, to - from).toString('latin1');
 }
 
-/** All control names end with ">" and begin with "<", "_" or "▁": most tokens need no closer look. */
+/** All control names end with ">" and begin with "<", "_" or "▁". This check spares most tokens a closer look. */
 function mayBeControlName(bytes: Uint8Array, from: number, to: number): boolean {
 	const first = bytes[from];
 	return to - from > 3 && bytes[to - 1] === 0x3e && (first === 0x3c || first === 0x5f || first === 0xe2);
 }
 
 /**
- * Whether the decoded bytes of a user-defined token make sense, so that its text, which a file should have as it is, is in the
- * byte-level alphabet instead: UTF-8 without control characters.
+ * Whether the decoded bytes of a user-defined token make sense: they are UTF-8 without control characters. If they do,
+ * the file has written the token's text in the byte-level alphabet, although it should have written the text as it is.
  */
 function isWrittenText(decoded: Uint8Array): boolean {
 	const isControl = (byte: number) => (byte < 0x20 && byte !== 0x09 && byte !== 0x0a) || byte === 0x7f;

@@ -3,10 +3,10 @@ import { quote } from '../quote';
 import type { TokensReader } from './encoder';
 import { readByteLevelBpe } from './read-byte-level-bpe';
 
-/** By `tokenizer.ggml.model`; the names are llama.cpp's (`src/llama-vocab.cpp`). */
+/** The readers by `tokenizer.ggml.model`. The names are llama.cpp's (`src/llama-vocab.cpp`). */
 const READERS: ReadonlyMap<string, TokensReader> = new Map([['gpt2', readByteLevelBpe]]);
 
-/** @throws an error that names the kind of tokenizer and those that are known. */
+/** @throws an error that names the kind of tokenizer and the known ones. */
 export function readerOf(model: string): TokensReader {
 	const reader = READERS.get(model);
 	if (reader) return reader;

@@ -1,7 +1,10 @@
-// What the hand-written pre-tokenizers share: the classes of characters their patterns tell apart, and reading UTF-8 by code
-// point. They work on bytes, so no string is made for a piece.
+// The common base of the hand-written pre-tokenizers: the kinds of characters that their patterns tell apart, and
+// reading UTF-8 by code point. They work on bytes, so no string is made for a piece.
 
-/** What a code point is to the patterns. A mark counts as a caseless letter inside an o200k word, as a symbol elsewhere. */
+/**
+ * The kinds of code points that patterns tell apart. A mark counts as a caseless letter within an o200k word, and as a
+ * symbol elsewhere.
+ */
 const UNKNOWN = 0;
 export const SYMBOL = 1;
 export const UPPER = 2; // Lu, Lt
@@ -30,15 +33,21 @@ function classify(codePoint: number): number {
 	return SYMBOL;
 }
 
-/** Filled as code points are met: asking the regular expressions for all of Unicode would cost 0.2 s at start-up. */
+/**
+ * The kind of each code point, filled in when it is first met. Classifying all of Unicode by regular expressions would
+ * take 0.2 s.
+ */
 const kinds = new Uint8Array(0x110000);
 
-/** Cuts valid UTF-8 (`bytes[0, length)`) from the front into the pieces that byte-pair merges never cross, one piece a call. */
+/**
+ * Cuts valid UTF-8 (`bytes[0, length)`) from the front into the pieces that byte-pair merges never cross, one piece a
+ * call.
+ */
 export abstract class Scanner {
 	readonly bytes: Uint8Array;
 	readonly length: number;
 
-	/** End of the code point that `kindAt` looked at last. */
+	/** The end of the code point that `kindAt` read last. For subclasses, like all members but `pieceEnd`. */
 	after = 0;
 
 	constructor(bytes: Uint8Array, length: number) {
@@ -49,7 +58,7 @@ export abstract class Scanner {
 	/** The end of the piece that starts at `start` < length. */
 	abstract pieceEnd(start: number): number;
 
-	/** Kind of the code point at `at` < length; leaves its end in `after`. */
+	/** The kind of the code point at `at` < length. It leaves the end of the code point in `after`. */
 	kindAt(at: number): number {
 		const bytes = this.bytes;
 		const lead = bytes[at]!;
@@ -77,7 +86,7 @@ export abstract class Scanner {
 		return found;
 	}
 
-	/** The end of the longest run from `at` whose kinds `belongs`. */
+	/** The end of the longest run from `at` of code points for whose kinds `belongs` is true. */
 	runEnd(at: number, belongs: (kind: number) => boolean): number {
 		let end = at;
 		while (end < this.length && belongs(this.kindAt(end))) end = this.after;
@@ -85,12 +94,12 @@ export abstract class Scanner {
 	}
 
 	/**
-	 * The end of an English contraction ('s, 't, 're, 've, 'm, 'll, 'd) at `at`, or `at`.
-	 * @param anyCase whether capitals count.
+	 * The end of an English contraction ('s, 't, 're, 've, 'm, 'll, 'd) at `at`, or `at` if there is none.
+	 * @param anyCase whether contractions in capitals count.
 	 */
 	contractionEnd(at: number, anyCase = true): number {
 		if (this.bytes[at] !== 0x27 || at + 1 >= this.length) return at;
-		const fold = anyCase ? 0x20 : 0; // to lower case; only the capitals share that bit pattern
+		const fold = anyCase ? 0x20 : 0; // to lower case: no other character but the capital gets that value
 		const one = this.bytes[at + 1]! | fold;
 		if (one === 0x73 || one === 0x74 || one === 0x6d || one === 0x64) return at + 2; // s, t, m, d
 		if (at + 2 >= this.length) return at;
@@ -99,7 +108,7 @@ export abstract class Scanner {
 		return pair || (one === 0x6c && two === 0x6c) ? at + 3 : at; // ll
 	}
 
-	/** `\s+(?!\S)|\s+` from a white space at `start`: the last one is left to the word behind it. */
+	/** The end of `\s+(?!\S)|\s+` from a white space at `start`. The last white space is left to a word behind it. */
 	spaceEnd(start: number): number {
 		let at = start;
 		let last = start;
@@ -110,7 +119,10 @@ export abstract class Scanner {
 		return at < this.length && last > start ? last : at;
 	}
 
-	/** `\s*[\r\n]+|\s+(?!\S)|\s+` from a white space at `start`: up to the last line break, if there is one. */
+	/**
+	 * The end of `\s*[\r\n]+|\s+(?!\S)|\s+` from a white space at `start`. It is behind the last line break, if there is
+	 * one.
+	 */
 	lineSpaceEnd(start: number): number {
 		let at = start;
 		let last = start;

@@ -1,7 +1,7 @@
-// Text from tokens as they are generated.
+// Decodes tokens to text while they are generated.
 import type { Vocabulary } from './vocabulary';
 
-/** Turns ids into text piece by piece and never splits a character; what is no UTF-8 becomes U+FFFD. */
+/** Decodes ids to text piece by piece and never splits a character. Bytes that are no UTF-8 become U+FFFD. */
 export class StreamDecoder {
 	readonly #vocabulary: Vocabulary;
 	#decoder = new TextDecoder('utf-8', { ignoreBOM: true });
@@ -10,12 +10,15 @@ export class StreamDecoder {
 		this.#vocabulary = vocabulary;
 	}
 
-	/** The text that `id` completes; empty while a character is unfinished. */
+	/** The text up to the last character that `id` completes. It is empty while a character is unfinished. */
 	push(id: number): string {
 		return this.#decoder.decode(this.#vocabulary.tokenBytes(id), { stream: true });
 	}
 
-	/** What remains: U+FFFD if the text ended inside a character. The decoder is then as new. */
+	/**
+	 * Ends the text. The rest is U+FFFD if the text ends within a character. The decoder can then be used for another
+	 * text.
+	 */
 	end(): string {
 		return this.#decoder.decode();
 	}

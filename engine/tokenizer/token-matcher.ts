@@ -1,10 +1,10 @@
-// Finds whole tokens in text: user-defined ones, which are cut out before the pre-tokenizer sees the rest, or marks in what a
-// template writes. The longest anywhere comes first, then the one with the lowest id, then the leftmost (llama.cpp's
-// `tokenizer_st_partition`).
+// Finds whole tokens in text: user-defined tokens, which are cut out before the pre-tokenizer sees the rest, or marks
+// in the output of a chat template. If tokens overlap, the longest one in the whole text goes first, then the one with
+// the lowest id, then the leftmost (llama.cpp's `tokenizer_st_partition`).
 
-/** Longer ones are never looked for: work stays in proportion to the text, whatever a file says. */
+/** Longer tokens are never found. So the work stays in proportion to the text, whatever a file says. */
 const MAX_BYTES = 512;
-/** Twice what the largest known vocabularies need. */
+/** The most nodes of the trie. This is twice what the largest known vocabularies need. */
 const MAX_NODES = 2 ** 20;
 
 export interface TokenMatch {
@@ -14,16 +14,25 @@ export interface TokenMatch {
 }
 
 export class TokenMatcher {
-	/** A trie, child of (node, byte) by open addressing: [slot][node · 256 + byte, child]. Node 0 is the root. */
+	/**
+	 * A trie in a table with open addressing: [slot][node · 256 + byte, child of that node for that byte]. Node 0 is the
+	 * root.
+	 */
 	#slots = new Float64Array(2 * 1024).fill(-1);
 	#nodes = 1;
-	/** By node: the token that ends there, or −1, and whether others go on. */
+	/** [nodes] The token that ends at the node, or −1. */
 	readonly #ids: number[] = [-1];
+	/** [nodes] Whether longer tokens go on from the node. */
 	readonly #goesOn: boolean[] = [false];
+	/** [256] Is 1 for each byte that begins a token. */
 	readonly #begins = new Uint8Array(256);
+	/** How many tokens can be found. */
 	#size = 0;
 
-	/** Enters a token. Of tokens with the same bytes the first one counts; empty and overlong ones are never found. */
+	/**
+	 * Enters a token. If several tokens have the same bytes, the first one counts. Empty and overlong tokens are never
+	 * found.
+	 */
 	add(id: number, bytes: Uint8Array): void {
 		if (bytes.length === 0 || bytes.length > MAX_BYTES || this.#nodes + bytes.length > MAX_NODES) return;
 		let node = 0;
@@ -44,7 +53,7 @@ export class TokenMatcher {
 		this.#size++;
 	}
 
-	/** Text no longer becomes the token of these bytes. */
+	/** Removes the token with these bytes, so that it is no longer found. */
 	remove(bytes: Uint8Array): void {
 		let node = 0;
 		for (const byte of bytes) {
@@ -56,10 +65,11 @@ export class TokenMatcher {
 		this.#size--;
 	}
 
-	/** The tokens in `bytes[0, length)`, by their places; none overlap. */
+	/** The tokens in `bytes[0, length)` in the order of their places. They do not overlap. */
 	find(bytes: Uint8Array, length: number): TokenMatch[] {
 		if (this.#size === 0) return [];
-		// By length: places where a token of that length may begin. A place whose token meets a longer one tries its next shorter one.
+		// The candidates by their length. A candidate that overlaps a longer token makes room for the next shorter one at its
+		// place.
 		const waiting: TokenMatch[][] = [];
 		const wait = (start: number, most: number) => {
 			const match = this.#longest(bytes, start, Math.min(most, length - start));
@@ -78,7 +88,7 @@ export class TokenMatcher {
 			matches.sort((a, b) => a.id - b.id || a.start - b.start);
 			for (const match of matches) {
 				if (taken[match.start] === 1) continue;
-				// What is taken is no shorter: it covers the end where it overlaps at all.
+				// A token that is taken already is not shorter, so if it overlaps this one at all, it covers its end.
 				if (taken[match.end - 1] === 0) {
 					taken.fill(1, match.start, match.end);
 					found.push(match);
@@ -90,7 +100,7 @@ export class TokenMatcher {
 		return found.sort((a, b) => a.start - b.start);
 	}
 
-	/** Cuts `bytes` at the tokens in them: ids, and views of the bytes between them, of which none is empty. */
+	/** Cuts `bytes` at the tokens in them into ids and views of the bytes between them. No view is empty. */
 	split(bytes: Uint8Array): (number | Uint8Array)[] {
 		const matches = this.find(bytes, bytes.length);
 		if (matches.length === 0) return bytes.length === 0 ? [] : [bytes];
@@ -105,7 +115,7 @@ export class TokenMatcher {
 		return parts;
 	}
 
-	/** Where the longest end of `bytes` begins that more bytes could make a token, if there is one: else their length. */
+	/** The start of the longest end of `bytes` that more bytes could make a token, or `bytes.length` if there is none. */
 	unfinished(bytes: Uint8Array): number {
 		const { length } = bytes;
 		if (this.#size === 0) return length;
@@ -159,7 +169,7 @@ export class TokenMatcher {
 	}
 }
 
-/** Keys are below 2^40. */
+/** The first slot to look at for a key below 2^40, before masking. */
 function firstSlot(key: number): number {
 	const hash = Math.imul(key % 2 ** 32, 0x9e3779b1) ^ Math.imul(key / 2 ** 32, 0x85ebca77);
 	return hash ^ (hash >>> 15);

@@ -1,5 +1,5 @@
-// Text ↔ token ids: a model's vocabulary and its encoder as one. User-defined tokens are found in a text first, and the encoder makes
-// tokens of what is left between them.
+// Text ↔ token ids. A tokenizer is a model's vocabulary together with its encoder. It first finds the user-defined
+// tokens in a text. The encoder then makes tokens of the text between them.
 import type { GgufHeader } from '../../native/index';
 import { headerFault, optionalFlag, optionalString, requireString } from '../gguf/metadata';
 import { specialIds } from '../gguf/special-ids';
@@ -14,7 +14,7 @@ import type { Vocabulary } from './vocabulary';
 export interface TokenizerOptions {
 	/** The token that text begins with, where the model wants one. */
 	bosId?: number | undefined;
-	/** What text goes through before it is encoded, where the model wants it. */
+	/** Normalises text before it is encoded, where the model wants this. */
 	normalizer?: NfcNormalizer | undefined;
 }
 
@@ -24,7 +24,7 @@ export class Tokenizer {
 	/** The token that text begins with, where the model wants one. */
 	readonly bosId: number | undefined;
 	readonly #normalizer: NfcNormalizer | undefined;
-	/** Finds the names of special and user-defined tokens; it is made when it is first needed. */
+	/** Finds the names of special and user-defined tokens. It is made when it is first needed. */
 	#marks: TokenMatcher | undefined;
 
 	constructor(vocabulary: Vocabulary, encoder: Encoder, { bosId, normalizer }: TokenizerOptions = {}) {
@@ -35,9 +35,10 @@ export class Tokenizer {
 	}
 
 	/**
-	 * Reads `tokenizer.ggml.{model,add_bos_token}`, our own key, and what the reader of that model reads. Throws an error naming the
-	 * file, and the key, token or merge at fault, where the tables are missing, contradict each other, or need another kind of
-	 * tokenizer.
+	 * Reads a tokenizer from `tokenizer.ggml.{model,add_bos_token}`, NORMALIZER_KEY and the keys that the reader of that
+	 * model reads.
+	 * @throws an error that names the file and the key, token or merge at fault, if the tables are missing, contradict
+	 * each other or need another kind of tokenizer.
 	 */
 	static fromGguf(header: GgufHeader): Tokenizer {
 		const steps = Tokenizer.#read(header);
@@ -47,7 +48,7 @@ export class Tokenizer {
 		}
 	}
 
-	/** The same, a few milliseconds at a time: others have their turn in between. */
+	/** Does the same a few milliseconds at a time. Others have their turn in between. */
 	static async fromGgufInTurns(header: GgufHeader): Promise<Tokenizer> {
 		const steps = Tokenizer.#read(header);
 		for (;;) {
@@ -73,14 +74,17 @@ export class Tokenizer {
 	}
 
 	/**
-	 * Token ids of `text`, without BOS; lone surrogates count as U+FFFD. Never yields a token that does not come from text, whatever
-	 * the text says.
+	 * The token ids of `text`, without BOS. Lone surrogates count as U+FFFD. Whatever the text says, it never becomes a
+	 * token that does not come from text.
 	 */
 	encode(text: string): Int32Array {
 		return this.encodeInSteps(text, Number.POSITIVE_INFINITY).next().value as Int32Array;
 	}
 
-	/** `encode`, yielding after every so many bytes, so that others have their turn while megabytes are encoded. */
+	/**
+	 * Does the same as `encode`, but yields after every so many bytes, so that others have their turn while megabytes are
+	 * encoded.
+	 */
 	*encodeInSteps(text: string, stepBytes: number): Generator<undefined, Int32Array> {
 		const bytes = toUtf8(this.#normalizer ? yield* this.#normalizer.normalize(text, Number.isFinite(stepBytes)) : text);
 		const parts = this.vocabulary.userDefined.split(bytes);
@@ -101,7 +105,10 @@ export class Tokenizer {
 		return this.encode(text).length;
 	}
 
-	/** The bytes of `ids`, special tokens as their names. Throws on an id outside the vocabulary. */
+	/**
+	 * The bytes of the tokens. Special tokens are decoded as their names.
+	 * @throws an error on an id outside the vocabulary.
+	 */
 	decode(ids: ArrayLike<number>): Uint8Array {
 		let length = 0;
 		for (let i = 0; i < ids.length; i++) length += this.vocabulary.tokenBytes(ids[i]!).length;
@@ -115,19 +122,20 @@ export class Tokenizer {
 		return bytes;
 	}
 
-	/** The most bytes of text that one token stands for. */
+	/** The most bytes of text that a single token can stand for. */
 	get longestToken(): number {
 		return this.encoder.longestToken;
 	}
 
 	/**
-	 * The end of the stable part of UTF-8 text: whatever is written on behind the text, its tokens begin with those of the stable part.
-	 * The rest is what the encoder says is not stable, or the user-defined token that more text may make longer.
+	 * The end of the stable part of UTF-8 text. However the text goes on, its tokens begin with the tokens of the stable
+	 * part. The rest is the part that the encoder finds not stable, or a user-defined token that more text may make
+	 * longer.
 	 */
 	stableEnd(text: Uint8Array): number {
 		const { userDefined } = this.vocabulary;
 		const open = userDefined.unfinished(text);
-		/** The text without user-defined tokens in which `open`, or the end, lies. */
+		/** The bounds of the text between two user-defined tokens in which `open` lies. */
 		let [from, to] = [0, text.length];
 		for (const { start, end } of userDefined.find(text, text.length)) {
 			if (start > open) {
@@ -141,8 +149,8 @@ export class Tokenizer {
 	}
 
 	/**
-	 * Cuts text written by a model's publisher, such as a chat template's, at the names of special and user-defined tokens: ids and
-	 * the texts between them.
+	 * Cuts text at the names of special and user-defined tokens into ids and the texts between them. Only text by a
+	 * model's publisher, such as the output of a chat template, may be cut like this.
 	 */
 	splitSpecials(text: string): (number | string)[] {
 		if (!this.#marks) {

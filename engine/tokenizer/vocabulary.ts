@@ -1,31 +1,34 @@
-// What the tokens of a model are: their bytes, their names, and whether text may become them. How a text becomes tokens is an
-// encoder's matter (encoder.ts), and how a file writes its tokens down is the matter of the reader that makes a vocabulary.
+// The tokens of a model: their bytes, their names, and whether text may become them. Encoders decide how a text becomes
+// tokens (encoder.ts). The readers that make a vocabulary know how a file writes its tokens down.
 import { TokenIndex } from './token-index';
 import { TokenMatcher } from './token-matcher';
 import { fromUtf8, toUtf8 } from './utf8';
 
-/** What a token is to text. */
+/** How a token relates to text. */
 export const TokenKind = {
-	/** A piece of text, which an encoder makes. */
+	/** A piece of text. Encoders make these tokens. */
 	text: 0,
-	/** A mark between texts, or anything else that is no text: it is not shown, and no text becomes it. */
+	/** A mark between texts, or anything else that is no text. It is not shown, and no text becomes it. */
 	control: 1,
 	/** A piece of text that becomes this token before an encoder sees the rest. */
 	userDefined: 2,
-	/** As `control`, but its name means nothing, and nothing finds it by its name. */
+	/** Like `control`, but its name means nothing, so it cannot be found by its name. */
 	unused: 3,
 } as const;
 export type TokenKind = (typeof TokenKind)[keyof typeof TokenKind];
 
-/** How tokens look that families write between messages. */
+/** The shape of the tokens that families write between messages. */
 const MARK = /^(?:<.+>|\[.+\])$/s;
 
-/** Tokens that are entered without others having their turn: some milliseconds. */
+/** So many tokens are entered before others have their turn. They take some milliseconds. */
 const TOKENS_A_TURN = 4096;
 
-/** What a reader finds in a file. A vocabulary keeps these arrays: do not write to them later. */
+/**
+ * The tokens as a reader finds them in a file. The vocabulary keeps these arrays, so the reader must not write to them
+ * later.
+ */
 export interface TokenTable {
-	/** Bytes of all tokens: of text what the token writes, of a control token its name. */
+	/** The bytes of all tokens: the text of a text token, and the name of a control token. */
 	bytes: Uint8Array;
 	/** [tokens + 1] Token i is `bytes.subarray(starts[i], starts[i + 1])`. */
 	starts: Uint32Array;
@@ -34,19 +37,19 @@ export interface TokenTable {
 }
 
 export class Vocabulary {
-	/** How many tokens there are; their ids are 0 to `size` − 1. */
+	/** The number of tokens. Their ids are 0 to `size` − 1. */
 	readonly size: number;
-	/** Finds, by their bytes, the tokens that are text or user-defined. */
+	/** Finds text tokens and user-defined tokens by their bytes. */
 	readonly index: TokenIndex;
-	/** Finds the user-defined tokens in a text, but for those that are reserved. */
+	/** Finds the user-defined tokens in a text, except for the reserved ones. */
 	readonly userDefined = new TokenMatcher();
-	/** Bytes of the longest token that text may become. */
+	/** The bytes of the longest token that text may become. */
 	readonly longestToken: number;
 
 	readonly #table: TokenTable;
-	/** Tokens that templates and families name: control and user-defined ones. */
+	/** The ids of control tokens and user-defined tokens by name. Templates and families use these names. */
 	readonly #names = new Map<string, number>();
-	/** User-defined tokens that `reserve` has taken from text. */
+	/** The user-defined tokens that text may no longer become, because of `reserve`. */
 	readonly #reserved = new Set<number>();
 
 	private constructor(table: TokenTable, index: TokenIndex, longestToken: number) {
@@ -75,7 +78,10 @@ export class Vocabulary {
 		return new Vocabulary(table, index, longest);
 	}
 
-	/** The bytes of one token (a view: do not write). Throws on an id outside the vocabulary. */
+	/**
+	 * The bytes of one token, as a view that must not be written to.
+	 * @throws an error on an id outside the vocabulary.
+	 */
 	tokenBytes(id: number): Uint8Array {
 		if (!(id >= 0 && id < this.size && Number.isInteger(id))) {
 			throw new Error(`token id ${id} is outside the vocabulary of ${this.size} tokens`);
@@ -85,8 +91,8 @@ export class Vocabulary {
 	}
 
 	/**
-	 * Whether the token is a mark (control, unknown, unused, or by its name) and no text: it is not shown, and no text becomes it.
-	 * What ends a text is another matter, which a family decides.
+	 * Whether the token is a mark and no text, by its type (control, unknown, unused) or by its name. It is not shown, and
+	 * no text becomes it. Whether it ends a text is for the model's family to decide.
 	 */
 	isSpecial(id: number): boolean {
 		const kind = this.#table.kinds[id];
@@ -98,14 +104,14 @@ export class Vocabulary {
 		return !this.isSpecial(id) && !this.#reserved.has(id);
 	}
 
-	/** Whether the token is special or user-defined: not one of those that an encoder makes. */
+	/** Whether the token is special or user-defined. Encoders do not make such tokens. */
 	isAdded(id: number): boolean {
 		return this.#table.kinds[id] !== TokenKind.text;
 	}
 
 	/**
-	 * Text no longer becomes those of these ids that are user-defined and look like marks, `<…>` or `[…]`: a family writes them
-	 * between its messages.
+	 * Reserves those of these tokens that are user-defined and look like marks (`<…>` or `[…]`). A family writes them
+	 * between messages, so text no longer becomes one of them.
 	 */
 	reserve(ids: Iterable<number>): void {
 		for (const id of new Set(ids)) {
@@ -115,12 +121,17 @@ export class Vocabulary {
 		}
 	}
 
-	/** The id of a special or user-defined token such as `<|start|>`, or undefined where the vocabulary has none of that name. */
+	/**
+	 * The id of a special or user-defined token such as `<|start|>`, or undefined if the vocabulary has none of that name.
+	 */
 	findSpecial(name: string): number | undefined {
 		return this.#names.get(name);
 	}
 
-	/** The id of a special or user-defined token such as `<|start|>`. Throws where the vocabulary has none of that name. */
+	/**
+	 * The id of a special or user-defined token such as `<|start|>`.
+	 * @throws an error if the vocabulary has none of that name.
+	 */
 	specialId(name: string): number {
 		const id = this.#names.get(name);
 		if (id === undefined) throw new Error(`the model's vocabulary has no special token ${name}`);
@@ -139,7 +150,7 @@ export class Vocabulary {
 		return this.#names;
 	}
 
-	/** The names that no text of a user's may become where a tokenizer's `splitSpecials` looks for them. */
+	/** The names that must not come from a user's text when `Tokenizer.splitSpecials` cuts the output of a template. */
 	*specialNames(): Iterable<string> {
 		for (const [name, id] of this.#names) if (this.isSpecial(id) || MARK.test(name)) yield name;
 	}
