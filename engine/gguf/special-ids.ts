@@ -1,9 +1,13 @@
-// The ids by which a file says which tokens have a meaning of their own. What names no token (an id behind the vocabulary, −1 for
-// "none" in any integer type, a value that is no id at all) is left out with a word about it, as llama.cpp does: no model needs them all.
+// The ids of the tokens that have a special meaning, as a file's metadata gives them. A value that names no token is
+// ignored with a note, as in llama.cpp, since no model needs all of these ids. Such a value is an id outside the
+// vocabulary, −1 for "none" in any integer type, or no id at all.
 import type { GgufHeader, MetadataValue } from '../../native/index';
 import { tableLength } from './metadata';
 
-/** Keys by the names the engine has for them; the last are what older files call the marks of fill-in-the-middle. */
+/**
+ * The names in metadata keys by the engine's names for them. The second names are those of older files for
+ * fill-in-the-middle.
+ */
 const KINDS = {
 	bos: ['bos'],
 	eos: ['eos'],
@@ -19,17 +23,17 @@ const KINDS = {
 export type SpecialKind = keyof typeof KINDS;
 
 export interface SpecialIds {
-	/** Ids that name a token. */
+	/** The ids that name a token, by their meaning. */
 	ids: ReadonlyMap<SpecialKind, number>;
-	/** All of them. */
+	/** All values of `ids`. */
 	marks: ReadonlySet<number>;
-	/** A sentence on each id that is ignored, those that nothing here uses among them. */
+	/** A sentence about each ignored value, including keys that the engine does not use. */
 	notes: string[];
 }
 
 const ID_KEY = /^tokenizer\.ggml\.(\w+)_token_id$/;
 
-/** Never throws. */
+/** Reads the special ids of a header. It never throws. */
 export function specialIds({ metadata }: GgufHeader): SpecialIds {
 	const size = tableLength(metadata.get('tokenizer.ggml.tokens'));
 	const valid = new Map<string, number>();
@@ -49,12 +53,12 @@ export function specialIds({ metadata }: GgufHeader): SpecialIds {
 	return { ids, marks: new Set(ids.values()), notes };
 }
 
-/** The id, or what is wrong with it. */
+/** The id, or a phrase that says what is wrong with the value. */
 function idOf(value: MetadataValue, size: number): number | string {
 	if (typeof value !== 'number' && typeof value !== 'bigint') return 'is no number';
 	const id = Number(value);
 	if (Number.isInteger(id) && id >= 0 && id < size) return id;
-	// −1, also as the types without a sign have it.
+	// −1, also as the unsigned types write it.
 	if (id === -1 || id === 2 ** 32 - 1 || value === 2n ** 64n - 1n) return 'is −1, which names no token';
 	return `is ${value}, outside the vocabulary of ${size} tokens`;
 }

@@ -1,4 +1,4 @@
-// Building of string tables: many byte strings in one array.
+// Builds string tables, which hold many byte strings in one array.
 import type { StringTable } from '../../native/index';
 
 const textEncoder = new TextEncoder();
@@ -9,7 +9,7 @@ export class StringTableBuilder {
 	#count = 0;
 	#end = 0;
 
-	/** Appends a string given as text or as bytes. */
+	/** Appends a string, which is given as text or as bytes. */
 	add(value: string | Uint8Array): void {
 		const bytes = typeof value === 'string' ? textEncoder.encode(value) : value;
 		if (this.#end + bytes.length > this.#bytes.length) {

@@ -1,9 +1,9 @@
-// The types of tensors that are written, and which of them a matrix may have.
+// The types of tensors that can be written, and those that a matrix may have.
 
 /**
- * Rows of native/core/tensor_type_table.h, which is the one table of types: ggml's id, values and bytes of a block, and where in a
- * block its F16 scale and minimum lie. A test compares them. They stand here again for the compiler, which checks by them that
- * nothing forgets a type.
+ * The rows of native/core/tensor_type_table.h, which is the one table of types. Each row has ggml's id, the values and
+ * the bytes of a block, and the places of the F16 scale and minimum in a block. A test compares the two tables. The
+ * rows are repeated here so that the compiler can check that no code forgets a type.
  */
 export const tensorTypes = {
 	MXFP4: { id: 39, blockValues: 32, blockBytes: 17 },
@@ -30,7 +30,10 @@ export interface TensorTraits {
 }
 export type TensorType = keyof typeof tensorTypes;
 
-/** The types that the native core multiplies matrices of, which are all but the one of draft heads' token ids. */
+/**
+ * The types of matrices that the native core multiplies. These are all types except I64, which holds the token ids of
+ * draft heads.
+ */
 export type MatrixType = Exclude<TensorType, 'I64'>;
 export const matrixTypes = (Object.keys(tensorTypes) as TensorType[]).filter(
 	(type): type is MatrixType => type !== 'I64',

@@ -1,5 +1,5 @@
-// A streaming writer of GGUF v3 (https://github.com/ggml-org/ggml/blob/master/docs/gguf.md): the header first, then the
-// tensors' bytes as they come, in any order, so that a file of any size takes little memory.
+// A streaming writer of GGUF v3 (https://github.com/ggml-org/ggml/blob/master/docs/gguf.md). It writes the header
+// first, and then the bytes of tensors as they come, in any order. So a file of any size takes little memory.
 import { type FileHandle, statfs } from 'node:fs/promises';
 import path from 'node:path';
 import type { StringTable } from '../../native/index';
@@ -18,14 +18,14 @@ export type GgufValue =
 export interface TensorShape {
 	name: string;
 	type: TensorType;
-	/** ggml order: the contiguous dimension first. */
+	/** The dimensions in ggml's order, which has the contiguous one first. */
 	shape: number[];
 }
 
 export interface GgufTensor extends TensorShape {
 	/**
-	 * The tensor's bytes, `tensorBytes` in all. A yielded chunk must stay as it is until the chunk after the next one is asked
-	 * for, so a producer may use two buffers in turn.
+	 * The tensor's bytes, `tensorBytes` in all. A yielded chunk must not change until the chunk after the next one is
+	 * asked for. So a producer may use two buffers in turn.
 	 */
 	chunks(): Iterable<Uint8Array>;
 }
@@ -37,15 +37,21 @@ export interface WriteProgress {
 
 export interface WriteOptions {
 	onProgress?: (progress: WriteProgress) => void;
-	/** Writes the header alone and leaves the tensors a hole in the file: all zeros, and almost no room on the disk. */
+	/**
+	 * Writes the header alone. The tensors are a hole in the file, which reads as zeros and takes almost no room on the
+	 * disk.
+	 */
 	sparse?: boolean;
-	/** Aborting removes what was written and rejects with the signal's reason. */
+	/** If it is aborted, the written file is removed, and the call rejects with the signal's reason. */
 	signal?: AbortSignal;
 }
 
 const valueTypes = { u32: 4, i32: 5, f32: 6, bool: 7, string: 8, array: 9, u64: 10 } as const;
 
-/** Bytes of a tensor. Throws where its rows are no whole number of the type's blocks. */
+/**
+ * The bytes of a tensor.
+ * @throws an error if a row is not a whole number of the type's blocks.
+ */
 export function tensorBytes(tensor: TensorShape): number {
 	const { blockValues, blockBytes } = tensorTypes[tensor.type];
 	const row = tensor.shape[0] ?? 0;
@@ -58,8 +64,8 @@ export function tensorBytes(tensor: TensorShape): number {
 }
 
 /**
- * A GGUF file that is being written. It appears under its name only when it is complete: until then it has a temporary one
- * beside it. What lies under its name when that is done is replaced only if it lay there when the writing began.
+ * A GGUF file that is being written. It gets its name only when it is complete, and has a temporary name in the same
+ * folder until then. A file that has the name by then is replaced only if it had it already when the writing began.
  */
 export class GgufFile {
 	readonly #partial: PartialFile;
@@ -90,8 +96,8 @@ export class GgufFile {
 	}
 
 	/**
-	 * Writes the header and reserves the rest.
-	 * @param place the file's name, or a place that has been looked at.
+	 * Writes the header and reserves the rest of the file.
+	 * @param place the file's name, or the result of `outputTarget` for it.
 	 * @throws an error of one line: no such folder, a disk without the room, or a name that no file can have.
 	 */
 	static async create(
@@ -108,7 +114,7 @@ export class GgufFile {
 		const made = new GgufFile(partial, tensors, header, onProgress);
 		try {
 			await writeChunk(partial.handle, header, 0);
-			// What no write reaches, the padding, reads as zeros.
+			// The padding is never written. It reads as zeros because the file is extended here.
 			await partial.handle.truncate(totalBytes);
 			if (sparse) made.#missing.fill(0);
 		} catch (error) {
@@ -118,12 +124,15 @@ export class GgufFile {
 		return made;
 	}
 
-	/** The file as it is so far: header and size are right from the beginning, what has not been written reads as zeros. */
+	/**
+	 * The path of the file before it is complete. Its header and size are right from the beginning, and unwritten parts
+	 * read as zeros.
+	 */
 	get unfinishedPath(): string {
 		return this.#partial.path;
 	}
 
-	/** Writes `chunk` at byte `at` of a tensor. Calls may overlap in time; no byte may be written twice. */
+	/** Writes `chunk` at byte `at` of a tensor. Calls may overlap in time, but no byte may be written twice. */
 	async write(tensor: number, at: number, chunk: Uint8Array): Promise<void> {
 		const { name } = this.#tensors[tensor]!;
 		if (at + chunk.length > tensorBytes(this.#tensors[tensor]!))
@@ -138,7 +147,10 @@ export class GgufFile {
 		this.#writtenBytes += chunk.length;
 	}
 
-	/** Gives the file its name. Throws, and removes it, where a tensor is incomplete. */
+	/**
+	 * Gives the file its name.
+	 * @throws an error if a tensor is incomplete. The file is then removed.
+	 */
 	async commit(): Promise<void> {
 		try {
 			const short = this.#missing.findIndex((bytes) => bytes !== 0);
@@ -161,7 +173,7 @@ export class GgufFile {
 		await this.#partial.discard();
 	}
 
-	/** The error to report for one met while this file was written: a full disk says how much room is needed. */
+	/** The error to report for an error while writing this file. If the disk is full, it says how much room is needed. */
 	explain(error: unknown): unknown {
 		return (error as NodeJS.ErrnoException)?.code === 'ENOSPC'
 			? fullDisk(this.#partial.target.file, this.totalBytes)
@@ -170,9 +182,9 @@ export class GgufFile {
 }
 
 /**
- * Writes a GGUF file whose tensors are made one after another; what was written is removed on any error.
+ * Writes a GGUF file whose tensors are made one after another. On any error the written file is removed.
  * @returns the file's size in bytes.
- * @throws an error of one line, on a full disk one that says how much room is needed.
+ * @throws an error of one line. If the disk is full, it says how much room is needed.
  */
 export async function writeGguf(
 	file: string | OutputTarget,
@@ -190,7 +202,7 @@ export async function writeGguf(
 				await pending;
 				signal?.throwIfAborted();
 				pending = output.write(index, at, chunk);
-				// A failure is seen at the next `await pending`; this only keeps it from counting as unhandled until then.
+				// The next `await pending` sees a failure. This handler only keeps it from counting as unhandled until then.
 				pending.catch(() => undefined);
 				at += chunk.length;
 			}
@@ -283,7 +295,7 @@ function encodeValue(out: ByteWriter, value: GgufValue): void {
 	}
 }
 
-/** Little-endian values appended to one growing buffer. */
+/** Appends little-endian values to one growing buffer. */
 class ByteWriter {
 	#buffer = new Uint8Array(1 << 20);
 	#view = new DataView(this.#buffer.buffer);
@@ -314,7 +326,7 @@ class ByteWriter {
 		this.#view.setBigUint64(at, BigInt(value), true);
 	}
 
-	/** A string: its length, then its bytes. */
+	/** Appends a string as its length and its bytes. */
 	text(value: Uint8Array): void {
 		this.u64(value.length);
 		this.bytes(value);
@@ -332,7 +344,7 @@ class ByteWriter {
 		return this.#buffer.subarray(0, this.#length);
 	}
 
-	/** Makes room for `count` bytes and returns where they begin. May replace `buffer` and `view`. */
+	/** Makes room for `count` bytes and returns where they begin. It may replace `#buffer` and `#view`. */
 	#reserve(count: number): number {
 		const at = this.#length;
 		this.#length += count;
