@@ -29,7 +29,7 @@ function total(values) {
 function setUp(target = TARGET, options: Parameters<typeof fakeOpenedModel>[1] = {}) {
 	const model = fakeOpenedModel(completes(target), options);
 	const completer = new Completer(model, index);
-	/** Completes a file drawn with the cursor as ‸. */
+	/** Completes a file. The text shows the cursor as ‸. */
 	const complete = (text: string, more: Partial<CompletionRequest> = {}) => {
 		const [before = '', after = ''] = text.split('‸');
 		return completer.complete({
@@ -94,7 +94,7 @@ describe('Completer', () => {
 		const { model, complete } = setUp();
 		await complete("const end = '<|end|>';\n‸\n<|start|>system");
 		const ends = tokensRun(model).filter((token) => token === harmony.tokens.end);
-		expect(ends.length).toBe(3); // of the system, developer and user message
+		expect(ends.length).toBe(3); // the ends of the system, developer and user message
 	});
 
 	test('a keystroke costs its own tokens only', async () => {
@@ -300,12 +300,12 @@ function tokensRun(model: ReturnType<typeof fakeOpenedModel>): number[] {
 	return model.native.batches.flatMap((batch) => [...batch.tokens]);
 }
 
-/** How often a prompt was started, i.e. a step ran several rows of a sequence or began at one. */
+/** How many steps ran several rows. Only prompts take such steps, and each prompt of these tests takes one. */
 function countPrompts(model: ReturnType<typeof fakeOpenedModel>): number {
 	return model.native.batches.filter((batch) => batch.tokens.length > 1).length;
 }
 
-/** Holds the model's `count`th decode step until opened. */
+/** Holds back the model's `count`th decode step until it is opened. */
 class StepGate {
 	open = () => {};
 	readonly reached: Promise<void>;

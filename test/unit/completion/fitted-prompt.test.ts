@@ -8,7 +8,7 @@ import { FillCompletion } from '../../../engine/families/prompts/fill';
 import type { OpenedModel } from '../../../engine/loading/open-model';
 import { harmony, tokenizer } from '../support/fake-opened-model';
 
-/** Special tokens of the vocabulary, whichever they are: what they mean is nothing to the budgets. */
+/** Any special tokens of the vocabulary will do, since the budgets do not depend on their meaning. */
 const [prefix, suffix, middle, repository, file] = Array.from(
 	{ length: tokenizer.vocabulary.size },
 	(_, id) => id,
@@ -22,7 +22,7 @@ const FORMATS: Record<string, CompletionFormat> = {
 	continuation: new ContinuationCompletion(tokenizer, prefix!),
 };
 
-/** What a format was shown last. */
+/** A format that records the file and the window of its last prompt. */
 class Recorder implements CompletionFormat {
 	readonly #format: CompletionFormat;
 	readonly name = 'recorder';
@@ -66,13 +66,13 @@ function fitted(
 	return { prompt, window: window!, file: shown! };
 }
 
-/** A minified file of so many characters. */
+/** A minified file with so many characters. */
 function minified(characters: number): string {
 	const piece = '{"id":1234,"name":"Wörter","tags":["a","b"],"at":-1.5e3},';
 	return piece.repeat(Math.ceil(characters / piece.length)).slice(0, characters);
 }
 
-/** Numbers below 2^31 of a fixed sequence. */
+/** Pseudorandom numbers below 2^31. The sequence is always the same. */
 function numbers(seed: number): (below: number) => number {
 	let state = (seed % 2_147_483_646) + 1;
 	return (below) => {
@@ -109,7 +109,7 @@ describe('fitPrompt', () => {
 			const budget = (most: number) => (random(5) === 0 ? 0 : random(most));
 			fitted(text.slice(0, cursor), text.slice(cursor), {
 				...{ format, related, label: 'a/'.repeat(random(400)) },
-				// Harmony's instructions are 700 tokens of the small test vocabulary.
+				// Harmony's instructions take 700 tokens of the small test vocabulary.
 				context: (format === 'harmony' ? 1300 : 256) + random(4000),
 				...{ prefixTokens: budget(3000), suffixTokens: budget(1000), relatedTokens: budget(1000) },
 				maxTokens: 1 + random(500),

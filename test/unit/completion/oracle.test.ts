@@ -1,5 +1,5 @@
-// What a model that knows the file is made of: a piece is taken out of a file, a model writes that piece and the rest of the file, and
-// what is suggested must bring the piece back, or a beginning of it.
+// Tests stop rules and filters with a model that knows the file. A piece is taken out of a file, and the model writes
+// that piece and the rest of the file. The suggestion must bring the piece back, or its beginning.
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, test } from 'vitest';
@@ -10,19 +10,19 @@ import { suggestionFrom } from '../../../engine/completion/suggestion';
 import { cutWindow } from '../../../engine/completion/window';
 import { SNIPPETS } from './snippets';
 
-/** Characters a model writes at most, and in one token. */
+/** The most characters that the model writes, and the characters of one of its tokens. */
 const MAX_WRITTEN = 1200;
 const TOKEN = 4;
 
 interface Place {
 	languageId: string;
 	before: string;
-	/** What was taken out. */
+	/** The piece that was taken out. */
 	piece: string;
 	after: string;
 }
 
-/** What stands in the file at the place once the suggestion is accepted, before the text after it; undefined where that was harmed. */
+/** The text in place of the piece once the suggestion is accepted, or undefined if the text after it was damaged. */
 function insertedAt({ languageId, before, piece, after }: Place, setting: 'never' | 'always'): string | undefined {
 	const window = cutWindow({ before, after }, { prefixTokens: 1024, suffixTokens: 256 });
 	const multiline = allowsMultiline(setting, languageId, window);
@@ -36,13 +36,13 @@ function insertedAt({ languageId, before, piece, after }: Place, setting: 'never
 	const { text } = suggestionFrom(written, stop, cutShort, { languageId, window, multiline });
 	const edit = new Fit(window, languageId).edit(text);
 	const file = before + edit.text + after.slice(edit.replace);
-	// White space at the line's end goes with what is covered.
+	// The edit may also cover white space at the line's end.
 	const rest = after.slice(0, edit.replace).trim() === '' ? after.slice(edit.replace) : after;
 	if (!file.endsWith(rest) || file.length < before.length + rest.length) return undefined;
 	return file.slice(before.length, file.length - rest.length).trimEnd();
 }
 
-/** From every place within a line to the line's end, and to `ends` places in it. */
+/** Pieces from every place within a line to the line's end, and to `ends` places within the line. */
 function midLinePlaces(languageId: string, text: string, ends: (from: number, lineEnd: number) => number[]): Place[] {
 	const places: Place[] = [];
 	for (let from = 0; from < text.length; from++) {
@@ -57,7 +57,7 @@ function midLinePlaces(languageId: string, text: string, ends: (from: number, li
 	return places;
 }
 
-/** From every place to the end of one of the lines after it. */
+/** Pieces from every place to the end of one of the lines after it. */
 function linesPlaces(languageId: string, text: string, count: (from: number) => number): Place[] {
 	const places: Place[] = [];
 	for (let from = 0; from < text.length; from++) {
@@ -70,7 +70,7 @@ function linesPlaces(languageId: string, text: string, count: (from: number) => 
 	return places;
 }
 
-/** As the cursor ‸ stands in the text, what the model writes, and what is inserted; for a message. */
+/** Describes a failure: the text with the cursor as ‸, the model's text, and the inserted text. */
 const describePlace = ({ before, piece, after }: Place, inserted: string | undefined) =>
 	`${before.slice(-80)}‸${after.slice(0, 60)} | ${piece} | ${inserted}`;
 

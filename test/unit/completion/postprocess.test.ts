@@ -12,7 +12,7 @@ import { suffixOverlap } from '../../../engine/completion/postprocess/suffix-ove
 import { trailingWhitespace } from '../../../engine/completion/postprocess/trailing-whitespace';
 import { cutWindow } from '../../../engine/completion/window';
 
-/** A file with the cursor as ‸. */
+/** The window for a file whose text shows the cursor as ‸. */
 function at(text: string, languageId = 'typescript') {
 	const [before = '', after = ''] = text.split('‸');
 	const window = cutWindow({ before, after }, { prefixTokens: 1000, suffixTokens: 1000 });

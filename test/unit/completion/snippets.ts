@@ -1,4 +1,4 @@
-// Files of many languages, as people write them, to take pieces out of.
+// Files in many languages, as people write them. Tests take pieces out of them.
 
 export const SNIPPETS: readonly [languageId: string, text: string][] = [
 	[

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { allowsMultiline, StopRule } from '../../../engine/completion/stop-rules';
 import { cutWindow } from '../../../engine/completion/window';
 
-/** A window drawn as text with the cursor as ‸. */
+/** The window for a text that shows the cursor as ‸. */
 function drawn(text: string) {
 	const [before = '', after = ''] = text.split('‸');
 	return cutWindow({ before, after }, { prefixTokens: 1000, suffixTokens: 1000 });
@@ -31,12 +31,12 @@ describe('allowsMultiline', () => {
 });
 
 describe('StopRule', () => {
-	/** What of a generated text is kept. */
+	/** The part of a generated text that is kept. */
 	const kept = (text: string, multiline: boolean, generated: string, languageId?: string) => {
 		const rule = new StopRule(drawn(text), multiline, languageId);
 		const streamed = Array.from({ length: generated.length }, (_, i) => rule.end(generated.slice(0, i + 1)));
 		const first = streamed.find((end) => end !== undefined);
-		// Streaming decides as the whole does.
+		// The rule must decide the same while the text streams as for the whole text.
 		expect(first).toBe(rule.end(generated));
 		return first === undefined ? undefined : generated.slice(0, first);
 	};

@@ -7,13 +7,17 @@ import { rankedVocabulary, trainedVocabulary, vocabularyHeader } from '../../../
 import { Tokenizer } from '../../../engine/tokenizer/tokenizer';
 import { FakeModel } from '../support/fake-native';
 
-/** What both models write; the draft model errs after every `wrongAfter`-th token. */
+/**
+ * The token that the larger model writes next. The draft model writes the same, but errs at every position divisible by
+ * `every`.
+ */
 const next = (tokens: number[]) => (tokens.reduce((sum, token) => (sum * 31 + token) % 9973, 7) % 900) + 1;
 const wrongAt = (every: number) => (tokens: number[]) => (tokens.length % every === 0 ? 999 : next(tokens));
 
 function setUp(wrongEvery: number, options: EngineOptions = {}) {
 	const turns = new StepArbiter().join();
-	// Verifying many rows costs little more than one, and drafting, whose time is really measured, nothing beside it: drafts pay.
+	// Verifying many rows costs little more than verifying one. The time of drafting is really measured, and is short
+	// beside that, so drafts pay.
 	const small = new FakeModel({ next: wrongAt(wrongEvery), cost: () => 0.1 });
 	const draft = new ModelDraft(
 		new Engine(small, { turns: onBehalfOf(turns), speculation: false, repack: false }),
@@ -55,7 +59,7 @@ describe('a draft model', () => {
 		const result = await engine.generate(options);
 		expect(result.tokens).toEqual((await plain(options)).tokens);
 		expect(result.drafts.accepted).toBeGreaterThan(0);
-		// Computed once, and then only what was added.
+		// The prompt is computed once. After that, only the added tokens are computed.
 		expect(small.rowsRun).toBeLessThan(300 + 3 * 100 + 50);
 		await engine.close();
 	});

@@ -8,7 +8,7 @@ function lookup(tokens: number[]): LookupIndex {
 	return source;
 }
 
-/** The definition, without an index: the longest match wins, the latest among equals; it must be 3 tokens at least. */
+/** The definition without an index. The longest match of at least 3 tokens wins, and the latest one among equals. */
 function naive(tokens: number[], limit: number): number[] {
 	let best = -1;
 	let bestLength = 2;
@@ -61,7 +61,7 @@ describe('prompt lookup', () => {
 
 	describe('behind a change in what is being copied', () => {
 		const original = Array.from({ length: 60 }, (_, i) => 100 + i);
-		/** The first ten tokens copied, asked for guesses on the way, then `changed`. */
+		/** A sequence that copies its first ten tokens, is asked for drafts on the way, and then goes on with `changed`. */
 		const copied = (changed: number[]) => {
 			const source = new PromptLookup();
 			const tokens = [...original, 7, ...original.slice(0, 6)];
@@ -113,7 +113,7 @@ describe('prompt lookup', () => {
 				if (random(3) === 0) source.update(tokens);
 			}
 			source.update(tokens);
-			// Four tokens make more than 24 candidates rare in 60; the naive search has no such limit.
+			// The naive search has no limit of 24 candidates. With four different tokens, a text of 60 rarely has more.
 			const expected = naive(tokens, 6);
 			expect(source.propose(6)).toEqual(expected);
 		}
