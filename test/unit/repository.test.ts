@@ -98,16 +98,36 @@ const allowed: [string, string][] = [
 	['webview/chat/o.ts', '../../engine/units'],
 ];
 
-describe('the lint keeps the layers apart and functions short', () => {
+/** Members of a class, and whether the lint refuses them in the engine, the extension and the pages. */
+const members: [text: string, refused: boolean][] = [
+	['private a = 1;', true],
+	['private readonly a = 1;', true],
+	['private static a = 1;', true],
+	['private async a() {}', true],
+	['private get a() { return 1; }', true],
+	['protected a = 1;', true],
+	['protected a() {}', true],
+	['constructor(private a: number) {}', true],
+	['constructor(readonly a: number) {}', true],
+	['#a = 1;', false],
+	['a = "private b = 1;";', false],
+	['private constructor() {}', false],
+	['protected override a() {}', false],
+];
+
+describe('the lint keeps the layers apart, functions short and members private by #', () => {
 	let folder: string;
 	const refused = new Set<string>();
 	const tooLong = new Set<string>();
+	const keywords = new Set<string>();
 
 	beforeAll(() => {
 		folder = mkdtempSync(path.join(tmpdir(), 'hearth-lint-'));
 		writeFileSync(path.join(folder, 'biome.json'), read('biome.json'));
 		mkdirSync(path.join(folder, 'engine'));
-		writeFileSync(path.join(folder, 'engine/floors.grit'), read('engine/floors.grit'));
+		mkdirSync(path.join(folder, 'scripts'));
+		for (const plugin of ['engine/floors.grit', 'scripts/members.grit'])
+			writeFileSync(path.join(folder, plugin), read(plugin));
 		for (const [file, imported] of [...forbidden, ...allowed]) {
 			mkdirSync(path.join(folder, path.dirname(file)), { recursive: true });
 			writeFileSync(path.join(folder, file), `import * as imported from '${imported}';\n\nimported;\n`);
@@ -115,6 +135,10 @@ describe('the lint keeps the layers apart and functions short', () => {
 		for (const lines of [80, 81]) {
 			const body = Array.from({ length: lines }, (_, i) => `\tconsole.log(${i});\n`).join('');
 			writeFileSync(path.join(folder, `engine/${lines}-lines.ts`), `export function long() {\n${body}}\n`);
+		}
+		for (const [i, [text]] of members.entries()) {
+			for (const layer of ['engine', 'extension', 'webview'])
+				writeFileSync(path.join(folder, layer, `member-${i}.ts`), `export class A extends B {\n\t${text}\n}\n`);
 		}
 		const biome = createRequire(import.meta.url).resolve('@biomejs/biome/bin/biome');
 		const { stdout } = spawnSync(
@@ -126,6 +150,7 @@ describe('the lint keeps the layers apart and functions short', () => {
 		for (const { category, location } of report.diagnostics) {
 			if (category === 'lint/style/noRestrictedImports' || category === 'plugin') refused.add(location.path);
 			if (category === 'lint/complexity/noExcessiveLinesPerFunction') tooLong.add(location.path);
+			if (category === 'plugin' || category === 'lint/style/noParameterProperties') keywords.add(location.path);
 		}
 	});
 	afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -134,6 +159,24 @@ describe('the lint keeps the layers apart and functions short', () => {
 	test.each(allowed)('%s may import %s', (file) => expect(refused).not.toContain(file));
 	test('no function has more than 80 lines between its braces', () =>
 		expect([...tooLong]).toEqual(['engine/81-lines.ts']));
+	test.each(members)('%s: refused %s', (text, expected) => {
+		const index = members.findIndex(([each]) => each === text);
+		const files = ['engine', 'extension', 'webview'].map((layer) => `${layer}/member-${index}.ts`);
+		expect(files.filter((file) => keywords.has(file))).toEqual(expected ? files : []);
+	});
+});
+
+// clang-format keeps code within this width but leaves comments as they are.
+test('no line of C++ and Metal has more than 120 characters', () => {
+	const long = (readdirSync(path.join(root, 'native'), { recursive: true }) as string[])
+		.map((name) => path.posix.join('native', name.replaceAll('\\', '/')))
+		.filter((file) => /\.(cpp|h|metal)$/.test(file) && !file.startsWith('native/test/metal/seeded/'))
+		.flatMap((file) =>
+			read(file)
+				.split('\n')
+				.flatMap((line, i) => ([...line].length > 120 ? [`${file}:${i + 1}`] : [])),
+		);
+	expect(long).toEqual([]);
 });
 
 // npm leaves packages for other platforms out of the lock file when its registry does not carry them. `npm ci` then
