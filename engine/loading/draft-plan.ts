@@ -5,6 +5,7 @@ import { isDraftHead, needOfDraft } from '../models/draft-need';
 import { readHeader } from '../models/header';
 import { limitBytes, type MemoryNeed } from '../models/memory-need';
 import { text } from '../models/supported';
+import { messageOf } from '../quote';
 import { formatBytes } from '../units';
 import type { MemoryAllowance } from './memory-check';
 
@@ -40,6 +41,6 @@ export async function planDraft(
 		const name = displayName(file, text(header.metadata.get('general.name')));
 		return { ...(isDraftHead(header) ? { head: { file, name } } : { model: file }), ...(need && { need }) };
 	} catch (error) {
-		return { problem: `${file}: ${(error as Error).message}` };
+		return { problem: `${file}: ${messageOf(error)}` };
 	}
 }

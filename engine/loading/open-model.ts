@@ -15,6 +15,7 @@ import { readHeader } from '../models/header';
 import { type MemoryNeed, withDraft } from '../models/memory-need';
 import { whyNotRun } from '../models/supported';
 import { type WeightBytes, weightBytes } from '../models/weight-bytes';
+import { messageOf } from '../quote';
 import { Engine, type EngineOptions } from '../runtime/engine';
 import { onBehalfOf, StepArbiter, type StepTurns } from '../runtime/step-arbiter';
 import { ModelDraft, vocabularyMismatch } from '../speculation/model-draft';
@@ -140,7 +141,7 @@ async function openNative(
 		return { model: await native.openModel(file, { ...options, draftHead }) };
 	} catch (error) {
 		// If the model itself is at fault, this second attempt reports that.
-		return { model: await native.openModel(file, options), problem: (error as Error).message };
+		return { model: await native.openModel(file, options), problem: messageOf(error) };
 	}
 }
 
@@ -193,6 +194,6 @@ async function openDraftModel(file: string, target: Vocabulary, options: OpenOpt
 		await engine.close();
 		return { problem: `${file} cannot draft for this model, whose vocabulary is another one: ${mismatch}` };
 	} catch (error) {
-		return { problem: (error as Error).message };
+		return { problem: messageOf(error) };
 	}
 }

@@ -1,6 +1,7 @@
 // Decides after a failed step which requests fail, which run again alone, and whether the model goes on on another
 // device.
 import { DEVICE_FAILED, type NativeModel } from '../../native/index';
+import { messageOf } from '../quote';
 import { gpuName } from '../units';
 import { EngineClosedError } from './errors';
 import type { LiveRequest } from './live-requests';
@@ -78,7 +79,7 @@ export async function openOnOtherDevice(
 			throw error;
 		}
 	} catch (error) {
-		failure.message += `; the model could not be opened on the CPU either: ${(error as Error).message}`;
+		failure.message += `; the model could not be opened on the CPU either: ${messageOf(error)}`;
 		return undefined;
 	}
 }

@@ -5,6 +5,7 @@ import { rm } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { type BackendChoice, type Device, type KernelCheck, loadNative, type Native } from '../../native/index';
+import { messageOf } from '../quote';
 import type { ModelShape } from '../synth/architecture';
 import { synthesize } from '../synth/synthesize';
 import { VERSION } from '../version';
@@ -72,7 +73,7 @@ export async function runSelfTest(options: SelfTestOptions): Promise<SelfTestRep
 			await testKernels(gpu);
 		} catch (error) {
 			signal?.throwIfAborted();
-			unusable.set(gpu.id, (error as Error).message);
+			unusable.set(gpu.id, messageOf(error));
 		}
 	}
 	const tested = [...cpus, ...gpus].filter(wanted);
@@ -131,7 +132,7 @@ function judge(gpu: Device, checks: readonly (KernelCheck | WholeModelCheck)[]):
 		try {
 			turnOff(gpu, reason);
 		} catch (error) {
-			reason += `; that could not be kept for the next start: ${(error as Error).message}`;
+			reason += `; that could not be kept for the next start: ${messageOf(error)}`;
 		}
 		return { ...labelOf(gpu), state: 'off', reason };
 	}

@@ -3,6 +3,7 @@
 import path from 'node:path';
 import type { Device, DeviceId, Native, NativeCache, NativeModel } from '../../native/index';
 import { displayName } from '../models/display-name';
+import { messageOf } from '../quote';
 import type { WholeModelCheck } from './report';
 
 /** Tokens of a run. They reach beyond the sliding window, so that a fault in the window shows. */
@@ -152,7 +153,7 @@ function sameness(backend: DeviceId, what: string, one: Float32Array, other: Flo
 
 /** A failed check. A device that fails is as wrong as one that miscalculates. */
 function failed(backend: DeviceId, what: string, error: unknown): WholeModelCheck {
-	return { backend, what, ok: false, problem: (error as Error).message };
+	return { backend, what, ok: false, problem: messageOf(error) };
 }
 
 function unusable(backend: DeviceId, note: string | undefined): WholeModelCheck {
