@@ -11,7 +11,7 @@
 //   minimum   byte of a block at which the F16 of the minimums of a quantised type begins; -1: there is none
 //
 // When a type is added to one of the first two lists, the compiler asks for its dequantisation (core/dequantize.cpp)
-// and its CPU kernels, and the tests ask for everything else: see "How to add a tensor type" in CONTRIBUTING.md.
+// and its CPU kernels, and the tests ask for everything else: see "Add a tensor type" in CONTRIBUTING.md.
 #pragma once
 
 // clang-format off
