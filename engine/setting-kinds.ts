@@ -162,6 +162,28 @@ export function filePaths(options: Presentation): Setting<string[]> {
 	};
 }
 
+/** A list of short texts; empty ones do not count. */
+export function texts(
+	options: Presentation & {
+		default: string[];
+		/** Most texts, and most characters of each. */
+		limits: { readonly items: number; readonly characters: number };
+	},
+): Setting<string[]> {
+	const { limits: most, ...own } = options;
+	const schema = textSchema({ min: 1, max: most.characters });
+	const items = { type: 'string', minLength: 1, maxLength: most.characters };
+	return {
+		...setting<string[]>(own, { type: 'array', items, maxItems: most.items }, `a list of at most ${most.items} texts`),
+		...list(schema, { max: most.items }),
+		nearest: (value) => {
+			if (!Array.isArray(value)) return options.default;
+			const trimmed = value.map((item) => (typeof item === 'string' ? item.trim() : item));
+			return trimmed.filter((item) => schema.problem(item, '') === undefined).slice(0, most.items);
+		},
+	};
+}
+
 /** Names that are each on or off. */
 export function flags(
 	options: Presentation & { default: Readonly<Record<string, boolean>> },

@@ -16,6 +16,7 @@ import {
 	numberOrNull,
 	type Setting,
 	text,
+	texts,
 	type Values,
 } from './setting-kinds';
 
@@ -187,6 +188,35 @@ export const SETTINGS = {
 				'How much of other open files the model sees, in tokens; only models that were trained for it (such as Qwen2.5-Coder) are shown any.',
 			summary: 'tokens of other open files shown to models that know repositories',
 			order: 8,
+		}),
+		exclude: texts({
+			default: [
+				'.env*',
+				'*.{key,pem,p8,p12,pfx,ppk,jks,keystore,kdbx}',
+				'id_{rsa,dsa,ecdsa,ed25519}*',
+				'*.{crt,cer,der,csr}',
+				'*.{lock,lockb,lockfile}',
+				'{package-lock,npm-shrinkwrap,packages.lock}.json',
+				'*.lock.hcl',
+				'pnpm-lock.yaml',
+				'go.sum',
+				'*.min.*',
+			],
+			limits: { items: 200, characters: 256 },
+			description:
+				'Files that get no suggestions, and whose text no suggestion elsewhere is made from. Globs: `*`, `?`, `[…]`, `{a,b}`, and `**` for any folders. A pattern without a slash names files and folders anywhere; one with a slash starts at the workspace folder. Upper and lower case are the same. A list of your own replaces this one.',
+			summary: 'files that get no suggestions and whose text is used for none, as globs',
+			order: 9,
+			// A workspace could take the defaults away, and then its author decides what of the user's files a model sees.
+			restricted: true,
+		}),
+		excludeGitIgnored: flag({
+			default: false,
+			description:
+				'Exclude what git ignores, too: files that a `.gitignore` or `.git/info/exclude` names get no suggestions, and their text is used for none.',
+			summary: 'exclude what git ignores, too',
+			order: 10,
+			restricted: true,
 		}),
 	},
 	chat: {

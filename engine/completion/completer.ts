@@ -20,7 +20,8 @@ import type { Trace } from './trace';
 import { cutWindow } from './window';
 
 export interface CompletionReport {
-	outcome: 'shown' | 'empty' | 'canceled' | 'failed';
+	/** `excluded`: the user keeps the file from the model, so that none was asked. */
+	outcome: 'shown' | 'empty' | 'canceled' | 'failed' | 'excluded';
 	/** e.g. "the suggestion only repeated the text after the cursor". */
 	reason?: string;
 	promptTokens: number;
@@ -57,7 +58,7 @@ export type CompletionModel = Pick<OpenedModel, 'tokenizer' | 'family'> & {
 
 export type CompletionResult =
 	| { outcome: 'shown'; edit: Edit; report: CompletionReport }
-	| { outcome: 'empty' | 'canceled' | 'failed'; reason: string; report: CompletionReport };
+	| { outcome: Exclude<CompletionReport['outcome'], 'shown'>; reason: string; report: CompletionReport };
 
 /** Completes for one client. The client has at most one run in flight, which is the one for its latest request. */
 export class Completer {
@@ -207,4 +208,4 @@ function lineEndOf({ before, after }: Pick<CompletionRequest, 'before' | 'after'
 	return /\r\n?|\n/.exec(around)?.[0] ?? '\n';
 }
 
-const NO_COUNTS = { promptTokens: 0, cachedTokens: 0, generatedTokens: 0 };
+export const NO_COUNTS = { promptTokens: 0, cachedTokens: 0, generatedTokens: 0 };

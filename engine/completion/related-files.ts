@@ -32,14 +32,13 @@ export class RelatedFiles {
 	 */
 	around(
 		current: { document: string; line: number },
-		others: () => readonly OpenFile[],
+		others: readonly OpenFile[],
 		tokens: number,
 	): readonly RelatedFile[] {
 		this.#visited.delete(current.document);
 		this.#visited.set(current.document, current.line);
-		const files = others();
-		if (this.#shown?.document !== current.document || this.#shown.tokens !== tokens || this.#haveChanged(files)) {
-			this.#shown = { document: current.document, tokens, ...this.#choose(files, tokens) };
+		if (this.#shown?.document !== current.document || this.#shown.tokens !== tokens || this.#haveChanged(others)) {
+			this.#shown = { document: current.document, tokens, ...this.#choose(others, tokens) };
 		}
 		return this.#shown.files;
 	}
@@ -47,13 +46,19 @@ export class RelatedFiles {
 	/** Call this when a file is closed. The file is no longer shown, and its cursor's line is forgotten. */
 	forget(document: string): void {
 		this.#visited.delete(document);
+		this.chooseAgain();
+	}
+
+	/** Call this when other files may be shown than before. */
+	chooseAgain(): void {
 		this.#shown = undefined;
 	}
 
-	/** Whether the text of a shown file has changed. V8 compares a string with itself without reading it. */
+	/** Whether a shown file is no longer among the others, or its text has changed. V8 compares a string with itself without reading it. */
 	#haveChanged(files: readonly OpenFile[]): boolean {
 		const { sources } = this.#shown!;
-		return files.some(({ document, text }) => sources.has(document) && sources.get(document) !== text);
+		const shown = files.filter(({ document }) => sources.has(document));
+		return shown.length < sources.size || shown.some(({ document, text }) => sources.get(document) !== text);
 	}
 
 	#choose(others: readonly OpenFile[], tokens: number): { files: RelatedFile[]; sources: Map<string, string> } {

@@ -19,7 +19,6 @@ import { createProtocolConnection } from 'vscode-languageserver/node';
 import { TextDocument } from 'vscode-languageserver-textdocument';
 import { readBenchmarkOptions } from '../benchmark/options';
 import type { ChatResult } from '../chat/messages';
-import type { OpenFile } from '../completion/related-files';
 import { convertApart } from '../convert/apart';
 import type { WriteProgress } from '../gguf/writer';
 import {
@@ -42,7 +41,7 @@ import {
 	StopDownloadRequest,
 	UnloadModelRequest,
 } from '../protocol';
-import { CompletionService } from '../services/completion';
+import { CompletionService, type LocatedFile } from '../services/completion';
 import { describe, log } from '../services/log';
 import { ModelChoice } from '../services/model-choice';
 import type { Services } from '../services/services';
@@ -50,7 +49,7 @@ import type { EngineSettings } from '../settings';
 import { VERSION } from '../version';
 import { ClientChannel } from './client-channel';
 import { updateDocument } from './document-changes';
-import { documentLabel } from './document-label';
+import { documentLabel, documentLocation } from './document-label';
 import { readFormatting, type WithFormatting } from './formatting-options';
 import { completedRange, completionItems } from './inline-completion';
 import { type Report, Requests } from './requests';
@@ -221,11 +220,13 @@ export class Session {
 		const { uri } = params.textDocument;
 		const document = this.#documents.get(uri);
 		if (!document) return [];
+		const location = documentLocation(uri, this.#folders);
 		const range = completedRange(document, params);
 		const formatting = readFormatting(params.formattingOptions);
 		const result = await this.#completion.complete({
 			document: uri,
-			label: documentLabel(uri, this.#folders),
+			label: documentLabel(location),
+			location,
 			languageId: document.languageId,
 			...{ before: range.before, after: range.after, line: params.position.line },
 			otherFiles: () => this.#filesBeside(uri),
@@ -237,13 +238,12 @@ export class Session {
 		return completionItems(document, range, result);
 	}
 
-	#filesBeside(uri: string): OpenFile[] {
+	#filesBeside(uri: string): LocatedFile[] {
 		const others = this.#documents.all().filter((other) => other.uri !== uri);
-		return others.map((other) => ({
-			document: other.uri,
-			label: documentLabel(other.uri, this.#folders),
-			text: other.getText(),
-		}));
+		return others.map((other) => {
+			const location = documentLocation(other.uri, this.#folders);
+			return { document: other.uri, label: documentLabel(location), location, text: other.getText() };
+		});
 	}
 
 	#chat(params: ChatParams, signal: AbortSignal): Promise<ChatResult> {

@@ -5,7 +5,10 @@ import {
 	type CompletionReport,
 	type CompletionRequest,
 	type CompletionResult,
+	NO_COUNTS,
 } from '../completion/completer';
+import type { DocumentLocation } from '../completion/document-location';
+import { Exclusion } from '../completion/exclusion';
 import { type OpenFile, RelatedFiles } from '../completion/related-files';
 import type { RelatedFile } from '../families/family';
 import type { Activity } from './activity';
@@ -18,15 +21,24 @@ interface CompletionPlace extends Omit<CompletionRequest, 'related'> {
 	/** Line of the cursor, counted from 0. */
 	line: number;
 	/** The files that are open beside the document. They are read only where the model's prompt has a place for them. */
-	otherFiles: () => readonly OpenFile[];
+	otherFiles: () => readonly LocatedFile[];
+	/** Where the document lies. */
+	location: DocumentLocation;
+}
+
+export interface LocatedFile extends OpenFile {
+	location: DocumentLocation;
 }
 
 export class CompletionService {
 	readonly #models: Models;
 	readonly #activity: Activity;
 	readonly #related = new RelatedFiles();
+	readonly #exclusion = new Exclusion();
 	#completer: { model: LoadedModel; completer: Completer } | undefined;
 	#lastReport: CompletionReport | undefined;
+	/** The settings that the shown parts of other files were chosen by. */
+	#settings: CompletionRequest['settings'] | undefined;
 
 	constructor(models: Models, activity: Activity) {
 		this.#models = models;
@@ -43,11 +55,14 @@ export class CompletionService {
 	 * status then says why.
 	 */
 	async complete(place: CompletionPlace): Promise<CompletionResult | undefined> {
+		const { line, otherFiles, location, ...request } = place;
+		// The file is judged first: an excluded one wakes no model that was unloaded.
+		const reason = await this.#exclusion.reasonFor(location, place.settings);
+		if (reason !== undefined) return this.#excluded(place.document, reason);
 		const model = await this.#models.modelFor('completion').catch(() => undefined);
 		if (!model) return undefined;
-		const { line, otherFiles, ...request } = place;
 		return this.#activity.run('completion', async () => {
-			const related = this.#relatedTo(place, model);
+			const related = await this.#relatedTo(place, model);
 			const result = await this.#completerOf(model).complete({ ...request, related });
 			if (result.outcome === 'failed') log(`completion failed: ${result.reason}`);
 			this.#lastReport = result.report;
@@ -65,12 +80,28 @@ export class CompletionService {
 		this.#completer?.completer.dispose();
 	}
 
-	#relatedTo(
+	/** The answer for a file that the user keeps from the model. */
+	#excluded(document: string, reason: string): Promise<CompletionResult> {
+		this.#related.forget(document);
+		const report: CompletionReport = { outcome: 'excluded', reason, ...NO_COUNTS, milliseconds: 0 };
+		// Clients get the report with the status, which is sent when this count changes.
+		return this.#activity.run('completion', async () => {
+			this.#lastReport = report;
+			return { outcome: 'excluded', reason, report };
+		});
+	}
+
+	async #relatedTo(
 		{ document, line, otherFiles, settings }: CompletionPlace,
 		{ family }: LoadedModel,
-	): readonly RelatedFile[] {
+	): Promise<readonly RelatedFile[]> {
 		if (!family.completion.takesRelated || settings.relatedTokens === 0) return [];
-		return this.#related.around({ document, line }, otherFiles, settings.relatedTokens);
+		if (settings !== this.#settings) this.#related.chooseAgain();
+		this.#settings = settings;
+		const others = otherFiles();
+		const reasons = await Promise.all(others.map(({ location }) => this.#exclusion.reasonFor(location, settings)));
+		const allowed = others.filter((_, i) => reasons[i] === undefined);
+		return this.#related.around({ document, line }, allowed, settings.relatedTokens);
 	}
 
 	#completerOf(model: LoadedModel): Completer {

@@ -82,6 +82,8 @@ function describeReport(report: CompletionReport): string {
 			return `The last suggestion was delivered to the editor (${cost}). VS Code hides one that does not match what is typed or selected in its suggestion list.`;
 		case 'empty':
 			return `The model had nothing to add${reason} (${cost}).`;
+		case 'excluded':
+			return `The model was not asked${reason}.`;
 		case 'canceled':
 			return `The last request was cancelled${reason || ' because typing went on'} (${cost}).`;
 		case 'failed':

@@ -353,6 +353,13 @@ describe('why no suggestion', () => {
 		expect(text).toContain('120 prompt tokens (100 cached), 8 generated, 240 ms');
 	});
 
+	it('says that an excluded file was shown to no model', () => {
+		const reason = 'files like this are excluded by hearth.completions.exclude';
+		const lastCompletion = { ...report, outcome: 'excluded' as const, reason };
+		const { text } = explainCompletion({ ...facts, engine: { state: 'ready', status: { ...status, lastCompletion } } });
+		expect(text).toBe(`The model was not asked: ${reason}.`);
+	});
+
 	it('names the first thing that stands in the way, with what to do', () => {
 		const { document: _, ...none } = facts;
 		expect(explainCompletion(none).text).toMatch(/No text editor/);

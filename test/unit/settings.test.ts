@@ -81,6 +81,19 @@ test('other clients may send what the editor does not allow, within the ranges o
 	expect(read({ completion: { maxTokens: 1024 } }).completion.maxTokens).toBe(1024);
 });
 
+test('a list of texts keeps what is allowed of what was written by hand, and is bounded', () => {
+	const { exclude } = SETTINGS.completion;
+	expect(exclude.nearest([' *.key ', 5, '', 'x'.repeat(257), 'a'])).toEqual(['*.key', 'a']);
+	expect(exclude.nearest('*.key')).toEqual(exclude.default);
+	expect(exclude.nearest(Array(300).fill('a'))).toHaveLength(200);
+	expect(exclude.problem(Array(201).fill('a'), 'exclude')).toContain('at most 200');
+	expect(exclude.problem(['x'.repeat(257)], 'exclude')).toContain('256');
+	const sent = engineSettings((name) => (name === 'completions.exclude' ? ['secret/**'] : undefined), '/home/ann');
+	expect(readSettings(sent, DEFAULT_SETTINGS).completion.exclude).toEqual(['secret/**']);
+	// Whoever wrote a workspace that is not trusted must not decide which of the user's files a model sees.
+	expect(exclude.restricted && SETTINGS.completion.excludeGitIgnored.restricted).toBe(true);
+});
+
 test('the type of the settings has their groups and their words', () => {
 	// The compiler checks this test: the choices of the settings are those of the core, and nothing else is a setting.
 	const settings: EngineSettings = {

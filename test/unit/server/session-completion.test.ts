@@ -1,7 +1,11 @@
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { afterEach, describe, expect, test } from 'vitest';
 import type { CompletionFormat } from '../../../engine/families/family';
 import { FillCompletion } from '../../../engine/families/prompts/fill';
-import type { EngineSettings } from '../../../engine/protocol';
+import type { EngineSettings, EngineStatus } from '../../../engine/protocol';
 import { serveStreams } from '../../../engine/server/server';
 import { DEFAULT_SETTINGS } from '../../../engine/server/settings';
 import { fakeOpenedModel, harmony, type Script, tokenizer } from '../support/fake-opened-model';
@@ -98,6 +102,90 @@ describe('related files', () => {
 		await client.insert(B, 400, 0, 'y');
 		expect(await completeText(A, 0, 4)).toEqual(['add();']);
 		expect(prompts()).toBe(1);
+	});
+});
+
+describe('excluded files', () => {
+	const SECRET = 'function hunter2() {}\n';
+	const ENV = 'file:///work/.env';
+	/** Notes what the model is shown, and writes the name of the function in the prompt's other file. */
+	const watched = () => {
+		const prompts: string[] = [];
+		const script: Script = (prompt) => {
+			prompts.push(prompt);
+			return namesOther(prompt);
+		};
+		return { prompts, script };
+	};
+
+	test('get nothing, ask no model, and the status says why', async () => {
+		const { prompts, script } = watched();
+		const { client, completeText } = await start(script, { multiline: 'never' });
+		await client.open(ENV, 'TOKEN=\n');
+		expect(await completeText(ENV, 0, 6)).toEqual([]);
+		expect(prompts).toEqual([]);
+		const { lastCompletion } = await client.until((status) => status.lastCompletion?.outcome === 'excluded');
+		expect(lastCompletion).toMatchObject({
+			reason: 'files like this are excluded by hearth.completions.exclude',
+			...{ promptTokens: 0, generatedTokens: 0 },
+		});
+	});
+
+	test('are in no prompt of another file', async () => {
+		const { prompts, script } = watched();
+		const { client, completeText } = await start(script, { multiline: 'never' });
+		await client.open(ENV, SECRET);
+		await client.open('file:///work/id_rsa', SECRET);
+		await client.open(B, 'function add() {}\n');
+		await client.open(A, 'foo.\n');
+		await completeText(ENV, 0, 3);
+		expect(await completeText(A, 0, 4)).toEqual(['add();']);
+		expect(prompts.join()).toContain('b.js');
+		expect(prompts.join()).not.toMatch(/hunter2|\.env|id_rsa/);
+	});
+
+	test('a changed setting holds at once, for what was suggested before, too', async () => {
+		const { prompts, script } = watched();
+		const { client, completeText } = await start(script, { multiline: 'never', exclude: [] });
+		const exclude = (patterns: string[]) =>
+			client.connection.sendNotification('workspace/didChangeConfiguration', {
+				settings: { hearth: { completion: { exclude: patterns } } },
+			});
+		await client.open(B, SECRET);
+		await client.open(A, 'foo.\n');
+		expect(await completeText(A, 0, 4)).toEqual(['hunter2();']);
+		prompts.length = 0;
+		await exclude(['b.js']);
+		expect(await completeText(A, 0, 4)).toEqual(['nothing();']);
+		expect(prompts.join()).not.toContain('hunter2');
+		await exclude(['a.js']);
+		expect(await completeText(A, 0, 4)).toEqual([]);
+		await exclude([]);
+		expect(await completeText(A, 0, 4)).toEqual(['hunter2();']);
+	});
+
+	test('what git ignores is excluded where the setting says so', async () => {
+		const folder = mkdtempSync(path.join(tmpdir(), 'hearth-exclude-'));
+		try {
+			writeFileSync(path.join(folder, '.gitignore'), 'b.js\n');
+			mkdirSync(path.join(folder, '.git'));
+			const [a, b] = ['a.js', 'b.js'].map((name) => pathToFileURL(path.join(folder, name)).href) as [string, string];
+			const { prompts, script } = watched();
+			const { client, completeText } = await start(script, { multiline: 'never', excludeGitIgnored: true });
+			await client.open(b, SECRET);
+			await client.open(a, 'foo.\n');
+			expect(await completeText(b, 0, 8)).toEqual([]);
+			expect(await completeText(a, 0, 4)).toEqual(['nothing();']);
+			expect(prompts.join()).not.toContain('hunter2');
+			const status = await client.connection.sendRequest<EngineStatus>('hearth/status');
+			expect(status.lastCompletion?.outcome).toBe('shown');
+			await client.connection.sendNotification('workspace/didChangeConfiguration', {
+				settings: { hearth: { completion: { excludeGitIgnored: false } } },
+			});
+			expect(await completeText(a, 0, 4)).toEqual(['hunter2();']);
+		} finally {
+			rmSync(folder, { recursive: true });
+		}
 	});
 });
 

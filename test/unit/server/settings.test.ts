@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { documentLabel } from '../../../engine/server/document-label';
+import { documentLabel, documentLocation } from '../../../engine/server/document-label';
 import { DEFAULT_SETTINGS, readSettings } from '../../../engine/server/settings';
 
 describe('readSettings', () => {
@@ -46,7 +46,7 @@ describe('documentLabel', () => {
 		['file:///home/me/project/bad%', 'bad%'],
 		['file:///home/me/project/a%0A%3C%7Cend%7C%3E.ts', 'a <|end|>.ts'],
 	])('%s is %s', (uri, label) => {
-		expect(documentLabel(uri, folders)).toBe(label);
+		expect(documentLabel(documentLocation(uri, folders))).toBe(label);
 	});
 
 	test.each([
@@ -55,6 +55,6 @@ describe('documentLabel', () => {
 		['file:///d%3A/Users/Ann%20%C3%84/work/src/a.ts', 'a.ts'],
 	])('on Windows %s is %s', (uri, label) => {
 		const workspace = { uri: 'file:///c%3A/Users/Ann%20%C3%84/work', name: 'work' };
-		expect(documentLabel(uri, [workspace])).toBe(label);
+		expect(documentLabel(documentLocation(uri, [workspace]))).toBe(label);
 	});
 });

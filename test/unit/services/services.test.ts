@@ -74,6 +74,7 @@ function gate() {
 describe('completion', () => {
 	const place = (before: string, more: object = {}) => ({
 		...{ document: 'add.js', label: 'src/add.js', languageId: 'javascript', before, after: '\n', line: 0 },
+		location: { path: '/src/add.js', folders: [], onDisk: false },
 		...{ otherFiles: () => [], invoked: false, signal: NEVER },
 		settings: { ...DEFAULT_SETTINGS.completion, multiline: 'never' as const },
 		...more,
@@ -112,7 +113,7 @@ describe('completion', () => {
 		const { models, activity } = start().services;
 		await models.hosts.chat.load(settings('/code.gguf'));
 		const completion = new CompletionService(models, activity);
-		const otherFiles = vi.fn(() => [{ document: 'b.js', label: 'b.js', text: 'function other() {}\n' }]);
+		const otherFiles = vi.fn(() => [{ ...place(''), document: 'b.js', label: 'b.js', text: 'function other() {}\n' }]);
 		await completion.complete(place('function add(', { otherFiles }));
 		expect(otherFiles).not.toHaveBeenCalled();
 		const { family } = models.hosts.chat.requireModel();
@@ -120,6 +121,19 @@ describe('completion', () => {
 		Object.assign(family, { completion: taking });
 		await completion.complete(place('function add(f', { otherFiles }));
 		expect(otherFiles).toHaveBeenCalledOnce();
+	});
+
+	test('of an excluded file wakes no model, and says why', async () => {
+		const { services, opened } = start();
+		const completion = new CompletionService(services.models, services.activity);
+		const excluded = place('TOKEN=', { location: { path: '/src/.env', folders: [], onDisk: true } });
+		expect(await completion.complete(excluded)).toMatchObject({ outcome: 'excluded' });
+		expect(completion.lastReport).toMatchObject({
+			outcome: 'excluded',
+			promptTokens: 0,
+			reason: expect.stringContaining('exclude'),
+		});
+		expect(opened).toEqual([]);
 	});
 
 	test('goes on with the model that has taken the place of the one before', async () => {
