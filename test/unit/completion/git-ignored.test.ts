@@ -6,6 +6,7 @@ import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { GitIgnored } from '../../../engine/completion/git-ignored';
 import { matchedDepths } from '../../../engine/completion/glob';
 import { fillRandom } from '../../../engine/synth/random';
+import { needs, unix } from '../../support/needs';
 
 test.each([
 	['stars', '*a'.repeat(120)],
@@ -79,7 +80,7 @@ describe('what git ignores', () => {
 		expect(await ignored('inner/a.ts')).toBe(false);
 	});
 
-	test('what cannot be read has no rules, and links are not followed', async () => {
+	test('what cannot be read has no rules, and links are not followed', needs(unix), async () => {
 		write('.git/HEAD');
 		write('rules', '*\n');
 		symlinkSync(path.join(root, 'rules'), path.join(root, '.gitignore'));
