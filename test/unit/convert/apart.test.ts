@@ -8,6 +8,7 @@ import { CancellationTokenSource, ProgressType } from 'vscode-jsonrpc';
 import { bundleCli } from '../../support/cli';
 import { temporaryFolder } from '../../support/models';
 import { smallConfig, smallFolder, smallTensors } from '../../support/small-folder';
+import { until } from '../../support/until';
 import { TestClient } from '../support/lsp-client';
 
 const folder = temporaryFolder();
@@ -35,10 +36,6 @@ afterEach(async () => {
 	await ended;
 });
 
-/** Waits until a condition holds. */
-async function until(condition: () => boolean): Promise<void> {
-	while (!condition()) await new Promise((resolve) => setTimeout(resolve, 5));
-}
 const partials = () => readdirSync(folder).filter((name) => name.includes('partial'));
 
 /** A folder whose conversion takes long enough to be interrupted. Its weights are all zeros. */

@@ -14,6 +14,7 @@ import { LossyMessageWriter, MAX_WAITING_BYTES } from '../../../engine/server/me
 import { serveSocket } from '../../../engine/server/server';
 import { DEFAULT_SETTINGS } from '../../../engine/server/settings';
 import { needs, unix } from '../../support/needs';
+import { until } from '../../support/until';
 import { answers, fakeOpenedModel } from '../support/fake-opened-model';
 import { TestClient } from '../support/lsp-client';
 
@@ -35,10 +36,7 @@ describe('reading', () => {
 		const reader = new BoundedMessageReader(input, { ...reading, admits: () => true });
 		reader.onError(({ message }) => errors.push(message));
 		reader.listen((message) => messages.push(message));
-		const until = async (done: () => boolean) => {
-			while (!done()) await new Promise((resolve) => setImmediate(resolve));
-		};
-		return { input, reader, messages, errors, unreadable, until };
+		return { input, reader, messages, errors, unreadable };
 	}
 
 	test.each<[string, string]>([
@@ -58,7 +56,7 @@ describe('reading', () => {
 		['characters of several bytes', framed({ a: 1, b: 'ä€😀' }) + framed({ a: 2 })],
 	])('%s, in one piece and byte by byte', async (_, bytes) => {
 		for (const size of [bytes.length * 4, 1, 7]) {
-			const { input, messages, unreadable, until } = start();
+			const { input, messages, unreadable } = start();
 			const all = Buffer.from(bytes);
 			for (let at = 0; at < all.length; at += size) input.write(all.subarray(at, at + size));
 			await until(() => messages.length === 2);
@@ -68,7 +66,7 @@ describe('reading', () => {
 	});
 
 	test('a message of the largest size', async () => {
-		const { input, messages, until } = start();
+		const { input, messages } = start();
 		input.write(framed(`"${'x'.repeat(MAX_MESSAGE_BYTES - 2)}"`));
 		await until(() => messages.length === 1);
 		expect(String(messages[0]).length).toBe(MAX_MESSAGE_BYTES - 2);
@@ -92,7 +90,7 @@ describe('reading', () => {
 		['has objects without end', `[${'{},'.repeat(5 * MIB)}{}]`, /at most 200000 values/],
 		['has keys without end', `{${'"a":1,'.repeat(2 * MIB)}"b":1}`, /at most 200000 values/],
 	])('a message that %s is refused before it is parsed', async (_, body, problem) => {
-		const { input, messages, unreadable, until } = start();
+		const { input, messages, unreadable } = start();
 		input.write(framed(body));
 		await until(() => unreadable.length > 0);
 		expect(unreadable).toEqual([expect.stringMatching(problem)]);
@@ -100,7 +98,7 @@ describe('reading', () => {
 	});
 
 	test('text may hold what would be too much outside', async () => {
-		const { input, messages, until } = start();
+		const { input, messages } = start();
 		const text = '[[{"a\\":1},"\\\\",'.repeat(MIB / 4);
 		input.write(framed({ text }));
 		await until(() => messages.length === 1);
@@ -124,13 +122,13 @@ describe('reading', () => {
 		}
 		expect(clients.map(({ unreadable }) => unreadable.length)).toEqual([0, 0, 0, 0, 0, 0, 0, 0, 1]);
 		for (const { reader } of clients) reader.dispose();
-		const { input, messages, until } = start();
+		const { input, messages } = start();
 		input.write(framed({ a: 1 }));
 		await until(() => messages.length === 1);
 	});
 
 	test('one message a turn is handed over, however many have come', async () => {
-		const { input, messages, until } = start();
+		const { input, messages } = start();
 		input.write(framed({ a: 1 }).repeat(1000));
 		for (let turn = 0; turn < 5; turn++) {
 			expect(messages.length).toBeLessThanOrEqual(turn + 1);

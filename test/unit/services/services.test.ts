@@ -12,6 +12,7 @@ import { SelfTestService } from '../../../engine/services/selftest';
 import { Services } from '../../../engine/services/services';
 import type { StatusListener } from '../../../engine/services/status';
 import type { EngineSettings } from '../../../engine/settings';
+import { eventually } from '../../support/until';
 import { answers, completes, decodeText, type FakeOpenedModel, fakeOpenedModel } from '../support/fake-opened-model';
 
 const log = vi.spyOn(process.stderr, 'write').mockImplementation(() => true);
@@ -58,9 +59,6 @@ const SHORTAGE = {
 	memory: { totalBytes: 16e9, availableBytes: 9e9 },
 	alternatives: [],
 };
-
-/** Waits as long as a busy machine may need. */
-const eventually = (check: () => void) => vi.waitFor(check, { timeout: 10_000, interval: 5 });
 
 /** Holds work until it is told to go on. */
 function gate() {
